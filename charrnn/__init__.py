@@ -1,0 +1,63 @@
+"""charrnn: a laboratory for character-level recurrent language models.
+
+    for event in charrnn.train(charrnn.Config(corpus=("shakespeare.txt",), minutes=3)): ...
+    model = charrnn.load()
+    print(model.sample(temperature=0.8, length=500).text)
+    findings = charrnn.find_cells(model.trace(text))
+
+The names are resolved when they are first used, so that importing the package imports neither NumPy nor torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charrnn.api import Model, evaluate, find_cells, load
+    from charrnn.config import Config
+    from charrnn.errors import CharRNNError
+    from charrnn.records import CellFindings, GeneratedText, LossReport, Prediction, TrainEvent
+    from charrnn.training.loop import resume, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Model": "charrnn.api",
+    "evaluate": "charrnn.api",
+    "find_cells": "charrnn.api",
+    "load": "charrnn.api",
+    "Config": "charrnn.config",
+    "CharRNNError": "charrnn.errors",
+    "CellFindings": "charrnn.records",
+    "GeneratedText": "charrnn.records",
+    "LossReport": "charrnn.records",
+    "Prediction": "charrnn.records",
+    "TrainEvent": "charrnn.records",
+    "resume": "charrnn.training.loop",
+    "train": "charrnn.training.loop",
+}
+
+__all__ = [
+    "CellFindings",
+    "CharRNNError",
+    "Config",
+    "GeneratedText",
+    "LossReport",
+    "Model",
+    "Prediction",
+    "TrainEvent",
+    "evaluate",
+    "find_cells",
+    "load",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,1 @@
+"""The command line: the only owner of the terminal and of exit codes."""

@@ -1,0 +1,85 @@
+"""All commands together, and what becomes of their errors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from charrnn import __version__
+from charrnn.cli import corpora, evaluate, predict, runs, sample, train, visualize
+from charrnn.cli.terminal import print_error
+from charrnn.errors import CharRNNError
+
+app = typer.Typer(
+    name="charrnn",
+    help="A laboratory for character-level recurrent language models: train one, let it write, look at its cells.",
+    epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("sample")(sample.sample)
+app.command("predict")(predict.predict)
+app.command("visualize")(visualize.visualize)
+app.command("evaluate")(evaluate.evaluate)
+app.command("runs")(runs.runs)
+app.add_typer(corpora.app, name="corpora")
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"charrnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code: that of the `CharRNNError`, 2 for a bad command line, 130 for Ctrl-C."""
+    # Looked for here, because a command line that does not parse must honour it too.
+    is_debugging = "--debug" in arguments
+    try:
+        result = app(list(arguments), prog_name="charrnn", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head -1`). Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except CharRNNError as error:
+        if is_debugging:
+            raise
+        print_error(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        if is_debugging:
+            raise
+        message = error.format_message()
+        if message:  # a bare `charrnn` has printed its help already
+            print_error(f"{message}\nTry 'charrnn {_command_name(arguments)}--help'.")
+        return error.exit_code
+    except typer.Abort:
+        return 130
+    except Exception as error:  # a bug of ours: still one line, with the way to see more
+        if is_debugging:
+            raise
+        print_error(f"unexpected {type(error).__name__}: {error}\nAdd --debug to see where it happened.")
+        return 1
+
+
+def _command_name(arguments: Sequence[str]) -> str:
+    names = {command.name for command in app.registered_commands} | {"corpora"}
+    return next((f"{argument} " for argument in arguments if argument in names), "")

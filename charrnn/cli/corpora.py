@@ -1,0 +1,58 @@
+"""charrnn corpora: texts that are known by name."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, download_bar, print_json, result_console
+
+app = typer.Typer(
+    help="The catalogue of texts that `charrnn train NAME` knows.",
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_corpora()
+
+
+@app.command("list")
+def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+    """The texts of the catalogue, what they are and what to look for in them."""
+    from charrnn.text.catalogue import load_catalogue
+
+    entries = load_catalogue()
+    if json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    from charrnn.render.tables import catalogue_table
+
+    result_console().print(catalogue_table(entries))
+
+
+@app.command("fetch")
+def fetch_corpus(
+    name: Annotated[str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")],
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Download one text into corpora/ and check its digest; print its path."""
+    from charrnn.errors import DataError
+    from charrnn.text.catalogue import fetch, find_entry, load_catalogue
+
+    entry = find_entry(name)
+    if entry is None:
+        names = ", ".join(entry.name for entry in load_catalogue())
+        raise DataError(f"The catalogue has no {name!r}; it has {names}.")
+    path = fetch(entry, Path("corpora"), on_progress=download_bar(quiet=quiet))
+    if json:
+        print_json({"name": entry.name, "path": str(path)})
+    else:
+        typer.echo(path)

@@ -1,0 +1,58 @@
+"""charrnn evaluate: how well a model predicts a text."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    TextOption,
+    print_json,
+    read_text,
+    result_console,
+    warn,
+)
+
+
+def evaluate(
+    run: RunArgument = None,
+    text: TextOption = None,
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.", metavar="P")] = "auto",
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Measure how well a model predicts.
+
+    Prints its loss on its validation text, or on --text, in nats and bits per character.
+
+    `stateful` carries the state through the whole text; `windowed-256` starts random windows of 256 characters from
+    nothing. The two must not be compared with each other.
+    """
+    from charrnn import api
+    from charrnn.config import PRECISIONS
+    from charrnn.errors import UsageError
+    from charrnn.evaluation.loss import WINDOWED_LENGTH
+
+    if precision not in PRECISIONS:
+        raise UsageError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}.")
+    model = api.load(run)
+    warn(model.warnings, quiet=quiet)
+    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    reports = [api.evaluate(model, content, context=context, precision=precision)]
+    if reports[0].num_chars > WINDOWED_LENGTH:
+        reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
+    if json:
+        windowed = {"windowed_256": asdict(reports[1])} if len(reports) > 1 else {}
+        print_json({"run": model.name, "step": model.step, **asdict(reports[0]), **windowed})
+        return
+    from charrnn.render.tables import losses_table
+
+    result_console().print(losses_table(reports))
+    unknown = reports[0].num_unknown
+    if unknown:
+        warn((f"{unknown:,} characters of this text are unknown to the model; they count as one symbol",), quiet=quiet)

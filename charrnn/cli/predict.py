@@ -1,0 +1,37 @@
+"""charrnn predict: the likeliest next characters."""
+
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, print_json, result_console, warn
+
+
+def predict(
+    arguments: Annotated[
+        list[str], typer.Argument(metavar="[RUN] TEXT", help="The text to go on from; before it, optionally, a run.")
+    ],
+    top: Annotated[int, typer.Option("--top", help="How many characters.", metavar="N")] = 5,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Print the likeliest next characters.
+
+    Each with its probability, after TEXT.
+    """
+    from charrnn.api import load
+    from charrnn.errors import UsageError
+
+    if len(arguments) > 2:
+        raise UsageError(f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text.")
+    *run, text = arguments
+    model = load(run[0] if run else None)
+    warn(model.warnings, quiet=quiet)
+    predictions = model.predict(text, top=top)
+    if json:
+        print_json([{"character": p.character, "probability": p.probability} for p in predictions])
+        return
+    from charrnn.render.tables import predictions_table
+
+    result_console().print(predictions_table(predictions))

@@ -1,0 +1,31 @@
+"""charrnn runs: what has been trained."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, print_json, result_console, warn
+
+
+def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+    """List the runs and their losses.
+
+    Those in checkpoints/, oldest first.
+    """
+    from charrnn.errors import CharRNNError
+    from charrnn.runs.finding import list_runs
+    from charrnn.runs.summary import summarise
+
+    summaries = []
+    for folder in list_runs(Path("checkpoints")):
+        try:
+            summaries.append(summarise(folder))
+        except CharRNNError as error:
+            warn((f"{folder.path.name}: {error}",), quiet=quiet)
+    if json:
+        print_json([asdict(summary) for summary in summaries])
+    elif summaries:
+        from charrnn.render.tables import runs_table
+
+        result_console().print(runs_table(summaries))
+    else:
+        warn(("No runs in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)

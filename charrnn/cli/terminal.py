@@ -1,0 +1,117 @@
+"""The two streams: stdout carries the result and nothing else, stderr all that is said about it."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run folder, or its name under checkpoints/. Default: the newest run."),
+]
+
+TextOption = Annotated[
+    str | None, typer.Option("--text", help="Read this file, or - for stdin, instead.", metavar="FILE")
+]
+
+
+def read_text(source: str, alphabet: str) -> str | bytes:
+    """The text of --text, read as a corpus is. Raises DataError if it cannot be read or is nearly empty."""
+    from charrnn.text.corpus import read_corpus
+
+    return read_corpus([source], alphabet=alphabet).content
+
+
+def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
+    """Say what the user should know on stderr, unless told to be quiet."""
+    for message in messages if not quiet else ():
+        sys.stderr.write(f"warning: {printable(message)}\n")
+
+
+def result_console() -> "Console":
+    """Rich on stdout, coloured as NO_COLOR, FORCE_COLOR and the stream say."""
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def talk_console() -> "Console":
+    """Rich on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line of stdout; a number that is not finite becomes null."""
+    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value - value != 0 else value
+
+
+def print_error(message: str) -> None:
+    """At most three lines on stderr, with nothing in them that could move the cursor."""
+    lines = [printable(line) for line in message.splitlines() if line.strip()][:3]
+    sys.stderr.write("\n".join(["error: " + "".join(lines[:1]), *("       " + line for line in lines[1:])]) + "\n")
+
+
+def printable(text: str) -> str:
+    """`text` with control and direction-changing characters made visible; newlines and tabs stay."""
+    from charrnn.render.heat import visible
+
+    return "".join(character if character in "\n\t" else visible(character) for character in text)
+
+
+def can_animate(stream: TextIO) -> bool:
+    """Whether a bar may be drawn there: a terminal that understands cursor codes."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress(
+    total: int, label: str, *, quiet: bool = False, unit: str = "chars"
+) -> "Iterator[Callable[[int], object]]":
+    """A bar on stderr for work that takes more than a second; yields what to call with the amount just done."""
+    from tqdm import tqdm
+
+    is_hidden = quiet or not can_animate(sys.stderr)
+    with tqdm(
+        total=total, desc=label, unit=unit, unit_scale=True, leave=False, delay=1, disable=is_hidden, dynamic_ncols=True
+    ) as bar:
+        yield bar.update
+
+
+def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
+    """What to call with (bytes so far, bytes in all) during a download; the first call draws the bar."""
+    from tqdm import tqdm
+
+    bars: list[tqdm[Any]] = []
+
+    def advance(num_bytes: int, total: int) -> None:
+        if not bars:
+            is_hidden = quiet or not can_animate(sys.stderr)
+            bars.append(tqdm(total=total, desc="download", unit="B", unit_scale=True, leave=False, disable=is_hidden))
+        bars[0].update(num_bytes - bars[0].n)
+        if num_bytes >= total:
+            bars.pop().close()
+
+    return advance

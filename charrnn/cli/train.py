@@ -1,0 +1,191 @@
+"""charrnn train: a model in minutes, resumable at any instant."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, download_bar, print_json, result_console
+from charrnn.cli.training_view import TrainingView
+
+if TYPE_CHECKING:
+    from charrnn.config import Config
+
+BUDGET, MODEL, MACHINE, FOLDER = "Budget", "Model", "Machine", "Run folder"
+
+
+def _option(*names: str, text: str, panel: str, metavar: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar)
+
+
+def train(
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CORPUS]...",
+            help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`). "
+            "Default: the standard library's own Python source. With --resume: the run.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        str | None, _option("--minutes", text="Train about M minutes (default: 3).", panel=BUDGET, metavar="M")
+    ] = None,
+    epochs: Annotated[
+        str | None, _option("--epochs", text="Train E passes over the text.", panel=BUDGET, metavar="E")
+    ] = None,
+    steps: Annotated[str | None, _option("--steps", text="Train N optimizer steps.", panel=BUDGET, metavar="N")] = None,
+    cell: Annotated[str | None, _option("--cell", text="lstm, gru, rnn, or auto.", panel=MODEL, metavar="CELL")] = None,
+    layers: Annotated[str | None, _option("--layers", text="Recurrent layers.", panel=MODEL, metavar="L")] = None,
+    hidden_size: Annotated[
+        str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
+    ] = None,
+    embedding_size: Annotated[
+        str | None, _option("--embedding-size", text="Length of a character's vector.", panel=MODEL, metavar="E")
+    ] = None,
+    dropout: Annotated[
+        str | None,
+        _option("--dropout", text="Share of units dropped at each layer's output.", panel=MODEL, metavar="P"),
+    ] = None,
+    alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=MODEL, metavar="KIND")] = None,
+    split: Annotated[
+        str | None, _option("--split", text="Training/validation[/test] shares (90/10).", panel=MODEL, metavar="A/B")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        _option("--recipe", text="A named recipe, or a .yaml file of settings.", panel=MODEL, metavar="NAME"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        _option(
+            "--set", text="Set any field, e.g. learning_rate=4e-3 (repeatable).", panel=MODEL, metavar="FIELD=VALUE"
+        ),
+    ] = None,
+    seed: Annotated[
+        str | None, _option("--seed", text="Seed of weights and dropout.", panel=MACHINE, metavar="N")
+    ] = None,
+    device: Annotated[
+        str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
+    ] = None,
+    precision: Annotated[
+        str | None, _option("--precision", text="auto, fp32 or bf16.", panel=MACHINE, metavar="P")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Save in this new folder.", rich_help_panel=FOLDER, metavar="DIR")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with a run, exactly: the one named, else the newest.", rich_help_panel=FOLDER
+        ),
+    ] = False,
+    save_every: Annotated[str | None, _option("--save-every", text="In steps.", panel=FOLDER, metavar="N")] = None,
+    evaluate_every: Annotated[
+        str | None, _option("--evaluate-every", text="In steps.", panel=FOLDER, metavar="N")
+    ] = None,
+    keep: Annotated[
+        str | None, _option("--keep", text="Saved steps to keep besides best and latest.", panel=FOLDER, metavar="N")
+    ] = None,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print every value and where it came from; train nothing.")
+    ] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Train a model on a text.
+
+    Saves as it goes in checkpoints/; Ctrl-C saves too, and `charrnn train --resume` goes on from there.
+    The run's folder is printed on stdout, everything else on stderr.
+    """
+    from charrnn.errors import UsageError
+
+    fields = {
+        "--minutes": ("minutes", minutes),
+        "--epochs": ("epochs", epochs),
+        "--steps": ("steps", steps),
+        "--cell": ("cell", cell),
+        "--layers": ("num_layers", layers),
+        "--hidden-size": ("hidden_size", hidden_size),
+        "--embedding-size": ("embedding_size", embedding_size),
+        "--dropout": ("dropout", dropout),
+        "--alphabet": ("alphabet", alphabet),
+        "--split": ("split", split),
+        "--seed": ("seed", seed),
+        "--device": ("device", device),
+        "--precision": ("precision", precision),
+        "--save-every": ("save_every", save_every),
+        "--evaluate-every": ("evaluate_every", evaluate_every),
+        "--keep": ("keep", keep),
+    }
+    flags = _parse_flags(fields, set_ or [])
+    if resume:
+        if recipe is not None or out is not None or show_config:
+            raise UsageError("--resume goes on with a run as it is: leave out --recipe, --out and --show-config.")
+        if len(corpus or []) > 1:
+            raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
+        return _resume(corpus[0] if corpus else None, flags, TrainingView(show_as_json=json, quiet=quiet))
+    config, origins = _configure(corpus or [], flags, recipe)
+    if show_config:
+        _print_config(config, origins, show_as_json=json)
+        return 0
+    return _start(config, out, TrainingView(show_as_json=json, quiet=quiet), quiet=quiet)
+
+
+def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[str]) -> dict[str, Any]:
+    """Field values from flags and `--set field=value`; an error names the flag."""
+    from charrnn.config import check_field_name, parse_value
+    from charrnn.errors import UsageError
+
+    flags: dict[str, Any] = {}
+    for flag, (name, value) in fields.items():
+        if value is not None:
+            try:
+                flags[name] = parse_value(name, value)
+            except UsageError as error:
+                raise UsageError(f"{flag}: {error}") from None
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3.")
+        flags[check_field_name(name.strip())] = parse_value(name.strip(), value)
+    return flags
+
+
+def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":
+    import os
+
+    from charrnn.config import layer, read_recipe
+
+    if corpus:
+        flags["corpus"] = tuple(corpus)
+    file = read_recipe(recipe) if recipe is not None else None
+    return layer(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
+
+
+def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from charrnn.render.tables import settings_table
+
+    values = asdict(config)
+    if show_as_json:
+        print_json({name: {"value": value, "from": origins[name]} for name, value in values.items()})
+    else:
+        result_console().print(settings_table(values, origins))
+
+
+def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: bool) -> int:
+    from charrnn.training import loop
+
+    view.announce("Reading the text and measuring the machine ...")
+    events = loop.train(config, out=out, should_stop=view.is_stop_asked, on_download=download_bar(quiet=quiet))
+    return view.show(events)
+
+
+def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
+    from charrnn.runs.finding import open_run
+    from charrnn.training import loop
+
+    folder = open_run(run)
+    view.announce(f"Going on with {folder.path} ...")
+    return view.show(loop.resume(folder, changes, should_stop=view.is_stop_asked))

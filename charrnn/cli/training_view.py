@@ -1,0 +1,161 @@
+"""What a person sees while a model trains: the plan, a bar, one row per validation, what it writes, what to do next."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from charrnn.cli.terminal import can_animate, print_json, printable, talk_console
+
+if TYPE_CHECKING:
+    from charrnn.records import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
+
+HEADER = f"{'step':>9} {'epoch':>6} {'train':>7} {'val':>7} {'bpc':>6} {'chars/s':>9} {'time':>8}"
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+LINES_SHOWN = 8
+
+
+class TrainingView:
+    """Draws training events on stderr, or prints them as JSON Lines on stdout; turns signals into a wish to stop."""
+
+    def __init__(self, *, show_as_json: bool, quiet: bool) -> None:
+        self.show_as_json = show_as_json
+        self.quiet = quiet
+        self._console: Any = None if quiet or show_as_json else talk_console()
+        self._signal = 0
+        self._bar: Any = None
+        self._start: StartEvent | None = None
+        self._losses: list[float] = []
+        self._rate = 0.0
+        self._has_header = False
+
+    def announce(self, message: str) -> None:
+        """Say that something slow is about to happen."""
+        if self._console is not None and self._console.is_terminal:
+            self._console.print(message, style="dim")
+
+    def is_stop_asked(self) -> bool:
+        """Whether SIGINT or SIGTERM arrived."""
+        return self._signal != 0
+
+    def show(self, events: "Iterator[TrainEvent]") -> int:
+        """Draw all events; return the exit code: 0, or 130 or 143 if a signal ended training (everything is saved)."""
+        try:
+            for event in events:
+                if event.event == "start":
+                    self._listen()
+                if self.show_as_json:
+                    print_json(event.to_json())
+                elif self._console is not None or event.event == "done":
+                    getattr(self, f"_show_{event.event}")(event)
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+        return 128 + self._signal if self._signal else 0
+
+    def _listen(self) -> None:
+        # Not before the run exists: until then there is nothing to save, and Ctrl-C should simply end the command.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._signal:
+            raise KeyboardInterrupt
+        self._signal = number
+        sys.stderr.write("\nStopping: finishing the step and saving (once more to leave at once) ...\n")
+
+    def _print(self, *args: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        self._console.print(*args, **kwargs)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def _show_start(self, event: "StartEvent") -> None:
+        from tqdm import tqdm
+
+        config = event.config
+        chars_per_step = config["num_lanes"] * config["bptt_length"]
+        self._start = event
+        epochs = event.num_steps * chars_per_step / event.num_train_chars
+        facts = [
+            ("Text", f"{event.corpus}: {event.num_chars:,} characters, {event.vocab_size} different"),
+            (
+                "Model",
+                f"{config['cell']} {config['num_layers']}×{config['hidden_size']}, {event.num_parameters:,} parameters",
+            ),
+            (
+                "Training",
+                f"{event.num_steps:,} steps of {config['num_lanes']} lanes × {config['bptt_length']} characters"
+                f" = {epochs:.1f} epochs",
+            ),
+            ("Saved in", event.run),
+        ]
+        for name, fact in facts:
+            self._print(f"{name:<9} {printable(fact)}", soft_wrap=True)
+        for note in event.notes:
+            self._print(f"{'Note':<9} {printable(note)}", soft_wrap=True, style="yellow")
+        self._print()
+        self._bar = tqdm(
+            total=event.num_steps,
+            initial=event.first_step,
+            file=sys.stderr,
+            disable=not can_animate(sys.stderr),
+            dynamic_ncols=True,
+            bar_format=BAR_FORMAT,
+            leave=False,
+        )
+
+    def _show_step(self, event: "StepEvent") -> None:
+        self._losses.append(event.train_nats)
+        self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
+        recent = sum(self._losses[-20:]) / len(self._losses[-20:])
+        postfix = f"{recent:.3f} nats, {recent / 0.6931471805599453:.3f} bpc, {self._rate / 1000:.0f}k chars/s"
+        self._bar.set_postfix_str(postfix, refresh=False)
+        self._bar.update(1)
+
+    def _show_evaluation(self, event: "EvaluationEvent") -> None:
+        assert self._start is not None
+        config = self._start.config
+        epochs = event.step * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
+        train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
+        minutes, seconds = divmod(round(event.seconds), 60)
+        row = (
+            f"{event.step:>9,} {epochs:>6.1f} {train_nats:>7.4f} {event.val_nats:>7.4f} {event.val_bpc:>6.3f} "
+            f"{self._rate:>9,.0f} {minutes:>5}:{seconds:02}"
+        )
+        if not self._has_header:
+            self._print(HEADER, style="bold")
+            self._has_header = True
+        self._print(row + ("  best" if event.is_best else ""))
+        self._losses.clear()
+
+    def _show_sample(self, event: "SampleEvent") -> None:
+        self._print(f"--- at step {event.step:,} it writes:", style="dim")
+        lines = printable(event.text).split("\n")[:LINES_SHOWN]
+        self._print("\n".join(lines), style="cyan", soft_wrap=True)
+        self._print()
+
+    def _show_saved(self, event: "TrainEvent") -> None:
+        pass
+
+    def _show_warning(self, event: Any) -> None:
+        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
+
+    def _show_done(self, event: "DoneEvent") -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        name = os.path.basename(event.run)  # a Path would drop nothing and cost an import
+        if self._console is not None:
+            if event.is_complete:
+                best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
+                self._print(f"Done: {event.step:,} steps.{best} Best step: {event.best_step:,}. Next:", soft_wrap=True)
+                self._print("  charrnn sample --temp 0.8\n  charrnn visualize\n  charrnn evaluate")
+            else:
+                self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:", soft_wrap=True)
+                self._print(f"  charrnn train --resume {name}")
+        sys.stdout.write(event.run + "\n")
+        sys.stdout.flush()

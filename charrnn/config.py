@@ -1,0 +1,295 @@
+"""What a run is made of: one frozen dataclass, read from and written to YAML, checked at the border.
+
+A value is taken from the first that names it: flag, environment (`CHARRNN_SEED=7`), file, default.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, get_args, get_type_hints
+
+from charrnn.errors import DataError, UsageError
+
+Auto = Literal["auto"]
+
+CELLS = ("lstm", "gru", "rnn")
+ALPHABETS = ("char", "byte")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16")
+BUDGETS = ("minutes", "epochs", "steps")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Everything needed to build a model and train it again. `auto` is filled in by `training.recipe`.
+
+    Raises UsageError that names the field, its value and the allowed range.
+    """
+
+    corpus: tuple[str, ...] = ()
+    """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
+    alphabet: str = "char"
+    """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
+    min_count: int = 3
+    """A character seen fewer times than this becomes unknown (small texts keep every character)."""
+    split: tuple[float, ...] = (0.9, 0.1)
+    """Shares of the text, from its start: training, validation and, if a third is given, test."""
+
+    cell: str = "auto"
+    """Recurrent cell: lstm, gru or rnn."""
+    num_layers: int | Auto = "auto"
+    """How many recurrent layers stand on each other."""
+    hidden_size: int | Auto = "auto"
+    """Units of each layer."""
+    embedding_size: int | Auto = "auto"
+    """Length of a character's vector."""
+    dropout: float | Auto = "auto"
+    """Share of units dropped at every layer's output, the same units for a whole window (Gal 2016)."""
+    forget_bias: float = 1.0
+    """What an LSTM's forget gate starts with (Gers 2000; Jozefowicz 2015)."""
+
+    minutes: float | None = None
+    """Budget in minutes; turned into a number of steps after a few seconds of measuring."""
+    epochs: float | None = None
+    """Budget in passes over the training text."""
+    steps: int | None = None
+    """Budget in optimizer steps."""
+    num_lanes: int | Auto = "auto"
+    """B: stretches of the text that are read in parallel."""
+    bptt_length: int | Auto = "auto"
+    """T: characters per step and lane, through which the error is propagated back."""
+    reset: float = 0.05
+    """Chance per step that a lane's carried state is zeroed, so that the model can also start from nothing."""
+    learning_rate: float | Auto = "auto"
+    """Peak learning rate of AdamW, after the warm-up."""
+    final_learning_rate: float = 0.02
+    """Learning rate at the end of the cosine, as a share of the peak."""
+    warmup_steps: int = 50
+    """Steps over which the learning rate rises linearly (at most a tenth of all steps)."""
+    beta2: float = 0.99
+    """AdamW's decay of squared gradients."""
+    weight_decay: float = 0.0
+    """AdamW's weight decay, on weight matrices only."""
+    clip_norm: float = 1.0
+    """Largest global gradient norm (Pascanu 2013)."""
+    weight_average: float = 0.99
+    """Decay per step of the averaged weights that are evaluated, sampled and saved; 0 turns averaging off."""
+
+    seed: int = 0
+    """Seeds the initial weights, the dropout and the samples."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    precision: str = "auto"
+    """fp32, or bf16 (autocast) where the processor has it."""
+    evaluate_every: int | Auto = "auto"
+    """Steps between two validations."""
+    save_every: int | Auto = "auto"
+    """Steps between two saves."""
+    keep: int = 2
+    """How many saved steps stay besides `best` and `latest`."""
+
+    def __post_init__(self) -> None:
+        for name, (allowed, is_allowed) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None or (value == "auto" and name not in _CHOICES):
+                continue
+            if not is_allowed(value):
+                raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
+        if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
+            raise UsageError("Give one budget only: minutes, epochs or steps.")
+
+
+def resolved(value: int | Auto) -> int:
+    """A size that `auto` no longer stands in for. Only our own mistake can leave one open."""
+    assert not isinstance(value, str), "an `auto` was left in the configuration"
+    return value
+
+
+_CHOICES = {"alphabet": ALPHABETS, "cell": ("auto", *CELLS), "device": DEVICES, "precision": PRECISIONS}
+
+_RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
+    "min_count": ("at least 1", lambda n: n >= 1),
+    "split": (
+        "two or three positive shares, such as 90/10",
+        lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
+    ),
+    "num_layers": ("between 1 and 64", lambda n: 1 <= n <= 64),
+    "hidden_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
+    "embedding_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
+    "dropout": ("at least 0 and below 1", lambda p: 0 <= p < 1),
+    "forget_bias": ("a finite number", math.isfinite),
+    "minutes": ("more than 0 and at most 100000", lambda m: 0 < m <= 1e5),
+    "epochs": ("more than 0 and at most 100000", lambda e: 0 < e <= 1e5),
+    "steps": ("between 1 and 10^9", lambda n: 1 <= n <= 10**9),
+    "num_lanes": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
+    "bptt_length": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
+    "reset": ("between 0 and 1", lambda p: 0 <= p <= 1),
+    "learning_rate": ("more than 0 and at most 10", lambda r: 0 < r <= 10),
+    "final_learning_rate": ("between 0 and 1", lambda r: 0 <= r <= 1),
+    "warmup_steps": ("at least 0", lambda n: n >= 0),
+    "beta2": ("at least 0 and below 1", lambda b: 0 <= b < 1),
+    "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
+    "clip_norm": ("more than 0", lambda c: c > 0),
+    "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
+    "seed": ("between 0 and 2^63 - 1", lambda s: 0 <= s < 2**63),
+    "evaluate_every": ("at least 1", lambda n: n >= 1),
+    "save_every": ("at least 1", lambda n: n >= 1),
+    "keep": ("at least 0", lambda n: n >= 0),
+}
+
+_TYPES: dict[str, Any] = get_type_hints(Config)
+AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
+"""Fields that `auto` stands in for until a run begins."""
+FIELD_NAMES = tuple(field.name for field in fields(Config))
+
+
+def _spell(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def check_field_name(name: str) -> str:
+    """Return `name` if a configuration has such a field; else raise UsageError with the nearest spelling."""
+    if name in FIELD_NAMES:
+        return name
+    near = difflib.get_close_matches(name, FIELD_NAMES, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"The fields are {', '.join(FIELD_NAMES)}."
+    raise UsageError(f"There is no configuration field {name!r}. {hint}")
+
+
+def parse_value(name: str, value: object) -> Any:
+    """Turn what YAML, the environment or a flag gave for field `name` into the field's type.
+
+    Text is accepted for numbers (`1e-3` is text to YAML 1.1), `90/10` or a list for tuples.
+    Raises UsageError naming the field and the value.
+    """
+    check_field_name(name)
+    hint = _TYPES[name]
+    kinds = get_args(hint) if isinstance(hint, UnionType) or get_args(hint)[-1:] == (Auto,) else (hint,)
+    if isinstance(value, str):
+        value = value.strip()
+    if NoneType in kinds and value in (None, "", "null", "none"):
+        return None
+    if Auto in kinds and value == "auto":
+        return "auto"
+    try:
+        if int in kinds or float in kinds:
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError
+            return _whole_number(value) if int in kinds else float(value)
+        if str in kinds:
+            if not isinstance(value, str):
+                raise ValueError
+            return value
+        if name == "split":
+            parts = value.replace(",", "/").split("/") if isinstance(value, str) else value
+            if not isinstance(parts, list | tuple) or any(isinstance(part, bool) for part in parts):
+                raise ValueError
+            return tuple(float(part) for part in parts)
+        parts = value.split(os.pathsep) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+            raise ValueError
+        return tuple(parts)
+    except (ValueError, OverflowError, TypeError):
+        wanted = " or ".join(_KIND_NAMES.get(kind, "a list") for kind in kinds)
+        raise UsageError(f"{name} is {str(value)[:80]!r}; it must be {wanted}.") from None
+
+
+def _whole_number(value: int | float | str) -> int:
+    try:
+        return int(value) if not isinstance(value, float) else int(str(value))
+    except ValueError:
+        number = float(value)
+        if number != int(number):
+            raise
+        return int(number)
+
+
+_KIND_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    NoneType: "null",
+    Auto: "auto",
+}
+
+
+def layer(
+    *,
+    flags: Mapping[str, object],
+    file: Mapping[str, object] | None = None,
+    file_name: str = "recipe",
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Config, dict[str, str]]:
+    """Merge flags over environment over file over defaults; also return where each value came from.
+
+    A budget from a higher layer replaces a budget of any kind from a lower one. Raises UsageError.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(FIELD_NAMES, "default")
+    variables = {f"CHARRNN_{name.upper()}": name for name in FIELD_NAMES}
+    env_values = {variables[key]: value for key, value in (environment or {}).items() if key in variables}
+    for origin, given in (
+        (file_name, file or {}),
+        ("environment", env_values),
+        ("flag", {name: value for name, value in flags.items() if value is not None}),
+    ):
+        parsed = {name: parse_value(name, value) for name, value in given.items()}
+        if any(parsed.get(name) is not None for name in BUDGETS):
+            for name in BUDGETS:
+                values.pop(name, None)
+                origins[name] = "default"
+        values.update(parsed)
+        origins.update(dict.fromkeys(parsed, origin))
+    return Config(**values), origins
+
+
+def read_yaml(text: str, origin: str) -> dict[str, object]:
+    """Parse YAML `text` into field values, not yet layered.
+
+    Raises DataError where `origin` is no YAML mapping, UsageError for an unknown field.
+    """
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{origin} is not YAML: {reason}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise DataError(f"{origin} must hold `field: value` lines, not a {type(loaded).__name__}.")
+    return {check_field_name(str(name)): value for name, value in loaded.items()}
+
+
+def read_recipe(name: str) -> dict[str, object]:
+    """Read a recipe: a `.yaml` file, or the name of one that ships in `charrnn/recipes`.
+
+    Raises UsageError where there is none, with the names there are.
+    """
+    folder = Path(__file__).parent / "recipes"
+    path = Path(name) if name.endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        names = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        raise UsageError(f"No recipe {name!r} ({reason}). Recipes: {names}; or give a .yaml file.") from None
+
+
+def to_yaml(config: Config) -> str:
+    """Spell a configuration as YAML that `from_yaml` reads back to an equal one."""
+    import yaml
+
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def from_yaml(text: str, origin: str) -> Config:
+    """Read what `to_yaml` wrote. Raises DataError or UsageError naming the field and `origin`."""
+    return Config(**{name: parse_value(name, value) for name, value in read_yaml(text, origin).items()})

@@ -1,0 +1,68 @@
+"""Loss in nats per character, by two protocols that must not be compared with each other.
+
+`stateful`: the state is carried through the whole text, started on the characters before it.
+`windowed-256`: random windows of 256 characters, each from a zero state (nanoGPT's way).
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from charrnn.model.device import autocast
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import IdArray, read_in_lanes
+
+WINDOWED_LENGTH = 256
+NUM_WINDOWS = 512
+
+
+@torch.inference_mode()
+def stateful_nats(network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto") -> float:
+    """Mean -ln p(character | all characters before it) over ids[first:], in nats; earlier characters are context.
+
+    Long texts are read in lanes that are warmed up (`model.reading`). Raises ValueError if there is nothing to score.
+    """
+    if not 1 <= first < len(ids):
+        raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
+    device = network.output.weight.device
+    total = 0.0
+
+    def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        with autocast(device, precision):
+            return network(inputs, state)  # type: ignore[no-any-return]
+
+    for positions, logits in read_in_lanes(step, network.initial_state, ids[:-1], first - 1):
+        is_text = torch.from_numpy(positions < len(ids) - 1)
+        targets = ids[(positions + 1).clip(max=len(ids) - 1)].astype(np.int64)
+        losses = cross_entropy(
+            logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(device), reduction="none"
+        )
+        total += losses[is_text.flatten().to(device)].sum(dtype=torch.float64).item()
+    return total / (len(ids) - first)
+
+
+@torch.inference_mode()
+def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
+    """Mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from a zero state.
+
+    Raises ValueError if the text is shorter than one window and its targets.
+    """
+    if len(ids) <= WINDOWED_LENGTH:
+        raise ValueError(f"windowed-{WINDOWED_LENGTH} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
+    device = network.output.weight.device
+    starts = np.random.default_rng(seed).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
+    total = 0.0
+    for some in np.split(starts, NUM_WINDOWS // 64):
+        text = torch.from_numpy(ids[some + np.arange(WINDOWED_LENGTH + 1)[:, None]].astype(np.int64)).to(device)
+        with autocast(device, precision):
+            logits, _ = network(text[:-1], network.initial_state(len(some)))
+        total += cross_entropy(logits.float().flatten(0, 1), text[1:].flatten(), reduction="sum").item()
+    return total / (NUM_WINDOWS * WINDOWED_LENGTH)
+
+
+def bits(nats: float) -> float:
+    """Nats to bits."""
+    return nats / math.log(2)

@@ -1,0 +1,1 @@
+"""What the cells of a model do while it reads."""

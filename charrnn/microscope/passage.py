@@ -1,0 +1,32 @@
+"""Which stretch of a text shows a cell at work."""
+
+import numpy as np
+
+from charrnn.microscope.detectors import Labels
+
+NUM_LINES = 8
+MAX_LENGTH = 900
+MAX_COUNT = 80
+
+
+def choose_passage(text: str, labels: Labels, first: int) -> slice:
+    """The NUM_LINES lines from index `first` on, at most MAX_LENGTH characters, over which labels (N,) vary the most.
+
+    Variance is p (1 - p) for yes/no labels; counts are cut off at MAX_COUNT, lest one long line win.
+    """
+    newlines = [index for index in range(first, len(text)) if text[index] == "\n"]
+    starts = np.array([first, *(index + 1 for index in newlines[:-NUM_LINES])])
+    ends = np.minimum(
+        np.array([newlines[min(k + NUM_LINES - 1, len(newlines) - 1)] + 1 for k in range(len(starts))])
+        if newlines
+        else np.array([len(text)]),
+        starts + MAX_LENGTH,
+    )
+    ends = np.minimum(ends, len(text))
+    values = np.minimum(labels.astype(np.float64), MAX_COUNT)
+    sums, squares = (np.append(0.0, np.cumsum(values**power)) for power in (1, 2))
+    lengths = np.maximum(1, ends - starts)
+    means = (sums[ends] - sums[starts]) / lengths
+    variances = (squares[ends] - squares[starts]) / lengths - means**2
+    best = int(variances.argmax())
+    return slice(int(starts[best]), int(ends[best]))

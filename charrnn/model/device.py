@@ -1,0 +1,34 @@
+"""Where a model computes, and in which precision."""
+
+import torch
+
+from charrnn.errors import UsageError
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda` or `mps` into a device that is here; `auto` takes the fastest.
+
+    Raises UsageError where the named device is missing.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(candidate for candidate, is_here in available.items() if is_here)
+    if not available[name]:
+        raise UsageError(f"This machine has no {name} device. Use --device auto.")
+    return torch.device(name)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is faster than fp32 there (on a CPU: AVX512-BF16 or AMX instructions)."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return False
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A fresh autocast context for `auto`, `fp32` or `bf16`; `auto` takes bf16 where it is fast."""
+    is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)

@@ -1,0 +1,54 @@
+"""Read a long text through a network in parallel lanes, as if it had been read from its start in one go.
+
+Each lane is warmed up on the text before it, so its state is what the whole text would have left there, up to what a
+network still remembers after `WARM_UP` characters.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+WARM_UP = 512
+"""Characters that a lane reads before its own."""
+WINDOW = 256
+"""T: characters that are read at once."""
+MAX_LANES = 32
+"""B: lanes at the most; a text under 4 * WARM_UP characters is read in one lane, exactly."""
+
+Output = TypeVar("Output")
+IdArray = NDArray[np.uint16]
+
+
+def read_in_lanes(
+    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
+    initial_state: Callable[[int], Tensor],
+    ids: IdArray,
+    first: int = 0,
+) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    """Yield, for every character of ids (N,) from index `first` on, what `step` makes of it.
+
+    `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output): positions[t, b] is the
+    character's index in `ids`; one that is >= N is padding. Characters before `first` are context only.
+    """
+    num_chars = len(ids) - first
+    num_lanes = max(1, min(MAX_LANES, num_chars // (4 * WARM_UP)))
+    lane_length = -(-num_chars // num_lanes)
+    starts = first + lane_length * np.arange(num_lanes)
+    warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
+    # Lane 0 may have less text before it than the others: there its state is zeroed where the text begins.
+    text_begins = max(0, warm_up - first) - warm_up
+    cuts = sorted({-warm_up, text_begins, *range(0, lane_length, WINDOW), lane_length})
+    state = initial_state(num_lanes)
+    for begin, end in pairwise(cuts):
+        if begin == text_begins:
+            state[:, :, 0] = 0
+        positions = starts + np.arange(begin, end)[:, None]
+        inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
+        output, state = step(torch.from_numpy(inputs).to(state.device), state)
+        if begin >= 0:
+            yield positions, output

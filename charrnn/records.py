@@ -1,0 +1,205 @@
+"""Plain frozen results: what the rooms that compute hand to rendering. Standard library only."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One thing that happened while training. `seconds` count from the start of the process."""
+
+    event: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The event as the object that `train --json` prints on one line."""
+        return {"event": self.event, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartEvent(Event):
+    """The run is set up: nothing is trained yet, its folder exists."""
+
+    event: ClassVar[str] = "start"
+    run: str
+    num_parameters: int
+    num_steps: int
+    first_step: int
+    config: dict[str, Any]
+    corpus: str
+    num_chars: int
+    num_train_chars: int
+    vocab_size: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepEvent(Event):
+    """One optimizer step; `train_nats` is its mean loss in nats per character."""
+
+    event: ClassVar[str] = "step"
+    step: int
+    seconds: float
+    train_nats: float
+    grad_norm: float
+    learning_rate: float
+    chars_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationEvent(Event):
+    """Stateful loss on the whole validation split."""
+
+    event: ClassVar[str] = "evaluation"
+    step: int
+    seconds: float
+    val_nats: float
+    val_bpc: float
+    is_best: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SampleEvent(Event):
+    """What the model writes at this step."""
+
+    event: ClassVar[str] = "sample"
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SavedEvent(Event):
+    """A step was committed to disk at `path`."""
+
+    event: ClassVar[str] = "saved"
+    step: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WarningEvent(Event):
+    """Something the user should know; training goes on."""
+
+    event: ClassVar[str] = "warning"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DoneEvent(Event):
+    """The budget is spent, or a stop was asked for (`is_complete` false); everything is saved."""
+
+    event: ClassVar[str] = "done"
+    step: int
+    seconds: float
+    val_nats: float | None
+    best_step: int
+    run: str
+    is_complete: bool
+
+
+TrainEvent = StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent | WarningEvent | DoneEvent
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedText:
+    """A generated text with the model's log-probability (nats, temperature 1) of each of its characters."""
+
+    text: str
+    logprobs: tuple[float, ...]
+    seed: int | None = None
+
+    @property
+    def logprob(self) -> float:
+        """Log-probability of the whole text in nats."""
+        return sum(self.logprobs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One possible next character and its probability."""
+
+    character: str
+    probability: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossReport:
+    """Mean loss over a text. `protocol` is `stateful` or `windowed-256`; never compare one with the other's."""
+
+    protocol: str
+    nats_per_char: float
+    bpc: float
+    bits_per_byte: float
+    num_chars: int
+    num_unknown: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellScore:
+    """How well the best cell follows a detector, on text it was not chosen on.
+
+    `auc` (yes/no labels; already turned so that >= 0.5 on the text it was chosen on) or `spearman` (counts; signed);
+    `untrained` is the same choice made in an untrained twin; `polarity` is -1 where the cell is low inside.
+    """
+
+    detector: str
+    layer: int
+    unit: int
+    polarity: int
+    num_positive: int
+    auc: float | None = None
+    spearman: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    untrained: float | None = None
+
+    @property
+    def strength(self) -> float:
+        """From 0 (chance) to 1 (perfect), to rank yes/no and count detectors together."""
+        return max(0.0, 2 * self.auc - 1) if self.auc is not None else abs(self.spearman or 0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """The object of `visualize --find --json`: `auc` or `spearman`, whichever was measured."""
+        return {
+            name: value for name, value in asdict(self).items() if name not in ("auc", "spearman") or value is not None
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Skipped:
+    """A detector that was not scored, and why (`no quotations in this text`)."""
+
+    detector: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellFindings:
+    """The ranked scores, the detectors that could not be scored, and how many characters were looked at."""
+
+    scores: tuple[CellScore, ...]
+    skipped: tuple[Skipped, ...] = ()
+    num_chars: int = 0
+    num_cells: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ColouredText:
+    """A text with one value in [-1, 1] per character, ready to draw."""
+
+    text: str
+    values: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """One line of `charrnn runs`."""
+
+    name: str
+    cell: str
+    num_layers: int
+    hidden_size: int
+    corpus: str
+    step: int
+    num_steps: int
+    best_nats: float | None
+    minutes: float

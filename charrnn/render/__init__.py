@@ -1,0 +1,1 @@
+"""Results to rich renderables; no Console, no torch, no files."""

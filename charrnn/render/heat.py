@@ -1,0 +1,120 @@
+"""A text with one value per character, coloured: red where a cell is low, blue where it is high.
+
+After Karpathy, Johnson & Li (2015), who colour a text by tanh(c): -1 is red, +1 is blue.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from charrnn.records import ColouredText
+
+LOW = (212, 38, 38)
+HIGH = (36, 92, 230)
+MIDDLE = (112, 112, 118)
+"""Weak values fade into a grey that stands out from dark and light backgrounds alike; white reads on all three."""
+FAINTEST = 0.1
+"""Values nearer to zero than this are left in the terminal's own colours."""
+BLOCKS = "▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = "_.-~=+*#"
+TAB_WIDTH = 4
+LEGEND_WIDTH = 21
+
+
+def value_style(value: float) -> Style:
+    """The style of a character whose cell has `value` in [-1, 1]; beyond it the nearest end, and nan is 0."""
+    strength = min(1.0, abs(value)) if value == value else 0.0
+    if strength < FAINTEST:
+        return Style()
+    end = HIGH if value > 0 else LOW
+    red, green, blue = (
+        round(middle + (full - middle) * strength**0.7) for middle, full in zip(MIDDLE, end, strict=True)
+    )
+    return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
+
+
+def visible(character: str) -> str:
+    """How a character is shown: a newline as an arrow, tabs as spaces, control and formatting characters as marks.
+
+    Nothing that could move the cursor or turn the text around gets through.
+    """
+    if character == "\n":
+        return "↵"
+    if character == "\t":
+        return "→".ljust(TAB_WIDTH)
+    code = ord(character)
+    if code < 32:
+        return chr(0x2400 + code)
+    if code == 127:
+        return "␡"
+    if 128 <= code < 160 or cell_len(character) == 0 or 0xD800 <= code < 0xE000 or _is_bidi(code):
+        return f"<{code:02x}>"
+    return character
+
+
+def _is_bidi(code: int) -> bool:
+    return 0x200E <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code == 0x061C
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A renderable that colours a `ColouredText`, folded at the width there is.
+
+    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead.
+    """
+
+    coloured: ColouredText
+    strip: bool | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_plain = console.color_system is None
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        for line in _fold(self.coloured, options.max_width):
+            for shown, value in line:
+                yield Segment(shown, Style() if is_plain else value_style(value))
+            yield Segment.line()
+            if is_plain if self.strip is None else self.strip:
+                yield Segment("".join(_block(value, blocks) * cell_len(shown) for shown, value in line).rstrip())
+                yield Segment.line()
+
+
+def _block(value: float, blocks: str) -> str:
+    share = (min(1.0, max(-1.0, value)) + 1) / 2 if value == value else 0.5
+    return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
+
+
+def _fold(coloured: ColouredText, width: int) -> Iterator[list[tuple[str, float]]]:
+    """Lines of (what is shown, value): one per line of text, cut where the next character would not fit."""
+    line: list[tuple[str, float]] = []
+    used = 0
+    for character, value in zip(coloured.text, coloured.values, strict=True):
+        shown = visible(character)
+        needed = cell_len(shown)
+        if line and used + needed > width:
+            yield line
+            line, used = [], 0
+        line.append((shown, value))
+        used += needed
+        if character == "\n":
+            yield line
+            line, used = [], 0
+    if line:
+        yield line
+
+
+class Legend:
+    """The scale from -1 to +1: in colours or, where there are none, in blocks."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_plain = console.color_system is None
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        yield Segment("-1 ")
+        for index in range(LEGEND_WIDTH):
+            value = 2 * index / (LEGEND_WIDTH - 1) - 1
+            yield Segment(_block(value, blocks)) if is_plain else Segment(" ", value_style(value))
+        yield Segment(" +1")
+        yield Segment.line()

@@ -1,0 +1,117 @@
+"""Tables that fit 80 columns: found cells, predictions, losses, runs, corpora, settings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.records import CellFindings, LossReport, Prediction, RunSummary
+from charrnn.render.heat import visible
+from charrnn.text.catalogue import CatalogueEntry
+
+
+def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def findings_table(findings: CellFindings) -> Table:
+    """The best cell for each detector, strongest first, with its 95 % interval and its untrained twin's score."""
+    table = _table(
+        "detector",
+        "cell",
+        "score",
+        "95 % interval",
+        "untrained",
+        "reads",
+        right=("score", "95 % interval", "untrained"),
+    )
+    for score in findings.scores:
+        is_yes_no = score.auc is not None
+        value = score.auc if is_yes_no else score.spearman
+        low, high = score.ci_low, score.ci_high
+        table.add_row(
+            score.detector,
+            f"{score.layer}:{score.unit}",
+            f"{'AUC' if is_yes_no else 'ρ'} {value:{'.3f' if is_yes_no else '+.3f'}}",
+            "" if low is None or high is None else f"{low:.3f}…{high:.3f}",
+            "" if score.untrained is None else f"{score.untrained:.3f}",
+            ("high inside" if score.polarity > 0 else "low inside")
+            if is_yes_no
+            else ("rises with it" if score.polarity > 0 else "falls with it"),
+        )
+    return table
+
+
+def skipped_lines(findings: CellFindings) -> Text:
+    """One line per detector that was not scored, and why."""
+    lines = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
+    return Text("\n".join(lines), style="dim")
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> Table:
+    """Next characters with their probabilities and a bar each."""
+    table = _table("next", "probability", "", right=("probability",))
+    for prediction in predictions:
+        bar = "█" * round(30 * prediction.probability)
+        shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
+        table.add_row(Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Text(bar, style="blue"))
+    return table
+
+
+def losses_table(reports: Sequence[LossReport]) -> Table:
+    """Losses, one protocol a row."""
+    table = _table(
+        "protocol",
+        "nats/char",
+        "bits/char",
+        "bits/byte",
+        "characters",
+        right=("nats/char", "bits/char", "bits/byte", "characters"),
+    )
+    for report in reports:
+        table.add_row(
+            report.protocol,
+            f"{report.nats_per_char:.4f}",
+            f"{report.bpc:.4f}",
+            f"{report.bits_per_byte:.4f}",
+            f"{report.num_chars:,}",
+        )
+    return table
+
+
+def runs_table(runs: Sequence[RunSummary]) -> Table:
+    """One run a row, oldest first."""
+    table = _table("run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes"))
+    for run in runs:
+        table.add_row(
+            Text(run.name),
+            f"{run.cell} {run.num_layers}×{run.hidden_size}",
+            f"{run.step:,}/{run.num_steps:,}",
+            "" if run.best_nats is None else f"{run.best_nats:.4f}",
+            f"{run.minutes:.1f}",
+        )
+    return table
+
+
+def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
+    """The texts known by name."""
+    table = _table("name", "bytes", "licence", "look for", right=("bytes",))
+    for entry in entries:
+        table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
+    return table
+
+
+def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
+    """Every configuration value and where it came from."""
+    table = _table("field", "value", "from")
+    for name, value in values.items():
+        shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        table.add_row(
+            name, Text(shown or "-"), Text(origins[name], style="bold" if origins[name] != "default" else "dim")
+        )
+    return table

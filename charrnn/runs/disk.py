@@ -1,0 +1,97 @@
+"""Files that survive: written whole or not at all, synced before they count, read only when plain and of sane size."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from charrnn.errors import CharRNNError, CheckpointError
+
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""More than any configuration, alphabet or manifest needs, and little enough to read whole."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file at `path` by `data`, whole or not at all. Raises CharRNNError when it cannot be written."""
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    with explained("write", path):
+        try:
+            write_synced(temporary, data)
+            os.replace(temporary, path)
+            fsync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file that a power cut cannot take back. Raises OSError, as does `fsync_folder`."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Make the names in a folder as lasting as the files that bear them."""
+    if sys.platform == "win32":
+        return  # Windows opens no folders, and journals renames itself.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot sync a folder; a run there is still better than none.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def encode_text(text: str) -> bytes:
+    """UTF-8 for any text at all."""
+    # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a lost run.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def read_capped(path: Path, *, max_bytes: int) -> bytes:
+    """The bytes of a file. Raises CheckpointError when it is missing, a link, no plain file or too large."""
+    try:
+        status = path.lstat()
+        # A link could lead anywhere on the reader's disk, and a pipe would never end.
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError(f"{path} is not a plain file")
+        if status.st_size > max_bytes:
+            raise CheckpointError(f"{path} is damaged: {status.st_size:,} bytes, expected at most {max_bytes:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def parse_json(path: Path, data: bytes) -> object:
+    """The value of the JSON that stands in the file at `path`. Raises CheckpointError when it is none."""
+    try:
+        return cast(object, json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: not JSON ({error})") from error
+
+
+def json_to_bytes(value: JSON) -> bytes:
+    """JSON as a person can read it, one entry a line."""
+    return (json.dumps(value, indent=2) + "\n").encode("ascii")
+
+
+@contextlib.contextmanager
+def explained(action: str, path: Path) -> Iterator[None]:
+    """Turn an OSError into a CharRNNError that says what could not be done, where and why."""
+    try:
+        yield
+    except OSError as error:
+        raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}") from error

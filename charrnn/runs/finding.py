@@ -1,0 +1,75 @@
+"""Which run is meant: by path, by name, or the one that saved last; a name mistyped meets the nearest ones."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+from pathlib import Path
+
+from charrnn.errors import CheckpointError
+from charrnn.runs.folder import RunFolder
+
+_ESSENTIAL = ("config.yaml", "vocab.json")
+
+
+def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFolder:
+    """The run at path `run` or of that name under `checkpoints`; None is the one whose `latest` moved last.
+
+    Raises CheckpointError when there is no such run, or nothing is saved in it yet.
+    """
+    if run is None:
+        known = list_runs(checkpoints)
+        if not known:
+            raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
+        started = [folder for folder in known if os.path.isfile(folder.path / "latest")]
+        found = (started or known)[-1]
+    else:
+        found = _find_run(run, checkpoints)
+    if not found.steps():
+        raise CheckpointError(f"{found.path} has nothing saved yet\nname another run, or train one: charrnn train")
+    return found
+
+
+def list_runs(checkpoints: Path) -> list[RunFolder]:
+    """The runs in a folder, oldest first by their last save; entries that are no runs are skipped.
+
+    Raises CheckpointError when the folder is there but cannot be read.
+    """
+    try:
+        entries = list(checkpoints.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
+    runs = [RunFolder(entry) for entry in entries if not _missing_from(entry)]
+    return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
+
+
+def _find_run(run: str, checkpoints: Path) -> RunFolder:
+    """The run at that path, else of that name. Raises CheckpointError with what is missing or the nearest names."""
+    places = [Path(run), checkpoints / run]
+    for place in places:
+        if run and not _missing_from(place):
+            return RunFolder(place)
+    for place in places:
+        if run and os.path.isdir(place):
+            raise CheckpointError(f"{place} is not a run: it has no {' and no '.join(_missing_from(place))}")
+    known = [folder.path.name for folder in reversed(list_runs(checkpoints))]
+    near = difflib.get_close_matches(Path(run).name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    listing = f"newest runs: {', '.join(known[:5])}" if known else "none there yet; train one first: charrnn train"
+    raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
+
+
+def _missing_from(path: Path) -> list[str]:
+    # os.path rather than Path.is_file, which raises on folders we may not enter and on impossible names.
+    return [name for name in _ESSENTIAL if not os.path.isfile(path / name)]
+
+
+def _last_change(path: Path) -> int:
+    """Nanoseconds since the epoch: when `latest` last moved, or else when the run began."""
+    for name in ("latest", "config.yaml"):
+        with contextlib.suppress(OSError):
+            return (path / name).stat().st_mtime_ns
+    return 0

@@ -1,0 +1,73 @@
+"""One process at a time: the operating system's own lock on a run folder, on POSIX and on Windows."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from charrnn.errors import RunInUseError
+from charrnn.runs.disk import explained
+
+
+@contextlib.contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; the operating system frees it when the process ends, however it ends.
+
+    Raises RunInUseError at once when another holds it, CharRNNError when the folder cannot be locked.
+    """
+    with contextlib.ExitStack() as stack:
+        with explained("lock", folder):
+            # Opened for appending, which neither empties nor touches the file of a run in use.
+            file = stack.enter_context((folder / "lock").open("a+b", buffering=0))
+            if not _try_lock(file):
+                file.seek(0)
+                owner = file.read(20).decode("ascii", "replace")
+                raise RunInUseError(
+                    f"{folder} is in use by {f'process {owner}' if owner.isdigit() else 'another process'}\n"
+                    "wait for it or stop it, or start a new run"
+                )
+            stack.callback(_unlock, file)
+            file.truncate(0)
+            file.write(str(os.getpid()).encode("ascii"))
+        stack.callback(file.truncate, 0)
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # Windows forbids reading what is locked; a byte far behind the process id leaves that readable.
+    _LOCKED_BYTE = 1 << 20
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        file.seek(_LOCKED_BYTE)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EDEADLK):
+                return False
+            raise
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        file.seek(_LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[bytes]) -> None:
+        # Said aloud, for a forked worker that inherited the descriptor would keep the lock past our close.
+        fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,146 @@
+"""One saved step: tensors and state to bytes, and back only when every file matches the manifest's SHA-256.
+
+Tensors cross as numpy arrays and are stored as safetensors; nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from charrnn.errors import CheckpointError
+from charrnn.runs.disk import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+
+FORMAT_VERSION = 1
+
+_MODEL, _TRAINING, _STATE = "model.safetensors", "training.safetensors", "training.json"
+_MANIFEST = "manifest.json"
+_STEP_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedStep:
+    """One saved step, every file of which matched its manifest."""
+
+    name: str
+    step: int
+    """Optimizer steps taken when it was saved."""
+    model: Tensors
+    training: Tensors
+    """Optimizer, averages and recurrent state; empty when not asked for."""
+    state: Mapping[str, JSON]
+    """What was passed to `save_step`: cursor, generators, …"""
+    warnings: tuple[str, ...] = ()
+    """Why this is not the step that was asked for, one sentence per damaged step passed over."""
+
+
+class NewerFormatError(CheckpointError):
+    """Kept apart from damage: falling back to an older step would silently lose work that is intact."""
+
+
+def name_of_step(step: int) -> str:
+    """Eight digits, so that file browsers list steps in order; more when it takes more."""
+    return f"step-{step:08d}"
+
+
+def step_number(name: str) -> int:
+    return int(name.removeprefix("step-"))
+
+
+def is_step_name(text: str) -> bool:
+    return _STEP_NAME.fullmatch(text) is not None
+
+
+def step_to_bytes(step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON]) -> dict[str, bytes]:
+    """The files of a step by name, in the order in which they are to be written."""
+    payloads = {
+        _MODEL: _tensors_to_bytes(model),
+        _TRAINING: _tensors_to_bytes(training),
+        _STATE: json_to_bytes(dict(state)),
+    }
+    manifest: dict[str, JSON] = {
+        "format": FORMAT_VERSION,
+        "step": step,
+        "files": {name: {"sha256": _sha256(data), "size": len(data)} for name, data in payloads.items()},
+    }
+    # The manifest comes last: where there is one, the files it lists are on disk.
+    payloads[_MANIFEST] = json_to_bytes(manifest)
+    return payloads
+
+
+def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
+    """Read each file of a step once, so that the bytes checked are the bytes used.
+
+    Raises CheckpointError naming the file that is damaged, NewerFormatError for a step of a newer charrnn.
+    """
+    expected = _read_manifest(folder)
+    model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
+    training_bytes = _read_checked(folder / _TRAINING, expected)
+    training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
+    state = parse_json(folder / _STATE, _read_checked(folder / _STATE, expected))
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{folder / _STATE} is damaged: not a JSON object")
+    return LoadedStep(name=folder.name, step=step_number(folder.name), model=model, training=training, state=state)
+
+
+def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
+    """Size in bytes and SHA-256 by file name. Raises CheckpointError when the manifest is damaged or newer."""
+    path = folder / _MANIFEST
+    if folder.is_symlink():
+        raise CheckpointError(f"{folder} is a link, not a folder")
+    manifest = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    if not isinstance(manifest, dict):
+        raise CheckpointError(f"{path} is damaged: not a JSON object")
+    version, files = manifest.get("format"), manifest.get("files")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
+    if version != FORMAT_VERSION or manifest.get("step") != step_number(folder.name):
+        raise CheckpointError(f"{path} is damaged: its format or its step is wrong")
+    # Names are compared with the ones we write, so no path out of the folder is ever followed.
+    if not isinstance(files, dict) or files.keys() != {_MODEL, _TRAINING, _STATE}:
+        raise CheckpointError(f"{path} is damaged: it lists other files than a step has")
+    if not all(isinstance(entry, dict) and type(entry.get("size")) is int for entry in files.values()):
+        raise CheckpointError(f"{path} is damaged: the size of a file is missing")
+    return {name: (entry["size"], entry.get("sha256")) for name, entry in files.items()}
+
+
+def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
+    size, sha256 = expected[path.name]
+    data = read_capped(path, max_bytes=size)
+    if len(data) != size:
+        raise CheckpointError(f"{path} is damaged: {len(data):,} bytes, expected {size:,}")
+    if _sha256(data) != sha256:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the manifest's")
+    return data
+
+
+def _tensors_to_bytes(tensors: Tensors) -> bytes:
+    import numpy as np
+    import safetensors.numpy
+
+    # safetensors copies memory as it lies, so a transposed view would be stored scrambled.
+    return safetensors.numpy.save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
+
+
+def _tensors_from_bytes(path: Path, data: bytes) -> Tensors:
+    import safetensors
+    import safetensors.numpy
+
+    try:
+        return safetensors.numpy.load(data)
+    # A header can be well formed and still name a type (KeyError) or a shape (ValueError) that numpy has not.
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,29 @@
+"""A run in one line."""
+
+from charrnn.config import resolved
+from charrnn.records import RunSummary
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.metrics import MetricsLog
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """What a run is, how far it got and how well it did. Raises CheckpointError if it is damaged."""
+    config = folder.read_config()
+    step, best_nats, seconds = 0, None, 0.0
+    for record in MetricsLog(folder.path / "metrics.jsonl").read():
+        number, nats, elapsed = record.get("step"), record.get("val_nats"), record.get("seconds")
+        step = max(step, number) if isinstance(number, int) else step
+        seconds = max(seconds, elapsed) if isinstance(elapsed, int | float) else seconds
+        if isinstance(nats, int | float):
+            best_nats = nats if best_nats is None else min(best_nats, nats)
+    return RunSummary(
+        name=folder.path.name,
+        cell=config.cell,
+        num_layers=resolved(config.num_layers),
+        hidden_size=resolved(config.hidden_size),
+        corpus=", ".join(config.corpus) or "the standard library",
+        step=step,
+        num_steps=config.steps or 0,
+        best_nats=best_nats,
+        minutes=seconds / 60,
+    )

@@ -1,0 +1,194 @@
+"""The catalogue: texts with a known address and digest, downloaded once and checked."""
+
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from charrnn.errors import DataError
+
+_BLOCK_BYTES = 64 * 1024
+_LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogueEntry:
+    """One text of the catalogue. Raises DataError for a field that cannot be used."""
+
+    name: str
+    """What a person types."""
+    file: str
+    """File name in the folder of corpora."""
+    address: str
+    """Where it comes from: https (http on this machine only)."""
+    sha256: str
+    """Digest of the whole file, 64 lower-case hexadecimal digits."""
+    num_bytes: int
+    """Size of the whole file."""
+    licence: str
+    """Under which terms it may be used."""
+    look_for: str
+    """What to look for in a model of it: the detectors that should find a cell."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
+            raise DataError(f"catalogue: name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
+        if not re.fullmatch(r"\w[\w.-]*", self.file):
+            raise DataError(f"catalogue: {self.name}: file must be a plain file name, not {self.file!r}")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise DataError(f"catalogue: {self.name}: sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
+        if self.num_bytes < 1:
+            raise DataError(f"catalogue: {self.name}: num_bytes must be at least 1, not {self.num_bytes}")
+        if not _is_allowed(self.address):
+            raise DataError(f"catalogue: {self.name}: address must begin with https://, not {self.address!r}")
+
+
+def load_catalogue(path: Path | None = None) -> tuple[CatalogueEntry, ...]:
+    """Read a catalogue, by default the one that comes with the package.
+
+    Raises DataError for YAML that cannot be read, for missing, unknown or repeated fields and for a name or file that
+    occurs twice.
+    """
+    import yaml
+
+    path = path or Path(__file__).with_name("catalogue.yaml")
+    try:
+        text = path.read_text(encoding="utf-8")
+        records = yaml.safe_load(text)
+        nodes = yaml.compose(text, Loader=yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"cannot read the catalogue {path}: {' '.join(str(error).split())[:150]}") from error
+    if nodes is None or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"the catalogue {path} must be a list of entries, each with its fields")
+    for node in nodes.value:
+        # safe_load keeps the last of two equal keys without a word.
+        _refuse_repeats([key.value for key, _ in node.value], f"catalogue {path}: field")
+    entries = tuple(_entry(record) for record in records)
+    _refuse_repeats([entry.name for entry in entries], f"catalogue {path}: name")
+    _refuse_repeats([entry.file for entry in entries], f"catalogue {path}: file")
+    return entries
+
+
+def find_entry(name: str) -> CatalogueEntry | None:
+    """Return the entry of this name or file name ("shakespeare", "shakespeare.txt"), None if there is none."""
+    return next((entry for entry in load_catalogue() if name in (entry.name, entry.file, f"{entry.name}.txt")), None)
+
+
+def fetch(
+    entry: CatalogueEntry,
+    folder: Path,
+    *,
+    timeout_seconds: float = 20.0,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Return the entry's file in `folder`, downloaded if it is not there yet, and checked.
+
+    `timeout_seconds` bounds each silence of the server, not the whole download. `on_progress` gets the bytes received
+    so far and the bytes in all. A file appears under its name only whole and right.
+
+    Raises DataError if the file that is there has another digest (it is left alone), and for any failure to get the
+    right one (nothing is left behind).
+    """
+    target = folder / entry.file
+    # Hidden, so that a folder read as a corpus never takes half a file; named by process, so that two may download.
+    partial = folder / f".{entry.file}.{os.getpid()}.part"
+    try:
+        if target.exists():
+            _check_present(entry, target)
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(entry, partial, timeout_seconds, on_progress)
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except (OSError, _BadDownload) as error:
+        raise _failure(entry, target, str(error) or type(error).__name__) from error
+    return target
+
+
+class _BadDownload(Exception):
+    """What came is not what the catalogue promises."""
+
+
+def _download(
+    entry: CatalogueEntry, partial: Path, timeout_seconds: float, on_progress: Callable[[int, int], None] | None
+) -> None:
+    """Write the address's content to `partial`, checked. Raises OSError or _BadDownload."""
+    from http.client import HTTPException
+    from urllib.request import Request, urlopen
+
+    digest, num_received = hashlib.sha256(), 0
+    request = Request(entry.address, headers={"User-Agent": "charrnn"})
+    try:
+        with urlopen(request, timeout=timeout_seconds) as response, partial.open("wb") as file:
+            if not _is_allowed(response.url):
+                raise _BadDownload(f"it was redirected to {response.url}")
+            while block := response.read(_BLOCK_BYTES):
+                num_received += len(block)
+                if num_received > entry.num_bytes:
+                    raise _BadDownload(f"the server sends more than the {entry.num_bytes} bytes expected")
+                digest.update(block)
+                file.write(block)
+                if on_progress is not None:
+                    on_progress(num_received, entry.num_bytes)
+            file.flush()
+            os.fsync(file.fileno())
+    except HTTPException as error:
+        raise _BadDownload(f"the server broke off ({type(error).__name__})") from error
+    if num_received != entry.num_bytes:
+        raise _BadDownload(f"{num_received} bytes came, {entry.num_bytes} were expected")
+    if digest.hexdigest() != entry.sha256:
+        raise _BadDownload(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {entry.sha256[:16]}…")
+
+
+def _check_present(entry: CatalogueEntry, target: Path) -> None:
+    if hashlib.sha256(target.read_bytes()).hexdigest() != entry.sha256:
+        raise DataError(
+            f"{target} is there but is not the catalogue's {entry.name} (another SHA-256); it was left as it is.\n"
+            f"Move it away to download {entry.name}, or name the file by its path to train on it."
+        )
+
+
+def _failure(entry: CatalogueEntry, target: Path, reason: str) -> DataError:
+    return DataError(
+        f"could not download {entry.name} from {entry.address}\n"
+        f"reason: {' '.join(reason.split())[:180]}\n"
+        f"Download it by hand into {target}, or point CHARRNN_CORPORA at a folder that has it."
+    )
+
+
+def _is_allowed(address: str) -> bool:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        return bool(parts.hostname) and (
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS)
+        )
+    except ValueError:
+        return False
+
+
+def _entry(record: dict[object, object]) -> CatalogueEntry:
+    known = [item.name for item in fields(CatalogueEntry)]
+    label = f"catalogue: {record.get('name', 'an entry without a name')}"
+    if wrong := sorted(map(str, record.keys() - set(known))):
+        raise DataError(f"{label}: unknown field {wrong[0]!r}; the fields are {', '.join(known)}")
+    if missing := [name for name in known if name not in record]:
+        raise DataError(f"{label}: field {missing[0]!r} is missing")
+    num_bytes = record["num_bytes"]
+    # bool is an int to Python, but no size.
+    if not isinstance(num_bytes, int) or isinstance(num_bytes, bool):
+        raise DataError(f"{label}: num_bytes must be a whole number, not {num_bytes!r}")
+    texts = {name: value for name, value in record.items() if isinstance(name, str) and isinstance(value, str)}
+    if wrong := [name for name in known if name != "num_bytes" and name not in texts]:
+        raise DataError(f"{label}: {wrong[0]} must be text, not {record[wrong[0]]!r}")
+    return CatalogueEntry(num_bytes=num_bytes, **texts)
+
+
+def _refuse_repeats(values: list[str], what: str) -> None:
+    if repeated := [value for index, value in enumerate(values) if value in values[:index]]:
+        raise DataError(f"{what} {repeated[0]!r} occurs twice")

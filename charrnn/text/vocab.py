@@ -1,0 +1,182 @@
+"""Alphabets: characters or raw bytes to ids and back, at once or one id at a time.
+
+Shapes: N characters of a text (bytes, for the byte alphabet).
+"""
+
+import codecs
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CheckpointError, DataError
+
+UNKNOWN = ""
+"""The entry of the unknown symbol in `Vocab.characters`: the one entry that spells no character."""
+
+REPLACEMENT = "\ufffd"
+"""What the unknown symbol and broken UTF-8 are decoded to."""
+
+MAX_VOCAB_SIZE = 65_535
+"""Ids are uint16, and `from_json` refuses anything larger."""
+
+_BLOCK_CHARS = 1 << 20
+_NUM_CODE_POINTS = 0x110000
+
+
+@dataclass(frozen=True, slots=True)
+class Vocab:
+    """An alphabet in id order.
+
+    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character.
+    "byte": 256 entries, entry i is chr(i), the latin-1 spelling of byte i; nothing is unknown.
+    """
+
+    kind: Literal["char", "byte"]
+    characters: tuple[str, ...]
+    _id_of: NDArray[np.uint16] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        points = np.array([ord(character) for character in self.characters if character != UNKNOWN], dtype=np.int64)
+        # One entry past the largest known code point stays 0: everything beyond is clipped onto it.
+        id_of = np.zeros(int(points.max(initial=0)) + 2, dtype=np.uint16)
+        id_of[points] = np.arange(len(self.characters) - len(points), len(self.characters))
+        object.__setattr__(self, "_id_of", id_of)
+
+    @classmethod
+    def from_text(cls, text: str, *, min_count: int = 3, max_size: int = 8192) -> "Vocab":
+        """Collect the characters of a text, by code point, the rare ones left to the unknown symbol.
+
+        A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
+        characters; of these the `max_size` - 1 most frequent stay (of equally frequent ones the lower code points).
+
+        Raises DataError if no character is left, ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
+        """
+        if not 2 <= max_size <= MAX_VOCAB_SIZE:
+            raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
+        counts = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
+        for points in _code_points(text):
+            block_counts = np.bincount(points)
+            counts[: len(block_counts)] += block_counts
+        threshold = max(1, min(min_count, 1 + len(text) // 10_000))
+        kept = np.flatnonzero(counts >= threshold)
+        if not len(kept):
+            raise DataError(f"no character of this text of {len(text)} characters occurs {threshold} times")
+        # A stable sort of the negated counts leaves ties in code-point order.
+        most_frequent = kept[np.argsort(-counts[kept], kind="stable")[: max_size - 1]]
+        return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
+
+    @classmethod
+    def of_bytes(cls) -> "Vocab":
+        """Return the alphabet of the 256 bytes."""
+        return cls("byte", tuple(map(chr, range(256))))
+
+    def __len__(self) -> int:
+        return len(self.characters)
+
+    def encode(self, text: str | bytes) -> NDArray[np.uint16]:
+        """Map a text to ids (N,).
+
+        "char": characters never seen become id 0; raises TypeError for bytes.
+        "byte": bytes are taken as they are, a str as its UTF-8 (lone surrogates included).
+        """
+        if self.kind == "byte":
+            data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+            return np.frombuffer(data, dtype=np.uint8).astype(np.uint16)
+        if not isinstance(text, str):
+            raise TypeError("a character alphabet encodes str, not bytes")
+        ids = np.empty(len(text), dtype=np.uint16)
+        start = 0
+        for points in _code_points(text):
+            ids[start : start + len(points)] = self._lookup(points)
+            start += len(points)
+        return ids
+
+    def unknown_characters(self, text: str | bytes) -> list[str]:
+        """Return the distinct characters of a text that are not in the alphabet, in order of first appearance."""
+        if self.kind == "byte":
+            return []
+        if not isinstance(text, str):
+            raise TypeError("a character alphabet encodes str, not bytes")
+        found: dict[int, None] = {}
+        for points in _code_points(text):
+            values, first = np.unique(points[self._lookup(points) == 0], return_index=True)
+            found.update(dict.fromkeys(values[np.argsort(first)].tolist()))
+        return list(map(chr, found))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Spell ids (N,) out; the unknown symbol and broken UTF-8 become U+FFFD."""
+        if self.kind == "byte":
+            # Through int, since bytes(array) would copy the array's memory, two bytes for each uint16.
+            return bytes(map(int, ids)).decode("utf-8", "replace")
+        return "".join(self.characters[id] or REPLACEMENT for id in ids)
+
+    def decoder(self) -> "Decoder":
+        """Return a decoder to be fed one id at a time."""
+        return Decoder(self)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the content of `vocab.json`. Write it as ASCII: lone surrogates have no UTF-8."""
+        return {"kind": self.kind, "characters": list(self.characters)}
+
+    @classmethod
+    def from_json(cls, data: object) -> "Vocab":
+        """Build the alphabet that `vocab.json` describes. Raises CheckpointError that names what is wrong with it."""
+        if not isinstance(data, dict):
+            raise CheckpointError(f"vocab.json must hold an object, not {type(data).__name__}")
+        kind, characters = data.get("kind"), data.get("characters")
+        if kind not in ("char", "byte"):
+            raise CheckpointError(f'vocab.json: "kind" must be "char" or "byte", not {kind!r}')
+        if not isinstance(characters, list):
+            raise CheckpointError('vocab.json: "characters" must be a list of strings')
+        if kind == "byte":
+            vocab = cls.of_bytes()
+            if characters != list(vocab.characters):
+                raise CheckpointError('vocab.json: "characters" of a byte alphabet must be the 256 of latin-1 in order')
+            return vocab
+        if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
+            raise CheckpointError(f'vocab.json: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
+        if characters[0] != UNKNOWN:
+            raise CheckpointError(f'vocab.json: entry 0 must be "" (the unknown symbol), not {characters[0]!r}')
+        first_at: dict[str, int] = {}
+        for index, entry in enumerate(characters[1:], start=1):
+            if not isinstance(entry, str) or len(entry) != 1:
+                raise CheckpointError(f"vocab.json: entry {index} must be one character, not {entry!r}")
+            if entry in first_at:
+                raise CheckpointError(f"vocab.json: entries {first_at[entry]} and {index} are both {entry!r}")
+            first_at[entry] = index
+        return cls("char", tuple(characters))
+
+    def _lookup(self, points: NDArray[np.uint32]) -> NDArray[np.uint16]:
+        return self._id_of[np.minimum(points, len(self._id_of) - 1)]
+
+
+class Decoder:
+    """Spells ids out as they come: what it returned in all equals `Vocab.decode` of all ids fed."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self._characters = vocab.characters
+        self._utf8 = codecs.getincrementaldecoder("utf-8")("replace") if vocab.kind == "byte" else None
+
+    def feed(self, id: int) -> str:
+        """Return the text that this id completes: "" in the middle of a character spelled in several bytes."""
+        if self._utf8 is None:
+            return self._characters[id] or REPLACEMENT
+        return self._utf8.decode(bytes((id,)))
+
+    def finish(self) -> str:
+        """Return U+FFFD if the last character was left incomplete, else ""; the decoder is then as new."""
+        if self._utf8 is None:
+            return ""
+        rest = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return rest
+
+
+def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
+    """Yield the code points of a text, block by block, so that a large one is never held four bytes wide."""
+    for start in range(0, len(text), _BLOCK_CHARS):
+        block = text[start : start + _BLOCK_CHARS].encode("utf-32-le", "surrogatepass")
+        yield np.frombuffer(block, dtype="<u4")

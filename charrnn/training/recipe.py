@@ -1,0 +1,73 @@
+"""What `auto` becomes: sizes from the text's length, regularisation and schedule from how often it will be read."""
+
+from dataclasses import replace
+
+from charrnn.config import Config, resolved
+
+DEFAULT_MINUTES = 3.0
+EVALUATION_SHARE = 0.05
+"""The part of a run that validation may take."""
+FORWARD_COST = 1 / 3
+"""Time to read a character, as a share of the time to learn from it."""
+
+
+def choose_sizes(config: Config, num_train_chars: int) -> Config:
+    """Fill in the model, the lanes and the learning rate for a training text of that many characters.
+
+    More text and more time feed more units; a wider layer wants a smaller step; a short text is cut into fewer and
+    shorter lanes.
+    """
+    is_short_budget = config.minutes is not None and config.minutes < 1
+    auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
+    hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
+    longest = max(1, num_train_chars // 4)
+    bptt_length = min(128, longest) if config.bptt_length == "auto" else config.bptt_length
+    most_lanes = max(1, num_train_chars // (2 * bptt_length))
+    num_lanes = min(32, most_lanes) if config.num_lanes == "auto" else min(config.num_lanes, num_train_chars // 2)
+    cell = "lstm" if config.cell == "auto" else config.cell
+    peak = (2e-3 if cell == "rnn" else 6e-3) * (512 / hidden_size) ** 0.5
+    return replace(
+        config,
+        cell=cell,
+        num_layers=1 if config.num_layers == "auto" else config.num_layers,
+        hidden_size=hidden_size,
+        embedding_size=min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size,
+        bptt_length=bptt_length,
+        num_lanes=num_lanes,
+        learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
+    )
+
+
+def choose_steps(
+    config: Config,
+    num_train_chars: int,
+    num_val_chars: int,
+    seconds_per_step: float | None = None,
+    seconds_left: float = 0.0,
+) -> Config:
+    """Turn the budget into a number of steps, then fill in dropout and how often to validate and save.
+
+    `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left.
+    """
+    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    if config.steps is not None:
+        steps = config.steps
+    elif config.epochs is not None:
+        steps = max(1, round(config.epochs * num_train_chars / chars_per_step))
+    else:
+        assert seconds_per_step is not None, "a budget in minutes needs a measured step"
+        steps = max(1, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
+    epochs = steps * chars_per_step / num_train_chars
+    auto_dropout = 0.0 if epochs < 4 else 0.1 if epochs < 8 else 0.2 if epochs < 16 else 0.3
+    cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
+    evaluate_every = max(1, -(-steps // 8), int(cost_in_steps / EVALUATION_SHARE))
+    evaluate_every = evaluate_every if config.evaluate_every == "auto" else config.evaluate_every
+    return replace(
+        config,
+        minutes=None,
+        epochs=None,
+        steps=steps,
+        dropout=auto_dropout if config.dropout == "auto" else config.dropout,
+        evaluate_every=evaluate_every,
+        save_every=evaluate_every if config.save_every == "auto" else config.save_every,
+    )

@@ -1,0 +1,149 @@
+"""Everything that changes while training, and the one step that changes it.
+
+Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from charrnn.config import Config, resolved
+from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.model.device import autocast
+from charrnn.model.network import CharRNN
+from charrnn.text.lanes import Lanes
+from charrnn.training.optim import learning_rate_at, make_optimizer, update_average
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Mean loss of the step in nats per character, the gradient's norm before clipping, the learning rate."""
+
+    train_nats: float
+    grad_norm: float
+    learning_rate: float
+
+
+class Trainer:
+    """Network, optimizer, averaged weights, hidden state and place in the text.
+
+    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. No generator
+    needs a place in a snapshot: whatever is random in step n is drawn from (seed, n).
+    """
+
+    def __init__(self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> None:
+        assert config.steps is not None, "the budget was not turned into steps"
+        self.config = config
+        self.lanes = lanes
+        self.device = device
+        self.num_steps = config.steps
+        self.bptt_length = resolved(config.bptt_length)
+        self.network = CharRNN(config, vocab_size).to(device)
+        self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
+        self.optimizer = make_optimizer(self.network, config)
+        self.state = self.network.initial_state(lanes.num_lanes)
+        self.step = 0
+        self.cursor = 0
+
+    def take_step(self) -> StepResult:
+        """Learn from the next window of every lane (truncated BPTT, the state carried over; Williams & Peng 1990).
+
+        Raises NonFiniteError before anything changed if the loss or the gradient is not finite.
+        """
+        learning_rate = learning_rate_at(self.step, self.num_steps, self.config)
+        inputs, targets = self.lanes.window(self.cursor, self.bptt_length)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**63)
+        is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset
+        state = self.state * is_kept.to(self.device)
+        with autocast(self.device, self.config.precision):
+            logits, state = self.network(
+                torch.from_numpy(inputs).to(self.device), state, generator if self.network.dropout > 0 else None
+            )
+        loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        grad_norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm, foreach=True)
+        result = StepResult(loss.item(), grad_norm.item(), learning_rate)
+        if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
+            raise NonFiniteError(
+                f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
+                f"Lower the learning rate, which was {learning_rate:.2g}: --set learning_rate={learning_rate / 2:.2g}"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.state = state.detach()
+        self.cursor += self.bptt_length
+        self.step += 1
+        if self.averaged is not self.network:
+            update_average(
+                list(self.averaged.parameters()), list(self.network.parameters()), self.config.weight_average, self.step
+            )
+        return result
+
+    def model_tensors(self) -> dict[str, NDArray[Any]]:
+        """The weights to generate with: the averaged ones where averaging is on."""
+        return _numpy(self.averaged.state_dict())
+
+    def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
+        """What training needs to go on: (tensors, {"step", "cursor"})."""
+        tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
+        for name, parameter in self.network.named_parameters():
+            moments = self.optimizer.state.get(parameter, {})
+            tensors |= {f"{moment}/{name}": moments[moment] for moment in MOMENTS if moment in moments}
+        tensors["state"] = self.state
+        return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
+
+    def restore(
+        self, model: Mapping[str, NDArray[Any]], training: Mapping[str, NDArray[Any]], counters: Mapping[str, Any]
+    ) -> None:
+        """Take over what `model_tensors` and `snapshot` gave. Raises CheckpointError if it does not fit this model."""
+        step, cursor = counters.get("step"), counters.get("cursor")
+        if not isinstance(step, int) or not isinstance(cursor, int) or step < 0 or cursor < 0:
+            raise CheckpointError(f"training.json has no usable step and cursor (step {step!r}, cursor {cursor!r}).")
+        try:
+            self.network.load_state_dict(
+                {name: torch.from_numpy(training[f"weights/{name}"]) for name in self.network.state_dict()}
+            )
+            if self.averaged is not self.network:
+                self.averaged.load_state_dict({name: torch.from_numpy(value) for name, value in model.items()})
+            state = torch.from_numpy(training["state"]).to(self.device)
+            if state.shape != self.state.shape:
+                raise KeyError(f"state of shape {tuple(state.shape)}, not {tuple(self.state.shape)}")
+            if step > 0:
+                for name, parameter in self.network.named_parameters():
+                    self.optimizer.state[parameter] = {
+                        "step": torch.tensor(float(step), device=self.device),
+                        **{m: torch.from_numpy(training[f"{m}/{name}"]).to(self.device) for m in MOMENTS},
+                    }
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
+        self.state, self.step, self.cursor = state, step, cursor
+
+    def measure_step(self, seconds: float) -> float:
+        """Median seconds of one step, measured for about that long on a throw-away copy; nothing here changes."""
+        config = replace(self.config, minutes=None, epochs=None, steps=10**6)
+        copied = Trainer(config, self.lanes, self.network.output.out_features, self.device)
+        copied.take_step()
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(times) < 3:
+            begin = time.perf_counter()
+            copied.take_step()
+            times.append(time.perf_counter() - begin)
+        return float(np.median(times))
+
+
+def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+    return {name: value.detach().float().cpu().contiguous().numpy() for name, value in tensors.items()}

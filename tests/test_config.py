@@ -1,0 +1,439 @@
+"""Configurations: what is written is read back, what is wrong is refused by name, and the nearest layer wins."""
+
+import math
+import os
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import charrnn.config
+from charrnn.config import (
+    BUDGETS,
+    FIELD_NAMES,
+    Config,
+    check_field_name,
+    from_yaml,
+    layer,
+    parse_value,
+    read_recipe,
+    read_yaml,
+    to_yaml,
+)
+from charrnn.errors import DataError, UsageError
+
+RECIPES = Path(charrnn.config.__file__).parent / "recipes"
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+SHARES = st.floats(0, 1, exclude_max=True)
+POSITIVE = st.floats(0, 1e9, exclude_min=True)
+
+
+def auto_or(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.just("auto") | values
+
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "corpus": st.lists(st.text(st.characters(), max_size=12), max_size=3).map(tuple),  # lone surrogates included
+    "alphabet": st.sampled_from(["char", "byte"]),
+    "min_count": st.integers(1),
+    "split": st.lists(POSITIVE, min_size=2, max_size=3).map(tuple),
+    "cell": st.sampled_from(["auto", "lstm", "gru", "rnn"]),
+    "num_layers": auto_or(st.integers(1, 64)),
+    "hidden_size": auto_or(st.integers(1, 16384)),
+    "embedding_size": auto_or(st.integers(1, 16384)),
+    "dropout": auto_or(SHARES),
+    "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
+    "num_lanes": auto_or(st.integers(1, 65536)),
+    "bptt_length": auto_or(st.integers(1, 65536)),
+    "reset": st.floats(0, 1),
+    "learning_rate": auto_or(st.floats(0, 10, exclude_min=True)),
+    "final_learning_rate": st.floats(0, 1),
+    "warmup_steps": st.integers(0),
+    "beta2": SHARES,
+    "weight_decay": st.floats(0, allow_infinity=False),
+    "clip_norm": POSITIVE,
+    "weight_average": SHARES,
+    "seed": st.integers(0, 2**63 - 1),
+    "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
+    "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "evaluate_every": auto_or(st.integers(1)),
+    "save_every": auto_or(st.integers(1)),
+    "keep": st.integers(0),
+}
+BUDGET = st.one_of(
+    st.just({}),
+    st.builds(lambda minutes: {"minutes": minutes}, st.floats(0, 1e5, exclude_min=True)),
+    st.builds(lambda epochs: {"epochs": epochs}, st.floats(0, 1e5, exclude_min=True)),
+    st.builds(lambda steps: {"steps": steps}, st.integers(1, 10**9)),
+)
+
+
+def test_every_field_is_drawn_by_the_round_trip() -> None:
+    assert {*VALUES, *BUDGETS} == set(FIELD_NAMES)
+
+
+@given(st.fixed_dictionaries(VALUES), BUDGET)
+@EXAMPLES
+def test_any_configuration_comes_back_from_its_yaml(values: dict[str, Any], budget: dict[str, Any]) -> None:
+    config = Config(**values, **budget)
+    assert from_yaml(to_yaml(config), "config.yaml") == config
+
+
+def test_yaml_holds_every_field_in_the_order_of_the_class() -> None:
+    assert tuple(read_yaml(to_yaml(Config(steps=7)), "config.yaml")) == FIELD_NAMES
+
+
+WHAT_IS_GIVEN_AND_WHAT_IT_MEANS = [
+    ("learning_rate", "1e-3", 0.001),
+    ("learning_rate", 1, 1.0),
+    ("learning_rate", "auto", "auto"),
+    ("hidden_size", " auto ", "auto"),
+    ("hidden_size", "256", 256),
+    ("hidden_size", 256.0, 256),
+    ("steps", "1e3", 1000),
+    ("steps", 2e6, 2_000_000),
+    ("steps", "none", None),
+    ("minutes", None, None),
+    ("minutes", "null", None),
+    ("epochs", "", None),
+    ("minutes", " 2.5 ", 2.5),
+    ("seed", "9223372036854775807", 2**63 - 1),  # exact: not by way of a float
+    ("seed", 2**63 - 1, 2**63 - 1),
+    ("cell", " gru ", "gru"),
+    ("cell", "auto", "auto"),
+    ("split", "90/10", (90.0, 10.0)),
+    ("split", "80,10, 10", (80.0, 10.0, 10.0)),
+    ("split", [0.5, 1], (0.5, 1.0)),
+    ("corpus", os.pathsep.join(["poems.txt", "letters"]), ("poems.txt", "letters")),
+    ("corpus", ["poems.txt", " letters "], ("poems.txt", " letters ")),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "meant"), WHAT_IS_GIVEN_AND_WHAT_IT_MEANS)
+def test_what_a_person_writes_becomes_the_type_of_the_field(name: str, given: object, meant: object) -> None:
+    value = parse_value(name, given)
+    assert value == meant
+    assert type(value) is type(meant)
+
+
+def test_a_number_with_an_exponent_in_yaml_is_a_number() -> None:
+    # YAML 1.1 wants `1.0e-3`; without the point it calls this text.
+    config = from_yaml("learning_rate: 1e-3\nsteps: 2e3\n", "recipe.yaml")
+    assert config.learning_rate == 0.001
+    assert (config.steps, type(config.steps)) == (2000, int)
+
+
+WRONG_KINDS = [
+    ("num_layers", 2.5, "a whole number or auto"),
+    ("num_layers", "two", "a whole number or auto"),
+    ("num_layers", None, "a whole number or auto"),
+    ("steps", "nan", "a whole number or null"),
+    ("steps", math.inf, "a whole number or null"),
+    ("seed", "auto", "a whole number"),
+    ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
+    ("seed", [1], "a whole number"),
+    ("minutes", 10**400, "a number or null"),  # larger than any float
+    ("reset", "auto", "a number"),
+    ("dropout", {"p": 1}, "a number or auto"),
+    ("cell", 3, "a word"),
+    ("alphabet", None, "a word"),
+    ("split", 0.9, "a list"),
+    ("split", [0.9, True], "a list"),
+    ("split", "most/rest", "a list"),
+    ("corpus", [1], "a list"),
+    ("corpus", {"file": "poems.txt"}, "a list"),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "wanted"), WRONG_KINDS)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
+    name: str, given: object, wanted: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_value(name, given)
+    shown = str(given)[:80]
+    assert str(caught.value) == f"{name} is {shown!r}; it must be {wanted}."
+
+
+NUMBERS = [name for name in FIELD_NAMES if name not in ("corpus", "split", "alphabet", "cell", "device", "precision")]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", [True, False])
+def test_yes_and_no_are_no_numbers(name: str, value: bool) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is '{value}'; it must be a (whole )?number"):
+        parse_value(name, value)
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "on", "true"])  # booleans to YAML 1.1
+def test_yes_and_no_in_yaml_are_no_words_either(word: str) -> None:
+    with pytest.raises(UsageError, match=r"^cell is '(True|False)'; it must be a word"):
+        from_yaml(f"cell: {word}", "recipe.yaml")
+
+
+OUT_OF_RANGE: list[tuple[str, Any, str]] = [
+    ("alphabet", "auto", "one of char, byte"),
+    ("alphabet", "CHAR", "one of char, byte"),
+    ("min_count", 0, "at least 1"),
+    ("split", (1.0,), "two or three positive shares, such as 90/10"),
+    ("split", (1.0, 1.0, 1.0, 1.0), "two or three positive shares, such as 90/10"),
+    ("split", (1.0, 0.0), "two or three positive shares, such as 90/10"),
+    ("split", (1.0, math.inf), "two or three positive shares, such as 90/10"),
+    ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
+    ("cell", "elman", "one of auto, lstm, gru, rnn"),
+    ("num_layers", 0, "between 1 and 64"),
+    ("num_layers", 65, "between 1 and 64"),
+    ("hidden_size", 0, "between 1 and 16384"),
+    ("hidden_size", 16385, "between 1 and 16384"),
+    ("embedding_size", 0, "between 1 and 16384"),
+    ("embedding_size", 16385, "between 1 and 16384"),
+    ("dropout", -0.1, "at least 0 and below 1"),
+    ("dropout", 1.0, "at least 0 and below 1"),
+    ("dropout", math.nan, "at least 0 and below 1"),
+    ("forget_bias", math.inf, "a finite number"),
+    ("forget_bias", math.nan, "a finite number"),
+    ("minutes", 0.0, "more than 0 and at most 100000"),
+    ("minutes", 100001.0, "more than 0 and at most 100000"),
+    ("minutes", math.nan, "more than 0 and at most 100000"),
+    ("epochs", 0.0, "more than 0 and at most 100000"),
+    ("epochs", 100001.0, "more than 0 and at most 100000"),
+    ("epochs", math.nan, "more than 0 and at most 100000"),
+    ("steps", 0, "between 1 and 10^9"),
+    ("steps", 10**9 + 1, "between 1 and 10^9"),
+    ("num_lanes", 0, "between 1 and 65536"),
+    ("num_lanes", 65537, "between 1 and 65536"),
+    ("bptt_length", 0, "between 1 and 65536"),
+    ("bptt_length", 65537, "between 1 and 65536"),
+    ("reset", -0.01, "between 0 and 1"),
+    ("reset", 1.01, "between 0 and 1"),
+    ("reset", math.nan, "between 0 and 1"),
+    ("learning_rate", 0.0, "more than 0 and at most 10"),
+    ("learning_rate", 10.5, "more than 0 and at most 10"),
+    ("learning_rate", math.nan, "more than 0 and at most 10"),
+    ("final_learning_rate", -0.01, "between 0 and 1"),
+    ("final_learning_rate", 1.01, "between 0 and 1"),
+    ("final_learning_rate", math.nan, "between 0 and 1"),
+    ("warmup_steps", -1, "at least 0"),
+    ("beta2", -0.1, "at least 0 and below 1"),
+    ("beta2", 1.0, "at least 0 and below 1"),
+    ("beta2", math.nan, "at least 0 and below 1"),
+    ("weight_decay", -0.1, "at least 0 and finite"),
+    ("weight_decay", math.inf, "at least 0 and finite"),
+    ("weight_decay", math.nan, "at least 0 and finite"),
+    ("clip_norm", 0.0, "more than 0"),
+    ("clip_norm", math.nan, "more than 0"),
+    ("weight_average", -0.1, "at least 0 and below 1"),
+    ("weight_average", 1.0, "at least 0 and below 1"),
+    ("weight_average", math.nan, "at least 0 and below 1"),
+    ("seed", -1, "between 0 and 2^63 - 1"),
+    ("seed", 2**63, "between 0 and 2^63 - 1"),
+    ("device", "tpu", "one of auto, cpu, cuda, mps"),
+    ("precision", "fp64", "one of auto, fp32, bf16"),
+    ("evaluate_every", 0, "at least 1"),
+    ("save_every", 0, "at least 1"),
+    ("keep", -1, "at least 0"),
+]
+
+
+def test_every_field_but_the_corpus_has_a_value_out_of_range() -> None:
+    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus"}
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), OUT_OF_RANGE)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str, value: Any, allowed: str) -> None:
+    shown = "/".join(map(str, value)) if name == "split" else value
+    with pytest.raises(UsageError) as caught:
+        Config(**{name: value})
+    assert str(caught.value) == f"{name} is {shown}; it must be {allowed}."
+
+
+ENDS_OF_RANGES: dict[str, list[Any]] = {
+    "min_count": [1],
+    "split": [(1e-9, 1e9), (1.0, 1.0, 1.0)],
+    "num_layers": [1, 64],
+    "hidden_size": [1, 16384],
+    "embedding_size": [1, 16384],
+    "dropout": [0.0, 0.999],
+    "minutes": [1e-9, 1e5],
+    "epochs": [1e-9, 1e5],
+    "steps": [1, 10**9],
+    "num_lanes": [1, 65536],
+    "bptt_length": [1, 65536],
+    "reset": [0.0, 1.0],
+    "learning_rate": [1e-9, 10.0],
+    "final_learning_rate": [0.0, 1.0],
+    "warmup_steps": [0],
+    "beta2": [0.0, 0.999],
+    "weight_decay": [0.0],
+    "weight_average": [0.0, 0.999],
+    "seed": [0, 2**63 - 1],
+    "evaluate_every": [1],
+    "save_every": [1],
+    "keep": [0],
+}
+
+
+@pytest.mark.parametrize("name", ENDS_OF_RANGES)
+def test_the_ends_of_a_range_belong_to_it(name: str) -> None:
+    for value in ENDS_OF_RANGES[name]:
+        assert getattr(Config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "nearest"),
+    [("num_layer", "num_layers"), ("learningrate", "learning_rate"), ("sead", "seed"), ("beta_2", "beta2")],
+)
+def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(misspelt: str, nearest: str) -> None:
+    message = f"^There is no configuration field '{misspelt}'. Did you mean {nearest}\\?$"
+    with pytest.raises(UsageError, match=message):
+        check_field_name(misspelt)
+    with pytest.raises(UsageError, match=message):
+        parse_value(misspelt, "1")
+    with pytest.raises(UsageError, match=message):
+        read_yaml(f"{misspelt}: 1", "recipe.yaml")
+    with pytest.raises(UsageError, match=message):
+        layer(flags={misspelt: 1})
+
+
+def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
+    with pytest.raises(UsageError, match=r"The fields are corpus, alphabet, .*, keep\.$"):
+        read_yaml("42: 1", "recipe.yaml")
+
+
+@pytest.mark.parametrize(("in_file", "in_environment", "as_flag"), list(product([False, True], repeat=3)))
+def test_flag_over_environment_over_file_over_default(in_file: bool, in_environment: bool, as_flag: bool) -> None:
+    config, origins = layer(
+        flags={"seed": 3 if as_flag else None, "keep": None},  # an option that was left out is None
+        file={"seed": "1"} if in_file else None,
+        file_name="poems.yaml",
+        environment={"HOME": "/home", "CHARRNN_CORPORA": "/texts", **({"CHARRNN_SEED": "2"} if in_environment else {})},
+    )
+    expected = (3, "flag") if as_flag else (2, "environment") if in_environment else (0, "default")
+    if in_file and not as_flag and not in_environment:
+        expected = (1, "poems.yaml")
+    assert (config.seed, origins["seed"]) == expected
+    assert tuple(origins) == FIELD_NAMES
+    assert {origin for name, origin in origins.items() if name != "seed"} == {"default"}
+
+
+@pytest.mark.parametrize(("below", "above"), list(product(BUDGETS, BUDGETS)))
+def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
+    config, origins = layer(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
+    assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
+    assert {name: origins[name] for name in BUDGETS} == {**dict.fromkeys(BUDGETS, "default"), above: "flag"}
+
+
+def test_a_budget_can_be_taken_back() -> None:
+    config, origins = layer(flags={}, file={"minutes": 5}, environment={"CHARRNN_MINUTES": "none"})
+    assert (config.minutes, origins["minutes"]) == (None, "environment")
+
+
+def test_a_budget_that_is_left_empty_replaces_nothing() -> None:
+    config, origins = layer(flags={}, file={"minutes": 5}, file_name="own", environment={"CHARRNN_STEPS": "none"})
+    assert (config.minutes, origins["minutes"]) == (5.0, "own")
+
+
+@pytest.mark.parametrize("pair", [("minutes", "epochs"), ("minutes", "steps"), ("epochs", "steps")])
+def test_two_budgets_at_once_are_refused(pair: tuple[str, str]) -> None:
+    both: dict[str, Any] = dict.fromkeys(pair, 2)
+    with pytest.raises(UsageError, match="one budget only"):
+        layer(flags=both)
+    with pytest.raises(UsageError, match="one budget only"):
+        layer(flags={}, file=both)
+    with pytest.raises(UsageError, match="one budget only"):
+        Config(**both)
+
+
+def test_an_environment_value_out_of_range_is_refused_and_one_of_no_field_is_ignored() -> None:
+    with pytest.raises(UsageError, match=r"^dropout is 2\.0; it must be at least 0 and below 1"):
+        layer(flags={}, environment={"CHARRNN_DROPOUT": "2"})
+    assert layer(flags={}, environment={"CHARRNN_SEAD": "2", "charrnn_seed": "2", "SEED": "2"})[0] == Config()
+
+
+BAD_YAML = {
+    "a colon too many": "cell: lstm: gru",
+    "an open bracket": "split: [90, 10",
+    "a tab": "\tseed: 1",
+    "a list": "- seed",
+    "a word": "seed",
+    "a control character": "seed: \x00",
+    "a date there is not": "seed: 2001-99-99",
+    "a key that is a list": "? [seed]\n: 1",
+    "a Python object": "seed: !!python/object/apply:os.getpid []",
+    "brackets without end": "[" * 3_000,
+}
+
+
+@pytest.mark.parametrize("text", BAD_YAML.values(), ids=BAD_YAML.keys())
+def test_what_is_no_yaml_mapping_is_refused_with_the_name_of_the_file(text: str) -> None:
+    with pytest.raises(DataError, match=r"^poems\.yaml (is not YAML: .|must hold `field: value` lines)") as caught:
+        from_yaml(text, "poems.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing but a remark\n", "null"])
+def test_an_empty_file_leaves_the_defaults(text: str) -> None:
+    assert from_yaml(text, "poems.yaml") == Config()
+
+
+def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(charrnn.config, "__file__", str(tmp_path / "config.py"))
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
+    own = tmp_path / "own.yml"
+    own.write_text("cell: gru\n", encoding="utf-8")
+    assert read_recipe("tiny") == {"hidden_size": 8}
+    assert read_recipe(str(own)) == {"cell": "gru"}
+    with pytest.raises(UsageError, match=r"^No recipe 'tinny' .*Recipes: tiny; or give a \.yaml file"):
+        read_recipe("tinny")
+
+
+@pytest.mark.parametrize("name", ["missing.yaml", "folder.yaml", "latin.yaml"])
+def test_a_recipe_that_cannot_be_read_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
+    with pytest.raises(UsageError, match=f"^No recipe '.*{name}'"):
+        read_recipe(str(tmp_path / name))
+
+
+def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "torn.yaml"
+    path.write_text("split: [90,", encoding="utf-8")
+    with pytest.raises(DataError, match=r"torn\.yaml is not YAML"):
+        read_recipe(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
+    recipe = read_recipe(name)
+    config, origins = layer(flags={}, file=recipe, file_name=name)
+    assert recipe and {field for field, origin in origins.items() if origin == name} == set(recipe)
+    assert from_yaml(to_yaml(config), name) == config
+
+
+@pytest.mark.xfail(strict=True, reason="from_yaml names the field, but not the file it promises to name")
+@pytest.mark.parametrize("text", ["seed: x", "seed: -1", "seeds: 1", "minutes: 1\nsteps: 2"])
+def test_a_bad_field_in_a_file_is_refused_with_the_name_of_the_file(text: str) -> None:
+    with pytest.raises(UsageError, match=r"poems\.yaml"):
+        from_yaml(text, "poems.yaml")
+
+
+@pytest.mark.xfail(strict=True, reason="Config checks ranges only: from Python, values of the wrong kind get in")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("min_count", "auto"),
+        ("num_layers", 2.5),
+        ("steps", True),
+        ("seed", None),
+        ("dropout", "half"),
+        ("corpus", "a.txt"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_from_python_too(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is "):
+        Config(**{name: value})

@@ -1,0 +1,315 @@
+"""Corpora: wherever text comes from, exactly the right characters arrive, or one clear refusal."""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import socket
+import sysconfig
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import DataError, UsageError
+from charrnn.text import catalogue
+from charrnn.text.corpus import Corpus, _name, read_corpus
+
+TEXT = "It was the best of times, it was the worst of times.\n"
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
+
+
+def write(path: str, content: str | bytes = TEXT) -> str:
+    file = Path(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_a_file() -> None:
+    corpus = read_corpus([write("dickens.txt")])
+    assert corpus == Corpus(name="dickens", content=TEXT, sources=("dickens.txt",))
+    assert corpus.digest == hashlib.sha256(TEXT.encode()).hexdigest()
+    assert corpus.notes == ()
+
+
+def test_files_are_joined_in_the_order_given_each_on_a_new_line() -> None:
+    write("b.txt", "second half")
+    write("a.txt", "first half\n")
+    corpus = read_corpus(["b.txt", "a.txt", "b.txt"])
+    assert corpus.content == "second half\nfirst half\nsecond half"
+    assert corpus.sources == ("b.txt", "a.txt", "b.txt")
+    assert corpus.name == "b-and-2-more"
+
+
+def test_bytes_are_taken_exactly_as_they_are() -> None:
+    data = b"\xef\xbb\xbfnot text\r\n\0\xff\xfe and more"
+    corpus = read_corpus([write("a.bin", data), write("b.bin", b"tail")], alphabet="byte")
+    assert corpus.content == data + b"tail"
+    assert corpus.digest == hashlib.sha256(data + b"tail").hexdigest()
+    assert corpus.notes == ()
+
+
+def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
+    corpus = read_corpus([write("dos.txt", b"\xef\xbb\xbfone line\r\nanother line\r\nlone \r stays")])
+    assert corpus.content == "one line\nanother line\nlone \r stays"
+    assert corpus.notes == (
+        "removed a byte-order mark from dos.txt",
+        "turned 2 CRLF line ends of dos.txt into LF",
+    )
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=16, max_size=40))
+@settings(max_examples=25)
+def test_text_without_crlf_arrives_unchanged(text: str) -> None:
+    text = "ab" + text.replace("\r\n", "\r")
+    corpus = read_corpus(["-"], stdin=io.BytesIO(text.encode()))
+    assert corpus.content == text
+    assert corpus.digest == read_corpus(["-"], stdin=io.BytesIO(text.encode()), alphabet="byte").digest
+
+
+def test_standard_input_once() -> None:
+    corpus = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
+    assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
+    with pytest.raises(UsageError, match="once"):
+        read_corpus(["-", "-"], stdin=io.BytesIO(TEXT.encode()))
+
+
+def test_a_folder_gives_its_text_files_by_path() -> None:
+    write("book/b.txt", "chapter two\r\n")
+    write("book/a/z.txt", "chapter one")
+    write("book/image.png", b"\x89PNG\0\0")
+    write("book/latin.txt", b"caf\xe9")
+    write("book/empty.txt", b"")
+    write("book/.hidden", "secret")
+    write("book/.git/config", "secret")
+    os.mkfifo("book/pipe")
+    Path("book/dangling").symlink_to("nowhere")
+    corpus = read_corpus(["book"])
+    assert corpus.content == "chapter one\nchapter two\n"
+    assert (corpus.name, corpus.sources) == ("book", ("book",))
+    assert corpus.notes == (
+        "skipped 3 files that are empty or not UTF-8 text and 2 hidden names in book",
+        "turned 1 CRLF line end of book into LF",
+    )
+
+
+def test_a_folder_of_bytes_keeps_what_is_no_text() -> None:
+    write("book/a", b"\x89PNG\0\0 and a few more")
+    write("book/b", b"")
+    corpus = read_corpus(["book"], alphabet="byte")
+    assert corpus.content == b"\x89PNG\0\0 and a few more"
+    assert corpus.notes == ("skipped 1 file that is empty in book",)
+
+
+def test_the_folder_one_is_in_has_a_name() -> None:
+    write("a.txt")
+    assert read_corpus(["."]).name == _name([Path.cwd().name])
+
+
+def test_a_folder_without_text_is_refused() -> None:
+    write("book/empty.txt", b"")
+    with pytest.raises(DataError, match=r"book has no file to learn from.*1 file that is empty"):
+        read_corpus(["book"])
+
+
+def test_patterns_are_sorted_and_skip_what_is_no_text() -> None:
+    write("src/b.py", "print('b')\n")
+    write("src/deep/a.py", "print('a')\n")
+    write("src/deep/__init__.py", "")
+    write("src/notes.md", "no Python")
+    corpus = read_corpus(["src/**/*.py"])
+    assert corpus.content == "print('b')\nprint('a')\n"
+    assert corpus.sources == ("src/**/*.py",)
+    assert corpus.name == "b-and-2-more"
+    assert corpus.notes == ("skipped 1 file that is empty or not UTF-8 text in src/**/*.py",)
+    with pytest.raises(DataError, match=r"no file matches the pattern 'src/\*\.c'"):
+        read_corpus(["src/*.c"])
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file() -> None:
+    assert read_corpus([write("draft [1].txt")]).content == TEXT
+
+
+def test_gzip_files_are_decompressed() -> None:
+    corpus = read_corpus([write("dickens.txt.gz", gzip.compress(TEXT.encode()))])
+    assert (corpus.content, corpus.name) == (TEXT, "dickens")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        TEXT.encode(),
+        gzip.compress(TEXT.encode())[:-12],
+        gzip.compress(TEXT.encode())[:15] + b"\xff" * 30,
+        gzip.compress(TEXT.encode())[:-8] + b"\0" * 8,
+    ],
+    ids=["plain", "cut", "garbled", "checksum"],
+)
+def test_damaged_gzip_files_are_refused(damaged: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.gz is damaged"):
+        read_corpus([write("a.gz", damaged)])
+
+
+def test_nothing_means_the_standard_library() -> None:
+    corpus = read_corpus([])
+    assert isinstance(corpus.content, str)
+    assert corpus.name == "stdlib" and len(corpus.sources) == 1
+    assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000
+    assert corpus.content.startswith(Path(sysconfig.get_paths()["stdlib"], "__future__.py").read_text())
+    assert "build_time_vars = {" not in corpus.content  # what _sysconfigdata*, with this machine's paths, begins with
+
+
+@pytest.mark.parametrize("place", ["", "corpora", "shelf-one", "shelf-two"])
+@pytest.mark.parametrize("suffix", ["", ".txt"])
+def test_a_name_is_looked_for_in_each_place(place: str, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["shelf-one", "", "shelf-two"]))
+    path = write(os.path.join(place, f"dickens{suffix}"))
+    corpus = read_corpus(["dickens"])
+    assert (corpus.content, corpus.sources, corpus.name) == (TEXT, (path,), "dickens")
+
+
+def test_nearer_places_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
+    found = []
+    for path in ("shelf/shakespeare.txt", "corpora/shakespeare.txt", "corpora/shakespeare", "shakespeare.txt"):
+        write(path, f"{TEXT} {path}")
+        found.append(read_corpus(["shakespeare"]).sources[0])
+    assert found == ["shelf/shakespeare.txt", "corpora/shakespeare.txt", "corpora/shakespeare", "shakespeare.txt"]
+
+
+def test_a_catalogue_name_is_fetched_into_the_corpora_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def fetch(entry: catalogue.CatalogueEntry, folder: Path, *, on_progress: object) -> Path:
+        asked.append(entry.name)
+        assert on_progress is on_download
+        return Path(write(str(folder / entry.file)))
+
+    def on_download(done: int, total: int) -> None:
+        """Be recognised."""
+
+    # The download itself is tested against a real server in test_catalogue.
+    monkeypatch.setattr("charrnn.text.corpus.fetch", fetch)
+    for _ in range(2):
+        corpus = read_corpus(["shakespeare.txt"], corpora_dir=tmp_path / "cache", on_download=on_download)
+        assert (corpus.name, corpus.content) == ("shakespeare", TEXT)
+    assert asked == ["shakespeare"]
+
+
+def refusal(source: str) -> str:
+    with pytest.raises(DataError) as caught:
+        read_corpus([source])
+    lines = str(caught.value).splitlines()
+    assert len(lines) <= 3 and max(map(len, lines)) <= 200
+    return str(caught.value)
+
+
+def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
+    message = refusal("qqq")
+    for part in ("'qqq'", "no path", "corpora, shelf", ".txt", "shakespeare, war-and-peace"):
+        assert part in message
+    assert "Did you mean" not in message
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("shakespear", "shakespeare"),
+        ("war_and_peace", "war-and-peace"),
+        ("data/dikens.txt", "data/dickens.txt"),
+        ("austin.txt", "austen.txt"),
+    ],
+)
+def test_near_spellings_are_suggested(typed: str, meant: str) -> None:
+    write("data/dickens.txt")
+    write("corpora/austen.txt")
+    assert f"Did you mean '{meant}'?" in refusal(typed)
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "two\nlines" * 40, "\ud800", "nul\0byte"])
+def test_outlandish_names_are_refused_in_three_lines(source: str) -> None:
+    assert "no corpus" in refusal(source)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "bad.txt is empty"),
+        (b"\xef\xbb\xbf", "bad.txt is empty"),
+        (b"x", "1 character cannot.*at least 16"),
+        (b"fifteen letters", "15 characters cannot.*at least 16"),
+        (b"a" * 100, "one character, 'a', is all there is; at least 2"),
+        (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*--alphabet byte"),
+        (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
+        ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*--alphabet byte"),
+        (TEXT.encode("utf-16"), "bad.txt has a NUL at byte offset 3"),
+    ],
+)
+def test_files_that_cannot_be_learned_from_are_refused(content: bytes, fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        read_corpus([write("bad.txt", content)])
+
+
+def test_bytes_too_need_a_minimum() -> None:
+    for content, fault in [(b"", "is empty"), (b"\0" * 15, "15 bytes cannot"), (b"\0" * 16, "one byte, b'.x00',")]:
+        with pytest.raises(DataError, match=fault):
+            read_corpus([write("bad.bin", content)], alphabet="byte")
+
+
+def test_an_unknown_alphabet_and_an_empty_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="'runes'"):
+        read_corpus([write("a.txt")], alphabet="runes")
+    with pytest.raises(DataError, match="empty name"):
+        read_corpus([""])
+
+
+def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        with pytest.raises(DataError, match="cannot read socket"):
+            read_corpus(["socket"])
+    with Path("write-only").open("wb") as stream, pytest.raises(DataError, match="cannot read standard input"):
+        read_corpus(["-"], stdin=stream)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_one_may_not_read_is_a_data_error() -> None:
+    write("locked/inner/a.txt")
+    Path("locked/inner").chmod(0)
+    try:
+        with pytest.raises(DataError, match="cannot read locked/inner"):
+            read_corpus(["locked"])
+    finally:
+        Path("locked/inner").chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("stems", "name"),
+    [
+        (["Shakespeare"], "shakespeare"),
+        (["My Füll Dräft (3)"], "my-full-draft-3"),
+        ([".hidden"], "hidden"),
+        (["戦争"], "text"),
+        ([""], "text"),
+        (["a", "b", "c"], "a-and-2-more"),
+        (["x" * 60, "y"], "x" * 29 + "-and-1-more"),
+        (["..", "y"], "text-and-1-more"),
+    ],
+)
+def test_names_fit_a_folder(stems: list[str], name: str) -> None:
+    assert _name(stems) == name
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+@settings(max_examples=50)
+def test_any_name_fits_a_folder(stems: list[str]) -> None:
+    assert re.fullmatch(r"[a-z0-9_-][a-z0-9._-]{0,39}", _name(stems))

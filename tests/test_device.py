@@ -1,0 +1,70 @@
+"""Where a model computes: the device that is there, the precision that was asked for."""
+
+import pytest
+import torch
+
+from charrnn.errors import UsageError
+from charrnn.model.device import autocast, has_fast_bf16, pick_device
+
+CPU = torch.device("cpu")
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"),
+    [(True, False, "cuda"), (True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_takes_the_fastest_device_there_is(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    pretend(monkeypatch, cuda=cuda, mps=mps)
+    assert pick_device("auto") == torch.device(expected)
+    assert pick_device("cpu") == CPU, "a device named is the device taken"
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_a_missing_device_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pretend(monkeypatch, cuda=name != "cuda", mps=name != "mps")
+    with pytest.raises(UsageError, match=f"no {name} device. Use --device auto"):
+        pick_device(name)
+
+
+def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"avx512_bf16": False, "amx_bf16": True}, True), ({"avx512_f": True}, False)],
+)
+def test_bf16_is_fast_on_a_processor_with_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+) -> None:
+    pretend_instructions(monkeypatch, **capabilities)
+    assert has_fast_bf16(CPU) is expected
+
+
+def test_bf16_is_fast_on_a_graphics_card_that_does_not_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_native in (True, False):
+        supported = lambda including_emulation=True, native=is_native: including_emulation or native  # noqa: E731
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+        assert has_fast_bf16(torch.device("cuda")) is is_native
+    assert has_fast_bf16(torch.device("mps")) is False
+
+
+@pytest.mark.parametrize("has_instructions", [True, False])
+def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch, has_instructions: bool) -> None:
+    pretend_instructions(monkeypatch, avx512_bf16=has_instructions)
+    ones = torch.ones(2, 2)
+    dtypes = {}
+    for precision in ("auto", "fp32", "bf16"):
+        with autocast(CPU, precision):
+            dtypes[precision] = (ones @ ones).dtype
+    expected = torch.bfloat16 if has_instructions else torch.float32
+    assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16}
+    with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
+        assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"

@@ -1,0 +1,109 @@
+"""Pictures for others: self-contained, well-formed, and no text in them becomes code."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.text import Text
+
+from charrnn.records import ColouredText
+from charrnn.render.export import WIDTH, to_html, to_svg
+from charrnn.render.heat import HeatMap, Legend, visible
+
+EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+HOSTILE = """<script>lamp("on")</script>&amp;<!--'--> ]]></style></svg>[bold]"""
+NOT_XML = "\ufffe\uffff"
+TEXTS = st.text(st.characters(exclude_characters=NOT_XML) | st.sampled_from("<>&\"'\n\t\x1b\x00 \ud800"), max_size=40)
+
+
+def heat_map(text: str, value: float = 0.5) -> HeatMap:
+    return HeatMap(ColouredText(text=text, values=(value,) * len(text)))
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, their attributes, and the text inside <code>."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.code = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+    def handle_data(self, data: str) -> None:
+        self.code += data if "code" in self.tags else ""
+
+
+def svg_text(svg: str) -> str:
+    """The text of a picture's lines; rich spells spaces as no-break spaces and writes none between coloured words."""
+    return "".join(
+        element.text or "" for element in ElementTree.fromstring(svg).iter(f"{{{SVG_NAMESPACE}}}text")
+    ).replace("\xa0", " ")
+
+
+def test_html_shows_the_text_and_runs_none_of_it() -> None:
+    html = to_html([Text("A lamp <b>"), heat_map(HOSTILE)])
+    page = Page(html)
+    assert page.code.rstrip("\n").split("\n") == ["A lamp <b>", HOSTILE]
+    assert set(page.tags) == {"html", "head", "meta", "title", "style", "body", "pre", "code", "span"}
+    assert page.attributes == {"lang", "charset", "class"}
+    assert "<script" not in html and html.startswith("<!DOCTYPE html>")
+
+
+def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
+    svg = to_svg([Text("A lamp <b>"), heat_map(HOSTILE)])
+    root = ElementTree.fromstring(svg)
+    assert root.tag == f"{{{SVG_NAMESPACE}}}svg"
+    names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
+    assert names == {"svg", "style", "defs", "clipPath", "rect", "g", "text"}
+    assert "A lamp <b>" in svg_text(svg)
+    assert HOSTILE.replace(" ", "") in svg_text(svg).replace(" ", "")
+
+
+@pytest.mark.parametrize("to_page", [to_html, to_svg])
+def test_neither_asks_the_network_for_anything(to_page: object) -> None:
+    assert callable(to_page)
+    page = to_page([Text("cell 0:3", style="bold"), Legend(), heat_map("The lamp.\nLit.\n")])
+    assert re.findall(r"https?://[^\"'\s<>)]*", page) == ([SVG_NAMESPACE] if to_page is to_svg else [])
+    assert not re.search(r"@import|@font-face|\bsrc\b|href|url\((?!#)", page)
+
+
+@pytest.mark.parametrize("to_page", [to_html, to_svg])
+def test_the_colours_are_those_of_the_terminal_and_there_is_no_strip(to_page: object) -> None:
+    assert callable(to_page)
+    page = to_page([heat_map("low", -1.0), heat_map("high", 1.0), heat_map("none", 0.0)])
+    colours = re.findall(r"(?:background-color: |fill=\")(#[0-9a-f]{6})", page)
+    assert {"#d42626", "#245ce6"} <= set(colours)  # heat.LOW and heat.HIGH
+    assert not set("▁▂▃▄▅▆▇█") & set(page)
+
+
+def test_lines_are_as_wide_as_promised() -> None:
+    text = "lamp" * WIDTH
+    assert Page(to_html([heat_map(text)])).code.split() == ["lamp" * (WIDTH // 4)] * 4
+
+
+@given(TEXTS)
+@EXAMPLES
+def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
+    shown = "".join(map(visible, text)).replace(" ", "")
+    html = to_html([heat_map(text)])
+    assert Page(html).code.replace("\n", "").replace(" ", "") == shown.replace(" ", "")
+    html.encode("utf-8")  # a lone surrogate would not be writable
+    svg = to_svg([heat_map(text)])
+    assert re.sub(r"[ \n]", "", svg_text(svg)) == shown.replace("\xa0", "")
+    svg.encode("utf-8")
+
+
+@pytest.mark.xfail(strict=True, reason="XML allows neither U+FFFE nor U+FFFF, and both get through")
+@pytest.mark.parametrize("character", NOT_XML)
+def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: str) -> None:
+    ElementTree.fromstring(to_svg([heat_map(f"lamp{character}")]))

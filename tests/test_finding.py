@@ -1,0 +1,81 @@
+"""Which run is meant: by path, by name, or the newest; and what is said when there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from saved_runs import make_run, save
+
+from charrnn.errors import CheckpointError
+from charrnn.runs.finding import list_runs, open_run
+from charrnn.runs.folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return make_run(tmp_path / "checkpoints" / "shakespeare-001")
+
+
+def set_time(path: Path, seconds: int) -> None:
+    os.utime(path, (seconds, seconds))
+
+
+def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    names = ["a-001", "b-001", "c-001", "d-001"]
+    for name, seconds in zip(names, (300, 100, 200, 900), strict=True):
+        made = make_run(checkpoints / name)
+        set_time(made.path / "config.yaml", seconds)
+        if name != "d-001":
+            save(made, 1)
+            set_time(made.path / "latest", seconds)
+    (checkpoints / "notes").mkdir()
+    (checkpoints / "file.txt").write_text("mine")
+    assert [run.path.name for run in list_runs(checkpoints)] == ["b-001", "c-001", "a-001", "d-001"]
+    assert open_run(None, checkpoints).path.name == "a-001"
+
+
+def test_a_run_is_found_by_path_and_by_name(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(run, 1)
+    assert open_run(str(run.path), Path("elsewhere")) == run
+    assert open_run("shakespeare-001", run.path.parent) == run
+    monkeypatch.chdir(run.path.parent.parent)
+    Path("shakespeare-001").mkdir()
+    assert open_run("shakespeare-001").path == Path("checkpoints/shakespeare-001")
+
+
+def test_a_run_not_found_names_the_near_and_the_newest(run: RunFolder) -> None:
+    save(run, 1)
+    for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):
+        with pytest.raises(CheckpointError, match="did you mean shakespeare-001") as caught:
+            open_run(wrong, run.path.parent)
+        assert wrong in str(caught.value)
+        assert "newest runs: shakespeare-001" in str(caught.value)
+        assert str(caught.value).count("\n") < 3
+    for impossible in ("", "a\0b", "x" * 5000):
+        with pytest.raises(CheckpointError, match="no run"):
+            open_run(impossible, run.path.parent)
+
+
+def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"):
+            open_run(None, checkpoints)
+        checkpoints.mkdir(exist_ok=True)
+    (checkpoints / "half").mkdir()
+    (checkpoints / "half" / "config.yaml").write_text("")
+    with pytest.raises(CheckpointError, match=r"half is not a run: it has no vocab\.json$"):
+        open_run("half", checkpoints)
+    made = make_run(checkpoints / "begun")
+    for name in ("begun", None):
+        with pytest.raises(CheckpointError, match="begun has nothing saved yet"):
+            open_run(name, checkpoints)
+    save(made, 1)
+    (made.path / "latest").unlink()
+    assert open_run(None, checkpoints) == made
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CheckpointError, match="cannot read"):
+        list_runs(tmp_path / "file")

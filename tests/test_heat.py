@@ -1,0 +1,229 @@
+"""Heat maps: what is drawn at a fixed width, without colour and as style spans, and what never gets through."""
+
+import io
+import math
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from rich.segment import Segment
+
+from charrnn.records import ColouredText
+from charrnn.render.heat import ASCII_BLOCKS, BLOCKS, LEGEND_WIDTH, HeatMap, Legend, value_style, visible
+
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
+BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+BIDI_MARKS = "\u061c\u200e\u200f"
+ODD = "\t\n\r\x00\x07\x1b\x7f\x85\x9b\u0301\u200b\u200d\u202e\u2028\u2066\ufe0f\ud800日本👩🇬é [/bold]\\"
+ANY_TEXT = st.text(st.characters() | st.sampled_from(ODD), max_size=200)
+LONG_TEXT = st.text("lamp 日\t\n", min_size=100, max_size=400)
+
+
+def heat_map(text: str, values: Sequence[float] | None = None, *, strip: bool | None = None) -> HeatMap:
+    values = [0.0] * len(text) if values is None else values
+    return HeatMap(ColouredText(text=text, values=tuple(values)), strip)
+
+
+def plain(renderable: object, width: int = 60) -> list[str]:
+    """The lines printed where there is no colour."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().split("\n")[:-1]
+
+
+def coloured(renderable: HeatMap | Legend, width: int = 60) -> list[Segment]:
+    console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={})
+    return list(console.render(renderable))
+
+
+def background(segment: Segment) -> tuple[int, int, int] | None:
+    if segment.style is None or segment.style.bgcolor is None:
+        return None
+    triplet = segment.style.bgcolor.triplet
+    assert triplet is not None
+    return (triplet.red, triplet.green, triplet.blue)
+
+
+def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
+    assert plain(heat_map("lamps on\n", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75, 1])) == [
+        "lamps on↵",
+        "▁▂▃▄▅▆▇██",
+    ]
+
+
+def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
+    assert plain(heat_map("日x\ty\x85\u0301z", [-1, 1, -0.5, 1, -1, 0, 1])) == [
+        "日x→   y<85><301>z",
+        "▁▁█▃▃▃▃█▁▁▁▁▅▅▅▅▅█",
+    ]
+
+
+def test_each_line_of_the_text_is_a_line_and_a_long_one_goes_on_below() -> None:
+    assert plain(heat_map("one\n\ntwo three", strip=False), width=5) == ["one↵", "↵", "two t", "hree"]
+    # A wide character that would stick out goes to the next line whole.
+    assert plain(heat_map("日本日本", [-1, 0, 1, -1]), width=5) == ["日本", "▁▁▅▅", "日本", "██▁▁"]
+    assert plain(heat_map("abcde\nf", strip=False), width=5) == ["abcde", "↵", "f"]
+    assert plain(heat_map("")) == []
+
+
+def test_ends_and_numbers_that_are_none() -> None:
+    assert plain(heat_map("abcd", [-9, 9, math.inf, -math.inf]))[1] == "▁██▁"
+    assert plain(heat_map("a", [math.nan]))[1] == "▅"
+    assert value_style(9) == value_style(1) and value_style(-math.inf) == value_style(-1)
+    assert not value_style(math.nan)
+
+
+def test_one_value_for_each_character() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        plain(heat_map("lamp", [0.5] * 3))
+
+
+def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
+    values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
+    segments = coloured(heat_map("the lamp\n", values))
+    assert "".join(segment.text for segment in segments) == "the lamp↵\n"  # no strip where there is colour
+    colours = [background(segment) for segment in segments[: len(values)]]
+    assert colours[3:6] == [None] * 3
+    reds = [colour for colour in colours[:3] if colour]
+    blues = [colour for colour in colours[:5:-1] if colour]
+    assert len(reds) == len(blues) == 3
+    for red, _, blue in reds:
+        assert red > blue + 20
+    for red, _, blue in blues:
+        assert blue > red + 20
+    # The stronger the value, the stronger the colour.
+    assert [red - blue for red, _, blue in reds] == sorted((red - blue for red, _, blue in reds), reverse=True)
+    assert [blue - red for red, _, blue in blues] == sorted((blue - red for red, _, blue in blues), reverse=True)
+    for segment in segments[:3]:
+        assert segment.style is not None and segment.style.color is not None
+        assert segment.style.color.triplet == (255, 255, 255)
+
+
+def test_a_strip_can_be_asked_for_and_left_out() -> None:
+    both = "".join(segment.text for segment in coloured(heat_map("ab", [-1, 1], strip=True)))
+    assert both == "ab\n▁█\n"
+    assert plain(heat_map("ab", [-1, 1], strip=False)) == ["ab"]
+
+
+def test_where_only_ascii_can_be_written_the_strip_is_ascii() -> None:
+    console = Console(
+        file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60, color_system=None, legacy_windows=False
+    )
+    console.print(heat_map("lamps on", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]))
+    console.file.flush()
+    assert isinstance(console.file, io.TextIOWrapper)
+    written = console.file.buffer
+    assert isinstance(written, io.BytesIO)
+    assert written.getvalue() == b"lamps on\n_.-~=+*#\n"
+    assert len(ASCII_BLOCKS) == len(BLOCKS) == 8
+
+
+@given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]), st.sampled_from([True, False]))
+@EXAMPLES
+def test_whatever_the_text_nothing_sticks_out_is_lost_or_moves_the_cursor(text: str, width: int, strip: bool) -> None:
+    values = [index % 21 / 10 - 1 for index in range(len(text))]
+    lines = plain(heat_map(text, values, strip=strip), width)
+    assert all(cell_len(line) <= width for line in lines)
+    shown = lines[::2] if strip else lines
+    assert "".join(shown) == "".join(map(visible, text))
+    if strip:
+        assert [cell_len(line) for line in lines[1::2]] == [cell_len(line) for line in shown]
+        assert set("".join(lines[1::2])) <= set(BLOCKS)
+    for character in "".join(lines):
+        assert unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp")
+        assert unicodedata.bidirectional(character) not in BIDI_CLASSES
+        assert character not in BIDI_MARKS
+    with_colour = "".join(segment.text for segment in coloured(heat_map(text, values, strip=strip), width))
+    assert with_colour.split("\n")[:-1] == lines
+
+
+def test_no_control_surrogate_separator_or_direction_gets_through() -> None:
+    dangerous = [
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in BIDI_CLASSES
+        or character in BIDI_MARKS
+    ]
+    assert len(dangerous) == 65 + 2048 + 2 + 9 + 3
+    shown = {character: visible(character) for character in dangerous}
+    assert not set("".join(shown.values())) & set(dangerous)
+    assert len(set(shown.values())) == len(dangerous)  # each by a mark of its own
+    assert all(cell_len(mark) > 0 for mark in shown.values())
+
+
+@pytest.mark.parametrize(
+    ("character", "shown"),
+    [
+        ("a", "a"),
+        (" ", " "),
+        ("é", "é"),
+        ("日", "日"),
+        ("א", "א"),
+        ("\n", "↵"),
+        ("\t", "→   "),
+        ("\x1b", "␛"),
+        ("\x00", "␀"),
+        ("\x7f", "␡"),
+        ("\x9b", "<9b>"),
+        ("\u0301", "<301>"),
+        ("\u200b", "<200b>"),
+        ("\u200d", "<200d>"),
+        ("\u202e", "<202e>"),
+        ("\ufe0f", "<fe0f>"),
+        ("\ud800", "<d800>"),
+    ],
+)
+def test_how_a_character_is_shown(character: str, shown: str) -> None:
+    assert visible(character) == shown
+
+
+@pytest.mark.parametrize("text", ["[bold]lamp[/bold]", "[/]", "[red]", ":warning: 12 'a'"])
+def test_markup_in_the_text_is_text(text: str) -> None:
+    assert plain(heat_map(text))[0] == text
+    segments = coloured(heat_map(text))
+    assert "".join(segment.text for segment in segments) == text + "\n"
+    assert not any(segment.style for segment in segments)
+
+
+def test_the_legend_runs_from_red_to_blue() -> None:
+    segments = coloured(Legend())
+    text = "".join(segment.text for segment in segments)
+    assert text == "-1 " + " " * LEGEND_WIDTH + " +1\n"
+    columns = [background(segment) for segment in segments for character in segment.text if character != "\n"]
+    assert columns[3] == background(Segment("", value_style(-1)))
+    assert columns[3 + LEGEND_WIDTH // 2] is None
+    assert columns[2 + LEGEND_WIDTH] == background(Segment("", value_style(1)))
+    assert columns[:3] == columns[-3:] == [None] * 3
+
+
+def test_the_legend_without_colour_is_made_of_the_strip_s_blocks() -> None:
+    (line,) = plain(Legend())
+    assert line.startswith("-1 ▁") and line.endswith("█ +1") and len(line) == 6 + LEGEND_WIDTH
+    blocks = [BLOCKS.index(block) for block in line[3:-3]]
+    assert blocks == sorted(blocks) and set(blocks) == set(range(len(BLOCKS)))
+
+
+@pytest.mark.xfail(strict=True, reason="NO_COLOR on a terminal takes the colours away, but draws no strip instead")
+def test_where_the_user_wants_no_colour_there_is_a_strip() -> None:
+    console = Console(
+        file=io.StringIO(), width=60, color_system="truecolor", force_terminal=True, _environ={"NO_COLOR": "1"}
+    )
+    console.print(heat_map("ab", [-1, 1]))
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "ab\n▁█\n"
+
+
+@pytest.mark.xfail(strict=True, reason="the marks for newlines, tabs and controls are not ASCII: printing them fails")
+def test_where_only_ascii_can_be_written_newlines_can_be_shown() -> None:
+    console = Console(
+        file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60, color_system=None, legacy_windows=False
+    )
+    console.print(heat_map("lamps\n\ton\x00"))
+    console.file.flush()

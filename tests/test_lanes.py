@@ -1,0 +1,131 @@
+"""Lanes: nothing is left out, nothing is torn, and the cursor is all there is to remember."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError
+from charrnn.text.lanes import Lanes, split_ids
+
+SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids)))
+
+
+def positions(num_ids: int) -> NDArray[np.uint16]:
+    """Ids that are their own positions, so that a window shows where it was read."""
+    return np.arange(num_ids, dtype=np.uint16)
+
+
+@given(SIZES)
+@settings(max_examples=60)
+def test_an_epoch_reads_every_position(sizes: tuple[int, int]) -> None:
+    num_ids, num_lanes = sizes
+    length = -(-num_ids // num_lanes)
+    inputs, _ = Lanes(positions(num_ids), num_lanes).window(0, length)
+    assert inputs.shape == (length, num_lanes)
+    assert set(inputs.ravel().tolist()) == set(range(num_ids))
+    # Not one character more is read twice than the unequal lane lengths make necessary.
+    assert inputs.size - num_ids < num_lanes
+
+
+@given(SIZES, st.integers(0, 200), st.integers(1, 70))
+@settings(max_examples=60)
+def test_a_window_reads_on_from_each_lane_s_start_around_the_ring(
+    sizes: tuple[int, int], cursor: int, length: int
+) -> None:
+    num_ids, num_lanes = sizes
+    inputs, targets = Lanes(positions(num_ids), num_lanes).window(cursor, length)
+    for lane in range(num_lanes):
+        start = int(lane * num_ids / num_lanes)
+        assert inputs[:, lane].tolist() == [(start + cursor + t) % num_ids for t in range(length)]
+        assert targets[:, lane].tolist() == [(start + cursor + t + 1) % num_ids for t in range(length)]
+
+
+@given(SIZES, st.integers(0, 200), st.lists(st.integers(1, 20), min_size=1, max_size=6))
+@settings(max_examples=60)
+def test_windows_of_any_lengths_chain_into_one_long_window(
+    sizes: tuple[int, int], cursor: int, lengths: list[int]
+) -> None:
+    ids = np.random.default_rng(sizes[0]).integers(0, 50, sizes[0]).astype(np.uint16)
+    lanes = Lanes(ids, sizes[1])
+    pieces = []
+    at = cursor
+    for length in lengths:
+        pieces.append(lanes.window(at, length))
+        at += length
+    inputs, targets = lanes.window(cursor, sum(lengths))
+    assert np.array_equal(np.concatenate([piece[0] for piece in pieces]), inputs)
+    assert np.array_equal(np.concatenate([piece[1] for piece in pieces]), targets)
+    assert np.array_equal(inputs[1:], targets[:-1])
+
+
+def test_arrays_are_contiguous_int64_also_from_a_memory_map(tmp_path: Path) -> None:
+    ids = positions(1000)
+    ids.tofile(tmp_path / "ids.bin")
+    mapped = np.memmap(tmp_path / "ids.bin", dtype=np.uint16, mode="r")
+    for array, expected in zip(Lanes(mapped, 7).window(990, 30), Lanes(ids, 7).window(990, 30), strict=True):
+        assert array.dtype == np.int64 and array.flags.c_contiguous
+        assert np.array_equal(array, expected)
+
+
+def test_a_cursor_beyond_int64_still_reads() -> None:
+    lanes = Lanes(positions(10), 2)
+    assert np.array_equal(lanes.window(10**30 + 3, 4)[0], lanes.window(3, 4)[0])
+
+
+@pytest.mark.parametrize(
+    ("num_ids", "num_lanes", "fault"), [(0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")]
+)
+def test_impossible_lanes_are_refused(num_ids: int, num_lanes: int, fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        Lanes(positions(num_ids), num_lanes)
+
+
+@pytest.mark.parametrize(("cursor", "length"), [(-1, 3), (0, 0)])
+def test_impossible_windows_are_refused(cursor: int, length: int) -> None:
+    with pytest.raises(ValueError, match="window needs"):
+        Lanes(positions(5), 2).window(cursor, length)
+
+
+@given(st.integers(2, 2_000_000))
+def test_nine_to_one_is_nanogpt_s_split(num: int) -> None:
+    expected = (slice(0, int(0.9 * num)), slice(int(0.9 * num), num))
+    assert split_ids(num, (0.9, 0.1)) == expected
+    assert split_ids(num, (90, 10)) == expected
+
+
+@given(st.integers(1, 5000), st.lists(st.floats(0.05, 100), min_size=1, max_size=4))
+@settings(max_examples=60)
+def test_parts_follow_each_other_without_a_gap(num: int, fractions: list[float]) -> None:
+    try:
+        parts = split_ids(num, fractions)
+    except DataError:
+        assert num * min(fractions) / sum(fractions) < 1 + 1e-9  # no split is refused that has a character for each
+        return
+    assert [i for part in parts for i in range(num)[part]] == list(range(num))
+    for part, fraction in zip(parts, fractions, strict=True):
+        assert abs(part.stop - part.start - num * fraction / sum(fractions)) <= 1 + 1e-6  # both ends round down
+
+
+def test_three_parts() -> None:
+    assert split_ids(1000, (0.8, 0.1, 0.1)) == (slice(0, 800), slice(800, 900), slice(900, 1000))
+
+
+@pytest.mark.parametrize(
+    ("num", "fractions", "fault"),
+    [
+        (1, (0.9, 0.1), "at least 10$"),
+        (0, (1.0,), "at least 1$"),
+        (5, (0.9, 0.05, 0.05), "at least 20$"),
+        (100, (), "positive share"),
+        (100, (1.0, 0.0), "positive share"),
+        (100, (0.5, float("nan")), "positive share"),
+        (100, (0.5, float("inf")), "positive share"),
+    ],
+)
+def test_a_split_with_an_empty_part_is_refused(num: int, fractions: tuple[float, ...], fault: str) -> None:
+    with pytest.raises(DataError, match=fault):
+        split_ids(num, fractions)

@@ -1,0 +1,151 @@
+"""Imports point down, and what has no need of torch does without it."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import charrnn
+import charrnn.records
+
+PACKAGE = Path(charrnn.__file__).parent
+LAYERS = (
+    ({"cli", "__main__"},),
+    ({"api", "__init__"},),
+    ({"render"}, {"training"}),
+    ({"generation"}, {"microscope"}, {"evaluation"}),
+    ({"runs"},),
+    ({"model"},),
+    ({"text"},),
+    ({"config", "records", "errors", "clock", "recipes"},),
+)
+"""From the top. A room may import itself and every lower layer, never a neighbour."""
+PLACE = {
+    name: (height, room) for height, rooms in enumerate(LAYERS) for room, names in enumerate(rooms) for name in names
+}
+
+
+def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every import in a file, also inside functions and `TYPE_CHECKING`, also by a string."""
+    here = ("charrnn", *path.relative_to(package).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) + 1 - node.level] if node.level else ()
+            origin = ".".join((*base, *filter(None, [node.module])))
+            # `from charrnn import x` may mean the module x or a name in the package itself.
+            yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
+            yield node.lineno, str(node.value)
+
+
+def wrong_arrows(package: Path) -> list[str]:
+    """Every import of the package that runs up or sideways, as `file:line imports module`."""
+    wrong = []
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        assert room in PLACE, f"{path}: give this room a place in LAYERS"
+        for line, module in imported_modules(path, package):
+            root, _, rest = module.partition(".")
+            if root != "charrnn":
+                continue
+            name = rest.partition(".")[0]
+            target = PLACE.get(name, PLACE["__init__"])
+            if target[0] < PLACE[room][0] or (target[0] == PLACE[room][0] and target != PLACE[room]):
+                wrong.append(f"{path.relative_to(package)}:{line} imports {module}")
+    return wrong
+
+
+def test_no_import_runs_up_or_sideways() -> None:
+    assert wrong_arrows(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "is_wrong"),
+    [
+        ("model/cells.py", "from charrnn.text.vocab import Vocab", False),
+        ("model/cells.py", "import charrnn.model.device", False),
+        ("model/cells.py", "from charrnn import errors", False),
+        ("model/cells.py", "import charrnn.runs.folder", True),
+        ("model/cells.py", "from charrnn import api", True),
+        ("model/cells.py", "from charrnn import __version__", True),
+        ("model/cells.py", "import os, charrnn", True),
+        ("model/cells.py", "def f():\n    from charrnn.runs import folder", True),
+        ("model/cells.py", "if TYPE_CHECKING:\n    from charrnn.runs import folder", True),
+        ("model/cells.py", "import_module('charrnn.runs.folder')", True),
+        ("model/cells.py", "from . import device", False),
+        ("model/cells.py", "from ..runs import folder", True),
+        ("model/cells.py", "from .. import runs", True),
+        ("microscope/scores.py", "from charrnn.microscope.trace import Trace", False),
+        ("microscope/scores.py", "from charrnn.evaluation.loss import bits", True),
+        ("training/loop.py", "from charrnn.render.heat import visible", True),
+        ("training/loop.py", "from charrnn.evaluation.loss import bits", False),
+        ("config.py", "from charrnn.errors import UsageError", False),
+        ("config.py", "from charrnn.text.vocab import Vocab", True),
+        ("__init__.py", "from charrnn.api import load", False),
+        ("__init__.py", "from charrnn.cli.app import main", True),
+        ("__main__.py", "from charrnn.cli.app import main", False),
+    ],
+)
+def test_an_arrow_that_runs_up_or_sideways_is_seen(file: str, code: str, is_wrong: bool, tmp_path: Path) -> None:
+    path = tmp_path / "charrnn" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(code, encoding="utf-8")
+    assert bool(wrong_arrows(tmp_path / "charrnn")) == is_wrong
+
+
+def test_a_new_room_needs_a_place(tmp_path: Path) -> None:
+    (tmp_path / "utils.py").write_text("", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r"utils\.py: give this room a place"):
+        wrong_arrows(tmp_path)
+
+
+def modules_in(room: str) -> list[str]:
+    return [f"charrnn.{room}.{path.stem}" for path in sorted((PACKAGE / room).glob("*.py")) if path.stem != "__init__"]
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
+    heavy = "sorted({'torch', 'numpy', 'rich', 'yaml', 'typer'} & set(sys.modules))"
+    assert run_python(f"import sys, charrnn; print({heavy}, charrnn.Config.__name__, {heavy})") == "[] Config []\n"
+
+
+def test_what_writes_and_what_draws_imports_no_torch() -> None:
+    modules = [
+        "charrnn.api",
+        "charrnn.config",
+        "charrnn.model.stepper",
+        "charrnn.microscope.detectors",
+        *modules_in("generation"),
+        *modules_in("render"),
+    ]
+    assert {"charrnn.generation.sampling", "charrnn.render.heat"} <= set(modules)
+    # Stops at the first that brings torch along, and says which.
+    code = f"""
+import importlib, sys
+for name in {modules}:
+    importlib.import_module(name)
+    if "torch" in sys.modules:
+        print(name)
+        break
+"""
+    assert run_python(code) == ""
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in charrnn.__all__:
+        value = getattr(charrnn, name)
+        assert value is charrnn.records.TrainEvent if name == "TrainEvent" else value.__name__ == name
+        assert name in dir(charrnn)
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        charrnn.tarin  # noqa: B018

@@ -1,0 +1,78 @@
+"""The lock on a run: refused while held, free however its holder ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from saved_runs import make_run
+
+from charrnn.errors import CharRNNError, RunInUseError
+from charrnn.runs.folder import RunFolder
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return make_run(tmp_path / "checkpoints" / "shakespeare-001")
+
+
+HOLDER = (
+    "import sys, time; from pathlib import Path; from charrnn.runs.folder import RunFolder\n"
+    "with RunFolder(Path(sys.argv[1])).lock():\n"
+    "    print('held', flush=True); time.sleep(15)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
+def test_lock_is_refused_while_held_and_free_after_kill_9(run: RunFolder) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        before = (run.path / "lock").stat()
+        started = time.monotonic()
+        with pytest.raises(RunInUseError, match=f"in use by process {holder.pid}") as caught, run.lock():
+            pass
+        assert time.monotonic() - started < 1
+        assert str(run.path) in str(caught.value)
+        after = (run.path / "lock").stat()
+        assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait(timeout=5)
+    with run.lock():
+        assert (run.path / "lock").read_text() == str(os.getpid())
+
+
+def test_lock_can_be_taken_again_and_lets_errors_of_its_block_through(run: RunFolder) -> None:
+    with pytest.raises(FileNotFoundError), run.lock():
+        raise FileNotFoundError("not about the lock")
+    with run.lock(), pytest.raises(RunInUseError), run.lock():
+        pass
+
+
+# In a process of its own, since forking this one, with the threads of other tests, is not safe.
+FORKER = (
+    "import os, sys, time; from pathlib import Path; from charrnn.runs.folder import RunFolder\n"
+    "run = RunFolder(Path(sys.argv[1]))\n"
+    "with run.lock():\n"
+    "    worker = os.fork()\n"
+    "    if worker == 0: time.sleep(15); os._exit(0)\n"
+    "try:\n"
+    "    with run.lock(): print('free')\n"
+    "finally: os.kill(worker, 9)\n"
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_lock_is_freed_although_a_forked_worker_lives_on(run: RunFolder) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKER, str(run.path)], capture_output=True, text=True, timeout=20)
+    assert done.stdout == "free\n", done.stderr
+
+
+def test_lock_of_a_missing_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(CharRNNError, match="cannot lock"), RunFolder(tmp_path / "gone").lock():
+        pass

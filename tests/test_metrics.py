@@ -1,0 +1,119 @@
+"""The metrics log: every whole line comes back, a torn tail does not, and a resumed run logs each step once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.runs.disk import JSON
+from charrnn.runs.metrics import MetricsLog
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> MetricsLog:
+    return MetricsLog(tmp_path / "metrics.jsonl")
+
+
+def steps_of(log: MetricsLog) -> list[Any]:
+    return [record["step"] for record in log.read()]
+
+
+def test_records_come_back_one_per_line(log: MetricsLog) -> None:
+    assert log.read() == []
+    records: list[dict[str, JSON]] = [
+        {"event": "step", "step": 1, "train_nats": 4.5},
+        {"event": "sample", "step": 1, "text": "ä\n\u2028"},
+    ]
+    for record in records:
+        log.append(record)
+    assert log.read() == records
+    assert log.path.read_bytes().count(b"\n") == 2
+    assert log.path.read_bytes().endswith(b"\n")
+
+
+def test_numbers_that_are_not_finite_stay_valid_json(log: MetricsLog) -> None:
+    log.append({"step": 1, "grad_norm": math.inf, "train_nats": math.nan})
+    text = log.path.read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert log.read() == [{"step": 1, "grad_norm": None, "train_nats": None}]
+
+
+@pytest.mark.parametrize(
+    "tail", [b'{"step": 3, "tr', b'{"step": 3, "tr\n', b"\0\0\0\0", b"\xff\n", b"3\n", b"[" * 100_000]
+)
+def test_a_torn_tail_is_ignored_and_dropped_on_rewind(log: MetricsLog, tail: bytes) -> None:
+    log.append({"step": 1})
+    log.append({"step": 2})
+    whole = log.path.read_bytes()
+    log.path.write_bytes(whole + tail)
+    assert steps_of(log) == [1, 2]
+    log.rewind(2)
+    assert log.path.read_bytes() == whole
+    log.append({"step": 3})
+    assert steps_of(log) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", [b'{"step": 2', b"", b"[2]", b"\xff"])
+def test_damage_in_the_middle_names_its_line(log: MetricsLog, damage: bytes) -> None:
+    log.path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
+    for read in (log.read, lambda: log.rewind(1)):
+        with pytest.raises(CheckpointError, match=r"metrics\.jsonl line 2 is damaged"):
+            read()
+    assert b'{"step": 3}' in log.path.read_bytes()
+
+
+def test_rewind_drops_later_steps_and_nothing_else(log: MetricsLog) -> None:
+    log.rewind(5)
+    assert not log.path.exists()
+    log.path.write_bytes(b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n{"step": 3}')
+    log.rewind(2)
+    assert log.path.read_bytes() == b'{"event":"start"}\n{"step":   1}\n{"step": 2}\n{"step": 2, "val_bpc": 1}\n'
+    log.rewind(-1)
+    assert log.read() == [{"event": "start"}]
+
+
+def test_a_failing_rewind_leaves_the_log(log: MetricsLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.append({"step": 1})
+    log.append({"step": 2})
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(CharRNNError, match=r"cannot write .*metrics\.jsonl: No space left"):
+        log.rewind(1)
+    assert steps_of(log) == [1, 2]
+    assert os.listdir(log.path.parent) == ["metrics.jsonl"]
+
+
+def test_disk_errors_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    log = MetricsLog(tmp_path / "folder.jsonl")
+    with pytest.raises(CharRNNError, match=r"cannot write .*folder\.jsonl: Is a directory"):
+        log.append({"step": 1})
+    with pytest.raises(CheckpointError, match=r"cannot read .*folder\.jsonl: Is a directory"):
+        log.read()
+
+
+@given(cut=st.integers(min_value=0, max_value=200), resumed_from=st.integers(min_value=0, max_value=6))
+def test_after_any_crash_and_resume_each_step_stands_once(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, resumed_from: int
+) -> None:
+    log = MetricsLog(tmp_path_factory.mktemp("log") / "metrics.jsonl")
+    for step in range(1, 7):
+        log.append({"step": step, "train_nats": 1 / step})
+    log.path.write_bytes(log.path.read_bytes()[:cut])
+    survived = steps_of(log)
+    log.rewind(resumed_from)
+    for step in range(resumed_from + 1, 9):
+        log.append({"step": step})
+    assert steps_of(log) == [step for step in survived if step <= resumed_from] + list(range(resumed_from + 1, 9))

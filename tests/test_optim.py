@@ -1,0 +1,102 @@
+"""The optimizer's parts: the promised schedule, decay on matrices only, an average that forgets its start."""
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.config import Config
+from charrnn.model.network import CharRNN
+from charrnn.training.optim import learning_rate_at, make_optimizer, update_average
+
+PEAK = 0.004
+
+
+def make_config(**changes: Any) -> Config:
+    sizes: dict[str, Any] = {"cell": "gru", "num_layers": 2, "hidden_size": 5, "embedding_size": 4, "dropout": 0.0}
+    return Config(**{**sizes, "learning_rate": PEAK, **changes})
+
+
+def schedule(num_steps: int, **changes: Any) -> list[float]:
+    config = make_config(**changes)
+    return [learning_rate_at(step, num_steps, config) for step in range(num_steps)]
+
+
+@given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_the_rate_rises_linearly_to_its_peak_and_falls_to_its_final_share(
+    num_steps: int, warmup_steps: int, final_share: float
+) -> None:
+    rates = schedule(num_steps, warmup_steps=warmup_steps, final_learning_rate=final_share)
+    warmup = min(warmup_steps, num_steps // 10)
+    # A product and a quotient of float64 numbers, then a cosine: relative 1e-12 is some thousand roundings.
+    np.testing.assert_allclose(rates[:warmup], [PEAK * (step + 1) / warmup for step in range(warmup)], rtol=1e-12)
+    falling = rates[warmup:]
+    assert falling[0] == pytest.approx(PEAK, rel=1e-12)
+    assert all(later <= earlier for earlier, later in pairwise(falling))
+    if len(falling) > 1:
+        assert falling[-1] == pytest.approx(PEAK * final_share, rel=1e-12, abs=1e-18)
+    if len(falling) % 2 == 1 and len(falling) > 1:
+        assert falling[len(falling) // 2] == pytest.approx(PEAK * (1 + final_share) / 2, rel=1e-12)
+
+
+def test_the_fall_is_half_a_cosine() -> None:
+    rates = schedule(5, warmup_steps=0, final_learning_rate=0.2)
+    # At a quarter and three quarters of the way a cosine has fallen by 15 % and 85 %, where a line has by 25 and 75.
+    shares = [(1 + math.cos(math.pi * quarter / 4)) / 2 for quarter in range(5)]
+    np.testing.assert_allclose(rates, [PEAK * (0.2 + 0.8 * share) for share in shares], rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 4, 5])
+def test_the_shortest_runs_have_a_usable_rate(num_steps: int) -> None:
+    rates = schedule(num_steps)
+    assert len(rates) == num_steps and rates[0] == PEAK
+    assert all(0 < rate <= PEAK for rate in rates)
+
+
+def test_weight_decay_acts_on_matrices_only() -> None:
+    config = make_config(weight_decay=0.5, beta2=0.97)
+    network = CharRNN(config, 7)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1.0)
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimizer = make_optimizer(network, config)
+    held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(held) == sorted(map(id, network.parameters())), "each parameter once"
+    for group in optimizer.param_groups:
+        assert group["betas"] == (0.9, 0.97)
+        group["lr"] = 0.1
+    for parameter in network.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in network.named_parameters():
+        # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %. Float32 rounds relatively to 1e-7.
+        share = 1.0 if "bias" in name else 0.95
+        torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
+@settings(max_examples=60, deadline=None)
+def test_the_average_follows_its_formula(step: int, decay: float) -> None:
+    averaged = [torch.tensor([1.0, -3.0], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)]
+    weights = [torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[-0.5]], dtype=torch.float64)]
+    kept = min(decay, (1 + step) / (10 + step))
+    expected = [kept * old + (1 - kept) * new for old, new in zip(averaged, weights, strict=True)]
+    update_average(averaged, weights, decay, step)
+    # Float64, a handful of operations on numbers up to 5.
+    torch.testing.assert_close(averaged, expected, rtol=0.0, atol=1e-12)
+    assert weights[0].tolist() == [2.0, 5.0]
+
+
+def test_the_average_soon_forgets_the_initial_weights() -> None:
+    averaged, weights = [torch.tensor([1.0])], [torch.tensor([0.0])]
+    for step in range(1, 51):
+        update_average(averaged, weights, 0.99, step)
+    # The product of (1 + n) / (10 + n) for n up to 50: with a decay of 0.99 throughout, 0.6 would be left.
+    assert averaged[0].item() < 1e-4

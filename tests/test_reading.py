@@ -1,0 +1,123 @@
+"""Reading in lanes: every character once, and each as if the text had been read from its start in one go.
+
+Shapes: N characters, T time, B lanes, V vocabulary.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.config import Config
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, IdArray, read_in_lanes
+
+V = 5
+LANE = 4 * WARM_UP
+"""Characters that a lane is worth: a text of k times as many is read in k lanes."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def make_network(forget_bias: float) -> CharRNN:
+    config = Config(
+        cell="lstm", num_layers=1, hidden_size=8, embedding_size=4, dropout=0.0, forget_bias=forget_bias, seed=0
+    )
+    return CharRNN(config, V).double()
+
+
+def make_ids(num_chars: int) -> IdArray:
+    return np.random.default_rng(1).integers(0, V, num_chars).astype(np.uint16)
+
+
+@torch.no_grad()
+def read_in_one_go(network: CharRNN, ids: IdArray) -> NDArray[np.float64]:
+    """Logits (N, V)."""
+    logits, _ = network(torch.from_numpy(ids.astype(np.int64))[:, None], network.initial_state(1))
+    return np.asarray(logits[:, 0])
+
+
+@torch.no_grad()
+def gather(network: CharRNN, ids: IdArray, first: int) -> tuple[NDArray[np.float64], int]:
+    """Logits (N, V) as `read_in_lanes` has them, NaN before `first`; and B."""
+    gathered = np.full((len(ids), V), np.nan)
+    num_lanes = 0
+    for positions, logits in read_in_lanes(network, network.initial_state, ids, first):
+        num_lanes = positions.shape[1]
+        is_text = positions < len(ids)
+        gathered[positions[is_text]] = logits.numpy()[is_text]
+    return gathered, num_lanes
+
+
+@pytest.mark.parametrize(
+    ("num_chars", "first", "num_lanes"),
+    [
+        (4 * LANE + 37, 0, 4),  # lane 0 has no text before it, the others all they ask for
+        (4 * LANE + 137, 100, 4),  # lane 0 has less text before it than it would read
+        (4 * LANE + 600, WARM_UP, 4),
+        (4 * LANE + 801, 800, 4),  # lane 0 has more text before it than it reads
+        (1500, 700, 1),  # and so has a lane that is alone
+    ],
+)
+def test_lanes_see_what_one_pass_sees_up_to_what_is_forgotten(num_chars: int, first: int, num_lanes: int) -> None:
+    network = make_network(forget_bias=2.0)
+    ids = make_ids(num_chars)
+    logits, seen_lanes = gather(network, ids, first)
+    assert seen_lanes == num_lanes
+    assert np.isnan(logits[:first]).all()
+    # This network still remembers 4e-11 of a logit after 512 characters, 7e-7 after 256 and 0.5 or more after none:
+    # 1e-9 stands between, so half a warm-up, or one that begins a character late, is noticed.
+    np.testing.assert_allclose(logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("num_chars", "first"), [(1, 0), (2, 1), (WINDOW + 1, 3), (1500, WARM_UP), (2 * LANE - 1, 0)])
+def test_a_short_text_is_read_exactly(num_chars: int, first: int) -> None:
+    network = make_network(forget_bias=10.0)  # forgets nothing, so nothing could hide what was not read
+    ids = make_ids(num_chars)
+    logits, num_lanes = gather(network, ids, first)
+    assert num_lanes == 1
+    # The same float64 operations in the same order; only a blocked matrix product may round differently.
+    np.testing.assert_allclose(logits[first:], read_in_one_go(network, ids)[first:], rtol=0, atol=1e-12)
+
+
+def count_since_zero(ids: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """A network whose one cell counts the characters that it has read: ((ids, counts (T, B)), state)."""
+    counts = state[0, 0, :, 0] + torch.arange(1, len(ids) + 1)[:, None]
+    return (ids, counts), counts[-1].reshape(1, 1, -1, 1)
+
+
+SIZES = st.integers(0, 9 * LANE).flatmap(lambda num: st.tuples(st.just(num), st.integers(0, num)))
+
+
+@given(SIZES)
+@example((MAX_LANES * LANE * 2 + 5, 3))
+@example((0, 0))
+@settings(max_examples=60, deadline=None)
+def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes: tuple[int, int]) -> None:
+    num_chars, first = sizes
+    ids = np.arange(num_chars).astype(np.uint16)
+    times_read = np.zeros(num_chars, int)
+    for positions, (inputs, counts) in read_in_lanes(
+        count_since_zero, lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64), ids, first
+    ):
+        assert positions.shape == tuple(inputs.shape) and 1 <= positions.shape[1] <= MAX_LANES
+        assert len(positions) <= WINDOW
+        is_text = positions < num_chars
+        np.add.at(times_read, positions[is_text], 1)
+        assert np.array_equal(inputs.numpy()[is_text], ids[positions[is_text]])
+        # Nobody reads less than a warm-up before a character, unless the text begins there; nobody reads padding first.
+        assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP))[is_text].all()
+        assert (counts.numpy() - 1 <= positions)[is_text].all()
+    assert (times_read[:first] == 0).all() and (times_read[first:] == 1).all()

@@ -1,0 +1,129 @@
+"""The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that were paid for."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.config import CELLS, Config
+from charrnn.training.recipe import EVALUATION_SHARE, FORWARD_COST, choose_sizes, choose_steps
+
+SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
+
+
+def resolve(config: Config, num_chars: int, seconds_per_step: float = 0.1, seconds_left: float = 180.0) -> Config:
+    """What `train` does with a text of that many characters, a tenth of it for validation."""
+    num_train = int(0.9 * num_chars)
+    sized = choose_sizes(config, num_train)
+    return choose_steps(sized, num_train, num_chars - num_train, seconds_per_step, seconds_left)
+
+
+@given(SIZES, st.sampled_from(["auto", *CELLS]), st.sampled_from(["minutes", "epochs", "steps"]), st.integers(1, 40))
+@settings(max_examples=150, deadline=None)
+def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budget: str, amount: int) -> None:
+    given_values: dict[str, Any] = {"cell": cell, budget: amount}
+    config = resolve(Config(**given_values), num_chars)
+    resolved = {name: getattr(config, name) for name in Config.__dataclass_fields__}
+    # Where to compute is for the machine to say, each time anew.
+    assert [name for name, value in resolved.items() if value == "auto"] == ["device", "precision"]
+    assert config.minutes is None and config.epochs is None and config.steps is not None and config.steps >= 1
+    assert isinstance(config.learning_rate, float)
+    num_train = int(0.9 * num_chars)
+    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int)
+    # At least two windows to each lane, so that no step reads a character twice and lanes stay apart.
+    assert config.num_lanes * config.bptt_length * 2 <= num_train
+    assert config.num_lanes <= 32 and config.bptt_length <= 128
+
+
+def test_a_large_text_gets_full_lanes_and_more_text_more_units() -> None:
+    assert [resolve(Config(steps=5), size).hidden_size for size in (1000, 100_000, 10**6)] == [128, 256, 512]
+    full = resolve(Config(steps=5), 10**6)
+    assert (full.cell, full.num_layers, full.num_lanes, full.bptt_length) == ("lstm", 1, 32, 128)
+    assert resolve(Config(minutes=0.5), 10**6).hidden_size == 256, "half a minute does not feed 512"
+
+
+@pytest.mark.parametrize(
+    ("num_train", "expected"), [(12, 6), (13, 6), (100, 50), (4096, 2048), (5000, 2500), (10_000, 4000)]
+)
+def test_asked_for_lanes_are_no_more_than_the_text_has_room_for(num_train: int, expected: int) -> None:
+    assert choose_sizes(Config(num_lanes=4000), num_train).num_lanes == expected
+
+
+def test_what_was_given_is_kept() -> None:
+    given_values: dict[str, Any] = {
+        "cell": "gru",
+        "num_layers": 3,
+        "hidden_size": 7,
+        "embedding_size": 9,
+        "dropout": 0.45,
+        "num_lanes": 2,
+        "bptt_length": 11,
+        "learning_rate": 0.123,
+        "evaluate_every": 5,
+        "save_every": 6,
+        "steps": 17,
+    }
+    config = resolve(Config(**given_values), 1000)
+    assert {name: getattr(config, name) for name in given_values} == given_values
+
+
+@pytest.mark.parametrize(
+    ("cell", "hidden_size", "expected"),
+    [("lstm", 512, 6e-3), ("gru", 128, 12e-3), ("rnn", 512, 2e-3), ("rnn", 2048, 1e-3)],
+)
+def test_the_peak_rate_falls_with_the_root_of_the_width(cell: str, hidden_size: int, expected: float) -> None:
+    config = choose_sizes(Config(cell=cell, hidden_size=hidden_size), 10**6)
+    assert config.learning_rate == pytest.approx(expected, rel=1e-12)  # one root and one product in float64
+
+
+def test_the_embedding_is_no_wider_than_the_layer() -> None:
+    assert choose_sizes(Config(hidden_size=16), 10**6).embedding_size == 16
+    assert choose_sizes(Config(hidden_size=256), 10**6).embedding_size == 64
+
+
+@given(SIZES, st.floats(0.01, 50))
+@settings(max_examples=80, deadline=None)
+def test_epochs_are_passes_over_the_training_text(num_chars: int, epochs: float) -> None:
+    config = resolve(Config(epochs=epochs), num_chars)
+    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int) and config.steps is not None
+    wanted = epochs * int(0.9 * num_chars) / (config.num_lanes * config.bptt_length)
+    assert config.steps == 1 if wanted < 1 else abs(config.steps - wanted) <= 0.5
+
+
+@given(SIZES, st.integers(1, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_steps_are_steps(num_chars: int, steps: int) -> None:
+    assert resolve(Config(steps=steps), num_chars).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_step", "seconds_left", "expected"),
+    [(0.1, 100.0, 950), (0.25, 10.0, 38), (3.0, 2.0, 1), (0.1, 0.0, 1)],
+)
+def test_minutes_are_the_seconds_left_but_for_what_validation_takes(
+    seconds_per_step: float, seconds_left: float, expected: int
+) -> None:
+    assert resolve(Config(minutes=2.0), 10**6, seconds_per_step, seconds_left).steps == expected
+
+
+def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
+    all_epochs = (1.0, 3.9, 4.1, 7.9, 8.1, 15.9, 16.1, 100.0)
+    dropouts = [resolve(Config(epochs=epochs), 10**6).dropout for epochs in all_epochs]
+    assert dropouts == [0.0, 0.0, 0.1, 0.1, 0.2, 0.2, 0.3, 0.3]
+
+
+@given(st.integers(1000, 10**8), st.integers(1, 10**5))
+@settings(max_examples=80, deadline=None)
+def test_validation_takes_its_share_and_comes_eight_times_at_the_most(num_chars: int, steps: int) -> None:
+    config = resolve(Config(steps=steps), num_chars)
+    assert isinstance(config.evaluate_every, int) and isinstance(config.num_lanes, int)
+    assert isinstance(config.bptt_length, int)
+    assert config.save_every == config.evaluate_every
+    assert -(-steps // config.evaluate_every) <= 8
+    num_val = num_chars - int(0.9 * num_chars)
+    cost_in_steps = num_val * FORWARD_COST / (config.num_lanes * config.bptt_length)
+    # One more, since the quotient was rounded down to whole steps.
+    assert cost_in_steps <= EVALUATION_SHARE * (config.evaluate_every + 1)
+    # And no rarer than either reason asks for.
+    assert config.evaluate_every <= max(-(-steps // 8), cost_in_steps / EVALUATION_SHARE, 1)

@@ -1,0 +1,208 @@
+"""Sampling: the seed decides the text, the probabilities decide how often, and nothing impossible is ever written.
+
+Shapes: V vocabulary, N characters.
+"""
+
+import math
+from itertools import islice
+from statistics import NormalDist
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn.config import CELLS
+from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.sampling import draw, sample_ids, sample_text, start_ids, unwritable_ids
+from charrnn.model.stepper import CELL_STEPS, Stepper
+from charrnn.text.vocab import REPLACEMENT, Vocab
+
+H = 6
+
+
+def random_tensors(cell: str, vocab_size: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Weights of a one-layer model that minds what it has read."""
+    generator = np.random.default_rng(seed)
+    rows = CELL_STEPS[cell][0] * H
+    shapes = {
+        "embedding.weight": (vocab_size, H),
+        "layers.0.weight_ih_l0": (rows, H),
+        "layers.0.weight_hh_l0": (rows, H),
+        "layers.0.bias_ih_l0": (rows,),
+        "layers.0.bias_hh_l0": (rows,),
+        "output.weight": (vocab_size, H),
+        "output.bias": (vocab_size,),
+    }
+    return {name: generator.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def forgetful_stepper(probs: list[float]) -> Stepper:
+    """A model that gives every character the same probabilities (V,), whatever it has read."""
+    tensors = random_tensors("rnn", len(probs))
+    tensors["output.weight"][:] = 0
+    tensors["output.bias"] = np.log(np.array(probs, np.float32))
+    return Stepper("rnn", tensors)
+
+
+def copying_stepper(followers: dict[int, int]) -> Stepper:
+    """A model of bytes that writes followers[i] after byte i, with all but all of the probability."""
+    tensors = {name: np.zeros_like(value) for name, value in random_tensors("rnn", 256).items()}
+    tensors["layers.0.weight_ih_l0"] = np.eye(H, dtype=np.float32)
+    for unit, (char, follower) in enumerate(followers.items()):
+        tensors["embedding.weight"][char, unit] = 10
+        tensors["output.weight"][follower, unit] = 50
+    return Stepper("rnn", tensors)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_seed_decides_the_text(cell: str) -> None:
+    stepper = Stepper(cell, random_tensors(cell, 20))
+    shaping = Shaping(temperature=1.3)
+    prime = np.array([3, 4])
+    first = list(islice(sample_ids(stepper, prime, shaping, seed=7), 80))
+    assert list(islice(sample_ids(stepper, prime, shaping, seed=7), 80)) == first
+    assert list(islice(sample_ids(stepper, prime, shaping, seed=7), 30)) == first[:30]
+    assert list(islice(sample_ids(stepper, prime, shaping, seed=8), 80)) != first
+    assert list(islice(sample_ids(stepper, prime[:1], shaping, seed=7), 80)) != first
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell: str) -> None:
+    stepper = Stepper(cell, random_tensors(cell, 20))
+    ids = [3, 4]
+    shaping = Shaping(temperature=0.7, top_k=6, banned=(0,))
+    for char, logprob in islice(sample_ids(stepper, np.array(ids), shaping, seed=1), 40):
+        logits = stepper.read(np.array(ids))[0][0].tolist()
+        # The same float32 logits, then float64 sums of 20 terms: some 1e-15.
+        assert logprob == pytest.approx(logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12)
+        assert next_char_probs(np.array([logits]), shaping)[0, char] > 0, "and it is what was read that is sampled"
+        ids.append(char)
+
+
+def chi_square(counts: NDArray[Any], expected: NDArray[np.float64]) -> float:
+    return float(((counts - expected) ** 2 / expected).sum())
+
+
+def critical_value(num_free: int) -> float:
+    """What chi-square with that many degrees of freedom exceeds once in a million right samplers.
+
+    Wilson & Hilferty 1931: its cube root is nearly normal. For 3 to 15 degrees the error here is under 2 %.
+    """
+    z = NormalDist().inv_cdf(1 - 1e-6)
+    return num_free * (1 - 2 / (9 * num_free) + z * math.sqrt(2 / (9 * num_free))) ** 3
+
+
+NUM_DRAWS = 20_000
+
+
+def test_draws_are_as_frequent_as_they_are_likely() -> None:
+    probs = np.array([0.3, 0.0, 0.25, 0.2, 0.15, 0.0, 0.06, 0.03, 0.01, 0.0])
+    generator = np.random.default_rng(1)
+    counts = np.bincount([draw(probs, generator) for _ in range(NUM_DRAWS)], minlength=len(probs))
+    possible = probs > 0
+    assert counts[~possible].sum() == 0
+    assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(possible.sum() - 1)
+    # The test has power: probabilities that are off by a tenth of a part would not pass.
+    off = np.where(probs == 0.3, 0.27, np.where(probs == 0.25, 0.28, probs))
+    assert chi_square(counts[possible], NUM_DRAWS * off[possible]) > critical_value(possible.sum() - 1)
+
+
+def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
+    stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
+    shaping = Shaping(temperature=0.5, top_k=4, banned=(1,))  # leaves 0.1, 0.05, 0.3 and 0.15, squared
+    ids = [char for char, _ in islice(sample_ids(stepper, np.array([0]), shaping, seed=2), NUM_DRAWS)]
+    weights = np.array([0.1, 0.0, 0.05, 0.3, 0.15]) ** 2
+    probs = weights / weights.sum()
+    possible = probs > 0
+    counts = np.bincount(ids, minlength=5)
+    assert counts[1] == 0
+    assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(3)
+    pairs = np.zeros((5, 5))
+    # Pairs that do not overlap: those that do would depend on each other, and chi-square counts independent ones.
+    np.add.at(pairs, (ids[::2], ids[1::2]), 1)
+    expected = NUM_DRAWS / 2 * probs[possible][:, None] * probs[possible]
+    assert chi_square(pairs[np.ix_(possible, possible)], expected) < critical_value(15)
+
+
+JUST_UNDER_ONE = math.nextafter(1.0, 0.0)
+WEIGHTS = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-17, 0.1, 1 / 3, 0.7]), min_size=1, max_size=12)
+
+
+@given(WEIGHTS.filter(any), st.sampled_from([0.0, 5e-324, 0.5, JUST_UNDER_ONE]) | st.floats(0, JUST_UNDER_ONE))
+@example([0.1] * 10 + [0.0], JUST_UNDER_ONE)
+@example([0.0, 1.0], 0.0)
+@example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
+def test_the_impossible_is_never_drawn_even_at_the_edges(weights: list[float], uniform: float) -> None:
+    probs = np.array(weights) / sum(weights)
+    drawn = draw(probs, SimpleNamespace(random=lambda: uniform))  # type: ignore[arg-type]
+    assert probs[drawn] > 0
+
+
+@given(st.integers(0, 9))
+def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
+    probs = np.array([0.2, 0.0, 0.5, 0.3])
+    drawn = draw(probs, SimpleNamespace(random=lambda: (tenth + 0.5) / 10))  # type: ignore[arg-type]
+    assert drawn == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
+def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
+    vocab = Vocab.from_text("abc\n")
+    stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
+    shaping = Shaping(temperature=temperature, banned=(2,))
+    pieces = [piece for piece, _ in sample_text(stepper, vocab, start_ids(vocab), shaping=shaping, seed=0, length=300)]
+    assert len(pieces) == 300
+    # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the first.
+    assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
+
+
+def test_only_the_unknown_symbol_spells_nothing() -> None:
+    assert unwritable_ids(Vocab.from_text("abc")) == (0,)
+    assert unwritable_ids(Vocab.of_bytes()) == ()
+
+
+def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> None:
+    lines, line = Vocab.from_text("ab\ncd"), Vocab.from_text("dcba")
+    assert lines.decode(start_ids(lines)) == "\n"
+    assert line.decode(start_ids(line)) == "a"
+    assert start_ids(Vocab.of_bytes()).tolist() == [10]
+
+
+def test_characters_come_one_by_one_with_their_log_probabilities() -> None:
+    vocab = Vocab.from_text("héllo wörld")
+    stepper = Stepper("gru", random_tensors("gru", len(vocab)))
+    pieces = list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=3, length=50))
+    drawn = list(islice(sample_ids(stepper, start_ids(vocab), Shaping(banned=(0,)), seed=3), 50))
+    assert pieces == [(vocab.characters[char], logprob) for char, logprob in drawn]
+    assert list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=3, length=0)) == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pieces_of_drawn_bytes_join_to_their_text(seed: int) -> None:
+    vocab = Vocab.of_bytes()
+    stepper = forgetful_stepper([1 / 256] * 256)  # mostly broken UTF-8
+    pieces = list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=seed, length=400))
+    drawn = list(islice(sample_ids(stepper, start_ids(vocab), Shaping(), seed=seed), 400))
+    text = "".join(piece for piece, _ in pieces)
+    assert text == bytes(char for char, _ in drawn).decode("utf-8", "replace")
+    assert text.encode("utf-8"), "a lone surrogate has no UTF-8"
+    assert [logprob for _, logprob in pieces[:400]] == [logprob for _, logprob in drawn]
+
+
+def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
+    vocab = Vocab.of_bytes()
+    first, second, third = "€".encode()
+    stepper = copying_stepper({10: first, first: second, second: third, third: first})
+    written = [
+        [piece for piece, _ in sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=0, length=length)]
+        for length in range(6)
+    ]
+    euro = ["", "", "€"]
+    begun = [["", REPLACEMENT], ["", "", REPLACEMENT]]
+    assert written == [[], *begun, euro, *([*euro, *pieces] for pieces in begun)]
+    rest = list(islice(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=0, length=4), 4, None))
+    assert rest == [(REPLACEMENT, 0.0)], "what no id stands for costs no probability"

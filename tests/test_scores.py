@@ -1,0 +1,262 @@
+"""Scores: the statistics are the textbook's, the cell is chosen on one half and judged on the other."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError
+from charrnn.microscope.detectors import Detector, Labels, get_detectors
+from charrnn.microscope.scores import MIN_TEXT, auc, average_ranks, find_cells, spearman
+from charrnn.microscope.trace import Trace
+from charrnn.records import CellFindings, CellScore
+
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+EXACT = 1e-12
+"""Sums of a few dozen small numbers in float64."""
+L, H = 2, 4
+Columns = NDArray[np.float64]
+SENTENCES = (
+    "The lamp was lit before supper.\n",
+    '"Leave the gate open," said the miller.\n',
+    "Rain had filled the lane, and the cart stood in it up to the axle.\n",
+    'Nobody answered. "It will be dark by six," she went on.\n',
+)
+FEW_VALUES = st.lists(st.integers(-2, 2), min_size=1, max_size=12)  # many ties
+TWO_COLUMNS = FEW_VALUES.flatmap(
+    lambda first: st.tuples(st.just(first), st.lists(st.integers(-2, 2), min_size=len(first), max_size=len(first)))
+)
+
+
+def make_text(num_chars: int) -> str:
+    chosen = np.random.default_rng(0).integers(0, len(SENTENCES), num_chars // 30 + 1)
+    return "".join(SENTENCES[index] for index in chosen)[:num_chars]
+
+
+def noise(num_chars: int, seed: int = 0) -> Columns:
+    """Cells (N, L, H) that follow nothing."""
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, (num_chars, L, H))
+
+
+def make_trace(text: str, cells: Columns) -> Trace:
+    num_chars = len(text)
+    return Trace(text, np.zeros(num_chars, np.uint16), cells.astype(np.float32), np.zeros(num_chars, np.float32))
+
+
+def labels_of(name: str, text: str) -> Labels:
+    labels = get_detectors([name])[0].label(text)
+    assert labels is not None
+    return labels
+
+
+def only_score(findings: CellFindings) -> CellScore:
+    (score,) = findings.scores
+    return score
+
+
+def naive_ranks(values: list[float]) -> list[float]:
+    return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
+
+
+def naive_auc(values: list[float], is_inside: list[bool]) -> float:
+    """The share of pairs (one inside, one outside) of which the one inside is higher; a tie is half."""
+    inside = [value for value, inside in zip(values, is_inside, strict=True) if inside]
+    outside = [value for value, inside in zip(values, is_inside, strict=True) if not inside]
+    pairs = [(a > b) + (a == b) / 2 for a, b in product(inside, outside)]
+    return sum(pairs) / len(pairs)
+
+
+def naive_spearman(x: list[float], y: list[float]) -> float:
+    """Pearson's correlation of the ranks; 0 where one of them is constant."""
+    x, y = naive_ranks(x), naive_ranks(y)
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
+    norm = math.sqrt(sum((a - mean_x) ** 2 for a in x) * sum((b - mean_y) ** 2 for b in y))
+    return covariance / norm if norm else 0.0
+
+
+@given(TWO_COLUMNS)
+@EXAMPLES
+def test_equal_values_share_the_mean_of_their_ranks(columns: tuple[list[float], list[float]]) -> None:
+    values = np.array(columns, np.float32).T
+    assert average_ranks(values).T.tolist() == [naive_ranks(column) for column in columns]
+    assert average_ranks(values[:, 0]).tolist() == naive_ranks(columns[0])
+
+
+@given(TWO_COLUMNS, st.data())
+@EXAMPLES
+def test_auc_is_the_share_of_pairs_in_the_right_order(
+    columns: tuple[list[float], list[float]], data: st.DataObject
+) -> None:
+    num_inside = data.draw(st.integers(0, len(columns[0])))
+    # One on either side, at the front, so that there is a pair at all.
+    columns = ([0.0, 1.0, *columns[0]], [1.0, 1.0, *columns[1]])
+    order = data.draw(st.permutations(range(len(columns[0]) - 2)))
+    is_inside = [True, False, *(index < num_inside for index in order)]
+    found = auc(average_ranks(np.array(columns).T), np.array(is_inside))
+    assert found == pytest.approx([naive_auc(column, is_inside) for column in columns], abs=EXACT)
+
+
+@given(TWO_COLUMNS, st.data())
+@EXAMPLES
+def test_spearman_is_the_correlation_of_ranks(columns: tuple[list[float], list[float]], data: st.DataObject) -> None:
+    counts = data.draw(st.lists(st.integers(0, 3), min_size=len(columns[0]), max_size=len(columns[0])))
+    found = spearman(average_ranks(np.array(columns, float).T), np.array(counts))
+    expected = [naive_spearman(column, [float(count) for count in counts]) for column in columns]
+    assert found == pytest.approx(expected, abs=EXACT)
+
+
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_a_cell_that_copies_a_label_is_found(polarity: int) -> None:
+    text = make_text(4000)
+    labels, cells = labels_of("quote", text), noise(4000)
+    cells[:, 1, 2] = polarity * (0.8 * labels + 0.1 * cells[:, 1, 2])
+    score = only_score(find_cells(make_trace(text, cells), get_detectors(["quote"])))
+    assert (score.detector, score.layer, score.unit, score.polarity) == ("quote", 1, 2, polarity)
+    assert score.auc is not None and score.auc >= 0.999
+    assert score.spearman is None and score.untrained is None
+    assert score.num_positive == labels[2000:].sum()
+
+
+@pytest.mark.parametrize("polarity", [1, -1])
+def test_a_cell_that_copies_a_count_is_found_and_rho_keeps_its_sign(polarity: int) -> None:
+    text = make_text(4000)
+    counts, cells = labels_of("line-position", text), noise(4000)
+    cells[:, 0, 3] = polarity * np.tanh(counts / 40)
+    score = only_score(find_cells(make_trace(text, cells), get_detectors(["line-position"])))
+    assert (score.layer, score.unit, score.polarity) == (0, 3, polarity)
+    assert score.spearman == pytest.approx(polarity, abs=1e-9) and score.auc is None
+    assert score.strength == pytest.approx(1, abs=1e-9)
+
+
+def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None:
+    text = make_text(4000)
+    labels, cells = labels_of("quote", text), noise(4000)
+    cells[:, 0, 1] += 0.5 * labels  # good on both halves, but not perfect ...
+    cells[:2000, 1, 0] = labels[:2000]  # ... as this one is on the first ...
+    cells[2000:, 1, 0] = 1.1 * cells[2000:, 1, 0] - labels[2000:]  # ... and the contrary on the second
+    trace = make_trace(text, cells)
+    score = only_score(find_cells(trace, get_detectors(["quote"])))
+    assert (score.layer, score.unit, score.polarity) == (1, 0, 1)
+    on_second = naive_auc(trace.cells[2000:, 1, 0].tolist(), labels[2000:].tolist())
+    assert on_second < 0.1
+    assert score.auc == pytest.approx(on_second, abs=EXACT)  # what is reported is no better than what was found
+    assert score.strength == 0
+
+
+def test_the_untrained_twin_has_a_cell_of_its_own_choice() -> None:
+    text = make_text(4000)
+    labels, cells, twin_cells = labels_of("quote", text), noise(4000), noise(4000, seed=1)
+    cells[:, 1, 2] = labels
+    twin_cells[:, 0, 0] = 0.3 * twin_cells[:, 0, 0] - 0.2 * labels  # turned around, and weaker
+    trace, twin = make_trace(text, cells), make_trace(text, twin_cells)
+    score = only_score(find_cells(trace, get_detectors(["quote"]), twin))
+    assert (score.layer, score.unit, score.polarity, score.auc) == (1, 2, 1, 1.0)
+    expected = 1 - naive_auc(twin.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
+    assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT)
+    positions = only_score(find_cells(twin, get_detectors(["line-position"]), trace))
+    assert positions.untrained is not None and abs(positions.untrained) < 0.2  # a rho near 0, not an AUC near 0.5
+
+
+def test_shuffled_labels_are_followed_by_no_cell() -> None:
+    text = make_text(4000)
+    labels, cells = labels_of("quote", text), noise(4000)
+    cells[:, 1, 2] = labels
+    shuffled = np.random.default_rng(2).permutation(labels)
+    score = only_score(find_cells(make_trace(text, cells), [Detector("shuffled", "nothing", lambda text: shuffled)]))
+    # On the second half the cell is no choice any more, so its AUC has the mean 1/2 and Mann & Whitney's deviation.
+    num_inside = int(shuffled[2000:].sum())
+    deviation = math.sqrt(2001 / (12 * num_inside * (2000 - num_inside)))
+    assert score.auc is not None and abs(score.auc - 0.5) < 4 * deviation < 0.07
+    assert score.strength < 0.14
+
+
+def noisy_quote_score(num_chars: int, sign: float = 1) -> CellScore:
+    text = make_text(num_chars)
+    cells = noise(num_chars)
+    cells[:, 0, 0] = sign * (cells[:, 0, 0] + 0.5 * labels_of("quote", text))
+    return only_score(find_cells(make_trace(text, cells), get_detectors(["quote"])))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_contains_the_auc_and_shrinks_as_the_text_grows(sign: int) -> None:
+    short, long = noisy_quote_score(4000, sign), noisy_quote_score(32_000, sign)
+    for score in (short, long):
+        assert score.polarity == sign
+        assert score.auc is not None and score.ci_low is not None and score.ci_high is not None
+        assert 0.8 < score.ci_low < score.auc < score.ci_high < 0.95
+    assert short.ci_high is not None and short.ci_low is not None
+    assert long.ci_high is not None and long.ci_low is not None
+    # Eight times the text: about a third of the width, give or take what 200 resamples of 4 blocks are off.
+    assert long.ci_high - long.ci_low < (short.ci_high - short.ci_low) / 2
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_contains_rho(sign: int) -> None:
+    text = make_text(16_000)
+    cells = noise(16_000)
+    cells[:, 1, 1] += sign * labels_of("line-position", text) / 100
+    score = only_score(find_cells(make_trace(text, cells), get_detectors(["line-position"])))
+    assert score.spearman is not None and score.ci_low is not None and score.ci_high is not None
+    assert score.ci_low < score.spearman < score.ci_high
+    assert 0.005 < score.ci_high - score.ci_low < 0.2
+    assert 0.3 < abs(score.spearman) < 0.9
+
+
+def test_the_same_text_gives_the_same_findings() -> None:
+    assert noisy_quote_score(4000) == noisy_quote_score(4000)
+
+
+def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
+    text = make_text(4000).replace('"', "_")
+    findings = find_cells(make_trace(text, noise(4000)), get_detectors(None))
+    reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
+    assert reasons == {
+        "quote": "there are none in this text",
+        "indentation": "it never changes in this text",
+        "string": "this text is not source code",
+        "comment": "this text is not source code",
+        "bracket-depth": "this text is not source code",
+    }
+    assert {score.detector for score in findings.scores} == {"line-position", "line-length"}
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_quotations_in_one_half_only_are_too_few(is_first: bool) -> None:
+    halves = [make_text(2000), make_text(2000).replace('"', "_")]
+    text = "".join(halves if is_first else halves[::-1])
+    findings = find_cells(make_trace(text, noise(4000)), get_detectors(["quote"]))
+    assert not findings.scores
+    assert [skipped.detector for skipped in findings.skipped] == ["quote"]
+    assert findings.skipped[0].reason
+
+
+@pytest.mark.parametrize("num_chars", [0, 1, MIN_TEXT - 1])
+def test_a_text_too_short_is_refused_with_its_length(num_chars: int) -> None:
+    with pytest.raises(DataError, match=f"has {num_chars} characters; .* at least {MIN_TEXT}"):
+        find_cells(make_trace(make_text(num_chars), noise(num_chars)), get_detectors(None))
+
+
+def test_a_text_just_long_enough_is_scored_and_counted() -> None:
+    findings = find_cells(make_trace(make_text(MIN_TEXT), noise(MIN_TEXT)), get_detectors(["line-length"]))
+    assert len(findings.scores) == 1
+    assert (findings.num_chars, findings.num_cells) == (MIN_TEXT, L * H)
+
+
+def test_the_strongest_comes_first_whether_yes_or_no_or_a_count() -> None:
+    text = make_text(8000)
+    cells = noise(8000)
+    cells[:, 0, 0] += 0.5 * labels_of("quote", text)  # AUC 0.87: strength 0.75
+    cells[:, 0, 1] += labels_of("line-position", text) / 200  # rho 0.3
+    cells[:, 1, 0] = -np.tanh(labels_of("line-length", text) / 40)  # rho -1
+    names = ["line-position", "quote", "line-length"]
+    findings = find_cells(make_trace(text, cells), get_detectors(names))
+    assert [score.detector for score in findings.scores] == ["line-length", "quote", "line-position"]
+    strengths = [score.strength for score in findings.scores]
+    assert strengths == sorted(strengths, reverse=True)
+    quote = findings.scores[1]
+    assert quote.auc is not None and strengths[1] == 2 * quote.auc - 1

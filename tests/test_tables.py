@@ -1,0 +1,172 @@
+"""Tables: what stands in them at 80 columns, and that nothing else does."""
+
+import io
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from charrnn.config import FIELD_NAMES, Config, layer
+from charrnn.records import CellFindings, CellScore, LossReport, Prediction, RunSummary, Skipped
+from charrnn.render.tables import (
+    catalogue_table,
+    findings_table,
+    losses_table,
+    predictions_table,
+    runs_table,
+    settings_table,
+    skipped_lines,
+)
+from charrnn.text.catalogue import load_catalogue
+
+QUOTE = CellScore(
+    detector="quote", layer=1, unit=17, polarity=-1, num_positive=900, auc=0.98765, ci_low=0.97, ci_high=0.995
+)
+BRACKETS = CellScore(
+    detector="bracket-depth",
+    layer=63,
+    unit=16383,
+    polarity=-1,
+    num_positive=900,
+    spearman=-0.87654,
+    ci_low=-0.9,
+    ci_high=-0.8444,
+    untrained=-0.1234,
+)
+FINDINGS = CellFindings(
+    scores=(QUOTE, BRACKETS),
+    skipped=(
+        Skipped(detector="string", reason="this text is not source code"),
+        Skipped(detector="indentation", reason="it never changes in this text"),
+    ),
+)
+
+
+def summary(name: str, *, best_nats: float | None = 1.23456) -> RunSummary:
+    return RunSummary(
+        name=name,
+        cell="lstm",
+        num_layers=64,
+        hidden_size=16384,
+        corpus="lamps.txt",
+        step=999_999_999,
+        num_steps=10**9,
+        best_nats=best_nats,
+        minutes=99999.94,
+    )
+
+
+def plain(renderable: RenderableType, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def rows(renderable: RenderableType) -> list[list[str]]:
+    """The cells of a table's rows, without the heading; columns are at least two spaces apart."""
+    lines = plain(renderable, width=200).splitlines()
+    (rule,) = (index for index, line in enumerate(lines) if "──" in line)
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[rule + 1 :] if line.strip()]
+
+
+BLANK = dict.fromkeys(map(ord, " \n─"))
+LONG_NAME = "a-very-long-name-" * 8
+WIDE_TABLES: dict[str, RenderableType] = {
+    "findings": findings_table(FINDINGS),
+    "skipped": skipped_lines(FINDINGS),
+    "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
+    "losses": losses_table(
+        [LossReport(protocol="windowed-256", nats_per_char=10, bpc=14.4, bits_per_byte=57.7, num_chars=10**12)]
+    ),
+    "runs": runs_table([summary(LONG_NAME), summary("日本" * 30)]),
+    "catalogue": catalogue_table(load_catalogue()),
+    "settings": settings_table({"corpus": (LONG_NAME, "日本" * 60)}, {"corpus": "environment"}),
+}
+
+
+@pytest.mark.parametrize("table", WIDE_TABLES.values(), ids=WIDE_TABLES.keys())
+def test_tables_fit_eighty_columns_and_leave_nothing_out(table: RenderableType) -> None:
+    text = plain(table)
+    assert text.strip()
+    assert max(map(cell_len, text.splitlines())) <= 80
+    # What does not fit goes on below: the same characters stand in a table that has all the room it wants.
+    wide = plain(table, width=1000)
+    assert Counter(text.translate(BLANK)) == Counter(wide.translate(BLANK))
+
+
+def test_long_values_go_on_below() -> None:
+    settings = plain(settings_table({"corpus": (LONG_NAME,)}, {"corpus": "flag"}))
+    assert LONG_NAME in settings.replace(" ", "").replace("\n", "").replace("flag", "")
+    runs = plain(runs_table([summary(LONG_NAME)]))
+    assert LONG_NAME in "".join(line.split(" ")[1] for line in runs.splitlines() if line.startswith(" "))
+
+
+def test_findings_show_the_cell_its_score_and_which_way_it_reads() -> None:
+    assert rows(findings_table(FINDINGS)) == [
+        ["quote", "1:17", "AUC 0.988", "0.970…0.995", "low inside"],
+        ["bracket-depth", "63:16383", "ρ -0.877", "-0.900…-0.844", "-0.123", "falls with it"],
+    ]
+    assert plain(skipped_lines(FINDINGS)).splitlines() == [
+        "string: not scored, this text is not source code",
+        "indentation: not scored, it never changes in this text",
+    ]
+
+
+def test_a_finding_of_a_usual_model_takes_one_line() -> None:
+    lines = plain(findings_table(CellFindings(scores=(replace(BRACKETS, layer=2, unit=1023),)))).splitlines()
+    assert [len(line.split()) for line in lines if "bracket" in line] == [9]
+    assert len([line for line in lines if line.strip()]) == 3
+
+
+def test_predictions_show_what_cannot_be_seen_and_a_bar_as_long_as_they_are_likely() -> None:
+    given = [(" ", 1.0), ("[", 0.5), ("\n", 0.1), ("\x1b", 0.02), ("\\x80", 0.0)]
+    assert rows(predictions_table([Prediction(character=c, probability=p) for c, p in given])) == [
+        ["␣", "1.0000", "█" * 30],
+        ["[", "0.5000", "█" * 15],
+        ["↵", "0.1000", "███"],
+        ["␛", "0.0200", "█"],
+        ["\\x80", "0.0000"],
+    ]
+
+
+def test_losses_are_named_by_their_protocol() -> None:
+    report = LossReport(protocol="stateful", nats_per_char=1.0, bpc=1.442695, bits_per_byte=1.3, num_chars=111_540)
+    assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540"]]
+
+
+def test_runs_show_how_far_and_how_well() -> None:
+    assert rows(runs_table([summary("lamps-001"), summary("[bold]", best_nats=None)])) == [
+        ["lamps-001", "lstm 64×16384", "999,999,999/1,000,000,000", "1.2346", "99999.9"],
+        ["[bold]", "lstm 64×16384", "999,999,999/1,000,000,000", "99999.9"],
+    ]
+
+
+def test_settings_show_every_value_and_where_it_came_from() -> None:
+    config, origins = layer(flags={"seed": 7, "corpus": ("[bold]lamps.txt", "b.txt")}, file={"split": "90/10"})
+    values = {name: getattr(config, name) for name in FIELD_NAMES}
+    shown = rows(settings_table(values, origins))
+    assert [row[0] for row in shown] == list(FIELD_NAMES)
+    assert shown[0] == ["corpus", "[bold]lamps.txt b.txt", "flag"]
+    assert ["split", "90.0 10.0", "recipe"] in shown
+    assert ["seed", "7", "flag"] in shown
+    assert ["minutes", "None", "default"] in shown
+    assert ["keep", "2", "default"] in shown
+    assert rows(settings_table({"corpus": Config().corpus}, {"corpus": "default"})) == [["corpus", "-", "default"]]
+
+
+@pytest.mark.xfail(strict=True, reason="names of runs and values of settings get through with their escape sequences")
+@pytest.mark.parametrize(
+    "table",
+    [
+        runs_table([summary("lamps\x1b[2J\x9b")]),
+        settings_table({"corpus": ("lamps\x1b]0;title\x07\u202e",)}, {"corpus": "flag"}),
+    ],
+    ids=["runs", "settings"],
+)
+def test_no_name_moves_the_cursor(table: RenderableType) -> None:
+    categories = {unicodedata.category(character) for character in plain(table) if character != "\n"}
+    assert not categories & {"Cc", "Cf"}

@@ -1,0 +1,161 @@
+"""Alphabets: every text comes back from its ids, whole or one id at a time."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import CheckpointError, DataError
+from charrnn.text.vocab import REPLACEMENT, UNKNOWN, Vocab
+
+ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
+
+
+@given(ANY_TEXT)
+@settings(max_examples=60)
+def test_a_text_comes_back_from_its_ids(text: str) -> None:
+    vocab = Vocab.from_text(text)
+    ids = vocab.encode(text)
+    assert ids.dtype == np.uint16 and ids.shape == (len(text),)
+    assert ids.min() >= 1
+    assert vocab.decode(ids) == text
+    assert vocab.characters == (UNKNOWN, *sorted(set(text)))
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=60)
+def test_any_bytes_come_back_from_their_ids(data: bytes) -> None:
+    ids = Vocab.of_bytes().encode(data)
+    assert ids.dtype == np.uint16
+    assert bytes(ids.tolist()) == data
+
+
+@given(st.text(max_size=60))
+@settings(max_examples=40)
+def test_the_byte_alphabet_spells_text_as_utf8(text: str) -> None:
+    vocab = Vocab.of_bytes()
+    assert vocab.encode(text).tolist() == list(text.encode())
+    assert vocab.decode(vocab.encode(text)) == text
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=100)
+def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
+    vocab = Vocab.of_bytes()
+    decoder = vocab.decoder()
+    assert "".join([decoder.feed(id) for id in data] + [decoder.finish()]) == vocab.decode(data)
+
+
+def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> None:
+    decoder = Vocab.of_bytes().decoder()
+    assert [decoder.feed(id) for id in "é".encode()] == ["", "é"]
+    assert (decoder.feed(0xC3), decoder.finish()) == ("", REPLACEMENT)
+    assert (decoder.feed(ord("a")), decoder.finish()) == ("a", "")
+
+
+def test_a_char_decoder_spells_each_id() -> None:
+    decoder = Vocab.from_text("abc").decoder()
+    assert [decoder.feed(id) for id in (3, 0, 1)] == ["c", REPLACEMENT, "a"]
+    assert decoder.finish() == ""
+
+
+def test_unseen_characters_become_the_unknown_id() -> None:
+    vocab = Vocab.from_text("hello")
+    # Below, between and beyond the known code points, and beyond the lookup table.
+    assert vocab.encode("\0 hfo~\U0010ffff").tolist() == [0, 0, 2, 0, 4, 0, 0]
+    assert vocab.decode([2, 0, 4]) == f"h{REPLACEMENT}o"
+    assert vocab.unknown_characters("zebra, zoo, hello z") == ["z", "b", "r", "a", ",", " "]
+    assert Vocab.of_bytes().unknown_characters("é\0") == []
+
+
+def test_blocks_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "the cat é sat\U0001f600 on a mat" * 3
+    vocab = Vocab.from_text("the cat sat")
+    whole = Vocab.from_text(text), vocab.encode(text).tolist(), vocab.unknown_characters(text)
+    monkeypatch.setattr("charrnn.text.vocab._BLOCK_CHARS", 7)
+    assert (Vocab.from_text(text), vocab.encode(text).tolist(), vocab.unknown_characters(text)) == whole
+    assert whole[2] == ["é", "\U0001f600", "o", "n", "m"]
+
+
+@pytest.mark.parametrize(
+    ("num_filler", "kept"),
+    [(9_000, "abc"), (10_500, "bc"), (25_000, "c"), (90_000, "c")],  # threshold 1, 2, 3, 3
+)
+def test_rare_characters_are_dropped_only_from_larger_texts(num_filler: int, kept: str) -> None:
+    vocab = Vocab.from_text("a" + "bb" + "ccc" + "x" * num_filler)
+    assert vocab.characters == (UNKNOWN, *kept, "x")
+
+
+def test_the_most_frequent_characters_stay_and_ties_go_to_lower_code_points() -> None:
+    text = "z" * 5 + "dcba" * 2 + "y"
+    assert Vocab.from_text(text, max_size=4).characters == (UNKNOWN, "a", "b", "z")
+
+
+def test_a_text_without_a_character_to_keep_is_refused() -> None:
+    with pytest.raises(DataError, match="0 characters"):
+        Vocab.from_text("")
+    with pytest.raises(DataError, match="occurs 3 times"):
+        Vocab.from_text("".join(map(chr, range(0x4E00, 0x4E00 + 20_500))))
+    with pytest.raises(ValueError, match="max_size"):
+        Vocab.from_text("abc", max_size=1)
+
+
+def test_a_char_alphabet_refuses_bytes() -> None:
+    vocab = Vocab.from_text("abc")
+    with pytest.raises(TypeError, match="not bytes"):
+        vocab.encode(b"abc")
+    with pytest.raises(TypeError, match="not bytes"):
+        vocab.unknown_characters(b"abc")
+
+
+def test_large_texts_are_quick() -> None:
+    text = "To be, or not to be: that is the question.\n" * 200_000  # 8.6 MB
+    start = time.perf_counter()
+    vocab = Vocab.from_text(text)
+    ids = vocab.encode(text)
+    assert time.perf_counter() - start < 2.0  # seconds; a Python loop over characters takes longer on any machine
+    assert len(ids) == len(text) and vocab.decode(ids[:43]) == text[:43]
+
+
+@given(ANY_TEXT)
+@settings(max_examples=40)
+def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
+    for vocab in (Vocab.from_text(text), Vocab.of_bytes()):
+        again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
+        assert again == vocab and len(again) == len(vocab)
+        assert again.encode(text).tolist() == vocab.encode(text).tolist()
+
+
+def test_vocab_json_has_the_documented_form() -> None:
+    assert Vocab.from_text("ba").to_json() == {"kind": "char", "characters": ["", "a", "b"]}
+
+
+BYTES = [chr(i) for i in range(256)]
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        ([], "an object"),
+        ({"characters": ["", "a"]}, "kind"),
+        ({"kind": ["char"], "characters": ["", "a"]}, "kind"),
+        ({"kind": "char"}, "list"),
+        ({"kind": "char", "characters": "ab"}, "list"),
+        ({"kind": "char", "characters": [""]}, "1 entries"),
+        ({"kind": "char", "characters": ["", *map(chr, range(0x10000, 0x20000))]}, "65537 entries"),
+        ({"kind": "char", "characters": ["a", "b"]}, "entry 0"),
+        ({"kind": "char", "characters": ["", "a", ""]}, "entry 2"),
+        ({"kind": "char", "characters": ["", "ab"]}, "entry 1"),
+        ({"kind": "char", "characters": ["", 7]}, "entry 1"),
+        ({"kind": "char", "characters": ["", ["a"]]}, "entry 1"),
+        ({"kind": "char", "characters": ["", "a", "b", "a"]}, "entries 1 and 3"),
+        ({"kind": "byte", "characters": BYTES[:255]}, "256"),
+        ({"kind": "byte", "characters": ["b", *BYTES[1:]]}, "256"),
+    ],
+)
+def test_a_broken_vocab_json_is_refused_by_name(data: object, fault: str) -> None:
+    with pytest.raises(CheckpointError, match=fault):
+        Vocab.from_json(data)
