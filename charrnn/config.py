@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.errors import DataError, UsageError
 
@@ -93,12 +93,14 @@ class Config:
     """How many saved steps stay besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
-        for name, (allowed, is_allowed) in _RANGES.items():
+        for name in FIELD_NAMES:
             value = getattr(self, name)
-            if value is None or (value == "auto" and name not in _CHOICES):
-                continue
-            if not is_allowed(value):
-                raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
+            if not _is_of_kind(value, name):
+                raise UsageError(f"{name} is {value!r}; it must be {_wanted(name)}.")
+            if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
+                allowed, is_allowed = _RANGES[name]
+                if not is_allowed(value):
+                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError("Give one budget only: minutes, epochs or steps.")
 
@@ -136,7 +138,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
     "clip_norm": ("more than 0", lambda c: c > 0),
     "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
-    "seed": ("between 0 and 2^63 - 1", lambda s: 0 <= s < 2**63),
+    "seed": ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32),
     "evaluate_every": ("at least 1", lambda n: n >= 1),
     "save_every": ("at least 1", lambda n: n >= 1),
     "keep": ("at least 0", lambda n: n >= 0),
@@ -146,6 +148,34 @@ _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
 """Fields that `auto` stands in for until a run begins."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
+
+
+def _kinds_of(hint: Any) -> tuple[Any, ...]:
+    """The members of a union, in order; any other type alone."""
+    is_union = isinstance(hint, UnionType) or get_origin(hint) is Union
+    return tuple(
+        hint if hint == Auto else get_origin(hint) or hint for hint in (get_args(hint) if is_union else (hint,))
+    )
+
+
+_KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _TYPES.items()}
+
+
+def _is_of_kind(value: object, name: str) -> bool:
+    if isinstance(value, bool):
+        return False
+    if name in ("corpus", "split"):
+        inner: Any = str if name == "corpus" else (int, float)
+        return isinstance(value, tuple) and all(isinstance(v, inner) and not isinstance(v, bool) for v in value)
+    # A whole number is a number; `auto` is the one word that may stand in its place.
+    return any(
+        value == "auto" if kind == Auto else isinstance(value, (int, float) if kind is float else kind)
+        for kind in _KINDS[name]
+    )
+
+
+def _wanted(name: str) -> str:
+    return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def _spell(value: object) -> str:
@@ -167,9 +197,7 @@ def parse_value(name: str, value: object) -> Any:
     Text is accepted for numbers (`1e-3` is text to YAML 1.1), `90/10` or a list for tuples.
     Raises UsageError naming the field and the value.
     """
-    check_field_name(name)
-    hint = _TYPES[name]
-    kinds = get_args(hint) if isinstance(hint, UnionType) or get_args(hint)[-1:] == (Auto,) else (hint,)
+    kinds = _KINDS[check_field_name(name)]
     if isinstance(value, str):
         value = value.strip()
     if NoneType in kinds and value in (None, "", "null", "none"):
@@ -195,8 +223,7 @@ def parse_value(name: str, value: object) -> Any:
             raise ValueError
         return tuple(parts)
     except (ValueError, OverflowError, TypeError):
-        wanted = " or ".join(_KIND_NAMES.get(kind, "a list") for kind in kinds)
-        raise UsageError(f"{name} is {str(value)[:80]!r}; it must be {wanted}.") from None
+        raise UsageError(f"{name} is {str(value)[:80]!r}; it must be {_wanted(name)}.") from None
 
 
 def _whole_number(value: int | float | str) -> int:
@@ -214,6 +241,7 @@ _KIND_NAMES: dict[Any, str] = {
     float: "a number",
     str: "a word",
     NoneType: "null",
+    tuple: "a list",
     Auto: "auto",
 }
 
@@ -292,4 +320,7 @@ def to_yaml(config: Config) -> str:
 
 def from_yaml(text: str, origin: str) -> Config:
     """Read what `to_yaml` wrote. Raises DataError or UsageError naming the field and `origin`."""
-    return Config(**{name: parse_value(name, value) for name, value in read_yaml(text, origin).items()})
+    try:
+        return Config(**{name: parse_value(name, value) for name, value in read_yaml(text, origin).items()})
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}") from None

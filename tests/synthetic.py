@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +110,3 @@ class _Writer:
             depth = depth + 1 if is_header else self.draw.choice((depth, depth, max(0, depth - 1)))
         self.write("\n")
 
-
-def plain_prose(num_chars: int, seed: int = 0) -> Any:
-    raise NotImplementedError

@@ -57,7 +57,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.floats(0, allow_infinity=False),
     "clip_norm": POSITIVE,
     "weight_average": SHARES,
-    "seed": st.integers(0, 2**63 - 1),
+    "seed": st.integers(0, 2**32 - 1),
     "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "evaluate_every": auto_or(st.integers(1)),
@@ -101,8 +101,8 @@ WHAT_IS_GIVEN_AND_WHAT_IT_MEANS = [
     ("minutes", "null", None),
     ("epochs", "", None),
     ("minutes", " 2.5 ", 2.5),
-    ("seed", "9223372036854775807", 2**63 - 1),  # exact: not by way of a float
-    ("seed", 2**63 - 1, 2**63 - 1),
+    ("steps", "999999999", 999_999_999),  # exact: not by way of a float
+    ("seed", 2**32 - 1, 2**32 - 1),
     ("cell", " gru ", "gru"),
     ("cell", "auto", "auto"),
     ("split", "90/10", (90.0, 10.0)),
@@ -171,7 +171,7 @@ def test_yes_and_no_are_no_numbers(name: str, value: bool) -> None:
 
 @pytest.mark.parametrize("word", ["yes", "no", "on", "true"])  # booleans to YAML 1.1
 def test_yes_and_no_in_yaml_are_no_words_either(word: str) -> None:
-    with pytest.raises(UsageError, match=r"^cell is '(True|False)'; it must be a word"):
+    with pytest.raises(UsageError, match=r"cell is '(True|False)'; it must be a word"):
         from_yaml(f"cell: {word}", "recipe.yaml")
 
 
@@ -229,8 +229,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("weight_average", -0.1, "at least 0 and below 1"),
     ("weight_average", 1.0, "at least 0 and below 1"),
     ("weight_average", math.nan, "at least 0 and below 1"),
-    ("seed", -1, "between 0 and 2^63 - 1"),
-    ("seed", 2**63, "between 0 and 2^63 - 1"),
+    ("seed", -1, "between 0 and 2^32 - 1"),
+    ("seed", 2**32, "between 0 and 2^32 - 1"),
     ("device", "tpu", "one of auto, cpu, cuda, mps"),
     ("precision", "fp64", "one of auto, fp32, bf16"),
     ("evaluate_every", 0, "at least 1"),
@@ -270,7 +270,7 @@ ENDS_OF_RANGES: dict[str, list[Any]] = {
     "beta2": [0.0, 0.999],
     "weight_decay": [0.0],
     "weight_average": [0.0, 0.999],
-    "seed": [0, 2**63 - 1],
+    "seed": [0, 2**32 - 1],
     "evaluate_every": [1],
     "save_every": [1],
     "keep": [0],
@@ -415,14 +415,12 @@ def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
     assert from_yaml(to_yaml(config), name) == config
 
 
-@pytest.mark.xfail(strict=True, reason="from_yaml names the field, but not the file it promises to name")
 @pytest.mark.parametrize("text", ["seed: x", "seed: -1", "seeds: 1", "minutes: 1\nsteps: 2"])
 def test_a_bad_field_in_a_file_is_refused_with_the_name_of_the_file(text: str) -> None:
     with pytest.raises(UsageError, match=r"poems\.yaml"):
         from_yaml(text, "poems.yaml")
 
 
-@pytest.mark.xfail(strict=True, reason="Config checks ranges only: from Python, values of the wrong kind get in")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -103,7 +103,6 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
     svg.encode("utf-8")
 
 
-@pytest.mark.xfail(strict=True, reason="XML allows neither U+FFFE nor U+FFFF, and both get through")
 @pytest.mark.parametrize("character", NOT_XML)
 def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: str) -> None:
     ElementTree.fromstring(to_svg([heat_map(f"lamp{character}")]))

@@ -210,7 +210,6 @@ def test_the_legend_without_colour_is_made_of_the_strip_s_blocks() -> None:
     assert blocks == sorted(blocks) and set(blocks) == set(range(len(BLOCKS)))
 
 
-@pytest.mark.xfail(strict=True, reason="NO_COLOR on a terminal takes the colours away, but draws no strip instead")
 def test_where_the_user_wants_no_colour_there_is_a_strip() -> None:
     console = Console(
         file=io.StringIO(), width=60, color_system="truecolor", force_terminal=True, _environ={"NO_COLOR": "1"}
@@ -220,7 +219,6 @@ def test_where_the_user_wants_no_colour_there_is_a_strip() -> None:
     assert console.file.getvalue() == "ab\n▁█\n"
 
 
-@pytest.mark.xfail(strict=True, reason="the marks for newlines, tabs and controls are not ASCII: printing them fails")
 def test_where_only_ascii_can_be_written_newlines_can_be_shown() -> None:
     console = Console(
         file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60, color_system=None, legacy_windows=False

@@ -195,6 +195,28 @@ def test_the_interval_contains_the_auc_and_shrinks_as_the_text_grows(sign: int) 
     assert long.ci_high - long.ci_low < (short.ci_high - short.ci_low) / 2
 
 
+def flipped_score(is_flipped: NDArray[np.bool_]) -> CellScore:
+    """The score of a cell that is on inside quotations, or the other way round where it is flipped: ties all over."""
+    text = make_text(len(is_flipped))
+    cells = noise(len(text))
+    cells[:, 0, 0] = labels_of("quote", text) ^ is_flipped
+    return only_score(find_cells(make_trace(text, cells), get_detectors(["quote"])))
+
+
+def test_the_interval_knows_that_neighbours_are_not_independent() -> None:
+    generator = np.random.default_rng(3)
+    scattered = flipped_score(generator.random(16_000) < 0.1)
+    in_stretches = flipped_score(np.repeat(np.isin(np.arange(32), [3, 9, 20, 27]), 500))
+    widths = []
+    for score in (scattered, in_stretches):
+        assert score.auc is not None and score.ci_low is not None and score.ci_high is not None
+        assert 0.75 < score.auc < 0.95
+        assert score.ci_low < score.auc < score.ci_high
+        widths.append(score.ci_high - score.ci_low)
+    # About as many flips, but in two of the second half's sixteen blocks: drawn twice, once or not at all.
+    assert widths[1] > 4 * widths[0]
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_interval_contains_rho(sign: int) -> None:
     text = make_text(16_000)

@@ -155,7 +155,6 @@ def test_strings_and_comments_of_c(text: str, labels: str) -> None:
     check(text, labels, C)
 
 
-@pytest.mark.xfail(strict=True, reason="an escaped mark before the end is taken for the closing one")
 @pytest.mark.parametrize(
     ("text", "labels"),
     [

@@ -158,7 +158,6 @@ def test_settings_show_every_value_and_where_it_came_from() -> None:
     assert rows(settings_table({"corpus": Config().corpus}, {"corpus": "default"})) == [["corpus", "-", "default"]]
 
 
-@pytest.mark.xfail(strict=True, reason="names of runs and values of settings get through with their escape sequences")
 @pytest.mark.parametrize(
     "table",
     [

@@ -32,16 +32,17 @@ _MIN_SHARE = 0.08
 
 _PYTHON_TOKEN = re.compile(r"#|\"\"\"|'''|\"|'|[()\[\]{}]")
 _C_TOKEN = re.compile(r"//|/\*|\"|'|[()\[\]{}]")
-_STRING_END = {
-    '"""': re.compile(r'(?s)(?:[^"\\]|\\.|"(?!""))*(?:""")?'),
-    "'''": re.compile(r"(?s)(?:[^'\\]|\\.|'(?!''))*(?:''')?"),
+_END = {
+    '"""': re.compile(r'(?s)(?:[^"\\]|\\.|"(?!""))*(?P<closed>""")?'),
+    "'''": re.compile(r"(?s)(?:[^'\\]|\\.|'(?!''))*(?P<closed>''')?"),
     # A one-line string that is not closed ends before its newline.
-    '"': re.compile(r'(?:[^"\\\n]|\\(?s:.))*"?'),
-    "'": re.compile(r"(?:[^'\\\n]|\\(?s:.))*'?"),
+    '"': re.compile(r'(?:[^"\\\n]|\\(?s:.))*(?P<closed>")?'),
+    "'": re.compile(r"(?:[^'\\\n]|\\(?s:.))*(?P<closed>')?"),
     "#": re.compile(r"[^\n]*"),
     "//": re.compile(r"[^\n]*"),
     "/*": re.compile(r"(?s).*?(?:\*/|\Z)"),
 }
+"""What is left of a string or a comment after the mark that opens it."""
 
 
 def _shares(text: str) -> tuple[float, float]:
@@ -77,9 +78,10 @@ def scan_source(text: str) -> SourceLabels:
             changes[begin] -= depth > 0
             depth -= depth > 0
         else:
-            end = _STRING_END[opener].match(text, position)
-            position = end.end() if end else position
+            rest = _END[opener].match(text, position)
+            assert rest is not None, "every one of these matches the empty string"
+            position = rest.end()
             is_comment = opener in ("#", "//", "/*")
-            is_closed = not is_comment and end is not None and end.group().endswith(opener)
+            is_closed = not is_comment and rest["closed"] is not None
             regions[begin : position - is_closed] = Region.COMMENT if is_comment else Region.STRING
     return SourceLabels(regions, np.cumsum(changes[:-1]))

@@ -103,13 +103,11 @@ class LSTM(RecurrentLayer):
         gates = nn.functional.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)
         gates = gates + nn.functional.linear(h_before, self.weight_hh_l0, self.bias_hh_l0)
         i, f, g, _ = gates.float().chunk(4, dim=-1) if gates.dtype == torch.bfloat16 else gates.chunk(4, dim=-1)
-        forget = f.sigmoid()
-        cells = i.sigmoid() * g.tanh()
-        c = state[1]
-        for step, (kept, added) in enumerate(zip(forget, cells, strict=True)):
+        c, cells = state[1], []
+        for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
             c = torch.addcmul(added, kept, c)
-            cells[step] = c
-        return outputs, cells.tanh_(), last
+            cells.append(c)
+        return outputs, torch.stack(cells).tanh(), last
 
 
 CELL_TYPES: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": TanhRNN}

@@ -25,12 +25,13 @@ class CharRNN(nn.Module):
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
         self.dropout = float(config.dropout)
         cell = CELL_TYPES[config.cell]
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        # Without their own drawing, which would take numbers from torch's global generator.
+        self.embedding: nn.Embedding = nn.utils.skip_init(nn.Embedding, vocab_size, embedding_size)  # type: ignore[no-untyped-call]
         self.layers = nn.ModuleList(
             cell(embedding_size if index == 0 else hidden_size, hidden_size)
             for index in range(resolved(config.num_layers))
         )
-        self.output = nn.Linear(hidden_size, vocab_size)
+        self.output: nn.Linear = nn.utils.skip_init(nn.Linear, hidden_size, vocab_size)  # type: ignore[no-untyped-call]
         self._draw_weights(config.seed, config.forget_bias)
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:

@@ -61,9 +61,9 @@ class Stepper:
         self.num_gates, self.num_states, self._cell_step = CELL_STEPS[cell]
         try:
             weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-            self.num_layers = sum(name.endswith(".weight_hh_l0") for name in weights)
-            self.hidden_size = weights["output.weight"].shape[1]
-            self.vocab_size = weights["output.weight"].shape[0]
+            self.num_layers = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
+            self.vocab_size, self.hidden_size = weights["output.weight"].shape
+            self._check_shapes(weights)
             layers = [
                 tuple(weights[f"layers.{index}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
                 for index in range(self.num_layers)
@@ -71,9 +71,27 @@ class Stepper:
             self._table = weights["embedding.weight"] @ layers[0][0].T + layers[0][2]
             self._layers = [(w_ih.T, w_hh.T, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layers]
             self._output, self._output_bias = weights["output.weight"].T, weights["output.bias"]
-            self.step(np.zeros(1, np.int64), self.initial_state(1))
         except (KeyError, ValueError, IndexError) as error:
             raise CheckpointError(f"model.safetensors does not hold a whole {cell} model: {error}") from None
+
+    def _check_shapes(self, weights: Mapping[str, Floats]) -> None:
+        rows = self.num_gates * self.hidden_size
+        expected = {
+            "embedding.weight": (self.vocab_size, weights["embedding.weight"].shape[-1]),
+            "output.bias": (self.vocab_size,),
+        }
+        input_size = weights["embedding.weight"].shape[-1]
+        for index in range(self.num_layers):
+            expected |= {
+                f"layers.{index}.weight_ih_l0": (rows, input_size),
+                f"layers.{index}.weight_hh_l0": (rows, self.hidden_size),
+                f"layers.{index}.bias_ih_l0": (rows,),
+                f"layers.{index}.bias_hh_l0": (rows,),
+            }
+            input_size = self.hidden_size
+        for name, shape in expected.items():
+            if weights[name].shape != shape:
+                raise ValueError(f"{name} has shape {weights[name].shape}, not {shape}")
 
     def initial_state(self, batch_size: int) -> Floats:
         """The zero state (L, S, B, H)."""

@@ -51,9 +51,23 @@ def visible(character: str) -> str:
         return chr(0x2400 + code)
     if code == 127:
         return "␡"
-    if 128 <= code < 160 or cell_len(character) == 0 or 0xD800 <= code < 0xE000 or _is_bidi(code):
+    # The last two of every plane are no characters: XML, and so an exported picture, refuses them.
+    if (
+        128 <= code < 160
+        or cell_len(character) == 0
+        or 0xD800 <= code < 0xE000
+        or _is_bidi(code)
+        or code & 0xFFFE == 0xFFFE
+    ):
         return f"<{code:02x}>"
     return character
+
+
+def visible_in_ascii(character: str) -> str:
+    """As `visible`, for a stream that can carry ASCII only: what it cannot is a backslash escape."""
+    if character == "\t":
+        return "\\t".ljust(TAB_WIDTH)
+    return character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def _is_bidi(code: int) -> bool:
@@ -71,9 +85,9 @@ class HeatMap:
     strip: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        is_plain = console.color_system is None
+        is_plain = _is_plain(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        for line in _fold(self.coloured, options.max_width):
+        for line in _fold(self.coloured, options.max_width, ascii_only=options.ascii_only):
             for shown, value in line:
                 yield Segment(shown, Style() if is_plain else value_style(value))
             yield Segment.line()
@@ -87,12 +101,16 @@ def _block(value: float, blocks: str) -> str:
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
 
-def _fold(coloured: ColouredText, width: int) -> Iterator[list[tuple[str, float]]]:
+def _is_plain(console: Console) -> bool:
+    return console.color_system is None or console.no_color
+
+
+def _fold(coloured: ColouredText, width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, float]]]:
     """Lines of (what is shown, value): one per line of text, cut where the next character would not fit."""
     line: list[tuple[str, float]] = []
     used = 0
     for character, value in zip(coloured.text, coloured.values, strict=True):
-        shown = visible(character)
+        shown = visible_in_ascii(character) if ascii_only else visible(character)
         needed = cell_len(shown)
         if line and used + needed > width:
             yield line
@@ -110,7 +128,7 @@ class Legend:
     """The scale from -1 to +1: in colours or, where there are none, in blocks."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        is_plain = console.color_system is None
+        is_plain = _is_plain(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         yield Segment("-1 ")
         for index in range(LEGEND_WIDTH):

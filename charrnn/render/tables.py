@@ -89,7 +89,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
     table = _table("run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes"))
     for run in runs:
         table.add_row(
-            Text(run.name),
+            Text("".join(map(visible, run.name))),
             f"{run.cell} {run.num_layers}×{run.hidden_size}",
             f"{run.step:,}/{run.num_steps:,}",
             "" if run.best_nats is None else f"{run.best_nats:.4f}",
@@ -110,7 +110,8 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     """Every configuration value and where it came from."""
     table = _table("field", "value", "from")
     for name, value in values.items():
-        shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        words = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        shown = "".join(map(visible, words))
         table.add_row(
             name, Text(shown or "-"), Text(origins[name], style="bold" if origins[name] != "default" else "dim")
         )

@@ -62,7 +62,7 @@ class Trainer:
         """
         learning_rate = learning_rate_at(self.step, self.num_steps, self.config)
         inputs, targets = self.lanes.window(self.cursor, self.bptt_length)
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**63)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
         is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset
         state = self.state * is_kept.to(self.device)
         with autocast(self.device, self.config.precision):
@@ -117,15 +117,18 @@ class Trainer:
             )
             if self.averaged is not self.network:
                 self.averaged.load_state_dict({name: torch.from_numpy(value) for name, value in model.items()})
-            state = torch.from_numpy(training["state"]).to(self.device)
+            state = torch.from_numpy(training["state"]).clone().to(self.device)
             if state.shape != self.state.shape:
                 raise KeyError(f"state of shape {tuple(state.shape)}, not {tuple(self.state.shape)}")
-            if step > 0:
-                for name, parameter in self.network.named_parameters():
-                    self.optimizer.state[parameter] = {
-                        "step": torch.tensor(float(step), device=self.device),
-                        **{m: torch.from_numpy(training[f"{m}/{name}"]).to(self.device) for m in MOMENTS},
-                    }
+            self.optimizer.state.clear()
+            for name, parameter in self.network.named_parameters() if step > 0 else ():
+                moments = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
+                for moment, value in moments.items():
+                    saved = torch.from_numpy(training[f"{moment}/{name}"])
+                    if saved.shape != value.shape:
+                        raise KeyError(f"{moment}/{name} of shape {tuple(saved.shape)}, not {tuple(value.shape)}")
+                    value.copy_(saved)
+                self.optimizer.state[parameter] = {"step": torch.tensor(float(step), device=self.device), **moments}
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
@@ -146,4 +149,4 @@ class Trainer:
 
 
 def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: value.detach().float().cpu().contiguous().numpy() for name, value in tensors.items()}
+    return {name: value.detach().float().cpu().contiguous().numpy().copy() for name, value in tensors.items()}

@@ -1,0 +1,172 @@
+"""What the whole-command tests share: a synthetic corpus, tiny models trained on it once, and ways to run the command.
+
+The models are real and take about two seconds. Tests that change a run change a copy of it (`lab`).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import SyntheticCorpus, make_corpus
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL_RUN: dict[str, Any] = {
+    "hidden_size": 12,
+    "embedding_size": 8,
+    "num_lanes": 4,
+    "bptt_length": 16,
+    "device": "cpu",
+    "precision": "fp32",
+}
+"""Settings of a run that is trained only to see what becomes of it: milliseconds, the same on every machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A trained run and all that was told while it trained."""
+
+    path: Path
+    events: tuple[Any, ...]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """This process's environment without what steers charrnn, colours and widths, plus `changes`."""
+    steering = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "TERM"}
+    kept = {k: v for k, v in os.environ.items() if k not in steering and not k.startswith(("CHARRNN_", "_CHARRNN_"))}
+    return kept | {"COLUMNS": "80", "PYTHONPATH": str(REPOSITORY)} | changes
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Ran]]:
+    """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two streams."""
+    from charrnn.cli.app import run
+
+    for name in {*os.environ} - {*clean_environment()}:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(*arguments: object, stdin: bytes = b"") -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run `python ARGUMENTS` in a process of its own, in the same empty folder; `-m charrnn ...` is the command."""
+
+    def call(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            cwd=tmp_path,
+            env=clean_environment(**environment),
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def corpus() -> SyntheticCorpus:
+    """The text that the models below learn from."""
+    return make_corpus(num_chars=40_000)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus as `synthetic.txt`, by an absolute path, so that its runs find it from any folder."""
+    path = tmp_path_factory.mktemp("corpora") / "synthetic.txt"
+    path.write_bytes(corpus.text.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
+    """Train a run of that name on the corpus; settings as for `Config`."""
+    import charrnn
+
+    def make(name: str, **settings: Any) -> TrainedRun:
+        config = charrnn.Config(**{"corpus": (str(corpus_file),), **SMALL_RUN, **settings})
+        folder = tmp_path_factory.mktemp("runs") / name
+        return TrainedRun(folder, tuple(charrnn.train(config, out=folder)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lstm(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+    """An LSTM that has learned the corpus: the words, the quotations, the brackets."""
+    return make_run(
+        "lstm-001",
+        steps=300,
+        hidden_size=32,
+        embedding_size=16,
+        num_lanes=16,
+        bptt_length=64,
+        learning_rate=0.03,
+        weight_average=0.9,
+    )
+
+
+@pytest.fixture(scope="session")
+def gru(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+    """A GRU of two layers, a few steps old."""
+    return make_run("gru-001", cell="gru", num_layers=2, steps=12)
+
+
+@pytest.fixture(scope="session")
+def rnn(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+    """A plain RNN, a few steps old."""
+    return make_run("rnn-001", cell="rnn", steps=12)
+
+
+@pytest.fixture(scope="session")
+def byte_run(make_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """An LSTM over the bytes of a text with characters of one, two, three and four bytes."""
+    path = tmp_path_factory.mktemp("bytes") / "bytes.txt"
+    path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
+    return make_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
+
+
+@pytest.fixture
+def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
+    """The working folder with a copy of the LSTM's run in `checkpoints/`, to read or to damage; returns the copy."""
+    copied = tmp_path / "checkpoints" / lstm.name
+    shutil.copytree(lstm.path, copied)
+    return copied
