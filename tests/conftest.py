@@ -31,6 +31,11 @@ SMALL_RUN: dict[str, Any] = {
 """Settings of a run that is trained only to see what becomes of it: milliseconds, the same on every machine."""
 
 
+def pytest_configure() -> None:
+    """One thread, before torch is imported: on tensors this small, more would only wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """What a command left behind."""
@@ -117,7 +122,7 @@ def corpus_file(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def make_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
+def train_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
     """Train a run of that name on the corpus; settings as for `Config`."""
     import charrnn
 
@@ -130,9 +135,9 @@ def make_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 
 @pytest.fixture(scope="session")
-def lstm(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
     """An LSTM that has learned the corpus: the words, the quotations, the brackets."""
-    return make_run(
+    return train_run(
         "lstm-001",
         steps=300,
         hidden_size=32,
@@ -145,23 +150,23 @@ def lstm(make_run: Callable[..., TrainedRun]) -> TrainedRun:
 
 
 @pytest.fixture(scope="session")
-def gru(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+def gru(train_run: Callable[..., TrainedRun]) -> TrainedRun:
     """A GRU of two layers, a few steps old."""
-    return make_run("gru-001", cell="gru", num_layers=2, steps=12)
+    return train_run("gru-001", cell="gru", num_layers=2, steps=12)
 
 
 @pytest.fixture(scope="session")
-def rnn(make_run: Callable[..., TrainedRun]) -> TrainedRun:
+def rnn(train_run: Callable[..., TrainedRun]) -> TrainedRun:
     """A plain RNN, a few steps old."""
-    return make_run("rnn-001", cell="rnn", steps=12)
+    return train_run("rnn-001", cell="rnn", steps=12)
 
 
 @pytest.fixture(scope="session")
-def byte_run(make_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def byte_run(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """An LSTM over the bytes of a text with characters of one, two, three and four bytes."""
     path = tmp_path_factory.mktemp("bytes") / "bytes.txt"
     path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
-    return make_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
+    return train_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
 
 
 @pytest.fixture

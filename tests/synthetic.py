@@ -109,4 +109,3 @@ class _Writer:
             self.write(" " * indent + line + "\n", indent=indent)
             depth = depth + 1 if is_header else self.draw.choice((depth, depth, max(0, depth - 1)))
         self.write("\n")
-

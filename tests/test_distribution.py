@@ -49,7 +49,7 @@ def shaped_logits(draw: st.DrawFn) -> tuple[NDArray[np.float32], Shaping]:
 
 
 @given(shaped_logits())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 def test_every_row_is_a_distribution_without_a_warning(case: tuple[NDArray[np.float32], Shaping]) -> None:
     logits, shaping = case
     before = logits.copy()
@@ -70,7 +70,7 @@ def test_every_row_is_a_distribution_without_a_warning(case: tuple[NDArray[np.fl
 
 
 @given(shaped_logits())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_a_row_never_affects_another(case: tuple[NDArray[np.float32], Shaping]) -> None:
     logits, shaping = case
     probs = next_char_probs(logits, shaping)
@@ -79,7 +79,7 @@ def test_a_row_never_affects_another(case: tuple[NDArray[np.float32], Shaping]) 
 
 
 @given(MODERATE_LOGITS, st.floats(0.5, 50))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_temperature_divides_the_logits(logits: NDArray[np.float64], temperature: float) -> None:
     # Relative 1e-12: two float64 exponentials of numbers up to 80, whose rounding the exponential enlarges 80 times.
     np.testing.assert_allclose(
@@ -89,7 +89,7 @@ def test_temperature_divides_the_logits(logits: NDArray[np.float64], temperature
 
 
 @given(LOGITS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_temperature_0_takes_the_first_of_the_likeliest(logits: NDArray[np.float32]) -> None:
     expected = np.zeros(logits.shape)
     expected[np.arange(len(logits)), logits.argmax(axis=-1)] = 1.0
@@ -99,18 +99,20 @@ def test_temperature_0_takes_the_first_of_the_likeliest(logits: NDArray[np.float
 
 
 @given(st.one_of(TIED_LOGITS, MODERATE_LOGITS), st.integers(1, 15))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_top_k_keeps_exactly_k_also_among_equals(logits: NDArray[Any], top_k: int) -> None:
     probs = next_char_probs(logits, Shaping(top_k=top_k))
     for row, row_logits in zip(probs, logits, strict=True):
         is_kept = row > 0
         assert is_kept.sum() == min(top_k, len(row))
-        assert row_logits[is_kept].min() >= row_logits[~is_kept].max(initial=-np.inf)
+        # Beside the largest logit, since float64 cannot tell apart what differs by less than 1e-16 of that distance.
+        behind = row_logits - row_logits.max()
+        assert behind[is_kept].min() >= behind[~is_kept].max(initial=-np.inf)
         np.testing.assert_allclose(row[is_kept], softmax(row_logits[is_kept]), rtol=1e-12, atol=0)
 
 
 @given(st.one_of(TIED_LOGITS, MODERATE_LOGITS), SHARES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_top_p_keeps_the_smallest_set_that_reaches_p(logits: NDArray[Any], top_p: float) -> None:
     probs = next_char_probs(logits, Shaping(top_p=top_p))
     for row, whole in zip(probs, softmax(logits), strict=True):
@@ -137,7 +139,7 @@ def test_top_p_keeps_as_few_as_any_set_would_need() -> None:
 
 
 @given(st.one_of(TIED_LOGITS, MODERATE_LOGITS), st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(logits: NDArray[Any], min_p: float) -> None:
     probs = next_char_probs(logits, Shaping(min_p=min_p))
     for row, whole in zip(probs, softmax(logits), strict=True):
@@ -149,7 +151,7 @@ def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest(logits: NDArray[
 
 
 @given(MODERATE_LOGITS, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_a_ban_leaves_the_others_odds_alone(logits: NDArray[np.float64], data: st.DataObject) -> None:
     num = logits.shape[1]
     banned = data.draw(st.sets(st.integers(0, num - 1), max_size=num - 1))
@@ -166,7 +168,7 @@ def test_a_ban_leaves_the_others_odds_alone(logits: NDArray[np.float64], data: s
     st.none() | st.floats(0, 1),
     TEMPERATURES,
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 def test_the_order_of_the_alphabet_does_not_matter(
     order: list[int], top_k: int | None, top_p: float | None, min_p: float | None, temperature: float
 ) -> None:
@@ -221,7 +223,7 @@ def test_a_mistake_is_named_by_its_option_and_value(options: dict[str, Any], nam
 
 
 @given(st.one_of(ANY_LOGITS, TIED_LOGITS, MODERATE_LOGITS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_log_softmax_is_the_logarithm_of_a_distribution(logits: NDArray[Any]) -> None:
     logprobs = log_softmax(logits)
     assert logprobs.dtype == np.float64 and (logprobs <= 1e-15).all()

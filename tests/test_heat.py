@@ -37,6 +37,15 @@ def plain(renderable: object, width: int = 60) -> list[str]:
     return console.file.getvalue().split("\n")[:-1]
 
 
+def in_ascii(renderable: HeatMap | Legend) -> list[bytes]:
+    """The lines printed where neither colour nor anything but ASCII can be written."""
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding="ascii", newline="\n")
+    Console(file=file, width=60, color_system=None, legacy_windows=False, _environ={}).print(renderable)
+    file.flush()
+    return written.getvalue().split(b"\n")[:-1]
+
+
 def coloured(renderable: HeatMap | Legend, width: int = 60) -> list[Segment]:
     console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={})
     return list(console.render(renderable))
@@ -112,16 +121,27 @@ def test_a_strip_can_be_asked_for_and_left_out() -> None:
 
 
 def test_where_only_ascii_can_be_written_the_strip_is_ascii() -> None:
-    console = Console(
-        file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60, color_system=None, legacy_windows=False
-    )
-    console.print(heat_map("lamps on", [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]))
-    console.file.flush()
-    assert isinstance(console.file, io.TextIOWrapper)
-    written = console.file.buffer
-    assert isinstance(written, io.BytesIO)
-    assert written.getvalue() == b"lamps on\n_.-~=+*#\n"
+    values = [-1, -0.75, -0.5, -0.25, 0, 0.25, 0.5, 0.75]
+    assert in_ascii(heat_map("lamps on", values)) == [b"lamps on", b"_.-~=+*#"]
     assert len(ASCII_BLOCKS) == len(BLOCKS) == 8
+    legend = in_ascii(Legend())[0]
+    assert legend.startswith(b"-1 _") and legend.endswith(b"# +1")
+
+
+def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
+    text = "on\n\t日\x00é"
+    assert in_ascii(heat_map(text, [-1] * len(text))) == [b"on\\n", b"____", b"\\t  \\u65e5\\x00\\xe9", b"_" * 18]
+
+
+@given(ANY_TEXT)
+@EXAMPLES
+def test_any_text_can_be_shown_where_only_ascii_can_be_written(text: str) -> None:
+    lines = in_ascii(heat_map(text))
+    shown = b"".join(lines[::2])
+    assert all(len(line) <= 60 for line in lines)
+    assert all(32 <= byte < 127 for byte in shown)
+    assert [len(line) for line in lines[::2]] == [len(line) for line in lines[1::2]]
+    assert len(shown) >= len(text)
 
 
 @given(ANY_TEXT | LONG_TEXT, st.sampled_from([60, 80, 120]), st.sampled_from([True, False]))
@@ -214,14 +234,7 @@ def test_where_the_user_wants_no_colour_there_is_a_strip() -> None:
     console = Console(
         file=io.StringIO(), width=60, color_system="truecolor", force_terminal=True, _environ={"NO_COLOR": "1"}
     )
-    console.print(heat_map("ab", [-1, 1]))
+    console.print(heat_map("ab", [-1, 1]), Legend())
     assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue() == "ab\n▁█\n"
-
-
-def test_where_only_ascii_can_be_written_newlines_can_be_shown() -> None:
-    console = Console(
-        file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), width=60, color_system=None, legacy_windows=False
-    )
-    console.print(heat_map("lamps\n\ton\x00"))
-    console.file.flush()
+    lines = console.file.getvalue().splitlines()
+    assert lines[:2] == ["ab", "▁█"] and lines[-1].startswith("-1 ▁▁▁▂")

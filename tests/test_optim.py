@@ -28,7 +28,7 @@ def schedule(num_steps: int, **changes: Any) -> list[float]:
 
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_the_rate_rises_linearly_to_its_peak_and_falls_to_its_final_share(
     num_steps: int, warmup_steps: int, final_share: float
 ) -> None:
@@ -82,7 +82,7 @@ def test_weight_decay_acts_on_matrices_only() -> None:
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_the_average_follows_its_formula(step: int, decay: float) -> None:
     averaged = [torch.tensor([1.0, -3.0], dtype=torch.float64), torch.tensor([[0.5]], dtype=torch.float64)]
     weights = [torch.tensor([2.0, 5.0], dtype=torch.float64), torch.tensor([[-0.5]], dtype=torch.float64)]

@@ -51,8 +51,13 @@ def log_softmax(logits: NDArray[Any]) -> Floats:
 
 
 def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Floats:
-    """Map logits (B, V) to probabilities (B, V), zero outside the kept characters. Each row sums to 1."""
+    """Map logits (B, V) to probabilities (B, V), zero outside the kept characters. Each row sums to 1.
+
+    Raises ValueError if every id is banned.
+    """
     scores = logits.astype(np.float64)
+    if len(set(shaping.banned)) >= scores.shape[-1]:
+        raise ValueError("every character is banned: nothing is left to draw")
     scores[:, list(shaping.banned)] = -np.inf
     # By rank rather than by value: tied logits would let more than k characters through.
     order = np.argsort(-scores, axis=-1, kind="stable")

@@ -18,7 +18,8 @@ WARM_UP = 512
 WINDOW = 256
 """T: characters that are read at once."""
 MAX_LANES = 32
-"""B: lanes at the most; a text under 4 * WARM_UP characters is read in one lane, exactly."""
+"""B: lanes at the most. A text under 8 * WARM_UP characters is read in one lane: exactly, if its context is no longer
+than WARM_UP."""
 
 Output = TypeVar("Output")
 IdArray = NDArray[np.uint16]

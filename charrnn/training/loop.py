@@ -79,11 +79,12 @@ def train(
         config = replace(config, minutes=DEFAULT_MINUTES)
     minutes = config.minutes
     text = _read_text(config, stdin, on_download)
-    asked_lanes = config.num_lanes
+    asked = (config.num_lanes, config.bptt_length)
     config = choose_sizes(config, text.num_train)
+    chosen = (config.num_lanes, config.bptt_length)
     notes = [*text.corpus.notes, *_explain_unknown(text)]
-    if asked_lanes not in ("auto", config.num_lanes):
-        notes.append(f"the text is short: {config.num_lanes} lanes instead of {asked_lanes}")
+    if any(value not in ("auto", got) for value, got in zip(asked, chosen, strict=True)):
+        notes.append(f"the text is too short for that: {chosen[0]} lanes of {chosen[1]} characters per step instead")
     lanes = _make_lanes(config, text)
     num_val = text.num_before_test - text.num_train
     seconds_per_step, seconds_left = None, 0.0

@@ -20,10 +20,13 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     is_short_budget = config.minutes is not None and config.minutes < 1
     auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
     hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
-    longest = max(1, num_train_chars // 4)
-    bptt_length = min(128, longest) if config.bptt_length == "auto" else config.bptt_length
+    if config.bptt_length == "auto":
+        bptt_length = max(1, min(128, num_train_chars // 4))
+    else:
+        bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
+    # Two windows per lane at least: shorter lanes would read the same text twice in one step.
     most_lanes = max(1, num_train_chars // (2 * bptt_length))
-    num_lanes = min(32, most_lanes) if config.num_lanes == "auto" else min(config.num_lanes, num_train_chars // 2)
+    num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
     peak = (2e-3 if cell == "rnn" else 6e-3) * (512 / hidden_size) ** 0.5
     return replace(
@@ -53,10 +56,11 @@ def choose_steps(
     if config.steps is not None:
         steps = config.steps
     elif config.epochs is not None:
-        steps = max(1, round(config.epochs * num_train_chars / chars_per_step))
+        steps = round(config.epochs * num_train_chars / chars_per_step)
     else:
         assert seconds_per_step is not None, "a budget in minutes needs a measured step"
-        steps = max(1, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
+        steps = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
+    steps = max(1, min(steps, 10**9))
     epochs = steps * chars_per_step / num_train_chars
     auto_dropout = 0.0 if epochs < 4 else 0.1 if epochs < 8 else 0.2 if epochs < 16 else 0.3
     cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step

@@ -1,0 +1,432 @@
+"""`charrnn train` as a whole: what it prints, what it leaves on disk, and that what it learned is a torch.nn model."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_RUN, Ran, TrainedRun
+from safetensors.torch import load_file
+from saved_runs import FILES
+from synthetic import SyntheticCorpus, make_corpus
+from torch import nn
+
+import charrnn
+from charrnn.config import AUTO_FIELDS, FIELD_NAMES, from_yaml
+
+Command = Callable[..., Ran]
+SMALL = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
+TEXT = make_corpus(num_chars=3_000, seed=5).text
+EVENT_KEYS = {
+    "start": {"run", "num_parameters", "num_steps", "config"},
+    "step": {"step", "seconds", "train_nats", "grad_norm", "learning_rate", "chars_per_second"},
+    "evaluation": {"step", "seconds", "val_nats", "val_bpc"},
+    "sample": {"step", "text"},
+    "saved": {"step", "path"},
+    "done": {"step", "seconds", "val_nats", "best_step", "run"},
+}
+"""As /CLI.md documents them: the keys that others may rely on."""
+
+
+def json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    return json_lines((run / "metrics.jsonl").read_text())
+
+
+@pytest.fixture
+def text_file(command: Command, tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def test_a_run_folder_holds_what_is_documented(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 10, "--evaluate-every", 4, "--keep", 9, *SMALL)
+    assert (ran.code, ran.out) == (0, "checkpoints/text-001\n")
+    run = Path("checkpoints/text-001")
+    steps = ["step-00000000", "step-00000004", "step-00000008", "step-00000010"]
+    names = ["best", "config.yaml", "latest", "lock", "metrics.jsonl", "samples.txt", *steps, "vocab.json"]
+    assert sorted(os.listdir(run)) == names
+    assert (run / "latest").read_text() == "step-00000010\n"
+    evaluations = {r["step"]: r["val_nats"] for r in read_metrics(run) if r["event"] == "evaluation"}
+    assert list(evaluations) == [4, 8, 10]
+    assert (run / "best").read_text() == f"step-{min(evaluations, key=lambda step: evaluations[step]):08d}\n"
+    for step in steps:
+        assert sorted(os.listdir(run / step)) == sorted(FILES)
+        manifest = json.loads((run / step / "manifest.json").read_text())
+        assert manifest["format"] == 1
+        assert manifest["step"] == int(step.removeprefix("step-"))
+        for name in set(FILES) - {"manifest.json"}:
+            data = (run / step / name).read_bytes()
+            assert manifest["files"][name] == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    state = json.loads((run / steps[-1] / "training.json").read_text())
+    assert state["step"] == 10
+    assert state["cursor"] == 10 * SMALL_RUN["bptt_length"]
+
+
+def test_the_configuration_is_saved_fully_resolved(command: Command, text_file: Path) -> None:
+    assert command("train", "text.txt", "--epochs", 0.1, *SMALL).code == 0
+    config = from_yaml(Path("checkpoints/text-001/config.yaml").read_text(), "config.yaml")
+    values = asdict(config)
+    assert [name for name in AUTO_FIELDS if values[name] == "auto"] == []
+    assert (config.corpus, config.cell, config.epochs) == (("text.txt",), "lstm", None)
+    assert config.steps == round(0.1 * int(0.9 * len(TEXT)) / (4 * 16))
+
+
+def test_the_alphabet_is_saved_in_id_order(command: Command, text_file: Path) -> None:
+    assert command("train", "text.txt", "--steps", 1, *SMALL).code == 0
+    saved = json.loads(Path("checkpoints/text-001/vocab.json").read_text())
+    assert saved == {"kind": "char", "characters": ["", *sorted(set(TEXT))]}
+
+
+def test_metrics_hold_every_step_once_in_order(command: Command, text_file: Path) -> None:
+    assert command("train", "text.txt", "--steps", 7, "--evaluate-every", 3, *SMALL).code == 0
+    records = read_metrics(Path("checkpoints/text-001"))
+    assert [r["step"] for r in records if r["event"] == "step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [r["step"] for r in records if r["event"] == "evaluation"] == [3, 6, 7]
+    assert [r["step"] for r in records] == sorted(r["step"] for r in records)
+    for record in records:
+        assert record.keys() >= EVENT_KEYS[record["event"]]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(0, {8}), (1, {6, 8}), (2, {4, 6, 8})])
+def test_old_steps_are_removed(command: Command, text_file: Path, keep: int, kept: set[int]) -> None:
+    budget = ("--steps", 8, "--save-every", 2, "--evaluate-every", 8)
+    assert command("train", "text.txt", *budget, "--keep", keep, *SMALL).code == 0
+    assert {int(path.name[5:]) for path in Path("checkpoints/text-001").glob("step-*")} == kept
+
+
+def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """ids (T, B) to logits (T, B, V), of nothing but torch.nn and the saved tensors."""
+    tensors = load_file(path)
+    layers = []
+    while (prefix := f"layers.{len(layers)}.") + "weight_ih_l0" in tensors:
+        rows, input_size = tensors[prefix + "weight_ih_l0"].shape
+        layer = cell(input_size, tensors[prefix + "weight_hh_l0"].shape[1])
+        assert rows == layer.weight_ih_l0.shape[0]
+        layer.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+        layers.append(layer)
+    embedding = nn.Embedding.from_pretrained(tensors["embedding.weight"])
+    output = nn.Linear(*reversed(tensors["output.weight"].shape))
+    output.load_state_dict({"weight": tensors["output.weight"], "bias": tensors["output.bias"]})
+    assert len(tensors) == 3 + 4 * len(layers), "there is nothing else in the file"
+
+    @torch.no_grad()
+    def logits(ids: torch.Tensor) -> torch.Tensor:
+        values = embedding(ids)
+        for layer in layers:
+            values, _ = layer(values)
+        return output(values)
+
+    return logits
+
+
+@pytest.mark.parametrize(("run", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU), ("rnn", nn.RNN)])
+def test_the_saved_weights_are_a_torch_model(run: str, cell: type[nn.RNNBase], request: Any) -> None:
+    trained: TrainedRun = request.getfixturevalue(run)
+    model = charrnn.load(trained.path)
+    logits = make_torch_stack(trained.path / f"step-{model.step:08d}" / "model.safetensors", cell)
+    ids = torch.from_numpy(np.random.default_rng(0).integers(0, len(model.vocab), (20, 3)))
+    with torch.no_grad():
+        expected, _ = model.network(ids, model.network.initial_state(3))
+    # The same float32 operations, fused differently: a few units in the last place of logits around 10.
+    torch.testing.assert_close(logits(ids), expected, atol=1e-5, rtol=1e-5)
+    stepped, _ = model.stepper.read(ids[:, 0].numpy())
+    np.testing.assert_allclose(stepped[0], logits(ids)[-1, 0].numpy(), atol=2e-5, rtol=1e-4)
+
+
+def test_without_charrnn_the_saved_lstm_predicts_as_well_as_training_said(
+    lstm: TrainedRun, corpus: SyntheticCorpus
+) -> None:
+    characters = json.loads((lstm.path / "vocab.json").read_text())["characters"]
+    ids = torch.tensor([characters.index(character) for character in corpus.text])[:, None]
+    best = (lstm.path / "best").read_text().strip()
+    logits = make_torch_stack(lstm.path / best / "model.safetensors", nn.LSTM)(ids[:-1])
+    num_train = int(0.9 * len(ids))
+    loss = nn.functional.cross_entropy(logits[num_train - 1 :, 0], ids[num_train:, 0])
+    reported = min(event.val_nats for event in lstm.events if event.event == "evaluation")
+    assert loss.item() == pytest.approx(reported, abs=2e-4)  # lanes forget what lies more than 512 characters back
+
+
+def test_json_events_come_in_order_with_their_documented_keys(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 8, "--evaluate-every", 4, "--save-every", 3, "--json", *SMALL)
+    events = json_lines(ran.out)
+    assert (ran.code, ran.err) == (0, "")
+    assert set(EVENT_KEYS) == {event["event"] for event in events}
+    for event in events:
+        assert event.keys() >= EVENT_KEYS[event["event"]]
+    is_best = {e["step"] for e in events if e.get("is_best")}
+    expected = [("start", None), ("saved", 0), ("sample", 0)]
+    for step in range(1, 9):
+        expected.append(("step", step))
+        expected += [("evaluation", step)] * (step % 4 == 0)
+        expected += [("saved", step)] * (step in is_best or step % 3 == 0 or step == 8)
+        expected += [("sample", step)] * (step in (1, 2, 8))
+    assert [(e["event"], e.get("step")) for e in events] == [*expected, ("done", 8)]
+    start, done = events[0], events[-1]
+    assert start["run"] == done["run"] == "checkpoints/text-001"
+    assert (start["num_steps"], start["config"]["hidden_size"]) == (8, 12)
+    assert list(start["config"]) == list(FIELD_NAMES)
+    saved = load_file(Path(start["run"], "step-00000008", "model.safetensors"))
+    assert start["num_parameters"] == sum(tensor.numel() for tensor in saved.values())
+    evaluations = [e for e in events if e["event"] == "evaluation"]
+    assert done["val_nats"] == evaluations[-1]["val_nats"]
+    assert done["best_step"] == min(evaluations, key=lambda e: e["val_nats"])["step"]
+    assert all(e["val_bpc"] == pytest.approx(e["val_nats"] / math.log(2)) for e in evaluations)
+    assert all(Path(e["path"]).is_dir() for e in events if e["event"] == "saved" and e["step"] in (6, 8))
+    times = [e["seconds"] for e in events if "seconds" in e]
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert read_metrics(Path(start["run"])) == [e for e in events if e["event"] in ("step", "evaluation")]
+
+
+def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 6, "--evaluate-every", 2, *SMALL)
+    run = Path("checkpoints/text-001")
+    assert ran.out == f"{run}\n"
+    assert "\x1b" not in ran.err and "\r" not in ran.err, "no cursor codes off a terminal"
+    assert f"text.txt: {len(TEXT):,} characters" in ran.err
+    parameters = sum(tensor.numel() for tensor in load_file(run / "step-00000006" / "model.safetensors").values())
+    assert f"lstm 1×12, {parameters:,} parameters" in ran.err
+    assert "6 steps of 4 lanes × 16 characters" in ran.err
+    lines = ran.err.splitlines()
+    header = next(index for index, line in enumerate(lines) if "val" in line and "bpc" in line)
+    evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
+    rows = [line for line in lines[header + 1 :] if line[: len("     step")].strip().isdigit()]
+    assert [int(row.split()[0]) for row in rows] == [2, 4, 6]
+    for row, evaluation in zip(rows, evaluations, strict=True):
+        assert f"{evaluation['val_nats']:.4f}" in row.split()
+        assert f"{evaluation['val_bpc']:.3f}" in row.split()
+        # Aligned: each column ends where its heading does.
+        for heading, number in (("val", f"{evaluation['val_nats']:.4f}"), ("bpc", f"{evaluation['val_bpc']:.3f}")):
+            assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
+    assert f"Validation loss {evaluations[-1]['val_nats']:.4f}" in ran.err
+    assert "charrnn sample" in ran.err and "charrnn visualize" in ran.err
+
+
+def first_lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines()[:3]]
+
+
+@pytest.mark.parametrize(("num_steps", "milestones"), [(1, [0, 1]), (5, [0, 1, 2, 5]), (130, [0, 3, 9, 33, 130])])
+def test_it_shows_what_it_writes_as_it_learns(
+    command: Command, text_file: Path, num_steps: int, milestones: list[int]
+) -> None:
+    ran = command("train", "text.txt", "--steps", num_steps, "--json", *SMALL)
+    samples = [event for event in json_lines(ran.out) if event["event"] == "sample"]
+    assert [sample["step"] for sample in samples] == milestones
+    assert len({sample["text"] for sample in samples}) == len(samples), "it writes something else each time"
+    written = Path("checkpoints/text-001/samples.txt").read_text()
+    assert written == "".join(f"--- step {s['step']} ---\n{s['text']}\n\n" for s in samples)
+    # The sample at the end is what `charrnn sample` writes with the same seed and temperature.
+    resampled = charrnn.load("text-001").sample(temperature=0.8, seed=0, length=len(samples[-1]["text"]))
+    assert resampled.text == samples[-1]["text"]
+
+
+def test_samples_are_shown_in_human_mode_too(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 4, *SMALL)
+    samples = Path("checkpoints/text-001/samples.txt").read_text().split("--- step ")[1:]
+    assert len(samples) == 3
+    for sample in samples:
+        step, text = sample.split(" ---\n", 1)
+        shown = ran.err.split(f"at step {step} it writes:\n", 1)[1]
+        assert first_lines(shown) == first_lines(text)
+
+
+def test_a_budget_in_minutes_becomes_a_number_of_steps(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--minutes", 0.02, "--json", *SMALL)
+    start, *_, done = json_lines(ran.out)
+    assert (start["config"]["minutes"], start["config"]["steps"]) == (None, start["num_steps"])
+    assert done["is_complete"]
+    assert done["step"] == start["num_steps"] >= 1
+
+
+def test_the_learning_rate_follows_the_settings(command: Command, text_file: Path) -> None:
+    ran = command(
+        *("train", "text.txt", "--steps", 20, "--set", "learning_rate=4e-3", "--set", "warmup_steps=2"),
+        *("--set", "final_learning_rate=0.5", "--json", *SMALL),
+    )
+    rates = [event["learning_rate"] for event in json_lines(ran.out) if event["event"] == "step"]
+    assert rates[:2] == pytest.approx([2e-3, 4e-3])
+    assert max(rates) == pytest.approx(4e-3)
+    assert rates[-1] == pytest.approx(2e-3)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_show_config_says_where_each_value_came_from(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine.yaml").write_text("hidden_size: 24\nseed: 3\nlearning_rate: 1e-3\nepochs: 2\n")
+    monkeypatch.setenv("CHARRNN_SEED", "7")
+    monkeypatch.setenv("CHARRNN_LEARNING_RATE", "2e-3")
+    arguments = ("train", "nowhere.txt", "--recipe", "mine.yaml", "--layers", 2, "--set", "learning_rate=4e-3")
+    ran = command(*arguments, "--show-config", "--json")
+    settings = json.loads(ran.out)
+    assert (ran.code, ran.err, list(settings)) == (0, "", list(FIELD_NAMES))
+    expected = {
+        "corpus": (["nowhere.txt"], "flag"),
+        "num_layers": (2, "flag"),
+        "learning_rate": (4e-3, "flag"),
+        "seed": (7, "environment"),
+        "hidden_size": (24, "mine.yaml"),
+        "epochs": (2.0, "mine.yaml"),
+        "cell": ("auto", "default"),
+        "steps": (None, "default"),
+    }
+    for name, (value, origin) in expected.items():
+        assert settings[name] == {"value": value, "from": origin}, name
+    assert {s["from"] for name, s in settings.items() if name not in expected} == {"default"}
+    table = command(*arguments, "--show-config").out
+    rows = {line.split()[0]: line.split()[1:] for line in table.splitlines() if line.split()}
+    assert rows["seed"] == ["7", "environment"]
+    assert rows["hidden_size"] == ["24", "mine.yaml"]
+    assert rows["learning_rate"] == ["0.004", "flag"]
+    assert rows["beta2"] == ["0.99", "default"]
+    assert set(FIELD_NAMES) <= set(rows)
+    assert not Path("checkpoints").exists(), "it trains nothing"
+
+
+def test_a_recipe_trains_as_its_settings_do(command: Command, text_file: Path) -> None:
+    settings = {**SMALL_RUN, "cell": "gru", "steps": 3, "seed": 11}
+    Path("mine.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    assert command("train", "text.txt", "--recipe", "mine.yaml").code == 0
+    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    assert command("train", "text.txt", *flags).code == 0
+    first, second = (Path("checkpoints", name, "config.yaml").read_text() for name in ("text-001", "text-002"))
+    assert first == second
+    assert "cell: gru" in first
+    assert weights("text-001") == weights("text-002")
+
+
+def weights(run: str | Path) -> bytes:
+    """The bytes of the last model saved in a run."""
+    folder = Path("checkpoints") / run
+    return (folder / (folder / "latest").read_text().strip() / "model.safetensors").read_bytes()
+
+
+def test_a_flag_and_its_set_are_the_same(command: Command, text_file: Path) -> None:
+    same = {"--cell": "rnn", "--layers": 2, "--hidden-size": 9, "--embedding-size": 5, "--dropout": 0.25, "--seed": 4}
+    same |= {"--split": "80/10/10", "--evaluate-every": 2, "--save-every": 3, "--keep": 1, "--alphabet": "byte"}
+    fields = ("cell", "num_layers", "hidden_size", "embedding_size", "dropout", "seed")
+    fields += ("split", "evaluate_every", "save_every", "keep", "alphabet")
+    by_flag = command("train", "--show-config", "--json", *(part for pair in same.items() for part in pair))
+    assignments = (f"{name}={value}" for name, value in zip(fields, same.values(), strict=True))
+    by_set = command("train", "--show-config", "--json", *(part for a in assignments for part in ("--set", a)))
+    assert (by_flag.code, by_flag.out) == (0, by_set.out)
+    assert json.loads(by_flag.out)["split"] == {"value": [80.0, 10.0, 10.0], "from": "flag"}
+
+
+def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command, text_file: Path) -> None:
+    assert command("train", "text.txt", "--steps", 1, "--out", "a/b", *SMALL).out == "a/b\n"
+    assert Path("a/b/latest").is_file()
+    assert not Path("checkpoints").exists()
+    for number in (1, 2):
+        assert command("train", "text.txt", "--steps", 1, *SMALL).out == f"checkpoints/text-00{number}\n"
+
+
+def learn(command: Command, *sources: str, stdin: bytes = b"", extra: Sequence[object] = ()) -> dict[str, Any]:
+    """Train one step on the sources; return the start event and the corpus's digest."""
+    ran = command("train", *sources, "--steps", 1, "--json", *SMALL, *extra, stdin=stdin)
+    assert ran.code == 0, ran.err
+    start: dict[str, Any] = json_lines(ran.out)[0]
+    state = json.loads(Path(start["run"], "step-00000001", "training.json").read_text())
+    return start | {"digest": state["corpus_digest"]}
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_text_may_be_files_a_folder_or_a_pattern(command: Command, tmp_path: Path) -> None:
+    half = TEXT.index("\n", len(TEXT) // 2) + 1
+    (tmp_path / "novel").mkdir()
+    (tmp_path / "novel" / "one.txt").write_bytes(TEXT[:half].encode())
+    (tmp_path / "novel" / "two.txt").write_bytes(TEXT[half:].encode())
+    (tmp_path / "novel" / "cover.jpg").write_bytes(b"\xff\xd8\0" * 9)
+    folder = learn(command, "novel")
+    pattern = learn(command, "novel/*.txt")
+    files = learn(command, "novel/one.txt", "novel/two.txt")
+    assert {folder["digest"], pattern["digest"], files["digest"]} == {sha256(TEXT)}
+    assert {folder["num_chars"], pattern["num_chars"]} == {len(TEXT)}
+    assert [Path(start["run"]).name for start in (folder, pattern)] == ["novel-001", "one-and-1-more-001"]
+    assert any("skipped 1 file" in note for note in folder["notes"])
+    assert pattern["notes"] == []
+    swapped = learn(command, "novel/two.txt", "novel/one.txt")
+    assert swapped["digest"] == sha256(TEXT[half:] + TEXT[:half])
+
+
+def test_the_text_may_be_compressed_or_come_from_a_pipe(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "text.txt.gz").write_bytes(gzip.compress(TEXT.encode(), mtime=0))
+    compressed = learn(command, "text.txt.gz")
+    piped = learn(command, "-", stdin=TEXT.encode())
+    assert compressed["digest"] == piped["digest"] == sha256(TEXT)
+    assert (compressed["run"], piped["run"]) == ("checkpoints/text-001", "checkpoints/stdin-001")
+
+
+def test_a_name_is_looked_for_on_the_shelves(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, text in (("shelf", TEXT), ("corpora", TEXT[: len(TEXT) // 2])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "zib.txt").write_bytes(text.encode())
+    monkeypatch.setenv("CHARRNN_CORPORA", str(tmp_path / "shelf"))
+    assert learn(command, "zib")["num_chars"] == len(TEXT) // 2, "corpora/ comes first"
+    (tmp_path / "corpora" / "zib.txt").unlink()
+    assert learn(command, "zib")["digest"] == sha256(TEXT)
+
+
+def test_a_byte_alphabet_takes_any_bytes(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "any.bin").write_bytes(bytes(range(256)) * 8)
+    start = learn(command, "any.bin", extra=("--alphabet", "byte"))
+    assert (start["vocab_size"], start["num_chars"]) == (256, 2048)
+    assert json.loads(Path(start["run"], "vocab.json").read_text())["kind"] == "byte"
+
+
+def test_marks_and_line_ends_that_are_mended_are_announced(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "dos.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
+    ran = command("train", "dos.txt", "--steps", 1, *SMALL)
+    assert "removed a byte-order mark from dos.txt" in ran.err
+    num_lines = TEXT.count("\n")
+    assert f"turned {num_lines} CRLF line ends of dos.txt into LF" in ran.err
+    assert learn(command, "dos.txt")["digest"] == sha256(TEXT)
+
+
+def test_characters_too_rare_to_learn_are_announced(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "rare.txt").write_bytes((TEXT * 8 + "é\n" * 2).encode())
+    ran = command("train", "rare.txt", "--steps", 1, *SMALL)
+    assert f"2 of {8 * len(TEXT) + 4:,} characters are too rare to learn" in ran.err
+    assert "é" not in json.loads(Path("checkpoints/rare-001/vocab.json").read_text())["characters"]
+
+
+def test_quiet_says_nothing_but_the_run(command: Command, text_file: Path) -> None:
+    for flag in ("--quiet", "-q"):
+        ran = command("train", "text.txt", "--steps", 2, flag, *SMALL)
+        assert (ran.code, ran.err) == (0, "")
+        assert ran.out in ("checkpoints/text-001\n", "checkpoints/text-002\n")
+
+
+def test_it_learns(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
+    evaluations = [event.val_nats for event in lstm.events if event.event == "evaluation"]
+    # The words of the corpus are drawn evenly from 21, so a model that spells them needs about log(21) / 5 nats.
+    assert evaluations[-1] < 0.4 * corpus.unigram_nats()
+    assert evaluations[-1] < 0.6 * evaluations[0]
+    losses = [event.train_nats for event in lstm.events if event.event == "step"]
+    assert losses[0] == pytest.approx(math.log(lstm.events[0].vocab_size), abs=0.5), "it begins by knowing nothing"
+    assert sum(losses[-10:]) / 10 < 0.4 * corpus.unigram_nats()
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(command: Command, text_file: Path) -> None:
+    for seed, name in ((1, "a"), (1, "b"), (2, "c")):
+        budget = ("--steps", 12, "--dropout", 0.2, "--seed", seed, "--out", f"checkpoints/{name}")
+        assert command("train", "text.txt", *budget, *SMALL).code == 0
+    assert weights("a") == weights("b")
+    assert weights("a") != weights("c")

@@ -1,0 +1,339 @@
+"""A run that was interrupted and resumed is the run that was never interrupted, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN, Ran, clean_environment
+from saved_runs import FILES
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.config import from_yaml
+from charrnn.runs.folder import RunFolder
+
+Command = Callable[..., Ran]
+TEXT = make_corpus(num_chars=3_000, seed=6).text
+# Everything random is on: dropout and resets draw from generators that must be resumed too.
+SETTINGS: dict[str, Any] = {
+    **SMALL_RUN,
+    "dropout": 0.3,
+    "reset": 0.4,
+    "steps": 12,
+    "evaluate_every": 5,
+    "save_every": 4,
+}
+CLOCKS = ("seconds", "chars_per_second")
+
+
+@pytest.fixture
+def text_file(command: Command, tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_bytes(TEXT.encode())
+    return path
+
+
+def make_config(**changes: Any) -> Any:
+    return charrnn.Config(**{"corpus": ("text.txt",), **SETTINGS, **changes})
+
+
+def stop_after(num_steps: int) -> Callable[[], bool]:
+    """Yes, once `num_steps` steps were taken since training went on: it is asked before each step."""
+    asked = iter(range(num_steps))
+    return lambda: next(asked, None) is None
+
+
+def train(name: str, *, stop: int | None = None, **changes: Any) -> Path:
+    should_stop = stop_after(10**9 if stop is None else stop)
+    *_, done = charrnn.train(make_config(**changes), out=Path("checkpoints", name), should_stop=should_stop)
+    assert done.is_complete is (stop is None)
+    assert stop is None or done.step == stop
+    return Path(done.run)
+
+
+def saved_files(run: Path, step: str | None = None) -> dict[str, bytes]:
+    """The bytes of every file of a saved step, by default the latest."""
+    folder = run / (step or (run / "latest").read_text().strip())
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All metrics but those that a clock gave."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name not in CLOCKS} for record in records]
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    assert saved_files(first) == saved_files(second)
+    for name in ("latest", "best", "config.yaml", "vocab.json", "samples.txt"):
+        assert (first / name).read_text() == (second / name).read_text(), name
+    assert read_metrics(first) == read_metrics(second)
+    steps = [record["step"] for record in read_metrics(first) if record["event"] == "step"]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+# Before, at and after the evaluation at 5 and the saves at 4 and 5; before the first step; before the last.
+@pytest.mark.parametrize("stop", [0, 1, 3, 4, 5, 6, 11])
+def test_resumed_is_as_never_interrupted(text_file: Path, stop: int) -> None:
+    straight = train("straight")
+    broken = train("broken", stop=stop)
+    assert (broken / "latest").read_text() == f"step-{stop:08d}\n"
+    *_, done = charrnn.resume(RunFolder(broken))
+    assert (done.step, done.is_complete) == (12, True)
+    assert_same_run(straight, broken)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cell": "gru", "num_layers": 2},
+        {"cell": "rnn"},
+        {"weight_average": 0.0},
+        {"alphabet": "byte", "clip_norm": 0.1},
+    ],
+    ids=["gru", "rnn", "no average", "bytes"],
+)
+def test_so_is_every_kind_of_model(text_file: Path, changes: dict[str, Any]) -> None:
+    straight = train("straight", **changes)
+    broken = train("broken", stop=6, **changes)
+    list(charrnn.resume(RunFolder(broken)))
+    assert_same_run(straight, broken)
+
+
+def test_a_run_may_be_interrupted_again_and_again(command: Command, text_file: Path) -> None:
+    straight = train("straight")
+    broken = train("broken", stop=2)
+    for so_far in (5, 6, 10):
+        taken = int((broken / "latest").read_text()[5:])
+        *_, done = charrnn.resume(RunFolder(broken), should_stop=stop_after(so_far - taken))
+        assert (done.step, done.is_complete) == (so_far, False)
+    ran = command("train", "--resume", "broken", "--quiet")
+    assert (ran.code, ran.out, ran.err) == (0, "checkpoints/broken\n", "")
+    assert_same_run(straight, broken)
+
+
+def crash_after(name: str, num_steps: int, **changes: Any) -> Path:
+    """Train until step `num_steps` was told, then stop without saving, as a power cut would."""
+    events = charrnn.train(make_config(**changes), out=Path("checkpoints", name))
+    next(event for event in events if event.event == "step" and event.step == num_steps)
+    events.close()  # type: ignore[attr-defined]
+    return Path("checkpoints", name)
+
+
+@pytest.mark.parametrize(("crash", "saved"), [(3, 0), (7, 5), (9, 8)])
+def test_after_a_crash_it_goes_on_from_what_was_saved(text_file: Path, crash: int, saved: int) -> None:
+    straight = train("straight")
+    broken = crash_after("broken", crash)
+    assert (broken / "latest").read_text() == f"step-{saved:08d}\n"
+    assert len([r for r in read_metrics(broken) if r["event"] == "step"]) == crash
+    start, *_ = charrnn.resume(RunFolder(broken))
+    assert start.first_step == saved
+    assert_same_run(straight, broken)
+
+
+def test_a_damaged_step_is_passed_over_with_a_warning(command: Command, text_file: Path) -> None:
+    straight = train("straight")
+    broken = train("broken", stop=9)
+    (broken / "step-00000009" / "training.safetensors").write_bytes(b"torn")
+    ran = command("train", "--resume", "broken")
+    assert "step-00000009" in ran.err and "damaged" in ran.err and "using step-00000008" in ran.err
+    assert_same_run(straight, broken)
+
+
+def start_training(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """`charrnn train` in a process that cannot end by itself before somebody reads all that it says."""
+    settings = {**SETTINGS, "steps": 20_000, "evaluate_every": 1, "save_every": 20_000}
+    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "charrnn", "train", "text.txt", *flags, *arguments],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_was_saved_whole(run: Path) -> int:
+    """What an interrupt saved is what `should_stop` saves after as many steps; returns how many those are."""
+    step = int((run / "latest").read_text().strip().removeprefix("step-"))
+    logged = [record["step"] for record in read_metrics(run) if record["event"] == "step"]
+    assert logged == list(range(1, step + 1))
+    twin = train("twin", stop=step, steps=20_000, evaluate_every=1, save_every=20_000)
+    assert saved_files(run) == saved_files(twin)
+    return step
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, tmp_path: Path) -> None:
+    process = start_training(tmp_path)
+    assert process.stderr is not None
+    told = ""
+    while "best\n" not in told:  # the first evaluation
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "checkpoints/text-001\n")
+    step = assert_was_saved_whole(tmp_path / "checkpoints" / "text-001")
+    assert err.splitlines()[-2:] == [
+        f"Stopped at step {step:,}; everything is saved. Go on with:",
+        "  charrnn train --resume text-001",
+    ]
+    assert "Traceback" not in told + err
+    # The very command that was printed, with a budget that ends.
+    resumed = command(*err.splitlines()[-1].split()[1:], "--steps", step + 2, "--json")
+    assert resumed.code == 0
+    assert [json.loads(line).get("step") for line in resumed.out.splitlines()][-1] == step + 2
+
+
+def test_sigterm_saves_too(text_file: Path, tmp_path: Path) -> None:
+    process = start_training(tmp_path, "--json")
+    assert process.stdout is not None
+    while '"event": "evaluation"' not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Traceback" not in err
+    saved, done = (json.loads(line) for line in out.splitlines()[-2:])
+    assert (saved["event"], done["event"], done["is_complete"]) == ("saved", "done", False)
+    assert assert_was_saved_whole(tmp_path / "checkpoints" / "text-001") == done["step"] == saved["step"]
+
+
+def test_changes_that_the_weights_depend_on_are_refused_by_name(command: Command, text_file: Path) -> None:
+    run = train("run", stop=3)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    ran = command("train", "--resume", "run", "--hidden-size", 9, "--seed", 3, "--set", "beta2=0.9", "--steps", 20)
+    assert (ran.code, ran.out) == (2, "")
+    refused = ran.err.partition("It can change")[0]
+    assert all(name in refused for name in ("hidden_size", "seed", "beta2"))
+    assert "steps" not in refused
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_text_is_refused(command: Command, text_file: Path) -> None:
+    train("run", stop=3)
+    text_file.write_bytes((TEXT[:-1] + "!").encode())
+    ran = command("train", "--resume", "run")
+    assert (ran.code, ran.out) == (3, "")
+    assert "run has changed since it was trained (text.txt)" in ran.err
+    text_file.unlink()
+    ran = command("train", "--resume", "run")
+    assert (ran.code, ran.out) == (3, "")
+    assert "text.txt" in ran.err
+    text_file.write_bytes(TEXT.encode())
+    assert command("train", "--resume", "run").code == 0
+
+
+def num_steps_told(run: Path) -> list[int]:
+    return [record["step"] for record in read_metrics(run) if record["event"] == "step"]
+
+
+def test_more_steps_extend_a_finished_run(command: Command, text_file: Path) -> None:
+    run = train("run")
+    ran = command("train", "--resume", "run", "--steps", 17, "--json")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert ran.code == 0
+    assert (events[0]["first_step"], events[0]["num_steps"]) == (12, 17)
+    assert [event["step"] for event in events if event["event"] == "step"] == [13, 14, 15, 16, 17]
+    assert (events[-1]["step"], events[-1]["is_complete"]) == (17, True)
+    assert num_steps_told(run) == list(range(1, 18))
+    assert [r["step"] for r in read_metrics(run) if r["event"] == "evaluation"] == [5, 10, 12, 15, 17]
+    assert from_yaml((run / "config.yaml").read_text(), "config.yaml").steps == 17
+    assert (run / "latest").read_text() == "step-00000017\n"
+
+
+def test_a_run_extended_is_as_if_it_had_been_asked_for_at_once_but_for_its_schedule(
+    command: Command, text_file: Path
+) -> None:
+    # With a constant learning rate there is no schedule that could differ.
+    constant = {"final_learning_rate": 1.0, "warmup_steps": 0, "evaluate_every": 100, "save_every": 100}
+    at_once = train("at-once", **constant, steps=14)
+    in_two = train("in-two", **constant, steps=9)
+    assert command("train", "--resume", "in-two", "--steps", 14).code == 0
+    assert saved_files(at_once)["training.safetensors"] == saved_files(in_two)["training.safetensors"]
+    assert saved_files(at_once)["model.safetensors"] == saved_files(in_two)["model.safetensors"]
+
+
+def test_epochs_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
+    run = train("run", stop=3)
+    steps_per_epoch = int(0.9 * len(TEXT)) / (SETTINGS["num_lanes"] * SETTINGS["bptt_length"])
+    assert command("train", "--resume", "run", "--epochs", 0.25).code == 0
+    assert num_steps_told(run) == list(range(1, 3 + round(0.25 * steps_per_epoch) + 1))
+    so_far = len(num_steps_told(run))
+    assert command("train", "--resume", "run", "--minutes", 0.002).code == 0
+    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+    assert (config.minutes, config.epochs) == (None, None)
+    assert num_steps_told(run) == list(range(1, (config.steps or 0) + 1))
+    assert len(num_steps_told(run)) > so_far
+
+
+def test_fewer_steps_than_were_taken_are_refused(command: Command, text_file: Path) -> None:
+    run = train("run")
+    before = (run / "config.yaml").read_text()
+    ran = command("train", "--resume", "run", "--steps", 7)
+    assert (ran.code, ran.out) == (2, "")
+    assert "7" in ran.err and "12" in ran.err
+    assert (run / "config.yaml").read_text() == before
+
+
+def test_how_often_it_saves_may_change(command: Command, text_file: Path) -> None:
+    straight = train("straight")
+    run = train("run", stop=6)
+    flags = ("--save-every", 1, "--evaluate-every", 2, "--keep", 1)
+    assert command("train", "--resume", "run", *flags).code == 0
+    assert [r["step"] for r in read_metrics(run) if r["event"] == "evaluation"] == [5, 8, 10, 12]
+    assert len(list(run.glob("step-*"))) <= 3
+    assert saved_files(run)["training.safetensors"] == saved_files(straight)["training.safetensors"]
+
+
+def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
+    run = train("run")
+    before = (saved_files(run), read_metrics(run), (run / "samples.txt").read_text())
+    ran = command("train", "--resume")
+    assert (ran.code, ran.out) == (0, "checkpoints/run\n")
+    assert "Done: 12 steps" in ran.err
+    assert (saved_files(run), read_metrics(run), (run / "samples.txt").read_text()) == before
+
+
+def test_without_a_name_the_newest_run_goes_on(command: Command, text_file: Path) -> None:
+    train("older", stop=2)
+    train("newer", stop=3)
+    assert command("train", "--resume").out == "checkpoints/newer\n"
+    assert num_steps_told(Path("checkpoints/newer")) == list(range(1, 13))
+    assert num_steps_told(Path("checkpoints/older")) == [1, 2]
+
+
+def test_a_run_outside_checkpoints_is_named_by_its_path(command: Command, text_file: Path) -> None:
+    *_, done = charrnn.train(make_config(), out=Path("else/where"), should_stop=stop_after(3))
+    ran = command("train", "--resume", "else/where")
+    assert (ran.code, ran.out) == (0, "else/where\n")
+    assert num_steps_told(Path("else/where")) == list(range(1, 13))
+
+
+def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -> None:
+    flags = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
+    assert command("train", "-", "--steps", 2, *flags, stdin=TEXT.encode()).code == 0
+    other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
+    assert (other.code, other.out) == (3, "")
+    same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
+    assert same.code == 0
+    assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]
+
+
+def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
+    run = RunFolder(train("run", stop=3))
+    with run.lock():
+        ran = command("train", "--resume", "run")
+    assert (ran.code, ran.out) == (6, "")
+    assert "in use" in ran.err and len(ran.err.splitlines()) <= 3
+    assert command("train", "--resume", "run").code == 0
