@@ -446,6 +446,7 @@ def test_a_bad_field_in_a_file_is_refused_with_the_name_of_the_file(text: str) -
         ("steps", True),
         ("seed", None),
         ("dropout", "half"),
+        ("split", (True, 0.5)),
         ("corpus", "a.txt"),
     ],
 )

@@ -97,7 +97,7 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     values = [-1.0, -0.6, -0.2, -0.05, 0.0, 0.05, 0.2, 0.6, 1.0]
     segments = coloured(heat_map("the lamp\n", values))
     assert "".join(segment.text for segment in segments) == "the lamp↵\n"  # no strip where there is colour
-    colours = [background(segment) for segment in segments[: len(values)]]
+    colours = [background(segment) for segment in segments for _ in segment.text][: len(values)]
     assert colours[3:6] == [None] * 3
     reds = [colour for colour in colours[:3] if colour]
     blues = [colour for colour in colours[:5:-1] if colour]

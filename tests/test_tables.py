@@ -110,6 +110,10 @@ def test_findings_show_the_cell_its_score_and_which_way_it_reads() -> None:
         ["quote", "1:17", "AUC 0.988", "0.970…0.995", "low inside"],
         ["bracket-depth", "63:16383", "ρ -0.877", "-0.900…-0.844", "-0.123", "falls with it"],
     ]
+    rising = replace(BRACKETS, polarity=1, spearman=0.5, ci_low=None, untrained=None)
+    assert rows(findings_table(CellFindings(scores=(rising,)))) == [
+        ["bracket-depth", "63:16383", "ρ +0.500", "rises with it"]
+    ]
     assert plain(skipped_lines(FINDINGS)).splitlines() == [
         "string: not scored, this text is not source code",
         "indentation: not scored, it never changes in this text",

@@ -5,6 +5,7 @@ After Karpathy, Johnson & Li (2015), who colour a text by tanh(c): -1 is red, +1
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,6 +18,8 @@ LOW = (212, 38, 38)
 HIGH = (36, 92, 230)
 MIDDLE = (112, 112, 118)
 """Weak values fade into a grey that stands out from dark and light backgrounds alike; white reads on all three."""
+NUM_SHADES = 12
+"""Shades on either side: neighbours of one shade are drawn as one stretch, which keeps exported pictures small."""
 FAINTEST = 0.1
 """Values nearer to zero than this are left in the terminal's own colours."""
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -27,7 +30,7 @@ LEGEND_WIDTH = 21
 
 def value_style(value: float) -> Style:
     """The style of a character whose cell has `value` in [-1, 1]; beyond it the nearest end, and nan is 0."""
-    strength = min(1.0, abs(value)) if value == value else 0.0
+    strength = round(NUM_SHADES * min(1.0, abs(value))) / NUM_SHADES if value == value else 0.0
     if strength < FAINTEST:
         return Style()
     end = HIGH if value > 0 else LOW
@@ -88,8 +91,11 @@ class HeatMap:
         is_plain = _is_plain(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         for line in _fold(self.coloured, options.max_width, ascii_only=options.ascii_only):
-            for shown, value in line:
-                yield Segment(shown, Style() if is_plain else value_style(value))
+            if is_plain:
+                yield Segment("".join(shown for shown, _ in line))
+            else:
+                for style, stretch in groupby(line, key=lambda item: value_style(item[1])):
+                    yield Segment("".join(shown for shown, _ in stretch), style)
             yield Segment.line()
             if is_plain if self.strip is None else self.strip:
                 yield Segment("".join(_block(value, blocks) * cell_len(shown) for shown, value in line).rstrip())
