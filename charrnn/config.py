@@ -6,6 +6,7 @@ A value is taken from the first that names it: flag, environment (`CHARRNN_SEED=
 import difflib
 import math
 import os
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -95,8 +96,11 @@ class Config:
     def __post_init__(self) -> None:
         for name in FIELD_NAMES:
             value = getattr(self, name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, name, value)
             if not _is_of_kind(value, name):
-                raise UsageError(f"{name} is {value!r}; it must be {_wanted(name)}.")
+                raise UsageError(f"{name} is {reprlib.repr(value)}; it must be {_wanted(name)}.")
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
@@ -178,6 +182,12 @@ def _wanted(name: str) -> str:
     return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
+def _show(value: object) -> str:
+    # A list is cut short before it is spelled: a few YAML aliases can unfold into one that fills the memory.
+    is_short = isinstance(value, str | int | float | None)
+    return repr(str(value)[:80] if is_short else reprlib.repr(value))
+
+
 def _spell(value: object) -> str:
     return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
@@ -223,7 +233,7 @@ def parse_value(name: str, value: object) -> Any:
             raise ValueError
         return tuple(parts)
     except (ValueError, OverflowError, TypeError):
-        raise UsageError(f"{name} is {str(value)[:80]!r}; it must be {_wanted(name)}.") from None
+        raise UsageError(f"{name} is {_show(value)}; it must be {_wanted(name)}.") from None
 
 
 def _whole_number(value: int | float | str) -> int:
@@ -266,7 +276,10 @@ def layer(
         ("environment", env_values),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
-        parsed = {name: parse_value(name, value) for name, value in given.items()}
+        try:
+            parsed = {name: parse_value(name, value) for name, value in given.items()}
+        except UsageError as error:
+            raise UsageError(f"{origin}: {error}" if origin == file_name else str(error)) from None
         if any(parsed.get(name) is not None for name in BUDGETS):
             for name in BUDGETS:
                 values.pop(name, None)
@@ -276,18 +289,33 @@ def layer(
     return Config(**values), origins
 
 
+def load_yaml(text: str, origin: str) -> Any:
+    """The plain values that YAML `text` spells. Raises DataError naming `origin` for broken YAML and repeated keys."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Refuses what `SafeLoader` lets through: a key given twice, of which it keeps the last without a word."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{name} is given twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Loader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise DataError(f"{origin} is not YAML: {reason}") from None
+
+
 def read_yaml(text: str, origin: str) -> dict[str, object]:
     """Parse YAML `text` into field values, not yet layered.
 
     Raises DataError where `origin` is no YAML mapping, UsageError for an unknown field.
     """
-    import yaml
-
-    try:
-        loaded = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{origin} is not YAML: {reason}") from None
+    loaded = load_yaml(text, origin)
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):

@@ -185,12 +185,12 @@ def test_a_catalogue_of_one_s_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("- [", "cannot read"),
+        ("- [", "is not YAML"),
         ("", "list of entries"),
         ("name: a", "list of entries"),
         ("- a", "list of entries"),
         (ENTRY + "  colour: red\n", "unknown field 'colour'"),
-        (ENTRY + "  num_bytes: 6\n", "field 'num_bytes' occurs twice"),
+        (ENTRY + "  num_bytes: 6\n", "num_bytes is given twice"),
         (ENTRY.replace("  licence: public domain\n", ""), "'licence' is missing"),
         (ENTRY + ENTRY, "name 'a' occurs twice"),
         (ENTRY + ENTRY.replace("name: a", "name: b"), "file 'a.txt' occurs twice"),

@@ -241,3 +241,12 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
 @pytest.mark.parametrize(("labels", "reason"), WHY_NOT.values(), ids=WHY_NOT.keys())
 def test_labels_that_cannot_be_scored_say_why(labels: Labels | None, reason: str | None) -> None:
     assert why_not_scored(labels) == reason
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_quotation_lasts_until_the_blank_line_has_been_read(newline: str) -> None:
+    text = f'"open{newline}{newline}after'
+    labels = DETECTORS["quote"].label(text)
+    assert labels is not None
+    end = text.rindex("\n")
+    assert labels[:end].all() and not labels[end:].any()

@@ -35,12 +35,12 @@ def label_quotes(text: str) -> Labels:
     """True inside double quotation marks, straight or curly. A blank line ends a quotation; apostrophes are not."""
     inside = np.zeros(len(text), bool)
     is_open, begin = False, 0
-    for match in re.finditer('["“”]|\n[ \t]*\n', text):
-        mark = match.group()[0]
-        position = match.start()
-        inside[begin:position] = is_open
-        begin = position
-        is_open = {"“": True, "”": False, "\n": False}.get(mark, not is_open)
+    for match in re.finditer('["“”]|\n[ \t\r]*\n', text):
+        # A mark counts as read with itself; that a line is blank is known only after its newline.
+        changed = match.end() - 1
+        inside[begin:changed] = is_open
+        begin = changed
+        is_open = {"“": True, "”": False, "\n": False}.get(text[changed], not is_open)
     inside[begin:] = is_open
     return inside
 

@@ -1,5 +1,7 @@
 """Which stretch of a text shows a cell at work."""
 
+import re
+
 import numpy as np
 
 from charrnn.microscope.detectors import Labels
@@ -14,15 +16,10 @@ def choose_passage(text: str, labels: Labels, first: int) -> slice:
 
     Variance is p (1 - p) for yes/no labels; counts are cut off at MAX_COUNT, lest one long line win.
     """
-    newlines = [index for index in range(first, len(text)) if text[index] == "\n"]
-    starts = np.array([first, *(index + 1 for index in newlines[:-NUM_LINES])])
-    ends = np.minimum(
-        np.array([newlines[min(k + NUM_LINES - 1, len(newlines) - 1)] + 1 for k in range(len(starts))])
-        if newlines
-        else np.array([len(text)]),
-        starts + MAX_LENGTH,
-    )
-    ends = np.minimum(ends, len(text))
+    starts = np.array([first, *(match.end() for match in re.finditer("\n", text[first:-1]))])
+    starts[1:] += first
+    ends = np.append(starts[NUM_LINES:], np.full(min(NUM_LINES, len(starts)), len(text)))
+    ends = np.minimum(ends, starts + MAX_LENGTH)
     values = np.minimum(labels.astype(np.float64), MAX_COUNT)
     sums, squares = (np.append(0.0, np.cumsum(values**power)) for power in (1, 2))
     lengths = np.maximum(1, ends - starts)

@@ -40,7 +40,7 @@ _END = {
     "'": re.compile(r"(?:[^'\\\n]|\\(?s:.))*(?P<closed>')?"),
     "#": re.compile(r"[^\n]*"),
     "//": re.compile(r"[^\n]*"),
-    "/*": re.compile(r"(?s).*?(?:\*/|\Z)"),
+    "/*": re.compile(r"(?s).*?(?:(?P<closed>\*/)|\Z)"),
 }
 """What is left of a string or a comment after the mark that opens it."""
 
@@ -58,7 +58,9 @@ def looks_like_source(text: str) -> bool:
 
 @lru_cache(maxsize=4)
 def scan_source(text: str) -> SourceLabels:
-    """Label source code: strings from the opening mark up to before the closing one, comments up to their end.
+    """Label source code: strings and comments from the opening mark up to before the closing one.
+
+    A comment without one goes on to the end of its line.
 
     Python if more lines look like it, else C-like. A scanner rather than a parser, because a text cut out of a
     corpus hardly ever parses.
@@ -82,6 +84,6 @@ def scan_source(text: str) -> SourceLabels:
             assert rest is not None, "every one of these matches the empty string"
             position = rest.end()
             is_comment = opener in ("#", "//", "/*")
-            is_closed = not is_comment and rest["closed"] is not None
+            is_closed = rest.groupdict().get("closed") is not None
             regions[begin : position - is_closed] = Region.COMMENT if is_comment else Region.STRING
     return SourceLabels(regions, np.cumsum(changes[:-1]))

@@ -20,7 +20,7 @@ MIDDLE = (112, 112, 118)
 """Weak values fade into a grey that stands out from dark and light backgrounds alike; white reads on all three."""
 NUM_SHADES = 12
 """Shades on either side: neighbours of one shade are drawn as one stretch, which keeps exported pictures small."""
-FAINTEST = 0.1
+FAINTEST = 1.5 / NUM_SHADES
 """Values nearer to zero than this are left in the terminal's own colours."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-~=+*#"

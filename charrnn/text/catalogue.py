@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from charrnn.config import load_yaml
 from charrnn.errors import DataError
 
 _BLOCK_BYTES = 64 * 1024
@@ -51,20 +52,14 @@ def load_catalogue(path: Path | None = None) -> tuple[CatalogueEntry, ...]:
     Raises DataError for YAML that cannot be read, for missing, unknown or repeated fields and for a name or file that
     occurs twice.
     """
-    import yaml
-
     path = path or Path(__file__).with_name("catalogue.yaml")
     try:
         text = path.read_text(encoding="utf-8")
-        records = yaml.safe_load(text)
-        nodes = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read the catalogue {path}: {' '.join(str(error).split())[:150]}") from error
-    if nodes is None or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    records = load_yaml(text, f"catalogue {path}")
+    if not records or not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
         raise DataError(f"the catalogue {path} must be a list of entries, each with its fields")
-    for node in nodes.value:
-        # safe_load keeps the last of two equal keys without a word.
-        _refuse_repeats([key.value for key, _ in node.value], f"catalogue {path}: field")
     entries = tuple(_entry(record) for record in records)
     _refuse_repeats([entry.name for entry in entries], f"catalogue {path}: name")
     _refuse_repeats([entry.file for entry in entries], f"catalogue {path}: file")

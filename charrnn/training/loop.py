@@ -141,6 +141,10 @@ def resume(
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if budget:
             config = _extend(config, budget, trainer, text)
+            if (config.steps or 0) < trainer.step:
+                raise UsageError(
+                    f"--steps is {config.steps}, but {run.path.name} has taken {trainer.step} steps already."
+                )
             trainer.config, trainer.num_steps = config, config.steps or 0
         run.write_text("config.yaml", to_yaml(config))
         MetricsLog(run.path / "metrics.jsonl").rewind(trainer.step)

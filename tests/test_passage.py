@@ -1,0 +1,35 @@
+"""The stretch of a text that shows a cell at work."""
+
+import numpy as np
+import pytest
+
+from charrnn.microscope.passage import MAX_LENGTH, NUM_LINES, choose_passage
+
+QUIET = "a plain line of words\n"
+
+
+def test_the_lines_around_the_only_quotation_are_chosen() -> None:
+    text = QUIET * 40 + 'she said "come in out of the rain"\n' + QUIET * 40
+    labels = np.zeros(len(text), bool)
+    begin = text.index('"')
+    labels[begin : text.rindex('"')] = True
+    passage = choose_passage(text, labels, 0)
+    assert passage.start <= begin < text.rindex('"') < passage.stop
+    assert text[passage].count("\n") == NUM_LINES
+    assert passage.start == 0 or text[passage.start - 1] == "\n"
+
+
+def test_nothing_before_the_first_character_allowed_is_chosen() -> None:
+    text = '"x"\n' * 10 + QUIET * 30
+    labels = np.array([character == "x" for character in text])
+    first = 10 * 4 + 5
+    assert choose_passage(text, labels, first).start >= first
+
+
+@pytest.mark.parametrize("text", ["b" * 3000, "a" * 2000 + "\n" + "b" * 2000, "one\ntwo\n", "x"])
+def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
+    labels = np.arange(len(text)) % 7 == 0
+    passage = choose_passage(text, labels, len(text) // 2)
+    assert len(text) // 2 <= passage.start < passage.stop <= len(text)
+    assert passage.stop - passage.start <= MAX_LENGTH
+    assert passage.stop - passage.start >= min(100, len(text) // 2)
