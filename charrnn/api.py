@@ -57,7 +57,7 @@ class Model:
     @cached_property
     def stepper(self) -> Stepper:
         """The model one character at a time, in NumPy. Raises CheckpointError if weights are missing or misshapen."""
-        return Stepper(self.config.cell, self.tensors)
+        return Stepper(self.config, self.tensors)
 
     @cached_property
     def network(self) -> "CharRNN":

@@ -17,7 +17,8 @@ from charrnn.errors import DataError, UsageError
 
 Auto = Literal["auto"]
 
-CELLS = ("lstm", "gru", "rnn")
+CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
+DEPTHS = ("stacked", "residual", "highway", "dilated")
 ALPHABETS = ("char", "byte")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -41,7 +42,11 @@ class Config:
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
 
     cell: str = "auto"
-    """Recurrent cell: lstm, gru or rnn."""
+    """Recurrent cell: lstm, gru, rnn (tanh), irnn (relu), peephole, coupled, mlstm, antisymmetric or unitary."""
+    depth: str = "stacked"
+    """How layers stand on each other: stacked, residual, highway or dilated."""
+    sum_outputs: bool = False
+    """Whether the output layer reads the sum of all layers rather than the last one."""
     num_layers: int | Auto = "auto"
     """How many recurrent layers stand on each other."""
     hidden_size: int | Auto = "auto"
@@ -105,6 +110,10 @@ class Config:
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
                     raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
+        if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
+            raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
+        if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
+            raise UsageError(f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back).")
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError("Give one budget only: minutes, epochs or steps.")
 
@@ -115,7 +124,7 @@ def resolved(value: int | Auto) -> int:
     return value
 
 
-_CHOICES = {"alphabet": ALPHABETS, "cell": ("auto", *CELLS), "device": DEVICES, "precision": PRECISIONS}
+_CHOICES = {"alphabet": ALPHABETS, "cell": ("auto", *CELLS), "depth": DEPTHS, "device": DEVICES, "precision": PRECISIONS}
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
@@ -166,8 +175,8 @@ _KINDS: dict[str, tuple[Any, ...]] = {name: _kinds_of(hint) for name, hint in _T
 
 
 def _is_of_kind(value: object, name: str) -> bool:
-    if isinstance(value, bool):
-        return False
+    if isinstance(value, bool) or bool in _KINDS[name]:
+        return isinstance(value, bool) and bool in _KINDS[name]
     if name in ("corpus", "split"):
         inner: Any = str if name == "corpus" else (int, float)
         return isinstance(value, tuple) and all(isinstance(v, inner) and not isinstance(v, bool) for v in value)
@@ -215,6 +224,8 @@ def parse_value(name: str, value: object) -> Any:
     if Auto in kinds and value == "auto":
         return "auto"
     try:
+        if bool in kinds:
+            return _WORDS[str(value).lower()]
         if int in kinds or float in kinds:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError
@@ -232,7 +243,7 @@ def parse_value(name: str, value: object) -> Any:
         if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
             raise ValueError
         return tuple(parts)
-    except (ValueError, OverflowError, TypeError):
+    except (ValueError, OverflowError, TypeError, KeyError):
         raise UsageError(f"{name} is {_show(value)}; it must be {_wanted(name)}.") from None
 
 
@@ -246,10 +257,12 @@ def _whole_number(value: int | float | str) -> int:
         return int(number)
 
 
+_WORDS = {"true": True, "false": False}
 _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
     str: "a word",
+    bool: "true or false",
     NoneType: "null",
     tuple: "a list",
     Auto: "auto",

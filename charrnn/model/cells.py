@@ -1,114 +1,201 @@
-"""Recurrent layers: one class per cell, a few lines of equations, its paper.
+"""Recurrent layers in torch: the parameters of a cell, and its equations run over a window.
 
-Shapes: T time, B batch, I input, H hidden, G gates, S state vectors. Parameters carry `torch.nn`'s own names, shapes
-and gate order, so a saved layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
+Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters carry `torch.nn`'s own names,
+shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
 """
 
-from typing import ClassVar
+import math
+from types import SimpleNamespace
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.functional import linear
+
+from charrnn.model.equations import CELLS, Cell, State
+from charrnn.model.recurrence import RecurrentProduct, gru, rnn
+
+TORCH = SimpleNamespace(
+    sigmoid=torch.sigmoid,
+    tanh=torch.tanh,
+    relu=torch.relu,
+    sqrt=torch.sqrt,
+    cos=torch.cos,
+    sin=torch.sin,
+    split=lambda x, blocks: x.chunk(blocks, dim=-1),
+    cat=lambda parts: torch.cat(parts, dim=-1),
+    permute=lambda x, order: x[..., order],
+    fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
+    ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
+)
+"""What the equations need of torch."""
+
+
+def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
+    return z.real, z.imag
 
 
 class RecurrentLayer(nn.Module):
-    """One layer of one cell: (inputs (T, B, I), state (S, B, H)) -> (outputs (T, B, H), state (S, B, H)).
+    """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
 
-    The first state vector is always the output h.
+    With a dilation D, character t continues from character t - D (Chang 2017): the state holds the D latest ones, the one
+    to go on from first.
     """
 
-    num_gates: ClassVar[int]
-    """G: blocks of H rows in each weight."""
-    num_states: ClassVar[int] = 1
-    """S: vectors (B, H) carried from one character to the next."""
-
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, cell_name: str, input_size: int, hidden_size: int, dilation: int = 1) -> None:
+        """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
         super().__init__()
+        self.cell_name = cell_name
+        self.cell: type[Cell] = CELLS[cell_name]
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.weight_ih_l0 = nn.Parameter(torch.empty(self.num_gates * hidden_size, input_size))
-        self.weight_hh_l0 = nn.Parameter(torch.empty(self.num_gates * hidden_size, hidden_size))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(self.num_gates * hidden_size))
-        self.bias_hh_l0 = nn.Parameter(torch.empty(self.num_gates * hidden_size))
-
-    def weights(self) -> list[Tensor]:
-        """The parameters in the order that torch's fused recurrences take them."""
-        return [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
+        self.dilation = dilation
+        blocks = {"ih": self.cell.input_blocks, **self.cell.products}
+        for name, num_blocks in blocks.items():
+            rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
+            self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
+            self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
+        for name, (shape, kind) in self.cell.extras(hidden_size).items():
+            if kind == "permutation":
+                self.register_buffer(name, torch.arange(shape[0]))
+            else:
+                self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
     def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """Draw each gate's input weights uniformly (Glorot & Bengio 2010), its recurrent ones orthogonally (Saxe 2014).
+        """Draw each block's input weights uniformly (Glorot & Bengio 2010), its recurrent ones orthogonally (Saxe 2014).
 
-        `forget_bias` concerns cells with a forget gate only; all other biases start at zero.
+        Biases start at zero, the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015), an irnn's recurrent
+        weight at the identity (Le 2015).
         """
-        for gate in self.weight_ih_l0.chunk(self.num_gates):
-            nn.init.xavier_uniform_(gate, generator=generator)
-        for gate in self.weight_hh_l0.chunk(self.num_gates):
-            nn.init.orthogonal_(gate, generator=generator)
-        nn.init.zeros_(self.bias_ih_l0)
-        nn.init.zeros_(self.bias_hh_l0)
+        for block in self.weight("ih").chunk(self.cell.input_blocks):
+            nn.init.xavier_uniform_(block, generator=generator)
+        for name, num_blocks in self.cell.products.items():
+            for block in self.weight(name).chunk(num_blocks):
+                nn.init.orthogonal_(block, generator=generator)
+            if self.cell_name == "irnn":
+                nn.init.eye_(self.weight(name))
+        for name in ("ih", *self.cell.products):
+            nn.init.zeros_(self.bias(name))
+        if self.cell.forget_block is not None:
+            nn.init.constant_(self.bias("ih").chunk(self.cell.input_blocks)[self.cell.forget_block], forget_bias)
+        for name, (shape, kind) in self.cell.extras(self.hidden_size).items():
+            value: Tensor = getattr(self, name)
+            with torch.no_grad():
+                if kind == "zeros":
+                    value.zero_()
+                elif kind == "permutation":
+                    value.copy_(torch.randperm(shape[0], generator=generator))
+                else:
+                    bound = math.pi if kind == "angles" else 1.0
+                    value.uniform_(-bound, bound, generator=generator)
+
+    def weight(self, name: str) -> Tensor:
+        """The weight `ih` (G*H, I), `hh` or any other recurrent one (G*H, H)."""
+        value: Tensor = getattr(self, f"weight_{name}_l0")
+        return value
+
+    def bias(self, name: str) -> Tensor:
+        """The bias (G*H,) that goes with `weight(name)`."""
+        value: Tensor = getattr(self, f"bias_{name}_l0")
+        return value
+
+    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state."""
+        outputs, _, last = self._read(inputs, None, state, want_cells=False)
+        return outputs, last
+
+    def look_up(self, ids: Tensor, embedding: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward` on embedding[ids], with ids (T, B), embedding (V, I).
+
+        The input product is one over V rows, of which each character takes its own: not one over T * B rows.
+        """
+        outputs, _, last = self._read(ids, embedding, state, want_cells=False)
+        return outputs, last
 
     def trace(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `forward`, with what the microscope looks at in between: (outputs, cells (T, B, H), state).
+        """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
+        return self._read(inputs, None, state, want_cells=True)
 
-        Cell values lie within [-1, 1]: tanh(c) for an LSTM, h for the others.
-        """
-        outputs, last = self(inputs, state)
-        return outputs, outputs, last
+    def _read(
+        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, *, want_cells: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Fold the D interleaved sequences of a dilated layer into the batch, and read them all at once."""
+        num_steps, batch_size = inputs.shape[:2]
+        dilation = self.dilation
+        if dilation == 1:
+            return self._run(inputs, embedding, state, want_cells=want_cells)
+        whole = num_steps - num_steps % dilation
+        outputs, cells, begin = [], [], 0
+        for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
+            if length == 0:
+                continue
+            # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1, and so on.
+            piece = inputs[begin : begin + length]
+            folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
+            rows = state.view(-1, dilation, batch_size, self.hidden_size)
+            first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
+            out, cell, last = self._run(folded, embedding, first, want_cells=want_cells)
+            outputs.append(out.reshape(length, batch_size, self.hidden_size))
+            cells.append(cell.reshape(length, batch_size, self.hidden_size))
+            read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
+            state = torch.cat((rows[:, num_rows:], read), dim=1).reshape(state.shape)
+            begin += length
+        return torch.cat(outputs), torch.cat(cells), state
 
+    def _run(
+        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, *, want_cells: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
+        if self.cell_name == "lstm":
+            return self._run_lstm(inputs if embedding is None else embedding[inputs], state, want_cells=want_cells)
+        if embedding is None:
+            x = linear(inputs, self.weight("ih"), self.bias("ih"))
+        else:
+            x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
+        if self.cell_name == "gru":
+            outputs = gru(x, state[0].to(x.dtype), self.weight("hh").to(x.dtype), self.bias("hh").to(x.dtype))
+            return outputs, outputs, outputs[-1:]
+        if self.cell_name == "rnn":
+            outputs = rnn(x, state[0].to(x.dtype), self.weight("hh").to(x.dtype), self.bias("hh").to(x.dtype))
+            return outputs, outputs, outputs[-1:]
+        return self._run_equations(x, state, want_cells=want_cells)
 
-class TanhRNN(RecurrentLayer):
-    """h = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990)."""
+    def _run_equations(self, x: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
+        products = {
+            name: RecurrentProduct(self.cell.effective_weight(self.weight(name)).to(x.dtype), self.bias(name).to(x.dtype))
+            for name in self.cell.products
+        }
 
-    num_gates = 1
+        def product(name: str, h: Tensor) -> Tensor:
+            return products[name](h)
 
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and state (1, B, H) to outputs (T, B, H) and the last state."""
-        return torch.rnn_tanh(inputs, state, self.weights(), True, 1, 0.0, True, False, False)
+        extras = {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
+        # Sums in the precision of the state: only the matrix products are worth bf16.
+        x = x.to(state.dtype)
+        current: State = tuple(state)
+        outputs, cells = [], []
+        for x_t in x:
+            current = self.cell.step(TORCH, x_t, product, current, extras)
+            outputs.append(current[0])
+            if want_cells:
+                cells.append(self.cell.value(TORCH, current))
+        stacked = torch.stack(outputs)
+        return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
-
-class GRU(RecurrentLayer):
-    """Gates r, z; n = tanh(W_in x + b_in + r * (W_hn h + b_hn)); h = (1 - z) * n + z * h (Cho 2014, cuDNN's form)."""
-
-    num_gates = 3
-
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and state (1, B, H) to outputs (T, B, H) and the last state."""
-        return torch.gru(inputs, state, self.weights(), True, 1, 0.0, True, False, False)
-
-
-class LSTM(RecurrentLayer):
-    """Gates i, f, g, o; c = f * c + i * g; h = o * tanh(c) (Hochreiter & Schmidhuber 1997; forget gate: Gers 2000)."""
-
-    num_gates = 4
-    num_states = 2
-
-    def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """As every cell; the forget gate starts open at `forget_bias` (Jozefowicz 2015)."""
-        super().draw_weights(generator, forget_bias)
-        nn.init.constant_(self.bias_ih_l0.chunk(self.num_gates)[1], forget_bias)
-
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and state (2, B, H), that is h and c, to outputs (T, B, H) and the last state."""
+    def _run_lstm(self, inputs: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """oneDNN's or cuDNN's LSTM. It returns c at the end only; but with every h known, all gates of all steps are one
+        matrix product, and c is a cheap scan over them."""
+        weights = [self.weight("ih"), self.weight("hh"), self.bias("ih"), self.bias("hh")]
         h, c = state.chunk(2)
-        outputs, h, c = torch.lstm(inputs, (h, c), self.weights(), True, 1, 0.0, True, False, False)
-        return outputs, torch.cat((h, c))
-
-    def trace(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs, tanh(c) at every step (T, B, H), and the last state.
-
-        torch returns c at the end only. But with every h known, all gates of all steps are one matrix product, and c
-        is a cheap scan over them.
-        """
-        outputs, last = self(inputs, state)
+        outputs, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, True, False, False)
+        last = torch.cat((h, c))
+        if not want_cells:
+            return outputs, outputs, last
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
-        gates = nn.functional.linear(inputs, self.weight_ih_l0, self.bias_ih_l0)
-        gates = gates + nn.functional.linear(h_before, self.weight_hh_l0, self.bias_hh_l0)
-        i, f, g, _ = gates.float().chunk(4, dim=-1) if gates.dtype == torch.bfloat16 else gates.chunk(4, dim=-1)
-        c, cells = state[1], []
+        gates = linear(inputs, weights[0], weights[2]) + linear(h_before, weights[1], weights[3])
+        i, f, g, _ = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(4, dim=-1)
+        cell, cells = state[1], []
         for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
-            c = torch.addcmul(added, kept, c)
-            cells.append(c)
+            cell = torch.addcmul(added, kept, cell)
+            cells.append(cell)
         return outputs, torch.stack(cells).tanh(), last
-
-
-CELL_TYPES: dict[str, type[RecurrentLayer]] = {"lstm": LSTM, "gru": GRU, "rnn": TanhRNN}
-"""The word that `--cell` takes, and its class."""

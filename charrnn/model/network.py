@@ -1,35 +1,55 @@
-"""The character model: embedding, stacked recurrent layers, output.
+"""The character model: embedding, recurrent layers joined in one of several ways, output.
 
-Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (2 for an LSTM: h and
-c; else 1: h). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
+Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (those of its cell, times
+the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
 """
 
 import torch
 from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
-from charrnn.model.cells import CELL_TYPES, RecurrentLayer
+from charrnn.model.cells import RecurrentLayer
+
+HIGHWAY_BIAS = -1.0
+"""Where a highway's transform gate starts: mostly carrying (Srivastava 2015)."""
 
 
 class CharRNN(nn.Module):
     """A character-level recurrent language model.
 
+    `depth` says how layer l > 0 joins what lies below it, x, with its own output, y:
+    stacked: y. residual: x + y (He 2015). highway: t * y + (1 - t) * x, t = sigmoid(W x + b) (Srivastava 2015).
+    dilated: y, and layer l continues from the character 2^l before (Chang 2017). With `sum_outputs` the output layer
+    reads the sum of all layers rather than the last one.
+
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E), `layers.i.weight_ih_l0` (G*H, E or H),
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
-    `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU.
+    `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU; and for a highway
+    `highways.i.weight` (H, H), `highways.i.bias` (H,).
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
+        num_layers = resolved(config.num_layers)
         self.dropout = float(config.dropout)
-        cell = CELL_TYPES[config.cell]
+        self.depth = config.depth
+        self.sum_outputs = config.sum_outputs
         # Without their own drawing, which would take numbers from torch's global generator.
         self.embedding: nn.Embedding = nn.utils.skip_init(nn.Embedding, vocab_size, embedding_size)  # type: ignore[no-untyped-call]
         self.layers = nn.ModuleList(
-            cell(embedding_size if index == 0 else hidden_size, hidden_size)
-            for index in range(resolved(config.num_layers))
+            RecurrentLayer(
+                config.cell,
+                embedding_size if index == 0 else hidden_size,
+                hidden_size,
+                dilation=2**index if config.depth == "dilated" else 1,
+            )
+            for index in range(num_layers)
+        )
+        self.highways = nn.ModuleList(
+            nn.utils.skip_init(nn.Linear, hidden_size, hidden_size)  # type: ignore[no-untyped-call]
+            for _ in range(num_layers - 1 if config.depth == "highway" else 0)
         )
         self.output: nn.Linear = nn.utils.skip_init(nn.Linear, hidden_size, vocab_size)  # type: ignore[no-untyped-call]
         self._draw_weights(config.seed, config.forget_bias)
@@ -39,6 +59,9 @@ class CharRNN(nn.Module):
         nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5, generator=generator)
         for layer in self.recurrent_layers():
             layer.draw_weights(generator, forget_bias)
+        for highway in self.highways:
+            nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
+            nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
 
@@ -59,8 +82,8 @@ class CharRNN(nn.Module):
     def initial_state(self, batch_size: int) -> Tensor:
         """The zero state (L, S, B, H)."""
         layers = self.recurrent_layers()
-        weight = self.output.weight
-        return weight.new_zeros(len(layers), layers[0].num_states, batch_size, self.hidden_size)
+        num_states = layers[0].cell.num_states * max(layer.dilation for layer in layers)
+        return self.output.weight.new_zeros(len(layers), num_states, batch_size, self.hidden_size)
 
     def forward(self, ids: Tensor, state: Tensor, dropout: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
@@ -68,26 +91,43 @@ class CharRNN(nn.Module):
         With a `dropout` generator, each layer's output is multiplied by a mask (B, H) that stays the same for all T
         characters (variational dropout: Gal & Ghahramani 2016); without one, nothing is dropped.
         """
-        inputs = self.embedding(ids)
-        new_state = []
-        for layer, layer_state in zip(self.recurrent_layers(), state, strict=True):
-            inputs, last = layer(inputs, layer_state)
-            new_state.append(last)
-            if dropout is not None and self.dropout > 0:
-                inputs = inputs * self._mask(inputs, dropout)
-        return self.output(inputs), torch.stack(new_state).to(state.dtype)
+        logits, _, _, state = self._read(ids, state, dropout, want_cells=False)
+        return logits, state
 
     def trace(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Like `forward`, with what is inside: logits (T, B, V), cells and hidden (T, B, L, H), and the last state."""
-        inputs = self.embedding(ids)
-        all_cells, all_hidden, new_state = [], [], []
-        for layer, layer_state in zip(self.recurrent_layers(), state, strict=True):
-            inputs, cells, last = layer.trace(inputs, layer_state)
-            all_cells.append(cells)
-            all_hidden.append(inputs)
-            new_state.append(last)
-        state = torch.stack(new_state).to(state.dtype)
-        return self.output(inputs), torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2), state
+        logits, cells, hidden, state = self._read(ids, state, None, want_cells=True)
+        return logits, torch.stack(cells, dim=2), torch.stack(hidden, dim=2), state
+
+    def _read(
+        self, ids: Tensor, state: Tensor, dropout: Generator | None, *, want_cells: bool
+    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+        all_cells, all_hidden, new_state, joined = [], [], [], []
+        below = self.embedding.weight
+        for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
+            used = layer_state[: layer.cell.num_states * layer.dilation]
+            if want_cells:
+                outputs, cells, last = layer.trace(self.embedding(ids) if index == 0 else below, used)
+                all_cells.append(cells)
+            elif index == 0:
+                outputs, last = layer.look_up(ids, self.embedding.weight, used)
+            else:
+                outputs, last = layer(below, used)
+            all_hidden.append(outputs)
+            new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
+            if dropout is not None and self.dropout > 0:
+                outputs = outputs * self._mask(outputs, dropout)
+            below = outputs if index == 0 else self._join(index, below, outputs)
+            joined.append(below)
+        return self.output(sum(joined) if self.sum_outputs else below), all_cells, all_hidden, torch.stack(new_state)
+
+    def _join(self, index: int, below: Tensor, outputs: Tensor) -> Tensor:
+        if self.depth == "residual":
+            return below + outputs
+        if self.depth == "highway":
+            gate: Tensor = self.highways[index - 1](below).sigmoid()
+            return below + gate * (outputs - below)
+        return outputs
 
     def _mask(self, inputs: Tensor, generator: Generator) -> Tensor:
         kept = torch.empty(inputs.shape[1:]).bernoulli_(1 - self.dropout, generator=generator)

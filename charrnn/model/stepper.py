@@ -1,15 +1,18 @@
 """The same network, one character at a time, in NumPy: what writing needs, without importing torch.
 
-Shapes: B batch, V vocabulary, H hidden, G gates, L layers, S state vectors per layer; float32 throughout.
+Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32 throughout.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError
+from charrnn.model.equations import CELLS
 
 Floats = NDArray[np.float32]
 
@@ -19,34 +22,24 @@ def _sigmoid(x: Floats) -> Floats:
     return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
 
 
-def _step_lstm(from_input: Floats, from_hidden: Floats, state: Floats) -> None:
-    gates = from_input + from_hidden
-    size = state.shape[-1]
-    sigmoids = _sigmoid(gates)
-    i, f, o = sigmoids[:, :size], sigmoids[:, size : 2 * size], sigmoids[:, 3 * size :]
-    c = f * state[1] + i * np.tanh(gates[:, 2 * size : 3 * size])
-    state[0] = o * np.tanh(c)
-    state[1] = c
+def _parts(z: NDArray[np.complex128]) -> tuple[Floats, Floats]:
+    return z.real.astype(np.float32), z.imag.astype(np.float32)
 
 
-def _step_gru(from_input: Floats, from_hidden: Floats, state: Floats) -> None:
-    size = state.shape[-1]
-    gates = _sigmoid(from_input[:, : 2 * size] + from_hidden[:, : 2 * size])
-    r, z = gates[:, :size], gates[:, size:]
-    n = np.tanh(from_input[:, 2 * size :] + r * from_hidden[:, 2 * size :])
-    state[0] = n + z * (state[0] - n)
-
-
-def _step_rnn(from_input: Floats, from_hidden: Floats, state: Floats) -> None:
-    state[0] = np.tanh(from_input + from_hidden)
-
-
-CELL_STEPS: dict[str, tuple[int, int, Callable[[Floats, Floats, Floats], None]]] = {
-    "lstm": (4, 2, _step_lstm),
-    "gru": (3, 1, _step_gru),
-    "rnn": (1, 1, _step_rnn),
-}
-"""Per cell: G, S and the step itself, which maps both products (B, G*H) to the new state (S, B, H), in place."""
+NUMPY = SimpleNamespace(
+    sigmoid=_sigmoid,
+    tanh=np.tanh,
+    relu=lambda x: np.maximum(x, 0),
+    sqrt=np.sqrt,
+    cos=np.cos,
+    sin=np.sin,
+    split=lambda x, blocks: np.split(x, blocks, axis=-1),
+    cat=lambda parts: np.concatenate(parts, axis=-1),
+    permute=lambda x, order: x[..., order],
+    fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
+    ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
+)
+"""What the equations need of NumPy."""
 
 
 class Stepper:
@@ -56,54 +49,75 @@ class Stepper:
     rounding.
     """
 
-    def __init__(self, cell: str, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or misshapen."""
-        self.num_gates, self.num_states, self._cell_step = CELL_STEPS[cell]
+        self.cell = CELLS[config.cell]
+        self.depth, self.sum_outputs = config.depth, config.sum_outputs
+        self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
         try:
-            weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-            self.num_layers = len({name.split(".")[1] for name in weights if name.startswith("layers.")})
-            self.vocab_size, self.hidden_size = weights["output.weight"].shape
-            self._check_shapes(weights)
-            layers = [
-                tuple(weights[f"layers.{index}.{name}_l0"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-                for index in range(self.num_layers)
-            ]
-            self._table = weights["embedding.weight"] @ layers[0][0].T + layers[0][2]
-            self._layers = [(w_ih.T, w_hh.T, b_ih, b_hh) for w_ih, w_hh, b_ih, b_hh in layers]
-            self._output, self._output_bias = weights["output.weight"].T, weights["output.bias"]
+            self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+            self.vocab_size = self._weights["output.weight"].shape[0]
+            self._check_shapes()
         except (KeyError, ValueError, IndexError) as error:
-            raise CheckpointError(f"model.safetensors does not hold a whole {cell} model: {error}") from None
+            raise CheckpointError(f"model.safetensors does not hold a whole {config.cell} model: {error}") from None
+        self._layers = [_Layer(self.cell, index, self._weights) for index in range(self.num_layers)]
+        self._table = self._weights["embedding.weight"] @ self._layers[0].weight_ih + self._layers[0].bias_ih
 
-    def _check_shapes(self, weights: Mapping[str, Floats]) -> None:
-        rows = self.num_gates * self.hidden_size
-        expected = {
-            "embedding.weight": (self.vocab_size, weights["embedding.weight"].shape[-1]),
+    def _check_shapes(self) -> None:
+        size, input_size = self.hidden_size, self._weights["embedding.weight"].shape[-1]
+        expected: dict[str, tuple[int, ...]] = {
+            "embedding.weight": (self.vocab_size, input_size),
+            "output.weight": (self.vocab_size, size),
             "output.bias": (self.vocab_size,),
         }
-        input_size = weights["embedding.weight"].shape[-1]
         for index in range(self.num_layers):
-            expected |= {
-                f"layers.{index}.weight_ih_l0": (rows, input_size),
-                f"layers.{index}.weight_hh_l0": (rows, self.hidden_size),
-                f"layers.{index}.bias_ih_l0": (rows,),
-                f"layers.{index}.bias_hh_l0": (rows,),
-            }
-            input_size = self.hidden_size
+            for name, blocks in {"ih": self.cell.input_blocks, **self.cell.products}.items():
+                columns = size if name != "ih" or index else input_size
+                expected[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
+                expected[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
+            for name, (shape, _) in self.cell.extras(size).items():
+                expected[f"layers.{index}.{name}"] = shape
+            if self.depth == "highway" and index:
+                expected[f"highways.{index - 1}.weight"] = (size, size)
+                expected[f"highways.{index - 1}.bias"] = (size,)
         for name, shape in expected.items():
-            if weights[name].shape != shape:
-                raise ValueError(f"{name} has shape {weights[name].shape}, not {shape}")
+            if self._weights[name].shape != shape:
+                raise ValueError(f"{name} has shape {self._weights[name].shape}, not {shape}")
+        if surplus := set(self._weights) - set(expected):
+            raise ValueError(f"{min(surplus)} has no place in it")
 
     def initial_state(self, batch_size: int) -> Floats:
         """The zero state (L, S, B, H)."""
-        return np.zeros((self.num_layers, self.num_states, batch_size, self.hidden_size), np.float32)
+        num_states = self.cell.num_states * self._dilation(self.num_layers - 1)
+        return np.zeros((self.num_layers, num_states, batch_size, self.hidden_size), np.float32)
 
     def step(self, ids: NDArray[np.integer[Any]], state: Floats) -> tuple[Floats, Floats]:
         """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is left as it was."""
         state = state.copy()
-        for index, (w_ih, w_hh, b_ih, b_hh) in enumerate(self._layers):
-            from_input = self._table[ids] if index == 0 else state[index - 1, 0] @ w_ih + b_ih
-            self._cell_step(from_input, state[index, 0] @ w_hh + b_hh, state[index])
-        return state[-1, 0] @ self._output + self._output_bias, state
+        below, total = self._table[ids], np.float32(0)
+        for index, layer in enumerate(self._layers):
+            x = below if index == 0 else below @ layer.weight_ih + layer.bias_ih
+            # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
+            queue = state[index, : self.cell.num_states * self._dilation(index)]
+            queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
+            latest = self.cell.step(NUMPY, x, layer.product, tuple(queue[:, 0]), layer.extras)
+            queue[:, :-1] = queue[:, 1:]
+            for part, value in zip(queue, latest, strict=True):
+                part[-1] = value
+            below = latest[0] if index == 0 else self._join(index, below, latest[0])
+            total = total + below if self.sum_outputs else below
+        return total @ self._weights["output.weight"].T + self._weights["output.bias"], state
+
+    def _dilation(self, index: int) -> int:
+        return 2**index if self.depth == "dilated" else 1
+
+    def _join(self, index: int, below: Floats, outputs: Floats) -> Floats:
+        if self.depth == "residual":
+            return below + outputs
+        if self.depth == "highway":
+            weight, bias = (self._weights[f"highways.{index - 1}.{part}"] for part in ("weight", "bias"))
+            return np.asarray(below + _sigmoid(below @ weight.T + bias) * (outputs - below))
+        return outputs
 
     def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
         """Read a text ids (N,), N >= 1, in one row: the logits (1, V) after its last character, and the state there."""
@@ -112,3 +126,26 @@ class Stepper:
         for char in ids:
             logits, state = self.step(np.array([char]), state)
         return logits, state
+
+
+class _Layer:
+    """One layer's weights, as its equations want them."""
+
+    def __init__(self, cell: Any, index: int, weights: Mapping[str, Floats]) -> None:
+        prefix = f"layers.{index}."
+        self.weight_ih = weights[f"{prefix}weight_ih_l0"].T
+        self.bias_ih = weights[f"{prefix}bias_ih_l0"]
+        self._products = {
+            name: (cell.effective_weight(weights[f"{prefix}weight_{name}_l0"]).T, weights[f"{prefix}bias_{name}_l0"])
+            for name in cell.products
+        }
+        size = self.weight_ih.shape[1] // cell.input_blocks
+        self.extras: dict[str, NDArray[Any]] = {
+            name: weights[prefix + name].astype(np.int64 if kind == "permutation" else np.float32)
+            for name, (_, kind) in cell.extras(size).items()
+        }
+
+    def product(self, name: str, h: Floats) -> Floats:
+        """h @ weight.T + bias."""
+        weight, bias = self._products[name]
+        return np.asarray(h @ weight + bias)

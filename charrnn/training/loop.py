@@ -304,7 +304,7 @@ def _explain_unknown(text: _Text) -> list[str]:
 
 
 def _write_sample(trainer: Trainer, vocab: Vocab, seed: int) -> str:
-    stepper = Stepper(trainer.config.cell, trainer.model_tensors())
+    stepper = Stepper(trainer.config, trainer.model_tensors())
     shaping = Shaping(temperature=SAMPLE_TEMPERATURE)
     pieces = sample_text(stepper, vocab, start_ids(vocab), shaping=shaping, seed=seed, length=SAMPLE_LENGTH)
     return "".join(piece for piece, _ in pieces)

@@ -1,0 +1,248 @@
+"""The recurrent cells, each in its own few lines, written once for torch (training) and for NumPy (writing).
+
+Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)` is
+`h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays (B, H), the
+output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy spell
+differently. Nothing here knows which of the two it computes with.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+Array = Any
+State = tuple[Array, ...]
+Product = Callable[[str, Array], Array]
+Shape = tuple[int, ...]
+
+
+class Cell:
+    """What the equations of a cell need to know of each other. All of it is fixed per class."""
+
+    input_blocks: ClassVar[int] = 1
+    """Blocks of H rows in the input weight."""
+    products: ClassVar[Mapping[str, int]] = {"hh": 1}
+    """Recurrent weights and their blocks of H rows."""
+    num_states: ClassVar[int] = 1
+    forget_block: ClassVar[int | None] = None
+    """Which block of the input bias opens the forget gate."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        """Further parameters: name to (shape, how it is drawn: zeros, angles, uniform, permutation)."""
+        return {}
+
+    @staticmethod
+    def effective_weight(weight: Array) -> Array:
+        """The matrix that a recurrent weight (H, H) stands for; itself, for most cells."""
+        return weight
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        """One character: the state before it and its input to the state after it."""
+        raise AssertionError("every cell has its own equations")
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c, else h."""
+        return ops.tanh(state[1]) if len(state) > 1 else state[0]
+
+
+class Rnn(Cell):
+    """h = tanh(W x + U h) (Elman 1990)."""
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        return (ops.tanh(x + product("hh", state[0])),)
+
+
+class Irnn(Cell):
+    """h = relu(W x + U h), U starting as the identity (Le, Jaitly & Hinton 2015)."""
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        return (ops.relu(x + product("hh", state[0])),)
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
+
+
+class Gru(Cell):
+    """r, z gates; n = tanh(x_n + r * U_n h); h = (1 - z) * n + z * h (Cho 2014, in cuDNN's form)."""
+
+    input_blocks = 3
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        (h,) = state
+        x_r, x_z, x_n = ops.split(x, 3)
+        u_r, u_z, u_n = ops.split(product("hh", h), 3)
+        z = ops.sigmoid(x_z + u_z)
+        n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
+        return (n + z * (h - n),)
+
+
+class Lstm(Cell):
+    """c = f * c + i * g; h = o * tanh(c) (Hochreiter & Schmidhuber 1997; forget gate: Gers 2000)."""
+
+    input_blocks = 4
+    products: ClassVar[Mapping[str, int]] = {"hh": 4}
+    num_states = 2
+    forget_block = 1
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        i, f, g, o = ops.split(x + product("hh", h), 4)
+        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class Peephole(Lstm):
+    """An LSTM whose gates see the cell: i and f the old one, o the new one (Gers & Schmidhuber 2000)."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        return dict.fromkeys(("weight_ci", "weight_cf", "weight_co"), ((hidden_size,), "zeros"))
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        i, f, g, o = ops.split(x + product("hh", h), 4)
+        kept = ops.sigmoid(f + p["weight_cf"] * c) * c
+        c = kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g)
+        return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
+
+
+class Coupled(Cell):
+    """An LSTM that writes exactly where it forgets: i = 1 - f (Greff 2016's CIFG)."""
+
+    input_blocks = 3
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    num_states = 2
+    forget_block = 0
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        f, g, o = ops.split(x + product("hh", h), 3)
+        g = ops.tanh(g)
+        c = g + ops.sigmoid(f) * (c - g)
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class Mlstm(Cell):
+    """An LSTM whose recurrence passes through m = (W_m x) * (U_m h): each character has its own (Krause 2016)."""
+
+    input_blocks = 5
+    products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
+    num_states = 2
+    forget_block = 1
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
+        u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
+        c = ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g)
+        return ops.sigmoid(x_o + u_o) * ops.tanh(c), c
+
+
+class Antisymmetric(Cell):
+    """h = h + step * z * tanh(A h + x_h), z = sigmoid(A h + x_z), A = U - U' - damping * I (Chang 2019, gated).
+
+    The eigenvalues of A are all but imaginary, so the signal neither fades nor explodes.
+    """
+
+    input_blocks = 2
+    STEP = 0.5
+    DAMPING = 0.05
+
+    @staticmethod
+    def effective_weight(weight: Array) -> Array:
+        return weight - weight.T
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        (h,) = state
+        x_h, x_z = ops.split(x, 2)
+        a = product("hh", h) - Antisymmetric.DAMPING * h
+        return (h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h),)
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
+
+
+class Unitary(Cell):
+    """h = modReLU(D3 R2 F^-1 D2 P R1 F D1 h + W x), a norm-preserving recurrence on H/2 complex units (Arjovsky 2016).
+
+    D: diagonal of phases; R: reflection; F: Fourier transform; P: fixed permutation. h holds the real parts, then the
+    imaginary ones. modReLU(z) = relu(|z| + b) z / |z|.
+    """
+
+    products: ClassVar[Mapping[str, int]] = {}
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        half = hidden_size // 2
+        return {
+            **dict.fromkeys(("angle_1", "angle_2", "angle_3"), ((half,), "angles")),
+            **dict.fromkeys(("reflection_1", "reflection_2"), ((2, half), "uniform")),
+            "modrelu_bias": ((half,), "zeros"),
+            "permutation": ((half,), "permutation"),
+        }
+
+    @staticmethod
+    def rotate(ops: Any, h: Array, p: Mapping[str, Array]) -> tuple[Array, Array]:
+        """The unitary product alone: h (B, H) to real and imaginary parts (B, H/2) of the same norm."""
+        z = ops.split(h, 2)
+        z = ops.fft(*_turn(ops, z, p["angle_1"]))
+        z = _reflect(z, p["reflection_1"])
+        z = (ops.permute(z[0], p["permutation"]), ops.permute(z[1], p["permutation"]))
+        z = ops.ifft(*_turn(ops, z, p["angle_2"]))
+        z = _reflect(z, p["reflection_2"])
+        return _turn(ops, z, p["angle_3"])
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        x_re, x_im = ops.split(x, 2)
+        re, im = Unitary.rotate(ops, state[0], p)
+        re, im = re + x_re, im + x_im
+        norm = ops.sqrt(re * re + im * im + 1e-12)
+        scale = ops.relu(norm + p["modrelu_bias"]) / norm
+        return (ops.cat((re * scale, im * scale)),)
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
+
+
+def _turn(ops: Any, z: tuple[Array, Array], angle: Array) -> tuple[Array, Array]:
+    """Multiply by exp(i angle)."""
+    cos, sin = ops.cos(angle), ops.sin(angle)
+    return z[0] * cos - z[1] * sin, z[0] * sin + z[1] * cos
+
+
+def _reflect(z: tuple[Array, Array], v: Array) -> tuple[Array, Array]:
+    """z - 2 v <v, z> / |v|^2."""
+    v_re, v_im = v[0], v[1]
+    scale = 2 / (v * v).sum()
+    dot_re = (z[0] * v_re + z[1] * v_im).sum(-1)[..., None] * scale
+    dot_im = (z[1] * v_re - z[0] * v_im).sum(-1)[..., None] * scale
+    return z[0] - dot_re * v_re + dot_im * v_im, z[1] - dot_re * v_im - dot_im * v_re
+
+
+CELLS: dict[str, type[Cell]] = {
+    "lstm": Lstm,
+    "gru": Gru,
+    "rnn": Rnn,
+    "irnn": Irnn,
+    "peephole": Peephole,
+    "coupled": Coupled,
+    "mlstm": Mlstm,
+    "antisymmetric": Antisymmetric,
+    "unitary": Unitary,
+}
+"""The word that `--cell` takes, and its equations."""
