@@ -7,7 +7,8 @@ import difflib
 import math
 import os
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -63,7 +64,7 @@ class Config:
     """B: stretches of the text that are read in parallel."""
     bptt_length: int | Auto = "auto"
     """T: characters per step and lane, through which the error is propagated back."""
-    reset: float = 0.05
+    reset_probability: float = 0.05
     """Chance per step that a lane's carried state is zeroed, so that the model can also start from nothing."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate of AdamW, after the warm-up."""
@@ -134,7 +135,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "steps": ("between 1 and 10^9", lambda n: 1 <= n <= 10**9),
     "num_lanes": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
     "bptt_length": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
-    "reset": ("between 0 and 1", lambda p: 0 <= p <= 1),
+    "reset_probability": ("between 0 and 1", lambda p: 0 <= p <= 1),
     "learning_rate": ("more than 0 and at most 10", lambda r: 0 < r <= 10),
     "final_learning_rate": ("between 0 and 1", lambda r: 0 <= r <= 1),
     "warmup_steps": ("at least 0", lambda n: n >= 0),
@@ -256,7 +257,7 @@ _KIND_NAMES: dict[Any, str] = {
 }
 
 
-def layer(
+def merge_settings(
     *,
     flags: Mapping[str, object],
     file: Mapping[str, object] | None = None,
@@ -276,17 +277,30 @@ def layer(
         ("environment", env_values),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
-        try:
-            parsed = {name: parse_value(name, value) for name, value in given.items()}
-        except UsageError as error:
-            raise UsageError(f"{origin}: {error}" if origin == file_name else str(error)) from None
+        parsed = {}
+        for name, value in given.items():
+            with _blaming(origin, name):
+                parsed[name] = parse_value(name, value)
         if any(parsed.get(name) is not None for name in BUDGETS):
             for name in BUDGETS:
                 values.pop(name, None)
                 origins[name] = "default"
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
+    for name, value in values.items():
+        with _blaming(origins[name], name):
+            Config(**{name: value})
     return Config(**values), origins
+
+
+@contextmanager
+def _blaming(origin: str, name: str) -> Iterator[None]:
+    """Put before an error where the value at fault came from, unless the user just typed it."""
+    try:
+        yield
+    except UsageError as error:
+        source = f"CHARRNN_{name.upper()}" if origin == "environment" else origin
+        raise UsageError(str(error) if origin == "flag" else f"{source}: {error}") from None
 
 
 def load_yaml(text: str, origin: str) -> Any:
@@ -320,7 +334,8 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
         return {}
     if not isinstance(loaded, dict):
         raise DataError(f"{origin} must hold `field: value` lines, not a {type(loaded).__name__}.")
-    return {check_field_name(str(name)): value for name, value in loaded.items()}
+    with _blaming(origin, ""):
+        return {check_field_name(str(name)): value for name, value in loaded.items()}
 
 
 def read_recipe(name: str) -> dict[str, object]:
@@ -348,7 +363,6 @@ def to_yaml(config: Config) -> str:
 
 def from_yaml(text: str, origin: str) -> Config:
     """Read what `to_yaml` wrote. Raises DataError or UsageError naming the field and `origin`."""
-    try:
-        return Config(**{name: parse_value(name, value) for name, value in read_yaml(text, origin).items()})
-    except UsageError as error:
-        raise UsageError(f"{origin}: {error}") from None
+    loaded = read_yaml(text, origin)
+    with _blaming(origin, ""):
+        return Config(**{name: parse_value(name, value) for name, value in loaded.items()})
