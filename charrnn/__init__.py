@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model, evaluate, find_cells, load
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
+    from charrnn.microscope.trace import Trace
     from charrnn.records import CellFindings, GeneratedText, LossReport, Prediction, TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -27,6 +28,7 @@ _HOMES = {
     "load": "charrnn.api",
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
+    "Trace": "charrnn.microscope.trace",
     "CellFindings": "charrnn.records",
     "GeneratedText": "charrnn.records",
     "LossReport": "charrnn.records",
@@ -44,6 +46,7 @@ __all__ = [
     "LossReport",
     "Model",
     "Prediction",
+    "Trace",
     "TrainEvent",
     "evaluate",
     "find_cells",

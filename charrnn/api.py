@@ -56,8 +56,13 @@ class Model:
 
     @cached_property
     def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy. Raises CheckpointError if weights are missing or misshapen."""
-        return Stepper(self.config, self.tensors)
+        """The model one character at a time, in NumPy. Raises CheckpointError if weights do not fit."""
+        stepper = Stepper(self.config, self.tensors)
+        if stepper.vocab_size != len(self.vocab):
+            raise CheckpointError(
+                f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {stepper.vocab_size}."
+            )
+        return stepper
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -76,10 +81,10 @@ class Model:
         """The same network with freshly drawn weights: what cells look like that learned nothing."""
         from charrnn.model.network import CharRNN
 
-        return CharRNN(replace(self.config, seed=self.config.seed + 1), len(self.vocab))
+        return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
 
-    def encode_prime(self, prime: str) -> Ids:
-        """The ids that a model reads before it writes; a newline if `prime` is empty.
+    def encode_prime(self, prime: str | bytes) -> Ids:
+        """The ids that a model reads before it writes; a newline if `prime` is empty. Bytes are for the byte alphabet.
 
         Raises DataError naming the characters of `prime` that the model never saw.
         """
@@ -101,10 +106,11 @@ class Model:
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int = 0,
-        prime: str = "",
+        prime: str | bytes = "",
     ) -> Iterator[tuple[str, float]]:
         """Yield `length` (character, log-probability in nats) drawn after `prime`, as they are written.
 
+        With the byte alphabet `length` counts bytes, and a piece is "" until the bytes of a character are complete.
         Raises UsageError for an option out of range, DataError for a prime with characters the model never saw.
         """
         if length < 0:
@@ -122,7 +128,7 @@ class Model:
         top_p: float | None = None,
         min_p: float | None = None,
         seed: int = 0,
-        prime: str = "",
+        prime: str | bytes = "",
     ) -> GeneratedText:
         """Draw `length` characters after `prime` (which is not repeated). Raises as `stream` does."""
         pieces = list(
@@ -134,7 +140,7 @@ class Model:
             text="".join(piece for piece, _ in pieces), logprobs=tuple(logprob for _, logprob in pieces), seed=seed
         )
 
-    def beam(self, *, width: int = 8, length: int = 200, prime: str = "") -> list[GeneratedText]:
+    def beam(self, *, width: int = 8, length: int = 200, prime: str | bytes = "") -> list[GeneratedText]:
         """The likeliest texts that a beam of `width` finds after `prime`, best first. Raises as `beam_search` does."""
         beams = beam_search(
             self.stepper, self.encode_prime(prime), width=width, length=length, banned=unwritable_ids(self.vocab)
@@ -144,7 +150,8 @@ class Model:
     def predict(self, text: str, *, top: int = 5) -> list[Prediction]:
         """The `top` likeliest characters after `text` and their probabilities, likeliest first.
 
-        A byte that is no character by itself is spelled `\\xNN`. Raises DataError as `encode_prime` does.
+        An empty text stands for a new line. The unknown symbol is left out, the others sum to 1. A byte that is no
+        character by itself is spelled `\\xNN`. Raises DataError as `encode_prime` does.
         """
         if top < 1:
             raise UsageError(f"--top is {top}; it must be at least 1.")
@@ -187,9 +194,9 @@ class Model:
         ids = self.vocab.encode(text)
         if len(ids) == 0:
             raise DataError("There is no text to look at: it is empty.")
-        before = self.vocab.encode(context[-4096:])
+        before = self.vocab.encode(context)
         spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
-        all_ids = np.concatenate((before, ids)).astype(np.uint16)
+        all_ids = np.concatenate((before, ids))
         return trace_ids(network or self.network, all_ids, len(before), spelled, on_progress)
 
 
@@ -235,22 +242,25 @@ def evaluate(
 ) -> LossReport:
     """Mean loss of `model` over `text`: `stateful` (read after `context`, state carried) or `windowed-256`.
 
-    Without context the first character is not scored: nothing predicts it. Raises DataError for a text too short.
+    A long text is read in up to 32 lanes, each warmed up on the 512 characters before it. Without context the first
+    character is not scored: nothing predicts it. `num_chars` counts what was scored. Raises DataError for a text too
+    short, UsageError for an unknown protocol or precision.
     """
-    from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
+    from charrnn.evaluation.loss import NUM_WINDOWS, WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
 
     ids = model.vocab.encode(text)
-    before = model.vocab.encode(context[-4096:])
+    before = model.vocab.encode(context)
     if protocol == "stateful":
         if len(ids) < 2:
             raise DataError(f"The text has {len(ids)} characters; its loss needs at least 2.")
-        nats = stateful_nats(
-            model.network, np.concatenate((before, ids)).astype(np.uint16), max(1, len(before)), precision=precision
-        )
+        first = max(1, len(before))
+        nats = stateful_nats(model.network, np.concatenate((before, ids)), first, precision=precision)
+        num_scored = len(before) + len(ids) - first
     elif protocol == "windowed-256":
         if len(ids) <= WINDOWED_LENGTH:
             raise DataError(f"The text has {len(ids)} characters; windowed-256 needs at least {WINDOWED_LENGTH + 1}.")
         nats = windowed_nats(model.network, ids, precision=precision)
+        num_scored = NUM_WINDOWS * WINDOWED_LENGTH
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use stateful or windowed-256.")
     num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
@@ -259,6 +269,6 @@ def evaluate(
         nats_per_char=nats,
         bpc=bits(nats),
         bits_per_byte=bits(nats) * len(ids) / num_bytes,
-        num_chars=len(ids),
+        num_chars=num_scored,
         num_unknown=int((ids == 0).sum()) if model.vocab.kind == "char" else 0,
     )

@@ -7,7 +7,8 @@ import difflib
 import math
 import os
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -68,7 +69,7 @@ class Config:
     """B: stretches of the text that are read in parallel."""
     bptt_length: int | Auto = "auto"
     """T: characters per step and lane, through which the error is propagated back."""
-    reset: float = 0.05
+    reset_probability: float = 0.05
     """Chance per step that a lane's carried state is zeroed, so that the model can also start from nothing."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate of AdamW, after the warm-up."""
@@ -113,7 +114,9 @@ class Config:
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
-            raise UsageError(f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back).")
+            raise UsageError(
+                f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
+            )
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError("Give one budget only: minutes, epochs or steps.")
 
@@ -124,7 +127,13 @@ def resolved(value: int | Auto) -> int:
     return value
 
 
-_CHOICES = {"alphabet": ALPHABETS, "cell": ("auto", *CELLS), "depth": DEPTHS, "device": DEVICES, "precision": PRECISIONS}
+_CHOICES = {
+    "alphabet": ALPHABETS,
+    "cell": ("auto", *CELLS),
+    "depth": DEPTHS,
+    "device": DEVICES,
+    "precision": PRECISIONS,
+}
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
@@ -143,7 +152,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "steps": ("between 1 and 10^9", lambda n: 1 <= n <= 10**9),
     "num_lanes": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
     "bptt_length": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
-    "reset": ("between 0 and 1", lambda p: 0 <= p <= 1),
+    "reset_probability": ("between 0 and 1", lambda p: 0 <= p <= 1),
     "learning_rate": ("more than 0 and at most 10", lambda r: 0 < r <= 10),
     "final_learning_rate": ("between 0 and 1", lambda r: 0 <= r <= 1),
     "warmup_steps": ("at least 0", lambda n: n >= 0),
@@ -269,7 +278,7 @@ _KIND_NAMES: dict[Any, str] = {
 }
 
 
-def layer(
+def merge_settings(
     *,
     flags: Mapping[str, object],
     file: Mapping[str, object] | None = None,
@@ -289,17 +298,30 @@ def layer(
         ("environment", env_values),
         ("flag", {name: value for name, value in flags.items() if value is not None}),
     ):
-        try:
-            parsed = {name: parse_value(name, value) for name, value in given.items()}
-        except UsageError as error:
-            raise UsageError(f"{origin}: {error}" if origin == file_name else str(error)) from None
+        parsed = {}
+        for name, value in given.items():
+            with _blaming(origin, name):
+                parsed[name] = parse_value(name, value)
         if any(parsed.get(name) is not None for name in BUDGETS):
             for name in BUDGETS:
                 values.pop(name, None)
                 origins[name] = "default"
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
+    for name, value in values.items():
+        with _blaming(origins[name], name):
+            Config(**{name: value})
     return Config(**values), origins
+
+
+@contextmanager
+def _blaming(origin: str, name: str) -> Iterator[None]:
+    """Put before an error where the value at fault came from, unless the user just typed it."""
+    try:
+        yield
+    except UsageError as error:
+        source = f"CHARRNN_{name.upper()}" if origin == "environment" else origin
+        raise UsageError(str(error) if origin == "flag" else f"{source}: {error}") from None
 
 
 def load_yaml(text: str, origin: str) -> Any:
@@ -333,7 +355,8 @@ def read_yaml(text: str, origin: str) -> dict[str, object]:
         return {}
     if not isinstance(loaded, dict):
         raise DataError(f"{origin} must hold `field: value` lines, not a {type(loaded).__name__}.")
-    return {check_field_name(str(name)): value for name, value in loaded.items()}
+    with _blaming(origin, ""):
+        return {check_field_name(str(name)): value for name, value in loaded.items()}
 
 
 def read_recipe(name: str) -> dict[str, object]:
@@ -361,7 +384,6 @@ def to_yaml(config: Config) -> str:
 
 def from_yaml(text: str, origin: str) -> Config:
     """Read what `to_yaml` wrote. Raises DataError or UsageError naming the field and `origin`."""
-    try:
-        return Config(**{name: parse_value(name, value) for name, value in read_yaml(text, origin).items()})
-    except UsageError as error:
-        raise UsageError(f"{origin}: {error}") from None
+    loaded = read_yaml(text, origin)
+    with _blaming(origin, ""):
+        return Config(**{name: parse_value(name, value) for name, value in loaded.items()})

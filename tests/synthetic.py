@@ -1,4 +1,4 @@
-"""A small corpus of nonsense whose hidden states are known: quotations, columns and indentation, character by character.
+"""A small corpus of nonsense whose hidden states are known: quotations, columns, indentation, at every character.
 
 Each state is what holds after reading its character: an opening quotation mark is inside, a closing one is not.
 """

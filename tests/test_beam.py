@@ -14,7 +14,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config import CELLS, Config
+from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import MAX_WIDTH, beam_search
 from charrnn.generation.distribution import Shaping
@@ -22,6 +22,7 @@ from charrnn.generation.sampling import sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
+CELLS = ("lstm", "gru", "rnn")
 V, T = 4, 4
 PRIME = np.array([1, 3, 0])
 SEEDS = range(4)
@@ -51,7 +52,9 @@ def make_network(cell: str, seed: int) -> CharRNN:
 
 @cache
 def make_stepper(cell: str, seed: int) -> Stepper:
-    return Stepper(cell, {name: value.numpy() for name, value in make_network(cell, seed).state_dict().items()})
+    network = make_network(cell, seed)
+    config = Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0)
+    return Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()})
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from charrnn.config import CELLS, Config
-from charrnn.model.cells import CELL_TYPES, RecurrentLayer
+from charrnn.config import Config
+from charrnn.model.cells import RecurrentLayer
 from charrnn.model.network import CharRNN
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
@@ -35,7 +35,7 @@ def one_thread() -> Iterator[None]:
 
 def make_layer(cell: str, seed: int = 0) -> RecurrentLayer:
     """A layer in float64, every weight and bias drawn anew: zero biases would hide a bias that is left out."""
-    layer = CELL_TYPES[cell](I, H).double()
+    layer = RecurrentLayer(cell, I, H).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -47,7 +47,7 @@ def make_inputs(layer: RecurrentLayer, num_steps: int = T, seed: int = 1) -> tup
     """Inputs (T, B, I) and a first state (S, B, H) that is not zero and, for c, leaves [-1, 1]."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(num_steps, B, I, generator=generator, dtype=torch.float64)
-    state = torch.randn(layer.num_states, B, H, generator=generator, dtype=torch.float64)
+    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64)
     state[0] = state[0].tanh()
     return inputs, state
 
@@ -65,7 +65,9 @@ def sigmoid(x: float) -> float:
 
 def naive_step(cell: str, layer: RecurrentLayer, x: Sequence[float], state: list[list[float]]) -> list[list[float]]:
     """One row's state (S, H) after the input x (I,): a number at a time, gate by gate, as the papers write it."""
-    w_ih, w_hh, b_ih, b_hh = (weight.tolist() for weight in layer.weights())
+    w_ih, w_hh, b_ih, b_hh = (
+        getattr(layer, f"{name}_l0").tolist() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
     h = state[0]
 
     def from_input(gate: int, unit: int) -> Any:
@@ -92,13 +94,13 @@ def naive_step(cell: str, layer: RecurrentLayer, x: Sequence[float], state: list
     return new
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_a_cell_equals_a_naive_loop_over_its_gates(cell: str) -> None:
     layer = make_layer(cell)
     inputs, state = make_inputs(layer)
     with torch.no_grad():
         outputs, last = layer(inputs, state)
-    assert outputs.shape == (T, B, H) and last.shape == (layer.num_states, B, H)
+    assert outputs.shape == (T, B, H) and last.shape == (layer.cell.num_states, B, H)
     for row in range(B):
         naive = state[:, row].tolist()
         for t in range(T):
@@ -107,7 +109,7 @@ def test_a_cell_equals_a_naive_loop_over_its_gates(cell: str) -> None:
         np.testing.assert_allclose(last[:, row].numpy(), naive, **EXACT)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_a_cell_s_tensors_load_into_torch_nn_and_compute_the_same(cell: str) -> None:
     layer = make_layer(cell)
     reference = REFERENCES[cell](I, H).double()
@@ -120,7 +122,7 @@ def test_a_cell_s_tensors_load_into_torch_nn_and_compute_the_same(cell: str) -> 
     torch.testing.assert_close(last, torch.cat(expected_last) if cell == "lstm" else expected_last, **EXACT)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_a_network_s_tensors_load_into_a_stacked_torch_nn_layer(cell: str) -> None:
     network = make_network(cell).double()
     renamed = {
@@ -137,7 +139,7 @@ def test_a_network_s_tensors_load_into_a_stacked_torch_nn_layer(cell: str) -> No
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_the_gradient_of_a_whole_network_is_the_numerical_one(cell: str, dropout: float) -> None:
     network = make_network(cell, dropout=dropout).double()
     names = [name for name, _ in network.named_parameters()]
@@ -164,7 +166,7 @@ def cells_step_by_step(cell: str, layer: RecurrentLayer, inputs: Tensor, state: 
 
 
 @pytest.mark.parametrize("num_steps", [1, T, 40])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 @torch.no_grad()
 def test_a_trace_is_the_forward_pass_with_the_cells_of_single_steps(cell: str, num_steps: int) -> None:
     layer = make_layer(cell)
@@ -179,7 +181,7 @@ def test_a_trace_is_the_forward_pass_with_the_cells_of_single_steps(cell: str, n
     np.testing.assert_allclose(cells.numpy(), cells_step_by_step(cell, layer, inputs, state), **EXACT)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 @torch.no_grad()
 def test_a_network_s_trace_is_its_forward_pass_with_every_layer_shown(cell: str) -> None:
     network = make_network(cell).double()
@@ -198,7 +200,7 @@ def test_a_network_s_trace_is_its_forward_pass_with_every_layer_shown(cell: str)
         torch.testing.assert_close(hidden[:, :, index], inputs, **EXACT)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 @torch.no_grad()
 def test_a_trace_in_bf16_stays_near_the_one_in_float32(cell: str) -> None:
     network = make_network(cell)
@@ -221,22 +223,22 @@ def test_a_trace_needs_no_no_grad() -> None:
 
 
 @pytest.mark.parametrize("forget_bias", [1.0, 2.5])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_biases_start_at_zero_but_for_the_forget_gate(cell: str, forget_bias: float) -> None:
     for layer in make_network(cell, forget_bias=forget_bias).recurrent_layers():
         # torch.nn adds two biases: only one of them may carry the forget bias, or it would count twice.
-        total = (layer.bias_ih_l0 + layer.bias_hh_l0).reshape(layer.num_gates, H)
+        total = (layer.bias_ih_l0 + layer.bias_hh_l0).reshape(layer.cell.input_blocks, H)
         for gate, values in enumerate(total):
             expected = forget_bias if cell == "lstm" and gate == 1 else 0.0
             assert torch.equal(values, torch.full((H,), expected))
     assert make_network(cell).output.bias.count_nonzero() == 0
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", REFERENCES)
 def test_each_gate_starts_orthogonal_on_the_state_and_within_glorot_s_bound_on_the_input(cell: str) -> None:
     config = Config(cell=cell, num_layers=2, hidden_size=16, embedding_size=8, dropout=0.0)
     layers = CharRNN(config, V).recurrent_layers()
-    blocks = [block for layer in layers for block in layer.weight_hh_l0.detach().chunk(layer.num_gates)]
+    blocks = [block for layer in layers for block in layer.weight_hh_l0.detach().chunk(layer.cell.input_blocks)]
     for block in blocks:
         # float32 QR of a 16 x 16 matrix: products of unit rows are right to some 1e-6.
         torch.testing.assert_close(block @ block.T, torch.eye(16), rtol=0.0, atol=1e-5)
@@ -244,6 +246,6 @@ def test_each_gate_starts_orthogonal_on_the_state_and_within_glorot_s_bound_on_t
         assert not any(torch.equal(block, other) for other in blocks[:index])
     for layer in layers:
         bound = math.sqrt(6 / (layer.input_size + 16))
-        for block in layer.weight_ih_l0.detach().chunk(layer.num_gates):
+        for block in layer.weight_ih_l0.detach().chunk(layer.cell.input_blocks):
             # The largest of 128 uniform numbers is under 0.9 of the bound once in a million draws.
             assert 0.9 * bound < block.abs().max() <= bound

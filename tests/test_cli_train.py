@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from synthetic import SyntheticCorpus, make_corpus
 from torch import nn
 
 import charrnn
+from charrnn.cli.training_view import TrainingView
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES, from_yaml
 
 Command = Callable[..., Ran]
@@ -173,8 +175,8 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     for step in range(1, 9):
         expected.append(("step", step))
         expected += [("evaluation", step)] * (step % 4 == 0)
-        expected += [("saved", step)] * (step in is_best or step % 3 == 0 or step == 8)
         expected += [("sample", step)] * (step in (1, 2, 8))
+        expected += [("saved", step)] * (step in is_best or step % 3 == 0 or step == 8)
     assert [(e["event"], e.get("step")) for e in events] == [*expected, ("done", 8)]
     start, done = events[0], events[-1]
     assert start["run"] == done["run"] == "checkpoints/text-001"
@@ -201,9 +203,9 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert f"text.txt: {len(TEXT):,} characters" in ran.err
     parameters = sum(tensor.numel() for tensor in load_file(run / "step-00000006" / "model.safetensors").values())
     assert f"lstm 1×12, {parameters:,} parameters" in ran.err
-    assert "6 steps of 4 lanes × 16 characters" in ran.err
+    assert "6 steps of 4 lanes" in ran.err
     lines = ran.err.splitlines()
-    header = next(index for index, line in enumerate(lines) if "val" in line and "bpc" in line)
+    header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
     evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
     rows = [line for line in lines[header + 1 :] if line[: len("     step")].strip().isdigit()]
     assert [int(row.split()[0]) for row in rows] == [2, 4, 6]
@@ -333,6 +335,24 @@ def test_out_names_the_folder_and_without_it_runs_are_numbered(command: Command,
     assert not Path("checkpoints").exists()
     for number in (1, 2):
         assert command("train", "text.txt", "--steps", 1, *SMALL).out == f"checkpoints/text-00{number}\n"
+
+
+def test_the_commands_it_suggests_work_wherever_the_run_is(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL)
+    suggested = re.findall(r"(?m)^  charrnn (sample.*|evaluate.*)$", ran.err)
+    assert len(suggested) == 2
+    for line in suggested:
+        assert command(*line.split()).code == 0, line
+
+
+def test_the_command_that_resumes_works_wherever_the_run_is(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingView, "is_stop_asked", lambda view: True)
+        ran = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL)
+    (line,) = re.findall(r"(?m)^  charrnn (train --resume.*)$", ran.err)
+    assert command(*line.split()).out == "else/where\n"
 
 
 def learn(command: Command, *sources: str, stdin: bytes = b"", extra: Sequence[object] = ()) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 import charrnn.config
 from charrnn.config import (
     BUDGETS,
+    CELLS,
     FIELD_NAMES,
     Config,
     check_field_name,
     from_yaml,
-    layer,
+    merge_settings,
     parse_value,
     read_recipe,
     read_yaml,
@@ -42,7 +43,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "alphabet": st.sampled_from(["char", "byte"]),
     "min_count": st.integers(1),
     "split": st.lists(POSITIVE, min_size=2, max_size=3).map(tuple),
-    "cell": st.sampled_from(["auto", "lstm", "gru", "rnn"]),
+    "cell": st.sampled_from(["auto", *CELLS]).filter(lambda cell: cell != "unitary"),  # wants an even hidden_size
+    "depth": st.sampled_from(["stacked", "residual", "highway"]),  # dilated limits num_layers
+    "sum_outputs": st.booleans(),
     "num_layers": auto_or(st.integers(1, 64)),
     "hidden_size": auto_or(st.integers(1, 16384)),
     "embedding_size": auto_or(st.integers(1, 16384)),
@@ -50,7 +53,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),
-    "reset": st.floats(0, 1),
+    "reset_probability": st.floats(0, 1),
     "learning_rate": auto_or(st.floats(0, 10, exclude_min=True)),
     "final_learning_rate": st.floats(0, 1),
     "warmup_steps": st.integers(0),
@@ -138,7 +141,7 @@ WRONG_KINDS = [
     ("seed", "9" * 5000, "a whole number"),  # Python refuses to parse that many digits
     ("seed", [1], "a whole number"),
     ("minutes", 10**400, "a number or null"),  # larger than any float
-    ("reset", "auto", "a number"),
+    ("reset_probability", "auto", "a number"),
     ("dropout", {"p": 1}, "a number or auto"),
     ("cell", 3, "a word"),
     ("alphabet", None, "a word"),
@@ -160,7 +163,8 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
     assert str(caught.value) == f"{name} is {shown!r}; it must be {wanted}."
 
 
-NUMBERS = [name for name in FIELD_NAMES if name not in ("corpus", "split", "alphabet", "cell", "device", "precision")]
+NO_NUMBERS = ("corpus", "split", "alphabet", "cell", "depth", "sum_outputs", "device", "precision")
+NUMBERS = [name for name in FIELD_NAMES if name not in NO_NUMBERS]
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -185,7 +189,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("split", (1.0, 0.0), "two or three positive shares, such as 90/10"),
     ("split", (1.0, math.inf), "two or three positive shares, such as 90/10"),
     ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
-    ("cell", "elman", "one of auto, lstm, gru, rnn"),
+    ("cell", "elman", f"one of auto, {', '.join(CELLS)}"),
+    ("depth", "deep", "one of stacked, residual, highway, dilated"),
     ("num_layers", 0, "between 1 and 64"),
     ("num_layers", 65, "between 1 and 64"),
     ("hidden_size", 0, "between 1 and 16384"),
@@ -209,9 +214,9 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("num_lanes", 65537, "between 1 and 65536"),
     ("bptt_length", 0, "between 1 and 65536"),
     ("bptt_length", 65537, "between 1 and 65536"),
-    ("reset", -0.01, "between 0 and 1"),
-    ("reset", 1.01, "between 0 and 1"),
-    ("reset", math.nan, "between 0 and 1"),
+    ("reset_probability", -0.01, "between 0 and 1"),
+    ("reset_probability", 1.01, "between 0 and 1"),
+    ("reset_probability", math.nan, "between 0 and 1"),
     ("learning_rate", 0.0, "more than 0 and at most 10"),
     ("learning_rate", 10.5, "more than 0 and at most 10"),
     ("learning_rate", math.nan, "more than 0 and at most 10"),
@@ -241,7 +246,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
 
 
 def test_every_field_but_the_corpus_has_a_value_out_of_range() -> None:
-    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus"}
+    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus", "sum_outputs"}
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), OUT_OF_RANGE)
@@ -264,7 +269,7 @@ ENDS_OF_RANGES: dict[str, list[Any]] = {
     "steps": [1, 10**9],
     "num_lanes": [1, 65536],
     "bptt_length": [1, 65536],
-    "reset": [0.0, 1.0],
+    "reset_probability": [0.0, 1.0],
     "learning_rate": [1e-9, 10.0],
     "final_learning_rate": [0.0, 1.0],
     "warmup_steps": [0],
@@ -294,10 +299,10 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(
         check_field_name(misspelt)
     with pytest.raises(UsageError, match=message):
         parse_value(misspelt, "1")
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message.replace("^", r"^recipe\.yaml: ")):
         read_yaml(f"{misspelt}: 1", "recipe.yaml")
     with pytest.raises(UsageError, match=message):
-        layer(flags={misspelt: 1})
+        merge_settings(flags={misspelt: 1})
 
 
 def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
@@ -307,7 +312,7 @@ def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
 
 @pytest.mark.parametrize(("in_file", "in_environment", "as_flag"), list(product([False, True], repeat=3)))
 def test_flag_over_environment_over_file_over_default(in_file: bool, in_environment: bool, as_flag: bool) -> None:
-    config, origins = layer(
+    config, origins = merge_settings(
         flags={"seed": 3 if as_flag else None, "keep": None},  # an option that was left out is None
         file={"seed": "1"} if in_file else None,
         file_name="poems.yaml",
@@ -322,19 +327,21 @@ def test_flag_over_environment_over_file_over_default(in_file: bool, in_environm
 
 
 @pytest.mark.parametrize(("below", "above"), list(product(BUDGETS, BUDGETS)))
-def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
-    config, origins = layer(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
+def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_merge_settings(below: str, above: str) -> None:
+    config, origins = merge_settings(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
     assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
     assert {name: origins[name] for name in BUDGETS} == {**dict.fromkeys(BUDGETS, "default"), above: "flag"}
 
 
 def test_a_budget_can_be_taken_back() -> None:
-    config, origins = layer(flags={}, file={"minutes": 5}, environment={"CHARRNN_MINUTES": "none"})
+    config, origins = merge_settings(flags={}, file={"minutes": 5}, environment={"CHARRNN_MINUTES": "none"})
     assert (config.minutes, origins["minutes"]) == (None, "environment")
 
 
 def test_a_budget_that_is_left_empty_replaces_nothing() -> None:
-    config, origins = layer(flags={}, file={"minutes": 5}, file_name="own", environment={"CHARRNN_STEPS": "none"})
+    config, origins = merge_settings(
+        flags={}, file={"minutes": 5}, file_name="own", environment={"CHARRNN_STEPS": "none"}
+    )
     assert (config.minutes, origins["minutes"]) == (5.0, "own")
 
 
@@ -342,17 +349,17 @@ def test_a_budget_that_is_left_empty_replaces_nothing() -> None:
 def test_two_budgets_at_once_are_refused(pair: tuple[str, str]) -> None:
     both: dict[str, Any] = dict.fromkeys(pair, 2)
     with pytest.raises(UsageError, match="one budget only"):
-        layer(flags=both)
+        merge_settings(flags=both)
     with pytest.raises(UsageError, match="one budget only"):
-        layer(flags={}, file=both)
+        merge_settings(flags={}, file=both)
     with pytest.raises(UsageError, match="one budget only"):
         Config(**both)
 
 
 def test_an_environment_value_out_of_range_is_refused_and_one_of_no_field_is_ignored() -> None:
-    with pytest.raises(UsageError, match=r"^dropout is 2\.0; it must be at least 0 and below 1"):
-        layer(flags={}, environment={"CHARRNN_DROPOUT": "2"})
-    assert layer(flags={}, environment={"CHARRNN_SEAD": "2", "charrnn_seed": "2", "SEED": "2"})[0] == Config()
+    with pytest.raises(UsageError, match=r"^CHARRNN_DROPOUT: dropout is 2\.0; it must be at least 0 and below 1"):
+        merge_settings(flags={}, environment={"CHARRNN_DROPOUT": "2"})
+    assert merge_settings(flags={}, environment={"CHARRNN_SEAD": "2", "charrnn_seed": "2", "SEED": "2"})[0] == Config()
 
 
 BAD_YAML = {
@@ -426,7 +433,7 @@ def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_every_recipe_that_ships_makes_a_configuration(name: str) -> None:
     recipe = read_recipe(name)
-    config, origins = layer(flags={}, file=recipe, file_name=name)
+    config, origins = merge_settings(flags={}, file=recipe, file_name=name)
     assert recipe and {field for field, origin in origins.items() if origin == name} == set(recipe)
     assert from_yaml(to_yaml(config), name) == config
 
@@ -461,3 +468,26 @@ def test_a_field_that_is_given_twice_is_refused() -> None:
 
 def test_lists_are_as_good_as_tuples() -> None:
     assert Config(split=[0.8, 0.2], corpus=["a.txt"]) == Config(split=(0.8, 0.2), corpus=("a.txt",))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "meaning"), [("true", True), ("False", False), (True, True), (False, False)])
+def test_a_switch_is_true_or_false(given: object, meaning: bool) -> None:
+    assert parse_value("sum_outputs", given) is meaning
+
+
+@pytest.mark.parametrize("given", ["yes", "1", 1, 0.0, "auto", None])
+def test_nothing_else_is_a_switch(given: object) -> None:
+    with pytest.raises(UsageError, match=r"sum_outputs is .*; it must be true or false"):
+        parse_value("sum_outputs", given)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cell": "unitary", "hidden_size": 7}, "hidden_size is 7; a unitary cell needs an even one"),
+        ({"depth": "dilated", "num_layers": 13}, "num_layers is 13; dilated layers may be at most 12"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Config(**settings)

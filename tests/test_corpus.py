@@ -96,7 +96,7 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     assert corpus.content == "chapter one\nchapter two\n"
     assert (corpus.name, corpus.sources) == ("book", ("book",))
     assert corpus.notes == (
-        "skipped 3 files that are empty or not UTF-8 text and 2 hidden names in book",
+        "skipped 3 files that are empty, unreadable or not UTF-8 text and 2 hidden names in book",
         "turned 1 CRLF line end of book into LF",
     )
 
@@ -106,7 +106,7 @@ def test_a_folder_of_bytes_keeps_what_is_no_text() -> None:
     write("book/b", b"")
     corpus = read_corpus(["book"], alphabet="byte")
     assert corpus.content == b"\x89PNG\0\0 and a few more"
-    assert corpus.notes == ("skipped 1 file that is empty in book",)
+    assert corpus.notes == ("skipped 1 file that is empty or unreadable in book",)
 
 
 def test_the_folder_one_is_in_has_a_name() -> None:
@@ -129,7 +129,7 @@ def test_patterns_are_sorted_and_skip_what_is_no_text() -> None:
     assert corpus.content == "print('b')\nprint('a')\n"
     assert corpus.sources == ("src/**/*.py",)
     assert corpus.name == "b-and-2-more"
-    assert corpus.notes == ("skipped 1 file that is empty or not UTF-8 text in src/**/*.py",)
+    assert corpus.notes == ("skipped 1 file that is empty, unreadable or not UTF-8 text in src/**/*.py",)
     with pytest.raises(DataError, match=r"no file matches the pattern 'src/\*\.c'"):
         read_corpus(["src/*.c"])
 

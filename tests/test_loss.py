@@ -12,12 +12,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config import CELLS, Config
+from charrnn.config import Config
 from charrnn.evaluation import loss as loss_module
 from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
 
+CELLS = ("lstm", "gru", "rnn")
 V = 6
 
 # The losses are summed from logits rounded to float32: relative errors of some 1e-7 each, of any sign.

@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from charrnn.config import CELLS, Config
-from charrnn.model.cells import CELL_TYPES
+from charrnn.config import Config
+from charrnn.model.equations import CELLS as EQUATIONS
 from charrnn.model.network import CharRNN, load_network
 
+CELLS = ("lstm", "gru", "rnn")
 T, B, V, E, H = 12, 3, 7, 4, 5
 NUM_GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 NUM_STATES = {"lstm": 2, "gru": 1, "rnn": 1}
@@ -105,7 +106,7 @@ def test_parameters_have_the_promised_names_and_shapes(cell: str, num_layers: in
     assert network.state_dict().keys() == expected.keys(), "a buffer would change the format of a checkpoint"
     assert network.num_parameters == sum(torch.Size(shape).numel() for shape in expected.values())
     assert network.hidden_size == H
-    assert CELL_TYPES[cell].num_gates == NUM_GATES[cell] and CELL_TYPES[cell].num_states == NUM_STATES[cell]
+    assert EQUATIONS[cell].input_blocks == NUM_GATES[cell] and EQUATIONS[cell].num_states == NUM_STATES[cell]
 
 
 def read_with_masks(network: CharRNN, ids: Tensor, seed: int | None) -> tuple[Tensor, Tensor, list[Tensor]]:

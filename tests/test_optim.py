@@ -23,8 +23,8 @@ def make_config(**changes: Any) -> Config:
 
 
 def schedule(num_steps: int, **changes: Any) -> list[float]:
-    config = make_config(**changes)
-    return [learning_rate_at(step, num_steps, config) for step in range(num_steps)]
+    config = make_config(steps=num_steps, **changes)
+    return [learning_rate_at(step, config) for step in range(num_steps)]
 
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))

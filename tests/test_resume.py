@@ -25,7 +25,7 @@ TEXT = make_corpus(num_chars=3_000, seed=6).text
 SETTINGS: dict[str, Any] = {
     **SMALL_RUN,
     "dropout": 0.3,
-    "reset": 0.4,
+    "reset_probability": 0.4,
     "steps": 12,
     "evaluate_every": 5,
     "save_every": 4,
@@ -85,7 +85,7 @@ def test_resumed_is_as_never_interrupted(text_file: Path, stop: int) -> None:
     straight = train("straight")
     broken = train("broken", stop=stop)
     assert (broken / "latest").read_text() == f"step-{stop:08d}\n"
-    *_, done = charrnn.resume(RunFolder(broken))
+    *_, done = charrnn.resume(broken)
     assert (done.step, done.is_complete) == (12, True)
     assert_same_run(straight, broken)
 
@@ -103,7 +103,7 @@ def test_resumed_is_as_never_interrupted(text_file: Path, stop: int) -> None:
 def test_so_is_every_kind_of_model(text_file: Path, changes: dict[str, Any]) -> None:
     straight = train("straight", **changes)
     broken = train("broken", stop=6, **changes)
-    list(charrnn.resume(RunFolder(broken)))
+    list(charrnn.resume(broken))
     assert_same_run(straight, broken)
 
 
@@ -112,7 +112,7 @@ def test_a_run_may_be_interrupted_again_and_again(command: Command, text_file: P
     broken = train("broken", stop=2)
     for so_far in (5, 6, 10):
         taken = int((broken / "latest").read_text()[5:])
-        *_, done = charrnn.resume(RunFolder(broken), should_stop=stop_after(so_far - taken))
+        *_, done = charrnn.resume(broken, should_stop=stop_after(so_far - taken))
         assert (done.step, done.is_complete) == (so_far, False)
     ran = command("train", "--resume", "broken", "--quiet")
     assert (ran.code, ran.out, ran.err) == (0, "checkpoints/broken\n", "")
@@ -127,13 +127,16 @@ def crash_after(name: str, num_steps: int, **changes: Any) -> Path:
     return Path("checkpoints", name)
 
 
-@pytest.mark.parametrize(("crash", "saved"), [(3, 0), (7, 5), (9, 8)])
+@pytest.mark.parametrize(
+    ("crash", "saved"),
+    [(3, 0), (7, 5), (9, 8)],
+)
 def test_after_a_crash_it_goes_on_from_what_was_saved(text_file: Path, crash: int, saved: int) -> None:
     straight = train("straight")
     broken = crash_after("broken", crash)
     assert (broken / "latest").read_text() == f"step-{saved:08d}\n"
     assert len([r for r in read_metrics(broken) if r["event"] == "step"]) == crash
-    start, *_ = charrnn.resume(RunFolder(broken))
+    start, *_ = charrnn.resume(broken)
     assert start.first_step == saved
     assert_same_run(straight, broken)
 
@@ -314,7 +317,7 @@ def test_without_a_name_the_newest_run_goes_on(command: Command, text_file: Path
 
 
 def test_a_run_outside_checkpoints_is_named_by_its_path(command: Command, text_file: Path) -> None:
-    *_, done = charrnn.train(make_config(), out=Path("else/where"), should_stop=stop_after(3))
+    list(charrnn.train(make_config(), out=Path("else/where"), should_stop=stop_after(3)))
     ran = command("train", "--resume", "else/where")
     assert (ran.code, ran.out) == (0, "else/where\n")
     assert num_steps_told(Path("else/where")) == list(range(1, 13))

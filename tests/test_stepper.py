@@ -9,11 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from charrnn.config import CELLS, Config
+from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
+CELLS = ("lstm", "gru", "rnn")
 V, E, H = 11, 6, 16
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -27,9 +28,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
+def config_of(cell: str, num_layers: int = 2) -> Config:
+    return Config(cell=cell, num_layers=num_layers, hidden_size=H, embedding_size=E, dropout=0.0)
+
+
 def make_network(cell: str, num_layers: int) -> CharRNN:
     """A network whose biases are not zero: the GRU's two biases of n play different parts."""
-    network = CharRNN(Config(cell=cell, num_layers=num_layers, hidden_size=H, embedding_size=E, dropout=0.0), V)
+    network = CharRNN(config_of(cell, num_layers), V)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -46,7 +51,7 @@ def tensors_of(network: CharRNN) -> Tensors:
 @pytest.mark.parametrize("cell", CELLS)
 def test_it_computes_what_the_network_computes(cell: str, num_layers: int) -> None:
     network = make_network(cell, num_layers)
-    stepper = Stepper(cell, tensors_of(network))
+    stepper = Stepper(config_of(cell, num_layers), tensors_of(network))
     ids = np.random.default_rng(2).integers(0, V, (300, 4))
     with torch.no_grad():
         expected, expected_last = network(torch.from_numpy(ids), network.initial_state(4))
@@ -64,7 +69,7 @@ def test_it_computes_what_the_network_computes(cell: str, num_layers: int) -> No
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_state_passed_in_is_left_as_it_was(cell: str) -> None:
-    stepper = Stepper(cell, tensors_of(make_network(cell, 2)))
+    stepper = Stepper(config_of(cell), tensors_of(make_network(cell, 2)))
     state = np.random.default_rng(3).standard_normal(stepper.initial_state(2).shape).astype(np.float32)
     before = state.copy()
     _, after = stepper.step(np.array([1, 2]), state)
@@ -74,7 +79,7 @@ def test_the_state_passed_in_is_left_as_it_was(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_reading_is_stepping_and_can_go_on_from_a_state(cell: str) -> None:
-    stepper = Stepper(cell, tensors_of(make_network(cell, 2)))
+    stepper = Stepper(config_of(cell), tensors_of(make_network(cell, 2)))
     ids = np.random.default_rng(4).integers(0, V, 20).astype(np.uint16)
     state = stepper.initial_state(1)
     for char in ids:
@@ -90,7 +95,7 @@ def test_reading_is_stepping_and_can_go_on_from_a_state(cell: str) -> None:
 def test_weights_of_any_size_step_without_overflow(cell: str) -> None:
     tensors = {name: value * np.float32(1e4) for name, value in tensors_of(make_network(cell, 2)).items()}
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        logits, state = Stepper(cell, tensors).read(np.arange(V))
+        logits, state = Stepper(config_of(cell), tensors).read(np.arange(V))
     assert np.isfinite(logits).all() and np.isfinite(state).all()
 
 
@@ -108,7 +113,7 @@ def test_a_missing_weight_is_refused(cell: str, name: str) -> None:
     tensors = tensors_of(make_network(cell, 2))
     del tensors[name]
     with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
-        Stepper(cell, tensors)
+        Stepper(config_of(cell), tensors)
 
 
 def change_rows(value: NDArray[np.float32], num_rows: int) -> NDArray[np.float32]:
@@ -122,7 +127,7 @@ def test_a_weight_of_too_few_or_too_many_rows_is_refused(cell: str, name: str, m
     tensors = tensors_of(make_network(cell, 2))
     tensors[name] = change_rows(tensors[name], len(tensors[name]) + more)
     with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
-        Stepper(cell, tensors)
+        Stepper(config_of(cell), tensors)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "weight" in name])
@@ -131,7 +136,7 @@ def test_a_weight_of_too_few_columns_is_refused(cell: str, name: str) -> None:
     tensors = tensors_of(make_network(cell, 2))
     tensors[name] = tensors[name][:, :-1]
     with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
-        Stepper(cell, tensors)
+        Stepper(config_of(cell), tensors)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +144,7 @@ def test_a_weight_that_numpy_would_broadcast_is_refused(name: str) -> None:
     tensors = tensors_of(make_network("lstm", 2))
     tensors[name] = change_rows(tensors[name], 1)
     with pytest.raises(CheckpointError, match="not hold a whole lstm model"):
-        Stepper("lstm", tensors)
+        Stepper(config_of("lstm"), tensors)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -147,12 +152,12 @@ def test_a_weight_that_numpy_would_broadcast_is_refused(name: str) -> None:
 def test_another_cell_s_weights_are_refused(cell: str, other: str) -> None:
     if cell != other:
         with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
-            Stepper(cell, tensors_of(make_network(other, 2)))
+            Stepper(config_of(cell), tensors_of(make_network(other, 2)))
 
 
 def test_no_weights_at_all_are_refused() -> None:
     with pytest.raises(CheckpointError):
-        Stepper("lstm", {})
+        Stepper(config_of("lstm"), {})
 
 
 def test_writing_imports_no_torch() -> None:

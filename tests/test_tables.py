@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.config import FIELD_NAMES, Config, layer
+from charrnn.config import FIELD_NAMES, Config, merge_settings
 from charrnn.records import CellFindings, CellScore, LossReport, Prediction, RunSummary, Skipped
 from charrnn.render.tables import (
     catalogue_table,
@@ -150,7 +150,7 @@ def test_runs_show_how_far_and_how_well() -> None:
 
 
 def test_settings_show_every_value_and_where_it_came_from() -> None:
-    config, origins = layer(flags={"seed": 7, "corpus": ("[bold]lamps.txt", "b.txt")}, file={"split": "90/10"})
+    config, origins = merge_settings(flags={"seed": 7, "corpus": ("[bold]lamps.txt", "b.txt")}, file={"split": "90/10"})
     values = {name: getattr(config, name) for name in FIELD_NAMES}
     shown = rows(settings_table(values, origins))
     assert [row[0] for row in shown] == list(FIELD_NAMES)

@@ -1,5 +1,6 @@
 """All commands together, and what becomes of their errors."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,6 @@ app = typer.Typer(
     name="charrnn",
     help="A laboratory for character-level recurrent language models: train one, let it write, look at its cells.",
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,16 +49,27 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code: that of the `CharRNNError`, 2 for a bad command line, 130 for Ctrl-C."""
     # Looked for here, because a command line that does not parse must honour it too.
     is_debugging = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A stream that cannot spell a character shows its escape, rather than end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        result = app(list(arguments), prog_name="charrnn", standalone_mode=False)
+        result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except BrokenPipeError:
-        # The reader has what it wanted (`| head -1`). Python would complain once more when it flushes at exit.
+    except (BrokenPipeError, SystemExit):
+        # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
+        # Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
         return 130
+    except OSError as error:
+        if is_debugging:
+            raise
+        print_error(f"cannot write the output: {error.strerror or error}")
+        return 1
     except CharRNNError as error:
         if is_debugging:
             raise
@@ -67,9 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         if is_debugging:
             raise
-        message = error.format_message()
-        if message:  # a bare `charrnn` has printed its help already
-            print_error(f"{message}\nTry 'charrnn {_command_name(arguments)}--help'.")
+        print_error(f"{error.format_message()}\nTry 'charrnn {_command_name(arguments)}--help'.")
         return error.exit_code
     except typer.Abort:
         return 130

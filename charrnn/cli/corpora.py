@@ -17,9 +17,11 @@ app = typer.Typer(
 
 
 @app.callback()
-def _default(context: typer.Context) -> None:
+def _default(
+    context: typer.Context, json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False
+) -> None:
     if context.invoked_subcommand is None:
-        list_corpora()
+        list_corpora(json=json)
 
 
 @app.command("list")

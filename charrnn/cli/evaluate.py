@@ -34,17 +34,13 @@ def evaluate(
     nothing. The two must not be compared with each other.
     """
     from charrnn import api
-    from charrnn.config import PRECISIONS
-    from charrnn.errors import UsageError
     from charrnn.evaluation.loss import WINDOWED_LENGTH
 
-    if precision not in PRECISIONS:
-        raise UsageError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}.")
     model = api.load(run)
     warn(model.warnings, quiet=quiet)
     content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
     reports = [api.evaluate(model, content, context=context, precision=precision)]
-    if reports[0].num_chars > WINDOWED_LENGTH:
+    if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
     if json:
         windowed = {"windowed_256": asdict(reports[1])} if len(reports) > 1 else {}

@@ -34,8 +34,19 @@ def train(
         str | None, _option("--epochs", text="Train E passes over the text.", panel=BUDGET, metavar="E")
     ] = None,
     steps: Annotated[str | None, _option("--steps", text="Train N optimizer steps.", panel=BUDGET, metavar="N")] = None,
-    cell: Annotated[str | None, _option("--cell", text="lstm, gru, rnn, or auto.", panel=MODEL, metavar="CELL")] = None,
+    cell: Annotated[
+        str | None,
+        _option(
+            "--cell",
+            text="lstm, gru, rnn, irnn, peephole, coupled, mlstm, antisymmetric, unitary, or auto.",
+            panel=MODEL,
+            metavar="CELL",
+        ),
+    ] = None,
     layers: Annotated[str | None, _option("--layers", text="Recurrent layers.", panel=MODEL, metavar="L")] = None,
+    depth: Annotated[
+        str | None, _option("--depth", text="stacked, residual, highway or dilated.", panel=MODEL, metavar="HOW")
+    ] = None,
     hidden_size: Annotated[
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
     ] = None,
@@ -105,6 +116,7 @@ def train(
         "--steps": ("steps", steps),
         "--cell": ("cell", cell),
         "--layers": ("num_layers", layers),
+        "--depth": ("depth", depth),
         "--hidden-size": ("hidden_size", hidden_size),
         "--embedding-size": ("embedding_size", embedding_size),
         "--dropout": ("dropout", dropout),
@@ -154,12 +166,12 @@ def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[st
 def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":
     import os
 
-    from charrnn.config import layer, read_recipe
+    from charrnn.config import merge_settings, read_recipe
 
     if corpus:
         flags["corpus"] = tuple(corpus)
     file = read_recipe(recipe) if recipe is not None else None
-    return layer(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
+    return merge_settings(flags=flags, file=file, file_name=recipe or "", environment=os.environ)
 
 
 def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bool) -> None:
@@ -183,9 +195,7 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
 
 
 def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
-    from charrnn.runs.finding import open_run
     from charrnn.training import loop
 
-    folder = open_run(run)
-    view.announce(f"Going on with {folder.path} ...")
-    return view.show(loop.resume(folder, changes, should_stop=view.is_stop_asked))
+    view.announce("Reading the text and the saved step ...")
+    return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked))

@@ -1,9 +1,11 @@
 """What a person sees while a model trains: the plan, a bar, one row per validation, what it writes, what to do next."""
 
-import os
+import math
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ class TrainingView:
         self.quiet = quiet
         self._console: Any = None if quiet or show_as_json else talk_console()
         self._signal = 0
+        self._is_complete = True
         self._bar: Any = None
         self._start: StartEvent | None = None
         self._losses: list[float] = []
@@ -42,10 +45,14 @@ class TrainingView:
 
     def show(self, events: "Iterator[TrainEvent]") -> int:
         """Draw all events; return the exit code: 0, or 130 or 143 if a signal ended training (everything is saved)."""
+        from charrnn.records import DoneEvent
+
         try:
             for event in events:
                 if event.event == "start":
                     self._listen()
+                if isinstance(event, DoneEvent):
+                    self._is_complete = event.is_complete
                 if self.show_as_json:
                     print_json(event.to_json())
                 elif self._console is not None or event.event == "done":
@@ -53,7 +60,7 @@ class TrainingView:
         finally:
             if self._bar is not None:
                 self._bar.close()
-        return 128 + self._signal if self._signal else 0
+        return 0 if self._is_complete else 128 + self._signal
 
     def _listen(self) -> None:
         # Not before the run exists: until then there is nothing to save, and Ctrl-C should simply end the command.
@@ -64,7 +71,8 @@ class TrainingView:
         if self._signal:
             raise KeyboardInterrupt
         self._signal = number
-        sys.stderr.write("\nStopping: finishing the step and saving (once more to leave at once) ...\n")
+        if not self.quiet:
+            sys.stderr.write("\nStopping: finishing the step and saving (once more to leave at once) ...\n")
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         if self._bar is not None:
@@ -80,6 +88,7 @@ class TrainingView:
         chars_per_step = config["num_lanes"] * config["bptt_length"]
         self._start = event
         epochs = event.num_steps * chars_per_step / event.num_train_chars
+        wide = f"{config['num_lanes']} lanes (stretches read side by side) × {config['bptt_length']} characters"
         facts = [
             ("Text", f"{event.corpus}: {event.num_chars:,} characters, {event.vocab_size} different"),
             (
@@ -88,15 +97,15 @@ class TrainingView:
             ),
             (
                 "Training",
-                f"{event.num_steps:,} steps of {config['num_lanes']} lanes × {config['bptt_length']} characters"
-                f" = {epochs:.1f} epochs",
+                f"{event.num_steps:,} steps of {wide} = {epochs:.1f} epochs",
             ),
+            ("Losses", "train and val in nats per character, bpc in bits per character"),
             ("Saved in", event.run),
         ]
         for name, fact in facts:
-            self._print(f"{name:<9} {printable(fact)}", soft_wrap=True)
+            self._print(self._fact(name, fact))
         for note in event.notes:
-            self._print(f"{'Note':<9} {printable(note)}", soft_wrap=True, style="yellow")
+            self._print(self._fact("Note", note), style="yellow")
         self._print()
         self._bar = tqdm(
             total=event.num_steps,
@@ -108,11 +117,22 @@ class TrainingView:
             leave=False,
         )
 
+    def _fact(self, name: str, fact: str) -> Any:
+        """A name and what there is to say of it, wrapped between words and hung under its beginning."""
+        from rich.table import Table
+        from rich.text import Text
+
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_column(width=9)
+        row.add_column(overflow="fold")
+        row.add_row(name, Text(printable(fact)))
+        return row
+
     def _show_step(self, event: "StepEvent") -> None:
         self._losses.append(event.train_nats)
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-        postfix = f"{recent:.3f} nats, {recent / 0.6931471805599453:.3f} bpc, {self._rate / 1000:.0f}k chars/s"
+        postfix = f"{recent:.3f} nats, {recent / math.log(2):.3f} bpc, {self._rate / 1000:.0f}k chars/s"
         self._bar.set_postfix_str(postfix, refresh=False)
         self._bar.update(1)
 
@@ -148,14 +168,21 @@ class TrainingView:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        name = os.path.basename(event.run)  # a Path would drop nothing and cost an import
+        folder = Path(event.run)
+        is_at_home = folder.parent == Path("checkpoints")
+        run = shlex.quote(folder.name if is_at_home else event.run)
+        # The newest run in checkpoints/ need not be named.
+        named = "" if is_at_home else f" {run}"
         if self._console is not None:
             if event.is_complete:
                 best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
-                self._print(f"Done: {event.step:,} steps.{best} Best step: {event.best_step:,}. Next:", soft_wrap=True)
-                self._print("  charrnn sample --temp 0.8\n  charrnn visualize\n  charrnn evaluate")
+                self._print(f"Done: {event.step:,} steps.{best} Best step: {event.best_step:,}.")
+                self._print("Next:")
+                commands = (f"sample{named} --temp 0.8", f"visualize{named}", f"evaluate{named}")
+                self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
             else:
-                self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:", soft_wrap=True)
-                self._print(f"  charrnn train --resume {name}")
+                self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:")
+                piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
+                self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         sys.stdout.write(event.run + "\n")
         sys.stdout.flush()

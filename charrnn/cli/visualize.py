@@ -14,6 +14,7 @@ from charrnn.cli.terminal import (
     QuietOption,
     RunArgument,
     TextOption,
+    can_animate,
     print_json,
     progress,
     read_text,
@@ -63,11 +64,17 @@ def visualize(
     are coloured over the text: red where the cell is low, blue where it is high.
     """
     from charrnn.api import load
-    from charrnn.errors import DataError
+    from charrnn.errors import DataError, UsageError
     from charrnn.microscope.detectors import get_detectors
 
     _check_export(export)
+    if json and export is not None:
+        raise UsageError("Give --json or --export, not both.")
+    if cell is not None and (find or detector):
+        raise UsageError("--cell shows one cell as it is: leave out --find and --detector.")
     detectors = get_detectors(detector)
+    if can_animate(sys.stderr) and not quiet:
+        sys.stderr.write("Looking into the model ...\n")
     model = load(run)
     warn(model.warnings, quiet=quiet)
     layer_unit = None if cell is None else _parse_cell(cell, model)
@@ -130,9 +137,10 @@ def _trace(
 def _picture_of_cell(model: "Model", trace: "Trace", layer: int, unit: int) -> list["RenderableType"]:
     from rich.text import Text
 
+    from charrnn.model.equations import CELLS
     from charrnn.render.heat import HeatMap, Legend
 
-    kind = "tanh(c)" if model.config.cell == "lstm" else "h"
+    kind = CELLS[model.config.cell].shows
     coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
     return [Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  "), Legend(), HeatMap(coloured)]
 

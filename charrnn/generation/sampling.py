@@ -63,7 +63,6 @@ def sample_text(
     """
     shaping = replace(shaping, banned=(*shaping.banned, *unwritable_ids(vocab)))
     decoder = vocab.decoder()
-    for char, logprob in islice(sample_ids(stepper, prime, shaping, seed), length):
-        yield decoder.feed(char), logprob
-    if rest := decoder.finish():
-        yield rest, 0.0
+    for index, (char, logprob) in enumerate(islice(sample_ids(stepper, prime, shaping, seed), length)):
+        piece = decoder.feed(char)
+        yield piece + decoder.finish() if index == length - 1 else piece, logprob

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 NUM_RESAMPLES = 200
 BLOCK_LENGTH = 500
 """Characters per block of the bootstrap: neighbouring characters are not independent, blocks nearly are."""
-MIN_TEXT = 2000
+MIN_TEXT = 200
 """Fewer characters than this cannot be cut into halves worth scoring."""
 
 
@@ -56,6 +56,7 @@ class _Choice:
     cell: int
     polarity: int
     value: float
+    ranks: Floats
 
 
 def _measure(ranks: Floats, labels: Labels) -> Floats:
@@ -63,11 +64,13 @@ def _measure(ranks: Floats, labels: Labels) -> Floats:
     return 2 * auc(ranks, labels) - 1 if labels.dtype == bool else spearman(ranks, labels)
 
 
-def _choose(ranks: tuple[Floats, Floats], labels: tuple[Labels, Labels]) -> _Choice:
-    strengths = _measure(ranks[0], labels[0])
+def _choose(first: Floats, second: NDArray[np.float32], labels: tuple[Labels, Labels]) -> _Choice:
+    """Choose by the ranks of the first half (N, C), score on the cell values of the second half (N, C)."""
+    strengths = _measure(first, labels[0])
     cell = int(np.abs(strengths).argmax())
     polarity = 1 if strengths[cell] >= 0 else -1
-    return _Choice(cell, polarity, float(_measure(ranks[1][:, cell : cell + 1], labels[1])[0]))
+    ranks = average_ranks(second[:, cell : cell + 1])
+    return _Choice(cell, polarity, float(_measure(ranks, labels[1])[0]), ranks[:, 0])
 
 
 def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None = None) -> CellFindings:
@@ -84,8 +87,10 @@ def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None 
         )
     half = num_chars // 2
     num_units = trace.cells.shape[2]
-    ranks = _rank_halves(trace, half)
-    twin_ranks = _rank_halves(untrained, half) if untrained is not None else None
+    cells = trace.cells.reshape(num_chars, -1)
+    ranks = average_ranks(cells[:half])
+    twin_cells = untrained.cells.reshape(num_chars, -1) if untrained is not None else None
+    twin_ranks = average_ranks(twin_cells[:half]) if twin_cells is not None else None
     scores, skipped = [], []
     for detector in detectors:
         labels = detector.label(trace.text)
@@ -96,10 +101,14 @@ def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None 
             skipped.append(Skipped(detector=detector.name, reason=reason or ""))
             continue
         halves = (labels[:half], labels[half:])
-        choice = _choose(ranks, halves)
+        choice = _choose(ranks, cells[half:], halves)
         is_yes_no = labels.dtype == bool
-        low, high = _interval(ranks[1][:, choice.cell], halves[1], choice.polarity)
-        twin = _choose(twin_ranks, halves) if twin_ranks is not None else None
+        low, high = _interval(choice.ranks, halves[1], choice.polarity)
+        twin = (
+            _choose(twin_ranks, twin_cells[half:], halves)
+            if twin_ranks is not None and twin_cells is not None
+            else None
+        )
         scores.append(
             CellScore(
                 detector=detector.name,
@@ -121,11 +130,6 @@ def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None 
         num_chars=num_chars,
         num_cells=trace.cells.shape[1] * num_units,
     )
-
-
-def _rank_halves(trace: Trace, half: int) -> tuple[Floats, Floats]:
-    cells = trace.cells.reshape(len(trace.cells), -1)
-    return average_ranks(cells[:half]), average_ranks(cells[half:])
 
 
 def _interval(ranks: Floats, labels: Labels, polarity: int) -> tuple[float, float]:

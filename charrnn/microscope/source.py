@@ -50,13 +50,13 @@ def _shares(text: str) -> tuple[float, float]:
     return len(_PYTHON_LINE.findall(text)) / num_lines, len(_C_LINE.findall(text)) / num_lines
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def looks_like_source(text: str) -> bool:
     """Whether the text reads like Python or like a language of the C family, by the look of its lines."""
     return max(_shares(text)) >= _MIN_SHARE
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def scan_source(text: str) -> SourceLabels:
     """Label source code: strings and comments from the opening mark up to before the closing one.
 
@@ -86,4 +86,7 @@ def scan_source(text: str) -> SourceLabels:
             is_comment = opener in ("#", "//", "/*")
             is_closed = rest.groupdict().get("closed") is not None
             regions[begin : position - is_closed] = Region.COMMENT if is_comment else Region.STRING
-    return SourceLabels(regions, np.cumsum(changes[:-1]))
+    labels = SourceLabels(regions, np.cumsum(changes[:-1]))
+    # The same arrays are handed out again while the text stays in the cache.
+    labels.regions.flags.writeable = labels.depths.flags.writeable = False
+    return labels

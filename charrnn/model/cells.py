@@ -1,7 +1,7 @@
 """Recurrent layers in torch: the parameters of a cell, and its equations run over a window.
 
-Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters carry `torch.nn`'s own names,
-shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
+Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters carry `torch.nn`'s own
+names, shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
 """
 
 import math
@@ -37,8 +37,8 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
 class RecurrentLayer(nn.Module):
     """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
 
-    With a dilation D, character t continues from character t - D (Chang 2017): the state holds the D latest ones, the one
-    to go on from first.
+    With a dilation D, character t continues from character t - D (Chang 2017): the state holds the D latest ones, the
+    one to go on from first.
     """
 
     def __init__(self, cell_name: str, input_size: int, hidden_size: int, dilation: int = 1) -> None:
@@ -61,7 +61,7 @@ class RecurrentLayer(nn.Module):
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
     def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """Draw each block's input weights uniformly (Glorot & Bengio 2010), its recurrent ones orthogonally (Saxe 2014).
+        """Draw each block's input weights uniformly (Glorot & Bengio 2010), the recurrent ones orthogonal (Saxe 2014).
 
         Biases start at zero, the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015), an irnn's recurrent
         weight at the identity (Le 2015).
@@ -98,17 +98,13 @@ class RecurrentLayer(nn.Module):
         value: Tensor = getattr(self, f"bias_{name}_l0")
         return value
 
-    def forward(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state."""
-        outputs, _, last = self._read(inputs, None, state, want_cells=False)
-        return outputs, last
+    def forward(self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
-    def look_up(self, ids: Tensor, embedding: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As `forward` on embedding[ids], with ids (T, B), embedding (V, I).
-
-        The input product is one over V rows, of which each character takes its own: not one over T * B rows.
+        With an `embedding` (V, I), inputs are ids (T, B): the input product is one over V rows, of which each character
+        takes its own, not one over T * B rows.
         """
-        outputs, _, last = self._read(ids, embedding, state, want_cells=False)
+        outputs, _, last = self._read(inputs, embedding, state, want_cells=False)
         return outputs, last
 
     def trace(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,7 +158,9 @@ class RecurrentLayer(nn.Module):
     def _run_equations(self, x: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
         products = {
-            name: RecurrentProduct(self.cell.effective_weight(self.weight(name)).to(x.dtype), self.bias(name).to(x.dtype))
+            name: RecurrentProduct(
+                self.cell.effective_weight(self.weight(name)).to(x.dtype), self.bias(name).to(x.dtype)
+            )
             for name in self.cell.products
         }
 
@@ -183,8 +181,11 @@ class RecurrentLayer(nn.Module):
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
     def _run_lstm(self, inputs: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """oneDNN's or cuDNN's LSTM. It returns c at the end only; but with every h known, all gates of all steps are one
-        matrix product, and c is a cheap scan over them."""
+        """oneDNN's or cuDNN's LSTM.
+
+        It returns c at the end only; but with every h known, all gates of all steps are one matrix product, and c is a
+        cheap scan over them.
+        """
         weights = [self.weight("ih"), self.weight("hh"), self.bias("ih"), self.bias("hh")]
         h, c = state.chunk(2)
         outputs, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, True, False, False)

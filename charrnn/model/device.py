@@ -2,6 +2,7 @@
 
 import torch
 
+from charrnn.config import PRECISIONS
 from charrnn.errors import UsageError
 
 
@@ -29,6 +30,11 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A fresh autocast context for `auto`, `fp32` or `bf16`; `auto` takes bf16 where it is fast."""
+    """A fresh autocast context for `auto`, `fp32` or `bf16`; `auto` takes bf16 where it is fast.
+
+    Raises UsageError for any other precision.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)

@@ -1,9 +1,9 @@
 """The recurrent cells, each in its own few lines, written once for torch (training) and for NumPy (writing).
 
-Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)` is
-`h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays (B, H), the
-output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy spell
-differently. Nothing here knows which of the two it computes with.
+Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)`
+is `h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays
+(B, H), the output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy
+spell differently. Nothing here knows which of the two it computes with.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +23,8 @@ class Cell:
     products: ClassVar[Mapping[str, int]] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
     num_states: ClassVar[int] = 1
+    shows: ClassVar[str] = "h"
+    """What `value` is, for a caption."""
     forget_block: ClassVar[int | None] = None
     """Which block of the input bias opens the forget gate."""
 
@@ -43,7 +45,7 @@ class Cell:
 
     @staticmethod
     def value(ops: Any, state: State) -> Array:
-        """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c, else h."""
+        """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c; else h."""
         return ops.tanh(state[1]) if len(state) > 1 else state[0]
 
 
@@ -57,6 +59,8 @@ class Rnn(Cell):
 
 class Irnn(Cell):
     """h = relu(W x + U h), U starting as the identity (Le, Jaitly & Hinton 2015)."""
+
+    shows = "tanh(h)"
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
@@ -89,6 +93,7 @@ class Lstm(Cell):
     input_blocks = 4
     products: ClassVar[Mapping[str, int]] = {"hh": 4}
     num_states = 2
+    shows = "tanh(c)"
     forget_block = 1
 
     @staticmethod
@@ -121,6 +126,7 @@ class Coupled(Cell):
     input_blocks = 3
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
     num_states = 2
+    shows = "tanh(c)"
     forget_block = 0
 
     @staticmethod
@@ -138,6 +144,7 @@ class Mlstm(Cell):
     input_blocks = 5
     products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
     num_states = 2
+    shows = "tanh(c)"
     forget_block = 1
 
     @staticmethod
@@ -155,6 +162,7 @@ class Antisymmetric(Cell):
     The eigenvalues of A are all but imaginary, so the signal neither fades nor explodes.
     """
 
+    shows = "tanh(h)"
     input_blocks = 2
     STEP = 0.5
     DAMPING = 0.05
@@ -182,6 +190,7 @@ class Unitary(Cell):
     imaginary ones. modReLU(z) = relu(|z| + b) z / |z|.
     """
 
+    shows = "tanh(h)"
     products: ClassVar[Mapping[str, int]] = {}
 
     @staticmethod

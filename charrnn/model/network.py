@@ -1,7 +1,7 @@
 """The character model: embedding, recurrent layers joined in one of several ways, output.
 
-Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (those of its cell, times
-the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
+Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (those of its cell,
+times the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
 """
 
 import torch
@@ -110,7 +110,7 @@ class CharRNN(nn.Module):
                 outputs, cells, last = layer.trace(self.embedding(ids) if index == 0 else below, used)
                 all_cells.append(cells)
             elif index == 0:
-                outputs, last = layer.look_up(ids, self.embedding.weight, used)
+                outputs, last = layer(ids, used, self.embedding.weight)
             else:
                 outputs, last = layer(below, used)
             all_hidden.append(outputs)

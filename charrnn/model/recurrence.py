@@ -1,8 +1,8 @@
 """Recurrences with gradients of their own, where torch's would be slow.
 
-On a CPU, autograd adds up a recurrent weight's gradient once per character: T small products that each read and write the
-whole matrix. Here it is one large product per window. The gates' derivatives that need no recurrence are computed for
-the whole window at once, too.
+On a CPU, autograd adds up a recurrent weight's gradient once per character: T small products that each read and write
+the whole matrix. Here it is one large product per window. The gates' derivatives that need no recurrence are computed
+for the whole window at once, too.
 
 Shapes: T time, B batch, H hidden, G blocks.
 """
@@ -60,7 +60,10 @@ class _Step(Function):
 
 
 def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """All outputs (T, B, H) of a GRU: x (T, B, 3*H) the input product with its bias, h (B, H), weight (3*H, H), bias (3*H,)."""
+    """All outputs (T, B, H) of a GRU.
+
+    x (T, B, 3*H) is the input product with its bias, h (B, H) the state, weight (3*H, H), bias (3*H,).
+    """
     return _Gru.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
 
 
@@ -108,7 +111,10 @@ class _Gru(Function):
 
 
 def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """All outputs (T, B, H) of a tanh RNN: x (T, B, H) the input product with its bias, h (B, H), weight (H, H), bias (H,)."""
+    """All outputs (T, B, H) of a tanh RNN.
+
+    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,).
+    """
     return _Rnn.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
 
 

@@ -120,7 +120,12 @@ class Stepper:
         return outputs
 
     def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
-        """Read a text ids (N,), N >= 1, in one row: the logits (1, V) after its last character, and the state there."""
+        """Read a text ids (N,), N >= 1, in one row: the logits (1, V) after its last character, and the state there.
+
+        Raises ValueError for an empty text.
+        """
+        if len(ids) == 0:
+            raise ValueError("there is nothing to read")
         state = self.initial_state(1) if state is None else state
         logits = np.zeros((1, self.vocab_size), np.float32)
         for char in ids:

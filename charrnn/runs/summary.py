@@ -9,11 +9,14 @@ from charrnn.runs.metrics import MetricsLog
 def summarise(folder: RunFolder) -> RunSummary:
     """What a run is, how far it got and how well it did. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
-    step, best_nats, seconds = 0, None, 0.0
+    step, best_nats, seconds, before = 0, None, 0.0, 0.0
     for record in MetricsLog(folder.path / "metrics.jsonl").read():
         number, nats, elapsed = record.get("step"), record.get("val_nats"), record.get("seconds")
         step = max(step, number) if isinstance(number, int) else step
-        seconds = max(seconds, elapsed) if isinstance(elapsed, int | float) else seconds
+        if isinstance(elapsed, int | float):
+            # Seconds count from the start of a process: where they fall back, the run was resumed.
+            seconds += elapsed - before if elapsed >= before else elapsed
+            before = elapsed
         if isinstance(nats, int | float):
             best_nats = nats if best_nats is None else min(best_nats, nats)
     return RunSummary(

@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
@@ -149,10 +150,14 @@ def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[byte
     """Read an origin's files, cleaned; adds to `notes`. Raises DataError if one, or all, cannot be used."""
     usable: list[bytes] = []
     num_skipped = num_marks = num_line_ends = 0
-    for label, data in _contents(origin, alphabet):
-        if (fault := _fault(data, alphabet)) is not None:
-            if not origin.is_sieve:
+    for label, read in _readers(origin, alphabet):
+        try:
+            data = read()
+            if (fault := _fault(data, alphabet)) is not None:
                 raise DataError(f"{label} {fault}")
+        except DataError:
+            if not origin.is_sieve:
+                raise
             num_skipped += 1
             continue
         if alphabet == "char":
@@ -160,7 +165,7 @@ def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[byte
             num_line_ends += data.count(b"\r\n")
             data = data.removeprefix(_BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
         usable.append(data)
-    unfit = "empty" if alphabet == "byte" else "empty or not UTF-8 text"
+    unfit = "empty or unreadable" if alphabet == "byte" else "empty, unreadable or not UTF-8 text"
     skipped = [f"{_count(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
     skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
     if not usable:
@@ -175,15 +180,19 @@ def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[byte
     return usable
 
 
-def _contents(origin: _Origin, alphabet: str) -> Iterator[tuple[str, bytes]]:
-    """Yield each file's label and bytes."""
+def _readers(origin: _Origin, alphabet: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Yield each file's label and what reads its bytes, which raises DataError if it cannot."""
     if origin.stream is not None:
-        try:
-            yield origin.label, origin.stream.read()
-        except OSError as error:
-            raise _unreadable(origin.label, error) from error
+        yield origin.label, partial(_read_stream, origin.label, origin.stream)
     for path in origin.paths:
-        yield str(path), _read(path, alphabet)
+        yield str(path), partial(_read, path, alphabet)
+
+
+def _read_stream(label: str, stream: BinaryIO) -> bytes:
+    try:
+        return stream.read()
+    except OSError as error:
+        raise _unreadable(label, error) from error
 
 
 def _read(path: Path, alphabet: str) -> bytes:

@@ -22,6 +22,9 @@ REPLACEMENT = "\ufffd"
 MAX_VOCAB_SIZE = 65_535
 """Ids are uint16, and `from_json` refuses anything larger."""
 
+MAX_CHARACTERS = 8192
+"""How many entries the alphabet of a text has at the most, unless asked otherwise."""
+
 _BLOCK_CHARS = 1 << 20
 _NUM_CODE_POINTS = 0x110000
 
@@ -46,7 +49,7 @@ class Vocab:
         object.__setattr__(self, "_id_of", id_of)
 
     @classmethod
-    def from_text(cls, text: str, *, min_count: int = 3, max_size: int = 8192) -> "Vocab":
+    def from_text(cls, text: str, *, min_count: int = 3, max_size: int = MAX_CHARACTERS) -> "Vocab":
         """Collect the characters of a text, by code point, the rare ones left to the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import torch
+
 from charrnn.clock import seconds_since_start
 from charrnn.config import BUDGETS, Config, parse_value, resolved, to_yaml
 from charrnn.errors import DataError, UsageError
@@ -27,16 +29,22 @@ from charrnn.records import (
     TrainEvent,
     WarningEvent,
 )
+from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.samples import SampleLog
+from charrnn.runs.step import LoadedStep
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, Vocab
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes, choose_steps
-from charrnn.training.trainer import Trainer
+from charrnn.training.trainer import Trainer, measure_step
 
 SAMPLE_LENGTH = 240
 SAMPLE_TEMPERATURE = 0.8
+MEASURE_SECONDS = 2.5
+MEASURE_SHARE = 0.03
+"""A budget in minutes is measured for so long, but for no more than this share of it."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights depend on."""
 
@@ -70,51 +78,42 @@ def train(
     """Train a new model; yield what happens, as it happens.
 
     The run goes to the folder `out`, or to the next free `checkpoints/NAME-001`. `should_stop` is asked after every
-    step: once it says yes, that step is saved and training ends. Raises DataError for a corpus that cannot be used,
-    UsageError for settings that cannot, NonFiniteError when training diverges (the last saved step stays good).
+    step: once it says yes, that step is saved and training ends. Errors are raised when the first event is asked for:
+    DataError for a corpus that cannot be used, UsageError for settings that cannot; NonFiniteError when training
+    diverges (the last saved step stays good). The run stays locked until the iterator is exhausted or closed.
     """
     began = time.perf_counter()
     device = pick_device(config.device)
     if all(getattr(config, budget) is None for budget in BUDGETS):
         config = replace(config, minutes=DEFAULT_MINUTES)
-    minutes = config.minutes
     text = _read_text(config, stdin, on_download)
-    asked = (config.num_lanes, config.bptt_length)
-    config = choose_sizes(config, text.num_train)
-    chosen = (config.num_lanes, config.bptt_length)
-    notes = [*text.corpus.notes, *_explain_unknown(text)]
-    if any(value not in ("auto", got) for value, got in zip(asked, chosen, strict=True)):
-        notes.append(f"the text is too short for that: {chosen[0]} lanes of {chosen[1]} characters per step instead")
-    lanes = _make_lanes(config, text)
-    num_val = text.num_before_test - text.num_train
-    seconds_per_step, seconds_left = None, 0.0
-    if minutes is not None:
-        trial = replace(config, minutes=None, steps=1, dropout=0.2 if config.dropout == "auto" else config.dropout)
-        measured_for = min(2.5, 1.8 * minutes)
-        seconds_per_step = Trainer(trial, lanes, len(text.vocab), device).measure_step(measured_for)
-        seconds_left = max(0.0, 60 * minutes - (time.perf_counter() - began))
-    config = choose_steps(config, text.num_train, num_val, seconds_per_step, seconds_left)
+    sized = choose_sizes(config, text.num_train)
+    lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
+    planned = _plan(sized, text, lanes, device, began)
 
     run = RunFolder.create_at(out) if out is not None else RunFolder.create(checkpoints, text.corpus.name)
     with run.lock():
-        run.write_text("config.yaml", to_yaml(config))
+        run.write_text("config.yaml", to_yaml(planned))
         run.write_text("vocab.json", json.dumps(text.vocab.to_json(), ensure_ascii=True))
-        trainer = Trainer(config, lanes, len(text.vocab), device)
-        yield from _run(run, trainer, text, tuple(notes), (), None, should_stop)
+        trainer = Trainer(planned, lanes, len(text.vocab), device)
+        yield from _run(run, trainer, text, _notes(config, planned, text), should_stop)
 
 
 def resume(
-    run: RunFolder,
+    run: str | Path | None = None,
     changes: Mapping[str, object] | None = None,
     *,
+    checkpoints: Path = Path("checkpoints"),
     should_stop: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
 ) -> Iterator[TrainEvent]:
-    """Go on with `run` from its latest saved step: on a CPU, bit for bit as if it had never stopped.
+    """Go on with `run` (as `load` takes it) from its latest saved step: on a CPU, bit for bit as if it never stopped.
 
-    `changes` may name the fields of CHANGEABLE. A budget in minutes or epochs is counted from here.
-    Raises CheckpointError if the run is damaged, DataError if its text changed, UsageError for any other change.
+    `changes` may name the fields of CHANGEABLE. A budget in minutes or epochs is counted from here. As with `train`,
+    errors are raised when the first event is asked for: CheckpointError if the run is missing or damaged, DataError if
+    its text changed, UsageError for any other change, RunInUseError if another process trains it.
     """
+    began = time.perf_counter()
     changes = dict(changes or {})
     fixed = [name for name in changes if name not in CHANGEABLE]
     if fixed:
@@ -122,56 +121,72 @@ def resume(
             f"--resume cannot change {', '.join(fixed)}: the saved weights depend on it. "
             f"It can change {', '.join(CHANGEABLE)}; for all else start a new run."
         )
-    with run.lock():
-        config = run.read_config()
-        vocab = Vocab.from_json(run.read_vocab_json())
-        loaded = run.load_step("latest", with_training=True)
-        text = _read_text(config, stdin, None, vocab)
+    folder = open_run(None if run is None else str(run), checkpoints)
+    with folder.lock():
+        config = folder.read_config()
+        parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
+        if all(parsed.get(name) is None for name in BUDGETS):
+            parsed = {name: value for name, value in parsed.items() if name not in BUDGETS}
+        else:
+            parsed = {**dict.fromkeys(BUDGETS), **parsed}
+        config = replace(config, **parsed)
+        device = pick_device(config.device)
+        vocab = Vocab.from_json(folder.read_vocab_json())
+        loaded = folder.load_step("latest", with_training=True)
+        try:
+            text = _read_text(config, stdin, None, vocab)
+        except DataError as error:
+            if "-" not in config.corpus:
+                raise
+            raise DataError(
+                f"{folder.path.name} learned from standard input: {error}\n"
+                f"Pipe the same text in again: cat TEXT | charrnn train --resume {folder.path.name}"
+            ) from None
         if loaded.state.get("corpus_digest") != text.corpus.digest:
             raise DataError(
-                f"The text of {run.path.name} has changed since it was trained ({', '.join(text.corpus.sources)}).\n"
+                f"The text of {folder.path.name} has changed since it was trained ({', '.join(text.corpus.sources)}).\n"
                 "Put the old text back, or start a new run."
             )
-        lanes = _make_lanes(config, text)
-        device = pick_device(str(changes.get("device", config.device)))
-        parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
-        budget = {name: parsed.pop(name) for name in BUDGETS if parsed.get(name) is not None}
-        config = replace(config, **parsed)
-        trainer = Trainer(config, lanes, len(vocab), device)
+        lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
+        planned = _plan(config, text, lanes, device, began)
+        if config.steps is None:
+            planned = replace(planned, steps=loaded.step + (planned.steps or 0))
+        elif config.steps < loaded.step:
+            raise UsageError(
+                f"--steps is {config.steps}, but {folder.path.name} has taken {loaded.step} steps already."
+            )
+        trainer = Trainer(planned, lanes, len(vocab), device)
         trainer.restore(loaded.model, loaded.training, loaded.state)
-        if budget:
-            config = _extend(config, budget, trainer, text)
-            if (config.steps or 0) < trainer.step:
-                raise UsageError(
-                    f"--steps is {config.steps}, but {run.path.name} has taken {trainer.step} steps already."
-                )
-            trainer.config, trainer.num_steps = config, config.steps or 0
-        run.write_text("config.yaml", to_yaml(config))
-        MetricsLog(run.path / "metrics.jsonl").rewind(trainer.step)
-        best = loaded.state.get("best_nats")
-        best_nats = float(best) if isinstance(best, int | float) else None
-        best_step = loaded.state.get("best_step")
-        yield from _run(
-            run,
-            trainer,
-            text,
-            text.corpus.notes,
-            loaded.warnings,
-            (best_nats, best_step if isinstance(best_step, int) else 0),
-            should_stop,
-        )
+        folder.write_text("config.yaml", to_yaml(planned))
+        MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
+        yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
 
 
-def _extend(config: Config, budget: Mapping[str, Any], trainer: Trainer, text: _Text) -> Config:
-    """The configuration with a new number of steps: `steps` counts in all, `minutes` and `epochs` from here."""
-    no_budget: dict[str, Any] = dict.fromkeys(BUDGETS)
-    more = replace(config, **{**no_budget, **budget})
-    seconds_per_step, seconds_left = None, 0.0
-    if more.minutes is not None:
-        seconds_per_step, seconds_left = trainer.measure_step(min(2.5, 1.8 * more.minutes)), 60 * more.minutes
+def _plan(config: Config, text: _Text, lanes: Lanes, device: torch.device, began: float) -> Config:
+    """Turn the budget into steps and fill in what depends on them. Minutes are measured, and count from `began`."""
     num_val = text.num_before_test - text.num_train
-    more = choose_steps(more, text.num_train, num_val, seconds_per_step, seconds_left)
-    return more if "steps" in budget else replace(more, steps=trainer.step + (more.steps or 0))
+    if config.minutes is None:
+        return choose_steps(config, text.num_train, num_val)
+    seconds = min(MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes)
+    seconds_per_step = measure_step(config, lanes, len(text.vocab), device, seconds)
+    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))
+    return choose_steps(config, text.num_train, num_val, seconds_per_step, seconds_left)
+
+
+def _notes(asked: Config, planned: Config, text: _Text) -> tuple[str, ...]:
+    """What the user should know of the text and of what became of their settings."""
+    notes = list(text.corpus.notes)
+    num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
+    if num_unknown:
+        why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
+        notes.append(f"{num_unknown:,} of {len(text.ids):,} characters are {why}: read as unknown")
+        if num_unknown > 0.01 * len(text.ids):
+            notes.append("--alphabet byte learns every character of such a text")
+    sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
+    if any(wish not in ("auto", got) for wish, got in sizes):
+        lanes, length = (got for _, got in sizes)
+        notes.append(f"the text is too short for that: {lanes} lanes of {length} characters per step instead")
+    return tuple(notes)
 
 
 def _read_text(
@@ -186,27 +201,27 @@ def _read_text(
     return _Text(corpus, vocab, ids, num_train=parts[0].stop, num_before_test=parts[1].stop)
 
 
-def _make_lanes(config: Config, text: _Text) -> Lanes:
-    return Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
-
-
 def _run(
     run: RunFolder,
     trainer: Trainer,
     text: _Text,
     notes: tuple[str, ...],
-    warnings: tuple[str, ...],
-    resumed: tuple[float | None, int] | None,
     should_stop: Callable[[], bool],
+    loaded: LoadedStep | None = None,
 ) -> Iterator[TrainEvent]:
-    config, num_steps = trainer.config, trainer.num_steps
+    config = trainer.config
+    num_steps = config.steps or 0
     evaluate_every, save_every = resolved(config.evaluate_every), resolved(config.save_every)
     metrics = MetricsLog(run.path / "metrics.jsonl")
-    chars_per_step = trainer.lanes.num_lanes * trainer.bptt_length
+    samples = SampleLog(run.path / "samples.txt")
+    chars_per_step = trainer.lanes.num_lanes * resolved(config.bptt_length)
     milestones = {math.ceil(num_steps * share) for share in (0, 1 / 64, 1 / 16, 1 / 4, 1)}
-    best_nats, best_step = resumed or (None, 0)
+    state = loaded.state if loaded is not None else {}
+    best, best_at = state.get("best_nats"), state.get("best_step")
+    best_nats = float(best) if isinstance(best, int | float) else None
+    best_step = best_at if isinstance(best_at, int) else 0
     val_nats: float | None = None
-    saved_step = trainer.step if resumed else None
+    saved_step = loaded.step if loaded is not None else None
 
     def save(is_best: bool) -> SavedEvent:
         nonlocal saved_step
@@ -222,7 +237,7 @@ def _run(
 
     def write() -> SampleEvent:
         written = _write_sample(trainer, text.vocab, config.seed)
-        run.append_text("samples.txt", f"--- step {trainer.step} ---\n{written}\n\n")
+        samples.append(trainer.step, written)
         return SampleEvent(step=trainer.step, text=written)
 
     yield StartEvent(
@@ -237,11 +252,14 @@ def _run(
         vocab_size=len(text.vocab),
         notes=notes,
     )
-    for message in warnings:
+    for message in loaded.warnings if loaded is not None else ():
         yield WarningEvent(message=message)
-    if resumed is None:
+    if loaded is None:
         # Before hours are spent: a full disk or a read-only folder shows now.
         yield save(is_best=False)
+    # What a run that was killed may have written later than it saved will be written again.
+    samples.rewind(trainer.step)
+    if trainer.step in milestones and trainer.step not in samples.steps():
         yield write()
     is_complete = True
     while trainer.step < num_steps:
@@ -278,10 +296,10 @@ def _run(
             )
             metrics.append(evaluation.to_json())
             yield evaluation
-        if is_last or is_best or trainer.step % save_every == 0:
-            yield save(is_best)
         if trainer.step in milestones:
             yield write()
+        if is_last or is_best or trainer.step % save_every == 0:
+            yield save(is_best)
     if saved_step != trainer.step:
         yield save(is_best=False)
     yield DoneEvent(
@@ -291,15 +309,6 @@ def _run(
         best_step=best_step,
         run=str(run.path),
         is_complete=is_complete,
-    )
-
-
-def _explain_unknown(text: _Text) -> list[str]:
-    num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
-    return (
-        [f"{num_unknown:,} of {len(text.ids):,} characters are too rare to learn: read as unknown"]
-        if num_unknown
-        else []
     )
 
 

@@ -20,8 +20,9 @@ def make_optimizer(network: CharRNN, config: Config) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, config.beta2), fused=True)
 
 
-def learning_rate_at(step: int, num_steps: int, config: Config) -> float:
-    """Learning rate of step 0..num_steps-1: linear warm-up, then half a cosine down to the final share."""
+def learning_rate_at(step: int, config: Config) -> float:
+    """Learning rate of step 0..config.steps-1: linear warm-up, then half a cosine down to the final share."""
+    num_steps = config.steps or 1
     peak = float(config.learning_rate)
     warmup = min(config.warmup_steps, num_steps // 10)
     if step < warmup:

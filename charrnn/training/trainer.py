@@ -46,8 +46,6 @@ class Trainer:
         self.config = config
         self.lanes = lanes
         self.device = device
-        self.num_steps = config.steps
-        self.bptt_length = resolved(config.bptt_length)
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizer = make_optimizer(self.network, config)
@@ -60,10 +58,10 @@ class Trainer:
 
         Raises NonFiniteError before anything changed if the loss or the gradient is not finite.
         """
-        learning_rate = learning_rate_at(self.step, self.num_steps, self.config)
-        inputs, targets = self.lanes.window(self.cursor, self.bptt_length)
+        learning_rate = learning_rate_at(self.step, self.config)
+        inputs, targets = self.lanes.window(self.cursor, resolved(self.config.bptt_length))
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset
+        is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset_probability
         state = self.state * is_kept.to(self.device)
         with autocast(self.device, self.config.precision):
             logits, state = self.network(
@@ -77,13 +75,13 @@ class Trainer:
         if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
             raise NonFiniteError(
                 f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
-                f"Lower the learning rate, which was {learning_rate:.2g}: --set learning_rate={learning_rate / 2:.2g}"
+                f"The learning rate was {learning_rate:.2g}; try --set learning_rate={learning_rate / 2:.2g}."
             )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         self.state = state.detach()
-        self.cursor += self.bptt_length
+        self.cursor += len(inputs)
         self.step += 1
         if self.averaged is not self.network:
             update_average(
@@ -134,21 +132,24 @@ class Trainer:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         self.state, self.step, self.cursor = state, step, cursor
 
-    def measure_step(self, seconds: float) -> float:
-        """Lower quartile of the seconds of one step, measured for about that long on a throw-away copy.
 
-        Not the median: a neighbour that was busy for these few seconds would otherwise cost the whole run its steps.
-        """
-        config = replace(self.config, minutes=None, epochs=None, steps=10**6)
-        copied = Trainer(config, self.lanes, self.network.output.out_features, self.device)
-        copied.take_step()
-        times: list[float] = []
-        end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < 3:
-            begin = time.perf_counter()
-            copied.take_step()
-            times.append(time.perf_counter() - begin)
-        return float(np.quantile(times, 0.25))
+def measure_step(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float) -> float:
+    """Lower quartile of the seconds of one step, measured for about that long on a trainer of its own.
+
+    Not the median: a neighbour that was busy for these few seconds would otherwise cost the whole run its steps.
+    """
+    dropout = 0.2 if config.dropout == "auto" else config.dropout
+    trainer = Trainer(
+        replace(config, minutes=None, epochs=None, steps=10**6, dropout=dropout), lanes, vocab_size, device
+    )
+    trainer.take_step()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 3:
+        begin = time.perf_counter()
+        trainer.take_step()
+        times.append(time.perf_counter() - begin)
+    return float(np.quantile(times, 0.25))
 
 
 def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:

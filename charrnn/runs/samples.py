@@ -1,0 +1,36 @@
+"""What a run wrote as it learned: `samples.txt`, one headed section per sample, each step once."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.runs.disk import encode_text, explained, write_atomically
+
+_HEADING = re.compile(r"(?m)^--- step (\d+) ---\n")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLog:
+    """A `samples.txt`; the file appears with the first sample."""
+
+    path: Path
+
+    def append(self, step: int, text: str) -> None:
+        """Add what was written at `step`. Raises CharRNNError when the file cannot be written."""
+        with explained("write", self.path), self.path.open("ab") as file:
+            file.write(encode_text(f"--- step {step} ---\n{text}\n\n"))
+
+    def steps(self) -> list[int]:
+        """The steps there are samples of, in the order they stand there."""
+        return [int(match[1]) for match in _HEADING.finditer(self._read())]
+
+    def rewind(self, step: int) -> None:
+        """Drop the samples of steps after `step`, so that a resumed run keeps each step once."""
+        text = self._read()
+        later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
+        if later:
+            write_atomically(self.path, encode_text(text[: later[0]]))
+
+    def _read(self) -> str:
+        with explained("read", self.path):
+            return self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""

@@ -1,0 +1,282 @@
+"""The public Python interface, used as its documentation shows it.
+
+N characters, L layers, H units.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_RUN, TrainedRun
+from synthetic import SyntheticCorpus, make_corpus
+
+import charrnn
+from charrnn.errors import CheckpointError, DataError, UsageError
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> charrnn.Model:
+    return charrnn.load(lstm.path)
+
+
+@pytest.fixture(scope="module")
+def byte_model(byte_run: TrainedRun) -> charrnn.Model:
+    return charrnn.load(byte_run.path)
+
+
+def test_every_public_name_is_there_and_typed_for_the_reader() -> None:
+    assert len(charrnn.__all__) == len(set(charrnn.__all__)) >= 12
+    for name in charrnn.__all__:
+        value = getattr(charrnn, name)
+        assert value is not None
+        assert name in dir(charrnn)
+        assert name == "TrainEvent" or value.__doc__, f"{name} has no docstring"
+    with pytest.raises(AttributeError, match="nosuch"):
+        charrnn.nosuch  # noqa: B018
+    scope: dict[str, Any] = {}
+    exec("from charrnn import *", scope)
+    assert {*charrnn.__all__} <= {*scope}
+
+
+def test_importing_it_imports_nothing_heavy(process: Callable[..., subprocess.CompletedProcess[bytes]]) -> None:
+    ran = process("-c", "import sys, charrnn; print(sorted({'torch', 'numpy', 'yaml', 'rich'} & {*sys.modules}))")
+    assert (ran.returncode, ran.stdout.strip()) == (0, b"[]")
+    script = "import sys, charrnn; charrnn.Config(steps=1); charrnn.load; charrnn.Model; print('torch' in sys.modules)"
+    assert process("-c", script).stdout.strip() == b"False"
+
+
+def test_from_a_text_to_a_cell(corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the documentation shows, from the first line to the last."""
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_bytes(corpus.text[:6_000].encode())
+    kinds = []
+    for event in charrnn.train(charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 3})):
+        kinds.append(event.event)
+        if event.event == "step":
+            assert math.isfinite(event.train_nats)
+    assert kinds[0] == "start" and kinds[-1] == "done"
+    assert kinds.count("step") == 3
+    model = charrnn.load()
+    assert (model.name, model.step, model.warnings) == ("text-001", 3, ())
+    assert len(model.sample(temperature=0.8, length=50).text) == 50
+    findings = charrnn.find_cells(model.trace(corpus.text[6_000:9_000]), ["line-position"])
+    assert [score.detector for score in findings.scores] == ["line-position"]
+    assert findings.num_cells == 12
+
+
+def test_nothing_is_trained_before_the_first_event_is_asked_for(tmp_path: Path) -> None:
+    events = charrnn.train(charrnn.Config(corpus=("nosuch.txt",), steps=1), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(DataError, match=r"nosuch\.txt"):
+        next(iter(events))
+
+
+def test_events_turn_into_the_json_of_the_command(lstm: TrainedRun) -> None:
+    for event in lstm.events:
+        assert json.loads(json.dumps(event.to_json()))["event"] == event.event
+    logged = [json.loads(line) for line in (lstm.path / "metrics.jsonl").read_text().splitlines()]
+    assert logged == [event.to_json() for event in lstm.events if event.event in ("step", "evaluation")]
+
+
+def test_a_model_is_loaded_by_path_name_or_age(lstm: TrainedRun, gru: TrainedRun) -> None:
+    assert charrnn.load(str(lstm.path)).config == charrnn.load(lstm.path).config
+    assert charrnn.load("gru-001", checkpoints=gru.path.parent).name == "gru-001"
+    assert charrnn.load(checkpoints=gru.path.parent).config.cell == "gru"
+    with pytest.raises(CheckpointError, match="no runs in"):
+        charrnn.load(checkpoints=lstm.path / "empty")
+
+
+def test_a_sample_is_what_streams(model: charrnn.Model) -> None:
+    options: dict[str, Any] = {"length": 80, "temperature": 0.7, "top_k": 9, "top_p": 0.95, "min_p": 0.01, "seed": 5}
+    pieces = list(model.stream(**options, prime="if "))
+    sample = model.sample(**options, prime="if ")
+    assert sample.text == "".join(piece for piece, _ in pieces)
+    assert sample.logprobs == tuple(logprob for _, logprob in pieces)
+    assert (sample.seed, sample.logprob) == (5, pytest.approx(sum(sample.logprobs)))
+    assert len(pieces) == 80
+
+
+def test_streaming_is_lazy(model: charrnn.Model) -> None:
+    stream = model.stream(length=10**9)
+    assert "".join(next(stream)[0] for _ in range(30)) == model.sample(length=30).text
+
+
+@pytest.mark.parametrize("run", ["lstm", "gru", "rnn"])
+def test_log_probabilities_are_those_of_the_network(run: str, request: pytest.FixtureRequest) -> None:
+    trained: TrainedRun = request.getfixturevalue(run)
+    model = charrnn.load(trained.path)
+    prime = 'molu tarn, "zib'
+    sample = model.sample(prime=prime, length=60, seed=1)
+    ids = torch.from_numpy(model.vocab.encode(prime + sample.text).astype(np.int64))[:, None]
+    with torch.no_grad():
+        logits, _ = model.network(ids[:-1], model.network.initial_state(1))
+    expected = logits.log_softmax(-1).gather(-1, ids[1:, :, None])[:, 0, 0]
+    # float32 in another order of summation: far below a thousandth of a nat.
+    assert sample.logprobs == pytest.approx(expected[len(prime) - 1 :].tolist(), abs=1e-3)
+    assert model.trace(prime + sample.text).logprobs[1:] == pytest.approx(expected.numpy(), abs=1e-3)
+
+
+def test_beams_come_best_first(model: charrnn.Model) -> None:
+    beams = model.beam(width=6, length=12, prime="jora ")
+    assert [beam.logprob for beam in beams] == sorted((beam.logprob for beam in beams), reverse=True)
+    assert len({beam.text for beam in beams}) == 6
+    assert {len(beam.text) for beam in beams} == {12}
+    assert beams[0].seed is None
+    # Scored once more, character by character.
+    for beam in beams:
+        trace = model.trace("jora " + beam.text)
+        assert beam.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
+
+
+def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
+    predictions = model.predict("molu tarn nibbe", top=1000)
+    assert predictions[0].character == "r", "nibber is the only word that begins like this"
+    assert sum(p.probability for p in predictions) == pytest.approx(1)
+    assert len(predictions) == len(model.vocab) - 1
+    assert model.predict("molu tarn nibbe", top=2) == predictions[:2]
+    with pytest.raises(UsageError, match="--top is 0"):
+        model.predict("nibbe", top=0)
+
+
+def test_a_trace_has_every_cell_at_every_character(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    text = corpus.text[:500]
+    trace = model.trace(text)
+    assert (trace.text, trace.cells.shape, trace.logprobs.shape) == (text, (500, 1, 32), (500,))
+    assert np.array_equal(trace.ids, model.vocab.encode(text))
+    assert np.isnan(trace.logprobs[0]) and np.isfinite(trace.logprobs[1:]).all()
+    assert np.abs(trace.cells).max() <= 1
+    # As the stepper sees it: tanh of the memory after each character.
+    state = model.stepper.initial_state(1)
+    for index, char in enumerate(trace.ids[:40]):
+        _, state = model.stepper.step(np.array([char]), state)
+        assert trace.cells[index, 0] == pytest.approx(np.tanh(state[0, 1, 0]), abs=1e-4)
+
+
+def test_context_is_read_but_not_kept(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    whole = model.trace(corpus.text[:400])
+    part = model.trace(corpus.text[300:400], context=corpus.text[:300])
+    assert part.text == corpus.text[300:400]
+    assert part.cells == pytest.approx(whole.cells[300:], abs=1e-5)
+    assert part.logprobs == pytest.approx(whole.logprobs[300:], abs=1e-4)
+    assert model.trace(corpus.text[300:400]).cells[0] != pytest.approx(whole.cells[300], abs=1e-2)
+
+
+def test_progress_counts_every_character_once(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    told: list[int] = []
+    model.trace(corpus.text[:1_000], context=corpus.text[1_000:2_000], on_progress=told.append)
+    assert sum(told) == 1_000
+    assert len(told) > 1
+
+
+def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
+    text = make_corpus(num_chars=5_000, seed=2).text
+    trace, twin = model.trace(text), model.trace(text, network=model.untrained_twin())
+    assert not np.allclose(trace.cells, twin.cells)
+    findings = charrnn.find_cells(trace, untrained=twin)
+    assert (findings.num_chars, findings.num_cells) == (len(text), 32)
+    assert [skipped.detector for skipped in findings.skipped] == ["comment"]
+    assert all(score.untrained is not None for score in findings.scores)
+    (alone,) = charrnn.find_cells(trace, ["quote"], untrained=twin).scores
+    assert alone in findings.scores
+    assert charrnn.find_cells(trace, ["quote"]).scores[0].untrained is None
+    with pytest.raises(UsageError, match="qoute"):
+        charrnn.find_cells(trace, ["qoute"])
+    with pytest.raises(DataError, match="at least 200"):
+        charrnn.find_cells(model.trace(text[:199]))
+
+
+@pytest.mark.parametrize("run", ["lstm", "gru", "rnn", "byte_run"])
+def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.FixtureRequest) -> None:
+    trained: TrainedRun = request.getfixturevalue(run)
+    model = charrnn.load(trained.path)
+    best = min((e for e in trained.events if e.event == "evaluation"), key=lambda event: event.val_nats)
+    assert (model.step, trained.events[-1].best_step) == (best.step, best.step)
+    text, context = model.held_out_text()
+    report = charrnn.evaluate(model, text, context=context, precision="fp32")
+    # Training's context is the whole training text, here it is the last 4096 characters of it.
+    assert report.nats_per_char == pytest.approx(best.val_nats, abs=1e-5)
+    assert (report.protocol, report.num_chars) == ("stateful", len(text))
+    assert report.bpc == pytest.approx(report.nats_per_char / math.log(2))
+
+
+def test_the_held_out_text_is_the_end_of_the_corpus(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    begin = int(0.9 * len(corpus.text))
+    assert model.held_out_text() == (corpus.text[begin:], corpus.text[:begin])
+
+
+def test_the_protocols_of_evaluate(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    text = corpus.text[-2_000:]
+    stateful = charrnn.evaluate(model, text, precision="fp32")
+    assert stateful.nats_per_char == pytest.approx(-float(model.trace(text).logprobs[1:].mean()), abs=1e-4)
+    windowed = charrnn.evaluate(model, text, protocol="windowed-256", precision="fp32")
+    assert windowed.protocol == "windowed-256"
+    assert windowed.nats_per_char == pytest.approx(stateful.nats_per_char, abs=0.3)
+    assert windowed.nats_per_char != stateful.nats_per_char
+    with pytest.raises(UsageError, match="'windowed'"):
+        charrnn.evaluate(model, text, protocol="windowed")
+    for short, protocol in (("z", "stateful"), (text[:256], "windowed-256")):
+        with pytest.raises(DataError, match=f"{len(short)} characters"):
+            charrnn.evaluate(model, short, protocol=protocol)
+
+
+def test_bits_per_byte_count_bytes(model: charrnn.Model) -> None:
+    report = charrnn.evaluate(model, "zib « " * 60)
+    assert report.num_unknown == 60
+    assert report.bits_per_byte == pytest.approx(report.bpc * 6 / 7)
+
+
+def test_a_byte_model_reads_text_and_bytes_alike(byte_model: charrnn.Model) -> None:
+    text = "zäb «molu»\n" * 30
+    assert charrnn.evaluate(byte_model, text) == charrnn.evaluate(byte_model, text.encode())
+    sample = byte_model.sample(length=200, prime="語")
+    assert len(sample.text) < 200
+    assert len(sample.text.replace("\ufffd", "").encode()) <= 200
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_drawn(model: charrnn.Model) -> None:
+    wrong: tuple[dict[str, Any], ...] = (
+        {"temperature": float("nan")},
+        {"temperature": -0.1},
+        {"top_k": 0},
+        {"top_p": 0.0},
+        {"min_p": 1.5},
+        {"length": -1},
+    )
+    for options in wrong:
+        with pytest.raises(UsageError, match=r"--(temp|top-k|top-p|min-p|length) is"):
+            model.stream(**options)
+    with pytest.raises(DataError, match="never saw 'Ж'"):
+        model.stream(prime="zib Ж")
+    with pytest.raises(DataError, match="empty"):
+        model.trace("")
+
+
+def test_a_stopped_run_can_be_resumed_from_python(
+    corpus: SyntheticCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_bytes(corpus.text[:3_000].encode())
+    config = charrnn.Config(corpus=("text.txt",), **{**SMALL_RUN, "steps": 5})
+    answers = iter([False, False, True])
+    *_, stopped = charrnn.train(config, should_stop=lambda: next(answers))
+    assert (stopped.step, stopped.is_complete) == (2, False)
+    *_, done = charrnn.resume(stopped.run, {"steps": 6})
+    assert (done.step, done.is_complete) == (6, True)
+    with pytest.raises(UsageError, match="cannot change seed"):
+        next(iter(charrnn.resume(stopped.run, {"seed": 1})))
+
+
+def test_all_mistakes_have_one_parent() -> None:
+    for error, code in ((UsageError, 2), (DataError, 3), (CheckpointError, 4)):
+        assert issubclass(error, charrnn.CharRNNError)
+        assert error.exit_code == code
+    with pytest.raises(charrnn.CharRNNError, match="hidden_size is 0"):
+        charrnn.Config(hidden_size=0)

@@ -1,0 +1,65 @@
+"""Every architecture through the same commands: train, resume, sample, beam, predict, visualize."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import charrnn
+from charrnn.cli.app import run
+from charrnn.config import CELLS, DEPTHS
+
+TEXT = "".join(
+    f'the {word} said "{word} {word}" to me\n    and left\n' for word in ("lamp", "stone", "river", "owl") * 40
+)
+ARCHITECTURES = [
+    *((cell, "stacked") for cell in CELLS),
+    *(("lstm", depth) for depth in DEPTHS[1:]),
+    ("mlstm", "dilated"),
+]
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_it_trains_resumes_writes_and_shows_its_cells(
+    cell: str, depth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
+    sizes = [
+        "--set",
+        "num_lanes=4",
+        "--set",
+        "bptt_length=10",
+        "--evaluate-every",
+        "20",
+        "--quiet",
+    ]  # 10 is no multiple of 4
+    assert run(["train", "text.txt", *model, *sizes, "--steps", "40", "--out", "whole"]) == 0
+    assert run(["train", "text.txt", *model, *sizes, "--steps", "40", "--out", "parts"]) == 0
+    losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
+    first, *_, last = [line["train_nats"] for line in losses if line["event"] == "step"]
+    assert last < 0.9 * first
+
+    # As if the second run had been stopped after step 20: its later step and what points to it are taken away.
+    parts = Path("parts")
+    for pointer in ("latest", "best"):
+        (parts / pointer).write_text("step-00000020\n")
+    for file in (parts / "step-00000040").iterdir():
+        file.unlink()
+    (parts / "step-00000040").rmdir()
+    assert run(["train", "--resume", "parts", "--quiet"]) == 0
+    for name in ("model.safetensors", "training.safetensors"):
+        assert (parts / "step-00000040" / name).read_bytes() == (Path("whole/step-00000040") / name).read_bytes()
+
+    capsys.readouterr()
+    assert run(["sample", "whole", "--length", "50"]) == 0
+    assert 50 <= len(capsys.readouterr().out) <= 51
+    loaded = charrnn.load("whole")
+    assert loaded.beam(width=4, length=10)[0].logprob >= loaded.beam(width=1, length=10)[0].logprob - 1e-4  # float32
+    assert sum(p.probability for p in loaded.predict("the ", top=len(loaded.vocab))) == pytest.approx(1)
+    assert run(["visualize", "whole", "--text", "text.txt", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert {"quote", "line-position"} <= {score["detector"] for score in scores}
+    assert run(["visualize", "whole", "--cell", "2:15", "--chars", "80"]) == 0
+    assert "cell 2:15" in capsys.readouterr().out

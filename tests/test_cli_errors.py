@@ -1,0 +1,363 @@
+"""What goes wrong is said in at most three lines on stderr that name what is at fault, with its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
+from saved_runs import rewrite_manifest
+from synthetic import make_corpus
+
+from charrnn.runs.folder import RunFolder
+from charrnn.text.catalogue import load_catalogue
+
+Command = Callable[..., Ran]
+USAGE, DATA, CHECKPOINT = 2, 3, 4
+
+# The command line, its exit code, and what the message must name.
+TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
+    ("train nosuch.txt", DATA, ("'nosuch.txt'", "corpora", *(entry.name for entry in load_catalogue()))),
+    ("train goood.txt", DATA, ("'goood.txt'", "Did you mean 'good.txt'?")),
+    ("train ''", DATA, ("empty name",)),
+    ("train empty.txt", DATA, ("empty.txt is empty",)),
+    ("train one.txt", DATA, ("one.txt", "1 character ")),
+    ("train same.txt", DATA, ("same.txt", "'a'")),
+    ("train binary.dat", DATA, ("binary.dat", "NUL at byte offset 3", "--alphabet byte")),
+    ("train latin.txt", DATA, ("latin.txt", "UTF-8 at byte offset 3")),
+    ("train damaged.gz", DATA, ("damaged.gz",)),
+    ("train folder", DATA, ("folder has no file to learn from",)),
+    ("train '*.none'", DATA, ("'*.none'",)),
+    ("train good.txt empty.txt", DATA, ("empty.txt is empty",)),
+    ("train - -", USAGE, ("standard input",)),
+    ("train short.txt --split 1/1/99 --steps 1", DATA, ("20 characters", "split")),
+    ("train good.txt --steps 0", USAGE, ("steps is 0", "between 1 and")),
+    ("train good.txt --steps many", USAGE, ("--steps", "'many'", "whole number")),
+    ("train good.txt --steps 2.5", USAGE, ("--steps", "'2.5'")),
+    ("train good.txt --minutes -1", USAGE, ("minutes is -1",)),
+    ("train good.txt --minutes nan", USAGE, ("minutes is nan",)),
+    ("train good.txt --epochs inf", USAGE, ("epochs is inf",)),
+    ("train good.txt --epochs soon", USAGE, ("--epochs", "'soon'")),
+    ("train good.txt --steps 5 --minutes 1", USAGE, ("one budget", "minutes", "steps")),
+    ("train good.txt --epochs 1 --set steps=5", USAGE, ("one budget", "epochs", "steps")),
+    ("train good.txt --split 90", USAGE, ("split is 90", "90/10")),
+    ("train good.txt --split 90/0", USAGE, ("split is 90.0/0.0",)),
+    ("train good.txt --split half/half", USAGE, ("--split", "'half/half'")),
+    ("train good.txt --cell lstn", USAGE, ("cell is lstn", "lstm, gru, rnn")),
+    ("train good.txt --layers 0", USAGE, ("layers is 0", "between 1 and")),
+    ("train good.txt --hidden-size wide", USAGE, ("--hidden-size", "'wide'")),
+    ("train good.txt --hidden-size -5", USAGE, ("hidden_size is -5",)),
+    ("train good.txt --embedding-size 99999", USAGE, ("embedding_size is 99999", "16384")),
+    ("train good.txt --dropout 1", USAGE, ("dropout is 1", "below 1")),
+    ("train good.txt --alphabet runes", USAGE, ("alphabet is runes", "char, byte")),
+    ("train good.txt --seed -1", USAGE, ("seed is -1",)),
+    ("train good.txt --seed 99999999999999999999", USAGE, ("seed is 99999999999999999999",)),
+    ("train good.txt --device toaster", USAGE, ("device is toaster", "cpu")),
+    ("train good.txt --precision fp8", USAGE, ("precision is fp8", "bf16")),
+    ("train good.txt --save-every 0", USAGE, ("save_every is 0",)),
+    ("train good.txt --evaluate-every never", USAGE, ("--evaluate-every", "'never'")),
+    ("train good.txt --keep -1", USAGE, ("keep is -1",)),
+    ("train good.txt --set hiden_size=3", USAGE, ("'hiden_size'", "Did you mean hidden_size?")),
+    ("train good.txt --set zzz=3", USAGE, ("'zzz'", "hidden_size")),
+    ("train good.txt --set hidden_size", USAGE, ("--set hidden_size", "field=value")),
+    ("train good.txt --set =3", USAGE, ("''",)),
+    ("train good.txt --set hidden_size=", USAGE, ("hidden_size is ''",)),
+    ("train good.txt --set learning_rate=fast", USAGE, ("learning_rate is 'fast'",)),
+    ("train good.txt --set learning_rate=11", USAGE, ("learning_rate is 11", "at most 10")),
+    ("train good.txt --set clip_norm=nan", USAGE, ("clip_norm is nan",)),
+    ("train good.txt --recipe nosuch", USAGE, ("'nosuch'", "tiny")),
+    ("train good.txt --recipe nosuch.yaml", USAGE, ("'nosuch.yaml'", "No such file")),
+    ("train good.txt --recipe folder.yaml", USAGE, ("'folder.yaml'",)),
+    ("train good.txt --recipe latin.yaml", USAGE, ("'latin.yaml'", "UTF-8")),
+    ("train good.txt --recipe list.yaml", DATA, ("list.yaml", "list")),
+    ("train good.txt --recipe broken.yaml", DATA, ("broken.yaml is not YAML",)),
+    ("train good.txt --recipe misspelt.yaml", USAGE, ("'hiden_size'", "Did you mean hidden_size?")),
+    ("train good.txt --recipe wrong.yaml", USAGE, ("hidden_size is 'wide'",)),
+    ("train good.txt --steps 1 --out checkpoints", USAGE, ("checkpoints exists already", "--resume")),
+    ("train good.txt --steps 1 --out good.txt", USAGE, ("good.txt exists already",)),
+    ("train good.txt --step 5", USAGE, ("--step", "--steps", "charrnn train --help")),
+    ("train good.txt --steps", USAGE, ("--steps", "argument")),
+    ("train --resume nosuch", CHECKPOINT, ("'nosuch'", "lstm-001")),
+    ("train --resume folder", CHECKPOINT, ("folder is not a run", "config.yaml")),
+    ("train --resume lstm-001 other", USAGE, ("--resume", "one run")),
+    ("train --resume --out new", USAGE, ("--resume", "--out")),
+    ("train --resume --recipe tiny", USAGE, ("--resume", "--recipe")),
+    ("train --resume --show-config", USAGE, ("--resume", "--show-config")),
+    ("train --resume lstm-001 --cell gru", USAGE, ("--resume cannot change cell",)),
+    ("train --resume lstm-001 --set corpus=good.txt", USAGE, ("--resume cannot change corpus",)),
+    ("train --resume lstm-001 --steps 0", USAGE, ("steps is 0",)),
+    ("train --resume lstm-001 --steps 400 --epochs 2", USAGE, ("one budget",)),
+]
+READ: list[tuple[str, int, tuple[str, ...]]] = [
+    ("sample nosuch", CHECKPOINT, ("'nosuch'", "checkpoints", "lstm-001")),
+    ("sample lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
+    ("sample folder", CHECKPOINT, ("folder is not a run", "config.yaml", "vocab.json")),
+    ("sample good.txt", CHECKPOINT, ("'good.txt'",)),
+    ("sample ''", CHECKPOINT, ("''",)),
+    ("sample --temp nan", USAGE, ("--temp is nan", "0.8")),
+    ("sample --temp -1", USAGE, ("--temp is -1",)),
+    ("sample --temp inf", USAGE, ("--temp is inf",)),
+    ("sample --temp hot", USAGE, ("--temp", "number")),
+    ("sample --temperature nan", USAGE, ("--temp", "nan")),
+    ("sample --top-p 0", USAGE, ("--top-p is 0", "at most 1")),
+    ("sample --top-p 1.5", USAGE, ("--top-p is 1.5",)),
+    ("sample --top-p nan", USAGE, ("--top-p is nan",)),
+    ("sample --top-k 0", USAGE, ("--top-k is 0", "at least 1")),
+    ("sample --top-k 2.5", USAGE, ("--top-k", "integer")),
+    ("sample --min-p 2", USAGE, ("--min-p is 2", "between 0 and 1")),
+    ("sample --min-p -0.1", USAGE, ("--min-p is -0.1",)),
+    ("sample --beam 0", USAGE, ("--beam is 0", "4096")),
+    ("sample --beam 5000", USAGE, ("--beam is 5000", "4096")),
+    ("sample --beam wide", USAGE, ("--beam", "integer")),
+    ("sample --beam 2 --length 0", USAGE, ("--length is 0",)),
+    ("sample --length -1", USAGE, ("--length is -1",)),
+    ("sample --length long", USAGE, ("--length", "integer")),
+    ("sample --seed -1", USAGE, ("--seed",)),
+    ("sample --seed x", USAGE, ("--seed", "integer")),
+    ("sample --prime 'zib Ж語'", DATA, ("'Ж'", "'語'", "--alphabet byte")),
+    ("sample --prime Ж --beam 2", DATA, ("'Ж'",)),
+    ("sample --prime a --prime-file good.txt", USAGE, ("--prime", "--prime-file")),
+    ("sample --prime-file nosuch", DATA, ("--prime-file nosuch", "No such file")),
+    ("sample --prime-file latin.txt", DATA, ("--prime-file latin.txt", "UTF-8")),
+    ("sample --prime-file folder", DATA, ("--prime-file folder",)),
+    ("sample --lenght 5", USAGE, ("--lenght", "--length", "charrnn sample --help")),
+    ("sample lstm-001 more", USAGE, ("more",)),
+    ("predict", USAGE, ("TEXT",)),
+    ("predict Ж", DATA, ("'Ж'",)),
+    ("predict zib fon jora", USAGE, ("3 words", "quotes")),
+    ("predict nosuch zib", CHECKPOINT, ("'nosuch'",)),
+    ("predict zib --top 0", USAGE, ("--top is 0",)),
+    ("visualize nosuch", CHECKPOINT, ("'nosuch'",)),
+    ("visualize --cell 1:0", USAGE, ("--cell 1:0", "layers 0 to 0", "units 0 to 31")),
+    ("visualize --cell 0:32", USAGE, ("--cell 0:32", "units 0 to 31")),
+    ("visualize --cell 7", USAGE, ("--cell 7", "layer:unit")),
+    ("visualize --cell a:b", USAGE, ("--cell a:b", "layer:unit")),
+    ("visualize --cell 0:1:2", USAGE, ("--cell 0:1:2", "layer:unit")),
+    ("visualize --cell 0:-1", USAGE, ("--cell 0:-1", "layer:unit")),
+    ("visualize --cell ''", USAGE, ("--cell", "layer:unit")),
+    ("visualize --detector qoute", USAGE, ("'qoute'", "quote", "indentation")),
+    ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html or .svg")),
+    ("visualize --export picture", USAGE, ("--export picture", ".html or .svg")),
+    ("visualize --export nosuch/picture.svg", USAGE, ("--export nosuch/picture.svg", "no folder nosuch")),
+    ("visualize --text nosuch.txt", DATA, ("'nosuch.txt'",)),
+    ("visualize --text empty.txt", DATA, ("empty.txt is empty",)),
+    ("visualize --text short.txt", DATA, ("20 characters", "at least 200", "--text")),
+    ("visualize --text binary.dat", DATA, ("binary.dat",)),
+    ("visualize --top -1", USAGE, ("--top",)),
+    ("visualize --chars 0", USAGE, ("--chars",)),
+    ("evaluate nosuch", CHECKPOINT, ("'nosuch'",)),
+    ("evaluate --text nosuch.txt", DATA, ("'nosuch.txt'",)),
+    ("evaluate --text latin.txt", DATA, ("latin.txt",)),
+    ("evaluate --precision fp8", USAGE, ("precision is 'fp8'", "bf16")),
+    ("runs all", USAGE, ("all",)),
+    ("corpora fetch nosuch", DATA, ("'nosuch'", *(entry.name for entry in load_catalogue()))),
+    ("corpora fetch", USAGE, ("NAME",)),
+    ("corpora lst", USAGE, ("'lst'", "list")),
+    ("trian good.txt", USAGE, ("'trian'", "'train'")),
+    ("frobnicate", USAGE, ("'frobnicate'",)),
+    ("--versio", USAGE, ("--versio", "--version")),
+]
+
+
+@pytest.fixture
+def mess(lab: Path, tmp_path: Path) -> Path:
+    """A working folder with one run and all kinds of unusable files; returns the folder."""
+    contents: dict[str, bytes] = {
+        "good.txt": make_corpus(num_chars=2_000).text.encode(),
+        "short.txt": b"zib fon jora molu.\n\n",
+        "empty.txt": b"",
+        "one.txt": b"a",
+        "same.txt": b"a" * 100,
+        "binary.dat": b"abc\0def" * 20,
+        "latin.txt": b"caf\xe9 " * 20,
+        "damaged.gz": b"no gzip file at all",
+        "latin.yaml": b"# \xe9",
+        "list.yaml": b"- hidden_size: 3\n",
+        "broken.yaml": b"hidden_size: [\n",
+        "misspelt.yaml": b"hiden_size: 3\n",
+        "wrong.yaml": b"hidden_size: wide\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ("folder", "folder.yaml"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def assert_is_clear(ran: Ran, code: int, named: tuple[str, ...] = ()) -> None:
+    assert ran.code == code, ran.err
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert 1 <= len(ran.err.splitlines()) <= 3
+    assert ran.err.endswith("\n")
+    assert "Traceback" not in ran.err
+    assert not re.search(r"unexpected \w+(Error|Exception)\b", ran.err)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", ran.err), "nothing that could move the cursor"
+    for part in named:
+        assert part in ran.err
+
+
+def everything_below(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(("line", "code", "named"), TRAIN + READ, ids=[line for line, *_ in TRAIN + READ])
+def test_a_bad_command_line_is_explained(
+    command: Command, mess: Path, line: str, code: int, named: tuple[str, ...]
+) -> None:
+    before = everything_below(mess)
+    assert_is_clear(command(*shlex.split(line)), code, named)
+    assert everything_below(mess) == before, "nothing is left behind"
+
+
+@pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan", "visualize --cell 7", "evaluate nosuch"])
+def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: Path, line: str) -> None:
+    plain = command(*line.split())
+    for flag in ("--json", "--quiet", "-q"):
+        assert command(*line.split(), flag) == plain
+
+
+@pytest.mark.parametrize("line", ["sample", "visualize", "evaluate", "predict zib", "train --resume"])
+def test_without_any_run_it_says_how_to_get_one(command: Command, line: str) -> None:
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("no runs in checkpoints yet", "charrnn train"))
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [
+        ("wrong.yaml", "hidden_size"),
+        ("misspelt.yaml", "hiden_size"),
+    ],
+)
+def test_a_wrong_setting_is_traced_to_its_file(command: Command, mess: Path, file: str, field: str) -> None:
+    assert_is_clear(command("train", "good.txt", "--recipe", file), USAGE, (field, file))
+
+
+def test_a_wrong_setting_is_traced_to_the_environment(
+    command: Command, mess: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "wide")
+    assert_is_clear(command("train", "good.txt"), USAGE, ("CHARRNN_HIDDEN_SIZE", "'wide'"))
+
+
+def test_what_is_said_cannot_steer_the_terminal(command: Command, mess: Path) -> None:
+    ran = command("train", "\x1b[2J\x1b]0;title\x07\u202e.txt")
+    assert_is_clear(ran, DATA)
+    assert "\u202e" not in ran.err
+
+
+READERS = ("sample", "predict zib", "visualize --find", "evaluate", "train --resume --steps 301")
+
+
+@pytest.mark.parametrize("line", READERS)
+def test_a_damaged_checkpoint(command: Command, lab: Path, line: str) -> None:
+    for step in lab.glob("step-*"):
+        data = bytearray((step / "model.safetensors").read_bytes())
+        data[len(data) // 2] ^= 1
+        (step / "model.safetensors").write_bytes(data)
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("lstm-001", "model.safetensors is damaged", "SHA-256"))
+
+
+@pytest.mark.parametrize("line", READERS)
+def test_a_newer_format(command: Command, lab: Path, line: str) -> None:
+    for step in lab.glob("step-*"):
+        rewrite_manifest(RunFolder(lab), step.name, format=2)
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("newer charrnn (format 2)", "upgrade"))
+
+
+@pytest.mark.parametrize("line", READERS)
+@pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
+def test_a_damaged_configuration_or_alphabet(command: Command, lab: Path, file: str, line: str) -> None:
+    (lab / file).write_text("{{{")
+    assert_is_clear(command(*line.split()), CHECKPOINT, (f"{file} is damaged",))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "sample",
+        "sample --beam 2",
+        "predict zib",
+        *READERS[2:],
+    ],
+)
+def test_an_alphabet_of_another_model(command: Command, lab: Path, line: str) -> None:
+    saved = json.loads((lab / "vocab.json").read_text())
+    saved["characters"] = saved["characters"][:-5]
+    (lab / "vocab.json").write_text(json.dumps(saved))
+    assert_is_clear(command(*line.split()), CHECKPOINT)
+
+
+@pytest.mark.parametrize("line", ["visualize --find", "evaluate", "train --resume --steps 301"])
+@pytest.mark.parametrize("change", ["hidden_size: 31", "num_layers: 2", "cell: gru", "embedding_size: 3"])
+def test_a_configuration_of_another_model(command: Command, lab: Path, change: str, line: str) -> None:
+    path = lab / "config.yaml"
+    path.write_text(re.sub(rf"(?m)^{change.split(':')[0]}: .*$", change, path.read_text()))
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("config.yaml",))
+
+
+def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) -> None:
+    lines = (lab / "metrics.jsonl").read_text().splitlines()
+    lines[6] = lines[6][:10]
+    (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    ran = command("train", "--resume", "--steps", 301)
+    assert_is_clear(ran, CHECKPOINT, ("metrics.jsonl line 7 is damaged",))
+    assert command("sample", "--length", 5).code == 0, "what it needs is whole"
+
+
+def test_a_run_in_which_nothing_was_saved(command: Command, lab: Path) -> None:
+    for step in lab.glob("step-*"):
+        step.rename(lab / f"moved-{step.name}")
+    for line in READERS:
+        assert_is_clear(command(*line.split()), CHECKPOINT, ("lstm-001 has nothing saved yet",))
+
+
+def test_training_that_leaves_the_finite_numbers(command: Command, mess: Path) -> None:
+    settings = {**SMALL_RUN, "learning_rate": 10, "weight_decay": 1e38, "steps": 9, "warmup_steps": 0}
+    flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    ran = command("train", "good.txt", "--quiet", *flags)
+    assert_is_clear(ran, 5, ("Step ", "learning rate", "--set learning_rate="))
+    # The step before is kept, and can be read.
+    assert command("sample", "good-001", "--length", 5).code == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(command: Command, mess: Path) -> None:
+    (mess / "folder").chmod(0o500)
+    ran = command("train", "good.txt", "--steps", 1, "--out", "folder/run", "--quiet")
+    assert_is_clear(ran, 1, ("folder/run",))
+
+
+def test_a_cell_that_a_gru_has_not(command: Command, gru: TrainedRun) -> None:
+    assert_is_clear(command("visualize", gru.path, "--cell", "2:0"), USAGE, ("layers 0 to 1", "units 0 to 11"))
+
+
+def test_a_device_that_is_not_there(command: Command, mess: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert_is_clear(command("train", "good.txt", "--device", "cuda"), USAGE, ("cuda", "--device auto"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "charrnn", "sample", "--length", "5"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=clean_environment(),
+            check=False,
+            timeout=120,
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(b"error: ") and b"No space left on device" in ran.stderr
+    assert len(ran.stderr.splitlines()) <= 3

@@ -1,0 +1,367 @@
+"""The small commands, and what all commands share: help, version, exit codes, colours, locales."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran, TrainedRun
+from rich.cells import cell_len
+from synthetic import SyntheticCorpus, make_corpus
+
+import charrnn
+from charrnn.runs.folder import RunFolder
+from charrnn.text import catalogue
+
+Command = Callable[..., Ran]
+Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
+COMMANDS = {
+    "train": {"--minutes", "--epochs", "--steps", "--cell", "--layers", "--hidden-size", "--resume", "--show-config"},
+    "sample": {"--temp", "--temperature", "--top-k", "--top-p", "--min-p", "--prime", "--prime-file", "--beam"},
+    "predict": {"--top"},
+    "visualize": {"--cell", "--detector", "--find", "--top", "--text", "--export"},
+    "evaluate": {"--text", "--precision"},
+    "runs": set(),
+    "corpora list": set(),
+    "corpora fetch": set(),
+}
+"""Options of the contract by command; each has --json, --quiet and --debug besides."""
+
+
+def as_json(ran: Ran) -> Any:
+    assert (ran.code, ran.err) == (0, "")
+    return json.loads(ran.out)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_has_help(command: Command, name: str, flag: str) -> None:
+    ran = command(*name.split(), flag)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"Usage: charrnn {name}")
+    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ran.out))
+    assert options >= COMMANDS[name] | {"--json", "--quiet", "--debug", "--help"}
+    assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_the_help_of_all_names_the_commands(command: Command) -> None:
+    ran = command("--help")
+    assert (ran.code, ran.err) == (0, "")
+    listed = re.findall(r"(?m)^  ([a-z]+)  ", ran.out)
+    assert listed == list(dict.fromkeys(name.split()[0] for name in COMMANDS))
+    assert "--install-completion" in ran.out and "--version" in ran.out
+
+
+def test_without_a_command_there_is_help(command: Command) -> None:
+    ran = command()
+    help_text = command("--help").out.strip()
+    assert help_text in (ran.out + ran.err)
+    assert "error" not in ran.err
+
+
+def test_help_imports_neither_torch_nor_numpy(process: Process) -> None:
+    script = f"""
+import sys
+import charrnn
+from charrnn.cli.app import run
+for name in ["", *{list(COMMANDS)!r}, "--version"]:
+    assert run([*name.split(), *([] if name == "--version" else ["--help"])]) == 0
+print(sorted({{"torch", "numpy", "rich", "yaml", "tqdm"}} & {{*sys.modules}}), file=sys.stderr)
+"""
+    ran = process("-c", script)
+    assert (ran.returncode, ran.stderr.strip()) == (0, b"[]")
+    assert ran.stdout.count(b"Usage: charrnn") == len(COMMANDS) + 1
+
+
+def test_the_version(command: Command) -> None:
+    ran = command("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"charrnn {charrnn.__version__}\n", "")
+    pyproject = Path(__file__).parents[1] / "pyproject.toml"
+    assert f'\nversion = "{charrnn.__version__}"\n' in pyproject.read_text()
+
+
+def test_completion_installs_itself(process: Process, tmp_path: Path) -> None:
+    # By itself typer asks the process tree which shell this is; told not to, it takes the name.
+    home = {"HOME": str(tmp_path), "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    ran = process("-m", "charrnn", "--install-completion", "bash", **home)
+    assert ran.returncode == 0, ran.stderr
+    scripts = [path.read_text() for path in tmp_path.rglob("*.sh")]
+    assert len(scripts) == 1 and "charrnn" in scripts[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [("--version", 0), ("sample --temp x", 2), ("train nosuch.txt", 3), ("sample nosuch", 4)],
+)
+def test_the_process_ends_with_the_exit_code(process: Process, arguments: str, code: int) -> None:
+    ran = process("-m", "charrnn", *arguments.split())
+    assert ran.returncode == code
+    assert (ran.stderr == b"") is (code == 0)
+    assert b"Traceback" not in ran.stderr
+
+
+def test_debug_shows_where_it_happened(process: Process) -> None:
+    ran = process("-m", "charrnn", "sample", "nosuch", "--debug")
+    assert ran.returncode != 0
+    assert ran.stderr.startswith(b"Traceback") and b"no run 'nosuch'" in ran.stderr
+    assert ran.stdout == b""
+
+
+def test_a_bug_of_ours_is_one_line_and_the_way_to_see_more(
+    command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("what nobody thought of")
+
+    monkeypatch.setattr(charrnn.Model, "predict", fail)
+    ran = command("predict", "zib")
+    assert (ran.code, ran.out) == (1, "")
+    assert "ZeroDivisionError: what nobody thought of" in ran.err and "--debug" in ran.err
+    assert len(ran.err.splitlines()) == 2
+    with pytest.raises(ZeroDivisionError):
+        command("predict", "zib", "--debug")
+
+
+def test_ctrl_c_before_there_is_anything_to_save(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(charrnn.Model, "predict", interrupt)
+    ran = command("predict", "zib")
+    assert (ran.code, ran.out, ran.err) == (130, "", "")
+
+
+def test_predict_lists_the_likeliest_characters(command: Command, lab: Path) -> None:
+    found = as_json(command("predict", "molu tarn nibbe", "--json"))
+    assert [set(item) for item in found] == [{"character", "probability"}] * 5
+    probabilities = [item["probability"] for item in found]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert 0 < sum(probabilities) <= 1
+    assert found[0]["character"] == "r", "nibber is the only word that begins like this"
+    assert found[0]["probability"] > 0.8
+    expected = charrnn.load(lab).predict("molu tarn nibbe")
+    assert [(item["character"], item["probability"]) for item in found] == [
+        (p.character, pytest.approx(p.probability)) for p in expected
+    ]
+
+
+def test_predict_takes_a_run_and_a_number(command: Command, lab: Path, gru: TrainedRun) -> None:
+    newest = as_json(command("predict", "zib", "--json", "--top", 3))
+    assert len(newest) == 3
+    assert as_json(command("predict", "lstm-001", "zib", "--json", "--top", 3)) == newest
+    assert as_json(command("predict", gru.path, "zib", "--json", "--top", 3)) != newest
+    everything = as_json(command("predict", "zib", "--json", "--top", 999))
+    assert sum(item["probability"] for item in everything) == pytest.approx(1)
+    vocab = json.loads((lab / "vocab.json").read_text())["characters"]
+    assert sorted(item["character"] for item in everything) == sorted(vocab[1:])
+
+
+def test_predict_draws_a_table(command: Command, lab: Path) -> None:
+    ran = command("predict", "nibber", "--top", 4)
+    assert (ran.code, ran.err) == (0, "")
+    rows = [line.split() for line in ran.out.splitlines() if re.search(r"\d\.\d{4}", line)]
+    found = as_json(command("predict", "nibber", "--top", 4, "--json"))
+    assert [float(row[1]) for row in rows] == [pytest.approx(item["probability"], abs=6e-5) for item in found]
+    shown = {" ": "␣", "\n": "↵"}
+    assert [row[0] for row in rows] == [shown.get(item["character"], item["character"]) for item in found]
+    assert [len("".join(row[2:])) for row in rows] == [round(30 * item["probability"]) for item in found]
+
+
+def test_predict_spells_bytes_that_are_no_character(command: Command, byte_run: TrainedRun) -> None:
+    found = as_json(command("predict", byte_run.path, "z", "--json", "--top", 256))
+    assert sum(item["probability"] for item in found) == pytest.approx(1)
+    assert {item["character"] for item in found} >= {"\\xc3", "z", "\n"}
+
+
+def test_evaluate_agrees_with_training(command: Command, lab: Path, lstm: TrainedRun) -> None:
+    found = as_json(command("evaluate", "--precision", "fp32", "--json"))
+    documented = {"nats_per_char", "bpc", "bits_per_byte", "num_chars", "protocol"}
+    assert found.keys() >= documented
+    best = min((e for e in lstm.events if e.event == "evaluation"), key=lambda event: event.val_nats)
+    assert (found["run"], found["step"], found["protocol"]) == ("lstm-001", best.step, "stateful")
+    assert found["nats_per_char"] == pytest.approx(best.val_nats, abs=1e-5)
+    assert found["bpc"] == pytest.approx(best.val_bpc, abs=1e-5)
+    windowed = found["windowed_256"]
+    assert windowed.keys() >= documented
+    assert windowed["protocol"] == "windowed-256"
+    # Each window begins from nothing and so loses a little.
+    assert found["nats_per_char"] < windowed["nats_per_char"] < found["nats_per_char"] + 0.5
+
+
+def test_evaluate_draws_a_table_of_both_protocols(command: Command, lab: Path) -> None:
+    ran = command("evaluate", "--precision", "fp32")
+    found = as_json(command("evaluate", "--precision", "fp32", "--json"))
+    assert (ran.code, ran.err) == (0, "")
+    rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
+    for name, report in (("stateful", found), ("windowed-256", found["windowed_256"])):
+        numbers = [f"{report[key]:.4f}" for key in ("nats_per_char", "bpc", "bits_per_byte")]
+        assert rows[name] == [*numbers, f"{report['num_chars']:,}"]
+
+
+def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+    Path("like.txt").write_bytes(make_corpus(num_chars=3_000, seed=9).text.encode())
+    Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())
+    Path("short.txt").write_bytes(corpus.text[:100].encode())
+    like, unlike, short = (
+        as_json(command("evaluate", "--text", f"{name}.txt", "--json")) for name in ("like", "unlike", "short")
+    )
+    assert like["num_chars"] == len(Path("like.txt").read_text()) - 1, "nothing predicts the first one"
+    assert like["nats_per_char"] < 1.5 < unlike["nats_per_char"]
+    assert (like["num_unknown"], unlike["num_unknown"]) == (0, 2)
+    assert (short["num_chars"], "windowed_256" in short) == (99, False)
+    piped = command("evaluate", "--text", "-", "--json", stdin=Path("like.txt").read_bytes())
+    assert as_json(piped) == like
+    told = command("evaluate", "--text", "unlike.txt")
+    assert "2 characters of this text are unknown to the model" in told.err
+    assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
+
+
+def test_evaluate_counts_bits_of_bytes(command: Command, byte_run: TrainedRun) -> None:
+    found = as_json(command("evaluate", byte_run.path, "--json"))
+    assert found["bpc"] == pytest.approx(found["bits_per_byte"])
+    assert found["num_chars"] == len("zäb «molü» 語 🙂\n".encode()) * 400 // 10
+
+
+def test_runs_are_listed_oldest_first(command: Command, lab: Path, gru: TrainedRun) -> None:
+    shutil.copytree(gru.path, lab.parent / gru.name)
+    for name, seconds in ((lab.name, 200), (gru.name, 100)):
+        os.utime(lab.parent / name / "latest", (seconds, seconds))
+    (lab.parent / "notes").mkdir()
+    found = as_json(command("runs", "--json"))
+    assert [run["name"] for run in found] == ["gru-001", "lstm-001"]
+    first, second = found
+    assert (first["cell"], first["num_layers"], first["hidden_size"], first["step"]) == ("gru", 2, 12, 12)
+    assert (second["cell"], second["num_layers"], second["hidden_size"], second["num_steps"]) == ("lstm", 1, 32, 300)
+    evaluations = [json.loads(line).get("val_nats") for line in (lab / "metrics.jsonl").read_text().splitlines()]
+    assert second["best_nats"] == min(nats for nats in evaluations if nats is not None)
+    ran = command("runs")
+    assert (ran.code, ran.err) == (0, "")
+    rows = [line.split() for line in ran.out.splitlines() if "-001" in line]
+    assert rows[1][:5] == ["lstm-001", "lstm", "1×32", "300/300", f"{second['best_nats']:.4f}"]
+    assert [row[0] for row in rows] == ["gru-001", "lstm-001"]
+
+
+def test_a_damaged_run_does_not_hide_the_others(command: Command, lab: Path, gru: TrainedRun) -> None:
+    shutil.copytree(gru.path, lab.parent / gru.name)
+    (lab.parent / gru.name / "config.yaml").write_text("hidden_size: [")
+    ran = command("runs", "--json")
+    assert ran.code == 0
+    assert [run["name"] for run in json.loads(ran.out)] == ["lstm-001"]
+    assert "gru-001" in ran.err and "damaged" in ran.err
+    assert command("runs", "--quiet").err == ""
+
+
+def test_no_runs_yet(command: Command) -> None:
+    ran = command("runs")
+    assert (ran.code, ran.out) == (0, "")
+    assert "charrnn train" in ran.err
+    assert command("runs", "--json").out == "[]\n"
+    assert command("runs", "--quiet") == Ran(0, "", "")
+
+
+def test_the_catalogue_is_listed(command: Command) -> None:
+    entries = catalogue.load_catalogue()
+    found = as_json(command("corpora", "list", "--json"))
+    assert [(item["name"], item["num_bytes"], item["sha256"]) for item in found] == [
+        (entry.name, entry.num_bytes, entry.sha256) for entry in entries
+    ]
+    for arguments in (("corpora",), ("corpora", "list")):
+        ran = command(*arguments)
+        assert (ran.code, ran.err) == (0, "")
+        assert all(entry.name in ran.out and f"{entry.num_bytes:,}" in ran.out for entry in entries)
+        assert max(map(cell_len, ran.out.splitlines())) <= 80
+
+
+def test_the_bare_catalogue_speaks_json_too(command: Command) -> None:
+    assert as_json(command("corpora", "--json")) == as_json(command("corpora", "list", "--json"))
+
+
+def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = make_corpus(num_chars=2_000).text.encode()
+    entry = catalogue.CatalogueEntry(
+        name="nonsense",
+        file="nonsense.txt",
+        address="https://example.invalid/nonsense.txt",
+        sha256=hashlib.sha256(text).hexdigest(),
+        num_bytes=len(text),
+        licence="none",
+        look_for="words",
+    )
+    monkeypatch.setattr(catalogue, "load_catalogue", lambda: (entry,))
+    Path("corpora").mkdir()
+    Path("corpora/nonsense.txt").write_bytes(text)
+    ran = command("corpora", "fetch", "nonsense")
+    assert (ran.code, ran.out, ran.err) == (0, "corpora/nonsense.txt\n", "")
+    assert as_json(command("corpora", "fetch", "nonsense", "--json")) == {
+        "name": "nonsense",
+        "path": "corpora/nonsense.txt",
+    }
+    Path("corpora/nonsense.txt").write_bytes(text + b"!")
+    ran = command("corpora", "fetch", "nonsense")
+    assert (ran.code, ran.out) == (3, "")
+    assert "corpora/nonsense.txt is there but is not the catalogue's nonsense" in ran.err
+
+
+COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+def test_colour_follows_the_stream_and_the_environment(process: Process, lab: Path) -> None:
+    arguments = ("-m", "charrnn", "predict", "zib")
+    plain = process(*arguments)
+    assert (plain.returncode, plain.stderr) == (0, b"")
+    assert b"\x1b" not in plain.stdout
+    forced = process(*arguments, FORCE_COLOR="1", TERM="xterm")
+    assert b"\x1b[34m" in forced.stdout, "the bars are blue"
+    assert COLOUR.sub(b"", forced.stdout) == plain.stdout
+    refused = process(*arguments, FORCE_COLOR="1", TERM="xterm", NO_COLOR="1")
+    assert not re.search(rb"\x1b\[[0-9;]*3[0-7]", refused.stdout)
+    in_json = process(*arguments, "--json", FORCE_COLOR="1", TERM="xterm")
+    assert len(json.loads(in_json.stdout)) == 5
+
+
+def test_the_c_locale_changes_nothing(process: Process, lab: Path, byte_run: TrainedRun) -> None:
+    for arguments in (("predict", "zib"), ("predict", byte_run.path, "語"), ("runs",)):
+        usual = process("-m", "charrnn", *arguments, LC_ALL="C.UTF-8")
+        assert (usual.returncode, usual.stderr) == (0, b"")
+        in_c = process("-m", "charrnn", *arguments, LC_ALL="C")
+        assert (in_c.returncode, in_c.stderr, in_c.stdout) == (0, b"", usual.stdout)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--length", 60),
+        ("predict", "z"),
+        ("visualize", "--cell", "0:1"),
+    ],
+)
+def test_a_stream_that_cannot_show_every_character_is_no_failure(
+    command: Command,
+    byte_run: TrainedRun,
+    arguments: tuple[object, ...],
+    encoding: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # What a pipe on Windows is: cp1252 has neither the blocks of a picture nor most of the world's characters.
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    ran = command(arguments[0], byte_run.path, *arguments[1:])
+    assert (ran.code, ran.err) == (0, "")
+    assert len(stream.buffer.getvalue()) > 50  # type: ignore[attr-defined]
+
+
+def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
+    with RunFolder(lab).lock():
+        assert command("sample", "--length", 5).code == 0
+        assert command("runs").code == 0

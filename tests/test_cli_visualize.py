@@ -1,0 +1,319 @@
+"""`charrnn visualize` as a whole: the table, the pictures, the figures behind them, and the same for others.
+
+N characters, L layers, H units.
+"""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Ran, TrainedRun
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from synthetic import SyntheticCorpus, make_corpus
+
+import charrnn
+from charrnn.microscope.detectors import DETECTORS
+
+Command = Callable[..., Ran]
+DOCUMENTED = {"detector", "layer", "unit", "ci_low", "ci_high", "untrained", "polarity", "num_positive"}
+COUNTS = {"line-position", "line-length", "indentation", "bracket-depth"}
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@pytest.fixture(scope="session")
+def fresh() -> SyntheticCorpus:
+    """A text like the corpus that no model has seen."""
+    return make_corpus(num_chars=8_000, seed=1)
+
+
+@pytest.fixture
+def fresh_file(fresh: SyntheticCorpus, lab: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "fresh.txt"
+    path.write_bytes(fresh.text.encode())
+    return path
+
+
+def find(command: Command, *arguments: object) -> list[dict[str, Any]]:
+    ran = command("visualize", "--find", "--json", *arguments)
+    assert (ran.code, ran.err) == (0, "")
+    found: list[dict[str, Any]] = json.loads(ran.out)
+    return found
+
+
+def table_rows(out: str) -> dict[str, list[str]]:
+    """The cells of the ranked table's rows by detector, in order."""
+    rows = (re.split(r" {2,}", line.strip()) for line in out.splitlines())
+    return {row[0]: row[1:] for row in rows if row[0] in DETECTORS and len(row) > 3}
+
+
+def naive_auc(values: NDArray[np.float32], is_inside: NDArray[np.bool_]) -> float:
+    """Chance that a character inside has the higher value than one outside; a tie is half a win."""
+    inside, outside = values[is_inside][:, None], values[~is_inside]
+    return float(((inside > outside) + 0.5 * (inside == outside)).mean())
+
+
+def test_by_itself_it_shows_the_table_and_the_three_best_cells(
+    command: Command, lab: Path, corpus: SyntheticCorpus
+) -> None:
+    ran = command("visualize")
+    assert (ran.code, ran.err) == (0, "")
+    scores = find(command)
+    assert list(table_rows(ran.out)) == [score["detector"] for score in scores]
+    assert {score["detector"] for score in scores} >= {"quote", "line-position", "indentation", "line-length"}
+    assert f"32 cells over {len(corpus.text) - int(0.9 * len(corpus.text)):,} characters" in ran.out.replace("\n", " ")
+    captions = re.findall(r"(?m)^cell (\d+):(\d+) follows ([\w-]+) ", ran.out)
+    assert captions == [(str(s["layer"]), str(s["unit"]), s["detector"]) for s in scores[:3]]
+    assert ran.out.count("-1 ▁") == 1, "one legend"
+    pictures = ran.out.split(" follows ")[1:]
+    for picture in pictures:
+        lines = [line.removesuffix("↵") for line in picture.splitlines() if line.endswith("↵")]
+        assert len(lines) > 3
+        assert "\n".join(lines) in corpus.text[int(0.9 * len(corpus.text)) :]
+    assert "comment: not scored, there are none in this text" in ran.out
+
+
+@pytest.mark.parametrize(("arguments", "num_pictures"), [(("--find",), 0), (("--top", 0), 0), (("--top", 5), 5)])
+def test_how_many_pictures(command: Command, lab: Path, arguments: tuple[object, ...], num_pictures: int) -> None:
+    ran = command("visualize", *arguments)
+    assert ran.code == 0
+    assert ran.out.count(" follows ") == num_pictures
+    assert table_rows(ran.out)
+
+
+def test_the_table_shows_the_figures_of_the_json(command: Command, lab: Path) -> None:
+    rows = table_rows(command("visualize", "--find").out)
+    for score in find(command):
+        cell, value, interval, untrained, _ = rows[score["detector"]]
+        assert cell == f"{score['layer']}:{score['unit']}"
+        kind, number = value.split()
+        assert kind == ("ρ" if score["detector"] in COUNTS else "AUC")
+        assert float(number) == pytest.approx(score.get("auc", score.get("spearman")), abs=6e-4)
+        low, high = interval.replace("…", " ").split()
+        assert (float(low), float(high)) == pytest.approx((score["ci_low"], score["ci_high"]), abs=6e-4)
+        assert float(untrained) == pytest.approx(score["untrained"], abs=6e-4)
+
+
+def test_json_lists_the_scores_with_their_documented_keys(command: Command, lab: Path) -> None:
+    scores = find(command)
+    for score in scores:
+        measure = "spearman" if score["detector"] in COUNTS else "auc"
+        assert score.keys() >= DOCUMENTED | {measure}
+        assert not {"auc", "spearman"} - {measure} & score.keys()
+        assert (score["layer"], score["unit"] in range(32), score["polarity"] in (-1, 1)) == (0, True, True)
+        assert score["ci_low"] <= score[measure] <= score["ci_high"]
+    strengths = [max(0.0, 2 * s["auc"] - 1) if "auc" in s else abs(s["spearman"]) for s in scores]
+    assert strengths == sorted(strengths, reverse=True)
+    assert json.loads(command("visualize", "--json").out) == scores
+
+
+def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
+    command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus
+) -> None:
+    """All figures once more, from the generator's own states and by counting pairs."""
+    (score,) = find(command, "--detector", "quote", "--text", fresh_file)
+    model = charrnn.load(lab)
+    half = len(fresh.text) // 2
+    first, second = fresh.is_quoted[:half], fresh.is_quoted[half:]
+    reached = []
+    for network in (model.network, model.untrained_twin()):
+        cells = model.trace(fresh.text, network=network).cells[:, 0]
+        chosen_on = np.array([naive_auc(cells[:half, unit], first) for unit in range(32)])
+        unit = int(np.abs(chosen_on - 0.5).argmax())
+        polarity = 1 if chosen_on[unit] >= 0.5 else -1
+        reached.append((unit, polarity, naive_auc(polarity * cells[half:, unit], second)))
+    assert (score["unit"], score["polarity"], score["auc"]) == (*reached[0][:2], pytest.approx(reached[0][2]))
+    assert score["untrained"] == pytest.approx(reached[1][2])
+    assert score["num_positive"] == second.sum()
+    # Better than chance, which takes cells and labels that belong to the same characters.
+    assert score["auc"] > 0.6
+
+
+def test_one_detector_or_two(command: Command, lab: Path) -> None:
+    everything = {score["detector"]: score for score in find(command)}
+    assert find(command, "--detector", "quote") == [everything["quote"]]
+    two = find(command, "--detector", "indentation", "--detector", "line-length")
+    assert {s["detector"]: s for s in two} == {name: everything[name] for name in ("indentation", "line-length")}
+    assert list(table_rows(command("visualize", "--detector", "quote").out)) == ["quote"]
+
+
+def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Command, lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_bytes(make_corpus(num_chars=4_000, with_quotes=False).text.encode())
+    ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
+    assert (ran.code, ran.out) == (3, "")
+    assert "quote: there are none in this text" in ran.err
+    assert len(ran.err.splitlines()) <= 3
+    # Not asked for by name, it is one of those that were not scored.
+    ran = command("visualize", "--find", "--text", "plain.txt")
+    assert ran.code == 0
+    assert "quote: not scored, there are none in this text" in ran.out
+    assert "quote" not in table_rows(ran.out)
+
+
+def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus) -> None:
+    arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 300)
+    found = json.loads(command(*arguments, "--json").out)
+    assert (found["run"], found["layer"], found["unit"]) == ("lstm-001", 0, 7)
+    assert found["text"] == fresh.text[:300]
+    expected = charrnn.load(lab).trace(fresh.text[:300]).cells[:, 0, 7]
+    assert found["values"] == pytest.approx(expected.tolist(), abs=1e-6)
+    ran = command(*arguments)
+    title, legend, *picture = ran.out.splitlines()
+    assert (ran.code, ran.err) == (0, "")
+    assert title.startswith("cell 0:7 of lstm-001, tanh(c)")
+    assert (legend[:3], legend[-3:]) == ("-1 ", " +1")
+    shown, blocks = picture[::2], picture[1::2]
+    assert "".join(shown).replace("↵", "\n") == fresh.text[:300]
+    levels = [BLOCKS.index(block) for block in "".join(blocks)]
+    assert levels == [min(7, int((value + 1) / 2 * 8)) for value in found["values"]]
+
+
+def test_the_default_text_is_what_was_held_out(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+    found = json.loads(command("visualize", "--cell", "0:0", "--chars", 100, "--json").out)
+    begin = int(0.9 * len(corpus.text))
+    assert found["text"] == corpus.text[begin : begin + 100]
+    # Read after the training text, so the first values are not those of a model that has just woken up.
+    trace = charrnn.load(lab).trace(corpus.text[: begin + 100])
+    assert found["values"] == pytest.approx(trace.cells[begin:, 0, 0].tolist(), abs=1e-3)
+
+
+def test_the_text_may_come_from_a_pipe(command: Command, fresh_file: Path, fresh: SyntheticCorpus) -> None:
+    from_file = command("visualize", "--cell", "0:3", "--text", fresh_file, "--chars", 80)
+    from_pipe = command("visualize", "--cell", "0:3", "--text", "-", "--chars", 80, stdin=fresh.text.encode())
+    assert (from_pipe.code, from_pipe.out) == (0, from_file.out)
+
+
+def test_colours_take_the_place_of_the_blocks(
+    command: Command, fresh_file: Path, fresh: SyntheticCorpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 200)
+    plain = command(*arguments).out
+    assert "\x1b" not in plain
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    coloured = command(*arguments).out
+    assert "\x1b[" in coloured
+    assert not set(BLOCKS) & set(coloured)
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert "\x1b" not in bare, "colours only, nothing that moves the cursor"
+    assert "".join(bare.splitlines()[2:]).replace("↵", "\n") == fresh.text[:200]
+    assert "\x1b" not in command(*arguments, "--json").out
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*[34]8;", command(*arguments).out)
+    assert set(BLOCKS) & set(command(*arguments).out), "without colours the blocks are back"
+
+
+class Tags(html.parser.HTMLParser):
+    """Notes the text, every tag left open and every address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("arguments", [("--cell", "0:7", "--chars", 300), ("--top", 2)])
+def test_html_is_whole_and_needs_nothing_else(
+    command: Command, fresh_file: Path, fresh: SyntheticCorpus, arguments: tuple[object, ...]
+) -> None:
+    ran = command("visualize", "--text", fresh_file, *arguments, "--export", "picture.html")
+    assert (ran.code, ran.out, ran.err) == (0, "picture.html\n", "")
+    page = Path("picture.html").read_text(encoding="utf-8")
+    tags = Tags()
+    tags.feed(page)
+    tags.close()
+    assert page.startswith("<!DOCTYPE html>")
+    assert (tags.open, tags.addresses) == ([], [])
+    assert "://" not in page
+    assert "background-color" in page
+    lines = [line for line in fresh.text.splitlines() if line.startswith("    ")]
+    assert any(line + "↵" in tags.text for line in lines), "indentation survives"
+    assert "cell 0:" in tags.text
+
+
+@pytest.mark.parametrize("arguments", [("--cell", "0:7", "--chars", 300), ("--top", 2)])
+def test_svg_is_well_formed(command: Command, fresh_file: Path, arguments: tuple[object, ...]) -> None:
+    ran = command("visualize", "--text", fresh_file, *arguments, "--export", "picture.SVG")
+    assert (ran.code, ran.out, ran.err) == (0, "picture.SVG\n", "")
+    root = ElementTree.fromstring(Path("picture.SVG").read_text(encoding="utf-8"))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    text = "".join(root.itertext()).replace("\xa0", " ")
+    assert "cell 0:" in text
+    assert {element.get("fill") for element in root.iter("{http://www.w3.org/2000/svg}rect")} - {None, "#fcfcfa"}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_window(
+    command: Command, lab: Path, byte_run: TrainedRun, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    Path("long.txt").write_bytes(make_corpus(num_chars=3_000).text.replace("\n", " ").encode())
+    for arguments in ((), ("--cell", "0:7"), ("--find",), ("--cell", "0:1", "--text", "long.txt")):
+        ran = command("visualize", *arguments)
+        assert ran.code == 0
+        widths = [cell_len(line) for line in ran.out.splitlines()]
+        assert max(widths) <= width, ran.out
+    assert max(widths) == width, "a long line is folded where the window ends"
+    ran = command("visualize", byte_run.path, "--cell", "0:1")
+    assert max(cell_len(line) for line in ran.out.splitlines()) <= width
+
+
+@pytest.mark.parametrize(("run", "cell"), [("gru", "1:11"), ("rnn", "0:2")])
+def test_the_cells_of_a_gru_or_a_plain_rnn_are_its_h(
+    command: Command, run: str, cell: str, request: pytest.FixtureRequest
+) -> None:
+    trained: TrainedRun = request.getfixturevalue(run)
+    ran = command("visualize", trained.path, "--cell", cell, "--chars", 50)
+    assert ran.code == 0
+    assert ran.out.splitlines()[0].rstrip() == f"cell {cell} of {trained.name}, h"
+    scores = find(command, trained.path)
+    assert {score["layer"] for score in scores} <= set(range(2 if run == "gru" else 1))
+    assert len(scores) == 6
+
+
+def test_a_byte_model_is_read_byte_by_byte(command: Command, byte_run: TrainedRun) -> None:
+    Path("bytes.txt").write_bytes("zäb «molu»\n".encode() * 3)
+    found = json.loads(
+        command("visualize", byte_run.path, "--cell", "0:1", "--text", "bytes.txt", "--chars", 28, "--json").out
+    )
+    assert found["text"].encode("latin-1") == ("zäb «molu»\n".encode() * 3)[:28]
+    assert len(found["values"]) == 28
+
+
+def test_quotations_are_found_by_a_byte_model_too(command: Command, byte_run: TrainedRun, fresh_file: Path) -> None:
+    (score,) = find(command, byte_run.path, "--detector", "quote", "--text", fresh_file)
+    assert score["num_positive"] > 500
+
+
+def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, fresh_file: Path) -> None:
+    config = (lab / "config.yaml").read_text()
+    (lab / "config.yaml").write_text(re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config))
+    ran = command("visualize")
+    assert (ran.code, ran.out) == (3, "")
+    assert "gone.txt" in ran.err
+    assert command("visualize", "--find", "--text", fresh_file).code == 0
+    shutil.copyfile(fresh_file, "gone.txt")
+    ran = command("visualize")
+    assert (ran.code, ran.out) == (3, "")
+    assert "has changed since it was trained" in ran.err and "--text" in ran.err

@@ -1,0 +1,343 @@
+"""Every cell and every depth: the equations against naive ones, pieces against the whole, NumPy against torch.
+
+Shapes: T time, B batch, H hidden, L layers, V vocabulary, I input.
+"""
+
+import cmath
+import math
+from collections.abc import Iterator
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn import config as configuration
+from charrnn.config import DEPTHS, Config
+from charrnn.model.cells import TORCH, RecurrentLayer
+from charrnn.model.equations import CELLS, Unitary
+from charrnn.model.network import CharRNN
+from charrnn.model.recurrence import RecurrentProduct
+from charrnn.model.stepper import Stepper
+
+T, B, H, I, L, V = 13, 3, 6, 4, 3, 9  # noqa: E741
+ARCHITECTURES = list(product(CELLS, DEPTHS))
+
+# Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread for torch: these products are too small for two."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
+def make_config(cell: str, depth: str = "stacked", **changes: Any) -> Config:
+    sizes: dict[str, Any] = {"num_layers": L, "hidden_size": H, "embedding_size": I, "dropout": 0.0}
+    return Config(cell=cell, depth=depth, **{**sizes, **changes})
+
+
+def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:
+    """A network in float64 whose parameters are all moved from where they start: a zero could hide a mistake."""
+    network = CharRNN(make_config(cell, depth, **changes), V).double()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return network
+
+
+def make_inputs(network: CharRNN) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, V, (T, B), generator=generator)
+    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64)
+    return ids, 0.4 * state
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list[list[float]]) -> list[list[float]]:
+    """One character of one row, unit by unit; w: parameters, x (I,), state num_states x (H,)."""
+
+    def dot(name: str, vector: Any, row: int) -> float:
+        total = float(w[f"bias_{name}_l0"][row])
+        for weight, value in zip(w[f"weight_{name}_l0"][row], vector, strict=True):
+            total += weight * value
+        return total
+
+    h = state[0]
+    c = state[-1]
+    if cell == "unitary":
+        return [naive_unitary(w, [dot("ih", x, row) for row in range(H)], h)]
+    m = [dot("ih", x, 4 * H + u) * dot("mh", h, u) for u in range(H)] if cell == "mlstm" else h
+    new_h, new_c = [], []
+    for u in range(H):
+
+        def a(block: int, unit: int = u, with_hidden: bool = True) -> float:
+            return dot("ih", x, block * H + unit) + (dot("hh", m, block * H + unit) if with_hidden else 0.0)
+
+        if cell in ("rnn", "irnn"):
+            new_h.append(math.tanh(a(0)) if cell == "rnn" else max(0.0, a(0)))
+        elif cell == "gru":
+            r, z = sigmoid(a(0)), sigmoid(a(1))
+            n = math.tanh(a(2, with_hidden=False) + r * dot("hh", h, 2 * H + u))
+            new_h.append((1 - z) * n + z * h[u])
+        elif cell == "antisymmetric":
+            weight = w["weight_hh_l0"]
+            recurrent = float(w["bias_hh_l0"][u]) - 0.05 * h[u]
+            for v in range(H):
+                recurrent += (weight[u, v] - weight[v, u]) * h[v]
+            gate = sigmoid(a(1, with_hidden=False) + recurrent)
+            new_h.append(h[u] + 0.5 * gate * math.tanh(a(0, with_hidden=False) + recurrent))
+        elif cell == "coupled":
+            f, g, o = sigmoid(a(0)), math.tanh(a(1)), sigmoid(a(2))
+            new_c.append(f * c[u] + (1 - f) * g)
+            new_h.append(o * math.tanh(new_c[-1]))
+        else:
+            peep = [w[f"weight_c{gate}"][u] if cell == "peephole" else 0.0 for gate in "ifo"]
+            i, f = sigmoid(a(0) + peep[0] * c[u]), sigmoid(a(1) + peep[1] * c[u])
+            new_c.append(f * c[u] + i * math.tanh(a(2)))
+            new_h.append(sigmoid(a(3) + peep[2] * new_c[-1]) * math.tanh(new_c[-1]))
+    return [new_h, new_c] if new_c else [new_h]
+
+
+def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
+    """D3 R2 F^-1 D2 P R1 F D1 as one dense matrix (H/2, H/2)."""
+    n = H // 2
+    fourier = np.array([[cmath.exp(-2j * math.pi * j * k / n) / math.sqrt(n) for k in range(n)] for j in range(n)])
+    diagonals = [np.diag(np.exp(1j * w[f"angle_{k}"])) for k in (1, 2, 3)]
+    vectors = [w[f"reflection_{k}"][0] + 1j * w[f"reflection_{k}"][1] for k in (1, 2)]
+    reflections = [np.eye(n) - 2 * np.outer(v, v.conj()) / np.vdot(v, v) for v in vectors]
+    permutation = np.eye(n)[w["permutation"].astype(int)]
+    steps = (diagonals[0], fourier, reflections[0], permutation, diagonals[1], fourier.conj().T, reflections[1])
+    matrix = np.eye(n, dtype=complex)
+    for step in (*steps, diagonals[2]):
+        matrix = step @ matrix
+    return matrix
+
+
+def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[float]) -> list[float]:
+    n = H // 2
+    z = unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:])) + np.array(x[:n]) + 1j * np.array(x[n:])
+    out = [max(0.0, abs(value) + b) * value / abs(value) for value, b in zip(z, w["modrelu_bias"], strict=True)]
+    return [value.real for value in out] + [value.imag for value in out]
+
+
+def test_the_command_line_knows_the_cells_that_have_equations() -> None:
+    assert tuple(CELLS) == configuration.CELLS
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_layer_equals_a_naive_loop(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H).double()
+    generator = torch.Generator().manual_seed(0)
+    layer.draw_weights(generator, 1.0)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    inputs = torch.randn(3, 2, I, generator=generator, dtype=torch.float64)
+    state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        outputs, last = layer(inputs, state)
+        _, cells, _ = layer.trace(inputs, state)
+    weights = {name: value.numpy() for name, value in layer.state_dict().items()}
+    for row in range(2):
+        current = state[:, row].tolist()
+        for t in range(3):
+            current = naive_step(cell, weights, inputs[t, row].tolist(), current)
+            np.testing.assert_allclose(outputs[t, row].numpy(), current[0], **EXACT)
+            shown = {"h": current[0], "tanh(h)": np.tanh(current[0]), "tanh(c)": np.tanh(current[-1])}
+            np.testing.assert_allclose(cells[t, row].numpy(), shown[layer.cell.shows], **EXACT)
+        np.testing.assert_allclose(last[:, row].numpy(), current, **EXACT)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth: str) -> None:
+    network = make_network(cell, depth)
+    ids, state = make_inputs(network)
+    with torch.no_grad():
+        logits, last = network(ids, state)
+        traced, cells, hidden, traced_last = network.trace(ids, state)
+        for cuts in ((0, 1, 4, 11, T), tuple(range(T + 1))):
+            current, pieces = state, []
+            for begin, end in pairwise(cuts):
+                piece, current = network(ids[begin:end], current)
+                pieces.append(piece)
+            torch.testing.assert_close(torch.cat(pieces), logits, **EXACT)
+            torch.testing.assert_close(current, last, **EXACT)
+    torch.testing.assert_close(traced, logits, **EXACT)
+    torch.testing.assert_close(traced_last, last, **EXACT)
+    assert cells.shape == hidden.shape == (T, B, L, H) and cells.abs().max() <= 1
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_a_row_of_the_batch_never_affects_another(cell: str, depth: str) -> None:
+    network = make_network(cell, depth)
+    ids, state = make_inputs(network)
+    others = ids.clone()
+    others[:, 1:] = (others[:, 1:] + 1) % V
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids, state)[0][:, 0], network(others, state)[0][:, 0], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("sum_outputs", [False, True])
+def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, sum_outputs: bool) -> None:
+    network = make_network(cell, depth, sum_outputs=sum_outputs)
+    ids, state = make_inputs(network)
+    stepper = Stepper(
+        make_config(cell, depth, sum_outputs=sum_outputs),
+        {name: value.numpy() for name, value in network.state_dict().items()},
+    )
+    with torch.no_grad():
+        expected, _ = network(ids, state)
+    current = state.numpy().astype(np.float32)
+    assert stepper.initial_state(B).shape == current.shape
+    for t in range(T):
+        before = current.copy()
+        logits, new = stepper.step(ids[t].numpy(), current)
+        assert np.array_equal(current, before), "the old state is left as it was"
+        current = new
+        # float32 against float64; an irnn's values grow to some hundreds.
+        scale = max(1.0, float(expected[t].abs().max()))
+        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_gradients_are_those_of_finite_differences(cell: str, depth: str) -> None:
+    network = make_network(cell, depth, num_layers=2)
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    ids, state = make_inputs(network)
+    ids = ids[:5]
+
+    def loss(*values: Tensor) -> Tensor:
+        logits, last = torch.func.functional_call(
+            network, dict(zip(names, values, strict=True)), (ids, state.requires_grad_())
+        )
+        return logits.square().mean() + last.sin().sum()
+
+    gradients = torch.autograd.grad(loss(*parameters), (*parameters, state))
+    generator = torch.Generator().manual_seed(5)
+    for index, parameter in enumerate(parameters):
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        ends = []
+        for sign in (1, -1):
+            moved = list(parameters)
+            moved[index] = parameter + sign * 1e-6 * direction  # type: ignore[call-overload]
+            with torch.no_grad():
+                ends.append(loss(*moved).item())
+        numeric = (ends[0] - ends[1]) / 2e-6
+        analytic = (gradients[index] * direction).sum().item()
+        # Central differences at 1e-6 are right to some 1e-9 of the loss, whose size is around 10.
+        assert analytic == pytest.approx(numeric, rel=1e-5, abs=1e-6), names[index]
+    assert gradients[-1].abs().sum() > 0, "the error reaches the state before the window"
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn", "lstm"])
+def test_the_fast_recurrences_have_the_equations_gradients(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
+    wanted = (inputs, state, *layer.parameters())
+    outputs, _ = layer(inputs, state)
+    fast = torch.autograd.grad((outputs * weights).sum(), wanted)
+    x = torch.nn.functional.linear(inputs, layer.weight("ih"), layer.bias("ih"))
+    by_equations, _, _ = layer._run_equations(x, state, want_cells=False)
+    slow = torch.autograd.grad((by_equations * weights).sum(), wanted)
+    torch.testing.assert_close(outputs, by_equations, **EXACT)
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_a_recurrent_product_is_a_linear_map_with_one_gradient_for_all_steps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(2 * H, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(2 * H, generator=generator, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def run(step: Any) -> tuple[Tensor, ...]:
+        h = start
+        for _ in range(T):
+            h = torch.tanh(step(h)).chunk(2, dim=-1)[0] + 0.1 * h
+        return torch.autograd.grad(h.sum(), (weight, bias, start))
+
+    expected = run(lambda h: torch.nn.functional.linear(h, weight, bias))
+    for one, other in zip(run(RecurrentProduct(weight, bias)), expected, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_the_unitary_recurrence_keeps_the_norm() -> None:
+    layer = RecurrentLayer("unitary", I, 64).double()
+    layer.draw_weights(torch.Generator().manual_seed(3), 1.0)
+    extras = {name: getattr(layer, name) for name in layer.cell.extras(64)}
+    h = torch.randn(5, 64, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    norms = h.norm(dim=-1)
+    with torch.no_grad():
+        for _ in range(200):
+            h = torch.cat(Unitary.rotate(TORCH, h, extras), dim=-1)
+    torch.testing.assert_close(h.norm(dim=-1), norms, rtol=1e-12, atol=0)
+    assert sorted(layer.permutation.tolist()) == list(range(32))
+    assert layer.permutation.tolist() != list(range(32))
+
+
+def test_the_antisymmetric_matrix_is_antisymmetric() -> None:
+    weight = torch.randn(H, H, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a = CELLS["antisymmetric"].effective_weight(weight)
+    torch.testing.assert_close(a + a.T, torch.zeros(H, H, dtype=torch.float64), rtol=0, atol=0)
+    assert np.abs(np.linalg.eigvals(a.numpy()).real).max() < 1e-12
+
+
+def test_a_dilated_layer_continues_from_two_to_the_l_characters_before() -> None:
+    layer = RecurrentLayer("rnn", I, H, dilation=4).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    inputs = torch.randn(T, 1, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    moved = inputs.clone()
+    moved[2] += 1
+    state = torch.zeros(4, 1, H, dtype=torch.float64)
+    with torch.no_grad():
+        changed = (layer(inputs, state)[0] != layer(moved, state)[0]).any(dim=-1).flatten()
+    assert torch.nonzero(changed).flatten().tolist() == [2, 6, 10]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
+    network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
+    ids, state = make_inputs(network)
+    first, second = network.recurrent_layers()
+    with torch.no_grad():
+        below, _ = first(network.embedding(ids), state[0, :1])
+        y, _ = second(below, state[1])
+        if depth == "residual":
+            top = below + (below + y)
+        elif depth == "highway":
+            gate = torch.sigmoid(below @ network.highways[0].weight.T + network.highways[0].bias)  # type: ignore[operator, union-attr]
+            top = gate * y + (1 - gate) * below
+        else:
+            top = y
+        torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)
+    assert len(network.highways) == (depth == "highway")
+    assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
+
+
+def test_where_cells_start() -> None:
+    irnn = RecurrentLayer("irnn", I, H)
+    irnn.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    torch.testing.assert_close(irnn.weight("hh"), torch.eye(H))
+    for cell, block in (("lstm", 1), ("peephole", 1), ("mlstm", 1), ("coupled", 0)):
+        layer = RecurrentLayer(cell, I, H)
+        layer.draw_weights(torch.Generator().manual_seed(0), 0.7)
+        biases = layer.bias("ih").chunk(layer.cell.input_blocks)
+        for index, bias in enumerate(biases):
+            torch.testing.assert_close(bias, torch.full((H,), 0.7 if index == block else 0.0))
