@@ -26,6 +26,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
+    # Ten characters per step: no multiple of 4, the largest dilation.
     sizes = [
         "--set",
         "num_lanes=4",

@@ -16,6 +16,8 @@ from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
 from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
+import charrnn
+from charrnn.errors import DataError
 from charrnn.runs.folder import RunFolder
 from charrnn.text.catalogue import load_catalogue
 
@@ -222,6 +224,14 @@ def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: Path, l
     plain = command(*line.split())
     for flag in ("--json", "--quiet", "-q"):
         assert command(*line.split(), flag) == plain
+
+
+def test_three_lines_are_the_most(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("one\n\ntwo\nthree\nfour")
+
+    monkeypatch.setattr(charrnn.Model, "predict", fail)
+    assert command("predict", "zib") == Ran(DATA, "", "error: one\n       two\n       three\n")
 
 
 @pytest.mark.parametrize("line", ["sample", "visualize", "evaluate", "predict zib", "train --resume"])

@@ -8,6 +8,8 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -450,3 +452,18 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit(command: Command, text_
         assert command("train", "text.txt", *budget, *SMALL).code == 0
     assert weights("a") == weights("b")
     assert weights("a") != weights("c")
+
+
+def test_training_whose_reader_leaves_saves_and_stops(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000).text.encode())
+    command = [sys.executable, "-m", "charrnn", "train", "text.txt", "--steps", "100000", "--json", *map(str, SMALL)]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        for _ in range(8):
+            process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 128 + 13
+    run = tmp_path / "checkpoints" / "text-001"
+    steps = [record["step"] for record in read_metrics(run)]
+    assert (run / "latest").read_text() == f"step-{steps[-1]:08d}\n", "what was learned is saved"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from charrnn import config as configuration
 from charrnn.config import DEPTHS, Config
-from charrnn.model.cells import TORCH, RecurrentLayer
+from charrnn.model.cells import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.equations import CELLS, Unitary
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import RecurrentProduct
@@ -93,7 +93,7 @@ def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list
             new_h.append((1 - z) * n + z * h[u])
         elif cell == "antisymmetric":
             weight = w["weight_hh_l0"]
-            recurrent = float(w["bias_hh_l0"][u]) - 0.05 * h[u]
+            recurrent = float(w["bias_hh_l0"][u]) - h[u]
             for v in range(H):
                 recurrent += (weight[u, v] - weight[v, u]) * h[v]
             gate = sigmoid(a(1, with_hidden=False) + recurrent)
@@ -334,7 +334,7 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
 def test_where_cells_start() -> None:
     irnn = RecurrentLayer("irnn", I, H)
     irnn.draw_weights(torch.Generator().manual_seed(0), 1.0)
-    torch.testing.assert_close(irnn.weight("hh"), torch.eye(H))
+    torch.testing.assert_close(irnn.weight("hh"), IRNN_SCALE * torch.eye(H))
     for cell, block in (("lstm", 1), ("peephole", 1), ("mlstm", 1), ("coupled", 0)):
         layer = RecurrentLayer(cell, I, H)
         layer.draw_weights(torch.Generator().manual_seed(0), 0.7)

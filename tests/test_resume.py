@@ -107,6 +107,18 @@ def test_so_is_every_kind_of_model(text_file: Path, changes: dict[str, Any]) -> 
     assert_same_run(straight, broken)
 
 
+def test_what_was_best_before_is_still_known(text_file: Path) -> None:
+    # A learning rate far too high makes the loss go up and down.
+    wild = {"learning_rate": 1.0, "weight_average": 0.0, "warmup_steps": 0, "evaluate_every": 1, "keep": 20}
+    straight = train("straight", **wild)
+    is_best = [record["is_best"] for record in read_metrics(straight) if record["event"] == "evaluation"]
+    first_worse = is_best.index(False) + 1
+    assert 1 < first_worse < 12, "the first evaluation after the interruption is worse than one before"
+    broken = train("broken", stop=first_worse - 1, **wild)
+    list(charrnn.resume(broken))
+    assert_same_run(straight, broken)
+
+
 def test_a_run_may_be_interrupted_again_and_again(command: Command, text_file: Path) -> None:
     straight = train("straight")
     broken = train("broken", stop=2)

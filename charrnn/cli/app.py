@@ -1,7 +1,6 @@
 """All commands together, and what becomes of their errors."""
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,7 +9,7 @@ import typer
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, predict, runs, sample, train, visualize
-from charrnn.cli.terminal import print_error
+from charrnn.cli.terminal import print_error, stop_writing
 from charrnn.errors import CharRNNError
 
 app = typer.Typer(
@@ -59,8 +58,7 @@ def run(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
         # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
-        # Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop_writing()
         return 0
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
@@ -68,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if is_debugging:
             raise
-        print_error(f"cannot write the output: {error.strerror or error}")
+        what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
+        print_error(f"{what}: {error.strerror or error}")
         return 1
     except CharRNNError as error:
         if is_debugging:

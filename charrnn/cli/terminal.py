@@ -81,6 +81,15 @@ def printable(text: str) -> str:
     return "".join(character if character in "\n\t" else visible(character) for character in text)
 
 
+def stop_writing() -> None:
+    """Send both streams to nowhere: their reader is gone, and Python would complain when it flushes them at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def can_animate(stream: TextIO) -> bool:
     """Whether a bar may be drawn there: a terminal that understands cursor codes."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"

@@ -145,7 +145,7 @@ def train(
 
 def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[str]) -> dict[str, Any]:
     """Field values from flags and `--set field=value`; an error names the flag."""
-    from charrnn.config import check_field_name, parse_value
+    from charrnn.config import Config, check_field_name, parse_value
     from charrnn.errors import UsageError
 
     flags: dict[str, Any] = {}
@@ -153,6 +153,7 @@ def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[st
         if value is not None:
             try:
                 flags[name] = parse_value(name, value)
+                Config(**{name: flags[name]})  # its range
             except UsageError as error:
                 raise UsageError(f"{flag}: {error}") from None
     for assignment in assignments:

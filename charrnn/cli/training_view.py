@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.terminal import can_animate, print_json, printable, talk_console
+from charrnn.cli.terminal import can_animate, print_json, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
     from charrnn.records import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
@@ -28,6 +28,7 @@ class TrainingView:
         self._console: Any = None if quiet or show_as_json else talk_console()
         self._signal = 0
         self._is_complete = True
+        self._is_deaf = False
         self._bar: Any = None
         self._start: StartEvent | None = None
         self._losses: list[float] = []
@@ -44,7 +45,7 @@ class TrainingView:
         return self._signal != 0
 
     def show(self, events: "Iterator[TrainEvent]") -> int:
-        """Draw all events; return the exit code: 0, or 130 or 143 if a signal ended training (everything is saved)."""
+        """Draw all events; return the exit code: 0, or 128 + the signal that ended training (all is saved)."""
         from charrnn.records import DoneEvent
 
         try:
@@ -53,14 +54,25 @@ class TrainingView:
                     self._listen()
                 if isinstance(event, DoneEvent):
                     self._is_complete = event.is_complete
-                if self.show_as_json:
-                    print_json(event.to_json())
-                elif self._console is not None or event.event == "done":
-                    getattr(self, f"_show_{event.event}")(event)
+                try:
+                    self._draw(event)
+                except BrokenPipeError:
+                    # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
+                    self._signal = signal.SIGPIPE
+                    self._is_deaf = True
+                    stop_writing()
         finally:
             if self._bar is not None:
                 self._bar.close()
         return 0 if self._is_complete else 128 + self._signal
+
+    def _draw(self, event: "TrainEvent") -> None:
+        if self._is_deaf:
+            return
+        if self.show_as_json:
+            print_json(event.to_json())
+        elif self._console is not None or event.event == "done":
+            getattr(self, f"_show_{event.event}")(event)
 
     def _listen(self) -> None:
         # Not before the run exists: until then there is nothing to save, and Ctrl-C should simply end the command.

@@ -34,6 +34,10 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return z.real, z.imag
 
 
+IRNN_SCALE = 0.9
+"""Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
+
+
 class RecurrentLayer(nn.Module):
     """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
 
@@ -64,7 +68,7 @@ class RecurrentLayer(nn.Module):
         """Draw each block's input weights uniformly (Glorot & Bengio 2010), the recurrent ones orthogonal (Saxe 2014).
 
         Biases start at zero, the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015), an irnn's recurrent
-        weight at the identity (Le 2015).
+        weight at IRNN_SCALE times the identity (Le 2015).
         """
         for block in self.weight("ih").chunk(self.cell.input_blocks):
             nn.init.xavier_uniform_(block, generator=generator)
@@ -72,7 +76,9 @@ class RecurrentLayer(nn.Module):
             for block in self.weight(name).chunk(num_blocks):
                 nn.init.orthogonal_(block, generator=generator)
             if self.cell_name == "irnn":
-                nn.init.eye_(self.weight(name))
+                with torch.no_grad():
+                    nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
+                    self.weight("ih").mul_(1 - IRNN_SCALE)  # what goes in for ever adds up to what went in
         for name in ("ih", *self.cell.products):
             nn.init.zeros_(self.bias(name))
         if self.cell.forget_block is not None:

@@ -58,7 +58,7 @@ class Rnn(Cell):
 
 
 class Irnn(Cell):
-    """h = relu(W x + U h), U starting as the identity (Le, Jaitly & Hinton 2015)."""
+    """h = relu(W x + U h), U starting near the identity (Le, Jaitly & Hinton 2015)."""
 
     shows = "tanh(h)"
 
@@ -165,7 +165,7 @@ class Antisymmetric(Cell):
     shows = "tanh(h)"
     input_blocks = 2
     STEP = 0.5
-    DAMPING = 0.05
+    DAMPING = 1.0
 
     @staticmethod
     def effective_weight(weight: Array) -> Array:

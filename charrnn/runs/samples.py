@@ -6,6 +6,7 @@ from pathlib import Path
 
 from charrnn.runs.disk import encode_text, explained, write_atomically
 
+_HEADING_LINE = re.compile(r"(?m)^--- step ")
 _HEADING = re.compile(r"(?m)^--- step (\d+) ---\n")
 
 
@@ -17,6 +18,8 @@ class SampleLog:
 
     def append(self, step: int, text: str) -> None:
         """Add what was written at `step`. Raises CharRNNError when the file cannot be written."""
+        # A line that would read as a heading is moved in by one space.
+        text = _HEADING_LINE.sub(" --- step ", text)
         with explained("write", self.path), self.path.open("ab") as file:
             file.write(encode_text(f"--- step {step} ---\n{text}\n\n"))
 
@@ -33,4 +36,4 @@ class SampleLog:
 
     def _read(self) -> str:
         with explained("read", self.path):
-            return self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+            return self.path.read_bytes().decode("utf-8", "replace") if self.path.exists() else ""

@@ -7,6 +7,9 @@ from charrnn.config import Config, resolved
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
 """The part of a run that validation may take."""
+PEAK_RATES = {"rnn": 2e-3, "unitary": 2e-3, "irnn": 1e-3, "antisymmetric": 4e-3}
+"""Peak learning rates for 512 units of cells without gates that limit their steps; gated cells take 6e-3."""
+HIGHEST_RATE = 1.5e-2
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to learn from it."""
 
@@ -28,7 +31,7 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     most_lanes = max(1, num_train_chars // (2 * bptt_length))
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
-    peak = (2e-3 if cell == "rnn" else 6e-3) * (512 / hidden_size) ** 0.5
+    peak = min(HIGHEST_RATE, PEAK_RATES.get(cell, 6e-3) * (512 / hidden_size) ** 0.5)
     return replace(
         config,
         cell=cell,

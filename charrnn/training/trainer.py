@@ -128,7 +128,7 @@ class Trainer:
                     value.copy_(saved)
                 self.optimizer.state[parameter] = {"step": torch.tensor(float(step), device=self.device), **moments}
         except (KeyError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
+            reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         self.state, self.step, self.cursor = state, step, cursor
 
