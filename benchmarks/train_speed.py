@@ -3,11 +3,11 @@
     python benchmarks/train_speed.py                 # torch-rnn's grid, and 2x512 with every cell
     python benchmarks/train_speed.py --quick         # 2x512 and 2x128 only
 
-Ours is `charrnn.training.trainer.Trainer.take_step`: time-major, one-row-per-character input table, `--precision auto`.
-Stock is what the peers write: fp32, batch_first, `nn.Embedding` of the hidden size, Adam, the state carried over.
-Figures are medians of REPEATS steps after two to warm up, the two sides taken in turn; the ratio is ours over stock. The
-share is what the recurrent and input products of the step need (forward once, backward twice) over this machine's own
-matrix-multiply rate in that precision, measured in the same process.
+Ours is `charrnn.training.trainer.Trainer.take_step`, with `--precision auto`. Stock is what the peers write: fp32,
+batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of REPEATS steps
+after two to warm up, the two sides taken in turn; the ratio is ours over stock. The share is the rate at which our step
+does the multiplications it needs (forward once, backward twice) over this machine's own matrix-multiply rate in that
+precision, measured in the same process.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def matmul_rate(dtype: torch.dtype, size: int = 2048) -> float:
 
 
 def operations_per_char(cell: str, num_layers: int, hidden_size: int) -> float:
-    """What the products of our step need per character: forward, gradient by input, gradient by weight; input table free."""
+    """What the matrix products of our step need per character, forward and backward; the table of the input is free."""
     blocks = EQUATIONS[cell].input_blocks, sum(EQUATIONS[cell].products.values())
     recurrent = num_layers * blocks[1] * hidden_size**2
     inputs = (num_layers - 1) * blocks[0] * hidden_size**2
