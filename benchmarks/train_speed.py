@@ -129,9 +129,8 @@ def main() -> None:
     fp32, bf16 = matmul_rate(torch.float32), matmul_rate(torch.bfloat16)
     is_bf16 = has_fast_bf16(torch.device("cpu"))
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(
-        f"matrix product: fp32 {fp32 / 1e9:,.0f} GFLOP/s, bf16 {bf16 / 1e9:,.0f} GFLOP/s; ours runs in {'bf16' if is_bf16 else 'fp32'}"
-    )
+    print(f"matrix product: fp32 {fp32 / 1e9:,.0f} GFLOP/s, bf16 {bf16 / 1e9:,.0f} GFLOP/s")
+    print(f"ours runs in {'bf16' if is_bf16 else 'fp32'}")
     print(f"{'cell':<14} {'shape':<16} {'chars/s':>10} {'stock':>10} {'ratio':>6} {'share':>6}")
     rates = {"ours": bf16 if is_bf16 else fp32}
     for cell in CELLS:
