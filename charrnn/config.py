@@ -56,6 +56,12 @@ class Config:
     """Length of a character's vector."""
     dropout: float | Auto = "auto"
     """Share of units dropped at every layer's output, the same units for a whole window (Gal 2016)."""
+    input_dropout: float = 0.0
+    """Share of a character's vector dropped, the same entries for a whole window (Gal 2016)."""
+    weight_drop: float = 0.0
+    """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
+    zoneout: float = 0.0
+    """Chance that a unit keeps its old state for a character (Krueger 2017)."""
     forget_bias: float = 1.0
     """What an LSTM's forget gate starts with (Gers 2000; Jozefowicz 2015)."""
 
@@ -146,6 +152,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "hidden_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
     "embedding_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
     "dropout": ("at least 0 and below 1", lambda p: 0 <= p < 1),
+    **{name: ("at least 0 and below 1", lambda p: 0 <= p < 1) for name in ("input_dropout", "weight_drop", "zoneout")},
     "forget_bias": ("a finite number", math.isfinite),
     "minutes": ("more than 0 and at most 100000", lambda m: 0 < m <= 1e5),
     "epochs": ("more than 0 and at most 100000", lambda e: 0 < e <= 1e5),

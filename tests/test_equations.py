@@ -254,7 +254,7 @@ def test_the_fast_recurrences_have_the_equations_gradients(cell: str) -> None:
     outputs, _ = layer(inputs, state)
     fast = torch.autograd.grad((outputs * weights).sum(), wanted)
     x = torch.nn.functional.linear(inputs, layer.weight("ih"), layer.bias("ih"))
-    by_equations, _, _ = layer._run_equations(x, state, want_cells=False)
+    by_equations, _, _ = layer._run_equations(x, {"hh": layer.weight("hh")}, state, None, want_cells=False)
     slow = torch.autograd.grad((by_equations * weights).sum(), wanted)
     torch.testing.assert_close(outputs, by_equations, **EXACT)
     for one, other in zip(fast, slow, strict=True):
@@ -341,3 +341,72 @@ def test_where_cells_start() -> None:
         biases = layer.bias("ih").chunk(layer.cell.input_blocks)
         for index, bias in enumerate(biases):
             torch.testing.assert_close(bias, torch.full((H,), 0.7 if index == block else 0.0))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H, zoneout=0.3).double()
+    plain = RecurrentLayer(cell, I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    plain.load_state_dict(layer.state_dict())
+    inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    generator = torch.Generator().manual_seed(2)
+    state = 0.5 * torch.randn(layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        new = plain(inputs, state)[1]
+        mean = layer(inputs, state)[1]
+        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[1]
+    torch.testing.assert_close(mean, state + 0.7 * (new - state), **EXACT)
+    is_old = (noisy - state).abs() < 1e-12
+    assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), "each unit is either the old one or the new one"
+    # 2400 coins (twice as many with a c): the share of old ones is 0.3 within 6 standard deviations of 0.0094.
+    assert abs(is_old.double().mean().item() - 0.3) < 0.06
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
+def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H, weight_drop=0.5).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    state = torch.zeros(layer.cell.num_states, 2, H, dtype=torch.float64)
+    with torch.no_grad():
+        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
+        again = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
+        noise = torch.Generator().manual_seed(3)
+        masked = RecurrentLayer(cell, I, H).double()
+        masked.load_state_dict(layer.state_dict())
+        for name in layer.cell.products:
+            weight = masked.weight(name)
+            weight.mul_(2 * torch.empty(weight.shape).bernoulli_(0.5, generator=noise).double())
+        expected = masked(inputs, state)[0]
+        quiet = layer(inputs, state)[0]
+    assert torch.equal(noisy, again)
+    torch.testing.assert_close(noisy, expected, **EXACT)
+    assert not torch.allclose(noisy, quiet)
+
+
+def test_input_dropout_drops_the_same_entries_of_the_vectors_at_all_steps() -> None:
+    network = make_network("gru", num_layers=1, input_dropout=0.5)
+    ids, state = make_inputs(network)
+    with torch.no_grad():
+        noisy, _ = network(ids, state, torch.Generator().manual_seed(1))
+        mask = 2 * torch.empty(B, I).bernoulli_(0.5, generator=torch.Generator().manual_seed(1)).double()
+        (layer,) = network.recurrent_layers()
+        expected = network.output(layer(network.embedding(ids) * mask, state[0])[0])
+    torch.testing.assert_close(noisy, expected, **EXACT)
+    assert not torch.allclose(network(ids, state)[0], noisy)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_stepper_takes_zoneout_s_mean_too(depth: str) -> None:
+    network = make_network("lstm", depth, zoneout=0.4)
+    ids, state = make_inputs(network)
+    stepper = Stepper(
+        make_config("lstm", depth, zoneout=0.4), {name: value.numpy() for name, value in network.state_dict().items()}
+    )
+    current = state.numpy().astype(np.float32)
+    with torch.no_grad():
+        expected, _ = network(ids, state)
+    for t in range(T):
+        logits, current = stepper.step(ids[t].numpy(), current)
+        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5)

@@ -5,6 +5,7 @@ names, shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.L
 """
 
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
@@ -34,6 +35,8 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return z.real, z.imag
 
 
+FAST = {"gru": gru, "rnn": rnn}
+"""Cells that have a recurrence of their own in `model.recurrence`."""
 IRNN_SCALE = 0.9
 """Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
 
@@ -45,7 +48,16 @@ class RecurrentLayer(nn.Module):
     one to go on from first.
     """
 
-    def __init__(self, cell_name: str, input_size: int, hidden_size: int, dilation: int = 1) -> None:
+    def __init__(
+        self,
+        cell_name: str,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dilation: int = 1,
+        weight_drop: float = 0.0,
+        zoneout: float = 0.0,
+    ) -> None:
         """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
         super().__init__()
         self.cell_name = cell_name
@@ -53,6 +65,8 @@ class RecurrentLayer(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.dilation = dilation
+        self.weight_drop = weight_drop
+        self.zoneout = zoneout
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
             rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
@@ -104,27 +118,30 @@ class RecurrentLayer(nn.Module):
         value: Tensor = getattr(self, f"bias_{name}_l0")
         return value
 
-    def forward(self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, noise: Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
+        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped and zoneout takes its mean.
         With an `embedding` (V, I), inputs are ids (T, B): the input product is one over V rows, of which each character
         takes its own, not one over T * B rows.
         """
-        outputs, _, last = self._read(inputs, embedding, state, want_cells=False)
+        outputs, _, last = self._read(inputs, embedding, state, noise, want_cells=False)
         return outputs, last
 
     def trace(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
-        return self._read(inputs, None, state, want_cells=True)
+        return self._read(inputs, None, state, None, want_cells=True)
 
     def _read(
-        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, *, want_cells: bool
+        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, noise: Generator | None, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them all at once."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
         if dilation == 1:
-            return self._run(inputs, embedding, state, want_cells=want_cells)
+            return self._run(inputs, embedding, state, noise, want_cells=want_cells)
         whole = num_steps - num_steps % dilation
         outputs, cells, begin = [], [], 0
         for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
@@ -135,7 +152,7 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, embedding, first, want_cells=want_cells)
+            out, cell, last = self._run(folded, embedding, first, noise, want_cells=want_cells)
             outputs.append(out.reshape(length, batch_size, self.hidden_size))
             cells.append(cell.reshape(length, batch_size, self.hidden_size))
             read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
@@ -144,30 +161,36 @@ class RecurrentLayer(nn.Module):
         return torch.cat(outputs), torch.cat(cells), state
 
     def _run(
-        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, *, want_cells: bool
+        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, noise: Generator | None, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
-        if self.cell_name == "lstm":
-            return self._run_lstm(inputs if embedding is None else embedding[inputs], state, want_cells=want_cells)
+        weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
+        if self.cell_name == "lstm" and self.zoneout == 0:
+            vectors = inputs if embedding is None else embedding[inputs]
+            return self._run_lstm(vectors, weights["hh"], state, want_cells=want_cells)
         if embedding is None:
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
             x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
-        if self.cell_name == "gru":
-            outputs = gru(x, state[0].to(x.dtype), self.weight("hh").to(x.dtype), self.bias("hh").to(x.dtype))
+        if self.cell_name in FAST and self.zoneout == 0:
+            h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
+            outputs = FAST[self.cell_name](x, h, weight, bias)
             return outputs, outputs, outputs[-1:]
-        if self.cell_name == "rnn":
-            outputs = rnn(x, state[0].to(x.dtype), self.weight("hh").to(x.dtype), self.bias("hh").to(x.dtype))
-            return outputs, outputs, outputs[-1:]
-        return self._run_equations(x, state, want_cells=want_cells)
+        return self._run_equations(x, weights, state, noise, want_cells=want_cells)
 
-    def _run_equations(self, x: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _dropped(self, weight: Tensor, noise: Generator | None) -> Tensor:
+        if noise is None or self.weight_drop == 0:
+            return weight
+        kept = torch.empty(weight.shape).bernoulli_(1 - self.weight_drop, generator=noise)
+        return weight * (kept / (1 - self.weight_drop)).to(weight)
+
+    def _run_equations(
+        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, noise: Generator | None, *, want_cells: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
         products = {
-            name: RecurrentProduct(
-                self.cell.effective_weight(self.weight(name)).to(x.dtype), self.bias(name).to(x.dtype)
-            )
-            for name in self.cell.products
+            name: RecurrentProduct(self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype))
+            for name, weight in weights.items()
         }
 
         def product(name: str, h: Tensor) -> Tensor:
@@ -179,20 +202,30 @@ class RecurrentLayer(nn.Module):
         current: State = tuple(state)
         outputs, cells = [], []
         for x_t in x:
-            current = self.cell.step(TORCH, x_t, product, current, extras)
+            new = self.cell.step(TORCH, x_t, product, current, extras)
+            current = new if self.zoneout == 0 else self._zone_out(current, new, noise)
             outputs.append(current[0])
             if want_cells:
                 cells.append(self.cell.value(TORCH, current))
         stacked = torch.stack(outputs)
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
-    def _run_lstm(self, inputs: Tensor, state: Tensor, *, want_cells: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _zone_out(self, old: State, new: State, noise: Generator | None) -> State:
+        """Each unit's new state with chance 1 - zoneout, else its old one; without noise, the mean of that."""
+        if noise is None:
+            return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
+        taken = [torch.empty(part.shape).bernoulli_(1 - self.zoneout, generator=noise).to(part) for part in new]
+        return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
+
+    def _run_lstm(
+        self, inputs: Tensor, weight_hh: Tensor, state: Tensor, *, want_cells: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """oneDNN's or cuDNN's LSTM.
 
         It returns c at the end only; but with every h known, all gates of all steps are one matrix product, and c is a
         cheap scan over them.
         """
-        weights = [self.weight("ih"), self.weight("hh"), self.bias("ih"), self.bias("hh")]
+        weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         h, c = state.chunk(2)
         outputs, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, True, False, False)
         last = torch.cat((h, c))

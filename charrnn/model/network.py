@@ -34,6 +34,7 @@ class CharRNN(nn.Module):
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
         num_layers = resolved(config.num_layers)
         self.dropout = float(config.dropout)
+        self.input_dropout = config.input_dropout
         self.depth = config.depth
         self.sum_outputs = config.sum_outputs
         # Without their own drawing, which would take numbers from torch's global generator.
@@ -44,6 +45,8 @@ class CharRNN(nn.Module):
                 embedding_size if index == 0 else hidden_size,
                 hidden_size,
                 dilation=2**index if config.depth == "dilated" else 1,
+                weight_drop=config.weight_drop,
+                zoneout=config.zoneout,
             )
             for index in range(num_layers)
         )
@@ -85,13 +88,14 @@ class CharRNN(nn.Module):
         num_states = layers[0].cell.num_states * max(layer.dilation for layer in layers)
         return self.output.weight.new_zeros(len(layers), num_states, batch_size, self.hidden_size)
 
-    def forward(self, ids: Tensor, state: Tensor, dropout: Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, state: Tensor, noise: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
 
-        With a `dropout` generator, each layer's output is multiplied by a mask (B, H) that stays the same for all T
-        characters (variational dropout: Gal & Ghahramani 2016); without one, nothing is dropped.
+        With a `noise` generator, the characters' vectors and each layer's output are multiplied by masks (B, E) and
+        (B, H) that stay the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw
+        weight-drop and zoneout; without one, nothing is dropped.
         """
-        logits, _, _, state = self._read(ids, state, dropout, want_cells=False)
+        logits, _, _, state = self._read(ids, state, noise, want_cells=False)
         return logits, state
 
     def trace(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -100,7 +104,7 @@ class CharRNN(nn.Module):
         return logits, torch.stack(cells, dim=2), torch.stack(hidden, dim=2), state
 
     def _read(
-        self, ids: Tensor, state: Tensor, dropout: Generator | None, *, want_cells: bool
+        self, ids: Tensor, state: Tensor, noise: Generator | None, *, want_cells: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
         below = self.embedding.weight
@@ -109,14 +113,15 @@ class CharRNN(nn.Module):
             if want_cells:
                 outputs, cells, last = layer.trace(self.embedding(ids) if index == 0 else below, used)
                 all_cells.append(cells)
+            elif index == 0 and (noise is None or self.input_dropout == 0):
+                outputs, last = layer(ids, used, self.embedding.weight, noise)
             elif index == 0:
-                outputs, last = layer(ids, used, self.embedding.weight)
+                outputs, last = layer(_drop(self.embedding(ids), self.input_dropout, noise), used, None, noise)
             else:
-                outputs, last = layer(below, used)
+                outputs, last = layer(below, used, None, noise)
             all_hidden.append(outputs)
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
-            if dropout is not None and self.dropout > 0:
-                outputs = outputs * self._mask(outputs, dropout)
+            outputs = _drop(outputs, self.dropout, noise)
             below = outputs if index == 0 else self._join(index, below, outputs)
             joined.append(below)
         return self.output(sum(joined) if self.sum_outputs else below), all_cells, all_hidden, torch.stack(new_state)
@@ -129,9 +134,13 @@ class CharRNN(nn.Module):
             return below + gate * (outputs - below)
         return outputs
 
-    def _mask(self, inputs: Tensor, generator: Generator) -> Tensor:
-        kept = torch.empty(inputs.shape[1:]).bernoulli_(1 - self.dropout, generator=generator)
-        return (kept / (1 - self.dropout)).to(inputs)
+
+def _drop(values: Tensor, share: float, noise: Generator | None) -> Tensor:
+    """values (T, B, N) with the same `share` of N dropped at all T, the others scaled up to keep the mean."""
+    if noise is None or share == 0:
+        return values
+    kept = torch.empty(values.shape[1:]).bernoulli_(1 - share, generator=noise)
+    return values * (kept / (1 - share)).to(values)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

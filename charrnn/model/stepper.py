@@ -52,7 +52,7 @@ class Stepper:
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or misshapen."""
         self.cell = CELLS[config.cell]
-        self.depth, self.sum_outputs = config.depth, config.sum_outputs
+        self.depth, self.sum_outputs, self.zoneout = config.depth, config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
         try:
             self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
@@ -100,7 +100,10 @@ class Stepper:
             # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
             queue = state[index, : self.cell.num_states * self._dilation(index)]
             queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
-            latest = self.cell.step(NUMPY, x, layer.product, tuple(queue[:, 0]), layer.extras)
+            oldest = tuple(queue[:, 0])
+            latest = self.cell.step(NUMPY, x, layer.product, oldest, layer.extras)
+            if self.zoneout:
+                latest = tuple(o + (1 - self.zoneout) * (n - o) for o, n in zip(oldest, latest, strict=True))
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value

@@ -12,7 +12,7 @@ import torch
 
 from charrnn.clock import seconds_since_start
 from charrnn.config import BUDGETS, Config, parse_value, resolved, to_yaml
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import sample_text, start_ids
@@ -222,6 +222,7 @@ def _run(
     best_step = best_at if isinstance(best_at, int) else 0
     val_nats: float | None = None
     saved_step = loaded.step if loaded is not None else None
+    has_gone_back = False
 
     def save(is_best: bool) -> SavedEvent:
         nonlocal saved_step
@@ -267,7 +268,23 @@ def _run(
             is_complete = False
             break
         begin = time.perf_counter()
-        result = trainer.take_step()
+        try:
+            result = trainer.take_step()
+        except NonFiniteError as error:
+            if has_gone_back:
+                raise
+            has_gone_back = True
+            good = run.load_step("latest", with_training=True)
+            trainer.restore(good.model, good.training, good.state)
+            rate = float(config.learning_rate) / 2
+            config = trainer.config = replace(config, learning_rate=rate)
+            run.write_text("config.yaml", to_yaml(config))
+            metrics.rewind(trainer.step)
+            samples.rewind(trainer.step)
+            yield WarningEvent(
+                message=f"{error} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+            )
+            continue
         is_last = trainer.step == num_steps
         event = StepEvent(
             step=trainer.step,

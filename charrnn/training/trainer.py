@@ -64,9 +64,7 @@ class Trainer:
         is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset_probability
         state = self.state * is_kept.to(self.device)
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(
-                torch.from_numpy(inputs).to(self.device), state, generator if self.network.dropout > 0 else None
-            )
+            logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, generator)
         loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
