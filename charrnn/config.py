@@ -56,7 +56,7 @@ class Config:
     """Length of a character's vector."""
     dropout: float | Auto = "auto"
     """Share of units dropped at every layer's output, the same units for a whole window (Gal 2016)."""
-    input_dropout: float = 0.0
+    input_dropout: float | Auto = "auto"
     """Share of a character's vector dropped, the same entries for a whole window (Gal 2016)."""
     weight_drop: float = 0.0
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
@@ -85,7 +85,7 @@ class Config:
     """Steps over which the learning rate rises linearly (at most a tenth of all steps)."""
     beta2: float = 0.99
     """AdamW's decay of squared gradients."""
-    weight_decay: float = 0.0
+    weight_decay: float = 0.1
     """AdamW's weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""

@@ -50,7 +50,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "hidden_size": auto_or(st.integers(1, 16384)),
     "embedding_size": auto_or(st.integers(1, 16384)),
     "dropout": auto_or(SHARES),
-    "input_dropout": SHARES,
+    "input_dropout": auto_or(SHARES),
     "weight_drop": SHARES,
     "zoneout": SHARES,
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),

@@ -34,7 +34,8 @@ class CharRNN(nn.Module):
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
         num_layers = resolved(config.num_layers)
         self.dropout = float(config.dropout)
-        self.input_dropout = config.input_dropout
+        # Whoever builds a network without training it need not choose how it is trained.
+        self.input_dropout = 0.0 if config.input_dropout == "auto" else config.input_dropout
         self.depth = config.depth
         self.sum_outputs = config.sum_outputs
         # Without their own drawing, which would take numbers from torch's global generator.

@@ -10,6 +10,9 @@ EVALUATION_SHARE = 0.05
 PEAK_RATES = {"rnn": 2e-3, "unitary": 2e-3, "irnn": 1e-3, "antisymmetric": 4e-3}
 """Peak learning rates for 512 units of cells without gates that limit their steps; gated cells take 6e-3."""
 HIGHEST_RATE = 1.5e-2
+DROPOUT_PER_EPOCH = 0.03
+MOST_DROPOUT = 0.4
+"""What is read often is learned by heart; what is read once or twice cannot be. See docs/LOG.md, 2026-11-20."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to learn from it."""
 
@@ -24,14 +27,15 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
     hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
     if config.bptt_length == "auto":
-        bptt_length = max(1, min(128, num_train_chars // 4))
+        # In a short time, many small steps go further than few large ones.
+        bptt_length = max(1, min(48 if is_short_budget else 128, num_train_chars // 4))
     else:
         bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
     # Two windows per lane at least: shorter lanes would read the same text twice in one step.
     most_lanes = max(1, num_train_chars // (2 * bptt_length))
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
-    peak = min(HIGHEST_RATE, PEAK_RATES.get(cell, 6e-3) * (512 / hidden_size) ** 0.5)
+    peak = min(HIGHEST_RATE, PEAK_RATES.get(cell, 6e-3) * 512 / hidden_size)
     return replace(
         config,
         cell=cell,
@@ -65,7 +69,8 @@ def choose_steps(
         steps = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
     steps = max(1, min(steps, 10**9))
     epochs = steps * chars_per_step / num_train_chars
-    auto_dropout = 0.0 if epochs < 4 else 0.1 if epochs < 8 else 0.2 if epochs < 16 else 0.3
+    auto_dropout = 0.0 if epochs < 3 else round(min(MOST_DROPOUT, DROPOUT_PER_EPOCH * epochs), 2)
+    dropout = auto_dropout if config.dropout == "auto" else config.dropout
     cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
     evaluate_every = max(1, -(-steps // 8), int(cost_in_steps / EVALUATION_SHARE))
     evaluate_every = evaluate_every if config.evaluate_every == "auto" else config.evaluate_every
@@ -74,7 +79,8 @@ def choose_steps(
         minutes=None,
         epochs=None,
         steps=steps,
-        dropout=auto_dropout if config.dropout == "auto" else config.dropout,
+        dropout=dropout,
+        input_dropout=round(dropout / 3, 2) if config.input_dropout == "auto" else config.input_dropout,
         evaluate_every=evaluate_every,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )

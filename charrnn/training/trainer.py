@@ -136,10 +136,10 @@ def measure_step(config: Config, lanes: Lanes, vocab_size: int, device: torch.de
 
     Not the median: a neighbour that was busy for these few seconds would otherwise cost the whole run its steps.
     """
-    dropout = 0.2 if config.dropout == "auto" else config.dropout
-    trainer = Trainer(
-        replace(config, minutes=None, epochs=None, steps=10**6, dropout=dropout), lanes, vocab_size, device
-    )
+    # What is not chosen yet costs the same at any share.
+    shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    trial = replace(config, minutes=None, epochs=None, steps=10**6, **shares)
+    trainer = Trainer(trial, lanes, vocab_size, device)
     trainer.take_step()
     times: list[float] = []
     end = time.perf_counter() + seconds
