@@ -105,3 +105,8 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
 @pytest.mark.parametrize("character", NOT_XML)
 def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: str) -> None:
     ElementTree.fromstring(to_svg([heat_map(f"lamp{character}")]))
+
+
+def test_no_word_of_a_picture_begins_with_a_space() -> None:
+    svg = to_svg([heat_map("    indented\n  if x:\n")])
+    assert "indented" in svg and ">&#160;" not in svg, "some viewers swallow spaces there, and the word moves"

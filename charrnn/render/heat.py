@@ -95,7 +95,13 @@ class HeatMap:
                 yield Segment("".join(shown for shown, _ in line))
             else:
                 for style, stretch in groupby(line, key=lambda item: value_style(item[1])):
-                    yield Segment("".join(shown for shown, _ in stretch), style)
+                    text = "".join(shown for shown, _ in stretch)
+                    words = text.lstrip(" ")
+                    # Apart, because some viewers of an exported picture swallow spaces before a word.
+                    if len(words) < len(text):
+                        yield Segment(" " * (len(text) - len(words)), style)
+                    if words:
+                        yield Segment(words, style)
             yield Segment.line()
             if is_plain if self.strip is None else self.strip:
                 yield Segment("".join(_block(value, blocks) * cell_len(shown) for shown, value in line).rstrip())
