@@ -4,7 +4,6 @@ Shapes: V vocabulary, T characters of a text.
 """
 
 import itertools
-from collections.abc import Iterator
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -29,15 +28,6 @@ SEEDS = range(4)
 
 # Log-probabilities of float32 logits up to some 10, on both sides: each is right to some 1e-6.
 NEAR: dict[str, Any] = {"rtol": 0.0, "atol": 1e-5}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @cache

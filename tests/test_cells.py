@@ -4,7 +4,7 @@ Shapes: T time, B batch, I input, H hidden, G gates, S state vectors, V vocabula
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,6 @@ REFERENCES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 # Both sides are the same sums of a dozen float64 terms in another order: they differ by some 1e-16.
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_layer(cell: str, seed: int = 0) -> RecurrentLayer:

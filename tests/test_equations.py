@@ -5,7 +5,6 @@ Shapes: T time, B batch, H hidden, L layers, V vocabulary, I input.
 
 import cmath
 import math
-from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Any
 
@@ -28,15 +27,6 @@ ARCHITECTURES = list(product(CELLS, DEPTHS))
 
 # Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
 EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_config(cell: str, depth: str = "stacked", **changes: Any) -> Config:

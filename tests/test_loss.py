@@ -4,7 +4,6 @@ Shapes: N characters, T time, B batch, V vocabulary.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,15 +22,6 @@ V = 6
 
 # The losses are summed from logits rounded to float32: relative errors of some 1e-7 each, of any sign.
 NEAR: dict[str, Any] = {"rel": 0.0, "abs": 1e-6}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_network(cell: str = "lstm") -> CharRNN:

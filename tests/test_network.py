@@ -3,7 +3,7 @@
 Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,15 +21,6 @@ NUM_STATES = {"lstm": 2, "gru": 1, "rnn": 1}
 
 # float64: the same sums grouped in another way differ by some 1e-16.
 EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_config(

@@ -3,8 +3,6 @@
 Shapes: N characters, T time, B lanes, V vocabulary.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -20,15 +18,6 @@ from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, IdArray, read_in_l
 V = 5
 LANE = 4 * WARM_UP
 """Characters that a lane is worth: a text of k times as many is read in k lanes."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_network(forget_bias: float) -> CharRNN:

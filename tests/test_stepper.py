@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -17,15 +16,6 @@ from charrnn.model.stepper import Stepper
 CELLS = ("lstm", "gru", "rnn")
 V, E, H = 11, 6, 16
 Tensors = dict[str, NDArray[np.float32]]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def config_of(cell: str, num_layers: int = 2) -> Config:

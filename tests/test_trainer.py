@@ -4,7 +4,7 @@ Shapes: T window length, B lanes, V vocabulary.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,15 +26,6 @@ from charrnn.training.trainer import StepResult, Trainer, measure_step
 CELLS = ("lstm", "gru", "rnn")
 V, B, T = 9, 6, 7
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for torch: these products are too small for two, which only wait for each other on a busy machine."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def make_config(cell: str = "lstm", **changes: Any) -> Config:
