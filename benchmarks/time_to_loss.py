@@ -20,8 +20,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--targets", type=float, nargs="+", required=True, help="nats per character")
-    parser.add_argument("options", nargs="*", help="options of `charrnn train`, after --")
-    arguments = parser.parse_args()
+    given = sys.argv[1:]
+    split = given.index("--") if "--" in given else len(given)
+    arguments, options = parser.parse_args(given[:split]), given[split + 1 :]
     left = sorted(arguments.targets, reverse=True)
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
@@ -34,9 +35,9 @@ def main() -> None:
             "--json",
             "--out",
             run,
-            *arguments.options,
+            *options,
         ]
-        print(f"{platform.machine()}: charrnn train {arguments.corpus} {' '.join(arguments.options)}")
+        print(f"{platform.machine()}: charrnn train {arguments.corpus} {' '.join(options)}")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             for line in process.stdout:

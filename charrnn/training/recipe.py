@@ -35,7 +35,8 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     most_lanes = max(1, num_train_chars // (2 * bptt_length))
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
-    peak = min(HIGHEST_RATE, PEAK_RATES.get(cell, 6e-3) * 512 / hidden_size)
+    haste = 1.25 if is_short_budget else 1.0
+    peak = min(HIGHEST_RATE, haste * PEAK_RATES.get(cell, 6e-3) * 512 / hidden_size)
     return replace(
         config,
         cell=cell,
