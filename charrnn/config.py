@@ -19,7 +19,8 @@ from charrnn.errors import DataError, UsageError
 Auto = Literal["auto"]
 
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
-DEPTHS = ("stacked", "residual", "highway", "dilated")
+DEPTHS = ("stacked", "residual", "highway", "dilated", "grid")
+INITIAL_STATES = ("zero", "learned")
 ALPHABETS = ("char", "byte")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -45,7 +46,7 @@ class Config:
     cell: str = "auto"
     """Recurrent cell: lstm, gru, rnn (tanh), irnn (relu), peephole, coupled, mlstm, antisymmetric or unitary."""
     depth: str = "stacked"
-    """How layers stand on each other: stacked, residual, highway or dilated."""
+    """How layers stand on each other: stacked, residual, highway, dilated or grid."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers rather than the last one."""
     num_layers: int | Auto = "auto"
@@ -62,6 +63,10 @@ class Config:
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = 0.0
     """Chance that a unit keeps its old state for a character (Krueger 2017)."""
+    omega: float = 0.0
+    """Weight of Ω, which keeps a plain rnn's error signal from fading and growing on its way back (Pascanu 2013)."""
+    initial_state: str = "zero"
+    """What a text starts from: zero, or learned with the weights."""
     forget_bias: float = 1.0
     """What an LSTM's forget gate starts with (Gers 2000; Jozefowicz 2015)."""
 
@@ -98,6 +103,8 @@ class Config:
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
     """fp32, or bf16 (autocast) where the processor has it."""
+    threads: int | Auto = "auto"
+    """Processor threads; for a budget in minutes, as many as measure fastest (fewer, beside a busy neighbour)."""
     evaluate_every: int | Auto = "auto"
     """Steps between two validations."""
     save_every: int | Auto = "auto"
@@ -119,6 +126,8 @@ class Config:
                     raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
+        if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
+            raise UsageError(f"omega is {self.omega:g}; it needs --cell rnn, without zoneout.")
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise UsageError(
                 f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
@@ -137,6 +146,7 @@ _CHOICES = {
     "alphabet": ALPHABETS,
     "cell": ("auto", *CELLS),
     "depth": DEPTHS,
+    "initial_state": INITIAL_STATES,
     "device": DEVICES,
     "precision": PRECISIONS,
 }
@@ -153,6 +163,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "embedding_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
     "dropout": ("at least 0 and below 1", lambda p: 0 <= p < 1),
     **{name: ("at least 0 and below 1", lambda p: 0 <= p < 1) for name in ("input_dropout", "weight_drop", "zoneout")},
+    "omega": ("at least 0 and finite", lambda w: w >= 0 and math.isfinite(w)),
     "forget_bias": ("a finite number", math.isfinite),
     "minutes": ("more than 0 and at most 100000", lambda m: 0 < m <= 1e5),
     "epochs": ("more than 0 and at most 100000", lambda e: 0 < e <= 1e5),
@@ -167,6 +178,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
     "clip_norm": ("more than 0", lambda c: c > 0),
     "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
+    "threads": ("between 1 and 1024", lambda n: 1 <= n <= 1024),
     "seed": ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32),
     "evaluate_every": ("at least 1", lambda n: n >= 1),
     "save_every": ("at least 1", lambda n: n >= 1),

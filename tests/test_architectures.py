@@ -16,6 +16,9 @@ ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
     *(("lstm", depth) for depth in DEPTHS[1:]),
     ("mlstm", "dilated"),
+    ("gru", "grid"),
+    ("lstm --set initial_state=learned", "dilated"),
+    ("rnn --set initial_state=learned --set omega=0.1", "stacked"),
 ]
 
 

@@ -53,6 +53,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "input_dropout": auto_or(SHARES),
     "weight_drop": SHARES,
     "zoneout": SHARES,
+    "omega": st.just(0.0),  # anything else wants a plain rnn
+    "initial_state": st.sampled_from(["zero", "learned"]),
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),
@@ -67,6 +69,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**32 - 1),
     "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "threads": auto_or(st.integers(1, 1024)),
     "evaluate_every": auto_or(st.integers(1)),
     "save_every": auto_or(st.integers(1)),
     "keep": st.integers(0),
@@ -166,7 +169,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
     assert str(caught.value) == f"{name} is {shown!r}; it must be {wanted}."
 
 
-NO_NUMBERS = ("corpus", "split", "alphabet", "cell", "depth", "sum_outputs", "device", "precision")
+NO_NUMBERS = ("corpus", "split", "alphabet", "cell", "depth", "sum_outputs", "initial_state", "device", "precision")
 NUMBERS = [name for name in FIELD_NAMES if name not in NO_NUMBERS]
 
 
@@ -193,7 +196,12 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("split", (1.0, math.inf), "two or three positive shares, such as 90/10"),
     ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
     ("cell", "elman", f"one of auto, {', '.join(CELLS)}"),
-    ("depth", "deep", "one of stacked, residual, highway, dilated"),
+    ("depth", "deep", "one of stacked, residual, highway, dilated, grid"),
+    ("initial_state", "random", "one of zero, learned"),
+    ("omega", -1.0, "at least 0 and finite"),
+    ("omega", math.inf, "at least 0 and finite"),
+    ("threads", 0, "between 1 and 1024"),
+    ("threads", 1025, "between 1 and 1024"),
     ("num_layers", 0, "between 1 and 64"),
     ("num_layers", 65, "between 1 and 64"),
     ("hidden_size", 0, "between 1 and 16384"),
@@ -491,6 +499,8 @@ def test_nothing_else_is_a_switch(given: object) -> None:
     ("settings", "message"),
     [
         ({"cell": "unitary", "hidden_size": 7}, "hidden_size is 7; a unitary cell needs an even one"),
+        ({"cell": "lstm", "omega": 0.5}, "omega is 0.5; it needs --cell rnn, without zoneout"),
+        ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "omega is 1; it needs --cell rnn, without zoneout"),
         ({"depth": "dilated", "num_layers": 13}, "num_layers is 13; dilated layers may be at most 12"),
     ],
 )

@@ -1,10 +1,15 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
+import ctypes
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from charrnn.errors import UsageError
-from charrnn.model.device import autocast, has_fast_bf16, pick_device
+from charrnn.model.device import autocast, has_fast_bf16, keep_freed_memory, on_threads, pick_device
 
 CPU = torch.device("cpu")
 
@@ -68,3 +73,50 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
     assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16}
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
+
+
+def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    with on_threads(before + 2):
+        assert torch.get_num_threads() == before + 2
+    assert torch.get_num_threads() == before
+    with pytest.raises(KeyError), on_threads(before + 1):
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
+FAULTS = """
+import resource, sys, torch
+from charrnn.model.device import keep_freed_memory
+if "keep" in sys.argv:
+    keep_freed_memory()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def use():
+    for size in (1, 3, 2, 5):
+        torch.ones(size * 2**21)
+use()
+before = faults()
+for _ in range(5):
+    use()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+    given_back, kept = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, *args], capture_output=True, check=True).stdout)
+        for args in ((), ("keep",))
+    )
+    assert kept < given_back / 3, (kept, given_back)
+
+
+def test_without_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_library(name: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
+    keep_freed_memory()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    keep_freed_memory()

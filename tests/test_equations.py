@@ -307,18 +307,111 @@ def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
     ids, state = make_inputs(network)
     first, second = network.recurrent_layers()
     with torch.no_grad():
-        below, _ = first(network.embedding(ids), state[0, :1])
-        y, _ = second(below, state[1])
+        if depth != "grid":
+            below, _ = first(network.embedding(ids), state[0, :1])
+            y, _ = second(below, state[1])
         if depth == "residual":
             top = below + (below + y)
+        elif depth == "grid":
+            along = network.bottom(network.embedding(ids)).chunk(2, dim=-1)
+            for index, (layer, grid) in enumerate(zip((first, second), network.grid_layers(), strict=True)):
+                y, _ = layer(along[0], state[index])
+                gates = y @ grid.weight("ih").T + grid.bias("ih") + along[0] @ grid.weight("hh").T + grid.bias("hh")
+                i, f, g, o = gates.chunk(4, dim=-1)
+                c = f.sigmoid() * along[1] + i.sigmoid() * g.tanh()
+                along = (o.sigmoid() * c.tanh(), c)
+            top = along[0]
         elif depth == "highway":
             gate = torch.sigmoid(below @ network.highways[0].weight.T + network.highways[0].bias)  # type: ignore[operator, union-attr]
             top = gate * y + (1 - gate) * below
         else:
             top = y
         torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)
-    assert len(network.highways) == (depth == "highway")
+    assert len(network.highways) == (depth == "highway") and len(network.grids) == 2 * (depth == "grid")
     assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
+
+
+@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
+    network = make_network("mlstm", "dilated", initial_state=initial_state)
+    config = make_config("mlstm", "dilated", initial_state=initial_state)
+    stepper = Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()})
+    start = network.initial_state(B)
+    assert start.shape == (L, 2 * 4, B, H) and bool(start.any()) == (initial_state == "learned")
+    np.testing.assert_array_equal(stepper.initial_state(B), start.detach().numpy().astype(np.float32))
+    ids, _ = make_inputs(network)
+    logits, _ = network(ids, start)
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    (logits * weights).sum().backward()
+    if initial_state == "learned":
+        assert network.learned_state is not None and network.learned_state.grad is not None
+        # Layer l continues 2^l sequences, of h and c each; there is room for 4.
+        reached = network.learned_state.grad.ne(0).any(dim=-1)
+        assert reached.tolist() == [[True] * n + [False] * (8 - n) for n in (2, 4, 8)]
+
+
+def test_omega_adds_its_own_gradient_to_the_recurrent_weight_alone() -> None:
+    omega = 0.7
+    layer = RecurrentLayer("rnn", I, H, omega=omega).double()
+    plain = RecurrentLayer("rnn", I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    plain.load_state_dict(layer.state_dict())
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
+    state = torch.randn(1, B, H, generator=generator, dtype=torch.float64).tanh()
+    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
+    # From step 9 on nothing is asked of row 0: no error, so no ratio there.
+    weights[9:, 0] = 0
+
+    gradients = []
+    for each in (layer, plain):
+        (each(inputs, state)[0] * weights).sum().backward()
+        gradients.append({name: value.grad for name, value in each.named_parameters()})
+
+    # The loss's gradient by every h_t, by autograd through a loop that keeps them all.
+    hs = [state[0].requires_grad_()]
+    for t in range(T):
+        product = plain.bias("ih") + plain.bias("hh") + inputs[t] @ plain.weight("ih").T + hs[-1] @ plain.weight("hh").T
+        hs.append(product.tanh())
+    errors = torch.autograd.grad((torch.stack(hs[1:]) * weights).sum(), hs[1:])
+    weight = plain.weight("hh").detach().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for t in range(T):
+        for row in range(B):
+            error, slope = errors[t][row], 1 - hs[t + 1][row].detach() ** 2
+            if error.norm() > 0:
+                total = total + ((error * slope @ weight).norm() / error.norm() - 1) ** 2
+    (expected,) = torch.autograd.grad(omega * total / (T * B), weight)
+
+    for name, with_omega in gradients[0].items():
+        without = gradients[1][name]
+        assert with_omega is not None and without is not None
+        if name == "weight_hh_l0":
+            torch.testing.assert_close(with_omega - without, expected, **EXACT)
+            assert expected.abs().max() > 1e-3
+        else:
+            torch.testing.assert_close(with_omega, without, rtol=0, atol=0)
+
+
+def test_omega_keeps_the_error_signal_of_a_small_rnn_alive() -> None:
+    norms = []
+    for omega in (0.0, 1.0):
+        layer = RecurrentLayer("rnn", I, H, omega=omega)
+        layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+        with torch.no_grad():
+            layer.weight("hh").mul_(0.3)
+        inputs = 0.1 * torch.randn(40, 1, I, generator=torch.Generator().manual_seed(1))
+        optimizer = torch.optim.SGD([layer.weight("hh")], lr=0.02)
+        for _ in range(50):
+            state = torch.zeros(1, 1, H, requires_grad=True)
+            optimizer.zero_grad()
+            layer(inputs, state)[0][-1].sum().backward()
+            assert state.grad is not None
+            norm = state.grad.norm().item()
+            if omega:
+                optimizer.step()
+        norms.append(norm)
+    assert norms[0] < 1e-20 and norms[1] > 1e-10
 
 
 def test_where_cells_start() -> None:

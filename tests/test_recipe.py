@@ -26,8 +26,8 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budge
     given_values: dict[str, Any] = {"cell": cell, budget: amount}
     config = resolve(Config(**given_values), num_chars)
     resolved = {name: getattr(config, name) for name in Config.__dataclass_fields__}
-    # Where to compute is for the machine to say, each time anew.
-    assert [name for name, value in resolved.items() if value == "auto"] == ["device", "precision"]
+    # Where to compute is for the machine to say: how many threads when a run begins, the rest each time anew.
+    assert [name for name, value in resolved.items() if value == "auto"] == ["device", "precision", "threads"]
     assert config.minutes is None and config.epochs is None and config.steps is not None and config.steps >= 1
     assert isinstance(config.learning_rate, float)
     num_train = int(0.9 * num_chars)

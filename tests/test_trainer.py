@@ -145,10 +145,48 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> Non
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
     begin = time.perf_counter()
-    seconds = measure_step(config, trainer.lanes, V, CPU, 0.05)
+    seconds, threads = measure_step(config, trainer.lanes, V, CPU, 0.05)
     assert 0 < seconds <= (time.perf_counter() - begin) / 3
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert take_steps(trainer, 2) == take_steps(twin, 2)
+    assert threads == torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    ("asked", "milliseconds", "expected"),
+    [
+        ("auto", {4: 10, 3: 12, 1: 30}, 4),
+        ("auto", {4: 40, 3: 12, 1: 30}, 3),  # a neighbour on one core
+        ("auto", {4: 40, 3: 38, 1: 12}, 1),
+        ("auto", {4: 10.0, 3: 9.7, 1: 30}, 4),  # not worth it
+        (4, {4: 40}, 4),  # what is asked for is not measured against anything
+        (2, {2: 10}, 2),
+    ],
+)
+def test_a_busy_neighbour_is_left_its_core(
+    monkeypatch: pytest.MonkeyPatch, asked: int | str, milliseconds: dict[int, float], expected: int
+) -> None:
+    clock, tried = 0.0, []
+
+    def take_step(self: Trainer) -> None:
+        nonlocal clock
+        num_threads = torch.get_num_threads()
+        tried.append(num_threads)
+        clock += milliseconds[num_threads] / 1000
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    torch.set_num_threads(2 if asked == 2 else 4)
+    try:
+        config = make_config(steps=None, minutes=1.0, threads=asked)
+        seconds, threads = measure_step(config, Lanes(np.arange(300, dtype=np.uint16), B), V, CPU, 0.5)
+        assert torch.get_num_threads() == (2 if asked == 2 else 4)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == expected
+    assert seconds == pytest.approx(milliseconds[expected] / 1000)
+    assert set(tried) == set(milliseconds)
 
 
 @pytest.mark.parametrize("cell", CELLS)

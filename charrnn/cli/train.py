@@ -45,7 +45,7 @@ def train(
     ] = None,
     layers: Annotated[str | None, _option("--layers", text="Recurrent layers.", panel=MODEL, metavar="L")] = None,
     depth: Annotated[
-        str | None, _option("--depth", text="stacked, residual, highway or dilated.", panel=MODEL, metavar="HOW")
+        str | None, _option("--depth", text="stacked, residual, highway, dilated or grid.", panel=MODEL, metavar="HOW")
     ] = None,
     hidden_size: Annotated[
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")

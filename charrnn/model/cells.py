@@ -35,7 +35,7 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
     return z.real, z.imag
 
 
-FAST = {"gru": gru, "rnn": rnn}
+FAST = ("gru", "rnn")
 """Cells that have a recurrence of their own in `model.recurrence`."""
 IRNN_SCALE = 0.9
 """Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
@@ -57,6 +57,7 @@ class RecurrentLayer(nn.Module):
         dilation: int = 1,
         weight_drop: float = 0.0,
         zoneout: float = 0.0,
+        omega: float = 0.0,
     ) -> None:
         """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
         super().__init__()
@@ -67,6 +68,7 @@ class RecurrentLayer(nn.Module):
         self.dilation = dilation
         self.weight_drop = weight_drop
         self.zoneout = zoneout
+        self.omega = omega
         blocks = {"ih": self.cell.input_blocks, **self.cell.products}
         for name, num_blocks in blocks.items():
             rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
@@ -174,7 +176,8 @@ class RecurrentLayer(nn.Module):
             x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
         if self.cell_name in FAST and self.zoneout == 0:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
-            outputs = FAST[self.cell_name](x, h, weight, bias)
+            is_gru = self.cell_name == "gru"
+            outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, self.omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, noise, want_cells=want_cells)
 

@@ -1,4 +1,8 @@
-"""Where a model computes, and in which precision."""
+"""Where a model computes, in which precision, on how many threads and out of which memory."""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -38,3 +42,31 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what tensors free for the next ones, in this process from here on.
+
+    glibc gives large blocks back at once, so every step would fetch all its activations from the system anew, page by
+    zeroed page. Does nothing where the C library has no `mallopt`.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 2**30)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def on_threads(num_threads: int) -> Iterator[None]:
+    """Compute on that many processor threads inside the `with`, on as many as before after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

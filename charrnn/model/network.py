@@ -19,13 +19,16 @@ class CharRNN(nn.Module):
 
     `depth` says how layer l > 0 joins what lies below it, x, with its own output, y:
     stacked: y. residual: x + y (He 2015). highway: t * y + (1 - t) * x, t = sigmoid(W x + b) (Srivastava 2015).
-    dilated: y, and layer l continues from the character 2^l before (Chang 2017). With `sum_outputs` the output layer
-    reads the sum of all layers rather than the last one.
+    dilated: y, and layer l continues from the character 2^l before (Chang 2017). grid: at every character another LSTM
+    runs up the layers; its state (h, c) starts as a product of the character's vector, each layer reads h, and the
+    LSTM reads the layer's y (Kalchbrenner 2016: two dimensions, time before depth, weights not shared). With
+    `sum_outputs` the output layer reads the sum of all layers rather than the last one.
 
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E), `layers.i.weight_ih_l0` (G*H, E or H),
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
     `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU; and for a highway
-    `highways.i.weight` (H, H), `highways.i.bias` (H,).
+    `highways.i.weight` (H, H), `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and
+    `grids.i` as `layers.i` of an LSTM; a learned initial state is `learned_state` (L, S, H).
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
@@ -43,11 +46,12 @@ class CharRNN(nn.Module):
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
-                embedding_size if index == 0 else hidden_size,
+                hidden_size if index > 0 or config.depth == "grid" else embedding_size,
                 hidden_size,
                 dilation=2**index if config.depth == "dilated" else 1,
                 weight_drop=config.weight_drop,
                 zoneout=config.zoneout,
+                omega=config.omega,
             )
             for index in range(num_layers)
         )
@@ -55,6 +59,14 @@ class CharRNN(nn.Module):
             nn.utils.skip_init(nn.Linear, hidden_size, hidden_size)  # type: ignore[no-untyped-call]
             for _ in range(num_layers - 1 if config.depth == "highway" else 0)
         )
+        if config.depth == "grid":
+            self.bottom: nn.Linear = nn.utils.skip_init(nn.Linear, embedding_size, 2 * hidden_size)  # type: ignore[no-untyped-call]
+        self.grids = nn.ModuleList(
+            RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if config.depth == "grid" else 0)
+        )
+        self.learned_state: nn.Parameter | None = None
+        if config.initial_state == "learned":
+            self.learned_state = nn.Parameter(torch.zeros(num_layers, self._num_states, hidden_size))
         self.output: nn.Linear = nn.utils.skip_init(nn.Linear, hidden_size, vocab_size)  # type: ignore[no-untyped-call]
         self._draw_weights(config.seed, config.forget_bias)
 
@@ -66,12 +78,21 @@ class CharRNN(nn.Module):
         for highway in self.highways:
             nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
             nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)
+        if self.depth == "grid":
+            nn.init.xavier_uniform_(self.bottom.weight, generator=generator)
+            nn.init.zeros_(self.bottom.bias)
+        for grid in self.grid_layers():
+            grid.draw_weights(generator, forget_bias)
         nn.init.xavier_uniform_(self.output.weight, generator=generator)
         nn.init.zeros_(self.output.bias)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
         """The layers, first to last."""
         return list(self.layers)  # type: ignore[arg-type]  # ModuleList forgets what it holds
+
+    def grid_layers(self) -> list[RecurrentLayer]:
+        """A grid's LSTMs along depth, first to last."""
+        return list(self.grids)  # type: ignore[arg-type]
 
     @property
     def hidden_size(self) -> int:
@@ -84,10 +105,15 @@ class CharRNN(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """The zero state (L, S, B, H)."""
+        """The state (L, S, B, H) that every text starts from: zero, unless it is learned."""
+        if self.learned_state is not None:
+            return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
+        return self.output.weight.new_zeros(len(self.layers), self._num_states, batch_size, self.hidden_size)
+
+    @property
+    def _num_states(self) -> int:
         layers = self.recurrent_layers()
-        num_states = layers[0].cell.num_states * max(layer.dilation for layer in layers)
-        return self.output.weight.new_zeros(len(layers), num_states, batch_size, self.hidden_size)
+        return layers[0].cell.num_states * max(layer.dilation for layer in layers)
 
     def forward(self, ids: Tensor, state: Tensor, noise: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
@@ -108,24 +134,36 @@ class CharRNN(nn.Module):
         self, ids: Tensor, state: Tensor, noise: Generator | None, *, want_cells: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
-        below = self.embedding.weight
+        # Where nothing is dropped from the characters' vectors, the first layer looks its input up in a table.
+        takes_ids = self.depth != "grid" and not want_cells and (noise is None or self.input_dropout == 0)
+        below = ids if takes_ids else _drop(self.embedding(ids), self.input_dropout, noise)
+        along_depth = torch.stack(self.bottom(below).chunk(2, dim=-1)) if self.depth == "grid" else None
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
+            if along_depth is not None:
+                below = along_depth[0]
             if want_cells:
-                outputs, cells, last = layer.trace(self.embedding(ids) if index == 0 else below, used)
+                outputs, cells, last = layer.trace(below, used)
                 all_cells.append(cells)
-            elif index == 0 and (noise is None or self.input_dropout == 0):
-                outputs, last = layer(ids, used, self.embedding.weight, noise)
-            elif index == 0:
-                outputs, last = layer(_drop(self.embedding(ids), self.input_dropout, noise), used, None, noise)
             else:
-                outputs, last = layer(below, used, None, noise)
+                table = self.embedding.weight if takes_ids and index == 0 else None
+                outputs, last = layer(below, used, table, noise)
             all_hidden.append(outputs)
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
             outputs = _drop(outputs, self.dropout, noise)
-            below = outputs if index == 0 else self._join(index, below, outputs)
+            if along_depth is not None:
+                along_depth = self._climb(index, outputs, along_depth)
+                below = along_depth[0]
+            else:
+                below = outputs if index == 0 else self._join(index, below, outputs)
             joined.append(below)
         return self.output(sum(joined) if self.sum_outputs else below), all_cells, all_hidden, torch.stack(new_state)
+
+    def _climb(self, index: int, outputs: Tensor, along_depth: Tensor) -> Tensor:
+        """One step along depth: outputs (T, B, H) and a state (2, T, B, H) to the next state."""
+        _, state = self.grid_layers()[index](outputs.flatten(0, 1).unsqueeze(0), along_depth.flatten(1, 2))
+        climbed: Tensor = state.view(along_depth.shape)
+        return climbed
 
     def _join(self, index: int, below: Tensor, outputs: Tensor) -> Tensor:
         if self.depth == "residual":

@@ -41,13 +41,13 @@ def read_in_lanes(
     lane_length = -(-num_chars // num_lanes)
     starts = first + lane_length * np.arange(num_lanes)
     warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
-    # Lane 0 may have less text before it than the others: there its state is zeroed where the text begins.
+    # Lane 0 may have less text before it than the others: its state starts where the text begins.
     text_begins = max(0, warm_up - first) - warm_up
     cuts = sorted({-warm_up, text_begins, *range(0, lane_length, WINDOW), lane_length})
     state = initial_state(num_lanes)
     for begin, end in pairwise(cuts):
         if begin == text_begins:
-            state[:, :, 0] = 0
+            state[:, :, 0] = initial_state(1)[:, :, 0]
         positions = starts + np.arange(begin, end)[:, None]
         inputs = ids[positions.clip(0, len(ids) - 1)].astype(np.int64)
         output, state = step(torch.from_numpy(inputs).to(state.device), state)

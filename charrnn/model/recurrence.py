@@ -110,17 +110,21 @@ class _Gru(Function):
         return d_x, d_h, flat.t() @ hs[:-1].flatten(0, 1), flat.sum(0)
 
 
-def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, omega: float = 0.0) -> Tensor:
     """All outputs (T, B, H) of a tanh RNN.
 
-    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,).
+    x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,). With `omega`, the
+    weight's gradient is also that of omega * Ω, where Ω is the mean over characters of (|e_t J_t| / |e_t| - 1)^2: e_t
+    (H,) is the loss's gradient by h_t, J_t (H, H) the derivative of h_t by h_{t-1}, in which all but the weight is held
+    fixed (Pascanu, Mikolov & Bengio 2013, eq. 9).
     """
-    return _Rnn.apply(x, h, weight, bias)  # type: ignore[no-untyped-call,no-any-return]
+    return _Rnn.apply(x, h, weight, bias, omega)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _Rnn(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, omega: float) -> Tensor:
+        ctx.omega = omega
         hs = x.new_empty(x.shape[0] + 1, *h.shape)
         hs[0] = h
         transposed = weight.t()
@@ -131,13 +135,26 @@ class _Rnn(Function):
         return hs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, None]:
         hs, weight = ctx.saved_tensors
         slope = 1 - hs[1:] * hs[1:]
-        d_x = torch.empty_like(slope)
+        d_x, errors, passed = torch.empty_like(slope), torch.empty_like(slope), torch.empty_like(slope)
         d_h = torch.zeros_like(hs[0])
         for t in range(len(slope) - 1, -1, -1):
-            torch.mul(d_h + grads[0][t], slope[t], out=d_x[t])
-            d_h = d_x[t] @ weight
+            torch.add(d_h, grads[0][t], out=errors[t])
+            torch.mul(errors[t], slope[t], out=d_x[t])
+            d_h = torch.mm(d_x[t], weight, out=passed[t])
         flat = d_x.flatten(0, 1)
-        return d_x, d_h, flat.t() @ hs[:-1].flatten(0, 1), flat.sum(0)
+        d_weight = flat.t() @ hs[:-1].flatten(0, 1)
+        if ctx.omega:
+            d_weight += flat.t() @ (ctx.omega * _omega_slope(errors, passed)).flatten(0, 1)
+        return d_x, d_h, d_weight, flat.sum(0), None
+
+
+def _omega_slope(errors: Tensor, passed: Tensor) -> Tensor:
+    """dΩ by `passed` (T, B, H), what the recurrence makes of `errors` (T, B, H) on their way back by one character."""
+    # In float64: what has faded is squared here.
+    before, after = (torch.linalg.vector_norm(part.double(), dim=-1, keepdim=True) for part in (errors, passed))
+    slope = 2 * (after / before - 1) / before * (passed / after) / after.numel()
+    # No error, no ratio: 0 / 0 there, which counts for nothing.
+    return torch.nan_to_num(slope.to(passed.dtype), 0.0, 0.0, 0.0)

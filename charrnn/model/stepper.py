@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError
-from charrnn.model.equations import CELLS
+from charrnn.model.equations import CELLS, Cell, Lstm
 
 Floats = NDArray[np.float32]
 
@@ -54,14 +54,22 @@ class Stepper:
         self.cell = CELLS[config.cell]
         self.depth, self.sum_outputs, self.zoneout = config.depth, config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
+        self._num_states = self.cell.num_states * self._dilation(self.num_layers - 1)
+        self._num_grids = self.num_layers if self.depth == "grid" else 0
+        self._learns_start = config.initial_state == "learned"
         try:
             self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
             self.vocab_size = self._weights["output.weight"].shape[0]
             self._check_shapes()
         except (KeyError, ValueError, IndexError) as error:
             raise CheckpointError(f"model.safetensors does not hold a whole {config.cell} model: {error}") from None
-        self._layers = [_Layer(self.cell, index, self._weights) for index in range(self.num_layers)]
-        self._table = self._weights["embedding.weight"] @ self._layers[0].weight_ih + self._layers[0].bias_ih
+        self._layers = [_Layer(self.cell, f"layers.{index}.", self._weights) for index in range(self.num_layers)]
+        self._grids = [_Layer(Lstm, f"grids.{index}.", self._weights) for index in range(self._num_grids)]
+        vectors = self._weights["embedding.weight"]
+        if self._grids:
+            self._bottom = vectors @ self._weights["bottom.weight"].T + self._weights["bottom.bias"]
+            vectors = self._bottom[:, : self.hidden_size]
+        self._table = vectors @ self._layers[0].weight_ih + self._layers[0].bias_ih
 
     def _check_shapes(self) -> None:
         size, input_size = self.hidden_size, self._weights["embedding.weight"].shape[-1]
@@ -71,8 +79,9 @@ class Stepper:
             "output.bias": (self.vocab_size,),
         }
         for index in range(self.num_layers):
+            is_first = index == 0 and not self._num_grids
             for name, blocks in {"ih": self.cell.input_blocks, **self.cell.products}.items():
-                columns = size if name != "ih" or index else input_size
+                columns = input_size if name == "ih" and is_first else size
                 expected[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
                 expected[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
             for name, (shape, _) in self.cell.extras(size).items():
@@ -80,6 +89,13 @@ class Stepper:
             if self.depth == "highway" and index:
                 expected[f"highways.{index - 1}.weight"] = (size, size)
                 expected[f"highways.{index - 1}.bias"] = (size,)
+        for index in range(self._num_grids):
+            expected |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
+            for name in ("ih", "hh"):
+                expected[f"grids.{index}.weight_{name}_l0"] = (4 * size, size)
+                expected[f"grids.{index}.bias_{name}_l0"] = (4 * size,)
+        if self._learns_start:
+            expected["learned_state"] = (self.num_layers, self._num_states, size)
         for name, shape in expected.items():
             if self._weights[name].shape != shape:
                 raise ValueError(f"{name} has shape {self._weights[name].shape}, not {shape}")
@@ -87,14 +103,17 @@ class Stepper:
             raise ValueError(f"{min(surplus)} has no place in it")
 
     def initial_state(self, batch_size: int) -> Floats:
-        """The zero state (L, S, B, H)."""
-        num_states = self.cell.num_states * self._dilation(self.num_layers - 1)
-        return np.zeros((self.num_layers, num_states, batch_size, self.hidden_size), np.float32)
+        """The state (L, S, B, H) that every text starts from: zero, unless it is learned."""
+        shape = (self.num_layers, self._num_states, batch_size, self.hidden_size)
+        if self._learns_start:
+            return np.array(np.broadcast_to(self._weights["learned_state"][:, :, None], shape))
+        return np.zeros(shape, np.float32)
 
     def step(self, ids: NDArray[np.integer[Any]], state: Floats) -> tuple[Floats, Floats]:
         """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is left as it was."""
         state = state.copy()
         below, total = self._table[ids], np.float32(0)
+        along_depth = tuple(np.split(self._bottom[ids], 2, axis=-1)) if self._grids else ()
         for index, layer in enumerate(self._layers):
             x = below if index == 0 else below @ layer.weight_ih + layer.bias_ih
             # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
@@ -107,7 +126,13 @@ class Stepper:
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value
-            below = latest[0] if index == 0 else self._join(index, below, latest[0])
+            if self._grids:
+                grid = self._grids[index]
+                x = latest[0] @ grid.weight_ih + grid.bias_ih
+                along_depth = Lstm.step(NUMPY, x, grid.product, along_depth, {})
+                below = along_depth[0]
+            else:
+                below = latest[0] if index == 0 else self._join(index, below, latest[0])
             total = total + below if self.sum_outputs else below
         return total @ self._weights["output.weight"].T + self._weights["output.bias"], state
 
@@ -139,8 +164,7 @@ class Stepper:
 class _Layer:
     """One layer's weights, as its equations want them."""
 
-    def __init__(self, cell: Any, index: int, weights: Mapping[str, Floats]) -> None:
-        prefix = f"layers.{index}."
+    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Floats]) -> None:
         self.weight_ih = weights[f"{prefix}weight_ih_l0"].T
         self.bias_ih = weights[f"{prefix}bias_ih_l0"]
         self._products = {

@@ -16,7 +16,7 @@ from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import sample_text, start_ids
-from charrnn.model.device import pick_device
+from charrnn.model.device import on_threads, pick_device
 from charrnn.model.reading import IdArray
 from charrnn.model.stepper import Stepper
 from charrnn.records import (
@@ -45,7 +45,7 @@ SAMPLE_TEMPERATURE = 0.8
 MEASURE_SECONDS = 2.5
 MEASURE_SHARE = 0.03
 """A budget in minutes is measured for so long, but for no more than this share of it."""
-CHANGEABLE = (*BUDGETS, "device", "precision", "evaluate_every", "save_every", "keep")
+CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights depend on."""
 
 Download = Callable[[int, int], None]
@@ -95,8 +95,10 @@ def train(
     with run.lock():
         run.write_text("config.yaml", to_yaml(planned))
         run.write_text("vocab.json", json.dumps(text.vocab.to_json(), ensure_ascii=True))
-        trainer = Trainer(planned, lanes, len(text.vocab), device)
-        yield from _run(run, trainer, text, _notes(config, planned, text), should_stop)
+        notes = _notes(config, planned, text)
+        with on_threads(resolved(planned.threads)):
+            trainer = Trainer(planned, lanes, len(text.vocab), device)
+            yield from _run(run, trainer, text, notes, should_stop)
 
 
 def resume(
@@ -159,18 +161,20 @@ def resume(
         trainer.restore(loaded.model, loaded.training, loaded.state)
         folder.write_text("config.yaml", to_yaml(planned))
         MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
-        yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
+        with on_threads(resolved(planned.threads)):
+            yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
 
 
 def _plan(config: Config, text: _Text, lanes: Lanes, device: torch.device, began: float) -> Config:
     """Turn the budget into steps and fill in what depends on them. Minutes are measured, and count from `began`."""
     num_val = text.num_before_test - text.num_train
-    if config.minutes is None:
-        return choose_steps(config, text.num_train, num_val)
+    if config.minutes is None:  # then nothing is measured, so that the same command trains the same weights
+        threads = torch.get_num_threads() if config.threads == "auto" else config.threads
+        return choose_steps(replace(config, threads=threads), text.num_train, num_val)
     seconds = min(MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes)
-    seconds_per_step = measure_step(config, lanes, len(text.vocab), device, seconds)
+    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))
-    return choose_steps(config, text.num_train, num_val, seconds_per_step, seconds_left)
+    return choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
 
 
 def _notes(asked: Config, planned: Config, text: _Text) -> tuple[str, ...]:
@@ -186,6 +190,8 @@ def _notes(asked: Config, planned: Config, text: _Text) -> tuple[str, ...]:
     if any(wish not in ("auto", got) for wish, got in sizes):
         lanes, length = (got for _, got in sizes)
         notes.append(f"the text is too short for that: {lanes} lanes of {length} characters per step instead")
+    if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
+        notes.append(f"other work on this machine: {planned.threads} of {torch.get_num_threads()} threads are faster")
     return tuple(notes)
 
 

@@ -11,11 +11,11 @@ from charrnn.model.network import CharRNN
 
 def make_optimizer(network: CharRNN, config: Config) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019); weight decay acts on matrices, not on biases."""
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    biases = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2]
+    others = [parameter for parameter in network.parameters() if parameter.ndim != 2]
     groups = [
         {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": biases, "weight_decay": 0.0},
+        {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, config.beta2), fused=True)
 
