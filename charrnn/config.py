@@ -83,15 +83,19 @@ class Config:
     reset_probability: float = 0.05
     """Chance per step that a lane's carried state is zeroed, so that the model can also start from nothing."""
     learning_rate: float | Auto = "auto"
-    """Peak learning rate of AdamW, after the warm-up."""
+    """Peak learning rate, after the warm-up."""
     final_learning_rate: float = 0.02
     """Learning rate at the end of the cosine, as a share of the peak."""
     warmup_steps: int = 50
     """Steps over which the learning rate rises linearly (at most a tenth of all steps)."""
+    muon_scale: float = 2.0
+    """Muon's learning rate, for the matrices of the recurrent layers, as a multiple of AdamW's; 0: AdamW for all."""
+    beta1: float = 0.9
+    """AdamW's decay of gradients; 0 makes it RMSProp."""
     beta2: float = 0.99
     """AdamW's decay of squared gradients."""
     weight_decay: float = 0.1
-    """AdamW's weight decay, on weight matrices only."""
+    """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
     weight_average: float = 0.99
@@ -174,7 +178,8 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "learning_rate": ("more than 0 and at most 10", lambda r: 0 < r <= 10),
     "final_learning_rate": ("between 0 and 1", lambda r: 0 <= r <= 1),
     "warmup_steps": ("at least 0", lambda n: n >= 0),
-    "beta2": ("at least 0 and below 1", lambda b: 0 <= b < 1),
+    "muon_scale": ("at least 0 and finite", lambda s: s >= 0 and math.isfinite(s)),
+    **{name: ("at least 0 and below 1", lambda b: 0 <= b < 1) for name in ("beta1", "beta2")},
     "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
     "clip_norm": ("more than 0", lambda c: c > 0),
     "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),

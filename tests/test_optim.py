@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.training.optim import learning_rate_at, make_optimizer, update_average
+from charrnn.training.optim import ITERATIONS, learning_rate_at, make_optimizers, orthogonal, update_average
 
 PEAK = 0.004
 
@@ -59,26 +59,70 @@ def test_the_shortest_runs_have_a_usable_rate(num_steps: int) -> None:
     assert all(0 < rate <= PEAK for rate in rates)
 
 
-def test_weight_decay_acts_on_matrices_only() -> None:
-    config = make_config(weight_decay=0.5, beta2=0.97)
+@pytest.mark.parametrize("muon_scale", [0.0, 3.0])
+def test_weight_decay_acts_on_matrices_only(muon_scale: float) -> None:
+    config = make_config(weight_decay=0.5, beta1=0.8, beta2=0.97, muon_scale=muon_scale, precision="fp32")
     network = CharRNN(config, 7)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1.0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    optimizer = make_optimizer(network, config)
-    held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    optimizers = make_optimizers(network, config)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(map(id, network.parameters())), "each parameter once"
-    for group in optimizer.param_groups:
-        assert group["betas"] == (0.9, 0.97)
+    assert [group["betas"] for group in optimizers[-1].param_groups] == [(0.8, 0.97)] * 2
+    for group in groups:
         group["lr"] = 0.1
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     for name, parameter in network.named_parameters():
         # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %. Float32 rounds relatively to 1e-7.
         share = 1.0 if "bias" in name else 0.95
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 40), (4, 30, 50), (3, 64, 16)])
+def test_newton_and_schulz_bring_singular_values_to_about_one(shape: tuple[int, int, int]) -> None:
+    blocks = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    blocks[-1] *= 1e-20  # however faint
+    u, s, vh = torch.linalg.svd(blocks.double(), full_matrices=False)
+    found = orthogonal(blocks)
+    assert found.dtype == torch.float32
+    # The same singular vectors, and each value mapped by the same odd polynomial of its share of the block's norm.
+    values = s / s.norm(dim=-1, keepdim=True)
+    for _ in range(ITERATIONS):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    torch.testing.assert_close(found.double(), u @ torch.diag_embed(values) @ vh, rtol=0, atol=1e-4)
+    large = values[s > 0.2 * s.amax(dim=-1, keepdim=True)]
+    assert large.min() > 0.5 and large.max() < 1.3
+    assert orthogonal(torch.zeros(shape)).count_nonzero() == 0, "no direction is no step, not a NaN"
+
+
+def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
+    config = make_config(muon_scale=3.0, weight_decay=0.5, precision="fp32")
+    network = CharRNN(config, 7)
+    muon = make_optimizers(network, config)[0]
+    weights = [weight for layer in network.recurrent_layers() for weight in layer.matrices()]
+    assert {id(p) for group in muon.param_groups for p in group["params"]} == {id(weight) for weight in weights}
+    generator = torch.Generator().manual_seed(1)
+    momenta = [torch.zeros_like(weight) for weight in weights]
+    for group in muon.param_groups:
+        group["lr"] = 0.1
+    for _ in range(2):
+        expected = []
+        for weight, momentum in zip(weights, momenta, strict=True):
+            weight.grad = torch.randn(weight.shape, generator=generator)
+            momentum.mul_(0.95).add_(0.05 * weight.grad)
+            direction = 0.05 * weight.grad + 0.95 * momentum
+            moves = [orthogonal(block[None])[0] for block in direction.chunk(3)]  # a GRU's gates
+            rate = 0.1 * 3.0 * 0.2 * math.sqrt(5)  # blocks are 5x4 and 5x5
+            expected.append(weight.detach() * (1 - 0.1 * 0.5) - rate * torch.cat(moves))
+        muon.step()
+        for weight, value in zip(weights, expected, strict=True):
+            torch.testing.assert_close(weight.detach(), value, rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))

@@ -56,7 +56,8 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
     tensors = {f"weights {name}": value for name, value in trainer.network.state_dict().items()}
     tensors |= {f"averaged {name}": value for name, value in trainer.averaged.state_dict().items()}
     for name, parameter in trainer.network.named_parameters():
-        tensors |= {f"{key} {name}": value for key, value in trainer.optimizer.state.get(parameter, {}).items()}
+        for optimizer in trainer.optimizers:
+            tensors |= {f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()}
     tensors["state"] = trainer.state
     tensors["counters"] = torch.tensor([trainer.step, trainer.cursor])
     return {name: value.detach().clone() for name, value in tensors.items()}
@@ -257,7 +258,8 @@ def test_the_scheduled_rate_is_the_one_applied() -> None:
         result = trainer.take_step()
         rate = learning_rate_at(step, trainer.config)
         assert result.learning_rate == rate
-        assert [group["lr"] for group in trainer.optimizer.param_groups] == [rate, rate]
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        assert [group["lr"] for group in groups] == [rate] * 3
         if step == 0:
             # Adam's first step moves each weight with a gradient well above epsilon (1e-8) by the rate, up to rounding.
             moved = (trainer.network.output.bias.detach() - before["weights output.bias"]).abs()
@@ -347,7 +349,7 @@ def break_saved(saved: Saved, fault: str) -> None:
     [
         "no state",
         "no weights/embedding.weight",
-        "no exp_avg/layers.1.weight_hh_l0",
+        "no momentum/layers.1.weight_hh_l0",
         "no exp_avg_sq/output.bias",
         "short state",
         "short weights/layers.0.bias_hh_l0",

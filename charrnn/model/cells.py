@@ -110,6 +110,10 @@ class RecurrentLayer(nn.Module):
                     bound = math.pi if kind == "angles" else 1.0
                     value.uniform_(-bound, bound, generator=generator)
 
+    def matrices(self) -> list[nn.Parameter]:
+        """All weights (G*H, N) that are made of blocks of H rows."""
+        return [self.get_parameter(f"weight_{name}_l0") for name in ("ih", *self.cell.products)]
+
     def weight(self, name: str) -> Tensor:
         """The weight `ih` (G*H, I), `hh` or any other recurrent one (G*H, H)."""
         value: Tensor = getattr(self, f"weight_{name}_l0")

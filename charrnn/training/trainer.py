@@ -20,9 +20,7 @@ from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.model.device import autocast, keep_freed_memory, on_threads
 from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
-from charrnn.training.optim import learning_rate_at, make_optimizer, update_average
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from charrnn.training.optim import MOMENTS, learning_rate_at, make_optimizers, update_average
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,7 @@ class Trainer:
         self.device = device
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
-        self.optimizer = make_optimizer(self.network, config)
+        self.optimizers = make_optimizers(self.network, config)
         self.state = self.network.initial_state(lanes.num_lanes).detach()
         self.step = 0
         self.cursor = 0
@@ -67,7 +65,7 @@ class Trainer:
         with autocast(self.device, self.config.precision):
             logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, generator)
         loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))
-        self.optimizer.zero_grad(set_to_none=True)
+        self.network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm, foreach=True)
         result = StepResult(loss.item(), grad_norm.item(), learning_rate)
@@ -76,9 +74,10 @@ class Trainer:
                 f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
                 f"The learning rate was {learning_rate:.2g}; try --set learning_rate={learning_rate / 2:.2g}."
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
         self.state = state.detach()
         self.cursor += len(inputs)
         self.step += 1
@@ -96,8 +95,9 @@ class Trainer:
         """What training needs to go on: (tensors, {"step", "cursor"})."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
-            moments = self.optimizer.state.get(parameter, {})
-            tensors |= {f"{moment}/{name}": moments[moment] for moment in MOMENTS if moment in moments}
+            for optimizer in self.optimizers:
+                moments = optimizer.state.get(parameter, {})
+                tensors |= {f"{moment}/{name}": moments[moment] for moment in MOMENTS[type(optimizer)] if moments}
         tensors["state"] = self.state
         return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
 
@@ -117,15 +117,20 @@ class Trainer:
             state = torch.from_numpy(training["state"]).clone().to(self.device)
             if state.shape != self.state.shape:
                 raise KeyError(f"state of shape {tuple(state.shape)}, not {tuple(self.state.shape)}")
-            self.optimizer.state.clear()
-            for name, parameter in self.network.named_parameters() if step > 0 else ():
-                moments = {moment: torch.zeros_like(parameter) for moment in MOMENTS}
-                for moment, value in moments.items():
-                    saved = torch.from_numpy(training[f"{moment}/{name}"])
-                    if saved.shape != value.shape:
-                        raise KeyError(f"{moment}/{name} of shape {tuple(saved.shape)}, not {tuple(value.shape)}")
-                    value.copy_(saved)
-                self.optimizer.state[parameter] = {"step": torch.tensor(float(step), device=self.device), **moments}
+            names = {parameter: name for name, parameter in self.network.named_parameters()}
+            for optimizer in self.optimizers:
+                optimizer.state.clear()
+                for parameter in (p for group in optimizer.param_groups for p in group["params"] if step > 0):
+                    moments = {moment: torch.zeros_like(parameter) for moment in MOMENTS[type(optimizer)]}
+                    for moment, value in moments.items():
+                        name = f"{moment}/{names[parameter]}"
+                        saved = torch.from_numpy(training[name])
+                        if saved.shape != value.shape:
+                            raise KeyError(f"{name} of shape {tuple(saved.shape)}, not {tuple(value.shape)}")
+                        value.copy_(saved)
+                    if isinstance(optimizer, torch.optim.AdamW):
+                        moments["step"] = torch.tensor(float(step), device=self.device)
+                    optimizer.state[parameter] = moments
         except (KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
