@@ -163,18 +163,24 @@ class Model:
     def _spell(self, char: int) -> str:
         return f"\\x{char:02x}" if self.vocab.kind == "byte" and char >= 128 else self.vocab.characters[char]
 
-    def held_out_text(self) -> tuple[str | bytes, str | bytes]:
-        """The run's validation text, and the training text before it (its context), read again from the corpus.
+    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
+        """The run's `validation` or `test` text, and all text before it (its context), read again from the corpus.
 
-        Raises DataError if the corpus is not there any more, came from standard input, or has changed.
+        Raises DataError if the corpus is not there any more, came from standard input, or has changed; UsageError if
+        the run has no such part.
         """
+        index = {"validation": 1, "test": 2}.get(part)
+        if index is None:
+            raise UsageError(f"There is no part {part!r}; use validation or test.")
+        if index >= len(self.config.split):
+            raise UsageError(f"{self.name} has no test text: it was trained without --split 80/10/10.")
         if "-" in self.config.corpus:
             raise DataError(f"{self.name} learned from standard input, which is gone. Give --text FILE.")
         corpus = read_corpus(self.config.corpus, alphabet=self.config.alphabet)
         if self.corpus_digest is not None and corpus.digest != self.corpus_digest:
             raise DataError(f"The text of {self.name} has changed since it was trained. Give --text FILE.")
-        parts = split_ids(len(corpus.content), self.config.split)
-        return corpus.content[parts[1]], corpus.content[parts[0]]
+        held_out = split_ids(len(corpus.content), self.config.split)[index]
+        return corpus.content[held_out], corpus.content[: held_out.start]
 
     def trace(
         self,

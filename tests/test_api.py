@@ -19,7 +19,9 @@ from conftest import SMALL_RUN, TrainedRun
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
+from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.records import EvaluationEvent
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +212,28 @@ def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.F
 def test_the_held_out_text_is_the_end_of_the_corpus(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     begin = int(0.9 * len(corpus.text))
     assert model.held_out_text() == (corpus.text[begin:], corpus.text[:begin])
+
+
+def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: SyntheticCorpus) -> None:
+    (tmp_path / "text.txt").write_text(corpus.text, encoding="utf-8")
+    sizes: dict[str, Any] = {"hidden_size": 8, "embedding_size": 4, "num_lanes": 4, "bptt_length": 16, "steps": 2}
+    config = Config(corpus=(str(tmp_path / "text.txt"),), split=(0.8, 0.1, 0.1), **sizes)
+    events = list(charrnn.train(config, out=tmp_path / "run"))
+    loaded = charrnn.load(tmp_path / "run")
+    begin, end = int(0.8 * len(corpus.text)), int(0.9 * len(corpus.text))
+    text, context = loaded.held_out_text("test")
+    assert (text, context) == (corpus.text[end:], corpus.text[:end])
+    assert loaded.held_out_text() == (corpus.text[begin:end], corpus.text[:begin])
+    validated = charrnn.evaluate(loaded, corpus.text[begin:end], context=corpus.text[:begin], precision="fp32")
+    best = min(event.val_nats for event in events if isinstance(event, EvaluationEvent))
+    assert validated.nats_per_char == pytest.approx(best, abs=1e-3)
+    with pytest.raises(UsageError, match="'training'; use validation or test"):
+        loaded.held_out_text("training")
+
+
+def test_a_run_without_a_test_text_says_how_to_have_one(model: charrnn.Model) -> None:
+    with pytest.raises(UsageError, match="has no test text: it was trained without --split 80/10/10"):
+        model.held_out_text("test")
 
 
 def test_the_protocols_of_evaluate(model: charrnn.Model, corpus: SyntheticCorpus) -> None:

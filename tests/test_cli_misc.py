@@ -208,6 +208,18 @@ def test_evaluate_draws_a_table_of_both_protocols(command: Command, lab: Path) -
         assert rows[name] == [*numbers, f"{report['num_chars']:,}"]
 
 
+def test_evaluate_reads_the_test_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+    Path("text.txt").write_text(corpus.text, encoding="utf-8")
+    sizes = ["--hidden-size", "8", "--set", "num_lanes=4", "--set", "bptt_length=16", "--steps", "2"]
+    assert command("train", "text.txt", *sizes, "--split", "80/10/10", "--out", "run").code == 0
+    found = as_json(command("evaluate", "run", "--part", "test", "--json"))
+    assert found["num_chars"] == len(corpus.text) - int(0.9 * len(corpus.text))
+    assert found["nats_per_char"] != as_json(command("evaluate", "run", "--json"))["nats_per_char"]
+    refused = command("evaluate", "--part", "test")
+    assert refused.code == 2 and "lstm-001 has no test text: it was trained without --split 80/10/10" in refused.err
+    assert "no part 'both'; use validation or test" in command("evaluate", "--part", "both").err
+
+
 def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
     Path("like.txt").write_bytes(make_corpus(num_chars=3_000, seed=9).text.encode())
     Path("unlike.txt").write_bytes((" ".join(reversed(corpus.text[:3_000])) + "éé").encode())

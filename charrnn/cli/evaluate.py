@@ -21,6 +21,9 @@ from charrnn.cli.terminal import (
 def evaluate(
     run: RunArgument = None,
     text: TextOption = None,
+    part: Annotated[
+        str, typer.Option("--part", help="validation, or test (of --split 80/10/10).", metavar="PART")
+    ] = "validation",
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.", metavar="P")] = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -28,7 +31,7 @@ def evaluate(
 ) -> None:
     """Measure how well a model predicts.
 
-    Prints its loss on its validation text, or on --text, in nats and bits per character.
+    Prints its loss on its validation text, its test text or on --text, in nats and bits per character.
 
     `stateful` carries the state through the whole text; `windowed-256` starts random windows of 256 characters from
     nothing. The two must not be compared with each other.
@@ -38,7 +41,7 @@ def evaluate(
 
     model = api.load(run)
     warn(model.warnings, quiet=quiet)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    content, context = model.held_out_text(part) if text is None else (read_text(text, model.config.alphabet), "")
     reports = [api.evaluate(model, content, context=context, precision=precision)]
     if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
