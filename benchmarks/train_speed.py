@@ -2,8 +2,10 @@
 
     python benchmarks/train_speed.py                 # torch-rnn's grid, and 2x512 with every cell
     python benchmarks/train_speed.py --quick         # 2x512 and 2x128 only
+    python benchmarks/train_speed.py --precision fp32    # what a processor without bf16 does
 
-Ours is `charrnn.training.trainer.Trainer.take_step`, with `--precision auto`. Stock is what the peers write: fp32,
+Ours is `charrnn.training.trainer.Trainer.take_step`, with `--precision auto` and, as stock has, with AdamW for
+all weights; `--muon-scale 2` takes the recipe's Muon instead. Stock is what the peers write: fp32,
 batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of REPEATS steps
 after two to warm up, the two sides taken in turn; the ratio is ours over stock. The share is the rate at which our step
 does the multiplications it needs (forward once, backward twice) over this machine's own matrix-multiply rate in that
@@ -21,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from charrnn.config import CELLS, Config, resolved
+from charrnn.config import CELLS, PRECISIONS, Config, resolved
 from charrnn.model.device import has_fast_bf16
 from charrnn.model.equations import CELLS as EQUATIONS
 from charrnn.text.lanes import Lanes
@@ -50,7 +52,9 @@ def in_turn(*steps: Callable[[], object]) -> list[float]:
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def our_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, precision: str) -> Trainer:
+def our_step(
+    cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, precision: str, muon_scale: float = 0.0
+) -> Trainer:
     """A trainer of ours, ready to step."""
     config = Config(
         cell=cell,
@@ -63,6 +67,7 @@ def our_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, lengt
         learning_rate=1e-3,
         steps=10**6,
         precision=precision,
+        muon_scale=muon_scale,
     )
     return Trainer(config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"))
 
@@ -106,16 +111,18 @@ def operations_per_char(cell: str, num_layers: int, hidden_size: int) -> float:
     return 3 * 2.0 * (recurrent + inputs + hidden_size * VOCAB_SIZE)
 
 
-def compare(cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, rates: dict[str, float]) -> None:
+def compare(ours: Trainer, machine_rate: float) -> None:
     """Print one row: ours, stock, ratio, share."""
-    ours = our_step(cell, num_layers, hidden_size, num_lanes, length, "auto")
+    config = ours.config
+    cell, num_layers, hidden_size = config.cell, resolved(config.num_layers), resolved(config.hidden_size)
+    num_lanes, length = resolved(config.num_lanes), resolved(config.bptt_length)
     steps: list[Callable[[], object]] = [ours.take_step]
     if cell in STOCK:
         steps.append(stock_step(cell, num_layers, hidden_size, num_lanes, length))
     medians = in_turn(*steps)
-    chars = num_lanes * resolved(ours.config.bptt_length)
+    chars = num_lanes * length
     rate = chars / medians[0]
-    share = rate * operations_per_char(cell, num_layers, hidden_size) / rates["ours"]
+    share = rate * operations_per_char(cell, num_layers, hidden_size) / machine_rate
     stock = f"{chars / medians[1]:>10,.0f} {medians[1] / medians[0]:>6.2f}" if len(medians) > 1 else f"{'':>17}"
     shape = f"{num_layers}x{hidden_size}, {num_lanes}x{length}"
     print(f"{cell:<14} {shape:<16} {rate:>10,.0f} {stock} {share:>6.2f}", flush=True)
@@ -125,20 +132,23 @@ def main() -> None:
     """Print the machine, its matrix-multiply rates and the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2x512 and 2x128 only")
-    quick = parser.parse_args().quick
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
+    parser.add_argument("--muon-scale", type=float, default=0.0)
+    arguments = parser.parse_args()
+    quick, precision, scale = arguments.quick, arguments.precision, arguments.muon_scale
     fp32, bf16 = matmul_rate(torch.float32), matmul_rate(torch.bfloat16)
-    is_bf16 = has_fast_bf16(torch.device("cpu"))
+    is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(torch.device("cpu")))
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     print(f"matrix product: fp32 {fp32 / 1e9:,.0f} GFLOP/s, bf16 {bf16 / 1e9:,.0f} GFLOP/s")
     print(f"ours runs in {'bf16' if is_bf16 else 'fp32'}")
     print(f"{'cell':<14} {'shape':<16} {'chars/s':>10} {'stock':>10} {'ratio':>6} {'share':>6}")
-    rates = {"ours": bf16 if is_bf16 else fp32}
+    machine_rate = bf16 if is_bf16 else fp32
     for cell in CELLS:
-        compare(cell, 2, 512, 64, 128, rates)
+        compare(our_step(cell, 2, 512, 64, 128, precision, scale), machine_rate)
     for cell in ("lstm", "gru", "rnn"):
         for num_layers in (2,) if quick else (1, 2, 3):
             for hidden_size in (128,) if quick else (64, 128, 256, 512):
-                compare(cell, num_layers, hidden_size, 50, 50, rates)
+                compare(our_step(cell, num_layers, hidden_size, 50, 50, precision, scale), machine_rate)
 
 
 if __name__ == "__main__":

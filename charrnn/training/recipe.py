@@ -1,18 +1,22 @@
 """What `auto` becomes: sizes from the text's length, regularisation and schedule from how often it will be read."""
 
+import math
 from dataclasses import replace
 
 from charrnn.config import Config, resolved
+from charrnn.model.equations import CELLS
 
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
 """The part of a run that validation may take."""
 PEAK_RATES = {"rnn": 2e-3, "unitary": 2e-3, "irnn": 1e-3, "antisymmetric": 4e-3}
-"""Peak learning rates for 512 units of cells without gates that limit their steps; gated cells take 6e-3."""
-HIGHEST_RATE = 1.5e-2
+"""Peak learning rates for 512 units of cells without gates that limit their steps; gated cells take GATED_RATE."""
+GATED_RATE = 9e-3
+HIGHEST_RATE = 3e-2
 DROPOUT_PER_EPOCH = 0.03
 MOST_DROPOUT = 0.4
-"""What is read often is learned by heart; what is read once or twice cannot be. See docs/LOG.md, 2026-11-20."""
+"""What is read often is learned by heart, the sooner the more weights there are for each character of the text; what is
+read once or twice cannot be. See docs/LOG.md, 2026-11-20."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to learn from it."""
 
@@ -35,8 +39,8 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     most_lanes = max(1, num_train_chars // (2 * bptt_length))
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
-    haste = 1.25 if is_short_budget else 1.0
-    peak = min(HIGHEST_RATE, haste * PEAK_RATES.get(cell, 6e-3) * 512 / hidden_size)
+    haste = 1.5 if is_short_budget else 1.0
+    peak = min(HIGHEST_RATE, haste * PEAK_RATES.get(cell, GATED_RATE) * 512 / hidden_size)
     return replace(
         config,
         cell=cell,
@@ -70,7 +74,8 @@ def choose_steps(
         steps = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
     steps = max(1, min(steps, 10**9))
     epochs = steps * chars_per_step / num_train_chars
-    auto_dropout = 0.0 if epochs < 3 else round(min(MOST_DROPOUT, DROPOUT_PER_EPOCH * epochs), 2)
+    wish = DROPOUT_PER_EPOCH * epochs * math.sqrt(_recurrent_weights(config) / num_train_chars)
+    auto_dropout = 0.0 if epochs < 3 else round(min(MOST_DROPOUT, wish), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
     evaluate_every = max(1, -(-steps // 8), int(cost_in_steps / EVALUATION_SHARE))
@@ -85,3 +90,11 @@ def choose_steps(
         evaluate_every=evaluate_every,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )
+
+
+def _recurrent_weights(config: Config) -> int:
+    """Weights of the recurrent layers, biases and a highway's or a grid's own aside."""
+    cell, hidden_size = CELLS[config.cell], resolved(config.hidden_size)
+    input_sizes = resolved(config.embedding_size) + (resolved(config.num_layers) - 1) * hidden_size
+    recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2
+    return cell.input_blocks * hidden_size * input_sizes + recurrent
