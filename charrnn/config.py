@@ -25,6 +25,9 @@ ALPHABETS = ("char", "byte")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 BUDGETS = ("minutes", "epochs", "steps")
+SIZES = ("num_layers", "hidden_size", "embedding_size")
+MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
+"""Fields that say which weights a model has."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,8 @@ class Config:
     """Weight of Ω, which keeps a plain rnn's error signal from fading and growing on its way back (Pascanu 2013)."""
     initial_state: str = "zero"
     """What a text starts from: zero, or learned with the weights."""
+    init_from: str | None = None
+    """A run (its folder, or its name under checkpoints/) whose best weights and alphabet training starts with."""
     forget_bias: float = 1.0
     """What an LSTM's forget gate starts with (Gers 2000; Jozefowicz 2015)."""
 

@@ -55,6 +55,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoneout": SHARES,
     "omega": st.just(0.0),  # anything else wants a plain rnn
     "initial_state": st.sampled_from(["zero", "learned"]),
+    "init_from": st.none() | st.text(st.characters(codec="utf-8"), min_size=1),
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),
@@ -171,7 +172,18 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
     assert str(caught.value) == f"{name} is {shown!r}; it must be {wanted}."
 
 
-NO_NUMBERS = ("corpus", "split", "alphabet", "cell", "depth", "sum_outputs", "initial_state", "device", "precision")
+NO_NUMBERS = (
+    "corpus",
+    "split",
+    "alphabet",
+    "cell",
+    "depth",
+    "sum_outputs",
+    "initial_state",
+    "init_from",
+    "device",
+    "precision",
+)
 NUMBERS = [name for name in FIELD_NAMES if name not in NO_NUMBERS]
 
 
@@ -265,7 +277,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
 
 
 def test_every_field_but_the_corpus_has_a_value_out_of_range() -> None:
-    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus", "sum_outputs"}
+    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus", "sum_outputs", "init_from"}
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), OUT_OF_RANGE)

@@ -89,6 +89,10 @@ def train(
             "--resume", help="Go on with a run, exactly: the one named, else the newest.", rich_help_panel=FOLDER
         ),
     ] = False,
+    init_from: Annotated[
+        str | None,
+        _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
+    ] = None,
     save_every: Annotated[str | None, _option("--save-every", text="In steps.", panel=FOLDER, metavar="N")] = None,
     evaluate_every: Annotated[
         str | None, _option("--evaluate-every", text="In steps.", panel=FOLDER, metavar="N")
@@ -128,6 +132,7 @@ def train(
         "--save-every": ("save_every", save_every),
         "--evaluate-every": ("evaluate_every", evaluate_every),
         "--keep": ("keep", keep),
+        "--init-from": ("init_from", init_from),
     }
     flags = _parse_flags(fields, set_ or [])
     if resume:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.clock import seconds_since_start
-from charrnn.config import BUDGETS, Config, parse_value, resolved, to_yaml
+from charrnn.config import BUDGETS, MODEL_FIELDS, Config, parse_value, resolved, to_yaml
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
@@ -75,7 +75,7 @@ def train(
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
 ) -> Iterator[TrainEvent]:
-    """Train a new model; yield what happens, as it happens.
+    """Train a new model, or that of `config.init_from` on; yield what happens, as it happens.
 
     The run goes to the folder `out`, or to the next free `checkpoints/NAME-001`. `should_stop` is asked after every
     step: once it says yes, that step is saved and training ends. Errors are raised when the first event is asked for:
@@ -86,7 +86,12 @@ def train(
     device = pick_device(config.device)
     if all(getattr(config, budget) is None for budget in BUDGETS):
         config = replace(config, minutes=DEFAULT_MINUTES)
-    text = _read_text(config, stdin, on_download)
+    vocab, start = None, None
+    if config.init_from is not None:
+        older = open_run(config.init_from, checkpoints)
+        config = _with_model_of(older, config)
+        vocab, start = Vocab.from_json(older.read_vocab_json()), older.load_step("best", with_training=False)
+    text = _read_text(config, stdin, on_download, vocab)
     sized = choose_sizes(config, text.num_train)
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
     planned = _plan(sized, text, lanes, device, began)
@@ -98,6 +103,9 @@ def train(
         notes = _notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, lanes, len(text.vocab), device)
+            if start is not None:
+                trainer.start_with(start.model)
+                notes = (*start.warnings, *notes)
             yield from _run(run, trainer, text, notes, should_stop)
 
 
@@ -163,6 +171,17 @@ def resume(
         MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
         with on_threads(resolved(planned.threads)):
             yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
+
+
+def _with_model_of(folder: RunFolder, config: Config) -> Config:
+    """The configuration with that run's model. Raises UsageError if another model was asked for."""
+    theirs, default = folder.read_config(), Config()
+    model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
+    for name, there in model.items():
+        asked = getattr(config, name)
+        if asked not in (there, getattr(default, name)):
+            raise UsageError(f"{name} is {asked}, but {there} in {folder.path.name}: --init-from keeps the model.")
+    return replace(config, **model)
 
 
 def _plan(config: Config, text: _Text, lanes: Lanes, device: torch.device, began: float) -> Config:

@@ -87,6 +87,17 @@ class Trainer:
             )
         return result
 
+    def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
+        """Take over another run's `model_tensors` before the first step. Raises CheckpointError if they do not fit."""
+        weights = {name: torch.from_numpy(value) for name, value in model.items()}
+        try:
+            for network in (self.network, self.averaged):
+                network.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
+        self.state = self.network.initial_state(self.lanes.num_lanes).detach()
+
     def model_tensors(self) -> dict[str, NDArray[Any]]:
         """The weights to generate with: the averaged ones where averaging is on."""
         return _numpy(self.averaged.state_dict())

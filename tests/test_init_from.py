@@ -1,0 +1,90 @@
+"""`--init-from`: a new run that starts with an old one's weights and alphabet, and leaves the old one alone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Ran, TrainedRun
+from safetensors.numpy import load_file
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.config import from_yaml
+from charrnn.records import DoneEvent, EvaluationEvent, StartEvent
+from charrnn.training.loop import resume
+
+Command = Callable[..., Ran]
+NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lstm: TrainedRun) -> Path:
+    """A folder with a new text, and the shared run under checkpoints/."""
+    monkeypatch.chdir(tmp_path)
+    Path("checkpoints").mkdir()
+    Path("checkpoints/old").symlink_to(lstm.path.resolve())
+    Path("new.txt").write_text(NEW_TEXT, encoding="utf-8")
+    return tmp_path
+
+
+def model_at(run: Path, step: str) -> dict[str, np.ndarray]:
+    return load_file(run / step / "model.safetensors")
+
+
+def test_it_starts_with_the_best_weights_and_goes_on_learning(command: Command, lab: Path, lstm: TrainedRun) -> None:
+    ran = command("train", "new.txt", "--init-from", "old", "--steps", 30, "--keep", 9, "--json")
+    assert ran.code == 0, ran.err
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    run = Path(events[-1]["run"])
+    old = lstm.path / (lstm.path / "best").read_text().strip()
+    before, after = load_file(old / "model.safetensors"), model_at(run, "step-00000000")
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert (run / "vocab.json").read_bytes() == (lstm.path / "vocab.json").read_bytes()
+    config, theirs = (from_yaml((each / "config.yaml").read_text(), "config.yaml") for each in (run, lstm.path))
+    assert (config.hidden_size, config.cell, config.corpus, config.init_from) == (
+        theirs.hidden_size,
+        theirs.cell,
+        ("new.txt",),
+        "old",
+    )
+    assert any("beyond" in note or "unknown" in note for note in events[0]["notes"]), "я is not in the old alphabet"
+    losses = [event["train_nats"] for event in events if event["event"] == "step"]
+    assert losses[0] < 0.8 * np.log(len(charrnn.load(run).vocab)), "the first step already knows much"
+
+
+def test_the_new_run_needs_the_old_one_no_more(command: Command, lab: Path) -> None:
+    assert command("train", "new.txt", "--init-from", "old", "--steps", 4, "--out", "new").code == 0
+    Path("checkpoints/old").unlink()
+    *_, done = resume("new", {"steps": 6})
+    assert isinstance(done, DoneEvent) and (done.step, done.is_complete) == (6, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--hidden-size", 7), 2, "hidden_size is 7, but "),
+        (("--cell", "gru"), 2, "cell is gru, but lstm in old: --init-from keeps the model."),
+        (("--alphabet", "byte"), 2, "alphabet is byte, but char in old"),
+    ],
+)
+def test_another_model_is_refused(
+    command: Command, lab: Path, options: tuple[object, ...], code: int, message: str
+) -> None:
+    ran = command("train", "new.txt", "--init-from", "old", "--steps", 4, *options)
+    assert (ran.code, ran.out) == (code, "") and message in ran.err
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
+
+
+def test_a_run_that_is_not_there_is_named(command: Command, lab: Path) -> None:
+    ran = command("train", "new.txt", "--init-from", "odl", "--steps", 4)
+    assert ran.code == 4 and "did you mean old?" in ran.err
+
+
+def test_from_python_too(lab: Path, lstm: TrainedRun) -> None:
+    config = charrnn.Config(corpus=("new.txt",), init_from=str(lstm.path), steps=2, evaluate_every=1)
+    events = list(charrnn.train(config))
+    assert isinstance(events[0], StartEvent)
+    assert sum(isinstance(event, EvaluationEvent) for event in events) == 2
