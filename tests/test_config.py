@@ -55,7 +55,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoneout": SHARES,
     "omega": st.just(0.0),  # anything else wants a plain rnn
     "initial_state": st.sampled_from(["zero", "learned"]),
-    "init_from": st.none() | st.text(st.characters(codec="utf-8"), min_size=1),
+    "init_from": st.none() | st.from_regex(r"checkpoints/[\w. -]*\w", fullmatch=True),
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),

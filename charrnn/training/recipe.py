@@ -9,9 +9,9 @@ from charrnn.model.equations import CELLS
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
 """The part of a run that validation may take."""
-PEAK_RATES = {"rnn": 2e-3, "unitary": 2e-3, "irnn": 1e-3, "antisymmetric": 4e-3}
-"""Peak learning rates for 512 units of cells without gates that limit their steps; gated cells take GATED_RATE."""
-GATED_RATE = 9e-3
+PEAK_RATE = 9e-3
+OTHER_RATES = {"rnn": 1e-2, "unitary": 1.5e-2, "irnn": 5e-3, "antisymmetric": 2e-3}
+"""Peak learning rates for 512 units, the second those of cells that want their own."""
 HIGHEST_RATE = 3e-2
 DROPOUT_PER_EPOCH = 0.03
 MOST_DROPOUT = 0.4
@@ -40,7 +40,7 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
     haste = 1.5 if is_short_budget else 1.0
-    peak = min(HIGHEST_RATE, haste * PEAK_RATES.get(cell, GATED_RATE) * 512 / hidden_size)
+    peak = min(HIGHEST_RATE, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     return replace(
         config,
         cell=cell,
