@@ -10,7 +10,7 @@ DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
 """The part of a run that validation may take."""
 PEAK_RATE = 9e-3
-OTHER_RATES = {"rnn": 1e-2, "unitary": 1.5e-2, "irnn": 5e-3, "antisymmetric": 2e-3}
+OTHER_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
 """Peak learning rates for 512 units, the second those of cells that want their own."""
 HIGHEST_RATE = 3e-2
 DROPOUT_PER_EPOCH = 0.03
