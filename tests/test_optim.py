@@ -1,6 +1,8 @@
 """The optimizer's parts: the promised schedule, decay on matrices only, an average that forgets its start."""
 
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +14,15 @@ from hypothesis import strategies as st
 
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.training.optim import ITERATIONS, learning_rate_at, make_optimizers, orthogonal, update_average
+from charrnn.training.optim import (
+    ITERATIONS,
+    AdamW,
+    Muon,
+    learning_rate_at,
+    make_optimizers,
+    orthogonal,
+    update_average,
+)
 
 PEAK = 0.004
 
@@ -68,20 +78,54 @@ def test_weight_decay_acts_on_matrices_only(muon_scale: float) -> None:
             parameter.add_(1.0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizers = make_optimizers(network, config)
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    held = [id(parameter) for group in groups for parameter in group["params"]]
+    held = [id(parameter) for optimizer in optimizers for parameter in optimizer.state]
     assert sorted(held) == sorted(map(id, network.parameters())), "each parameter once"
-    assert [group["betas"] for group in optimizers[-1].param_groups] == [(0.8, 0.97)] * 2
-    for group in groups:
-        group["lr"] = 0.1
+    assert [type(optimizer) for optimizer in optimizers] == [Muon, AdamW, AdamW][muon_scale == 0 :]
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
     for optimizer in optimizers:
-        optimizer.step()
+        optimizer.step(0.1, 1)
     for name, parameter in network.named_parameters():
         # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %. Float32 rounds relatively to 1e-7.
         share = 1.0 if "bias" in name else 0.95
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
+
+
+def test_our_adamw_is_that_of_torch_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 5), (7,))]
+    twins = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
+    ours = AdamW(weights, 0.3, 0.8, 0.97)
+    theirs = torch.optim.AdamW(twins, weight_decay=0.3, betas=(0.8, 0.97), fused=True)
+    for number in range(1, 6):
+        theirs.param_groups[0]["lr"] = 0.1 / number
+        for weight, twin in zip(weights, twins, strict=True):
+            weight.grad = torch.randn(weight.shape, generator=generator)
+            twin.grad = weight.grad.clone()
+        ours.step(0.1 / number, number)
+        theirs.step()
+        for weight, twin in zip(weights, twins, strict=True):
+            assert torch.equal(weight, twin)
+            for moment in ours.moments:
+                assert torch.equal(ours.state[weight][moment], theirs.state[twin][moment])
+
+
+IMPORTS = """
+import sys
+import numpy as np, torch
+from charrnn.config import Config
+from charrnn.text.lanes import Lanes
+from charrnn.training.trainer import Trainer
+sizes = dict(num_layers=1, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=8, dropout=0.0, learning_rate=0.01)
+ids = np.random.default_rng(0).integers(0, 9, 300).astype(np.uint16)
+Trainer(Config(cell="lstm", steps=2, **sizes), Lanes(ids, 4), 9, torch.device("cpu")).take_step()
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_step_does_not_wait_for_the_compiler_that_it_does_not_use() -> None:
+    ran = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 40), (4, 30, 50), (3, 64, 16)])
@@ -106,12 +150,10 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
     network = CharRNN(config, 7)
     muon = make_optimizers(network, config)[0]
     weights = [weight for layer in network.recurrent_layers() for weight in layer.matrices()]
-    assert {id(p) for group in muon.param_groups for p in group["params"]} == {id(weight) for weight in weights}
+    assert list(muon.state) == weights
     generator = torch.Generator().manual_seed(1)
     momenta = [torch.zeros_like(weight) for weight in weights]
-    for group in muon.param_groups:
-        group["lr"] = 0.1
-    for _ in range(2):
+    for number in (1, 2):
         expected = []
         for weight, momentum in zip(weights, momenta, strict=True):
             weight.grad = torch.randn(weight.shape, generator=generator)
@@ -120,7 +162,7 @@ def test_a_muon_step_is_its_formula_for_every_gate_by_itself() -> None:
             moves = [orthogonal(block[None])[0] for block in direction.chunk(3)]  # a GRU's gates
             rate = 0.1 * 3.0 * 0.2 * math.sqrt(5)  # blocks are 5x4 and 5x5
             expected.append(weight.detach() * (1 - 0.1 * 0.5) - rate * torch.cat(moves))
-        muon.step()
+        muon.step(0.1, number)
         for weight, value in zip(weights, expected, strict=True):
             torch.testing.assert_close(weight.detach(), value, rtol=1e-5, atol=1e-6)
 

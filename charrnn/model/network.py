@@ -41,8 +41,15 @@ class CharRNN(nn.Module):
         self.input_dropout = 0.0 if config.input_dropout == "auto" else config.input_dropout
         self.depth = config.depth
         self.sum_outputs = config.sum_outputs
-        # Without their own drawing, which would take numbers from torch's global generator.
-        self.embedding: nn.Embedding = nn.utils.skip_init(nn.Embedding, vocab_size, embedding_size)  # type: ignore[no-untyped-call]
+        # torch draws weights of its own, from its global generator; ours are drawn over them.
+        with torch.random.fork_rng(devices=[]):
+            self.embedding = nn.Embedding(vocab_size, embedding_size)
+            self.highways = nn.ModuleList(
+                nn.Linear(hidden_size, hidden_size) for _ in range(num_layers - 1 if config.depth == "highway" else 0)
+            )
+            if config.depth == "grid":
+                self.bottom = nn.Linear(embedding_size, 2 * hidden_size)
+            self.output = nn.Linear(hidden_size, vocab_size)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
@@ -55,19 +62,12 @@ class CharRNN(nn.Module):
             )
             for index in range(num_layers)
         )
-        self.highways = nn.ModuleList(
-            nn.utils.skip_init(nn.Linear, hidden_size, hidden_size)  # type: ignore[no-untyped-call]
-            for _ in range(num_layers - 1 if config.depth == "highway" else 0)
-        )
-        if config.depth == "grid":
-            self.bottom: nn.Linear = nn.utils.skip_init(nn.Linear, embedding_size, 2 * hidden_size)  # type: ignore[no-untyped-call]
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if config.depth == "grid" else 0)
         )
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             self.learned_state = nn.Parameter(torch.zeros(num_layers, self._num_states, hidden_size))
-        self.output: nn.Linear = nn.utils.skip_init(nn.Linear, hidden_size, vocab_size)  # type: ignore[no-untyped-call]
         self._draw_weights(config.seed, config.forget_bias)
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:

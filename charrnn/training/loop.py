@@ -44,7 +44,8 @@ SAMPLE_LENGTH = 240
 SAMPLE_TEMPERATURE = 0.8
 MEASURE_SECONDS = 2.5
 MEASURE_SHARE = 0.03
-"""A budget in minutes is measured for so long, but for no more than this share of it."""
+LEAST_MEASURE_SECONDS = 0.25
+"""A budget in minutes is measured for so long, but for no more than this share of it; for a few steps at the least."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights depend on."""
 
@@ -190,7 +191,7 @@ def _plan(config: Config, text: _Text, lanes: Lanes, device: torch.device, began
     if config.minutes is None:  # then nothing is measured, so that the same command trains the same weights
         threads = torch.get_num_threads() if config.threads == "auto" else config.threads
         return choose_steps(replace(config, threads=threads), text.num_train, num_val)
-    seconds = min(MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes)
+    seconds = min(MEASURE_SECONDS, max(LEAST_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))
     return choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)

@@ -1,12 +1,9 @@
 """The optimizers, their learning-rate schedule and the average of the weights."""
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.model.cells import RecurrentLayer
@@ -22,7 +19,43 @@ RMS = 0.2
 """Root mean square of an update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
 
 
-class Muon(Optimizer):
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel.
+
+    `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a second.
+    """
+
+    moments = ("exp_avg", "exp_avg_sq")
+    """What is remembered of every weight, in its shape."""
+    EPSILON = 1e-8
+
+    def __init__(self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float) -> None:
+        """Begin with moments of zero."""
+        self.state = _zeros(weights, self.moments)
+        self._weight_decay, self._beta1, self._beta2 = weight_decay, beta1, beta2
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take step `number` (from 1) along the gradients that the weights hold."""
+        weights = list(self.state)
+        torch._fused_adamw_(
+            weights,
+            [_gradient(weight) for weight in weights],
+            [self.state[weight]["exp_avg"] for weight in weights],
+            [self.state[weight]["exp_avg_sq"] for weight in weights],
+            [],
+            [torch.tensor(float(number), device=weight.device) for weight in weights],
+            lr=learning_rate,
+            beta1=self._beta1,
+            beta2=self._beta2,
+            weight_decay=self._weight_decay,
+            eps=self.EPSILON,
+            amsgrad=False,
+            maximize=False,
+        )
+
+
+class Muon:
     """Momentum whose direction is made orthogonal, each gate's block by itself (Jordan 2024; scaled as by Liu 2025).
 
     For weights (G * H, N) that are G blocks (H, N). m <- 0.95 m + 0.05 g; the update of a block is about U V' where
@@ -30,30 +63,33 @@ class Muon(Optimizer):
     direction of a gate so learns at the same speed, however faint its gradient.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], precision: str) -> None:
-        """Groups as torch's, with `num_blocks` (G), `weight_decay` and `scale`, which multiplies the learning rate."""
-        super().__init__(groups, {"lr": 0.0, "scale": 1.0, "weight_decay": 0.0, "num_blocks": 1})
-        self._precision = precision
+    moments = ("momentum",)
+
+    def __init__(self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str) -> None:
+        """`blocks` says how many blocks G each weight is made of; `scale` multiplies the learning rate."""
+        self.state = _zeros(list(blocks), self.moments)
+        self._blocks, self._weight_decay, self._scale, self._precision = blocks, weight_decay, scale, precision
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Take one step; parameters without a gradient stay as they are."""
-        assert closure is None, "the loss is computed once per step"
-        for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                momentum.lerp_(weight.grad, 1 - MOMENTUM)
-                blocks = weight.grad.lerp(momentum, MOMENTUM).unflatten(0, (group["num_blocks"], -1))
-                with autocast(weight.device, self._precision):
-                    update = orthogonal(blocks).flatten(0, 1)
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update, alpha=-group["lr"] * group["scale"] * RMS * math.sqrt(max(blocks.shape[1:])))
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take a step along the gradients that the weights hold."""
+        for weight, count in self._blocks.items():
+            gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            blocks = gradient.lerp(momentum, MOMENTUM).view(count, -1, weight.shape[1])
+            with autocast(weight.device, self._precision):
+                update = orthogonal(blocks).flatten(0, 1)
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            weight.add_(update, alpha=-learning_rate * self._scale * RMS * math.sqrt(max(blocks.shape[1:])))
 
 
-MOMENTS = {Muon: ("momentum",), AdamW: ("exp_avg", "exp_avg_sq")}
-"""What each optimizer remembers of every parameter, in its shape."""
+def _zeros(weights: list[Tensor], moments: tuple[str, ...]) -> dict[Tensor, dict[str, Tensor]]:
+    return {weight: {moment: torch.zeros_like(weight.detach()) for moment in moments} for weight in weights}
+
+
+def _gradient(weight: Tensor) -> Tensor:
+    assert weight.grad is not None, "every weight is used in every step"
+    return weight.grad
 
 
 def orthogonal(blocks: Tensor) -> Tensor:
@@ -77,30 +113,22 @@ def orthogonal(blocks: Tensor) -> Tensor:
     return (x.mT if is_tall else x).to(blocks.dtype)
 
 
-def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
-    """AdamW (Loshchilov & Hutter 2019), and before it Muon for the weights of the recurrent layers, if configured.
+def make_optimizers(network: CharRNN, config: Config) -> list[AdamW | Muon]:
+    """Muon for the weights of the recurrent layers, if configured, and AdamW for all else.
 
     Weight decay acts on matrices, not on biases.
     """
-    optimizers: list[Optimizer] = []
-    blocks: dict[nn.Parameter, int] = {}
-    if config.muon_scale > 0:
-        for layer in network.modules():
-            if isinstance(layer, RecurrentLayer):
-                blocks |= {weight: len(weight) // layer.hidden_size for weight in layer.matrices()}
-        shared = {"weight_decay": config.weight_decay, "scale": config.muon_scale}
-        groups = [
-            {**shared, "num_blocks": count, "params": [weight for weight in blocks if blocks[weight] == count]}
-            for count in sorted(set(blocks.values()))
-        ]
-        optimizers.append(Muon(groups, config.precision))
-    matrices = [parameter for parameter in network.parameters() if parameter.ndim == 2 and parameter not in blocks]
-    others = [parameter for parameter in network.parameters() if parameter.ndim != 2]
-    adamw_groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+    blocks: dict[Tensor, int] = {}
+    for layer in network.modules():
+        if isinstance(layer, RecurrentLayer) and config.muon_scale > 0:
+            blocks |= {weight: len(weight) // layer.hidden_size for weight in layer.matrices()}
+    matrices: list[Tensor] = [weight for weight in network.parameters() if weight.ndim == 2 and weight not in blocks]
+    others: list[Tensor] = [weight for weight in network.parameters() if weight.ndim != 2]
+    adamw = [
+        AdamW(matrices, config.weight_decay, config.beta1, config.beta2),
+        AdamW(others, 0.0, config.beta1, config.beta2),
     ]
-    return [*optimizers, AdamW(adamw_groups, lr=0.0, betas=(config.beta1, config.beta2), fused=True)]
+    return [Muon(blocks, config.weight_decay, config.muon_scale, config.precision), *adamw] if blocks else [*adamw]
 
 
 def learning_rate_at(step: int, config: Config) -> float:

@@ -20,7 +20,7 @@ from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.model.device import autocast, keep_freed_memory, on_threads
 from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
-from charrnn.training.optim import MOMENTS, learning_rate_at, make_optimizers, update_average
+from charrnn.training.optim import learning_rate_at, make_optimizers, update_average
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Trainer:
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizers = make_optimizers(self.network, config)
+        self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         self.state = self.network.initial_state(lanes.num_lanes).detach()
         self.step = 0
         self.cursor = 0
@@ -74,13 +75,11 @@ class Trainer:
                 f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
                 f"The learning rate was {learning_rate:.2g}; try --set learning_rate={learning_rate / 2:.2g}."
             )
+        self.step += 1
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
-            optimizer.step()
+            optimizer.step(learning_rate, self.step)
         self.state = state.detach()
         self.cursor += len(inputs)
-        self.step += 1
         if self.averaged is not self.network:
             update_average(
                 list(self.averaged.parameters()), list(self.network.parameters()), self.config.weight_average, self.step
@@ -105,10 +104,9 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """What training needs to go on: (tensors, {"step", "cursor"})."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for optimizer in self.optimizers:
-                moments = optimizer.state.get(parameter, {})
-                tensors |= {f"{moment}/{name}": moments[moment] for moment in MOMENTS[type(optimizer)] if moments}
+        for optimizer in self.optimizers:
+            for parameter, moments in optimizer.state.items():
+                tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
         tensors["state"] = self.state
         return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
 
@@ -128,20 +126,14 @@ class Trainer:
             state = torch.from_numpy(training["state"]).clone().to(self.device)
             if state.shape != self.state.shape:
                 raise KeyError(f"state of shape {tuple(state.shape)}, not {tuple(self.state.shape)}")
-            names = {parameter: name for name, parameter in self.network.named_parameters()}
             for optimizer in self.optimizers:
-                optimizer.state.clear()
-                for parameter in (p for group in optimizer.param_groups for p in group["params"] if step > 0):
-                    moments = {moment: torch.zeros_like(parameter) for moment in MOMENTS[type(optimizer)]}
+                for parameter, moments in optimizer.state.items():
                     for moment, value in moments.items():
-                        name = f"{moment}/{names[parameter]}"
+                        name = f"{moment}/{self._names[parameter]}"
                         saved = torch.from_numpy(training[name])
                         if saved.shape != value.shape:
                             raise KeyError(f"{name} of shape {tuple(saved.shape)}, not {tuple(value.shape)}")
                         value.copy_(saved)
-                    if isinstance(optimizer, torch.optim.AdamW):
-                        moments["step"] = torch.tensor(float(step), device=self.device)
-                    optimizer.state[parameter] = moments
         except (KeyError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
@@ -165,7 +157,9 @@ def measure_step(
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     is_chosen = config.threads != "auto" or device.type != "cpu"
     times: dict[int, list[float]] = {most: []} if is_chosen else {n: [] for n in (most, most - 1, 1) if n > 0}
-    trainer.take_step()
+    # The first steps choose their kernels.
+    for _ in range(2):
+        trainer.take_step()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[most]) < 3:
         for num_threads, taken in times.items():
