@@ -5,8 +5,7 @@
 Each run is `charrnn train CORPUS --cell C --depth D --layers L --hidden-size H --minutes M --seed S` with one thread,
 as many at a time as there are jobs, each with a core of its own. H is the even size whose model comes nearest to the
 wanted number of parameters; everything else is the recipe's. Losses are those of the best validated step, evaluated by
-`charrnn evaluate`. The spread is the largest minus the smallest of the seeds. Where a run ends without a model (a loss
-that was not finite), the row says so.
+`charrnn evaluate`. The spread is the largest minus the smallest of the seeds. Where a run diverges, the row says so.
 """
 
 import argparse
@@ -24,6 +23,7 @@ from pathlib import Path
 from charrnn.config import CELLS, Config
 from charrnn.model.network import CharRNN
 
+DIVERGED = 5
 VOCAB_SIZE = 66
 EMBEDDING_SIZE = 64
 ARCHITECTURES = [
@@ -52,17 +52,23 @@ def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[i
 def train(
     arguments: argparse.Namespace, folder: Path, task: tuple[str, str, int, int, int]
 ) -> tuple[float, float, int] | None:
-    """Train and evaluate once: (stateful, windowed-256 nats/char, steps), or None if there was no model."""
+    """Train and evaluate once: (stateful, windowed-256 nats/char, steps), or None if it diverged."""
     cell, depth, num_layers, hidden_size, seed = task
     run = folder / f"{cell}-{depth}-{num_layers}-{seed}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     options = f"--cell {cell} --depth {depth} --layers {num_layers} --hidden-size {hidden_size} --seed {seed}"
     options += f" --embedding-size {EMBEDDING_SIZE} --minutes {arguments.minutes} --quiet --out {run}"
     charrnn = [sys.executable, "-m", "charrnn"]
-    subprocess.run([*charrnn, "train", arguments.corpus, *options.split()], env=environment, capture_output=True)
-    found = subprocess.run([*charrnn, "evaluate", run, "--json"], env=environment, capture_output=True, text=True)
-    if found.returncode:
+    trained = subprocess.run(
+        [*charrnn, "train", arguments.corpus, *options.split()], env=environment, capture_output=True, text=True
+    )
+    if trained.returncode == DIVERGED:
         return None
+    if trained.returncode:
+        sys.exit(trained.stderr)
+    found = subprocess.run(
+        [*charrnn, "evaluate", run, "--json"], env=environment, check=True, capture_output=True, text=True
+    )
     report = json.loads(found.stdout)
     steps = int((run / "latest").read_text().split("-")[1])
     return report["nats_per_char"], report["windowed_256"]["nats_per_char"], steps
@@ -91,7 +97,7 @@ def main() -> None:
         good = [result for result in found if result is not None]
         name = f"| `{cell}` | {depth} | {num_layers}×{size} | {count:,} |"
         if len(good) < len(found):
-            rows.append((math.inf, f"{name} {len(found) - len(good)} of {len(found)} ended without a model | | | |"))
+            rows.append((math.inf, f"{name} {len(found) - len(good)} of {len(found)} diverged | | | |"))
             continue
         stateful, windowed, steps = (list(column) for column in zip(*good, strict=True))
         mean, spread = statistics.mean(stateful), max(stateful) - min(stateful)

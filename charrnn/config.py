@@ -86,7 +86,7 @@ class Config:
     bptt_length: int | Auto = "auto"
     """T: characters per step and lane, through which the error is propagated back."""
     reset_probability: float = 0.05
-    """Chance per step that a lane's carried state is zeroed, so that the model can also start from nothing."""
+    """Chance per step that a lane's state is the initial one, not the carried one, so that a model can also start."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = 0.02
@@ -137,6 +137,8 @@ class Config:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
             raise UsageError(f"omega is {self.omega:g}; it needs --cell rnn, without zoneout.")
+        if self.initial_state == "learned" and self.reset_probability == 0:
+            raise UsageError("reset_probability is 0; an initial_state is learned only where a state starts anew.")
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise UsageError(
                 f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."

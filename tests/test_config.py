@@ -59,7 +59,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),
-    "reset_probability": st.floats(0, 1),
+    "reset_probability": st.floats(0, 1, exclude_min=True),  # a learned initial state needs some
     "learning_rate": auto_or(st.floats(0, 10, exclude_min=True)),
     "final_learning_rate": st.floats(0, 1),
     "warmup_steps": st.integers(0),
@@ -516,6 +516,7 @@ def test_nothing_else_is_a_switch(given: object) -> None:
     ("settings", "message"),
     [
         ({"cell": "unitary", "hidden_size": 7}, "hidden_size is 7; a unitary cell needs an even one"),
+        ({"initial_state": "learned", "reset_probability": 0.0}, "reset_probability is 0; an initial_state is learned"),
         ({"cell": "lstm", "omega": 0.5}, "omega is 0.5; it needs --cell rnn, without zoneout"),
         ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "omega is 1; it needs --cell rnn, without zoneout"),
         ({"depth": "dilated", "num_layers": 13}, "num_layers is 13; dilated layers may be at most 12"),

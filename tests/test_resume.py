@@ -353,3 +353,16 @@ def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
     assert (ran.code, ran.out) == (6, "")
     assert "in use" in ran.err and len(ran.err.splitlines()) <= 3
     assert command("train", "--resume", "run").code == 0
+
+
+def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file: Path) -> None:
+    whole = train("whole", steps=6, muon_scale=0.0, evaluate_every=3)
+    old = train("old", steps=3, muon_scale=0.0, evaluate_every=3)
+    lines = (old / "config.yaml").read_text().splitlines()
+    newer = ("muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
+    (old / "config.yaml").write_text("\n".join(line for line in lines if line.split(":")[0] not in newer) + "\n")
+    assert command("sample", "old", "--length", 5).code == 0
+    # The schedule knew of three steps only, so the weights differ; that they go on is what counts.
+    assert command("train", "--resume", "old", "--steps", 6).code == 0
+    assert (old / "latest").read_text() == (whole / "latest").read_text()
+    assert "muon_scale: 0.0" in (old / "config.yaml").read_text()

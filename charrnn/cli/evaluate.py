@@ -22,8 +22,8 @@ def evaluate(
     run: RunArgument = None,
     text: TextOption = None,
     part: Annotated[
-        str, typer.Option("--part", help="validation, or test (of --split 80/10/10).", metavar="PART")
-    ] = "validation",
+        str | None, typer.Option("--part", help="validation, or test (of --split 80/10/10).", metavar="PART")
+    ] = None,
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.", metavar="P")] = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -37,17 +37,24 @@ def evaluate(
     nothing. The two must not be compared with each other.
     """
     from charrnn import api
+    from charrnn.errors import UsageError
     from charrnn.evaluation.loss import WINDOWED_LENGTH
 
+    if part is not None and text is not None:
+        raise UsageError("--part is of the run's own text: leave it out with --text.")
     model = api.load(run)
     warn(model.warnings, quiet=quiet)
-    content, context = model.held_out_text(part) if text is None else (read_text(text, model.config.alphabet), "")
+    if text is None:
+        content, context = model.held_out_text(part or "validation")
+    else:
+        content, context = read_text(text, model.config.alphabet), ""
     reports = [api.evaluate(model, content, context=context, precision=precision)]
     if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
     if json:
         windowed = {"windowed_256": asdict(reports[1])} if len(reports) > 1 else {}
-        print_json({"run": model.name, "step": model.step, **asdict(reports[0]), **windowed})
+        source = {"part": part or "validation"} if text is None else {}
+        print_json({"run": model.name, "step": model.step, **source, **asdict(reports[0]), **windowed})
         return
     from charrnn.render.tables import losses_table
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from charrnn.config import AUTO_FIELDS, Config, from_yaml
+from charrnn.config import AUTO_FIELDS, Config, from_yaml, read_yaml
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.runs.disk import (
     JSON,
@@ -40,6 +40,9 @@ from charrnn.runs.step import (
     step_number,
     step_to_bytes,
 )
+
+BEFORE = {"muon_scale": 0.0}
+"""What runs did that are older than the field, where that is not its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +224,13 @@ class RunFolder:
         """The run's configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
         path = self.path / "config.yaml"
         try:
-            config = from_yaml(self.read_config_text(), str(path))
+            text = self.read_config_text()
+            config = from_yaml(text, str(path))
+            absent = BEFORE.keys() - read_yaml(text, str(path)).keys()
+            config = replace(config, **{name: BEFORE[name] for name in absent})  # type: ignore[arg-type]
         except (DataError, UsageError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
-        left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto"]
+        left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
         if left_open or config.cell == "auto" or config.steps is None:
             raise CheckpointError(
                 f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}"

@@ -47,7 +47,7 @@ MEASURE_SHARE = 0.03
 LEAST_MEASURE_SECONDS = 0.25
 """A budget in minutes is measured for so long, but for no more than this share of it; for a few steps at the least."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
-"""What a resumed run may change: how long, where, and what is kept; nothing that the saved weights depend on."""
+"""What a resumed run may change: how long, where, and what is kept; nothing that the saved weights must fit."""
 
 Download = Callable[[int, int], None]
 
@@ -140,6 +140,8 @@ def resume(
             parsed = {name: value for name, value in parsed.items() if name not in BUDGETS}
         else:
             parsed = {**dict.fromkeys(BUDGETS), **parsed}
+        if parsed.get("minutes") is not None and "threads" not in parsed:
+            parsed["threads"] = "auto"  # measured anew, with the steps
         config = replace(config, **parsed)
         device = pick_device(config.device)
         vocab = Vocab.from_json(folder.read_vocab_json())
@@ -175,7 +177,10 @@ def resume(
 
 
 def _with_model_of(folder: RunFolder, config: Config) -> Config:
-    """The configuration with that run's model. Raises UsageError if another model was asked for."""
+    """The configuration with that run's model.
+
+    Raises UsageError if another model was asked for; a value that is the default counts as not asked for.
+    """
     theirs, default = folder.read_config(), Config()
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, there in model.items():
@@ -203,15 +208,18 @@ def _notes(asked: Config, planned: Config, text: _Text) -> tuple[str, ...]:
     num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
     if num_unknown:
         why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
+        if planned.init_from is not None:
+            why = f"not in the alphabet of {planned.init_from}"
         notes.append(f"{num_unknown:,} of {len(text.ids):,} characters are {why}: read as unknown")
-        if num_unknown > 0.01 * len(text.ids):
+        if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append("--alphabet byte learns every character of such a text")
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
     if any(wish not in ("auto", got) for wish, got in sizes):
         lanes, length = (got for _, got in sizes)
         notes.append(f"the text is too short for that: {lanes} lanes of {length} characters per step instead")
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
-        notes.append(f"other work on this machine: {planned.threads} of {torch.get_num_threads()} threads are faster")
+        all_threads = torch.get_num_threads()
+        notes.append(f"{planned.threads} of {all_threads} threads are faster (other work here, or a small model)")
     return tuple(notes)
 
 

@@ -106,7 +106,7 @@ def orthogonal(blocks: Tensor) -> Tensor:
         gram = x @ x.mT
         square = gram @ gram
         if iteration == 0:
-            # (sum of S^8)^(1/8): never below the largest value, and for H equal ones 5 times closer than the norm is.
+            # (sum of S^8)^(1/8): never below the largest value, and for 512 equal ones 10 times closer than the norm.
             bound = torch.linalg.matrix_norm(square.float(), keepdim=True).clamp(min=1e-30) ** 0.25
             x, gram, square = x / bound, gram / bound**2, square / bound**4
         x = a * x + (b * gram + c * square) @ x

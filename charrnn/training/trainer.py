@@ -145,10 +145,10 @@ def measure_step(
 ) -> tuple[float, int]:
     """Seconds of one step and the threads to take it on, measured for about `seconds` on a trainer of its own.
 
-    All processor threads are tried, all but one and one alone, in turn. Beside a busy neighbour fewer are faster: the
-    others would wait at every operation for the thread that shares its core. The seconds are the lower quartile of
-    those on the threads chosen, not the median: a neighbour that was busy for these few seconds would otherwise cost
-    the whole run its steps.
+    All processor threads are tried, all but one and one alone, in turn, if a step of them is sure to fit in. Beside a
+    busy neighbour fewer are faster: the others would wait at every operation for the thread that shares its core. The
+    seconds are the lower quartile of those on the threads chosen, not the median: a neighbour that was busy for these
+    few seconds would otherwise cost the whole run its steps.
     """
     # What is not chosen yet costs the same at any share.
     shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
@@ -156,10 +156,16 @@ def measure_step(
     trainer = Trainer(trial, lanes, vocab_size, device)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     is_chosen = config.threads != "auto" or device.type != "cpu"
-    times: dict[int, list[float]] = {most: []} if is_chosen else {n: [] for n in (most, most - 1, 1) if n > 0}
-    # The first steps choose their kernels.
-    for _ in range(2):
+    # The first step chooses its kernels.
+    with on_threads(most):
         trainer.take_step()
+        begin = time.perf_counter()
+        trainer.take_step()
+        one_step = time.perf_counter() - begin
+    times: dict[int, list[float]] = {most: []}
+    for fewer in () if is_chosen else (most - 1, 1):
+        if fewer > 0 and one_step * most / fewer <= seconds:
+            times[fewer] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[most]) < 3:
         for num_threads, taken in times.items():
