@@ -49,6 +49,9 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizers = make_optimizers(self.network, config)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
+        # Kept, because walking through the modules at every step takes a small model's step 3 % longer.
+        self._weights: list[torch.Tensor] = list(self.network.parameters())
+        self._averages: list[torch.Tensor] = list(self.averaged.parameters())
         self.state = self.network.initial_state(lanes.num_lanes).detach()
         self.step = 0
         self.cursor = 0
@@ -66,9 +69,10 @@ class Trainer:
         with autocast(self.device, self.config.precision):
             logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, generator)
         loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))
-        self.network.zero_grad(set_to_none=True)
+        for weight in self._weights:
+            weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        grad_norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.config.clip_norm, foreach=True)
+        grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
         result = StepResult(loss.item(), grad_norm.item(), learning_rate)
         if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
             raise NonFiniteError(
@@ -81,9 +85,7 @@ class Trainer:
         self.state = state.detach()
         self.cursor += len(inputs)
         if self.averaged is not self.network:
-            update_average(
-                list(self.averaged.parameters()), list(self.network.parameters()), self.config.weight_average, self.step
-            )
+            update_average(self._averages, self._weights, self.config.weight_average, self.step)
         return result
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
