@@ -1,10 +1,11 @@
 """The public Python interface: the same verbs as on the command line, with the same names for options."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.generation.beam import beam_search
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.sampling import sample_text, start_ids, unwritable_ids
+from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.writing import Piece, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.stepper import Stepper
 from charrnn.records import CellFindings, GeneratedText, LossReport, Prediction
 from charrnn.runs.finding import open_run
@@ -23,10 +25,50 @@ from charrnn.text.lanes import split_ids
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
 Ids = NDArray[np.integer[Any]]
+
+SAMPLING_PRECISIONS = ("auto", "int8", "fp32")
+UNKNOWN_WAYS = ("error", "skip", "nearest")
+MAX_COUNT = 4096
+"""Samples at once."""
+
+
+class SamplingOptions(TypedDict, total=False):
+    """How a text is drawn. Each is checked where it is used, and a UsageError names the option and its range."""
+
+    length: int
+    """Characters to write (bytes, with the byte alphabet). Default: 1000."""
+    temperature: float
+    """0 is greedy, 1 (default) the model's own distribution."""
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    """As in `generation.distribution.Shaping`."""
+    seed: int
+    """Default: 0."""
+    prime: str | bytes
+    """What comes before, of any length; not repeated. Default: a new line."""
+    unknown: str
+    """What becomes of a prime's characters that the model never saw: error (default), skip or nearest."""
+    stops: Sequence[str]
+    """Strings that end the text."""
+    keep_stop: bool
+    """Whether the stop string stays in the text."""
+    ban: str
+    """Characters that are never written."""
+    max_line: int
+    """A line of so many characters is ended. 0 (default): none is."""
+    clamps: Mapping[tuple[int, int], float]
+    """Cells (layer, unit) that are held at a value in [-1, 1] while writing, as Radford 2017 held one."""
+    cell: tuple[int, int] | None
+    """A cell (layer, unit) whose values come with the pieces."""
+    precision: str
+    """`int8` (`auto`): weights in eight bits, the same text on every machine; `fp32`: the weights as they are."""
 
 
 class Model:
@@ -53,15 +95,33 @@ class Model:
         self.step = step
         self.corpus_digest = corpus_digest
         self.warnings = warnings
+        self._last_reading: tuple[object, Reading] | None = None
 
     @cached_property
     def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy. Raises CheckpointError if weights do not fit."""
-        stepper = Stepper(self.config, self.tensors)
+        """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
+        return self._make_stepper("fp32")
+
+    @cached_property
+    def _int8_stepper(self) -> Stepper:
+        return self._make_stepper("int8")
+
+    def _make_stepper(self, precision: str) -> Stepper:
+        stepper = Stepper(self.config, self.tensors, precision)
         if stepper.vocab_size != len(self.vocab):
             raise CheckpointError(
                 f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {stepper.vocab_size}."
             )
+        return stepper
+
+    def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
+        if precision not in SAMPLING_PRECISIONS:
+            raise UsageError(f"--precision is {precision}; it must be one of {', '.join(SAMPLING_PRECISIONS)}.")
+        if not clamps:
+            return self.stepper if precision == "fp32" else self._int8_stepper
+        stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
+        for (layer, unit), value in clamps.items():
+            stepper.hold(layer, unit, value)
         return stepper
 
     @cached_property
@@ -83,44 +143,68 @@ class Model:
 
         return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
 
-    def encode_prime(self, prime: str | bytes) -> Ids:
+    def encode_prime(self, prime: str | bytes, unknown: str = "error") -> Ids:
         """The ids that a model reads before it writes; a newline if `prime` is empty. Bytes are for the byte alphabet.
 
-        Raises DataError naming the characters of `prime` that the model never saw.
+        Characters that the model never saw are an error, left out (`skip`), or read as the `nearest` that it knows.
+        Raises DataError naming them, UsageError for another word.
         """
-        unknown = self.vocab.unknown_characters(prime)
-        if unknown:
-            shown = ", ".join(f"{character!r}" for character in unknown[:8])
+        if unknown not in UNKNOWN_WAYS:
+            raise UsageError(f"--unknown is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.")
+        missing = self.vocab.unknown_characters(prime)
+        if missing and unknown == "error":
+            shown = ", ".join(f"{character!r}" for character in missing[:8])
             raise DataError(
-                f"The model {self.name} never saw {shown} (of the prime). "
-                "Leave them out, or train with --alphabet byte, which knows every character."
+                f"The model {self.name} never saw {shown} (of the prime). Leave them out, say --unknown skip or "
+                "nearest, or train with --alphabet byte, which knows every character."
             )
+        if missing and isinstance(prime, str):
+            nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
+            prime = prime.translate(nearest)
         return self.vocab.encode(prime) if prime else start_ids(self.vocab)
 
-    def stream(
-        self,
-        *,
-        length: int = 1000,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int = 0,
-        prime: str | bytes = "",
-    ) -> Iterator[tuple[str, float]]:
-        """Yield `length` (character, log-probability in nats) drawn after `prime`, as they are written.
+    def stream(self, **options: "Unpack[SamplingOptions]") -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`).
 
-        With the byte alphabet `length` counts bytes, and a piece is "" until the bytes of a character are complete.
+        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
         Raises UsageError for an option out of range, DataError for a prime with characters the model never saw.
         """
-        if length < 0:
-            raise UsageError(f"--length is {length}; it must be 0 or more.")
-        shaping = Shaping(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-        ids = self.encode_prime(prime)
-        return sample_text(self.stepper, self.vocab, ids, shaping=shaping, seed=seed, length=length)
+        return write_text(self._draw([{}], **options), self._text_stream(options))
 
-    def sample(
+    def write(self, **options: "Unpack[SamplingOptions]") -> Iterator[str]:
+        """Yield the text of `stream` in larger chunks, as fast as it can be drawn. Raises as `stream` does."""
+        return write_chunks(self._draw([{}], **options), self._text_stream(options))
+
+    def sample(self, **options: "Unpack[SamplingOptions]") -> GeneratedText:
+        """Draw a text after a prime (which is not repeated). Raises as `stream` does."""
+        return _joined(list(self.stream(**options)), options.get("seed", 0))
+
+    def samples(
+        self, count: int, *, temperatures: Sequence[float] = (), **options: "Unpack[SamplingOptions]"
+    ) -> list[GeneratedText]:
+        """Draw `count` texts at once: text i is the same however many there are, and the first is that of `sample`.
+
+        With `temperatures`, a text for each of them instead, all by the same random numbers. Raises as `stream` does.
+        """
+        if temperatures:
+            changes: list[dict[str, Any]] = [{"temperature": temperature, "stream": 0} for temperature in temperatures]
+        elif 1 <= count <= MAX_COUNT:
+            changes = [{"stream": stream} for stream in range(count)]
+        else:
+            raise UsageError(f"--count is {count}; it must be between 1 and {MAX_COUNT}.")
+        streams = [self._text_stream(options) for _ in changes]
+        written = write_texts(self._draw(changes, **options), streams)
+        return [_joined(pieces, options.get("seed", 0)) for pieces in written]
+
+    def _text_stream(self, options: SamplingOptions) -> TextStream:
+        stops = options.get("stops", ())
+        if "" in stops:
+            raise UsageError("--stop is empty; give the text that is to end the sample.")
+        return TextStream(self.vocab, stops, keeps_stop=options.get("keep_stop", False))
+
+    def _draw(
         self,
+        changes: Sequence[Mapping[str, Any]],
         *,
         length: int = 1000,
         temperature: float = 1.0,
@@ -129,16 +213,59 @@ class Model:
         min_p: float | None = None,
         seed: int = 0,
         prime: str | bytes = "",
-    ) -> GeneratedText:
-        """Draw `length` characters after `prime` (which is not repeated). Raises as `stream` does."""
-        pieces = list(
-            self.stream(
-                length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, prime=prime
+        unknown: str = "error",
+        stops: Sequence[str] = (),
+        keep_stop: bool = False,
+        ban: str = "",
+        max_line: int = 0,
+        clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
+        cell: tuple[int, int] | None = None,
+        precision: str = "auto",
+    ) -> Iterator[Block]:
+        """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
+        if length < 0:
+            raise UsageError(f"--length is {length}; it must be 0 or more.")
+        if max_line < 0:
+            raise UsageError(f"--max-line is {max_line}; it must be 1 or more.")
+        stepper = self._stepper_for(precision, clamps)
+        if cell is not None:
+            stepper.check_cell(*cell)
+        banned = (*unwritable_ids(self.vocab), *self._banned_ids(ban))
+        newline = int(start_ids(self.vocab)[0])
+        if max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
+            raise UsageError("--max-line needs a newline, which this model cannot write.")
+        shapings = [
+            Shaping(
+                temperature=change.get("temperature", temperature),
+                top_k=top_k,
+                top_p=top_p,
+                min_p=min_p,
+                banned=banned,
             )
+            for change in changes
+        ]
+        seeds = [(seed, change.get("stream", 0)) for change in changes]
+        reading = self._reading_of(self.encode_prime(prime, unknown), stepper)
+        return sample_ids(
+            stepper, reading, shapings, seeds, length=length, max_line=max_line, newline=newline, cell=cell
         )
-        return GeneratedText(
-            text="".join(piece for piece, _ in pieces), logprobs=tuple(logprob for _, logprob in pieces), seed=seed
-        )
+
+    def _banned_ids(self, ban: str) -> set[int]:
+        """Ids of the characters of `ban`; ones that the model never saw are never written anyway."""
+        if self.vocab.kind == "byte" and not ban.isascii():
+            raise UsageError(f"--ban is {ban!r}; a model of bytes can only be kept from ASCII characters.")
+        known = set(ban) - set(self.vocab.unknown_characters(ban))
+        banned = set(self.vocab.encode("".join(sorted(known))).tolist())
+        if len(banned) + len(unwritable_ids(self.vocab)) >= len(self.vocab):
+            raise UsageError("--ban leaves no character that could be written.")
+        return banned
+
+    def _reading_of(self, prime: Ids, stepper: Stepper) -> Reading:
+        """What the model knows after `prime`; the last one is remembered, so that a long prime is read once."""
+        key = (prime.tobytes(), stepper.precision, repr(stepper.held))
+        if self._last_reading is None or self._last_reading[0] != key:
+            self._last_reading = key, read_prime(stepper, prime)
+        return self._last_reading[1]
 
     def beam(self, *, width: int = 8, length: int = 200, prime: str | bytes = "") -> list[GeneratedText]:
         """The likeliest texts that a beam of `width` finds after `prime`, best first. Raises as `beam_search` does."""
@@ -204,6 +331,12 @@ class Model:
         spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
         all_ids = np.concatenate((before, ids))
         return trace_ids(network or self.network, all_ids, len(before), spelled, on_progress)
+
+
+def _joined(pieces: Sequence[Piece], seed: int) -> GeneratedText:
+    return GeneratedText(
+        text="".join(piece.text for piece in pieces), logprobs=tuple(piece.logprob for piece in pieces), seed=seed
+    )
 
 
 def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:

@@ -360,18 +360,22 @@ def load_yaml(text: str, origin: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Refuses what `SafeLoader` lets through: a key given twice, of which it keeps the last without a word."""
+        """Refuses what `SafeLoader` lets through: a key given twice, of which it keeps the last without a word, and
+        merge keys (`<<`), of which a few hundred bytes multiply until the memory is full."""
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            for name in names:
-                if names.count(name) > 1:
-                    raise yaml.constructor.ConstructorError(None, None, f"{name} is given twice", node.start_mark)
-            return super().construct_mapping(node, deep)
+        def flatten_mapping(self, node: Any) -> None:
+            seen: set[str] = set()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                is_merge = key.tag == "tag:yaml.org,2002:merge"
+                if is_merge or key.value in seen:
+                    fault = "merge keys are not read" if is_merge else f"{key.value} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
+                seen.add(key.value)
 
     try:
         return yaml.load(text, Loader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    # The last three: a tag whose value is not of its kind, such as `!!int ""`, `!!bool x` or `!!timestamp x`.
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:150] or type(error).__name__
         raise DataError(f"{origin} is not YAML: {reason}") from None
 
@@ -413,8 +417,11 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def from_yaml(text: str, origin: str) -> Config:
-    """Read what `to_yaml` wrote. Raises DataError or UsageError naming the field and `origin`."""
-    loaded = read_yaml(text, origin)
+def from_yaml(text: str, origin: str, absent: Mapping[str, object] | None = None) -> Config:
+    """Read what `to_yaml` wrote; a field that it lacks is as in `absent`, else its default.
+
+    Raises DataError or UsageError naming the field and `origin`.
+    """
+    loaded = {**(absent or {}), **read_yaml(text, origin)}
     with _blaming(origin, ""):
         return Config(**{name: parse_value(name, value) for name, value in loaded.items()})

@@ -30,15 +30,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
     # Ten characters per step: no multiple of 4, the largest dilation.
-    sizes = [
-        "--set",
-        "num_lanes=4",
-        "--set",
-        "bptt_length=10",
-        "--evaluate-every",
-        "20",
-        "--quiet",
-    ]  # 10 is no multiple of 4
+    sizes = ["--set", "num_lanes=4", "--set", "bptt_length=10", "--evaluate-every", "20", "--quiet"]
     assert run(["train", "text.txt", *model, *sizes, "--steps", "40", "--out", "whole"]) == 0
     assert run(["train", "text.txt", *model, *sizes, "--steps", "40", "--out", "parts"]) == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]

@@ -5,7 +5,6 @@ Shapes: V vocabulary, T characters of a text.
 
 import itertools
 from functools import cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import MAX_WIDTH, beam_search
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.sampling import sample_ids
+from charrnn.generation.sampling import read_prime, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
@@ -98,7 +97,8 @@ def test_a_score_is_the_network_s_own_log_probability_of_each_character(cell: st
 def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     stepper = make_stepper(cell, seed)
     (beam,) = beam_search(stepper, PRIME, width=1, length=20)
-    greedy = list(islice(sample_ids(stepper, PRIME, Shaping(temperature=0), seed=0), 20))
+    blocks = list(sample_ids(stepper, read_prime(stepper, PRIME), [Shaping(temperature=0)], [(0, 0)], length=20))
+    greedy = [(int(block.ids[0, 0]), float(block.logprobs[0, 0])) for block in blocks]
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 
 

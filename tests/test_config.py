@@ -358,7 +358,7 @@ def test_flag_over_environment_over_file_over_default(in_file: bool, in_environm
 
 
 @pytest.mark.parametrize(("below", "above"), list(product(BUDGETS, BUDGETS)))
-def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_merge_settings(below: str, above: str) -> None:
+def test_a_budget_replaces_a_budget_of_any_kind_from_a_lower_layer(below: str, above: str) -> None:
     config, origins = merge_settings(flags={above: 2}, file={below: 5}, environment={f"CHARRNN_{below.upper()}": "7"})
     assert {name: getattr(config, name) for name in BUDGETS} == {**dict.fromkeys(BUDGETS), above: 2}
     assert {name: origins[name] for name in BUDGETS} == {**dict.fromkeys(BUDGETS, "default"), above: "flag"}
@@ -404,6 +404,9 @@ BAD_YAML = {
     "a key that is a list": "? [seed]\n: 1",
     "a Python object": "seed: !!python/object/apply:os.getpid []",
     "brackets without end": "[" * 3_000,
+    "a number of no digits": 'seed: !!int ""',
+    "neither true nor false": "sum_outputs: !!bool x",
+    "no time": "seed: !!timestamp x",
 }
 
 
@@ -525,3 +528,10 @@ def test_nothing_else_is_a_switch(given: object) -> None:
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Config(**settings)
+
+
+def test_merge_keys_are_refused_before_they_multiply() -> None:
+    # Nine times nine times ...: 9^8 entries, which would take gigabytes and hours.
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9))]
+    with pytest.raises(DataError, match="merge keys are not read"):
+        from_yaml("\n".join(lines), "poems.yaml")

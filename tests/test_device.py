@@ -75,7 +75,7 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
 
 
-def test_threads_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     with on_threads(before + 2):
         assert torch.get_num_threads() == before + 2

@@ -21,8 +21,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def test_texts_are_replaced_whole_or_not_at_all(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_text("samples.txt", "äöü\n")
-    run.append_text("samples.txt", "line\r\n\udcff")
+    run.write_text("samples.txt", "äöü\nline\r\n\udcff")
     assert (run.path / "samples.txt").read_bytes() == "äöü\nline\r\n\\udcff".encode()
 
     def fail(*_: object) -> None:

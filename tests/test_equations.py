@@ -418,6 +418,13 @@ def test_where_cells_start() -> None:
     irnn = RecurrentLayer("irnn", I, H)
     irnn.draw_weights(torch.Generator().manual_seed(0), 1.0)
     torch.testing.assert_close(irnn.weight("hh"), IRNN_SCALE * torch.eye(H))
+    assert irnn.weight("ih").abs().max() <= (1 - IRNN_SCALE) * math.sqrt(6 / (I + H))  # Glorot's bound, a tenth of it
+    unitary = RecurrentLayer("unitary", I, 64)
+    unitary.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    for name, bound in (("angle_1", math.pi), ("reflection_1", 1.0)):
+        # That none of 32 uniform numbers comes so near to one end happens once in ten thousand; the seed is fixed.
+        values = getattr(unitary, name)
+        assert -bound <= values.min() < -bound / 2 and bound / 2 < values.max() <= bound
     for cell, block in (("lstm", 1), ("peephole", 1), ("mlstm", 1), ("coupled", 0)):
         layer = RecurrentLayer(cell, I, H)
         layer.draw_weights(torch.Generator().manual_seed(0), 0.7)

@@ -23,7 +23,7 @@ LAYERS = (
     ({"text"},),
     ({"config", "records", "errors", "clock", "recipes"},),
 )
-"""From the top. A room may import itself and every lower merge_settings, never a neighbour."""
+"""From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {
     name: (height, room) for height, rooms in enumerate(LAYERS) for room, names in enumerate(rooms) for name in names
 }

@@ -10,6 +10,7 @@ import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import NonFiniteError
 from charrnn.runs.folder import RunFolder
+from charrnn.runs.samples import SampleLog
 from charrnn.training.trainer import StepResult, Trainer
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
@@ -82,3 +83,10 @@ def test_nothing_saved_is_touched_by_a_failure_at_the_first_step(fail_at: Any) -
         list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
     assert RunFolder(Path("run")).steps() == ["step-00000000"]
     assert not Path("run/metrics.jsonl").exists()
+
+
+def test_what_it_wrote_after_the_step_it_goes_back_to_is_written_again(fail_at: Any) -> None:
+    fail_at(2)
+    events = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
+    assert [event.step for event in events if event.event == "sample"] == [0, 1, 1, 3, 12]
+    assert SampleLog(Path("run/samples.txt")).steps() == [0, 1, 3, 12]

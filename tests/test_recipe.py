@@ -173,3 +173,11 @@ def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
     short, long = (choose_sizes(Config(minutes=minutes, hidden_size=256), 10**6) for minutes in (0.5, 3.0))
     assert (short.bptt_length, long.bptt_length) == (48, 128)
     assert (short.learning_rate, long.learning_rate) == (pytest.approx(27e-3), pytest.approx(18e-3))
+
+
+@pytest.mark.parametrize(
+    ("num_train", "minutes", "expected"),
+    [(19_999, 3, 128), (20_000, 3, 256), (199_999, 3, 256), (200_000, 3, 512), (10**6, 0.99, 256), (10**6, 1, 512)],
+)
+def test_sizes_change_where_the_documentation_says(num_train: int, minutes: float, expected: int) -> None:
+    assert choose_sizes(Config(minutes=minutes), num_train).hidden_size == expected

@@ -4,9 +4,7 @@ Shapes: V vocabulary, N characters.
 """
 
 import math
-from itertools import islice
 from statistics import NormalDist
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.sampling import draw, sample_ids, sample_text, start_ids, unwritable_ids
+from charrnn.generation.sampling import draw, generator_of, read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.equations import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, Vocab
@@ -64,16 +63,33 @@ def copying_stepper(followers: dict[int, int]) -> Stepper:
     return Stepper(config_of("rnn"), tensors)
 
 
+def drawn(
+    stepper: Stepper, prime: list[int] | NDArray[Any], shaping: Shaping, *, seed: int, length: int
+) -> list[tuple[int, float]]:
+    """(id, log-probability) of the characters of one stream."""
+    reading = read_prime(stepper, np.array(prime))
+    blocks = list(sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length))
+    return [
+        (int(char), float(nats)) for block in blocks for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
+    ]
+
+
+def pieces_of(stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int) -> list[Piece]:
+    """The text of one stream, piece by piece."""
+    reading = read_prime(stepper, start_ids(vocab))
+    blocks = sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length)
+    return list(write_text(blocks, TextStream(vocab, (), keeps_stop=False)))
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_seed_decides_the_text(cell: str) -> None:
     stepper = Stepper(config_of(cell), random_tensors(cell, 20))
     shaping = Shaping(temperature=1.3)
-    prime = np.array([3, 4])
-    first = list(islice(sample_ids(stepper, prime, shaping, seed=7), 80))
-    assert list(islice(sample_ids(stepper, prime, shaping, seed=7), 80)) == first
-    assert list(islice(sample_ids(stepper, prime, shaping, seed=7), 30)) == first[:30]
-    assert list(islice(sample_ids(stepper, prime, shaping, seed=8), 80)) != first
-    assert list(islice(sample_ids(stepper, prime[:1], shaping, seed=7), 80)) != first
+    first = drawn(stepper, [3, 4], shaping, seed=7, length=80)
+    assert drawn(stepper, [3, 4], shaping, seed=7, length=80) == first
+    assert drawn(stepper, [3, 4], shaping, seed=7, length=30) == first[:30]
+    assert drawn(stepper, [3, 4], shaping, seed=8, length=80) != first
+    assert drawn(stepper, [3], shaping, seed=7, length=80) != first
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -81,7 +97,7 @@ def test_the_log_probability_is_the_model_s_own_before_any_shaping(cell: str) ->
     stepper = Stepper(config_of(cell), random_tensors(cell, 20))
     ids = [3, 4]
     shaping = Shaping(temperature=0.7, top_k=6, banned=(0,))
-    for char, logprob in islice(sample_ids(stepper, np.array(ids), shaping, seed=1), 40):
+    for char, logprob in drawn(stepper, ids, shaping, seed=1, length=40):
         logits = stepper.read(np.array(ids))[0][0].tolist()
         # The same float32 logits, then float64 sums of 20 terms: some 1e-15.
         assert logprob == pytest.approx(logits[char] - math.log(math.fsum(map(math.exp, logits))), rel=0, abs=1e-12)
@@ -107,8 +123,8 @@ NUM_DRAWS = 20_000
 
 def test_draws_are_as_frequent_as_they_are_likely() -> None:
     probs = np.array([0.3, 0.0, 0.25, 0.2, 0.15, 0.0, 0.06, 0.03, 0.01, 0.0])
-    generator = np.random.default_rng(1)
-    counts = np.bincount([draw(probs, generator) for _ in range(NUM_DRAWS)], minlength=len(probs))
+    uniforms = np.random.default_rng(1).random(NUM_DRAWS)
+    counts = np.bincount([draw(probs, uniform) for uniform in uniforms], minlength=len(probs))
     possible = probs > 0
     assert counts[~possible].sum() == 0
     assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(possible.sum() - 1)
@@ -120,7 +136,7 @@ def test_draws_are_as_frequent_as_they_are_likely() -> None:
 def test_sampled_characters_follow_the_shaped_probabilities_one_independent_of_the_next() -> None:
     stepper = forgetful_stepper([0.1, 0.4, 0.05, 0.3, 0.15])
     shaping = Shaping(temperature=0.5, top_k=4, banned=(1,))  # leaves 0.1, 0.05, 0.3 and 0.15, squared
-    ids = [char for char, _ in islice(sample_ids(stepper, np.array([0]), shaping, seed=2), NUM_DRAWS)]
+    ids = [char for char, _ in drawn(stepper, [0], shaping, seed=2, length=NUM_DRAWS)]
     weights = np.array([0.1, 0.0, 0.05, 0.3, 0.15]) ** 2
     probs = weights / weights.sum()
     possible = probs > 0
@@ -145,23 +161,21 @@ WEIGHTS = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-17, 0.1, 1 / 3, 0.7]), 
 @example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
 def test_the_impossible_is_never_drawn_even_at_the_edges(weights: list[float], uniform: float) -> None:
     probs = np.array(weights) / sum(weights)
-    drawn = draw(probs, SimpleNamespace(random=lambda: uniform))  # type: ignore[arg-type]
-    assert probs[drawn] > 0
+    assert probs[draw(probs, uniform)] > 0
 
 
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
     probs = np.array([0.2, 0.0, 0.5, 0.3])
-    drawn = draw(probs, SimpleNamespace(random=lambda: (tenth + 0.5) / 10))  # type: ignore[arg-type]
-    assert drawn == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
+    assert draw(probs, (tenth + 0.5) / 10) == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])
 def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     vocab = Vocab.from_text("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
-    shaping = Shaping(temperature=temperature, banned=(2,))
-    pieces = [piece for piece, _ in sample_text(stepper, vocab, start_ids(vocab), shaping=shaping, seed=0, length=300)]
+    shaping = Shaping(temperature=temperature, banned=(*unwritable_ids(vocab), 2))
+    pieces = [piece.text for piece in pieces_of(stepper, vocab, shaping, seed=0, length=300)]
     assert len(pieces) == 300
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the first.
     assert set(pieces) == ({"\n"} if temperature == 0 else {"\n", "b", "c"})
@@ -182,22 +196,22 @@ def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> No
 def test_characters_come_one_by_one_with_their_log_probabilities() -> None:
     vocab = Vocab.from_text("héllo wörld")
     stepper = Stepper(config_of("gru"), random_tensors("gru", len(vocab)))
-    pieces = list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=3, length=50))
-    drawn = list(islice(sample_ids(stepper, start_ids(vocab), Shaping(banned=(0,)), seed=3), 50))
-    assert pieces == [(vocab.characters[char], logprob) for char, logprob in drawn]
-    assert list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=3, length=0)) == []
+    pieces = pieces_of(stepper, vocab, Shaping(banned=(0,)), seed=3, length=50)
+    expected = drawn(stepper, start_ids(vocab), Shaping(banned=(0,)), seed=3, length=50)
+    assert [(piece.text, piece.logprob) for piece in pieces] == [(vocab.characters[i], nats) for i, nats in expected]
+    assert pieces_of(stepper, vocab, Shaping(), seed=3, length=0) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_pieces_of_drawn_bytes_join_to_their_text(seed: int) -> None:
     vocab = Vocab.of_bytes()
     stepper = forgetful_stepper([1 / 256] * 256)  # mostly broken UTF-8
-    pieces = list(sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=seed, length=400))
-    drawn = list(islice(sample_ids(stepper, start_ids(vocab), Shaping(), seed=seed), 400))
-    text = "".join(piece for piece, _ in pieces)
-    assert text == bytes(char for char, _ in drawn).decode("utf-8", "replace")
+    pieces = pieces_of(stepper, vocab, Shaping(), seed=seed, length=400)
+    expected = drawn(stepper, start_ids(vocab), Shaping(), seed=seed, length=400)
+    text = "".join(piece.text for piece in pieces)
+    assert text == bytes(char for char, _ in expected).decode("utf-8", "replace")
     assert text.encode("utf-8"), "a lone surrogate has no UTF-8"
-    assert [logprob for _, logprob in pieces[:400]] == [logprob for _, logprob in drawn]
+    assert [piece.logprob for piece in pieces] == [logprob for _, logprob in expected]
 
 
 def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
@@ -205,9 +219,24 @@ def test_a_character_of_several_bytes_comes_when_it_is_complete() -> None:
     first, second, third = "€".encode()
     stepper = copying_stepper({10: first, first: second, second: third, third: first})
     written = [
-        [piece for piece, _ in sample_text(stepper, vocab, start_ids(vocab), shaping=Shaping(), seed=0, length=length)]
-        for length in range(6)
+        [piece.text for piece in pieces_of(stepper, vocab, Shaping(), seed=0, length=length)] for length in range(6)
     ]
     euro = ["", "", "€"]
     begun = [[REPLACEMENT], ["", REPLACEMENT]]  # the last piece carries what was left unfinished
     assert written == [[], *begun, euro, *([*euro, *pieces] for pieces in begun)]
+
+
+def test_streams_are_independent_and_the_first_is_the_one_of_the_seed_alone() -> None:
+    numbers = [generator_of(5, stream).random(4).tolist() for stream in range(3)]
+    assert numbers[0] == np.random.Generator(np.random.PCG64(5)).random(4).tolist()
+    assert len({number for row in numbers for number in row}) == 12
+    assert generator_of(6, 1).random() != numbers[1][0]
+
+
+def test_a_long_line_is_ended() -> None:
+    stepper = forgetful_stepper([0.9, 0.1])
+    reading = read_prime(stepper, np.array([0]))
+    blocks = sample_ids(stepper, reading, [Shaping()], [(0, 0)], length=500, max_line=4, newline=1)
+    ids = np.concatenate([block.ids[0] for block in blocks])
+    lines = "".join("\n" if char else "a" for char in ids).split("\n")
+    assert max(map(len, lines)) == 4 and min(map(len, lines)) < 4

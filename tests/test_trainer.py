@@ -418,3 +418,34 @@ def expected_memory(network: CharRNN, vocab: Vocab) -> float:
     with torch.no_grad():
         logits, _ = network(ids[:-1, None], network.initial_state(1))
     return cross_entropy(logits[-200:, 0], ids[-200:]).item()
+
+
+@pytest.mark.parametrize("name", ["dropout", "input_dropout", "weight_drop", "zoneout"])
+def test_a_step_drops_what_is_to_be_dropped(name: str) -> None:
+    trainer = make_trainer(**{"dropout": 0.0, name: 0.5})
+    undropped = expected_loss(trainer, trainer.state)
+    # Nothing dropped, they agree to 1e-6: see the test of the carried state.
+    assert trainer.take_step().train_nats != pytest.approx(undropped, rel=1e-4)
+
+
+def test_a_new_run_begins_in_the_old_ones_learned_state() -> None:
+    trainer = make_trainer(initial_state="learned")
+    model = trainer.model_tensors()
+    model["learned_state"][:] = 0.5
+    trainer.start_with(model)
+    assert bool((trainer.state == 0.5).all())
+
+
+def test_a_neighbour_s_busy_moments_are_left_out_of_the_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, num_taken = 0.0, 0
+
+    def take_step(self: Trainer) -> None:
+        nonlocal clock, num_taken
+        num_taken += 1
+        clock += (0.01, 0.01, 0.05)[num_taken % 3]
+
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    config = make_config(steps=None, minutes=1.0, threads=1)
+    seconds, _ = measure_step(config, Lanes(np.arange(300, dtype=np.uint16), B), V, CPU, 0.5)
+    assert seconds == pytest.approx(0.01), "the lower quartile"

@@ -1,18 +1,36 @@
 """charrnn sample: text on stdout, nothing else."""
 
+import re
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, RunArgument, print_json, printable, warn
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    print_json,
+    printable,
+    result_console,
+    warn,
+)
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.generation.writing import Piece
+    from charrnn.records import GeneratedText
 
-LONG_PRIME = 20_000
+SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
+DRAWING = "How to draw"
+WHEN = "What to write"
+BEAMS = "Beam search"
+LOOKING = "Looking closer"
 
 
 def sample(
@@ -20,26 +38,118 @@ def sample(
     temp: Annotated[
         float | None,
         typer.Option(
-            "--temp", "--temperature", help="0 is greedy, 1 the model's own distribution. Default: 0.8.", metavar="T"
+            "--temp",
+            "--temperature",
+            help="0 is greedy, 1 the model's own distribution. Default: 0.8.",
+            metavar="T",
+            rich_help_panel=DRAWING,
         ),
     ] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", help="Draw from the K likeliest only.", metavar="K")] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", help="Draw from the K likeliest only.", metavar="K", rich_help_panel=DRAWING),
+    ] = None,
     top_p: Annotated[
-        float | None, typer.Option("--top-p", help="Draw from the likeliest that together reach P.", metavar="P")
+        float | None,
+        typer.Option(
+            "--top-p", help="Draw from the likeliest that together reach P.", metavar="P", rich_help_panel=DRAWING
+        ),
     ] = None,
     min_p: Annotated[
         float | None,
-        typer.Option("--min-p", help="Draw from those at least P times as likely as the likeliest.", metavar="P"),
+        typer.Option(
+            "--min-p",
+            help="Draw from those at least P times as likely as the likeliest.",
+            metavar="P",
+            rich_help_panel=DRAWING,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed writes the same text.", metavar="N", min=0)] = 0,
-    length: Annotated[int, typer.Option("--length", help="Characters to write.", metavar="N")] = 1000,
-    prime: Annotated[str, typer.Option("--prime", help="What comes before; printed first.", metavar="TEXT")] = "",
+    seed: Annotated[
+        int,
+        typer.Option("--seed", help="The same seed writes the same text.", metavar="N", min=0, rich_help_panel=DRAWING),
+    ] = 0,
+    ban: Annotated[
+        str, typer.Option("--ban", help="Characters never to write.", metavar="CHARS", rich_help_panel=DRAWING)
+    ] = "",
+    temps: Annotated[
+        str | None,
+        typer.Option(
+            "--temps", help="Several temperatures side by side: 0.2,0.5,1.", metavar="T,T", rich_help_panel=DRAWING
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="auto and int8: weights in 8 bits, the fastest. fp32: as they were learned.",
+            metavar="WORD",
+            rich_help_panel=DRAWING,
+        ),
+    ] = "auto",
+    length: Annotated[
+        int, typer.Option("--length", help="Characters to write.", metavar="N", rich_help_panel=WHEN)
+    ] = 1000,
+    prime: Annotated[
+        str, typer.Option("--prime", help="What comes before; printed first.", metavar="TEXT", rich_help_panel=WHEN)
+    ] = "",
     prime_file: Annotated[
         str | None,
-        typer.Option("--prime-file", help="A file, or - for stdin, that comes before; not printed.", metavar="F"),
+        typer.Option(
+            "--prime-file",
+            help="A file, or - for stdin, that comes before; not printed.",
+            metavar="F",
+            rich_help_panel=WHEN,
+        ),
+    ] = None,
+    unknown: Annotated[
+        str,
+        typer.Option(
+            "--unknown",
+            help="Characters of the prime that the model never saw: error, skip or nearest.",
+            metavar="WORD",
+            rich_help_panel=WHEN,
+        ),
+    ] = "error",
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--stop", help="End before this text. Repeatable; \\n is a newline.", metavar="TEXT", rich_help_panel=WHEN
+        ),
+    ] = None,
+    keep_stop: Annotated[
+        bool, typer.Option("--keep-stop", help="End after the --stop text.", rich_help_panel=WHEN)
+    ] = False,
+    max_line: Annotated[
+        int | None,
+        typer.Option("--max-line", help="End a line of N characters.", metavar="N", min=1, rich_help_panel=WHEN),
+    ] = None,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", help="Independent samples, drawn at once.", metavar="N", rich_help_panel=WHEN),
     ] = None,
     beam: Annotated[
-        int | None, typer.Option("--beam", help="Write the likeliest text, by a search N beams wide.", metavar="N")
+        int | None,
+        typer.Option(
+            "--beam",
+            help="Write the likeliest text, by a search N beams wide.",
+            metavar="N",
+            rich_help_panel=BEAMS,
+        ),
+    ] = None,
+    clamp: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--clamp",
+            help="Hold cell U of layer L at V, from -1 to 1. Repeatable.",
+            metavar="L:U=V",
+            rich_help_panel=LOOKING,
+        ),
+    ] = None,
+    show_cell: Annotated[
+        str | None,
+        typer.Option(
+            "--show-cell", help="Colour the text by this cell's value.", metavar="L:U", rich_help_panel=LOOKING
+        ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -47,53 +157,173 @@ def sample(
 ) -> None:
     """Let a model write.
 
-    The text goes to stdout as it is written, and nothing else does.
+    The text goes to stdout as it is written, and nothing else does. Several samples are set apart by a blank line.
     """
     from charrnn.api import load
     from charrnn.errors import UsageError
 
     if prime and prime_file is not None:
         raise UsageError("Give --prime or --prime-file, not both.")
-    if beam is not None and any(option is not None for option in (temp, top_k, top_p, min_p)):
-        raise UsageError("--beam looks for the likeliest text: leave out --temp, --top-k, --top-p and --min-p.")
+    if beam is not None and any(option is not None for option in (temp, top_k, top_p, min_p, temps, count)):
+        raise UsageError(
+            "--beam looks for the likeliest text: leave out --temp, --top-k, --top-p, --min-p and --count."
+        )
+    if temps is not None and (temp is not None or count is not None):
+        raise UsageError("--temps draws one text for each temperature: leave out --temp and --count.")
+    if show_cell is not None and (temps is not None or count is not None or beam is not None):
+        raise UsageError("--show-cell colours one text: leave out --count, --temps and --beam.")
     model = load(run)
     warn(model.warnings, quiet=quiet)
     before = prime if prime_file is None else _read_prime(prime_file, model.vocab.kind)
-    if len(before) > LONG_PRIME:
+    if len(before) > SLOW_PRIME:
         warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
     if beam is not None:
         _write_beams(model, beam, length, before, shown_prime=prime, show_as_json=json)
         return
-    options = {
+    options: dict[str, Any] = {
+        "length": length,
         "temperature": 0.8 if temp is None else temp,
         "top_k": top_k,
         "top_p": top_p,
         "min_p": min_p,
         "seed": seed,
+        "ban": ban,
+        "precision": precision,
+        "prime": before,
+        "unknown": unknown,
+        "stops": [_unescape(text) for text in stop or ()],
+        "keep_stop": keep_stop,
+        "max_line": max_line or 0,
+        "clamps": dict(_parse_clamp(text) for text in clamp or ()),
     }
-    if json:
-        written = model.sample(length=length, prime=before, **options)  # type: ignore[arg-type]
-        print_json(
-            {"run": model.name, "text": written.text, "prime": _spell(before), "seed": seed, "logprob": written.logprob}
-            | {"logprobs": written.logprobs}
-        )
-        return
-    pieces = model.stream(length=length, prime=before, **options)  # type: ignore[arg-type]
-    is_terminal = sys.stdout.isatty()
-    last = _write(prime, "\n")
-    for piece, _ in pieces:
-        last = _write(piece, last)
+    if temps is not None:
+        temperatures = _parse_temps(temps)
+        texts = model.samples(len(temperatures), temperatures=temperatures, **options)
+        if json:
+            for temperature, text in zip(temperatures, texts, strict=True):
+                print_json({"temperature": temperature} | _as_json(model, text, before))
+        else:
+            _write_side_by_side([f"{temperature:g}" for temperature in temperatures], [prime + t.text for t in texts])
+    elif json:
+        for text in model.samples(1 if count is None else count, **options):
+            print_json(_as_json(model, text, before))
+    elif count is not None:
+        for index, text in enumerate(model.samples(count, **options)):
+            _write([*(["\n"] if index else []), prime, text.text])
+    elif show_cell is not None:
+        cell = _parse_cell("--show-cell", show_cell)
+        _write_coloured(prime, model.stream(**options, cell=cell))
+    else:
+        _write(chain([prime], model.write(**options)))
+
+
+def _write(chunks: Iterable[str]) -> None:
+    """Write a text to stdout, ended by a newline, so that the same seed gives the same bytes wherever they go.
+
+    On a terminal, characters that could steer it are made visible, and each chunk is shown at once.
+    """
+    is_terminal, last = sys.stdout.isatty(), "\n"
+    for chunk in chunks:
+        sys.stdout.write(printable(chunk) if is_terminal else chunk)
         if is_terminal:
             sys.stdout.flush()
-    # Always ended by a newline, so that the same seed gives the same bytes wherever they go.
+        last = chunk[-1:] or last
     if last != "\n":
-        _write("\n", last)
+        sys.stdout.write("\n")
 
 
-def _write(text: str, last: str) -> str:
-    """Write to stdout; on a terminal, characters that could steer it are made visible. Returns the last one written."""
-    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
-    return text[-1:] or last
+def _write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
+    """Colour each character by its value as it comes; without colours, a line of blocks follows each line."""
+    from rich.text import Text
+
+    from charrnn.records import ColouredText
+    from charrnn.render.heat import HeatMap, value_style, visible
+
+    console = result_console()
+    if not console.is_terminal:
+        _write(chain([prime], (piece.text for piece in pieces)))
+        return
+    shown_prime = printable(prime)
+    if console.color_system is None or console.no_color:
+        sys.stdout.write(shown_prime + ("\n" if prime else ""))
+        for line in _lines_of(pieces):
+            values = tuple(piece.value for piece in line for _ in piece.text)
+            console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
+        return
+    sys.stdout.write(shown_prime)
+    last = "\n"
+    for piece in pieces:
+        for character in piece.text:
+            shown = character if character in "\n\t" else visible(character)
+            console.print(Text(shown, style=value_style(piece.value)), end="", soft_wrap=True)
+        sys.stdout.flush()
+        last = piece.text[-1:] or last
+    if last != "\n":
+        sys.stdout.write("\n")
+
+
+def _lines_of(pieces: Iterable["Piece"]) -> Iterator[list["Piece"]]:
+    line: list[Piece] = []
+    for piece in pieces:
+        line.append(piece)
+        if piece.text.endswith("\n"):
+            yield line
+            line = []
+    if line:
+        yield line
+
+
+def _write_side_by_side(titles: list[str], texts: list[str]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
+    for title in titles:
+        table.add_column(f"temperature {title}", overflow="fold", ratio=1)
+    table.add_row(*(Text(printable(text)) for text in texts))
+    result_console().print(table)
+
+
+def _as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
+    spelled = _spell(prime)
+    return {"run": model.name, "text": text.text, "prime": spelled, "seed": text.seed} | {
+        "logprob": text.logprob,
+        "logprobs": text.logprobs,
+    }
+
+
+def _unescape(text: str) -> str:
+    """What a shell makes hard to type: \\n and \\t."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def _parse_temps(text: str) -> list[float]:
+    from charrnn.errors import UsageError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
+
+
+def _parse_cell(option: str, text: str) -> tuple[int, int]:
+    from charrnn.errors import UsageError
+
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
+    return int(match[1]), int(match[2])
+
+
+def _parse_clamp(text: str) -> tuple[tuple[int, int], float]:
+    from charrnn.errors import UsageError
+
+    cell, _, value = text.partition("=")
+    try:
+        return _parse_cell("--clamp", cell), float(value)
+    except ValueError:
+        raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
 
 
 def _spell(prime: str | bytes) -> str:
@@ -129,5 +359,4 @@ def _write_beams(
             }
         )
         return
-    text = shown_prime + found[0].text
-    _write(text if text.endswith("\n") else text + "\n", "")
+    _write([shown_prime, found[0].text])

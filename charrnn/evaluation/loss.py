@@ -1,7 +1,7 @@
 """Loss in nats per character, by two protocols that must not be compared with each other.
 
 `stateful`: the state is carried through the whole text, started on the characters before it.
-`windowed-256`: random windows of 256 characters, each from a zero state (nanoGPT's way).
+`windowed-256`: random windows of 256 characters, each from the initial state (nanoGPT's way).
 """
 
 import math
@@ -46,7 +46,7 @@ def stateful_nats(network: CharRNN, ids: IdArray, first: int = 1, *, precision: 
 
 @torch.inference_mode()
 def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
-    """Mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from a zero state.
+    """Mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from the initial state.
 
     Raises ValueError if the text is shorter than one window and its targets.
     """

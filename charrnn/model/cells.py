@@ -25,6 +25,7 @@ TORCH = SimpleNamespace(
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
     cat=lambda parts: torch.cat(parts, dim=-1),
     permute=lambda x, order: x[..., order],
+    hold=lambda memory: memory,
     fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
     ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
 )

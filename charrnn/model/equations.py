@@ -3,7 +3,8 @@
 Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)`
 is `h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays
 (B, H), the output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy
-spell differently. Nothing here knows which of the two it computes with.
+spell differently; its `hold` keeps units of the memory (c where there is one, else h) at given values, and does
+nothing where none are held. Nothing here knows which of the two it computes with.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,7 +55,7 @@ class Rnn(Cell):
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
-        return (ops.tanh(x + product("hh", state[0])),)
+        return (ops.hold(ops.tanh(x + product("hh", state[0]))),)
 
 
 class Irnn(Cell):
@@ -64,7 +65,7 @@ class Irnn(Cell):
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
-        return (ops.relu(x + product("hh", state[0])),)
+        return (ops.hold(ops.relu(x + product("hh", state[0]))),)
 
     @staticmethod
     def value(ops: Any, state: State) -> Array:
@@ -84,7 +85,7 @@ class Gru(Cell):
         u_r, u_z, u_n = ops.split(product("hh", h), 3)
         z = ops.sigmoid(x_z + u_z)
         n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
-        return (n + z * (h - n),)
+        return (ops.hold(n + z * (h - n)),)
 
 
 class Lstm(Cell):
@@ -100,7 +101,7 @@ class Lstm(Cell):
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
-        c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+        c = ops.hold(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
@@ -116,7 +117,7 @@ class Peephole(Lstm):
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         kept = ops.sigmoid(f + p["weight_cf"] * c) * c
-        c = kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g)
+        c = ops.hold(kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g))
         return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
 
 
@@ -134,7 +135,7 @@ class Coupled(Cell):
         h, c = state
         f, g, o = ops.split(x + product("hh", h), 3)
         g = ops.tanh(g)
-        c = g + ops.sigmoid(f) * (c - g)
+        c = ops.hold(g + ops.sigmoid(f) * (c - g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
@@ -152,7 +153,7 @@ class Mlstm(Cell):
         h, c = state
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
         u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
-        c = ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g)
+        c = ops.hold(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
         return ops.sigmoid(x_o + u_o) * ops.tanh(c), c
 
 
@@ -176,7 +177,7 @@ class Antisymmetric(Cell):
         (h,) = state
         x_h, x_z = ops.split(x, 2)
         a = product("hh", h) - Antisymmetric.DAMPING * h
-        return (h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h),)
+        return (ops.hold(h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h)),)
 
     @staticmethod
     def value(ops: Any, state: State) -> Array:
@@ -221,7 +222,7 @@ class Unitary(Cell):
         re, im = re + x_re, im + x_im
         norm = ops.sqrt(re * re + im * im + 1e-12)
         scale = ops.relu(norm + p["modrelu_bias"]) / norm
-        return (ops.cat((re * scale, im * scale)),)
+        return (ops.hold(ops.cat((re * scale, im * scale))),)
 
     @staticmethod
     def value(ops: Any, state: State) -> Array:

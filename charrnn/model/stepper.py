@@ -3,6 +3,7 @@
 Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32 throughout.
 """
 
+import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -11,15 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.equations import CELLS, Cell, Lstm
-
-Floats = NDArray[np.float32]
-
-
-def _sigmoid(x: Floats) -> Floats:
-    # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
-    return np.asarray(0.5 * np.tanh(0.5 * x) + 0.5)
+from charrnn.model.weights import Floats, Matrix, exact_tanh
 
 
 def _parts(z: NDArray[np.complex128]) -> tuple[Floats, Floats]:
@@ -27,7 +22,8 @@ def _parts(z: NDArray[np.complex128]) -> tuple[Floats, Floats]:
 
 
 NUMPY = SimpleNamespace(
-    sigmoid=_sigmoid,
+    # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
+    sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     tanh=np.tanh,
     relu=lambda x: np.maximum(x, 0),
     sqrt=np.sqrt,
@@ -36,22 +32,30 @@ NUMPY = SimpleNamespace(
     split=lambda x, blocks: np.split(x, blocks, axis=-1),
     cat=lambda parts: np.concatenate(parts, axis=-1),
     permute=lambda x, order: x[..., order],
+    hold=lambda memory: memory,
     fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
     ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
 )
 """What the equations need of NumPy."""
+EXACT = SimpleNamespace(
+    **{**vars(NUMPY), "tanh": exact_tanh, "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5}
+)
+"""The same, with operations that round alike everywhere."""
+MOST_HELD = 0.9999
+"""Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
 
 
 class Stepper:
     """Maps one character per row and a state to the next character's logits and the new state.
 
-    The first layer's input product is a table with one row per character. Equal to `CharRNN.forward` in float32 up to
-    rounding.
+    The first layer's input product is a table with one row per character. With precision `fp32`, equal to
+    `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is rounded to eight bits
+    (`model.weights`). `table` (V, G*H), `layers`, `grids`, `highways` and `output` are what it is made of.
     """
 
-    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or misshapen."""
-        self.cell = CELLS[config.cell]
+        self.cell, self.cell_name, self.precision = CELLS[config.cell], config.cell, precision
         self.depth, self.sum_outputs, self.zoneout = config.depth, config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
         self._num_states = self.cell.num_states * self._dilation(self.num_layers - 1)
@@ -63,13 +67,71 @@ class Stepper:
             self._check_shapes()
         except (KeyError, ValueError, IndexError) as error:
             raise CheckpointError(f"model.safetensors does not hold a whole {config.cell} model: {error}") from None
-        self._layers = [_Layer(self.cell, f"layers.{index}.", self._weights) for index in range(self.num_layers)]
-        self._grids = [_Layer(Lstm, f"grids.{index}.", self._weights) for index in range(self._num_grids)]
-        vectors = self._weights["embedding.weight"]
-        if self._grids:
-            self._bottom = vectors @ self._weights["bottom.weight"].T + self._weights["bottom.bias"]
-            vectors = self._bottom[:, : self.hidden_size]
-        self._table = vectors @ self._layers[0].weight_ih + self._layers[0].bias_ih
+        is_int8 = precision == "int8"
+        self._ops = EXACT if is_int8 else NUMPY
+        self.held: dict[int, dict[int, float]] = {}
+        self.layers = [Layer(self.cell, f"layers.{index}.", self._weights, is_int8) for index in range(self.num_layers)]
+        self.grids = [Layer(Lstm, f"grids.{index}.", self._weights, is_int8) for index in range(self._num_grids)]
+        self.highways = [
+            (
+                Matrix(self._weights[f"highways.{index}.weight"], is_int8=is_int8),
+                self._weights[f"highways.{index}.bias"],
+            )
+            for index in range(self.num_layers - 1 if self.depth == "highway" else 0)
+        ]
+        self.output = Matrix(self._weights["output.weight"], is_int8=is_int8), self._weights["output.bias"]
+        # In float64, so that the table is the same wherever it is made.
+        vectors = self._weights["embedding.weight"].astype(np.float64)
+        if self.grids:
+            bottom = vectors @ self._weights["bottom.weight"].T.astype(np.float64) + self._weights["bottom.bias"]
+            self._bottom = bottom.astype(np.float32)
+            vectors = bottom[:, : self.hidden_size]
+        first = self._weights["layers.0.weight_ih_l0"].T.astype(np.float64)
+        self.table: Floats = (vectors @ first + self.layers[0].bias_ih).astype(np.float32)
+
+    def hold(self, layer: int, unit: int, value: float) -> None:
+        """Keep a unit's memory where its shown value is `value` (tanh(c), h or tanh(h), as `Cell.shows`) from now on.
+
+        Raises UsageError for a layer or unit that is not there, or a value outside [-1, 1].
+        """
+        self.check_cell(layer, unit)
+        if not -1 <= value <= 1:
+            raise UsageError(f"Cell {layer}:{unit} cannot be held at {value:g}: its values lie between -1 and 1.")
+        # tanh never reaches 1.
+        memory = value if self.cell.shows == "h" else math.atanh(max(-MOST_HELD, min(MOST_HELD, value)))
+        self.held.setdefault(layer, {})[unit] = memory
+
+    def check_cell(self, layer: int, unit: int) -> None:
+        """Raise UsageError if there is no such cell."""
+        if not (0 <= layer < self.num_layers and 0 <= unit < self.hidden_size):
+            raise UsageError(
+                f"There is no cell {layer}:{unit}: layers go from 0 to {self.num_layers - 1}, "
+                f"units from 0 to {self.hidden_size - 1}."
+            )
+
+    def _ops_of(self, layer: int) -> SimpleNamespace:
+        """What the equations of a layer need: `hold` is its own."""
+        held = self.held.get(layer)
+        if not held:
+            return self._ops
+        units, values = np.array(list(held)), np.array(list(held.values()), np.float32)
+
+        def hold(memory: Floats) -> Floats:
+            memory = memory.copy()
+            memory[:, units] = values
+            return memory
+
+        return SimpleNamespace(**{**vars(self._ops), "hold": hold})
+
+    def values(self, state: Floats) -> Floats:
+        """What the microscope would show of a state (L, S, B, H): (L, B, H) within [-1, 1]."""
+        shown = []
+        for index in range(self.num_layers):
+            # The latest state of a dilated layer stands at the end of its queue.
+            queue = state[index, : self.cell.num_states * self._dilation(index)]
+            latest = tuple(queue.reshape(self.cell.num_states, -1, *queue.shape[1:])[:, -1])
+            shown.append(self.cell.value(self._ops, latest))
+        return np.stack(shown)
 
     def _check_shapes(self) -> None:
         size, input_size = self.hidden_size, self._weights["embedding.weight"].shape[-1]
@@ -112,29 +174,31 @@ class Stepper:
     def step(self, ids: NDArray[np.integer[Any]], state: Floats) -> tuple[Floats, Floats]:
         """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is left as it was."""
         state = state.copy()
-        below, total = self._table[ids], np.float32(0)
-        along_depth = tuple(np.split(self._bottom[ids], 2, axis=-1)) if self._grids else ()
-        for index, layer in enumerate(self._layers):
-            x = below if index == 0 else below @ layer.weight_ih + layer.bias_ih
+        below, total = self.table[ids], np.float32(0)
+        along_depth = tuple(np.split(self._bottom[ids], 2, axis=-1)) if self.grids else ()
+        for index, layer in enumerate(self.layers):
+            ops = self._ops_of(index)
+            x = below if index == 0 else layer.weight_ih.product(below) + layer.bias_ih
             # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
             queue = state[index, : self.cell.num_states * self._dilation(index)]
             queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
             oldest = tuple(queue[:, 0])
-            latest = self.cell.step(NUMPY, x, layer.product, oldest, layer.extras)
+            latest = self.cell.step(ops, x, layer.product, oldest, layer.extras)
             if self.zoneout:
                 latest = tuple(o + (1 - self.zoneout) * (n - o) for o, n in zip(oldest, latest, strict=True))
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value
-            if self._grids:
-                grid = self._grids[index]
-                x = latest[0] @ grid.weight_ih + grid.bias_ih
-                along_depth = Lstm.step(NUMPY, x, grid.product, along_depth, {})
+            if self.grids:
+                grid = self.grids[index]
+                x = grid.weight_ih.product(latest[0]) + grid.bias_ih
+                along_depth = Lstm.step(self._ops, x, grid.product, along_depth, {})
                 below = along_depth[0]
             else:
                 below = latest[0] if index == 0 else self._join(index, below, latest[0])
             total = total + below if self.sum_outputs else below
-        return total @ self._weights["output.weight"].T + self._weights["output.bias"], state
+        weight, bias = self.output
+        return weight.product(total) + bias, state
 
     def _dilation(self, index: int) -> int:
         return 2**index if self.depth == "dilated" else 1
@@ -143,8 +207,8 @@ class Stepper:
         if self.depth == "residual":
             return below + outputs
         if self.depth == "highway":
-            weight, bias = (self._weights[f"highways.{index - 1}.{part}"] for part in ("weight", "bias"))
-            return np.asarray(below + _sigmoid(below @ weight.T + bias) * (outputs - below))
+            weight, bias = self.highways[index - 1]
+            return np.asarray(below + self._ops.sigmoid(weight.product(below) + bias) * (outputs - below))
         return outputs
 
     def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
@@ -161,23 +225,27 @@ class Stepper:
         return logits, state
 
 
-class _Layer:
+class Layer:
     """One layer's weights, as its equations want them."""
 
-    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Floats]) -> None:
-        self.weight_ih = weights[f"{prefix}weight_ih_l0"].T
+    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Floats], is_int8: bool) -> None:
+        """Take the weights whose names begin with `prefix`."""
+        self.weight_ih = Matrix(weights[f"{prefix}weight_ih_l0"], is_int8=is_int8)
         self.bias_ih = weights[f"{prefix}bias_ih_l0"]
-        self._products = {
-            name: (cell.effective_weight(weights[f"{prefix}weight_{name}_l0"]).T, weights[f"{prefix}bias_{name}_l0"])
+        self.recurrent = {
+            name: (
+                Matrix(cell.effective_weight(weights[f"{prefix}weight_{name}_l0"]), is_int8=is_int8),
+                weights[f"{prefix}bias_{name}_l0"],
+            )
             for name in cell.products
         }
-        size = self.weight_ih.shape[1] // cell.input_blocks
+        size = len(self.bias_ih) // cell.input_blocks
         self.extras: dict[str, NDArray[Any]] = {
             name: weights[prefix + name].astype(np.int64 if kind == "permutation" else np.float32)
             for name, (_, kind) in cell.extras(size).items()
         }
 
     def product(self, name: str, h: Floats) -> Floats:
-        """h @ weight.T + bias."""
-        weight, bias = self._products[name]
-        return np.asarray(h @ weight + bias)
+        """h @ weight.T + bias of the recurrent weight `name`."""
+        weight, bias = self.recurrent[name]
+        return np.asarray(weight.product(h) + bias)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from charrnn.config import AUTO_FIELDS, Config, from_yaml, read_yaml
+from charrnn.config import AUTO_FIELDS, Config, from_yaml
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.runs.disk import (
     JSON,
@@ -97,11 +97,6 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Replace file `name` by `text`, whole or not at all. Raises CharRNNError when it cannot be written."""
         write_atomically(self.path / name, encode_text(text))
-
-    def append_text(self, name: str, text: str) -> None:
-        """Add `text` to the end of file `name`. Raises CharRNNError when it cannot be written."""
-        with explained("write", self.path / name), (self.path / name).open("ab") as file:
-            file.write(encode_text(text))
 
     def save_step(self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON]) -> Path:
         """Commit one step and return its folder; pointers stay where they are.
@@ -224,10 +219,7 @@ class RunFolder:
         """The run's configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
         path = self.path / "config.yaml"
         try:
-            text = self.read_config_text()
-            config = from_yaml(text, str(path))
-            absent = BEFORE.keys() - read_yaml(text, str(path)).keys()
-            config = replace(config, **{name: BEFORE[name] for name in absent})  # type: ignore[arg-type]
+            config = from_yaml(self.read_config_text(), str(path), BEFORE)
         except (DataError, UsageError) as error:
             raise CheckpointError(f"{path} is damaged: {error}") from error
         left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]

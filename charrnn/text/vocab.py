@@ -4,6 +4,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import codecs
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -25,6 +26,17 @@ MAX_VOCAB_SIZE = 65_535
 MAX_CHARACTERS = 8192
 """How many entries the alphabet of a text has at the most, unless asked otherwise."""
 
+_PLAIN = {
+    **dict.fromkeys("‘’‚‛′`´", "'"),
+    **dict.fromkeys("“”„‟″«»", '"'),
+    **dict.fromkeys("‐‑‒–—―−", "-"),
+    "…": "...",
+    "ß": "ss",
+    "æ": "ae",
+    "œ": "oe",
+    "ø": "o",
+}
+"""What stands for characters that Unicode does not take apart."""
 _BLOCK_CHARS = 1 << 20
 _NUM_CODE_POINTS = 0x110000
 
@@ -109,6 +121,21 @@ class Vocab:
             found.update(dict.fromkeys(values[np.argsort(first)].tolist()))
         return list(map(chr, found))
 
+    def nearest(self, character: str) -> str:
+        """Spell a character that is not in the alphabet with those that are, or leave it out ("").
+
+        Tried in turn: its compatible form and its letter without marks (Unicode NFKD), plain punctuation, each also in
+        the other case. A space stands for any other space.
+        """
+        spelled = unicodedata.normalize("NFKD", character)
+        bare = "".join(part for part in spelled if not unicodedata.combining(part))
+        plain = _PLAIN.get(character, " " if character.isspace() else "")
+        for candidate in (spelled, bare, plain):
+            for cased in (candidate, candidate.swapcase()):
+                if cased and not self.unknown_characters(cased):
+                    return cased
+        return ""
+
     def decode(self, ids: Iterable[int]) -> str:
         """Spell ids (N,) out; the unknown symbol and broken UTF-8 become U+FFFD."""
         if self.kind == "byte":
@@ -168,6 +195,11 @@ class Decoder:
         if self._utf8 is None:
             return self._characters[id] or REPLACEMENT
         return self._utf8.decode(bytes((id,)))
+
+    @property
+    def is_amid_character(self) -> bool:
+        """Whether bytes were fed that no text came of yet."""
+        return self._utf8 is not None and self._utf8.getstate()[0] != b""
 
     def finish(self) -> str:
         """Return U+FFFD if the last character was left incomplete, else ""; the decoder is then as new."""

@@ -15,7 +15,8 @@ from charrnn.config import BUDGETS, MODEL_FIELDS, Config, parse_value, resolved,
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.sampling import sample_text, start_ids
+from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads, pick_device
 from charrnn.model.reading import IdArray
 from charrnn.model.stepper import Stepper
@@ -364,7 +365,9 @@ def _run(
 
 
 def _write_sample(trainer: Trainer, vocab: Vocab, seed: int) -> str:
-    stepper = Stepper(trainer.config, trainer.model_tensors())
-    shaping = Shaping(temperature=SAMPLE_TEMPERATURE)
-    pieces = sample_text(stepper, vocab, start_ids(vocab), shaping=shaping, seed=seed, length=SAMPLE_LENGTH)
-    return "".join(piece for piece, _ in pieces)
+    # In eight bits, so that `charrnn sample` writes the same.
+    stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
+    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=unwritable_ids(vocab))
+    reading = read_prime(stepper, start_ids(vocab))
+    blocks = sample_ids(stepper, reading, [shaping], [(seed, 0)], length=SAMPLE_LENGTH)
+    return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False)))

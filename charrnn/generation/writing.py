@@ -1,0 +1,119 @@
+"""Ids as they are drawn, made text: spelled out, cut at stop strings, one text or several."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from charrnn.generation.sampling import Block
+from charrnn.text.vocab import Vocab
+
+
+class Piece(NamedTuple):
+    """What one drawn id adds to a text ("" amid a character of several bytes), its log-probability in nats, and the
+    shown cell's value after it."""
+
+    text: str
+    logprob: float
+    value: float
+
+
+class TextStream:
+    """One text that grows id by id. A stop string ends it; text that may turn out to begin one is held back."""
+
+    def __init__(self, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
+        """Cut at the first of `stops` that appears: before it, or after it if `keeps_stop`."""
+        self._vocab, self._decoder = vocab, vocab.decoder()
+        self._stops, self._keeps_stop = tuple(stops), keeps_stop
+        self._held: list[Piece] = []
+        self.is_done = False
+
+    def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
+        """The pieces that are certain to belong to the text, now that this id follows."""
+        self._held.append(Piece(self._decoder.feed(id), logprob, value))
+        return self._release()
+
+    def feed_all(self, ids: Iterable[int]) -> str:
+        """The text that is certain, now that these ids follow."""
+        if self._vocab.kind == "char" and not self._stops:
+            return self._vocab.decode(ids)
+        released: list[Piece] = []
+        for id in ids:
+            if not self.is_done:
+                released += self.feed(id, 0.0, 0.0)
+        return "".join(piece.text for piece in released)
+
+    def finish(self) -> list[Piece]:
+        """The pieces that are left when no id follows."""
+        if rest := self._decoder.finish():
+            self._held[-1] = self._held[-1]._replace(text=self._held[-1].text + rest)
+        released = self._release()
+        if not self.is_done:
+            released += self._held
+            self._held = []
+        return released
+
+    def _release(self) -> list[Piece]:
+        text = "".join(piece.text for piece in self._held)
+        found = [(begin, begin + len(stop)) for stop in self._stops if (begin := text.find(stop)) >= 0]
+        if found:
+            self.is_done = True
+            begin, end = min(found)
+            return self._cut(end if self._keeps_stop else begin)
+        may_begin = max((_overlap(text, stop) for stop in self._stops), default=0)
+        released: list[Piece] = []
+        # The id that begins a character carries what becomes of it if the text ends there.
+        num_kept = 1 if self._decoder.is_amid_character else 0
+        while len(self._held) > num_kept and len(text) - len(self._held[0].text) >= may_begin:
+            released.append(self._held.pop(0))
+            text = text[len(released[-1].text) :]
+        return released
+
+    def _cut(self, length: int) -> list[Piece]:
+        """The held pieces up to `length` characters; where several characters came at once, a part of a piece."""
+        released: list[Piece] = []
+        for piece in self._held:
+            if length <= 0:
+                break
+            released.append(piece._replace(text=piece.text[:length]))
+            length -= len(piece.text)
+        self._held = []
+        return released
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that `stop` begins with, but is not all of."""
+    return max((n for n in range(1, min(len(text), len(stop) - 1) + 1) if text.endswith(stop[:n])), default=0)
+
+
+def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
+    """The pieces of the only stream of `blocks`, as soon as they are certain."""
+    for block in blocks:
+        for id, logprob, value in zip(block.ids[0].tolist(), block.logprobs[0].tolist(), block.values[0], strict=True):
+            yield from stream.feed(id, logprob, float(value))
+            if stream.is_done:
+                return
+    yield from stream.finish()
+
+
+def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
+    """The text of the only stream of `blocks`, in chunks as large as the blocks: what `write_text` spells, faster."""
+    for block in blocks:
+        yield stream.feed_all(block.ids[0].tolist())
+        if stream.is_done:
+            return
+    yield "".join(piece.text for piece in stream.finish())
+
+
+def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[list[Piece]]:
+    """All pieces of every stream of `blocks`; ends early when all are done."""
+    written: list[list[Piece]] = [[] for _ in streams]
+    for block in blocks:
+        for row, stream in enumerate(streams):
+            for id, logprob, value in zip(*(part[row].tolist() for part in block), strict=True):
+                if not stream.is_done:
+                    written[row] += stream.feed(id, logprob, value)
+        if all(stream.is_done for stream in streams):
+            break
+    for row, stream in enumerate(streams):
+        if not stream.is_done:
+            written[row] += stream.finish()
+    return written

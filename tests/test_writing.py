@@ -1,0 +1,122 @@
+"""Text from ids: cut where a stop string appears, and never sooner than that is certain."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charrnn.generation.sampling import Block
+from charrnn.generation.writing import TextStream, write_chunks, write_text, write_texts
+from charrnn.text.vocab import Vocab
+
+CHARS = Vocab.from_text("abc\n")
+BYTES = Vocab.of_bytes()
+TEXTS = st.text(alphabet="abc\n", max_size=30)
+STOPS = st.lists(st.text(alphabet="abc\n", min_size=1, max_size=4), max_size=3)
+
+
+def cut(text: str, stops: Sequence[str], *, keeps_stop: bool) -> str:
+    """The text as it stands when, growing character by character, it first contains a stop string."""
+    for length in range(len(text) + 1):
+        found = [stop for stop in stops if text[:length].endswith(stop)]
+        if found:
+            return text[:length] if keeps_stop else text[: length - max(map(len, found))]
+    return text
+
+
+def feed(vocab: Vocab, text: str, stops: Sequence[str], *, keeps_stop: bool) -> tuple[list[str], list[float]]:
+    """What is released after each id and at the end, and the log-probabilities, which count the ids."""
+    stream = TextStream(vocab, stops, keeps_stop=keeps_stop)
+    released, logprobs = [], []
+    for index, id in enumerate(vocab.encode(text).tolist()):
+        if stream.is_done:
+            break
+        pieces = stream.feed(id, -float(index), 0.0)
+        released.append("".join(piece.text for piece in pieces))
+        logprobs += [piece.logprob for piece in pieces]
+    if not stream.is_done:
+        pieces = stream.finish()
+        released.append("".join(piece.text for piece in pieces))
+        logprobs += [piece.logprob for piece in pieces]
+    return released, logprobs
+
+
+@given(TEXTS, STOPS, st.booleans(), st.sampled_from([CHARS, BYTES]))
+@settings(max_examples=300, deadline=None, derandomize=True)
+@example("aab", ["ab"], False, CHARS)
+@example("abac", ["abab", "c"], True, CHARS)
+@example("bca", ["bc", "abc"], False, BYTES)
+def test_a_text_ends_where_a_stop_string_first_appears(
+    text: str, stops: list[str], keeps_stop: bool, vocab: Vocab
+) -> None:
+    released, logprobs = feed(vocab, text, stops, keeps_stop=keeps_stop)
+    expected = cut(text, stops, keeps_stop=keeps_stop)
+    assert "".join(released) == expected
+    assert logprobs == [-float(index) for index in range(len(expected))]
+
+
+@given(TEXTS, STOPS)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_only_text_that_may_begin_a_stop_string_is_held_back(text: str, stops: list[str]) -> None:
+    released, _ = feed(CHARS, text, stops, keeps_stop=False)
+    for index in range(min(len(text), len(released) - 1)):
+        held = text[len("".join(released[: index + 1])) : index + 1]
+        assert not held or any(stop.startswith(held) for stop in stops)
+        assert not any(text[: index + 1].endswith(stop[:n]) for stop in stops for n in range(len(held) + 1, len(stop)))
+
+
+@given(st.binary(max_size=40))
+@settings(max_examples=200, deadline=None, derandomize=True)
+@example("é€🙂".encode()[:-1])
+@example(b"\xe2a\xe2\x82")
+def test_bytes_are_spelled_as_utf_8_each_with_its_own_log_probability(data: bytes) -> None:
+    stream = TextStream(BYTES, (), keeps_stop=False)
+    pieces = [piece for index, byte in enumerate(data) for piece in stream.feed(byte, -float(index), 0.0)]
+    pieces += stream.finish()
+    assert "".join(piece.text for piece in pieces) == data.decode("utf-8", "replace")
+    assert [piece.logprob for piece in pieces] == [-float(index) for index in range(len(data))]
+
+
+def test_a_stop_string_may_be_spelled_in_several_bytes() -> None:
+    released, _ = feed(BYTES, "naïve – stop", ["–"], keeps_stop=False)
+    assert "".join(released) == "naïve "
+
+
+def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
+    ids = np.stack([vocab.encode(text).astype(np.int64) for text in texts])
+    cuts = range(0, ids.shape[1], size)
+    return [
+        Block(part, np.zeros(part.shape), np.full(part.shape, 0.5, np.float32))
+        for part in (ids[:, begin : begin + size] for begin in cuts)
+    ]
+
+
+@pytest.mark.parametrize("vocab", [CHARS, BYTES])
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("stops", [(), ("bb",), ("c\na",)])
+def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: int, stops: Sequence[str]) -> None:
+    texts = ["abcabbcac", "cccc\naaaa", "aaaaabbbb"]
+    together = write_texts(
+        iter(blocks_of(texts, vocab, size)), [TextStream(vocab, stops, keeps_stop=False) for _ in texts]
+    )
+    for text, found in zip(texts, together, strict=True):
+        blocks = blocks_of([text], vocab, size)
+        expected = cut(text, stops, keeps_stop=False)
+        assert "".join(piece.text for piece in found) == expected
+        assert list(write_text(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == found
+        assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == expected
+        assert {piece.value for piece in found} <= {0.5}
+
+
+def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
+    drawn = []
+
+    def blocks() -> "Sequence[Block]":
+        for block in blocks_of(["abbc" * 5, "cabb" * 5], CHARS, 2):
+            drawn.append(block)
+            yield block
+
+    write_texts(blocks(), [TextStream(CHARS, ("bb",), keeps_stop=False) for _ in range(2)])  # type: ignore[arg-type]
+    assert len(drawn) == 2
