@@ -3,9 +3,10 @@
 After Karpathy, Johnson & Li (2015), who colour a text by tanh(c): -1 is red, +1 is blue.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -26,6 +27,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-~=+*#"
 TAB_WIDTH = 4
 LEGEND_WIDTH = 21
+
+Value = TypeVar("Value")
 
 
 def value_style(value: float) -> Style:
@@ -88,24 +91,42 @@ class HeatMap:
     strip: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        is_plain = _is_plain(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        for line in _fold(self.coloured, options.max_width, ascii_only=options.ascii_only):
-            if is_plain:
-                yield Segment("".join(shown for shown, _ in line))
-            else:
-                for style, stretch in groupby(line, key=lambda item: value_style(item[1])):
-                    text = "".join(shown for shown, _ in stretch)
-                    words = text.lstrip(" ")
-                    # Apart, because some viewers of an exported picture swallow spaces before a word.
-                    if len(words) < len(text):
-                        yield Segment(" " * (len(text) - len(words)), style)
-                    if words:
-                        yield Segment(words, style)
+        characters = zip(self.coloured.text, self.coloured.values, strict=True)
+        yield from draw(characters, console, options, value_style, lambda value: _block(value, blocks), self.strip)
+
+
+def draw(
+    characters: Iterable[tuple[str, Value]],
+    console: Console,
+    options: ConsoleOptions,
+    style_of: Callable[[Value], Style],
+    mark_of: Callable[[Value], str],
+    strip: bool | None,
+) -> RenderResult:
+    """Characters in the style of their values, made visible and folded at the width there is.
+
+    Without colour they are plain and each line has its marks below it, unless all are blanks. `strip` asks for the
+    marks, or refuses them, whether there is colour or not.
+    """
+    is_plain = _is_plain(console)
+    for line in _fold(characters, options.max_width, ascii_only=options.ascii_only):
+        if is_plain:
+            yield Segment("".join(shown for shown, _ in line))
+        else:
+            for style, stretch in groupby(line, key=lambda item: style_of(item[1])):
+                text = "".join(shown for shown, _ in stretch)
+                words = text.lstrip(" ")
+                # Apart, because some viewers of an exported picture swallow spaces before a word.
+                if len(words) < len(text):
+                    yield Segment(" " * (len(text) - len(words)), style)
+                if words:
+                    yield Segment(words, style)
+        yield Segment.line()
+        marks = "".join(mark_of(value) * cell_len(shown) for shown, value in line).rstrip()
+        if marks and (is_plain if strip is None else strip):
+            yield Segment(marks)
             yield Segment.line()
-            if is_plain if self.strip is None else self.strip:
-                yield Segment("".join(_block(value, blocks) * cell_len(shown) for shown, value in line).rstrip())
-                yield Segment.line()
 
 
 def _block(value: float, blocks: str) -> str:
@@ -117,11 +138,13 @@ def _is_plain(console: Console) -> bool:
     return console.color_system is None or console.no_color
 
 
-def _fold(coloured: ColouredText, width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, float]]]:
+def _fold(
+    characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
+) -> Iterator[list[tuple[str, Value]]]:
     """Lines of (what is shown, value): one per line of text, cut where the next character would not fit."""
-    line: list[tuple[str, float]] = []
+    line: list[tuple[str, Value]] = []
     used = 0
-    for character, value in zip(coloured.text, coloured.values, strict=True):
+    for character, value in characters:
         shown = visible_in_ascii(character) if ascii_only else visible(character)
         needed = cell_len(shown)
         if line and used + needed > width:
