@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
-    from charrnn.records import CellFindings, GeneratedText, LossReport, Prediction, TrainEvent
+    from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction, TrainEvent
     from charrnn.training.loop import resume, train
 
 __version__ = "0.1.0"
@@ -32,6 +32,7 @@ _HOMES = {
     "CellFindings": "charrnn.records",
     "GeneratedText": "charrnn.records",
     "LossReport": "charrnn.records",
+    "Novelty": "charrnn.records",
     "Prediction": "charrnn.records",
     "TrainEvent": "charrnn.records",
     "resume": "charrnn.training.loop",
@@ -45,6 +46,7 @@ __all__ = [
     "GeneratedText",
     "LossReport",
     "Model",
+    "Novelty",
     "Prediction",
     "Trace",
     "TrainEvent",

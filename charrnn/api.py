@@ -14,10 +14,11 @@ from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.generation.beam import beam_search
 from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.novelty import MIN_LENGTH, find_copies
 from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import Piece, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.stepper import Stepper
-from charrnn.records import CellFindings, GeneratedText, LossReport, Prediction
+from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
 from charrnn.text.corpus import read_corpus
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 Ids = NDArray[np.integer[Any]]
 
+HELD_OUT_CHARS = 50_000
+"""How much of the validation text `Model.novelty` compares: a share is as steady as its text is long."""
 SAMPLING_PRECISIONS = ("auto", "int8", "fp32")
 UNKNOWN_WAYS = ("error", "skip", "nearest")
 MAX_COUNT = 4096
@@ -301,13 +304,37 @@ class Model:
             raise UsageError(f"There is no part {part!r}; use validation or test.")
         if index >= len(self.config.split):
             raise UsageError(f"{self.name} has no test text: it was trained without --split 80/10/10.")
+        content = self._read_corpus_again("Give --text FILE.")
+        held_out = split_ids(len(content), self.config.split)[index]
+        return content[held_out], content[: held_out.start]
+
+    def novelty(self, text: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:
+        """What of `text` is copied from the run's training text, which is read again; see `find_copies`.
+
+        `Novelty.text`, which the offsets belong to, is `text` spelled as the corpus is: with LF line ends or, for the
+        byte alphabet, as bytes. Characters outside the model's alphabet are compared like any other.
+        `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation text share with the training
+        text: names, idioms and licences recur without any copying. A share near it is no sign of copying.
+        Raises DataError as `held_out_text` does and for a text too long, UsageError for a `min_length` under 1.
+        """
+        if self.vocab.kind == "byte":
+            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        elif isinstance(text, str):
+            text = text.replace("\r\n", "\n")
+        content = self._read_corpus_again("What is copied shows only beside the text it learned from.")
+        training, validation = split_ids(len(content), self.config.split)[:2]
+        learned, held_out = content[training], content[validation][:HELD_OUT_CHARS]
+        expected = find_copies(held_out, learned, min_length=min_length).share_copied
+        return replace(find_copies(text, learned, min_length=min_length), held_out_share=expected)
+
+    def _read_corpus_again(self, remedy: str) -> str | bytes:
+        """The run's whole text. Raises DataError, mostly ended by `remedy`, if it is gone or not what it was."""
         if "-" in self.config.corpus:
-            raise DataError(f"{self.name} learned from standard input, which is gone. Give --text FILE.")
+            raise DataError(f"{self.name} learned from standard input, which is gone. {remedy}")
         corpus = read_corpus(self.config.corpus, alphabet=self.config.alphabet)
         if self.corpus_digest is not None and corpus.digest != self.corpus_digest:
-            raise DataError(f"The text of {self.name} has changed since it was trained. Give --text FILE.")
-        held_out = split_ids(len(corpus.content), self.config.split)[index]
-        return corpus.content[held_out], corpus.content[: held_out.start]
+            raise DataError(f"The text of {self.name} has changed since it was trained. {remedy}")
+        return corpus.content
 
     def trace(
         self,

@@ -1,1 +1,1 @@
-"""Drawing text from a model."""
+"""Drawing text from a model, and telling what of it is copied."""
