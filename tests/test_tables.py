@@ -10,11 +10,12 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.config import FIELD_NAMES, Config, merge_settings
-from charrnn.records import CellFindings, CellScore, LossReport, Prediction, RunSummary, Skipped
+from charrnn.records import CellFindings, CellScore, Copy, LossReport, Novelty, Prediction, RunSummary, Skipped
 from charrnn.render.tables import (
     catalogue_table,
     findings_table,
     losses_table,
+    novelty_table,
     predictions_table,
     runs_table,
     settings_table,
@@ -59,6 +60,12 @@ def summary(name: str, *, best_nats: float | None = 1.23456) -> RunSummary:
     )
 
 
+def novelty(text: str | bytes, *spans: tuple[int, int], held_out_share: float | None = None) -> Novelty:
+    """A novelty with copies of (start, length), all from line 31,337."""
+    copies = tuple(Copy(start=start, length=length, source=9, source_line=31_337) for start, length in spans)
+    return Novelty(text=text, min_length=30, copies=copies, held_out_share=held_out_share)
+
+
 def plain(renderable: RenderableType, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
     console.print(renderable)
@@ -82,6 +89,7 @@ WIDE_TABLES: dict[str, RenderableType] = {
     "losses": losses_table(
         [LossReport(protocol="windowed-256", nats_per_char=10, bpc=14.4, bits_per_byte=57.7, num_chars=10**12)]
     ),
+    "novelty": novelty_table(novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0)),
     "runs": runs_table([summary(LONG_NAME), summary("日本" * 30)]),
     "catalogue": catalogue_table(load_catalogue()),
     "settings": settings_table({"corpus": (LONG_NAME, "日本" * 60)}, {"corpus": "environment"}),
@@ -142,6 +150,34 @@ def test_losses_are_named_by_their_protocol() -> None:
     assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540"]]
 
 
+def test_novelty_shows_how_much_and_the_longest_copy() -> None:
+    text = 40 * "-" + "The lamp\nwas [b]lit[/b] by the keeper." + 22 * "-"
+    found = novelty(text, (0, 30), (40, 36), (48, 32), held_out_share=0.0123)
+    assert rows(novelty_table(found)) == [["70.0%", "1.2%", "3", "36", "31,337", "The lamp↵was [b]lit…"]]
+    lines = plain(novelty_table(found)).splitlines()
+    assert "copies ≥ 30" in lines[1]
+    assert len(lines) == 5, "one row of one line, in 80 columns"
+    assert rows(novelty_table(novelty(text))) == [["0.0%", "0"]]
+    assert rows(novelty_table(novelty(""))) == [["0.0%", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("It is lit.", "It is lit."),
+        (20 * "a", 20 * "a"),
+        (21 * "a", 19 * "a" + "…"),
+        (20 * "a" + "\u0301", 19 * "a" + "…"),
+        ("日" * 10, "日" * 10),
+        ("日" * 11, "日" * 9 + " …"),
+        ("🙂".encode() * 11, "🙂" * 9 + " …"),
+        (b"\xff\x1b", "\ufffd␛"),
+    ],
+)
+def test_a_copy_is_shown_by_its_first_words(text: str | bytes, shown: str) -> None:
+    assert rows(novelty_table(novelty(text, (0, len(text)))))[0][-1] == shown
+
+
 def test_runs_show_how_far_and_how_well() -> None:
     assert rows(runs_table([summary("lamps-001"), summary("[bold]", best_nats=None)])) == [
         ["lamps-001", "lstm 64×16384", "999,999,999/1,000,000,000", "1.2346", "99999.9"],
@@ -167,8 +203,9 @@ def test_settings_show_every_value_and_where_it_came_from() -> None:
     [
         runs_table([summary("lamps\x1b[2J\x9b")]),
         settings_table({"corpus": ("lamps\x1b]0;title\x07\u202e",)}, {"corpus": "flag"}),
+        novelty_table(novelty("lamps\x1b]0;t\u202e", (0, 11))),
     ],
-    ids=["runs", "settings"],
+    ids=["runs", "settings", "novelty"],
 )
 def test_no_name_moves_the_cursor(table: RenderableType) -> None:
     categories = {unicodedata.category(character) for character in plain(table) if character != "\n"}

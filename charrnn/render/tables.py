@@ -7,9 +7,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records import CellFindings, LossReport, Prediction, RunSummary
+from charrnn.records import CellFindings, LossReport, Novelty, Prediction, RunSummary
 from charrnn.render.heat import visible
 from charrnn.text.catalogue import CatalogueEntry
+
+_BEGIN_WIDTH = 20
 
 
 def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -> Table:
@@ -82,6 +84,31 @@ def losses_table(reports: Sequence[LossReport]) -> Table:
             f"{report.num_chars:,}",
         )
     return table
+
+
+def novelty_table(novelty: Novelty) -> Table:
+    """How much is copied, how much of held-out text would be, and the longest copy: length, source, first words."""
+    columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
+    table = _table(*columns, "it begins", right=columns)
+    longest = novelty.longest
+    table.add_row(
+        f"{novelty.share_copied:.1%}",
+        "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}",
+        f"{len(novelty.copies):,}",
+        "" if longest is None else f"{longest.length:,}",
+        "" if longest is None else f"{longest.source_line:,}",
+        "" if longest is None else _begin(novelty.text[longest.start : longest.stop]),
+    )
+    return table
+
+
+def _begin(text: str | bytes) -> Text:
+    """A text in one line of `_BEGIN_WIDTH` columns at the most, cut with an ellipsis."""
+    head = text[: 4 * _BEGIN_WIDTH]  # bytes, at the most, of as many characters as there are columns
+    words = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    line = Text("".join(map(visible, words)))
+    line.truncate(_BEGIN_WIDTH, overflow="ellipsis")
+    return line
 
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:

@@ -1,0 +1,137 @@
+"""A text with its copies marked: underlined at a fixed width without colour, and as style spans."""
+
+import io
+from itertools import groupby
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from charrnn.records import Copy, Novelty
+from charrnn.render.copied import ASCII_LINES, LINES, STYLES, CopiedText
+from charrnn.render.export import to_html
+from charrnn.render.heat import visible
+
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
+
+
+def novelty(text: str | bytes, *spans: tuple[int, int]) -> Novelty:
+    """A novelty with copies of (start, length)."""
+    copies = tuple(Copy(start=start, length=length, source=0, source_line=1) for start, length in spans)
+    return Novelty(text=text, min_length=1, copies=copies)
+
+
+def plain(renderable: object, width: int = 60, *, encoding: str = "utf-8") -> list[str]:
+    """The lines printed where there is no colour."""
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding=encoding, newline="\n")
+    Console(file=file, width=width, color_system=None, legacy_windows=False, _environ={}).print(renderable)
+    file.flush()
+    return written.getvalue().decode(encoding).split("\n")[:-1]
+
+
+def styled(renderable: CopiedText, width: int = 60) -> list[tuple[str, int]]:
+    """Stretches of what is printed with colours, newlines left out, and the index of their style."""
+    console = Console(file=io.StringIO(), width=width, color_system="truecolor", force_terminal=True, _environ={})
+    columns = [
+        (character, STYLES.index(segment.style or STYLES[0]))
+        for segment in console.render(renderable)
+        for character in segment.text
+        if character != "\n"
+    ]
+    stretches = groupby(columns, key=lambda column: column[1])
+    return [("".join(character for character, _ in stretch), style) for style, stretch in stretches]
+
+
+def test_without_colour_copies_are_underlined() -> None:
+    assert plain(CopiedText(novelty("say the lamp is lit\n", (4, 8)))) == ["say the lamp is lit↵", "    ━━━━━━━━"]
+
+
+def test_a_line_of_the_text_s_own_has_no_line_below() -> None:
+    assert plain(CopiedText(novelty("one\ntwo\nthree\n", (4, 4)))) == ["one↵", "two↵", "━━━━", "three↵"]
+    assert plain(CopiedText(novelty("one"))) == ["one"]
+    assert plain(CopiedText(novelty(""))) == []
+
+
+def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
+    assert plain(CopiedText(novelty("abcdefgh", (0, 3), (3, 3))))[1] == "━━━═══"
+    assert plain(CopiedText(novelty("abcdefgh", (0, 2), (3, 2), (6, 2))))[1] == "━━ ══ ━━"
+    # The longest has what several have, whether it begins first or last; of equals the first has it.
+    assert plain(CopiedText(novelty("abcdefgh", (0, 6), (4, 4))))[1] == "━━━━━━══"
+    assert plain(CopiedText(novelty("abcdefgh", (0, 4), (2, 6))))[1] == "━━══════"
+    assert plain(CopiedText(novelty("abcdefgh", (0, 5), (3, 5))))[1] == "━━━━━═══"
+    assert plain(CopiedText(novelty("abcdefgh", (0, 3), (1, 5), (2, 6))))[1] == "━═━━━━━━"
+
+
+def test_copies_have_colours_where_there_are_any() -> None:
+    renderable = CopiedText(novelty("say the lamp is lit\n", (4, 4), (8, 4)))
+    assert styled(renderable) == [("say ", 0), ("the ", 1), ("lamp", 2), (" is lit↵", 0)]
+    assert not STYLES[0] and STYLES[1].bgcolor and STYLES[2].bgcolor and STYLES[1].bgcolor != STYLES[2].bgcolor
+
+
+def test_the_lines_can_be_asked_for_and_left_out() -> None:
+    found = novelty("lamp", (1, 2))
+    assert "".join(text for text, _ in styled(CopiedText(found, strip=True))) == "lamp ━━"
+    assert plain(CopiedText(found, strip=False)) == ["lamp"]
+
+
+def test_wide_characters_tabs_and_control_characters_are_underlined_whole() -> None:
+    assert plain(CopiedText(novelty("a日\t\x1b\x85b", (1, 4)))) == ["a日→   ␛<85>b", " ━━━━━━━━━━━"]
+    assert plain(CopiedText(novelty("日本日本", (1, 2))), width=5) == ["日本", "  ━━", "日本", "━━"]
+
+
+def test_where_only_ascii_can_be_written_the_lines_are_ascii() -> None:
+    lines = plain(CopiedText(novelty("on é\n", (0, 2), (3, 2))), encoding="ascii")
+    assert lines == ["on \\xe9\\n", "-- ======"]
+    assert len(ASCII_LINES) == len(LINES) == len(STYLES)
+
+
+def test_bytes_are_spelled_and_marked_by_the_character() -> None:
+    text = "aé日".encode() + b"\xff\x80b"
+    assert plain(CopiedText(novelty(text, (1, 5)))) == ["aé日<dcff><dc80>b", " ━━━"]
+    # One that is cut is not copied, what is no UTF-8 is a character of its own.
+    assert plain(CopiedText(novelty(text, (2, 5)))) == ["aé日<dcff><dc80>b", "  ━━━━━━━━"]
+
+
+@pytest.mark.parametrize("text", ["[bold]lamp[/bold]", "[/]", ":warning: 'a'"])
+def test_markup_in_the_text_is_text(text: str) -> None:
+    assert plain(CopiedText(novelty(text)))[0] == text
+
+
+@given(
+    st.text(st.characters() | st.sampled_from("lamp 日\t\n\x1b\u202e\u0301"), max_size=150),
+    st.lists(st.tuples(st.integers(0, 150), st.integers(1, 40)), max_size=6),
+    st.sampled_from([9, 60]),
+)
+@EXAMPLES
+def test_whatever_the_text_nothing_sticks_out_or_is_lost_and_the_same_is_marked_in_colour(
+    text: str, spans: list[tuple[int, int]], width: int
+) -> None:
+    longest_at = {start: min(length, len(text) - start) for start, length in sorted(spans) if start < len(text)}
+    contained = [
+        a for a in longest_at for b in longest_at if a > b and a + longest_at[a] <= b + longest_at[b]
+    ]  # as copies never are
+    found = novelty(text, *((start, length) for start, length in longest_at.items() if start not in contained))
+    lines = plain(CopiedText(found), width)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(line for line in lines if not line or set(line) - set(LINES)) == "".join(map(visible, text))
+    copied = {position for copy in found.copies for position in range(copy.start, copy.stop)}
+    marked = "".join(shown for shown, style in styled(CopiedText(found), width) if style)
+    assert marked == "".join(visible(character) for position, character in enumerate(text) if position in copied)
+    num_marks = sum(len(line.replace(" ", "")) for line in lines if line and not set(line) - set(LINES))
+    assert num_marks == cell_len(marked)
+
+
+def test_a_periodic_text_with_a_copy_at_every_character_is_marked() -> None:
+    """Painting each copy by itself would take a billion steps."""
+    found = novelty("a" * 40_000, *((start, 30_000) for start in range(10_000)))
+    lines = plain(CopiedText(found))
+    # The first has 30,000 characters, each of the others ends one later, and the last character is in none.
+    assert "".join(lines[1::2]) == "━" * 30_000 + "═━" * 4_999 + "═"
+
+
+def test_it_can_be_exported() -> None:
+    page = to_html([CopiedText(novelty("say <b>lamp", (4, 7)))])
+    assert "&lt;b&gt;lamp" in page and "#b05000" in page
