@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.generation.beam import beam_search
+from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
 from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids, start_ids, unwritable_ids
-from charrnn.generation.writing import Piece, TextStream, write_chunks, write_text, write_texts
+from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.stepper import Stepper
 from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction
 from charrnn.runs.finding import open_run
@@ -270,12 +270,57 @@ class Model:
             self._last_reading = key, read_prime(stepper, prime)
         return self._last_reading[1]
 
-    def beam(self, *, width: int = 8, length: int = 200, prime: str | bytes = "") -> list[GeneratedText]:
-        """The likeliest texts that a beam of `width` finds after `prime`, best first. Raises as `beam_search` does."""
-        beams = beam_search(
-            self.stepper, self.encode_prime(prime), width=width, length=length, banned=unwritable_ids(self.vocab)
+    def beam(self, **options: Any) -> list[GeneratedText]:
+        """The best texts that a beam search finds after `prime`, best first. Options, errors: as `search`."""
+        search = self.search(**options)
+        for _ in search:
+            pass
+        return search.texts
+
+    def search(
+        self,
+        *,
+        width: int = 8,
+        length: int = 200,
+        mode: Mode = "plain",
+        groups: int | None = None,
+        diversity: float | None = None,
+        length_penalty: float = 0.0,
+        no_repeat: int | None = None,
+        stops: Sequence[str] = (),
+        keep_stop: bool = False,
+        ban: str = "",
+        seed: int = 0,
+        prime: str | bytes = "",
+        unknown: str = "error",
+        clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
+    ) -> TextSearch:
+        """A beam search for what comes after `prime`, to be iterated over: it yields the best text as it gets certain.
+
+        The options are those of `BeamOptions` and `SamplingOptions`; the weights are taken as they are (fp32). With the
+        byte alphabet `length` and `no_repeat` count bytes. Raises UsageError for an option out of range or a stop
+        string with characters the model never saw, DataError for such a prime.
+        """
+        for stop in stops:
+            if unknown := self.vocab.unknown_characters(stop):
+                raise UsageError(
+                    f"--stop is {stop!r}, but the model {self.name} never saw {unknown[0]!r} and so never writes it. "
+                    "Leave it out."
+                )
+        options = BeamOptions(
+            width=width,
+            length=length,
+            mode=mode,
+            groups=groups,
+            diversity=diversity,
+            length_penalty=length_penalty,
+            no_repeat=no_repeat,
+            stops=tuple(tuple(self.vocab.encode(stop).tolist()) for stop in stops),
+            banned=(*unwritable_ids(self.vocab), *self._banned_ids(ban)),
+            seed=seed,
         )
-        return [GeneratedText(text=self.vocab.decode(beam.ids), logprobs=beam.logprobs) for beam in beams]
+        search = BeamSearch(self._stepper_for("fp32", clamps), self.encode_prime(prime, unknown), options)
+        return TextSearch(search, self.vocab, stops, keeps_stop=keep_stop)
 
     def predict(self, text: str, *, top: int = 5) -> list[Prediction]:
         """The `top` likeliest characters after `text` and their probabilities, likeliest first.

@@ -101,11 +101,16 @@ TrainEvent = StartEvent | StepEvent | EvaluationEvent | SampleEvent | SavedEvent
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GeneratedText:
-    """A generated text with the model's log-probability (nats, temperature 1) of each of its characters."""
+    """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
+
+    `score` is what a beam search ranks by; `stop` the string that ended its text, or "".
+    """
 
     text: str
     logprobs: tuple[float, ...]
     seed: int | None = None
+    score: float | None = None
+    stop: str = ""
 
     @property
     def logprob(self) -> float:

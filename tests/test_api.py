@@ -138,6 +138,50 @@ def test_beams_come_best_first(model: charrnn.Model) -> None:
         assert beam.logprob == pytest.approx(float(trace.logprobs[5:].sum()), abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": "diverse", "groups": 3, "diversity": 1.0},
+        {"mode": "stochastic", "seed": 3},
+        {"no_repeat": 4},
+        {"stops": ("\n", ". "), "length_penalty": 1.0},
+    ],
+)
+def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str, Any]) -> None:
+    search = model.search(width=6, length=40, prime="jora ", **options)
+    assert search.texts == []
+    pieces = list(search)
+    assert all(pieces) and "".join(pieces) == search.texts[0].text
+    assert search.texts == model.beam(width=6, length=40, prime="jora ", **options)
+    scores = [found.score for found in search.texts]
+    assert scores == sorted(scores, reverse=True)
+    assert {found.seed for found in search.texts} == {options.get("seed")}
+    for found in search.texts:
+        assert found.stop in {"", *options.get("stops", ())} and found.text.endswith(found.stop)
+        assert found.stop or len(found.text) == 40
+        assert not any(stop in found.text[:-1] for stop in options.get("stops", ()))
+    assert any(found.stop for found in search.texts) == ("stops" in options)
+
+
+def test_a_stop_string_that_cannot_be_written_is_refused(model: charrnn.Model) -> None:
+    with pytest.raises(charrnn.CharRNNError, match=r"^--stop is '\.Ж', but the model .* never saw 'Ж'"):
+        model.search(stops=("\n", ".Ж"))
+    with pytest.raises(charrnn.CharRNNError, match=r'^--stop is ""'):
+        model.search(stops=("",))
+
+
+def test_a_search_of_bytes_streams_whole_characters(byte_run: TrainedRun) -> None:
+    model = charrnn.load(byte_run.path)
+    for length in range(8, 14):
+        search = model.search(width=4, length=length, prime="zäb ")
+        pieces = list(search)
+        assert "".join(pieces) == search.texts[0].text
+        assert "\ufffd" not in "".join(pieces)[:-1], "only the last character may be left incomplete"
+    stopped = model.beam(width=4, length=40, prime="zäb ", stops=("語 語", "🙂"))
+    assert stopped[0].stop == "🙂" and stopped[0].text.endswith("🙂")
+
+
 def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
     predictions = model.predict("molu tarn nibbe", top=1000)
     assert predictions[0].character == "r", "nibber is the only word that begins like this"

@@ -1,19 +1,108 @@
 """Beam search: the likeliest text rather than a random one.
 
-Shapes: W live beams, V vocabulary, N characters. All beams step together; one `take` per step reorders their states.
+Shapes: W live beams, V vocabulary, N characters written so far. All beams step together; one `take` per step reorders
+their states.
 """
 
+import math
+from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from heapq import merge
+from itertools import count, pairwise
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import log_softmax
+from charrnn.generation.distribution import Floats, log_softmax
+from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
 
 MAX_WIDTH = 4096
+MAX_LENGTH_PENALTY = 10
+DIVERSITY = 0.5
+Mode = Literal["plain", "diverse", "stochastic"]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BeamOptions:
+    """What to search for. Raises UsageError naming the option and its range."""
+
+    width: int
+    """Texts kept at every step, and returned."""
+    length: int
+    """Characters of a text, unless a stop string ends it earlier."""
+    mode: Mode = "plain"
+    """`plain`: the likeliest (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar 2016).
+    `stochastic`: drawn without replacement (Kool, van Hoof & Welling 2019)."""
+    groups: int | None = None
+    """Groups of `diverse`, a divisor of the width; one per beam, if it is None."""
+    diversity: float | None = None
+    """Nats that a character costs in `diverse` for each beam of an earlier group that chose it at this step; 0.5, if
+    it is None (Vijayakumar 2016 found 0.2 to 0.8 good). It chooses beams, and is not part of their score."""
+    length_penalty: float = 0.0
+    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 favours short texts."""
+    no_repeat: int | None = None
+    """N-grams of so many characters occur once at most; those of the text before it count."""
+    stops: tuple[tuple[int, ...], ...] = ()
+    """A text ends where it ends in one of these ids, all of them written."""
+    banned: tuple[int, ...] = ()
+    """Ids that are never written."""
+    seed: int = 0
+    """The same seed draws the same texts in `stochastic`."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise UsageError(f"--beam is {self.width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
+        if self.length < 1:
+            raise UsageError(f"--length is {self.length}; beam search needs at least 1 character.")
+        if self.mode not in get_args(Mode):
+            raise UsageError(f"--beam-mode is {self.mode!r}; it must be plain, diverse or stochastic.")
+        for option, value in (("--groups", self.groups), ("--diversity", self.diversity)):
+            if value is not None and self.mode != "diverse":
+                raise UsageError(f"{option} is {value}, but the search is {self.mode}. Add --beam-mode diverse.")
+        if self.groups is not None and (self.groups < 1 or self.width % self.groups):
+            divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
+            raise UsageError(f"--groups is {self.groups}; it must divide --beam {self.width}: one of {divisors}.")
+        if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
+            raise UsageError(f"--diversity is {self.diversity}; it must be more than 0, and finite. Try {DIVERSITY}.")
+        if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
+            raise UsageError(
+                f"--length-penalty is {self.length_penalty}; it must be between 0 and {MAX_LENGTH_PENALTY}. Try 0.6."
+            )
+        if self.length_penalty and self.mode == "stochastic":
+            raise UsageError(
+                f"--length-penalty is {self.length_penalty}, but a stochastic search draws texts by their probability. "
+                "Leave it out, or search plain or diverse."
+            )
+        if self.length_penalty and not self.stops:
+            raise UsageError(
+                f"--length-penalty is {self.length_penalty}, but without --stop all texts are equally long. "
+                "Add --stop, or leave it out."
+            )
+        if self.no_repeat is not None and self.no_repeat < 1:
+            raise UsageError(f"--no-repeat is {self.no_repeat}; it must be at least 1. Try 20.")
+        if not all(self.stops):
+            raise UsageError('--stop is ""; it must be at least 1 character. Leave it out to write the whole --length.')
+        if self.seed < 0:
+            raise UsageError(f"--seed is {self.seed}; it must be 0 or more.")
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that search side by side: one, but in `diverse`."""
+        return (self.groups or self.width) if self.mode == "diverse" else 1
+
+    @property
+    def penalty(self) -> float:
+        """Nats per earlier group's beam with the same character."""
+        return DIVERSITY if self.diversity is None else self.diversity
+
+    def length_divisor(self, num_chars: int) -> float:
+        """What divides the log-probability of a text of so many characters (Wu 2016, equation 14)."""
+        return math.pow((5 + num_chars) / 6, self.length_penalty)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,52 +111,203 @@ class Beam:
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
+    score: float
+    """What beams are ranked by: the log-probability, divided by the length penalty if there is one; in a stochastic
+    search the perturbed log-probability."""
+    stop_length: int = 0
+    """How many ids at the end spell the stop string that ended the text, the longest if there are several; 0 if none
+    did."""
 
     @property
     def logprob(self) -> float:
-        """Log-probability of the whole text, in nats: what the beams are ranked by."""
+        """Log-probability of the whole text, in nats."""
         return sum(self.logprobs)
 
 
-def beam_search(
-    stepper: Stepper,
-    prime: NDArray[np.integer[Any]],
-    *,
-    width: int,
-    length: int,
-    banned: tuple[int, ...] = (),
-) -> list[Beam]:
-    """Return up to `width` texts of `length` characters after `prime`, likeliest first.
+class BeamSearch:
+    """A search for the best texts after `prime`. Iterating over it searches; `beams` then holds what was found.
 
-    Keeps the `width` likeliest prefixes at every step (Graves 2012, without a length penalty: all texts are equally
-    long). With width >= V^length nothing is ever dropped, so the first beam is the global optimum.
-    Raises UsageError for a width outside 1..4096 or a length under 1.
+    Iterating yields ids as soon as all texts that may still become the best agree on them: what was yielded is never
+    taken back, and in all it is the best text. `beams` are up to `width` different texts, best first. The search ends
+    when the live beams are `length` characters long, or when none of them can enter `beams` any more.
+
+    A beam with no character left to write (`no_repeat`, `banned`) is dropped. If all are, the search ends: with the
+    texts that were stopped, or if there are none, with the live ones as they were.
     """
-    if not 1 <= width <= MAX_WIDTH:
-        raise UsageError(f"--beam is {width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
-    if length < 1:
-        raise UsageError(f"--length is {length}; beam search needs at least 1 character.")
-    logits, state = stepper.read(prime)
-    totals = np.zeros(1)
-    history: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
-    for step in range(length):
-        logprobs = log_softmax(logits)
-        candidates = totals[:, None] + logprobs
-        candidates[:, list(banned)] = -np.inf
-        num_kept = min(width, int(np.isfinite(candidates).sum()))
-        best = np.argsort(-candidates, axis=None, kind="stable")[:num_kept]
-        parents, chars = np.divmod(best, candidates.shape[1])
-        totals = candidates[parents, chars]
-        history.append((parents, chars, logprobs[parents, chars]))
-        if step + 1 < length:
-            logits, state = stepper.step(chars, state.take(parents, axis=2))
-    return [_walk_back(history, beam) for beam in range(len(totals))]
+
+    def __init__(self, stepper: Stepper, prime: NDArray[np.integer[Any]], options: BeamOptions) -> None:
+        """Take the ids `prime` (P,), P >= 1, that the model reads before it writes."""
+        self.beams: list[Beam] = []
+        self._stepper, self._prime, self.options = stepper, prime, options
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        options = self.options
+        generator = np.random.Generator(np.random.PCG64(options.seed))
+        found = _Found(options)
+        live = _Live.start(options.num_groups)
+        if options.mode == "stochastic":
+            live.keys = generator.gumbel(size=1)
+        rows = np.zeros(options.num_groups, np.int64)
+        logits, state = self._stepper.read(self._prime)
+        logits, state = logits.take(rows, axis=0), state.take(rows, axis=2)
+        ngrams = None if options.no_repeat is None else SeenNgrams(options.no_repeat, self._prime, len(rows))
+        num_yielded = 0
+        while True:
+            logprobs = log_softmax(logits)
+            allowed = logprobs.copy()
+            allowed[:, list(options.banned)] = -np.inf
+            if ngrams is not None:
+                ngrams.forbid(allowed)
+            if options.mode == "stochastic":
+                totals, keys = _perturb(live, allowed, generator)
+            else:
+                totals = keys = live.totals[:, None] + allowed
+            rows, chars = self._choose(keys, live.groups)
+            if len(rows) == 0:
+                break
+            live = live.write(rows, chars, logprobs[rows, chars], totals[rows, chars], keys[rows, chars])
+            going_on = found.collect(live)
+            live, rows, chars = live.take(going_on), rows.take(going_on), chars.take(going_on)
+            agreed = found.agreed(live, num_yielded)
+            if agreed:
+                num_yielded += len(agreed)
+                yield agreed
+            if len(rows) == 0 or live.num_chars == options.length:
+                break
+            if ngrams is not None:
+                ngrams.grow(rows, chars)
+            logits, state = self._stepper.step(chars, state.take(rows, axis=2))
+        self.beams = found.ranked(live)
+        if rest := self.beams[0].ids[num_yielded:]:
+            yield rest
+
+    def _choose(self, keys: Floats, groups: Indices) -> tuple[Indices, Indices]:
+        """Rows and ids of the best of each group's keys (W, V), group by group, best first."""
+        size, vocab_size = self.options.width // self.options.num_groups, keys.shape[1]
+        keys = np.where(np.isnan(keys), -np.inf, keys)
+        penalties = np.zeros(vocab_size)
+        chosen = []
+        for start, end in pairwise(np.searchsorted(groups, np.arange(self.options.num_groups + 1)).tolist()):
+            best = _greatest(keys[start:end] - penalties, size)
+            np.add.at(penalties, best % vocab_size, self.options.penalty)
+            chosen.append(start * vocab_size + best)
+        rows, chars = np.divmod(np.concatenate(chosen), vocab_size)
+        return rows, chars
 
 
-def _walk_back(history: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]], beam: int) -> Beam:
-    ids, logprobs = [], []
-    for parents, chars, step_logprobs in reversed(history):
-        ids.append(int(chars[beam]))
-        logprobs.append(float(step_logprobs[beam]))
-        beam = int(parents[beam])
-    return Beam(tuple(reversed(ids)), tuple(reversed(logprobs)))
+@dataclass(slots=True)
+class _Live:
+    """The texts that are being written, group by group, in a group best first."""
+
+    groups: Indices  # (W,), ascending
+    texts: NDArray[np.int32]  # (W, N)
+    logprobs: Floats  # (W, N), the model's own
+    totals: Floats  # (W,), log-probabilities; in a stochastic search those among the texts that may be written
+    keys: Floats  # (W,), what beams are chosen by: the totals, or the perturbed totals
+
+    @classmethod
+    def start(cls, num_groups: int) -> "_Live":
+        texts, logprobs = np.zeros((num_groups, 0), np.int32), np.zeros((num_groups, 0))
+        return cls(np.arange(num_groups), texts, logprobs, np.zeros(num_groups), np.zeros(num_groups))
+
+    @property
+    def num_chars(self) -> int:
+        return int(self.texts.shape[1])
+
+    def take(self, rows: Indices) -> "_Live":
+        if len(rows) == len(self.groups):  # all of them, in their order
+            return self
+        texts, logprobs = self.texts.take(rows, axis=0), self.logprobs.take(rows, axis=0)
+        return _Live(self.groups.take(rows), texts, logprobs, self.totals.take(rows), self.keys.take(rows))
+
+    def write(self, rows: Indices, chars: Indices, logprobs: Floats, totals: Floats, keys: Floats) -> "_Live":
+        """The texts of `rows`, each with one more character."""
+        texts = np.concatenate((self.texts.take(rows, axis=0), chars[:, None]), axis=1, dtype=np.int32)
+        all_logprobs = np.concatenate((self.logprobs.take(rows, axis=0), logprobs[:, None]), axis=1)
+        return _Live(self.groups.take(rows), texts, all_logprobs, totals, keys)
+
+
+class _Found:
+    """The best texts that have ended, for each group as many as it has beams."""
+
+    def __init__(self, options: BeamOptions) -> None:
+        self._options = options
+        self._size = options.width // options.num_groups
+        self._stops = [np.array(stop) for stop in sorted(options.stops, key=len)]
+        # Best first. Numbered, so that of equals the first found is the better one in every comparison.
+        self._groups: list[list[tuple[float, int, Beam]]] = [[] for _ in range(options.num_groups)]
+        self._numbers = count()
+
+    def collect(self, live: _Live) -> Indices:
+        """Keep the texts that end here, and return the rows of those that go on and may still be among the best."""
+        stop_lengths = np.zeros(len(live.groups), np.int64)
+        for stop in self._stops:
+            if len(stop) <= live.num_chars:
+                stop_lengths[(live.texts[:, -len(stop) :] == stop).all(axis=1)] = len(stop)
+        for row in np.flatnonzero(stop_lengths).tolist():
+            self._add(live, row, int(stop_lengths[row]))
+        floors = [-beams[-1][0] if len(beams) == self._size else -np.inf for beams in self._groups]
+        return np.flatnonzero((stop_lengths == 0) & (self._bounds(live) > np.array(floors)[live.groups]))
+
+    def agreed(self, live: _Live, start: int) -> tuple[int, ...]:
+        """The ids from `start` on that all texts share that may still become the best."""
+        rivals = live.texts[:, start:]
+        firsts = [beams[0] for beams in self._groups if beams]
+        if firsts:
+            best = min(firsts)
+            rivals = rivals[self._bounds(live) > -best[0]]
+            shared = np.array(best[2].ids[start:], np.int32)
+        else:
+            shared = rivals[0]
+        differs = (rivals[:, : len(shared)] != shared).any(axis=0)
+        return tuple(shared[: int(differs.argmax()) if differs.any() else None].tolist())
+
+    def ranked(self, live: _Live) -> list[Beam]:
+        """All texts found, best first, with the live ones if they are whole, or if there is nothing else."""
+        if live.num_chars == self._options.length or not any(self._groups):
+            for row in range(len(live.groups)):
+                self._add(live, row, 0)
+        # Groups may find the same text.
+        different: dict[tuple[int, ...], Beam] = {}
+        for _, _, beam in merge(*self._groups):
+            different.setdefault(beam.ids, beam)
+        return list(different.values())
+
+    def _add(self, live: _Live, row: int, stop_length: int) -> None:
+        beams = self._groups[live.groups[row]]
+        score = float(live.keys[row]) / self._options.length_divisor(live.num_chars)
+        if len(beams) < self._size or score > -beams[-1][0]:
+            ids, logprobs = tuple(live.texts[row].tolist()), tuple(live.logprobs[row].tolist())
+            insort(beams, (-score, next(self._numbers), Beam(ids, logprobs, score, stop_length)))
+            del beams[self._size :]
+
+    def _bounds(self, live: _Live) -> Floats:
+        """The best score (W,) that each live text can come to: more characters make none likelier."""
+        return live.keys / self._options.length_divisor(self._options.length)
+
+
+def _greatest(values: Floats, number: int) -> Indices:
+    """Flat indices of the so many greatest finite values, greatest first, the first of equals."""
+    flat = values.ravel()
+    if number < len(flat):
+        # All that reach the last one that is wanted: a partition alone would break ties as it pleases.
+        candidates = np.flatnonzero(flat >= np.partition(flat, -number)[-number])
+    else:
+        candidates = np.arange(len(flat))
+    best = candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
+    return best[np.isfinite(flat[best])]
+
+
+def _perturb(live: _Live, allowed: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """Log-probabilities (W, V) of all next texts and these plus Gumbel noise, whose greatest of a row is the row's key.
+
+    The k greatest keys are then those of k texts drawn without replacement (Kool, van Hoof & Welling 2019, section 3;
+    the stable form of appendix B.3). `allowed` (W, V) is made to sum to 1 over what may be written: a text's
+    probability must be the sum of those of its continuations.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # no key falls below another's -inf; a row may be all -inf
+        totals = live.totals[:, None] + log_softmax(allowed)
+        noisy = totals + generator.gumbel(size=totals.shape)
+        above = live.keys[:, None] - noisy + np.log(-np.expm1(noisy - noisy.max(axis=1, keepdims=True)))
+        keys = live.keys[:, None] - np.maximum(0, above) - np.log1p(np.exp(-np.abs(above)))
+    return totals, keys

@@ -1,9 +1,11 @@
-"""Ids as they are drawn, made text: spelled out, cut at stop strings, one text or several."""
+"""Ids as they are drawn or found, made text: spelled out, cut at stop strings, one text or several."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.sampling import Block
+from charrnn.records import GeneratedText
 from charrnn.text.vocab import Vocab
 
 
@@ -117,3 +119,32 @@ def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[
         if not stream.is_done:
             written[row] += stream.finish()
     return written
+
+
+class TextSearch:
+    """A beam search in text. Iterating yields pieces of the best text, never taken back; `texts` are then all found."""
+
+    def __init__(self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
+        """Cut every text at `stops` as `TextStream` does; `search` knows them as ids."""
+        self.texts: list[GeneratedText] = []
+        self._search, self._vocab, self._stops, self._keeps_stop = search, vocab, stops, keeps_stop
+
+    def __iter__(self) -> Iterator[str]:
+        stream = TextStream(self._vocab, self._stops, keeps_stop=self._keeps_stop)
+        for ids in self._search:
+            yield "".join(piece.text for id in ids for piece in stream.feed(id, 0.0, 0.0))
+        if not stream.is_done:
+            yield "".join(piece.text for piece in stream.finish())
+        self.texts = [self._text_of(beam) for beam in self._search.beams]
+
+    def _text_of(self, beam: Beam) -> GeneratedText:
+        begin = len(beam.ids) - beam.stop_length
+        kept = len(beam.ids) if self._keeps_stop else begin
+        options = self._search.options
+        return GeneratedText(
+            text=self._vocab.decode(beam.ids[:kept]),
+            logprobs=beam.logprobs[:kept],
+            seed=options.seed if options.mode == "stochastic" else None,
+            score=beam.score,
+            stop=self._vocab.decode(beam.ids[begin:]),
+        )

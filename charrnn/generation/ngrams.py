@@ -1,0 +1,46 @@
+"""Which characters would repeat an n-gram.
+
+Shapes: W texts, P characters so far, those read before included, V vocabulary.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.generation.distribution import Floats
+
+
+class SeenNgrams:
+    """The n-grams of W growing texts, exact for every n, at a cost per character that does not depend on n.
+
+    Beside each text stands how many characters before each of its places agree with its end; where n - 1 do, the
+    character at that place would complete an n-gram for the second time.
+    """
+
+    def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
+        """Start with `num_texts` times the same text (P,)."""
+        self._num_context = n - 1
+        agreements = np.zeros(len(text), np.int32)
+        agrees = np.ones(len(text), bool)
+        for back in range(1, min(n, len(text))):
+            agrees[:back] = False
+            agrees[back:] &= text[:-back] == text[-back]
+            if not agrees.any():
+                break
+            agreements += agrees
+        self._texts = np.tile(np.asarray(text, np.int32), (num_texts, 1))
+        self._agreements = np.tile(agreements, (num_texts, 1))
+
+    def forbid(self, logprobs: Floats) -> None:
+        """Set to -inf, in place, the log-probabilities (W, V) of characters that would repeat an n-gram."""
+        rows, places = np.nonzero(self._agreements >= self._num_context)
+        logprobs[rows, self._texts[rows, places]] = -np.inf
+
+    def grow(self, parents: NDArray[np.int64], chars: NDArray[np.int64]) -> None:
+        """Replace the texts by those of `parents` (W',), each with its next of `chars` (W',)."""
+        texts, agreements = self._texts.take(parents, axis=0), self._agreements.take(parents, axis=0)
+        column = chars[:, None].astype(np.int32)
+        agreements = np.where(texts == column, agreements + 1, 0)
+        self._texts = np.concatenate((texts, column), axis=1)
+        self._agreements = np.concatenate((np.zeros_like(column), agreements), axis=1, dtype=np.int32)
