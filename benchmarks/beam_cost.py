@@ -1,0 +1,96 @@
+"""Microseconds per character of beam search, a wide beam beside one of width 1, in one process and in turn.
+
+    python benchmarks/beam_cost.py                       # 2x256 LSTM, 65 characters, random weights
+    OMP_NUM_THREADS=1 python benchmarks/beam_cost.py     # on one core
+
+A figure is the median of whole searches of LENGTH characters (after one to warm up, for SECONDS, at least REPEATS),
+divided by LENGTH; the last column is its ratio to width 1. `step` is the model's own part of it, without any search.
+A wide beam cannot be free: its matrix products do as many times the work, at the rate of a matrix product rather than
+that of a matrix times a vector.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from charrnn.config import CELLS, Config
+from charrnn.generation.beam import BeamOptions, BeamSearch
+from charrnn.model.network import CharRNN
+from charrnn.model.stepper import Stepper
+
+VOCAB_SIZE = 65
+LENGTH = 200
+REPEATS, SECONDS = 5, 20.0
+PRIME = np.arange(20)
+
+
+def make_stepper(cell: str, num_layers: int, hidden_size: int) -> Stepper:
+    """A network with random weights."""
+    config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
+    tensors = CharRNN(config, VOCAB_SIZE).state_dict()
+    return Stepper(config, {name: value.numpy() for name, value in tensors.items()})
+
+
+def search(stepper: Stepper, width: int, **options: Any) -> Callable[[], object]:
+    """A whole search."""
+    beams = BeamSearch(stepper, PRIME, BeamOptions(width=width, length=LENGTH, **options))
+    return lambda: list(beams)
+
+
+def steps(stepper: Stepper, width: int) -> Callable[[], object]:
+    """As many steps of the model as a search takes, all on the same characters."""
+    ids, state = np.arange(width) % VOCAB_SIZE, stepper.initial_state(width)
+
+    def run() -> None:
+        for _ in range(LENGTH):
+            stepper.step(ids, state)
+
+    return run
+
+
+def microseconds(run: Callable[[], object]) -> float:
+    """Microseconds per character of one run."""
+    begin = time.perf_counter()
+    run()
+    return (time.perf_counter() - begin) / LENGTH * 1e6
+
+
+def main() -> None:
+    """Print the machine and one row per kind of search."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cell", default="lstm", choices=CELLS)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--width", type=int, default=64)
+    arguments = parser.parse_args()
+    stepper, width = make_stepper(arguments.cell, arguments.layers, arguments.hidden), arguments.width
+    runs = {
+        "plain, width 1": search(stepper, 1),
+        f"plain, width {width}": search(stepper, width),
+        f"diverse, width {width}": search(stepper, width, mode="diverse"),
+        f"stochastic, width {width}": search(stepper, width, mode="stochastic"),
+        f"no_repeat=20, width {width}": search(stepper, width, no_repeat=20),
+        "step, width 1": steps(stepper, 1),
+        f"step, width {width}": steps(stepper, width),
+    }
+    for run in runs.values():
+        run()
+    times: list[list[float]] = []
+    end = time.perf_counter() + SECONDS
+    while len(times) < REPEATS or time.perf_counter() < end:
+        times.append([microseconds(run) for run in runs.values()])
+    medians = [statistics.median(column) for column in zip(*times, strict=True)]
+    print(f"{platform.machine()}, NumPy {np.__version__}, {arguments.cell} {arguments.layers}x{arguments.hidden}")
+    print(f"{'':<26} {'µs/char':>8} {'ratio':>6}   median of {len(times)}")
+    for name, median in zip(runs, medians, strict=True):
+        single = medians[list(runs).index("step, width 1")] if name.startswith("step") else medians[0]
+        print(f"{name:<26} {median:>8,.0f} {median / single:>6.1f}")
+
+
+if __name__ == "__main__":
+    main()
