@@ -289,12 +289,13 @@ class _Found:
 def _greatest(values: Floats, number: int) -> Indices:
     """Flat indices of the so many greatest finite values, greatest first, the first of equals."""
     flat = values.ravel()
-    if number < len(flat):
-        # All that reach the last one that is wanted: a partition alone would break ties as it pleases.
-        candidates = np.flatnonzero(flat >= np.partition(flat, -number)[-number])
+    if number == 1 and len(flat):  # every group of a diverse search, one after another
+        best: Indices = np.array([flat.argmax()])
     else:
-        candidates = np.arange(len(flat))
-    best = candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
+        # All that reach the last one that is wanted: a partition alone would break ties as it pleases.
+        least = np.partition(flat, -number)[-number] if number < len(flat) else -np.inf
+        candidates = np.flatnonzero(flat >= least)
+        best = candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
     return best[np.isfinite(flat[best])]
 
 
