@@ -15,7 +15,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
-from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.sampling import Block, Reading, must_compile, read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.stepper import Stepper
 from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction
@@ -199,6 +199,10 @@ class Model:
         written = write_texts(self._draw(changes, **options), streams)
         return [_joined(pieces, options.get("seed", 0)) for pieces in written]
 
+    def compiles_first(self, num_chars: int) -> bool:
+        """Whether drawing so many characters begins with compiling the loop: some 10 seconds, once on a machine."""
+        return must_compile(self._int8_stepper, num_chars)
+
     def _text_stream(self, options: SamplingOptions) -> TextStream:
         stops = options.get("stops", ())
         if "" in stops:
@@ -302,9 +306,9 @@ class Model:
         string with characters the model never saw, DataError for such a prime.
         """
         for stop in stops:
-            if unknown := self.vocab.unknown_characters(stop):
+            if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
-                    f"--stop is {stop!r}, but the model {self.name} never saw {unknown[0]!r} and so never writes it. "
+                    f"--stop is {stop!r}, but the model {self.name} never saw {missing[0]!r} and so never writes it. "
                     "Leave it out."
                 )
         options = BeamOptions(

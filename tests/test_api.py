@@ -146,6 +146,7 @@ def test_beams_come_best_first(model: charrnn.Model) -> None:
         {"mode": "stochastic", "seed": 3},
         {"no_repeat": 4},
         {"stops": ("\n", ". "), "length_penalty": 1.0},
+        {"stops": ("\n", ". "), "keep_stop": True},
     ],
 )
 def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str, Any]) -> None:
@@ -158,7 +159,12 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
     assert scores == sorted(scores, reverse=True)
     assert {found.seed for found in search.texts} == {options.get("seed")}
     for found in search.texts:
-        assert found.stop in {"", *options.get("stops", ())} and found.text.endswith(found.stop)
+        assert found.stop in {"", *options.get("stops", ())}
+        assert len(found.text) == len(found.logprobs)
+        if options.get("keep_stop"):
+            assert found.text.endswith(found.stop)
+        else:
+            assert not any(stop in found.text for stop in options.get("stops", ()))
         assert found.stop or len(found.text) == 40
         assert not any(stop in found.text[:-1] for stop in options.get("stops", ()))
     assert any(found.stop for found in search.texts) == ("stops" in options)
@@ -178,8 +184,9 @@ def test_a_search_of_bytes_streams_whole_characters(byte_run: TrainedRun) -> Non
         pieces = list(search)
         assert "".join(pieces) == search.texts[0].text
         assert "\ufffd" not in "".join(pieces)[:-1], "only the last character may be left incomplete"
-    stopped = model.beam(width=4, length=40, prime="zäb ", stops=("語 語", "🙂"))
-    assert stopped[0].stop == "🙂" and stopped[0].text.endswith("🙂")
+    stops = ("語 語", "🙂")
+    cut, kept = (model.beam(width=4, length=40, prime="zäb ", stops=stops, keep_stop=keep)[0] for keep in (False, True))
+    assert cut.stop == kept.stop == "🙂" and kept.text == cut.text + "🙂"
 
 
 def test_predictions_are_a_distribution(model: charrnn.Model) -> None:

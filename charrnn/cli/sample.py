@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
+LOOKED_AT = 2_000
+"""Characters at the end of a text among which a loop is looked for."""
 DRAWING = "How to draw"
 WHEN = "What to write"
 BEAMS = "Beam search"
@@ -136,6 +139,45 @@ def sample(
             rich_help_panel=BEAMS,
         ),
     ] = None,
+    beam_mode: Annotated[
+        str | None,
+        typer.Option(
+            "--beam-mode",
+            help="plain: the likeliest. diverse: groups that avoid each other. stochastic: drawn, all different.",
+            metavar="WORD",
+            rich_help_panel=BEAMS,
+        ),
+    ] = None,
+    groups: Annotated[
+        int | None,
+        typer.Option(
+            "--groups", help="Groups of diverse beams. Default: one per beam.", metavar="N", rich_help_panel=BEAMS
+        ),
+    ] = None,
+    diversity: Annotated[
+        float | None,
+        typer.Option(
+            "--diversity",
+            help="What a diverse beam pays for another group's character. Default: 0.5.",
+            metavar="NATS",
+            rich_help_panel=BEAMS,
+        ),
+    ] = None,
+    length_penalty: Annotated[
+        float | None,
+        typer.Option(
+            "--length-penalty",
+            help="With --stop: 0 (default) favours short texts, 1 none.",
+            metavar="ALPHA",
+            rich_help_panel=BEAMS,
+        ),
+    ] = None,
+    no_repeat: Annotated[
+        int | None,
+        typer.Option(
+            "--no-repeat", help="Never write the same N characters twice.", metavar="N", rich_help_panel=BEAMS
+        ),
+    ] = None,
     clamp: Annotated[
         list[str] | None,
         typer.Option(
@@ -151,6 +193,12 @@ def sample(
             "--show-cell", help="Colour the text by this cell's value.", metavar="L:U", rich_help_panel=LOOKING
         ),
     ] = None,
+    novelty: Annotated[
+        bool,
+        typer.Option(
+            "--novelty", help="Mark what is copied from the training text, and say how much.", rich_help_panel=LOOKING
+        ),
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -164,38 +212,70 @@ def sample(
 
     if prime and prime_file is not None:
         raise UsageError("Give --prime or --prime-file, not both.")
-    if beam is not None and any(option is not None for option in (temp, top_k, top_p, min_p, temps, count)):
-        raise UsageError(
-            "--beam looks for the likeliest text: leave out --temp, --top-k, --top-p, --min-p and --count."
+    drawing = {"--temp": temp, "--top-k": top_k, "--top-p": top_p, "--min-p": min_p, "--max-line": max_line}
+    searching = {
+        "--beam-mode": beam_mode,
+        "--groups": groups,
+        "--diversity": diversity,
+        "--length-penalty": length_penalty,
+        "--no-repeat": no_repeat,
+    }
+    several = {"--count": count, "--temps": temps}
+    looking = {"--show-cell": show_cell, "--novelty": novelty or None}
+    if beam is None:
+        _refuse(searching, "belongs to a beam search: add --beam 8, or leave it out")
+    else:
+        _refuse(
+            drawing | several | {"--show-cell": show_cell}, "does not go with --beam, which looks for the likeliest"
         )
-    if temps is not None and (temp is not None or count is not None):
-        raise UsageError("--temps draws one text for each temperature: leave out --temp and --count.")
-    if show_cell is not None and (temps is not None or count is not None or beam is not None):
-        raise UsageError("--show-cell colours one text: leave out --count, --temps and --beam.")
+    if temps is not None:
+        _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
+    if temps is not None or count is not None:
+        _refuse(looking, "looks at one text: leave out --count and --temps")
+    if novelty:
+        _refuse({"--show-cell": show_cell}, "does not go with --novelty: one colour at a time")
     model = load(run)
     warn(model.warnings, quiet=quiet)
     before = prime if prime_file is None else _read_prime(prime_file, model.vocab.kind)
     if len(before) > SLOW_PRIME:
         warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
-    if beam is not None:
-        _write_beams(model, beam, length, before, shown_prime=prime, show_as_json=json)
-        return
-    options: dict[str, Any] = {
+    common: dict[str, Any] = {
         "length": length,
-        "temperature": 0.8 if temp is None else temp,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
         "seed": seed,
-        "ban": ban,
-        "precision": precision,
         "prime": before,
         "unknown": unknown,
         "stops": [_unescape(text) for text in stop or ()],
         "keep_stop": keep_stop,
-        "max_line": max_line or 0,
+        "ban": ban,
         "clamps": dict(_parse_clamp(text) for text in clamp or ()),
     }
+    if beam is not None:
+        chosen: dict[str, Any] = {
+            option.removeprefix("--").removeprefix("beam-").replace("-", "_"): value
+            for option, value in searching.items()
+            if value is not None
+        }
+        search = model.search(width=beam, **common, **chosen)
+        if novelty:
+            deque(search, maxlen=0)
+            _write_novelty(model, search.texts[0], before, show_as_json=json)
+        elif json:
+            deque(search, maxlen=0)
+            print_json(_beams_as_json(model, search.texts, before))
+        else:
+            _write(chain([prime], search))
+        _warn_of_loop(search.texts[0].text, "--no-repeat 20, --beam-mode stochastic or --temp 0.8", quiet=quiet)
+        return
+    options = common | {
+        "temperature": 0.8 if temp is None else temp,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "precision": precision,
+        "max_line": max_line or 0,
+    }
+    if not quiet and model.compiles_first(length * (count or 1)):
+        sys.stderr.write("compiling the loop that writes, once on this machine (about 10 seconds) ...\n")
     if temps is not None:
         temperatures = _parse_temps(temps)
         texts = model.samples(len(temperatures), temperatures=temperatures, **options)
@@ -204,6 +284,8 @@ def sample(
                 print_json({"temperature": temperature} | _as_json(model, text, before))
         else:
             _write_side_by_side([f"{temperature:g}" for temperature in temperatures], [prime + t.text for t in texts])
+    elif novelty:
+        _write_novelty(model, model.sample(**options), before, show_as_json=json)
     elif json:
         for text in model.samples(1 if count is None else count, **options):
             print_json(_as_json(model, text, before))
@@ -214,22 +296,25 @@ def sample(
         cell = _parse_cell("--show-cell", show_cell)
         _write_coloured(prime, model.stream(**options, cell=cell))
     else:
-        _write(chain([prime], model.write(**options)))
+        end = _write(chain([prime], model.write(**options)))
+        _warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95", quiet=quiet)
 
 
-def _write(chunks: Iterable[str]) -> None:
+def _write(chunks: Iterable[str]) -> str:
     """Write a text to stdout, ended by a newline, so that the same seed gives the same bytes wherever they go.
 
-    On a terminal, characters that could steer it are made visible, and each chunk is shown at once.
+    On a terminal, characters that could steer it are made visible, and each chunk is shown at once. Returns the end of
+    the text.
     """
-    is_terminal, last = sys.stdout.isatty(), "\n"
+    is_terminal, end = sys.stdout.isatty(), ""
     for chunk in chunks:
         sys.stdout.write(printable(chunk) if is_terminal else chunk)
         if is_terminal:
             sys.stdout.flush()
-        last = chunk[-1:] or last
-    if last != "\n":
+        end = (end + chunk)[-LOOKED_AT:]
+    if end and not end.endswith("\n"):
         sys.stdout.write("\n")
+    return end
 
 
 def _write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
@@ -343,20 +428,44 @@ def _read_prime(name: str, alphabet: str) -> str | bytes:
         raise DataError(f"--prime-file {name}: not UTF-8 text (byte {error.start}).") from None
 
 
-def _write_beams(
-    model: "Model", width: int, length: int, prime: str | bytes, *, shown_prime: str, show_as_json: bool
-) -> None:
-    found = model.beam(width=width, length=length, prime=prime)
+def _beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
+    beams = [
+        {"text": text.text, "logprob": text.logprob, "score": text.score, "stop": text.stop, "logprobs": text.logprobs}
+        for text in texts
+    ]
+    best = {"text": texts[0].text, "logprob": texts[0].logprob}
+    return {"run": model.name, "prime": _spell(prime), **best, "beams": beams}
+
+
+def _write_novelty(model: "Model", text: "GeneratedText", prime: str | bytes, *, show_as_json: bool) -> None:
+    from charrnn.render.copied import CopiedText
+    from charrnn.render.tables import novelty_table
+
+    found = model.novelty(text.text)
     if show_as_json:
-        beams = [{"text": beam.text, "logprob": beam.logprob, "logprobs": beam.logprobs} for beam in found]
-        print_json(
-            {
-                "run": model.name,
-                "prime": _spell(prime),
-                "text": found[0].text,
-                "logprob": found[0].logprob,
-                "beams": beams,
-            }
-        )
+        print_json(_as_json(model, text, prime) | {"novelty": found.to_json()})
         return
-    _write([shown_prime, found[0].text])
+    console = result_console()
+    console.print(CopiedText(found))
+    console.print(novelty_table(found))
+
+
+def _warn_of_loop(text: str, remedy: str, *, quiet: bool) -> None:
+    from charrnn.generation.loops import find_loop
+
+    if loop := find_loop(text):
+        warn(
+            (
+                f"the text ends in a loop: its last {loop.period} characters come {loop.repeats} times. "
+                f"The likeliest texts of character models do that; try {remedy}.",
+            ),
+            quiet=quiet,
+        )
+
+
+def _refuse(options: dict[str, Any], reason: str) -> None:
+    from charrnn.errors import UsageError
+
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise UsageError(f"{given[0]} {reason}.")

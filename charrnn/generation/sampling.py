@@ -56,6 +56,12 @@ def compiled_loop(stepper: Stepper, num_chars: int) -> ModuleType | None:
     return compiled if is_worth_it and compiled.can_compile(stepper) else None
 
 
+def must_compile(stepper: Stepper, num_chars: int) -> bool:
+    """Whether writing so many characters begins with compiling the loop."""
+    compiled = compiled_loop(stepper, num_chars) if num_chars >= UNCACHED_FROM else None
+    return compiled is not None and not compiled.is_cached()
+
+
 def read_prime(stepper: Stepper, prime: Ids) -> Reading:
     """Read ids (N,), N >= 1, from the state that a text starts from."""
     compiled = compiled_loop(stepper, len(prime))

@@ -132,9 +132,10 @@ class TextSearch:
     def __iter__(self) -> Iterator[str]:
         stream = TextStream(self._vocab, self._stops, keeps_stop=self._keeps_stop)
         for ids in self._search:
-            yield "".join(piece.text for id in ids for piece in stream.feed(id, 0.0, 0.0))
-        if not stream.is_done:
-            yield "".join(piece.text for piece in stream.finish())
+            if text := stream.feed_all(ids):
+                yield text
+        if not stream.is_done and (rest := "".join(piece.text for piece in stream.finish())):
+            yield rest
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
     def _text_of(self, beam: Beam) -> GeneratedText:
