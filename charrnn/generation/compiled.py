@@ -28,6 +28,9 @@ STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
 SUMS = {"reassoc", "contract", "nsz"}
 """What the compiler may do to a sum of products: exact in any order where weights are int8."""
 
+# Python's own would look at every divisor, and no loop with a division in it would become vector code.
+_compiled = njit(error_model="numpy")
+
 LIMIT = np.float32(TANH_LIMIT)
 P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
 Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in TANH_BOTTOM)
@@ -36,7 +39,7 @@ STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING
 
 
 class Stack(NamedTuple):
-    """One matrix of every layer: values (L, R, C), scale and bias (L, R), bits (L,), as in `weights.Matrix`."""
+    """One matrix of every layer, as `weights.Matrix` but transposed: values (L, C, R), scale and bias (L, R), bits (L,)."""
 
     values: NDArray[Any]
     scale: Floats
@@ -61,6 +64,9 @@ class Weights(NamedTuple):
     output: Stack
     extras: Floats
     """(L, 3, H): a peephole's weights ci, cf, co."""
+    has_c: bool
+    holds: bool
+    """Whether any unit is held."""
     is_held: NDArray[np.bool_]
     held: Floats
     """(L, H) each."""
@@ -112,6 +118,8 @@ def pack(stepper: Stepper) -> Weights:
         highways=_stack(stepper.highways, stepper),
         output=_stack([stepper.output], stepper),
         extras=extras,
+        has_c=stepper.cell.num_states == 2,
+        holds=bool(is_held.any()),
         is_held=is_held,
         held=held,
     )
@@ -123,14 +131,14 @@ def _stack(parts: list[tuple[Matrix, Floats]], stepper: Stepper) -> Stack:
         nothing = np.zeros((0, 0), np.float32)
         return Stack(np.zeros((0, 0, 0), dtype), nothing, nothing, np.zeros(0, np.int64))
     return Stack(
-        np.stack([matrix.values for matrix, _ in parts]),
+        np.stack([np.ascontiguousarray(matrix.values.T) for matrix, _ in parts]),
         np.stack([matrix.scale for matrix, _ in parts]),
         np.stack([bias for _, bias in parts]),
         np.array([matrix.bits for matrix, _ in parts]),
     )
 
 
-@njit
+@_compiled
 def _tanh(x: Any) -> Any:
     x = min(max(x, -LIMIT), LIMIT)
     square = x * x
@@ -139,12 +147,12 @@ def _tanh(x: Any) -> Any:
     return x * top / bottom
 
 
-@njit
+@_compiled
 def _sigmoid(x: Any) -> Any:
     return HALF * _tanh(HALF * x) + HALF
 
 
-@njit(fastmath={"nnan", "nsz", "reassoc"})
+@njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
 def _largest(x: Any) -> Any:
     largest = ZERO
     for value in x:
@@ -152,7 +160,7 @@ def _largest(x: Any) -> Any:
     return largest
 
 
-@njit
+@_compiled
 def _round(x: Any, bits: Any, out: Any) -> Any:
     """x (C,) to whole numbers `out`; returns what these are to be multiplied with."""
     if bits == 0:
@@ -165,99 +173,192 @@ def _round(x: Any, bits: Any, out: Any) -> Any:
     return np.float32(math.ldexp(1.0, exponent - bits))
 
 
-@njit(fastmath=SUMS)
-def _dot(weight: Any, row: Any, x: Any) -> Any:
-    total = ZERO
-    for column in range(len(x)):
-        total += np.float32(weight[row, column]) * x[column]
-    return total
+@njit(error_model="numpy", fastmath=SUMS)
+def _sums(weight: Any, x: Any, out: Any) -> None:
+    """out (R,) = x (C,) @ weight (C, R). Eight columns at a time: each result is then written an eighth as often."""
+    for row in range(len(out)):
+        out[row] = ZERO
+    whole = len(x) - len(x) % 8
+    for c in range(0, whole, 8):
+        w0, w1, w2, w3 = weight[c], weight[c + 1], weight[c + 2], weight[c + 3]
+        w4, w5, w6, w7 = weight[c + 4], weight[c + 5], weight[c + 6], weight[c + 7]
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[c], x[c + 1], x[c + 2], x[c + 3], x[c + 4], x[c + 5], x[c + 6], x[c + 7]
+        for row in range(len(out)):
+            out[row] += (
+                np.float32(w0[row]) * x0
+                + np.float32(w1[row]) * x1
+                + np.float32(w2[row]) * x2
+                + np.float32(w3[row]) * x3
+                + np.float32(w4[row]) * x4
+                + np.float32(w5[row]) * x5
+                + np.float32(w6[row]) * x6
+                + np.float32(w7[row]) * x7
+            )
+    for c in range(whole, len(x)):
+        for row in range(len(out)):
+            out[row] += np.float32(weight[c, row]) * x[c]
 
 
-@njit(fastmath=SUMS)
-def _four_dots(weight: Any, row: Any, x: Any) -> Any:
-    """Rows `row` to `row + 3` at once: four sums keep the processor's multipliers busy."""
-    a, b, c, d = ZERO, ZERO, ZERO, ZERO
-    for column in range(len(x)):
-        value = x[column]
-        a += np.float32(weight[row, column]) * value
-        b += np.float32(weight[row + 1, column]) * value
-        c += np.float32(weight[row + 2, column]) * value
-        d += np.float32(weight[row + 3, column]) * value
-    return a, b, c, d
+@njit(error_model="numpy", fastmath=SUMS)
+def _sums_of_four(weight: Any, x: Any, out: Any) -> None:
+    """Four streams, out (4, R) = x (4, C) @ weight (C, R): each weight is fetched and made float32 once for all."""
+    a, b, c, d = out[0], out[1], out[2], out[3]
+    for row in range(len(a)):
+        a[row], b[row], c[row], d[row] = ZERO, ZERO, ZERO, ZERO
+    whole = x.shape[1] - x.shape[1] % 4
+    for k in range(0, whole, 4):
+        a0, a1, a2, a3 = x[0, k], x[0, k + 1], x[0, k + 2], x[0, k + 3]
+        b0, b1, b2, b3 = x[1, k], x[1, k + 1], x[1, k + 2], x[1, k + 3]
+        c0, c1, c2, c3 = x[2, k], x[2, k + 1], x[2, k + 2], x[2, k + 3]
+        d0, d1, d2, d3 = x[3, k], x[3, k + 1], x[3, k + 2], x[3, k + 3]
+        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
+        for row in range(len(a)):
+            v0, v1, v2, v3 = np.float32(w0[row]), np.float32(w1[row]), np.float32(w2[row]), np.float32(w3[row])
+            a[row] += v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+            b[row] += v0 * b0 + v1 * b1 + v2 * b2 + v3 * b3
+            c[row] += v0 * c0 + v1 * c1 + v2 * c2 + v3 * c3
+            d[row] += v0 * d0 + v1 * d1 + v2 * d2 + v3 * d3
+    for k in range(whole, x.shape[1]):
+        for row in range(len(a)):
+            v0 = np.float32(weight[k, row])
+            a[row] += v0 * x[0, k]
+            b[row] += v0 * x[1, k]
+            c[row] += v0 * x[2, k]
+            d[row] += v0 * x[3, k]
 
 
-@njit
-def _product(stack: Any, layer: Any, x: Any, rounded: Any, out: Any) -> None:
-    """One stream: out (R,) = x (C,) @ weight.T + bias."""
-    weight, scale, bias = stack.values[layer], stack.scale[layer], stack.bias[layer]
-    factor = _round(x, stack.bits[layer], rounded)
-    whole = len(scale) - len(scale) % 4
-    for row in range(0, whole, 4):
-        a, b, c, d = _four_dots(weight, row, rounded)
-        out[row] = a * (scale[row] * factor) + bias[row]
-        out[row + 1] = b * (scale[row + 1] * factor) + bias[row + 1]
-        out[row + 2] = c * (scale[row + 2] * factor) + bias[row + 2]
-        out[row + 3] = d * (scale[row + 3] * factor) + bias[row + 3]
-    for row in range(whole, len(scale)):
-        out[row] = _dot(weight, row, rounded) * (scale[row] * factor) + bias[row]
+@_compiled
+def _scale(stack: Any, layer: Any, factor: Any, out: Any) -> None:
+    scale, bias = stack.scale[layer], stack.bias[layer]
+    for row in range(len(out)):
+        out[row] = out[row] * (scale[row] * factor) + bias[row]
 
 
-@njit
+@_compiled
 def _products(stack: Any, layer: Any, x: Any, rounded: Any, out: Any) -> None:
-    """Every stream: out (B, R) = x (B, C) @ weight.T + bias."""
-    for stream in range(len(x)):
-        _product(stack, layer, x[stream], rounded, out[stream])
+    """Every stream: out (B, R) = x (B, C) @ weight.T + bias; rounded (4, C) is room."""
+    weight, bits = stack.values[layer], stack.bits[layer]
+    fours = len(x) - len(x) % 4
+    for first in range(0, fours, 4):
+        f0, f1 = _round(x[first], bits, rounded[0]), _round(x[first + 1], bits, rounded[1])
+        f2, f3 = _round(x[first + 2], bits, rounded[2]), _round(x[first + 3], bits, rounded[3])
+        _sums_of_four(weight, rounded, out[first : first + 4])
+        _scale(stack, layer, f0, out[first])
+        _scale(stack, layer, f1, out[first + 1])
+        _scale(stack, layer, f2, out[first + 2])
+        _scale(stack, layer, f3, out[first + 3])
+    for stream in range(fours, len(x)):
+        factor = _round(x[stream], bits, rounded[0])
+        _sums(weight, rounded[0], out[stream])
+        _scale(stack, layer, factor, out[stream])
 
 
-@njit
+# The loops below are over slices, without branches and of few arrays each: those the compiler turns into vector code.
+
+
+@_compiled
+def _sigmoids(x: Any, u: Any) -> None:
+    """u = sigmoid(x + u)."""
+    for j in range(len(u)):
+        u[j] = _sigmoid(x[j] + u[j])
+
+
+@_compiled
+def _tanhs(x: Any, u: Any) -> None:
+    """u = tanh(x + u)."""
+    for j in range(len(u)):
+        u[j] = _tanh(x[j] + u[j])
+
+
+@_compiled
+def _peep(x: Any, u: Any, weight: Any, c: Any) -> None:
+    """u = sigmoid(x + u + weight * c)."""
+    for j in range(len(u)):
+        u[j] = _sigmoid(x[j] + u[j] + weight[j] * c[j])
+
+
+@_compiled
+def _output(o: Any, c: Any, h: Any) -> None:
+    """h = o * tanh(c)."""
+    for j in range(len(h)):
+        h[j] = o[j] * _tanh(c[j])
+
+
+@_compiled
+def _hold(weights: Any, layer: Any, memory: Any) -> None:
+    if weights.holds:
+        for j in range(len(memory)):
+            if weights.is_held[layer, j]:
+                memory[j] = weights.held[layer, j]
+
+
+@_compiled
+def _keep(new: Any, old: Any, kept: Any) -> None:
+    """Zoneout's mean: new = old + kept * (new - old)."""
+    for j in range(len(new)):
+        new[j] = old[j] + kept * (new[j] - old[j])
+
+
+@_compiled
 def _step_units(weights: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
-    """The equations of `model.equations`, unit by unit: x (X*H,), u (P*H,); h and c (H,) change in place."""
-    size, kind, kept = len(h), weights.kind, weights.kept
-    is_held, held, extras = weights.is_held[layer], weights.held[layer], weights.extras[layer]
+    """The equations of `model.equations`: x (X*H,), u (P*H,) is used up; h and c (H,) change in place."""
+    kind, size = weights.kind, len(h)
+    zones_out = weights.kept != ONE
+    old_h, old_c = (h.copy(), c.copy()) if zones_out else (h, c)
     if kind in (LSTM, PEEPHOLE, MLSTM):
+        i, f, g, o = u[:size], u[size : 2 * size], u[2 * size : 3 * size], u[3 * size :]
+        x_o = x[3 * size : 4 * size]
+        if kind == PEEPHOLE:
+            _peep(x[:size], i, weights.extras[layer, 0], c)
+            _peep(x[size : 2 * size], f, weights.extras[layer, 1], c)
+        else:
+            _sigmoids(x[: 2 * size], u[: 2 * size])
+        _tanhs(x[2 * size : 3 * size], g)
         for j in range(size):
-            i, f = x[j] + u[j], x[size + j] + u[size + j]
-            g, o = x[2 * size + j] + u[2 * size + j], x[3 * size + j] + u[3 * size + j]
-            before = c[j]
-            if kind == PEEPHOLE:
-                memory = _sigmoid(f + extras[1, j] * before) * before
-                memory = memory + _sigmoid(i + extras[0, j] * before) * _tanh(g)
-            else:
-                memory = _sigmoid(f) * before + _sigmoid(i) * _tanh(g)
-            memory = held[j] if is_held[j] else memory
-            if kind == PEEPHOLE:
-                o = o + extras[2, j] * memory
-            _leave(h, c, j, _sigmoid(o) * _tanh(memory), memory, kept)
+            c[j] = f[j] * c[j] + i[j] * g[j]
+        _hold(weights, layer, c)
+        if kind == PEEPHOLE:
+            _peep(x_o, o, weights.extras[layer, 2], c)
+        else:
+            _sigmoids(x_o, o)
+        _output(o, c, h)
     elif kind == COUPLED:
+        f, g, o = u[:size], u[size : 2 * size], u[2 * size :]
+        _sigmoids(x[:size], f)
+        _tanhs(x[size : 2 * size], g)
+        _sigmoids(x[2 * size :], o)
         for j in range(size):
-            f, o = x[j] + u[j], x[2 * size + j] + u[2 * size + j]
-            g = _tanh(x[size + j] + u[size + j])
-            memory = g + _sigmoid(f) * (c[j] - g)
-            memory = held[j] if is_held[j] else memory
-            _leave(h, c, j, _sigmoid(o) * _tanh(memory), memory, kept)
-    else:
+            c[j] = g[j] + f[j] * (c[j] - g[j])
+        _hold(weights, layer, c)
+        _output(o, c, h)
+    elif kind == GRU:
+        r, z, n = u[:size], u[size : 2 * size], u[2 * size :]
+        _sigmoids(x[: 2 * size], u[: 2 * size])
         for j in range(size):
-            if kind == GRU:
-                z = _sigmoid(x[size + j] + u[size + j])
-                n = _tanh(x[2 * size + j] + _sigmoid(x[j] + u[j]) * u[2 * size + j])
-                memory = n + z * (h[j] - n)
-            elif kind == RNN:
-                memory = _tanh(x[j] + u[j])
-            elif kind == IRNN:
-                memory = max(x[j] + u[j], ZERO)
-            else:
-                a = u[j] - DAMPING * h[j]
-                memory = h[j] + STEP * _sigmoid(a + x[size + j]) * _tanh(a + x[j])
-            memory = held[j] if is_held[j] else memory
-            h[j] = memory if kept == ONE else h[j] + kept * (memory - h[j])
-
-
-@njit
-def _leave(h: Any, c: Any, j: Any, output: Any, memory: Any, kept: Any) -> None:
-    if kept == ONE:
-        h[j], c[j] = output, memory
+            n[j] = r[j] * n[j]
+        _tanhs(x[2 * size :], n)
+        for j in range(size):
+            h[j] = n[j] + z[j] * (h[j] - n[j])
+        _hold(weights, layer, h)
+    elif kind == ANTISYMMETRIC:
+        x_h, x_z = x[:size], x[size:]
+        for j in range(size):
+            u[j] = u[j] - DAMPING * h[j]
+        for j in range(size):
+            h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x_h[j])
+        _hold(weights, layer, h)
     else:
-        h[j], c[j] = h[j] + kept * (output - h[j]), c[j] + kept * (memory - c[j])
+        if kind == RNN:
+            _tanhs(x, u)
+        else:
+            for j in range(size):
+                u[j] = max(x[j] + u[j], ZERO)
+        h[:] = u
+        _hold(weights, layer, h)
+    if zones_out:
+        _keep(h, old_h, weights.kept)
+        if weights.has_c:
+            _keep(c, old_c, weights.kept)
 
 
 class Scratch(NamedTuple):
@@ -276,10 +377,10 @@ def make_scratch(weights: Weights, num_streams: int) -> Scratch:
     size = weights.held.shape[1]
     widths = (weights.table.shape[1], weights.recurrent.scale.shape[1], size, size, size)
     x, u, m, below, total = (np.zeros((num_streams, width), np.float32) for width in widths)
-    return Scratch(x, u, m, below, total, np.zeros(size, np.float32))
+    return Scratch(x, u, m, below, total, np.zeros((4, size), np.float32))
 
 
-@njit
+@_compiled
 def _step(weights: Any, ids: Any, state: Any, scratch: Any) -> None:
     """Read ids (B,): the state (L, S, B, H) changes in place, scratch.total becomes what the output layer reads."""
     x, u, m, below, total, rounded = scratch
@@ -315,7 +416,7 @@ def _step(weights: Any, ids: Any, state: Any, scratch: Any) -> None:
                 total[stream, j] = total[stream, j] + output if layer > 0 and weights.sums_outputs else output
 
 
-@njit
+@_compiled
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
     """Draw one id from scores (V,), as `next_char_probs` and `draw` do; probs (V,) is room."""
     size = len(scores)
@@ -361,7 +462,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     return last
 
 
-@njit
+@_compiled
 def _log_sum(scores: Any) -> Any:
     largest = -np.inf
     for score in scores:
@@ -372,14 +473,14 @@ def _log_sum(scores: Any) -> Any:
     return largest + math.log(total)
 
 
-@njit
+@_compiled
 def _value(weights: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
     """What the microscope shows of a unit: tanh(c), or h of those that stay within [-1, 1], or tanh(h)."""
     memory = state[layer, state.shape[1] - 1, stream, unit]
     return memory if weights.kind == GRU or weights.kind == RNN else _tanh(memory)
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
     for index in range(len(ids)):
@@ -387,7 +488,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     _products(weights.output, 0, scratch.total, scratch.rounded, logits)
 
 
-@njit(cache=True, nogil=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def write(
     weights: Any,
     state: Any,
