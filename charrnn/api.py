@@ -17,6 +17,7 @@ from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
 from charrnn.generation.sampling import Block, Reading, must_compile, read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
+from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction
 from charrnn.runs.finding import open_run
@@ -111,11 +112,14 @@ class Model:
 
     def _make_stepper(self, precision: str) -> Stepper:
         stepper = Stepper(self.config, self.tensors, precision)
-        if stepper.vocab_size != len(self.vocab):
-            raise CheckpointError(
-                f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {stepper.vocab_size}."
-            )
+        self._check_alphabet(stepper.vocab_size)
         return stepper
+
+    def _check_alphabet(self, vocab_size: int) -> None:
+        if vocab_size != len(self.vocab):
+            raise CheckpointError(
+                f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {vocab_size}."
+            )
 
     def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
         if precision not in SAMPLING_PRECISIONS:
@@ -134,11 +138,8 @@ class Model:
 
         from charrnn.model.network import load_network
 
-        try:
-            return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:150]
-            raise CheckpointError(f"The weights of {self.name} do not fit its config.yaml: {reason}") from None
+        self._check_alphabet(check_shapes(self.config, self.tensors))
+        return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
 
     def untrained_twin(self) -> "CharRNN":
         """The same network with freshly drawn weights: what cells look like that learned nothing."""
@@ -423,7 +424,7 @@ def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints
     folder: RunFolder = open_run(None if run is None else str(run), checkpoints)
     config = folder.read_config()
     vocab = Vocab.from_json(folder.read_vocab_json())
-    loaded = folder.load_step("best" if folder.read_pointer("best") else "latest", with_training=False)
+    loaded = folder.load_best()
     digest = loaded.state.get("corpus_digest")
     return Model(
         config,

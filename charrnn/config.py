@@ -137,6 +137,11 @@ class Config:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
             raise UsageError(f"omega is {self.omega:g}; it needs --cell rnn, without zoneout.")
+        if self.weight_drop and self.cell == "irnn":
+            raise UsageError(
+                f"weight_drop is {self.weight_drop:g}; what is kept is scaled up, and an irnn's state would grow "
+                "without bound. Use dropout or zoneout."
+            )
         if self.initial_state == "learned" and self.reset_probability == 0:
             raise UsageError("reset_probability is 0; an initial_state is learned only where a state starts anew.")
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:

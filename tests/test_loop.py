@@ -8,7 +8,7 @@ import pytest
 
 import charrnn
 from charrnn.cli.app import run as run_command
-from charrnn.errors import NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.samples import SampleLog
 from charrnn.training.trainer import StepResult, Trainer
@@ -90,3 +90,61 @@ def test_what_it_wrote_after_the_step_it_goes_back_to_is_written_again(fail_at: 
     events = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
     assert [event.step for event in events if event.event == "sample"] == [0, 1, 1, 3, 12]
     assert SampleLog(Path("run/samples.txt")).steps() == [0, 1, 3, 12]
+
+
+def test_a_validation_loss_that_is_not_finite_is_never_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    losses = iter([float("nan"), 2.5, float("inf"), 2.0])
+    monkeypatch.setattr("charrnn.training.loop.stateful_nats", lambda *args, **kwargs: next(losses))
+    events = list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 16}), out=Path("run")))
+    evaluations = [event for event in events if event.event == "evaluation"]
+    assert [event.is_best for event in evaluations] == [False, True, False, True]
+    warned = [event.message for event in events if event.event == "warning"]
+    assert [message.split(":")[0] for message in warned] == [
+        "the loss of the validation text is nan at step 4",
+        "the loss of the validation text is inf at step 12",
+    ]
+    run = RunFolder(Path("run"))
+    assert run.read_pointer("best") == "step-00000016"
+    assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
+
+
+def test_advice_names_the_peak_of_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    settings = {**SETTINGS, "weight_decay": 1e30, "muon_scale": 0.0, "warmup_steps": 1}
+    with pytest.raises(NonFiniteError, match=r"--set learning_rate=0\.0025 \(its peak\)"):
+        list(charrnn.train(charrnn.Config(**settings), out=Path("run")))
+
+
+def test_a_model_that_no_memory_holds_is_refused_before_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    config = charrnn.Config(corpus=("text.txt",), steps=3, hidden_size=16384, num_layers=64)
+    with pytest.raises(UsageError, match=r"num_layers 64: 136,[\d,]+ weights need about 3,[\d]+ GB"):
+        list(charrnn.train(config, out=Path("run")))
+    assert not Path("run").exists()
+
+
+def test_another_model_s_configuration_is_refused_before_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
+    path = Path("run/config.yaml")
+    huge = path.read_text().replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
+    path.write_text(huge)
+
+    def build(*args: object) -> None:
+        raise AssertionError("it would take all memory")
+
+    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", build)
+    for read in (lambda: charrnn.load("run").network, lambda: list(charrnn.resume("run", {"steps": 3}))):
+        with pytest.raises(CheckpointError, match=r"config\.yaml describes it: .* has shape \(\d+, 12\)"):
+            read()

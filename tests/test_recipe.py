@@ -181,3 +181,12 @@ def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
 )
 def test_sizes_change_where_the_documentation_says(num_train: int, minutes: float, expected: int) -> None:
     assert choose_sizes(Config(minutes=minutes), num_train).hidden_size == expected
+
+
+@pytest.mark.parametrize(("depth", "highest"), [("stacked", 1e-2), ("grid", 5e-3)])
+def test_an_irnn_takes_smaller_steps_the_less_there_is_to_bound_it(depth: str, highest: float) -> None:
+    rates = [
+        choose_sizes(Config(cell="irnn", depth=depth, hidden_size=size, steps=9), 10**6).learning_rate
+        for size in (16, 64, 2048)
+    ]
+    assert rates == [highest, highest, pytest.approx(1e-3)]

@@ -182,7 +182,7 @@ class TrainingView:
             self._bar = None
         folder = Path(event.run)
         is_at_home = folder.parent == Path("checkpoints")
-        run = shlex.quote(folder.name if is_at_home else event.run)
+        run = shlex.quote(printable(folder.name if is_at_home else event.run))
         # The newest run in checkpoints/ need not be named.
         named = "" if is_at_home else f" {run}"
         if self._console is not None:
@@ -196,5 +196,5 @@ class TrainingView:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
-        sys.stdout.write(event.run + "\n")
+        sys.stdout.write((printable(event.run) if sys.stdout.isatty() else event.run) + "\n")
         sys.stdout.flush()

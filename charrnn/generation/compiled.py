@@ -39,7 +39,7 @@ STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING
 
 
 class Stack(NamedTuple):
-    """One matrix of every layer, as `weights.Matrix` but transposed: values (L, C, R), scale, bias (L, R), bits (L,)."""
+    """A matrix of every layer, as `weights.Matrix` but transposed: values (L, C, R), scale, bias (L, R), bits (L,)."""
 
     values: NDArray[Any]
     scale: Floats

@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.model.cells import RecurrentLayer
+from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
 HIGHWAY_BIAS = -1.0
 """Where a highway's transform gate starts: mostly carrying (Srivastava 2015)."""
@@ -36,9 +37,10 @@ class CharRNN(nn.Module):
         super().__init__()
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
         num_layers = resolved(config.num_layers)
-        self.dropout = float(config.dropout)
         # Whoever builds a network without training it need not choose how it is trained.
-        self.input_dropout = 0.0 if config.input_dropout == "auto" else config.input_dropout
+        self.dropout, self.input_dropout = (
+            0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout)
+        )
         self.depth = config.depth
         self.sum_outputs = config.sum_outputs
         # torch draws weights of its own, from its global generator; ours are drawn over them.
@@ -55,7 +57,7 @@ class CharRNN(nn.Module):
                 config.cell,
                 hidden_size if index > 0 or config.depth == "grid" else embedding_size,
                 hidden_size,
-                dilation=2**index if config.depth == "dilated" else 1,
+                dilation=dilation_of(config, index),
                 weight_drop=config.weight_drop,
                 zoneout=config.zoneout,
                 omega=config.omega,
@@ -65,6 +67,7 @@ class CharRNN(nn.Module):
         self.grids = nn.ModuleList(
             RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if config.depth == "grid" else 0)
         )
+        self._num_states = num_states(config)
         self.learned_state: nn.Parameter | None = None
         if config.initial_state == "learned":
             self.learned_state = nn.Parameter(torch.zeros(num_layers, self._num_states, hidden_size))
@@ -105,15 +108,10 @@ class CharRNN(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """The state (L, S, B, H) that every text starts from: zero, unless it is learned."""
+        """The state (L, S, B, H) that every text starts from: zero, unless it is learned; then it carries gradients."""
         if self.learned_state is not None:
             return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
         return self.output.weight.new_zeros(len(self.layers), self._num_states, batch_size, self.hidden_size)
-
-    @property
-    def _num_states(self) -> int:
-        layers = self.recurrent_layers()
-        return layers[0].cell.num_states * max(layer.dilation for layer in layers)
 
     def forward(self, ids: Tensor, state: Tensor, noise: Generator | None = None) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
@@ -185,8 +183,9 @@ def _drop(values: Tensor, share: float, noise: Generator | None) -> Tensor:
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:
     """Build the network of `config` with the saved weights `tensors`.
 
-    Raises RuntimeError (from torch) where names or shapes differ; what is loaded was verified before.
+    Raises CheckpointError, before anything is built, where names or shapes differ.
     """
+    check_shapes(config, tensors)
     network = CharRNN(config, vocab_size)
     network.load_state_dict(tensors)
     return network

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import UsageError
 from charrnn.model.equations import CELLS, Cell, Lstm
+from charrnn.model.shapes import check_shapes, dilation_of, num_states
 from charrnn.model.weights import Floats, Matrix, exact_tanh
 
 
@@ -58,15 +59,12 @@ class Stepper:
         self.cell, self.cell_name, self.precision = CELLS[config.cell], config.cell, precision
         self.depth, self.sum_outputs, self.zoneout = config.depth, config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
-        self._num_states = self.cell.num_states * self._dilation(self.num_layers - 1)
+        self._num_states = num_states(config)
+        self._dilations = [dilation_of(config, index) for index in range(self.num_layers)]
         self._num_grids = self.num_layers if self.depth == "grid" else 0
         self._learns_start = config.initial_state == "learned"
-        try:
-            self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
-            self.vocab_size = self._weights["output.weight"].shape[0]
-            self._check_shapes()
-        except (KeyError, ValueError, IndexError) as error:
-            raise CheckpointError(f"model.safetensors does not hold a whole {config.cell} model: {error}") from None
+        self.vocab_size = check_shapes(config, tensors)
+        self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         is_int8 = precision == "int8"
         self._ops = EXACT if is_int8 else NUMPY
         self.held: dict[int, dict[int, float]] = {}
@@ -87,7 +85,8 @@ class Stepper:
             self._bottom = bottom.astype(np.float32)
             vectors = bottom[:, : self.hidden_size]
         first = self._weights["layers.0.weight_ih_l0"].T.astype(np.float64)
-        self.table: Floats = (vectors @ first + self.layers[0].bias_ih).astype(np.float32)
+        with np.errstate(over="ignore"):  # in a model that ran away
+            self.table: Floats = (vectors @ first + self.layers[0].bias_ih).astype(np.float32)
 
     def hold(self, layer: int, unit: int, value: float) -> None:
         """Keep a unit's memory where its shown value is `value` (tanh(c), h or tanh(h), as `Cell.shows`) from now on.
@@ -128,41 +127,10 @@ class Stepper:
         shown = []
         for index in range(self.num_layers):
             # The latest state of a dilated layer stands at the end of its queue.
-            queue = state[index, : self.cell.num_states * self._dilation(index)]
+            queue = state[index, : self.cell.num_states * self._dilations[index]]
             latest = tuple(queue.reshape(self.cell.num_states, -1, *queue.shape[1:])[:, -1])
             shown.append(self.cell.value(self._ops, latest))
         return np.stack(shown)
-
-    def _check_shapes(self) -> None:
-        size, input_size = self.hidden_size, self._weights["embedding.weight"].shape[-1]
-        expected: dict[str, tuple[int, ...]] = {
-            "embedding.weight": (self.vocab_size, input_size),
-            "output.weight": (self.vocab_size, size),
-            "output.bias": (self.vocab_size,),
-        }
-        for index in range(self.num_layers):
-            is_first = index == 0 and not self._num_grids
-            for name, blocks in {"ih": self.cell.input_blocks, **self.cell.products}.items():
-                columns = input_size if name == "ih" and is_first else size
-                expected[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
-                expected[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
-            for name, (shape, _) in self.cell.extras(size).items():
-                expected[f"layers.{index}.{name}"] = shape
-            if self.depth == "highway" and index:
-                expected[f"highways.{index - 1}.weight"] = (size, size)
-                expected[f"highways.{index - 1}.bias"] = (size,)
-        for index in range(self._num_grids):
-            expected |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
-            for name in ("ih", "hh"):
-                expected[f"grids.{index}.weight_{name}_l0"] = (4 * size, size)
-                expected[f"grids.{index}.bias_{name}_l0"] = (4 * size,)
-        if self._learns_start:
-            expected["learned_state"] = (self.num_layers, self._num_states, size)
-        for name, shape in expected.items():
-            if self._weights[name].shape != shape:
-                raise ValueError(f"{name} has shape {self._weights[name].shape}, not {shape}")
-        if surplus := set(self._weights) - set(expected):
-            raise ValueError(f"{min(surplus)} has no place in it")
 
     def initial_state(self, batch_size: int) -> Floats:
         """The state (L, S, B, H) that every text starts from: zero, unless it is learned."""
@@ -180,7 +148,7 @@ class Stepper:
             ops = self._ops_of(index)
             x = below if index == 0 else layer.weight_ih.product(below) + layer.bias_ih
             # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
-            queue = state[index, : self.cell.num_states * self._dilation(index)]
+            queue = state[index, : self.cell.num_states * self._dilations[index]]
             queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
             oldest = tuple(queue[:, 0])
             latest = self.cell.step(ops, x, layer.product, oldest, layer.extras)
@@ -199,9 +167,6 @@ class Stepper:
             total = total + below if self.sum_outputs else below
         weight, bias = self.output
         return weight.product(total) + bias, state
-
-    def _dilation(self, index: int) -> int:
-        return 2**index if self.depth == "dilated" else 1
 
     def _join(self, index: int, below: Floats, outputs: Floats) -> Floats:
         if self.depth == "residual":

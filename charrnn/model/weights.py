@@ -36,12 +36,12 @@ class Matrix:
     """
 
     def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
-        """Round each row to 127 steps either way of its largest weight, if `is_int8`."""
+        """Round each row to 127 steps either way of its largest weight, if `is_int8` and all of them are finite."""
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
         self.scale: Floats = np.ones(len(weight), np.float32)
         self.bits = 0
-        if is_int8:
+        if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
             self.scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])

@@ -34,6 +34,7 @@ from charrnn.runs.step import (
     LoadedStep,
     NewerFormatError,
     Tensors,
+    is_manifest_of,
     is_step_name,
     name_of_step,
     read_step,
@@ -101,19 +102,20 @@ class RunFolder:
     def save_step(self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON]) -> Path:
         """Commit one step and return its folder; pointers stay where they are.
 
-        A step saved already is kept when it is whole, and replaced when it is damaged. On any failure nothing saved
-        before is touched. Raises CharRNNError naming the folder, the reason and the bytes needed.
+        A step saved already is kept when it is whole and the same, and replaced when it is damaged or another (of a
+        schedule that was changed since). On any failure nothing saved before is touched. Raises CharRNNError naming
+        the folder, the reason and the bytes needed.
         """
         final = self.path / name_of_step(step)
+        payloads = step_to_bytes(step, model, training, state)
         try:
             self.verify(final.name)
+            if is_manifest_of(final, payloads):
+                return final
         except NewerFormatError:
             raise
         except CheckpointError:
-            pass  # Missing, as it should be, or damaged and therefore replaced.
-        else:
-            return final
-        payloads = step_to_bytes(step, model, training, state)
+            pass  # Missing, as it should be, or damaged.
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             for leftover in self.path.glob(".step-*"):
@@ -135,6 +137,10 @@ class RunFolder:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
+
+    def load_best(self) -> LoadedStep:
+        """The step that validated best; the latest, if none was validated. Raises as `load_step` does."""
+        return self.load_step("best" if self.read_pointer("best") else "latest", with_training=False)
 
     def point(self, name: Literal["latest", "best"], step_name: str) -> None:
         """Make pointer `name` hold `step_name`. Raises CharRNNError when it cannot be written."""

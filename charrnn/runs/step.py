@@ -77,6 +77,11 @@ def step_to_bytes(step: int, model: Tensors, training: Tensors, state: Mapping[s
     return payloads
 
 
+def is_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
+    """Whether a step folder that was verified holds these very files."""
+    return (folder / _MANIFEST).read_bytes() == payloads[_MANIFEST]
+
+
 def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
     """Read each file of a step once, so that the bytes checked are the bytes used.
 

@@ -19,6 +19,7 @@ from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwri
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads, pick_device
 from charrnn.model.reading import IdArray
+from charrnn.model.shapes import check_memory, check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records import (
     DoneEvent,
@@ -92,9 +93,10 @@ def train(
     if config.init_from is not None:
         older = open_run(config.init_from, checkpoints)
         config = _with_model_of(older, config)
-        vocab, start = Vocab.from_json(older.read_vocab_json()), older.load_step("best", with_training=False)
+        vocab, start = Vocab.from_json(older.read_vocab_json()), older.load_best()
     text = _read_text(config, stdin, on_download, vocab)
     sized = choose_sizes(config, text.num_train)
+    check_memory(sized, len(text.vocab))
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
     planned = _plan(sized, text, lanes, device, began)
 
@@ -147,6 +149,7 @@ def resume(
         device = pick_device(config.device)
         vocab = Vocab.from_json(folder.read_vocab_json())
         loaded = folder.load_step("latest", with_training=True)
+        check_shapes(config, loaded.model)
         try:
             text = _read_text(config, stdin, None, vocab)
         except DataError as error:
@@ -253,7 +256,7 @@ def _run(
     milestones = {math.ceil(num_steps * share) for share in (0, 1 / 64, 1 / 16, 1 / 4, 1)}
     state = loaded.state if loaded is not None else {}
     best, best_at = state.get("best_nats"), state.get("best_step")
-    best_nats = float(best) if isinstance(best, int | float) else None
+    best_nats = float(best) if isinstance(best, int | float) and math.isfinite(best) else None
     best_step = best_at if isinstance(best_at, int) else 0
     val_nats: float | None = None
     saved_step = loaded.step if loaded is not None else None
@@ -310,9 +313,12 @@ def _run(
                 raise
             has_gone_back = True
             good = run.load_step("latest", with_training=True)
+            for message in good.warnings:
+                yield WarningEvent(message=message)
             trainer.restore(good.model, good.training, good.state)
             rate = float(config.learning_rate) / 2
-            config = trainer.config = replace(config, learning_rate=rate)
+            config = replace(config, learning_rate=rate)
+            trainer.config = config
             run.write_text("config.yaml", to_yaml(config))
             metrics.rewind(trainer.step)
             samples.rewind(trainer.step)
@@ -336,7 +342,7 @@ def _run(
             val_nats = stateful_nats(
                 trainer.averaged, text.ids[: text.num_before_test], text.num_train, precision=config.precision
             )
-            is_best = best_nats is None or val_nats < best_nats
+            is_best = math.isfinite(val_nats) and (best_nats is None or val_nats < best_nats)
             if is_best:
                 best_nats, best_step = val_nats, trainer.step
             evaluation = EvaluationEvent(
@@ -348,6 +354,11 @@ def _run(
             )
             metrics.append(evaluation.to_json())
             yield evaluation
+            if not math.isfinite(val_nats):
+                yield WarningEvent(
+                    message=f"the loss of the validation text is {val_nats} at step {trainer.step}: a state grew "
+                    f"without bound. Try --set learning_rate={float(config.learning_rate) / 2:.2g}."
+                )
         if trainer.step in milestones:
             yield write()
         if is_last or is_best or trainer.step % save_every == 0:

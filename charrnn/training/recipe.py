@@ -13,6 +13,8 @@ PEAK_RATE = 9e-3
 OTHER_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
 """Peak learning rates for 512 units, the second those of cells that want their own."""
 HIGHEST_RATE = 3e-2
+HIGHEST_IRNN_RATE = 1e-2
+"""An irnn's state is not bounded: a step that is too large lets it run away, in a grid at half of that."""
 DROPOUT_PER_EPOCH = 0.03
 MOST_DROPOUT = 0.4
 """What is read often is learned by heart, the sooner the more weights there are for each character of the text; what is
@@ -40,7 +42,10 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
     haste = 1.5 if is_short_budget else 1.0
-    peak = min(HIGHEST_RATE, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
+    highest = HIGHEST_RATE
+    if cell == "irnn":
+        highest = HIGHEST_IRNN_RATE / 2 if config.depth == "grid" else HIGHEST_IRNN_RATE
+    peak = min(highest, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     return replace(
         config,
         cell=cell,

@@ -74,10 +74,11 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
         result = StepResult(loss.item(), grad_norm.item(), learning_rate)
+        peak = float(self.config.learning_rate)
         if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
             raise NonFiniteError(
                 f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
-                f"The learning rate was {learning_rate:.2g}; try --set learning_rate={learning_rate / 2:.2g}."
+                f"The learning rate was {learning_rate:.2g} there; try --set learning_rate={peak / 2:.2g} (its peak)."
             )
         self.step += 1
         for optimizer in self.optimizers:

@@ -1,0 +1,85 @@
+"""Which weights a configuration stands for, and their shapes: checked before anything is built from a file."""
+
+import os
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from charrnn.config import Config, resolved
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.model.equations import CELLS, Lstm
+
+TRAINING_COPIES = 6
+"""Numbers that training keeps per weight: itself, its gradient, two moments, its average, room to compute."""
+
+
+def dilation_of(config: Config, layer: int) -> int:
+    """How many characters back a layer continues from (Chang 2017)."""
+    return 2**layer if config.depth == "dilated" else 1
+
+
+def num_states(config: Config) -> int:
+    """S: state vectors of a layer, those of its cell times the largest dilation."""
+    return CELLS[config.cell].num_states * dilation_of(config, resolved(config.num_layers) - 1)
+
+
+def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """The tensors of `model.safetensors` by name, as `CharRNN` lists them."""
+    size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
+    num_layers, cell, is_grid = resolved(config.num_layers), CELLS[config.cell], config.depth == "grid"
+    shapes: dict[str, tuple[int, ...]] = {
+        "embedding.weight": (vocab_size, embedding_size),
+        "output.weight": (vocab_size, size),
+        "output.bias": (vocab_size,),
+    }
+    for index in range(num_layers):
+        for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
+            columns = embedding_size if name == "ih" and index == 0 and not is_grid else size
+            shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
+            shapes[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
+        for name, (shape, _) in cell.extras(size).items():
+            shapes[f"layers.{index}.{name}"] = shape
+        if config.depth == "highway" and index:
+            shapes[f"highways.{index - 1}.weight"] = (size, size)
+            shapes[f"highways.{index - 1}.bias"] = (size,)
+        if is_grid:
+            shapes |= {"bottom.weight": (2 * size, embedding_size), "bottom.bias": (2 * size,)}
+            for name in ("ih", "hh"):
+                shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
+                shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
+    if config.initial_state == "learned":
+        shapes["learned_state"] = (num_layers, num_states(config), size)
+    return shapes
+
+
+def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:
+    """The vocabulary size of a model's tensors. Raises CheckpointError if they are not those of `config`."""
+    problem = "output.weight is missing"
+    if "output.weight" in tensors:
+        expected = weight_shapes(config, tensors["output.weight"].shape[0])
+        missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+        wrong = [name for name in expected if name in tensors and tuple(tensors[name].shape) != expected[name]]
+        if not (missing or surplus or wrong):
+            return expected["output.bias"][0]
+        if wrong:
+            problem = f"{wrong[0]} has shape {tuple(tensors[wrong[0]].shape)}, not {expected[wrong[0]]}"
+        else:
+            problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} has no place in it"
+    raise CheckpointError(
+        f"model.safetensors does not hold a whole {config.cell} model as config.yaml describes it: {problem}"
+    )
+
+
+def check_memory(config: Config, vocab_size: int) -> None:
+    """Raise UsageError if training such a model needs more memory than this machine has, where that can be known."""
+    num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
+    needed = 4 * TRAINING_COPIES * num_weights
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return
+    if needed > there:
+        raise UsageError(
+            f"hidden_size is {config.hidden_size} and num_layers {config.num_layers}: {num_weights:,} weights need "
+            f"about {needed / 1e9:,.0f} GB to train, and this machine has {there / 1e9:,.0f} GB. Take fewer."
+        )
