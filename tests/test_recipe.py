@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.config import Config
+from charrnn.errors import UsageError
 from charrnn.training.recipe import EVALUATION_SHARE, FORWARD_COST, choose_sizes, choose_steps
 
 CELLS = ("lstm", "gru", "rnn")
@@ -183,10 +184,13 @@ def test_sizes_change_where_the_documentation_says(num_train: int, minutes: floa
     assert choose_sizes(Config(minutes=minutes), num_train).hidden_size == expected
 
 
-@pytest.mark.parametrize(("depth", "highest"), [("stacked", 1e-2), ("grid", 5e-3)])
-def test_an_irnn_takes_smaller_steps_the_less_there_is_to_bound_it(depth: str, highest: float) -> None:
+def test_an_irnn_takes_smaller_steps_for_nothing_else_bounds_it() -> None:
     rates = [
-        choose_sizes(Config(cell="irnn", depth=depth, hidden_size=size, steps=9), 10**6).learning_rate
-        for size in (16, 64, 2048)
+        choose_sizes(Config(cell="irnn", hidden_size=size, steps=9), 10**6).learning_rate for size in (16, 64, 2048)
     ]
-    assert rates == [highest, highest, pytest.approx(1e-3)]
+    assert rates == [1e-2, 1e-2, pytest.approx(1e-3)]
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    with pytest.raises(UsageError, match="^depth is grid; its LSTM squashes"):
+        choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)

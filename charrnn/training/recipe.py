@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 from charrnn.config import Config, resolved
+from charrnn.errors import UsageError
 from charrnn.model.equations import CELLS
 
 DEFAULT_MINUTES = 3.0
@@ -14,7 +15,7 @@ OTHER_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, 
 """Peak learning rates for 512 units, the second those of cells that want their own."""
 HIGHEST_RATE = 3e-2
 HIGHEST_IRNN_RATE = 1e-2
-"""An irnn's state is not bounded: a step that is too large lets it run away, in a grid at half of that."""
+"""An irnn's state is not bounded: steps that are too large let it run away."""
 DROPOUT_PER_EPOCH = 0.03
 MOST_DROPOUT = 0.4
 """What is read often is learned by heart, the sooner the more weights there are for each character of the text; what is
@@ -27,8 +28,13 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     """Fill in the model, the lanes and the learning rate for a training text of that many characters.
 
     More text and more time feed more units; a wider layer wants a smaller step; a short text is cut into fewer and
-    shorter lanes.
+    shorter lanes. Raises UsageError for a model that cannot be trained.
     """
+    if config.cell == "irnn" and config.depth == "grid":
+        raise UsageError(
+            "depth is grid; its LSTM squashes whatever an irnn writes, so nothing keeps an irnn's state from growing "
+            "without bound. Take another depth, or another cell."
+        )
     is_short_budget = config.minutes is not None and config.minutes < 1
     auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
     hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
@@ -42,9 +48,7 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
     haste = 1.5 if is_short_budget else 1.0
-    highest = HIGHEST_RATE
-    if cell == "irnn":
-        highest = HIGHEST_IRNN_RATE / 2 if config.depth == "grid" else HIGHEST_IRNN_RATE
+    highest = HIGHEST_IRNN_RATE if cell == "irnn" else HIGHEST_RATE
     peak = min(highest, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     return replace(
         config,
