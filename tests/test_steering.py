@@ -1,0 +1,139 @@
+"""Holding a cell while the model writes: it stays where it is held, and what it stands for follows."""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn.config import CELLS, Config
+from charrnn.errors import UsageError
+from charrnn.microscope.detectors import label_quotes
+from charrnn.model.network import CharRNN
+from charrnn.model.stepper import Stepper
+
+V, H = 11, 8
+INSIDE, OUTSIDE = "nopqrstu", "abcdefgh"
+
+
+@pytest.mark.parametrize("depth", ["stacked", "residual", "dilated", "grid"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: str) -> None:
+    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
+    tensors = {name: value.numpy() for name, value in CharRNN(config, V).state_dict().items()}
+    free, held = Stepper(config, tensors), Stepper(config, tensors)
+    held.hold(0, 3, 0.5)
+    held.hold(1, 6, -1.0)
+    states = [free.initial_state(2), held.initial_state(2)]
+    for ids in np.random.default_rng(0).integers(0, V, (6, 2)):
+        logits = []
+        for index, stepper in enumerate((free, held)):
+            step_logits, states[index] = stepper.step(ids, states[index])
+            logits.append(step_logits)
+        values = held.values(states[1])
+        assert values[0, :, 3] == pytest.approx(0.5, abs=1e-6)
+        # tanh never reaches -1.
+        assert values[1, :, 6] == pytest.approx(-1.0, abs=2e-4)
+        assert not np.allclose(free.values(states[0])[0, :, 3], 0.5)
+        assert not np.allclose(*logits)
+
+
+@pytest.mark.parametrize(("cell", "value"), [((2, 0), 0.0), ((-1, 0), 0.0), ((0, H), 0.0), ((0, 0), 1.1)])
+def test_cells_and_values_that_are_not_there_are_refused(cell: tuple[int, int], value: float) -> None:
+    config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
+    stepper = Stepper(config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()})
+    with pytest.raises(UsageError, match=r"^(There is no cell|Cell 0:0 cannot be held at 1\.1)"):
+        stepper.hold(*cell, value)
+    assert stepper.held == {}
+
+
+@pytest.fixture(scope="module")
+def quoting_model(tmp_path_factory: pytest.TempPathFactory) -> charrnn.Model:
+    """A model of a text that has letters of its own inside quotations."""
+    folder, draw = tmp_path_factory.mktemp("quotes"), random.Random(0)
+
+    def words(letters: str) -> str:
+        return " ".join("".join(draw.choices(letters, k=draw.randint(2, 6))) for _ in range(draw.randint(2, 8)))
+
+    text = "".join(f'{words(OUTSIDE)} "{words(INSIDE)}"' + draw.choice([" ", " ", "\n"]) for _ in range(1200))
+    (folder / "quotes.txt").write_text(text, encoding="utf-8")
+    config = charrnn.Config(
+        corpus=(str(folder / "quotes.txt"),),
+        steps=300,
+        hidden_size=6,
+        embedding_size=16,
+        num_lanes=16,
+        bptt_length=64,
+        learning_rate=0.03,
+        muon_scale=4.0,
+        weight_average=0.9,
+        device="cpu",
+        precision="fp32",
+    )
+    list(charrnn.train(config, out=folder / "quotes-001"))
+    return charrnn.load(folder / "quotes-001")
+
+
+def test_with_its_quotation_cell_held_a_model_writes_more_or_less_inside_quotations(
+    quoting_model: charrnn.Model,
+) -> None:
+    """The letters say whether a word is inside, so the cell matters at the marks: told that it is inside already, the
+    model takes every mark for a closing one, and goes on outside."""
+    text, context = quoting_model.held_out_text()
+    trace = quoting_model.trace(text, context=context)
+    (found,) = charrnn.find_cells(trace, ["quote"]).scores
+    assert found.auc is not None and found.auc > 0.99
+    values, inside = trace.cells[:, found.layer, found.unit], label_quotes(trace.text)
+
+    def share_inside(**options: Any) -> float:
+        written = "".join(sample.text for sample in quoting_model.samples(4, length=2000, **options))
+        num_inside, num_outside = (sum(map(written.count, letters)) for letters in (INSIDE, OUTSIDE))
+        return num_inside / (num_inside + num_outside)
+
+    cell = (found.layer, found.unit)
+    held_inside, held_outside = (
+        share_inside(clamps={cell: float(np.median(values[where]))}) for where in (inside, ~inside)
+    )
+    assert 0.4 < share_inside() < 0.6
+    assert held_inside < 0.3 and held_outside > 0.7
+
+
+def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:
+    pieces = list(quoting_model.stream(length=200, cell=(0, 3), precision="fp32", prime='ab "no'))
+    trace = quoting_model.trace('ab "no' + "".join(piece.text for piece in pieces))
+    assert [piece.value for piece in pieces] == pytest.approx(trace.cells[6:, 0, 3].tolist(), abs=1e-4)
+
+
+@pytest.fixture
+def sample(command: Callable[..., Any], quoting_model: charrnn.Model, tmp_path: Path) -> Callable[..., Any]:
+    folder = Path(quoting_model.config.corpus[0]).parent / "quotes-001"
+    return lambda *options: command("sample", folder, *options)
+
+
+def test_a_clamp_on_the_command_line_is_the_one_of_the_library(
+    sample: Callable[..., Any], quoting_model: charrnn.Model
+) -> None:
+    ran = sample("--length", 80, "--clamp", "0:1=-0.5", "--clamp", "0:2=1")
+    expected = quoting_model.sample(length=80, temperature=0.8, clamps={(0, 1): -0.5, (0, 2): 1.0}).text
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.rstrip("\n") == expected.rstrip("\n") != quoting_model.sample(length=80, temperature=0.8).text
+
+
+def test_a_shown_cell_changes_no_byte_of_a_pipe(sample: Callable[..., Any]) -> None:
+    assert sample("--length", 80, "--show-cell", "0:1").out == sample("--length", 80).out
+
+
+def test_a_shown_cell_colours_a_terminal(sample: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sample("--length", 80, "--prime", "ab ").out
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    coloured = sample("--length", 80, "--prime", "ab ", "--show-cell", "0:1").out
+    assert "\x1b[" in coloured and "48;2;" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    uncoloured = sample("--length", 80, "--prime", "ab ", "--show-cell", "0:1").out
+    assert "48;2;" not in uncoloured and any(block in uncoloured for block in "▁▂▃▅▆▇█")
