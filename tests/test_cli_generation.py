@@ -1,0 +1,152 @@
+"""`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side, beams, novelty."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran, TrainedRun
+from synthetic import SyntheticCorpus
+
+import charrnn
+from charrnn.generation.loops import find_loop
+
+Command = Callable[..., Ran]
+
+
+def json_lines(ran: Ran) -> list[dict[str, Any]]:
+    assert (ran.code, ran.err) == (0, "")
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def text_of(ran: Ran) -> str:
+    assert (ran.code, ran.err) == (0, "")
+    return ran.out
+
+
+def test_several_samples_are_independent_and_the_same_however_many(command: Command, lab: Path) -> None:
+    three, five = (
+        [found["text"] for found in json_lines(command("sample", "--count", n, "--length", 120, "--json"))]
+        for n in (3, 5)
+    )
+    assert five[:3] == three and len(set(five)) == 5
+    assert text_of(command("sample", "--length", 120)).rstrip("\n") == five[0].rstrip("\n"), "the first is that of none"
+    printed = text_of(command("sample", "--count", 3, "--length", 120, "--prime", "zib "))
+    primed = charrnn.load(lab).samples(3, length=120, temperature=0.8, prime="zib ")
+    texts = ["zib " + found.text for found in primed]
+    assert printed == "\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
+
+
+def test_a_stop_string_ends_the_text_before_it_or_after_it(command: Command, lab: Path) -> None:
+    whole = text_of(command("sample", "--length", 1000))
+    stop = whole[200:204]
+    assert "\n" not in stop, "the premise"
+    first = whole.index(stop)
+    assert text_of(command("sample", "--length", 1000, "--stop", stop)).rstrip("\n") == whole[:first].rstrip("\n")
+    assert text_of(command("sample", "--length", 1000, "--stop", stop, "--keep-stop")) == whole[: first + 4] + "\n"
+    either = text_of(command("sample", "--length", 1000, "--stop", "no such text", "--stop", "\\n"))
+    assert either == whole.split("\n")[0] + "\n"
+    found = json_lines(command("sample", "--length", 1000, "--stop", "or", "--count", 4, "--json"))
+    assert len({len(one["text"]) for one in found}) > 1, "each ends where it ends"
+    assert all("or" not in one["text"] and len(one["text"]) == len(one["logprobs"]) for one in found)
+
+
+def test_banned_characters_are_not_written(command: Command, lab: Path) -> None:
+    assert "z" in text_of(command("sample", "--length", 600))
+    assert not set('zrb"Ж') & set(text_of(command("sample", "--length", 600, "--ban", 'zrb"Ж')))
+    beam = text_of(command("sample", "--length", 60, "--beam", 3, "--ban", "zrb"))
+    assert not set("zrb") & set(beam)
+
+
+def test_no_line_is_longer_than_it_may_be(command: Command, lab: Path, byte_run: TrainedRun) -> None:
+    lines = text_of(command("sample", "--length", 800, "--max-line", 12)).split("\n")
+    assert max(map(len, lines)) == 12
+    assert max(map(len, text_of(command("sample", "--length", 800)).split("\n"))) > 12
+    by_bytes = text_of(command("sample", byte_run.path, "--length", 400, "--max-line", 9)).split("\n")
+    assert max(len(line.encode()) for line in by_bytes) <= 9 + 2 * 9, "a broken character is spelled in three bytes"
+
+
+def test_unknown_characters_of_a_prime_are_refused_left_out_or_read_as_the_nearest(command: Command, lab: Path) -> None:
+    assert command("sample", "--prime", "zíb “Ж”").code == 3
+    for way, read in (("skip", "zb "), ("nearest", 'zib ""')):
+        ran = text_of(command("sample", "--prime", "zíb “Ж”", "--unknown", way, "--length", 40))
+        assert ran == "zíb “Ж”" + text_of(command("sample", "--prime", read, "--length", 40))[len(read) :]
+    assert command("sample", "--unknown", "guess").code == 2
+
+
+def test_temperatures_stand_side_by_side(command: Command, lab: Path) -> None:
+    shown = text_of(command("sample", "--temps", "0.2,0.7,1.5", "--length", 100))
+    header = next(line for line in shown.splitlines() if "temperature" in line)
+    assert header.split() == ["temperature", "0.2", "temperature", "0.7", "temperature", "1.5"]
+    assert max(map(len, shown.splitlines())) <= 80
+    found = json_lines(command("sample", "--temps", "0.2,0.7,1.5", "--length", 100, "--json"))
+    assert [one["temperature"] for one in found] == [0.2, 0.7, 1.5]
+    model = charrnn.load(lab)
+    assert [one["text"] for one in found] == [model.sample(length=100, temperature=t).text for t in (0.2, 0.7, 1.5)]
+    columns = "".join(shown.split())
+    assert all(one["text"][:10].split()[0] in columns for one in found)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_log_probabilities_are_the_model_s_to_the_precision_of_its_weights(
+    command: Command, lab: Path, precision: str
+) -> None:
+    (found,) = json_lines(command("sample", "--length", 300, "--precision", precision, "--json"))
+    trace = charrnn.load(lab).trace("\n" + found["text"])
+    error = abs(sum(found["logprobs"]) - float(trace.logprobs[1:].sum())) / 300
+    assert error < (0.02 if precision == "int8" else 1e-5), "nats per character"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--beam-mode", "diverse", "--groups", 2, "--diversity", 1), ("--beam-mode", "stochastic", "--seed", 3)],
+    ids=["plain", "diverse", "stochastic"],
+)
+def test_every_kind_of_beam_is_that_of_the_library(command: Command, lab: Path, options: tuple[Any, ...]) -> None:
+    (found,) = json_lines(command("sample", "--beam", 4, "--length", 40, *options, "--json"))
+    names = {"--beam-mode": "mode", "--groups": "groups", "--diversity": "diversity", "--seed": "seed"}
+    wanted = {names[flag]: value for flag, value in zip(options[::2], options[1::2], strict=True)}
+    expected = charrnn.load(lab).beam(width=4, length=40, **wanted)
+    assert [beam["text"] for beam in found["beams"]] == [text.text for text in expected]
+    assert [beam["score"] for beam in found["beams"]] == [text.score for text in expected]
+    printed = command("sample", "--beam", 4, "--length", 40, *options)
+    assert printed.out.rstrip("\n") == expected[0].text.rstrip("\n")
+
+
+def test_a_beam_stops_and_its_length_counts_by_the_penalty(command: Command, lab: Path) -> None:
+    options = ("sample", "--beam", 6, "--length", 60, "--stop", " ", "--stop", "\\n", "--json", "-q")
+    (short,), (long,) = (json_lines(command(*options, "--length-penalty", alpha)) for alpha in (0, 3))
+    assert not {" ", "\n"} & set("".join(beam["text"] for beam in (*short["beams"], *long["beams"])))
+    assert {beam["stop"] for beam in short["beams"]} <= {" ", "\n", ""} and short["beams"][0]["stop"]
+    assert len(long["text"]) > len(short["text"])
+
+
+def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, lab: Path) -> None:
+    ran = command("sample", "--beam", 3, "--length", 300)
+    assert find_loop(ran.out[:-1]) is not None, "the premise: this model's likeliest text is a loop"
+    assert "the text ends in a loop: its last" in ran.err and "--no-repeat 20" in ran.err
+    assert command("sample", "--beam", 3, "--length", 300, "--quiet").err == ""
+    way_out = command("sample", "--beam", 3, "--length", 300, "--no-repeat", 20)
+    assert (way_out.code, way_out.err) == (0, "")
+    assert find_loop(way_out.out[:-1]) is None
+    assert "a higher --temp" in command("sample", "--temp", 0, "--length", 400).err
+
+
+def test_novelty_marks_what_stands_in_the_training_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
+    options = ("sample", "--length", 600, "--temp", 0.3, "--novelty", "--min-copy", 12)
+    (found,) = json_lines(command(*options, "--json"))
+    longest = found["novelty"]["longest"]
+    copied = found["text"][longest["start"] : longest["start"] + longest["length"]]
+    assert longest["length"] >= 12 and copied in corpus.text[: longest["source"] + longest["length"]]
+    assert 0 < found["novelty"]["share_copied"] < 1
+    shown = text_of(command(*options))
+    assert f"{longest['length']}" in shown and "━" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    beam = command("sample", "--beam", 4, "--length", 100, "--novelty", "--quiet")
+    assert beam.code == 0 and "copied" in beam.out
+
+
+def test_a_text_is_cut_where_its_reader_closes_however_it_is_drawn(command: Command, lab: Path) -> None:
+    lengths = [len(text_of(command("sample", "--length", n))) for n in (0, 1, 31, 32, 33)]
+    assert lengths[0] == 0 and all(n <= found <= n + 1 for n, found in zip((1, 31, 32, 33), lengths[1:], strict=True))
