@@ -26,7 +26,8 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.training_view import TrainingView
-from charrnn.config import AUTO_FIELDS, FIELD_NAMES, from_yaml
+from charrnn.config import AUTO_FIELDS, FIELD_NAMES
+from charrnn.settings import from_yaml
 
 Command = Callable[..., Ran]
 SMALL = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))

@@ -12,20 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charrnn.config
-from charrnn.config import (
-    BUDGETS,
-    CELLS,
-    FIELD_NAMES,
-    Config,
-    check_field_name,
-    from_yaml,
-    merge_settings,
-    parse_value,
-    read_recipe,
-    read_yaml,
-    to_yaml,
-)
+from charrnn.config import BUDGETS, CELLS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
+from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
 RECIPES = Path(charrnn.config.__file__).parent / "recipes"
 
@@ -440,7 +429,7 @@ def test_an_empty_file_leaves_the_defaults(text: str) -> None:
 
 
 def test_a_recipe_is_found_by_name_and_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charrnn.config, "__file__", str(tmp_path / "config.py"))
+    monkeypatch.setattr(charrnn.settings, "__file__", str(tmp_path / "settings.py"))
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "tiny.yaml").write_text("hidden_size: 8\n", encoding="utf-8")
     own = tmp_path / "own.yml"

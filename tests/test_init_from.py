@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.config import from_yaml
 from charrnn.records import DoneEvent, EvaluationEvent, StartEvent
+from charrnn.settings import from_yaml
 from charrnn.training.loop import resume
 
 Command = Callable[..., Ran]

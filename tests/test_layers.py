@@ -21,7 +21,7 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"},),
-    ({"config", "records", "errors", "clock", "recipes"},),
+    ({"settings", "config", "records", "errors", "clock", "recipes"},),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {

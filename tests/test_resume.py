@@ -16,8 +16,8 @@ from saved_runs import FILES
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.config import from_yaml
 from charrnn.runs.folder import RunFolder
+from charrnn.settings import from_yaml
 
 Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=3_000, seed=6).text

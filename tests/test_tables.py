@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.config import FIELD_NAMES, Config, merge_settings
+from charrnn.config import FIELD_NAMES, Config
 from charrnn.records import CellFindings, CellScore, Copy, LossReport, Novelty, Prediction, RunSummary, Skipped
 from charrnn.render.tables import (
     catalogue_table,
@@ -21,6 +21,7 @@ from charrnn.render.tables import (
     settings_table,
     skipped_lines,
 )
+from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
 
 QUOTE = CellScore(

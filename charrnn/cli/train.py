@@ -172,7 +172,7 @@ def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[st
 def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":
     import os
 
-    from charrnn.config import merge_settings, read_recipe
+    from charrnn.settings import merge_settings, read_recipe
 
     if corpus:
         flags["corpus"] = tuple(corpus)

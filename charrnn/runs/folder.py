@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from charrnn.config import AUTO_FIELDS, Config, from_yaml
+from charrnn.config import AUTO_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
 from charrnn.runs.disk import (
     JSON,
@@ -41,6 +41,7 @@ from charrnn.runs.step import (
     step_number,
     step_to_bytes,
 )
+from charrnn.settings import from_yaml
 
 BEFORE = {"muon_scale": 0.0}
 """What runs did that are older than the field, where that is not its default."""

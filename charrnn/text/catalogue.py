@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from charrnn.config import load_yaml
 from charrnn.errors import DataError
+from charrnn.settings import load_yaml
 
 _BLOCK_BYTES = 64 * 1024
 _LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")

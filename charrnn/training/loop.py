@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.clock import seconds_since_start
-from charrnn.config import BUDGETS, MODEL_FIELDS, Config, parse_value, resolved, to_yaml
+from charrnn.config import BUDGETS, MODEL_FIELDS, Config, parse_value, resolved
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
@@ -36,6 +36,7 @@ from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep
+from charrnn.settings import to_yaml
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
