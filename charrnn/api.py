@@ -338,9 +338,10 @@ class Model:
         logits, _ = self.stepper.read(self.encode_prime(text))
         probs = next_char_probs(logits, Shaping(banned=unwritable_ids(self.vocab)))[0]
         likeliest = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(unwritable_ids(self.vocab)))]
-        return [Prediction(character=self._spell(int(i)), probability=float(probs[i])) for i in likeliest]
+        return [Prediction(character=self.spell(int(i)), probability=float(probs[i])) for i in likeliest]
 
-    def _spell(self, char: int) -> str:
+    def spell(self, char: int) -> str:
+        """An id by itself: its character, `\\xNN` for a byte that is none, nothing for the unknown symbol."""
         return f"\\x{char:02x}" if self.vocab.kind == "byte" and char >= 128 else self.vocab.characters[char]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
@@ -393,11 +394,13 @@ class Model:
         context: str | bytes = "",
         network: "CharRNN | None" = None,
         on_progress: Callable[[int], object] = lambda num_chars: None,
+        num_guesses: int = 0,
+        keeps_hidden: bool = False,
     ) -> "Trace":
         """Every cell's value at every character of `text`, read after `context`, of which nothing is kept.
 
-        `network` puts another network (such as `untrained_twin()`) in the model's place.
-        Raises DataError for an empty text.
+        `network` puts another network (such as `untrained_twin()`) in the model's place; `num_guesses` and
+        `keeps_hidden` ask for what a `Trace` else leaves out. Raises DataError for an empty text.
         """
         from charrnn.microscope.trace import trace_ids
 
@@ -407,7 +410,15 @@ class Model:
         before = self.vocab.encode(context)
         spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
         all_ids = np.concatenate((before, ids))
-        return trace_ids(network or self.network, all_ids, len(before), spelled, on_progress)
+        return trace_ids(
+            network or self.network,
+            all_ids,
+            len(before),
+            spelled,
+            on_progress,
+            num_guesses=num_guesses,
+            keeps_hidden=keeps_hidden,
+        )
 
 
 def _joined(pieces: Sequence[Piece], seed: int) -> GeneratedText:

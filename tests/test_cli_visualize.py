@@ -317,3 +317,63 @@ def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, 
     ran = command("visualize")
     assert (ran.code, ran.out) == (3, "")
     assert "has changed since it was trained" in ran.err and "--text" in ran.err
+
+
+def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: Path) -> None:
+    options = ("--text", fresh_file, "--chars", 120, "--cell", "0:3", "--guesses")
+    found = json.loads(command("visualize", *options, "--json").out)
+    model = charrnn.load(lab)
+    assert len(found["guesses"]) == len(found["text"]) == 120
+    for position in (30, 77):
+        # `predict` leaves the unknown symbol out and shares its part among the others.
+        predicted = model.predict(found["text"][: position + 1], top=3)
+        known = [guess for guess in found["guesses"][position] if guess[0]][:3]
+        assert [guess[0] for guess in known] == [prediction.character for prediction in predicted]
+        assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
+    ran = command("visualize", *options)
+    assert (ran.code, ran.err) == (0, "")
+    assert max(map(len, ran.out.splitlines())) <= 80 and "the likelier the brighter" in ran.out
+
+
+def test_surprise_is_the_loss_of_each_character(command: Command, lab: Path, fresh_file: Path) -> None:
+    found = json.loads(command("visualize", "--text", fresh_file, "--chars", 300, "--surprise", "--json").out)
+    trace = charrnn.load(lab).trace(fresh_file.read_text()[:300])
+    assert found["bits"][0] is None, "nothing predicted the first character"
+    assert found["bits"][1:] == pytest.approx((-trace.logprobs[1:] / np.log(2)).tolist(), abs=1e-3)
+    shown = command("visualize", "--text", fresh_file, "--chars", 300, "--surprise").out
+    mean = np.mean(found["bits"][1:])
+    assert f"{mean:.2f} bits per character" in shown and "8 bits or more" in shown
+
+
+def test_arrays_are_the_trace_and_say_where_cells_were_scored(
+    command: Command, lab: Path, fresh_file: Path, fresh: SyntheticCorpus
+) -> None:
+    assert command("visualize", "--text", fresh_file, "--export", "all.npz").out == "all.npz\n"
+    assert command("visualize", "--text", fresh_file, "--cell", "0:1", "--chars", 90, "--export", "one.npz").code == 0
+    with np.load("all.npz", allow_pickle=False) as arrays:
+        text = str(arrays["text"])
+        trace = charrnn.load(lab).trace(text, keeps_hidden=True)
+        assert trace.hidden is not None
+        assert text == fresh.text[: len(text)] and arrays["scored"].tolist() == [
+            index >= len(text) // 2 for index in range(len(text))
+        ]
+        for name, expected in (("ids", trace.ids), ("cells", trace.cells), ("hidden", trace.hidden)):
+            np.testing.assert_allclose(arrays[name], expected, atol=1e-5)
+        np.testing.assert_allclose(arrays["logprobs"][1:], trace.logprobs[1:], atol=1e-4)
+        assert arrays["labels_quote"].tolist() == fresh.is_quoted[: len(text)].tolist()
+        assert arrays["cells"].dtype == arrays["hidden"].dtype == np.float32
+    with np.load("one.npz", allow_pickle=False) as arrays:
+        assert len(arrays["ids"]) == 90 and not arrays["scored"].any(), "nothing was scored for one cell"
+
+
+@pytest.mark.parametrize("mode", [("--find",), ("--cell", "0:3"), ("--surprise",)])
+def test_text_and_json_exports_are_what_is_printed(
+    command: Command, lab: Path, fresh_file: Path, mode: tuple[str, ...]
+) -> None:
+    options = ("visualize", "--text", fresh_file, *mode)
+    assert command(*options, "--export", "page.json").out == "page.json\n"
+    assert json.loads(Path("page.json").read_text()) == json.loads(command(*options, "--json").out)
+    assert command(*options, "--export", "page.txt").out == "page.txt\n"
+    page, printed = Path("page.txt").read_text(encoding="utf-8"), command(*options).out
+    assert "\x1b" not in page and max(map(len, page.splitlines())) <= 100
+    assert sorted(set("".join(page.split()))) == sorted(set("".join(printed.split())))

@@ -56,15 +56,16 @@ def talk_console() -> "Console":
 
 def print_json(value: Any) -> None:
     """One JSON value on one line of stdout; a number that is not finite becomes null."""
-    sys.stdout.write(json.dumps(_finite(value), ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.write(json.dumps(finite(value), ensure_ascii=True, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """`value` as JSON can spell it: a number that is not finite is null."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and value - value != 0 else value
 
 

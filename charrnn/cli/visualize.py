@@ -3,8 +3,9 @@
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +16,7 @@ from charrnn.cli.terminal import (
     RunArgument,
     TextOption,
     can_animate,
+    finite,
     print_json,
     progress,
     read_text,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.records import CellFindings, ColouredText
 
@@ -33,6 +36,7 @@ CHARS_SCORED = 65_536
 """Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
+EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
 
 
 def visualize(
@@ -49,9 +53,17 @@ def visualize(
     chars: Annotated[
         int, typer.Option("--chars", help="Characters to colour with --cell.", metavar="N", min=1)
     ] = CHARS_SHOWN,
+    guesses: Annotated[
+        bool, typer.Option("--guesses", help="With --cell: the five likeliest next characters under each.")
+    ] = False,
+    surprise: Annotated[
+        bool, typer.Option("--surprise", help="Colour by how many bits each character surprised the model.")
+    ] = False,
     export: Annotated[
         Path | None,
-        typer.Option("--export", help="Write the picture to FILE.html or FILE.svg instead.", metavar="FILE"),
+        typer.Option(
+            "--export", help="Write it to FILE.html, .svg or .txt, or its numbers to .json or .npz.", metavar="FILE"
+        ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -64,7 +76,7 @@ def visualize(
     are coloured over the text: red where the cell is low, blue where it is high.
     """
     from charrnn.api import load
-    from charrnn.errors import DataError, UsageError
+    from charrnn.errors import UsageError
     from charrnn.microscope.detectors import get_detectors
 
     _check_export(export)
@@ -72,6 +84,10 @@ def visualize(
         raise UsageError("Give --json or --export, not both.")
     if cell is not None and (find or detector):
         raise UsageError("--cell shows one cell as it is: leave out --find and --detector.")
+    if surprise and (find or detector or cell is not None):
+        raise UsageError("--surprise colours by surprise: leave out --cell, --find and --detector.")
+    if guesses and cell is None:
+        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
     detectors = get_detectors(detector)
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
@@ -79,35 +95,44 @@ def visualize(
     warn(model.warnings, quiet=quiet)
     layer_unit = None if cell is None else _parse_cell(cell, model)
     content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
-    content = content[: CHARS_SCORED if layer_unit is None else chars]
-    trace = _trace(model, content, context, "reading", quiet=quiet)
-    if layer_unit is not None:
-        pictures = _picture_of_cell(model, trace, *layer_unit)
-        if json:
-            layer, unit = layer_unit
-            values = trace.cells[:, layer, unit].tolist()
-            print_json({"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": values})
-            return
+    finds = layer_unit is None and not surprise
+    content = content[: CHARS_SCORED if finds else chars]
+    is_npz = export is not None and export.suffix.lower() == ".npz"
+    with progress(len(content), "reading", quiet=quiet) as advance:
+        trace = model.trace(
+            content, context=context, on_progress=advance, num_guesses=5 if guesses else 0, keeps_hidden=is_npz
+        )
+    if is_npz:
+        assert export is not None
+        _save_arrays(export, trace, detectors, num_chosen_on=len(trace.text) // 2 if finds else len(trace.text))
+        return
+    if surprise:
+        shown = _surprise(model, trace)
+    elif layer_unit is not None:
+        shown = _cell(model, trace, *layer_unit)
     else:
-        from charrnn.microscope.scores import find_cells
+        with progress(len(content), "reading with an untrained twin", quiet=quiet) as advance:
+            untrained = model.trace(content, context=context, network=model.untrained_twin(), on_progress=advance)
+        shown = _findings(model, trace, untrained, detectors, is_asked=bool(detector), num_pictures=0 if find else top)
+    if json:
+        print_json(shown.data)
+    else:
+        _deliver(shown, export)
 
-        untrained = _trace(model, content, context, "reading with an untrained twin", quiet=quiet, use_twin=True)
-        findings = find_cells(trace, detectors, untrained)
-        if json:
-            print_json([score.to_json() for score in findings.scores])
-            return
-        if detector and not findings.scores:
-            reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
-            raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
-        pictures = _report(model, trace, findings, num_pictures=0 if find else top)
-    _deliver(pictures, export)
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command found, for people and for programs."""
+
+    pictures: Sequence["RenderableType"]
+    data: Any
 
 
 def _check_export(export: Path | None) -> None:
     from charrnn.errors import UsageError
 
-    if export is not None and export.suffix.lower() not in (".html", ".svg"):
-        raise UsageError(f"--export {export}: the name must end in .html or .svg.")
+    if export is not None and export.suffix.lower() not in EXPORTS:
+        raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
     if export is not None and not export.parent.is_dir():
         raise UsageError(f"--export {export}: there is no folder {export.parent}.")
 
@@ -126,23 +151,87 @@ def _parse_cell(cell: str, model: "Model") -> tuple[int, int]:
     return layer, unit
 
 
-def _trace(
-    model: "Model", content: str | bytes, context: str | bytes, label: str, *, quiet: bool, use_twin: bool = False
-) -> "Trace":
-    with progress(len(content), label, quiet=quiet) as advance:
-        network = model.untrained_twin() if use_twin else None
-        return model.trace(content, context=context, network=network, on_progress=advance)
-
-
-def _picture_of_cell(model: "Model", trace: "Trace", layer: int, unit: int) -> list["RenderableType"]:
+def _cell(model: "Model", trace: "Trace", layer: int, unit: int) -> Shown:
     from rich.text import Text
 
     from charrnn.model.equations import CELLS
+    from charrnn.render.guesses import GuessMap
     from charrnn.render.heat import HeatMap, Legend
 
     kind = CELLS[model.config.cell].shows
     coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
-    return [Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  "), Legend(), HeatMap(coloured)]
+    caption = Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  ")
+    data = {"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": list(coloured.values)}
+    if trace.guess_ids is None or trace.guess_probs is None:
+        return Shown([caption, Legend(), HeatMap(coloured)], data)
+    guesses = [
+        [(model.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
+        for ids, probs in zip(trace.guess_ids.tolist(), trace.guess_probs.tolist(), strict=True)
+    ]
+    below = Text("Below each character: what the model expects next, the likelier the brighter.")
+    return Shown(
+        [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}
+    )
+
+
+def _surprise(model: "Model", trace: "Trace") -> Shown:
+    import numpy as np
+    from rich.text import Text
+
+    from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap
+
+    bits = -trace.logprobs / np.log(2)
+    caption = Text.assemble(
+        (f"surprise of {model.name}", "bold"), f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  "
+    )
+    data = {"run": model.name, "text": trace.text, "bits": bits.tolist()}
+    return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist())], data)
+
+
+def _findings(
+    model: "Model",
+    trace: "Trace",
+    untrained: "Trace",
+    detectors: "list[Detector]",
+    *,
+    is_asked: bool,
+    num_pictures: int,
+) -> Shown:
+    from charrnn.errors import DataError
+    from charrnn.microscope.scores import find_cells
+
+    findings = find_cells(trace, detectors, untrained)
+    if is_asked and not findings.scores:
+        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
+        raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
+    pictures = _report(model, trace, findings, num_pictures=num_pictures)
+    return Shown(pictures, [score.to_json() for score in findings.scores])
+
+
+def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
+    """The raw activations, in the format that docs/formats.md describes."""
+    import numpy as np
+
+    from charrnn.errors import CharRNNError
+
+    arrays = {
+        "ids": trace.ids,
+        "text": np.array(trace.text),
+        "cells": trace.cells,
+        "hidden": trace.hidden,
+        "logprobs": trace.logprobs,
+        "scored": np.arange(len(trace.text)) >= num_chosen_on,
+    }
+    for detector in detectors:
+        labels = detector.label(trace.text)
+        if labels is not None:
+            arrays[f"labels_{detector.name}"] = labels
+    try:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise CharRNNError(f"--export {path}: {error.strerror}.") from None
+    sys.stdout.write(f"{path}\n")
 
 
 def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredText":
@@ -180,16 +269,19 @@ def _report(model: "Model", trace: "Trace", findings: "CellFindings", *, num_pic
     return shown
 
 
-def _deliver(pictures: Sequence["RenderableType"], export: Path | None) -> None:
+def _deliver(shown: Shown, export: Path | None) -> None:
     if export is None:
         console = result_console()
-        for picture in pictures:
+        for picture in shown.pictures:
             console.print(picture)
         return
-    from charrnn.errors import CharRNNError
-    from charrnn.render.export import to_html, to_svg
+    import json
 
-    page = to_svg(pictures) if export.suffix.lower() == ".svg" else to_html(pictures)
+    from charrnn.errors import CharRNNError
+    from charrnn.render.export import to_html, to_svg, to_text
+
+    write = {".svg": to_svg, ".html": to_html, ".txt": to_text}.get(export.suffix.lower())
+    page = json.dumps(finite(shown.data)) + "\n" if write is None else write(shown.pictures)
     try:
         export.write_text(page, encoding="utf-8")
     except OSError as error:

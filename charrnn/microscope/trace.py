@@ -29,6 +29,11 @@ class Trace:
     """(N, L, H): each cell after reading each character, in [-1, 1]; tanh(c) for an LSTM, h for the others."""
     logprobs: Floats = field(repr=False)
     """(N,): log-probability in nats of each character before it was read; nan where nothing came before it."""
+    hidden: Floats | None = field(default=None, repr=False)
+    """(N, L, H): each layer's output h, if it was asked for."""
+    guess_ids: NDArray[np.int64] | None = field(default=None, repr=False)
+    guess_probs: Floats | None = field(default=None, repr=False)
+    """(N, K): after each character, the K likeliest next ones and their probabilities, if they were asked for."""
 
 
 def trace_ids(
@@ -37,29 +42,47 @@ def trace_ids(
     first: int,
     text: str,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    *,
+    num_guesses: int = 0,
+    keeps_hidden: bool = False,
 ) -> Trace:
     """Trace ids[first:] in float32, the ids before them being context; `text` spells those N characters.
 
-    `on_progress` is told how many characters were read since it was last called.
+    `on_progress` is told how many characters were read since it was last called. With `num_guesses` the likeliest next
+    characters are kept too, never more than there are, and with `keeps_hidden` every layer's output.
     """
     num_chars = len(ids) - first
     layers = network.recurrent_layers()
     cells = np.empty((num_chars, len(layers), network.hidden_size), np.float32)
     logprobs = np.full(num_chars + 1, np.nan, np.float32)
+    num_guesses = min(num_guesses, network.output.out_features)
+    guess_ids, guess_probs = (
+        np.zeros((num_chars, num_guesses), np.int64),
+        np.zeros((num_chars, num_guesses), np.float32),
+    )
+    hidden = np.empty_like(cells) if keeps_hidden else None
 
-    def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        logits, window_cells, _, state = network.trace(inputs, state)
-        return (logits, window_cells), state
+    def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+        logits, window_cells, window_hidden, state = network.trace(inputs, state)
+        return (logits, window_cells, window_hidden), state
 
     # One character earlier than asked, if there is one: it is what the first character's log-probability comes from.
     begin = max(0, first - 1)
     with torch.inference_mode():
-        for positions, (logits, window_cells) in read_in_lanes(step, network.initial_state, ids, begin):
+        for positions, (logits, window_cells, window_hidden) in read_in_lanes(step, network.initial_state, ids, begin):
             is_text = (positions >= first) & (positions < len(ids))
-            cells[positions[is_text] - first] = window_cells.float().cpu().numpy()[is_text]
+            here = positions[is_text] - first
+            cells[here] = window_cells.float().cpu().numpy()[is_text]
+            if hidden is not None:
+                hidden[here] = window_hidden.float().cpu().numpy()[is_text]
+            if num_guesses:
+                likeliest = logits.float().softmax(-1).topk(num_guesses, dim=-1)
+                guess_ids[here] = likeliest.indices.cpu().numpy()[is_text]
+                guess_probs[here] = likeliest.values.cpu().numpy()[is_text]
             has_next = positions < len(ids) - 1
             following = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
             scores = logits.float().log_softmax(-1).cpu().gather(-1, following[..., None])[..., 0].numpy()
             logprobs[positions[has_next] + 1 - first] = scores[has_next]
             on_progress(int(is_text.sum()))
-    return Trace(text, ids[first:], cells, logprobs[:num_chars])
+    guesses = (guess_ids, guess_probs) if num_guesses else (None, None)
+    return Trace(text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)

@@ -1,4 +1,4 @@
-"""The same picture for others: a self-contained .html or .svg page of any renderables."""
+"""The same picture for others: a self-contained .html or .svg page, or a plain text, of any renderables."""
 
 import io
 from collections.abc import Sequence
@@ -69,6 +69,15 @@ def to_html(renderables: Sequence[RenderableType]) -> str:
 def to_svg(renderables: Sequence[RenderableType]) -> str:
     """One SVG picture that shows the renderables in order, 100 columns wide."""
     return _record(renderables).export_svg(theme=_LIGHT, code_format=_SVG, unique_id="charrnn")
+
+
+def to_text(renderables: Sequence[RenderableType]) -> str:
+    """The renderables in order as plain text, 100 columns wide; marks under a text stand for its colours."""
+    file = io.StringIO()
+    console = Console(file=file, width=WIDTH, color_system=None, legacy_windows=False, _environ={})
+    for renderable in renderables:
+        console.print(renderable)
+    return file.getvalue()
 
 
 def _record(renderables: Sequence[RenderableType]) -> Console:

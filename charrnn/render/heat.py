@@ -3,7 +3,7 @@
 After Karpathy, Johnson & Li (2015), who colour a text by tanh(c): -1 is red, +1 is blue.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
@@ -27,6 +27,8 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 ASCII_BLOCKS = "_.-~=+*#"
 TAB_WIDTH = 4
 LEGEND_WIDTH = 21
+MOST_BITS = 8.0
+"""Surprisal that is drawn the strongest: one chance in 256."""
 
 Value = TypeVar("Value")
 
@@ -96,6 +98,32 @@ class HeatMap:
         yield from draw(characters, console, options, value_style, lambda value: _block(value, blocks), self.strip)
 
 
+@dataclass(frozen=True)
+class SurpriseMap:
+    """A renderable that colours each character by its surprisal in bits: the redder, the less the model expected it.
+
+    Without colour (or with `strip`), a line of blocks under each line of text shows the bits instead.
+    """
+
+    text: str
+    bits: Sequence[float]
+    """(N,); nan where nothing predicted the character."""
+    strip: bool | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        # From 0 to MOST_BITS onto the half of the scale that is red, and onto all of the blocks.
+        characters = zip(self.text, (bits / MOST_BITS for bits in self.bits), strict=True)
+        yield from draw(
+            characters,
+            console,
+            options,
+            lambda share: value_style(-share),
+            lambda share: _block(2 * share - 1, blocks) if share == share else " ",
+            self.strip,
+        )
+
+
 def draw(
     characters: Iterable[tuple[str, Value]],
     console: Console,
@@ -109,9 +137,9 @@ def draw(
     Without colour they are plain and each line has its marks below it, unless all are blanks. `strip` asks for the
     marks, or refuses them, whether there is colour or not.
     """
-    is_plain = _is_plain(console)
-    for line in _fold(characters, options.max_width, ascii_only=options.ascii_only):
-        if is_plain:
+    plain = is_plain(console)
+    for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
+        if plain:
             yield Segment("".join(shown for shown, _ in line))
         else:
             for style, stretch in groupby(line, key=lambda item: style_of(item[1])):
@@ -124,7 +152,7 @@ def draw(
                     yield Segment(words, style)
         yield Segment.line()
         marks = "".join(mark_of(value) * cell_len(shown) for shown, value in line).rstrip()
-        if marks and (is_plain if strip is None else strip):
+        if marks and (plain if strip is None else strip):
             yield Segment(marks)
             yield Segment.line()
 
@@ -134,13 +162,11 @@ def _block(value: float, blocks: str) -> str:
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
 
-def _is_plain(console: Console) -> bool:
+def is_plain(console: Console) -> bool:
     return console.color_system is None or console.no_color
 
 
-def _fold(
-    characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool
-) -> Iterator[list[tuple[str, Value]]]:
+def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
     """Lines of (what is shown, value): one per line of text, cut where the next character would not fit."""
     line: list[tuple[str, Value]] = []
     used = 0
@@ -159,15 +185,27 @@ def _fold(
         yield line
 
 
+@dataclass(frozen=True)
 class Legend:
-    """The scale from -1 to +1: in colours or, where there are none, in blocks."""
+    """The scale between two ends, -1 and +1 unless told: in colours or, where there are none, in blocks.
+
+    Colours run from `first` to `last` of a cell's values.
+    """
+
+    ends: tuple[str, str] = ("-1", "+1")
+    first: float = -1.0
+    last: float = 1.0
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        is_plain = _is_plain(console)
+        plain = is_plain(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        yield Segment("-1 ")
+        yield Segment(f"{self.ends[0]} ")
         for index in range(LEGEND_WIDTH):
-            value = 2 * index / (LEGEND_WIDTH - 1) - 1
-            yield Segment(_block(value, blocks)) if is_plain else Segment(" ", value_style(value))
-        yield Segment(" +1")
+            share = index / (LEGEND_WIDTH - 1)
+            value = self.first + (self.last - self.first) * share
+            yield Segment(_block(2 * share - 1, blocks)) if plain else Segment(" ", value_style(value))
+        yield Segment(f" {self.ends[1]}")
         yield Segment.line()
+
+
+SURPRISE_LEGEND = Legend(("0", f"{MOST_BITS:g} bits or more"), 0.0, -1.0)

@@ -1,0 +1,71 @@
+"""The likeliest next characters under each position of a text, after Karpathy's blog (2015)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from charrnn.render.heat import fold, is_plain, value_style, visible, visible_in_ascii
+
+FAINTEST, FAINTEST_PLAIN = 0.02, 0.1
+"""Guesses less likely than this are left out; where no colour says how likely they are, sooner."""
+SURE = (196, 70, 0)
+MIDDLE = (112, 112, 118)
+
+
+@dataclass(frozen=True)
+class GuessMap:
+    """The text, coloured by a cell's values, and below each character what may come next, likeliest first.
+
+    The background says how likely. ␣ is a space.
+    """
+
+    text: str
+    values: Sequence[float]
+    guesses: Sequence[Sequence[tuple[str, float]]]
+    """For each character of the text (what is shown, probability) of the likeliest next ones."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        plain = is_plain(console)
+        show = visible_in_ascii if options.ascii_only else visible
+        space = "_" if options.ascii_only else "␣"
+        least = FAINTEST_PLAIN if plain else FAINTEST
+        characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
+        for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
+            for shown, (value, _) in line:
+                yield Segment(shown, None if plain else value_style(value))
+            yield Segment.line()
+            for rank in range(max(len(guesses) for _, (_, guesses) in line)):
+                row = [_guess(guesses, rank, least) for _, (_, guesses) in line]
+                if not any(guess for guess, _ in row):
+                    break
+                for (shown, _), (guess, probability) in zip(line, row, strict=True):
+                    text = _fit("".join(map(show, guess)) if guess != " " else space, cell_len(shown))
+                    yield Segment(text, None if plain else guess_style(probability))
+                yield Segment.line()
+            yield Segment.line()
+
+
+def guess_style(probability: float) -> Style:
+    """The likelier, the brighter the background; what is not shown has none."""
+    if probability == 0:
+        return Style()
+    red, green, blue = (
+        round(middle + (full - middle) * probability) for middle, full in zip(MIDDLE, SURE, strict=True)
+    )
+    return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
+
+
+def _guess(guesses: Sequence[tuple[str, float]], rank: int, least: float) -> tuple[str, float]:
+    """The guess of that rank, or an empty one with probability 0 where there is none that is likely enough."""
+    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= least else ("", 0.0)
+
+
+def _fit(text: str, width: int) -> str:
+    """As much of a guess as is as wide as the character above it; a dot where not even its first column is."""
+    while cell_len(text) > width:
+        text = text[:-1] if len(text) > 1 else "·"
+    return text + " " * (width - cell_len(text))
