@@ -31,11 +31,13 @@ if TYPE_CHECKING:
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.records import CellFindings, ColouredText
+    from charrnn.render.page import Page, PageRow
 
 CHARS_SCORED = 65_536
 """Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
+CHARS_ON_PAGE = 8_000
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
 
 
@@ -97,10 +99,15 @@ def visualize(
     content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
     finds = layer_unit is None and not surprise
     content = content[: CHARS_SCORED if finds else chars]
-    is_npz = export is not None and export.suffix.lower() == ".npz"
+    kind = "" if export is None else export.suffix.lower()
+    is_npz = kind == ".npz"
     with progress(len(content), "reading", quiet=quiet) as advance:
         trace = model.trace(
-            content, context=context, on_progress=advance, num_guesses=5 if guesses else 0, keeps_hidden=is_npz
+            content,
+            context=context,
+            on_progress=advance,
+            num_guesses=5 if guesses or kind == ".html" else 0,
+            keeps_hidden=is_npz,
         )
     if is_npz:
         assert export is not None
@@ -109,7 +116,7 @@ def visualize(
     if surprise:
         shown = _surprise(model, trace)
     elif layer_unit is not None:
-        shown = _cell(model, trace, *layer_unit)
+        shown = _cell(model, trace, *layer_unit, shows_guesses=guesses)
     else:
         with progress(len(content), "reading with an untrained twin", quiet=quiet) as advance:
             untrained = model.trace(content, context=context, network=model.untrained_twin(), on_progress=advance)
@@ -126,6 +133,8 @@ class Shown:
 
     pictures: Sequence["RenderableType"]
     data: Any
+    page: "Page | None" = None
+    """What an exported .html shows, if that is more than the pictures."""
 
 
 def _check_export(export: Path | None) -> None:
@@ -151,26 +160,63 @@ def _parse_cell(cell: str, model: "Model") -> tuple[int, int]:
     return layer, unit
 
 
-def _cell(model: "Model", trace: "Trace", layer: int, unit: int) -> Shown:
+def _cell(model: "Model", trace: "Trace", layer: int, unit: int, *, shows_guesses: bool) -> Shown:
     from rich.text import Text
 
     from charrnn.model.equations import CELLS
     from charrnn.render.guesses import GuessMap
     from charrnn.render.heat import HeatMap, Legend
+    from charrnn.render.page import PageRow
 
     kind = CELLS[model.config.cell].shows
     coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
     caption = Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  ")
     data = {"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": list(coloured.values)}
-    if trace.guess_ids is None or trace.guess_probs is None:
-        return Shown([caption, Legend(), HeatMap(coloured)], data)
-    guesses = [
-        [(model.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
-        for ids, probs in zip(trace.guess_ids.tolist(), trace.guess_probs.tolist(), strict=True)
-    ]
+    row = PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit))
+    page = _page(model, trace, f"A cell of {model.name}", ["cell"], [row])
+    if not shows_guesses:
+        return Shown([caption, Legend(), HeatMap(coloured)], data, page)
+    guesses = _guesses(model, trace)
     below = Text("Below each character: what the model expects next, the likelier the brighter.")
     return Shown(
-        [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}
+        [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}, page
+    )
+
+
+def _guesses(model: "Model", trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
+    """After each character, the likeliest next ones and their probabilities, if the trace has them."""
+    if trace.guess_ids is None or trace.guess_probs is None:
+        return []
+    return [
+        [(model.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
+        for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
+    ]
+
+
+def _page(
+    model: "Model", trace: "Trace", title: str, columns: Sequence[str], rows: Sequence["PageRow"], begin: int = 0
+) -> "Page | None":
+    """The page that `--export FILE.html` writes, if the trace was made for one; from character `begin` on."""
+    if trace.guess_ids is None or not rows:
+        return None
+    import numpy as np
+
+    from charrnn.microscope.detectors import DETECTORS
+    from charrnn.model.equations import CELLS
+    from charrnn.render.page import Page
+
+    part = slice(begin, begin + CHARS_ON_PAGE)
+    labels = {row.detector: DETECTORS[row.detector].label(trace.text) for row in rows if row.detector}
+    return Page(
+        title=title,
+        shows=CELLS[model.config.cell].shows,
+        text=trace.text[part],
+        cells=trace.cells[part],
+        bits=(-trace.logprobs[part] / np.log(2)).tolist(),
+        guesses=_guesses(model, trace, part),
+        columns=columns,
+        rows=rows,
+        labels={name: found[part] for name, found in labels.items() if found is not None and found.dtype == bool},
     )
 
 
@@ -199,13 +245,20 @@ def _findings(
 ) -> Shown:
     from charrnn.errors import DataError
     from charrnn.microscope.scores import find_cells
+    from charrnn.render.page import PageRow
+    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows
 
     findings = find_cells(trace, detectors, untrained)
     if is_asked and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
     pictures = _report(model, trace, findings, num_pictures=num_pictures)
-    return Shown(pictures, [score.to_json() for score in findings.scores])
+    rows = [
+        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+        for row, score in zip(findings_rows(findings), findings.scores, strict=True)
+    ]
+    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, findings.num_chars // 2)
+    return Shown(pictures, [score.to_json() for score in findings.scores], page)
 
 
 def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
@@ -279,9 +332,15 @@ def _deliver(shown: Shown, export: Path | None) -> None:
 
     from charrnn.errors import CharRNNError
     from charrnn.render.export import to_html, to_svg, to_text
+    from charrnn.render.page import to_page
 
-    write = {".svg": to_svg, ".html": to_html, ".txt": to_text}.get(export.suffix.lower())
-    page = json.dumps(finite(shown.data)) + "\n" if write is None else write(shown.pictures)
+    kind = export.suffix.lower()
+    if kind == ".json":
+        page = json.dumps(finite(shown.data)) + "\n"
+    elif kind == ".html" and shown.page is not None:
+        page = to_page(shown.page)
+    else:
+        page = {".svg": to_svg, ".html": to_html, ".txt": to_text}[kind](shown.pictures)
     try:
         export.write_text(page, encoding="utf-8")
     except OSError as error:

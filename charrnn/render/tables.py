@@ -21,31 +21,36 @@ def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -
     return table
 
 
-def findings_table(findings: CellFindings) -> Table:
-    """The best cell for each detector, strongest first, with its 95 % interval and its untrained twin's score."""
-    table = _table(
-        "detector",
-        "cell",
-        "score",
-        "95 % interval",
-        "untrained",
-        "reads",
-        right=("score", "95 % interval", "untrained"),
-    )
+FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "untrained", "reads")
+
+
+def findings_rows(findings: CellFindings) -> list[list[str]]:
+    """Under FINDINGS_COLUMNS, the best cell for each detector, strongest first, its interval, its untrained twin."""
+    rows = []
     for score in findings.scores:
         is_yes_no = score.auc is not None
         value = score.auc if is_yes_no else score.spearman
         low, high = score.ci_low, score.ci_high
-        table.add_row(
-            score.detector,
-            f"{score.layer}:{score.unit}",
-            f"{'AUC' if is_yes_no else 'ρ'} {value:{'.3f' if is_yes_no else '+.3f'}}",
-            "" if low is None or high is None else f"{low:.3f}…{high:.3f}",
-            "" if score.untrained is None else f"{score.untrained:.3f}",
-            ("high inside" if score.polarity > 0 else "low inside")
-            if is_yes_no
-            else ("rises with it" if score.polarity > 0 else "falls with it"),
+        rows.append(
+            [
+                score.detector,
+                f"{score.layer}:{score.unit}",
+                f"{'AUC' if is_yes_no else 'ρ'} {value:{'.3f' if is_yes_no else '+.3f'}}",
+                "" if low is None or high is None else f"{low:.3f}…{high:.3f}",
+                "" if score.untrained is None else f"{score.untrained:.3f}",
+                ("high inside" if score.polarity > 0 else "low inside")
+                if is_yes_no
+                else ("rises with it" if score.polarity > 0 else "falls with it"),
+            ]
         )
+    return rows
+
+
+def findings_table(findings: CellFindings) -> Table:
+    """`findings_rows` as a table."""
+    table = _table(*FINDINGS_COLUMNS, right=("score", "95 % interval", "untrained"))
+    for row in findings_rows(findings):
+        table.add_row(*row)
     return table
 
 
