@@ -15,7 +15,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
-from charrnn.generation.sampling import Block, Reading, must_compile, read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.sampling import Block, OnCompile, Reading, read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
@@ -73,6 +73,9 @@ class SamplingOptions(TypedDict, total=False):
     """A cell (layer, unit) whose values come with the pieces."""
     precision: str
     """`int8` (`auto`): weights in eight bits, the same text on every machine; `fp32`: the weights as they are."""
+    on_compile: OnCompile
+    """Called before the loop is compiled that draws long texts, or reads long primes: some 10 seconds, once on a
+    machine."""
 
 
 class Model:
@@ -200,10 +203,6 @@ class Model:
         written = write_texts(self._draw(changes, **options), streams)
         return [_joined(pieces, options.get("seed", 0)) for pieces in written]
 
-    def compiles_first(self, num_chars: int) -> bool:
-        """Whether drawing so many characters begins with compiling the loop: some 10 seconds, once on a machine."""
-        return must_compile(self._int8_stepper, num_chars)
-
     def _text_stream(self, options: SamplingOptions) -> TextStream:
         stops = options.get("stops", ())
         if "" in stops:
@@ -229,6 +228,7 @@ class Model:
         clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
         cell: tuple[int, int] | None = None,
         precision: str = "auto",
+        on_compile: OnCompile = lambda: None,
     ) -> Iterator[Block]:
         """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
         if length < 0:
@@ -253,9 +253,17 @@ class Model:
             for change in changes
         ]
         seeds = [(seed, change.get("stream", 0)) for change in changes]
-        reading = self._reading_of(self.encode_prime(prime, unknown), stepper)
+        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile)
         return sample_ids(
-            stepper, reading, shapings, seeds, length=length, max_line=max_line, newline=newline, cell=cell
+            stepper,
+            reading,
+            shapings,
+            seeds,
+            length=length,
+            max_line=max_line,
+            newline=newline,
+            cell=cell,
+            on_compile=on_compile,
         )
 
     def _banned_ids(self, ban: str) -> set[int]:
@@ -268,11 +276,11 @@ class Model:
             raise UsageError("--ban leaves no character that could be written.")
         return banned
 
-    def _reading_of(self, prime: Ids, stepper: Stepper) -> Reading:
+    def _reading_of(self, prime: Ids, stepper: Stepper, on_compile: OnCompile) -> Reading:
         """What the model knows after `prime`; the last one is remembered, so that a long prime is read once."""
         key = (prime.tobytes(), stepper.precision, repr(stepper.held))
         if self._last_reading is None or self._last_reading[0] != key:
-            self._last_reading = key, read_prime(stepper, prime)
+            self._last_reading = key, read_prime(stepper, prime, on_compile)
         return self._last_reading[1]
 
     def beam(self, **options: Any) -> list[GeneratedText]:

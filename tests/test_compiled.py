@@ -1,11 +1,14 @@
 """The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws what."""
 
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from statistics import NormalDist
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,13 @@ from numpy.typing import NDArray
 
 import charrnn
 from charrnn.config import CELLS, Config
+from charrnn.errors import UsageError
 from charrnn.generation import sampling
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.model.weights import Matrix
 
 compiled = pytest.importorskip("charrnn.generation.compiled", reason="numba is not installed")
 
@@ -242,6 +247,35 @@ def test_the_compiled_draw_shapes_as_numpy_does() -> None:
         assert np.abs(counts - 500 * probs).max() <= 1 + 1e-6, (scores, shaping)
 
 
+def test_of_equals_at_the_border_of_top_p_the_same_are_kept() -> None:
+    for size in range(2, 25):
+        scores = np.zeros(size)
+        for twentieths in range(1, 21):
+            # The fewest of `size` equal ones that reach so many twentieths.
+            num_kept = -(-twentieths * size // 20)
+            if twentieths * size % 20 == 0 and float(size) * (twentieths / 20) != num_kept:
+                continue  # p itself is rounded to the other side
+            shaping = Shaping(top_p=twentieths / 20)
+            drawing = compiled.Drawing(**sampling._limits([shaping], size), max_line=0, newline=-1)
+            drawn = {compiled._draw(scores, drawing, 0, (i + 0.5) / 50, np.empty(size)) for i in range(50)}
+            assert drawn == set(range(num_kept)), (size, twentieths)
+            assert np.flatnonzero(next_char_probs(scores[None], shaping)[0]).tolist() == list(range(num_kept))
+
+
+def test_code_of_another_loop_or_an_older_version_does_not_count_as_cached(tmp_path: Path) -> None:
+    read, write = (
+        SimpleNamespace(__name__=name, stats=SimpleNamespace(cache_path=str(tmp_path))) for name in ("read", "write")
+    )
+    assert not compiled.is_cached(write)
+    left = tmp_path / "compiled.write-491.py311.1.nbc"
+    left.touch()
+    changed = Path(compiled.__file__).stat().st_mtime
+    os.utime(left, (changed + 10, changed + 10))
+    assert compiled.is_cached(write) and not compiled.is_cached(read)
+    os.utime(left, (changed - 10, changed - 10))
+    assert not compiled.is_cached(write)
+
+
 @pytest.fixture
 def long_text(lstm: TrainedRun) -> list[str]:
     return ["-m", "charrnn", "sample", str(lstm.path), "--length", "2500", "--count", "2"]
@@ -255,3 +289,40 @@ def test_without_numba_the_same_bytes_come_more_slowly(long_text: list[str]) -> 
     ran = [subprocess.run(command, capture_output=True, env=clean_environment(), check=False) for command in commands]
     assert [done.returncode for done in ran] == [0, 0], ran[1].stderr
     assert ran[0].stdout == ran[1].stdout and len(ran[0].stdout) > 5000
+
+
+@pytest.mark.parametrize(("is_cached", "num_chars", "said"), [(False, 0, 1), (False, -1, 0), (True, 0, 0)])
+@pytest.mark.parametrize("loop", ["read", "write"])
+def test_it_is_said_that_a_loop_is_compiled_only_if_it_is(
+    loop: str, is_cached: bool, num_chars: int, said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(compiled, "is_cached", lambda _: is_cached)
+    stepper, num_chars = make_stepper(BASE, "int8"), sampling.UNCACHED_FROM + num_chars
+    found = sampling.compiled_loop(stepper, num_chars, loop, lambda: calls.append(1))
+    assert len(calls) == said and (found is None) == (not is_cached and not said)
+
+
+def test_who_draws_is_told_of_compiling_after_options_were_checked(
+    lstm: TrainedRun, choose: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    choose(True)
+    monkeypatch.setattr(compiled, "is_cached", lambda _: False)
+    model = charrnn.load(lstm.path)
+    with pytest.raises(UsageError, match="--count is 5000"):
+        model.samples(5000, on_compile=lambda: calls.append(1))
+    assert not calls
+    model.sample(length=3, on_compile=lambda: calls.append(1))
+    assert len(calls) == 2, "the loop that reads and the one that writes"
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-30, 2.0**-60, 1.0, 1e30])
+def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float) -> None:
+    generator = np.random.default_rng(5)
+    matrix = Matrix(generator.standard_normal((6, 21)), is_int8=True)
+    bias, x = np.zeros(6, np.float32), (np.float32(size) * generator.random((5, 21), np.float32)).astype(np.float32)
+    parts = (np.ascontiguousarray(matrix.values.T), matrix.scale, bias, np.array(matrix.bits))
+    out = np.empty((5, 6), np.float32)
+    compiled._products(compiled.Stack(*(part[None] for part in parts)), 0, x, np.zeros((4, 21), np.float32), out)
+    assert np.array_equal(out, matrix.product(x))

@@ -164,6 +164,10 @@ def test_the_impossible_is_never_drawn_even_at_the_edges(weights: list[float], u
     assert probs[draw(probs, uniform)] > 0
 
 
+def test_of_a_model_that_ran_away_some_id_is_drawn() -> None:
+    assert 0 <= draw(np.full(3, np.nan), 0.5) < 3
+
+
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
     probs = np.array([0.2, 0.0, 0.5, 0.3])

@@ -20,10 +20,11 @@ V, H = 11, 8
 INSIDE, OUTSIDE = "nopqrstu", "abcdefgh"
 
 
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("depth", ["stacked", "residual", "dilated", "grid"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: str) -> None:
-    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
+def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: str, zoneout: float) -> None:
+    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0, zoneout=zoneout)
     tensors = {name: value.numpy() for name, value in CharRNN(config, V).state_dict().items()}
     free, held = Stepper(config, tensors), Stepper(config, tensors)
     held.hold(0, 3, 0.5)
@@ -106,6 +107,18 @@ def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: cha
     pieces = list(quoting_model.stream(length=200, cell=(0, 3), precision="fp32", prime='ab "no'))
     trace = quoting_model.trace('ab "no' + "".join(piece.text for piece in pieces))
     assert [piece.value for piece in pieces] == pytest.approx(trace.cells[6:, 0, 3].tolist(), abs=1e-4)
+
+
+def test_a_prime_is_read_again_where_another_precision_or_clamp_would_read_it_otherwise(
+    quoting_model: charrnn.Model,
+) -> None:
+    ways: list[dict[str, Any]] = [{}, {"precision": "fp32"}, {"clamps": {(0, 1): 1.0}}, {"clamps": {(0, 1): -1.0}}]
+    fresh = []
+    for way in ways:
+        quoting_model._last_reading = None
+        fresh.append(quoting_model.sample(length=1, prime='ab "no', **way).logprobs)
+    assert len(set(fresh)) == len(ways), "the premise"
+    assert [quoting_model.sample(length=1, prime='ab "no', **way).logprobs for way in ways] == fresh
 
 
 @pytest.fixture

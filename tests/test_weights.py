@@ -67,6 +67,21 @@ def test_rows_and_inputs_of_zeros_stay_zero(is_int8: bool) -> None:
     assert np.isfinite(product).all() and not product[0].any() and product[1, 1] == 0 and product[1, 0] > 0
 
 
+@pytest.mark.parametrize("largest", [1e-45, 2.66e-43, 1e-38, 1e-30, 1e38])
+def test_rows_of_extreme_weights_are_rounded_or_taken_for_zeros(largest: float) -> None:
+    weight = np.float32([[largest, -largest / 2, 0]])
+    matrix = Matrix(weight, is_int8=True)
+    assert matrix.values[0, 0] == (127 if largest > 2.0**-100 else 0)
+    assert matrix.product(np.float32([[1, 0, 0]]))[0, 0] == pytest.approx(largest, rel=1e-6, abs=2.0**-100)
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
+def test_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size: float) -> None:
+    matrix = Matrix(np.float32([[1, 0.5]]), is_int8=True)
+    found = matrix.product(np.float32([[size, 0]]))[0, 0]
+    assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
+
+
 def test_tanh_is_tanh() -> None:
     x = np.linspace(-20, 20, 400_001, dtype=np.float32)
     assert np.abs(exact_tanh(x) - np.tanh(x.astype(np.float64))).max() < 5e-7

@@ -1,6 +1,6 @@
 """Text from ids: cut where a stop string appears, and never sooner than that is certain."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -111,12 +111,19 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: i
 
 
 def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:
-    drawn = []
+    drawn: list[Block] = []
 
-    def blocks() -> "Sequence[Block]":
-        for block in blocks_of(["abbc" * 5, "cabb" * 5], CHARS, 2):
+    def blocks(*texts: str) -> Iterator[Block]:
+        drawn.clear()
+        for block in blocks_of([text * 5 for text in texts], CHARS, 2):
             drawn.append(block)
             yield block
 
-    write_texts(blocks(), [TextStream(CHARS, ("bb",), keeps_stop=False) for _ in range(2)])  # type: ignore[arg-type]
+    def stream() -> TextStream:
+        return TextStream(CHARS, ("bb",), keeps_stop=False)
+
+    write_texts(blocks("abbc", "cabb"), [stream(), stream()])
     assert len(drawn) == 2
+    for write in (write_text, write_chunks):
+        list(write(blocks("cabb"), stream()))
+        assert len(drawn) == 2

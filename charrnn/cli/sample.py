@@ -161,7 +161,11 @@ def sample(
         _refuse(searching, "belongs to a beam search: add --beam 8, or leave it out")
     else:
         _refuse(
-            drawing | several | {"--show-cell": show_cell}, "does not go with --beam, which looks for the likeliest"
+            drawing
+            | several
+            | {"--precision": None if precision in ("auto", "fp32") else precision}
+            | {"--show-cell": show_cell},
+            "does not go with --beam, which looks for the likeliest",
         )
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
@@ -210,9 +214,8 @@ def sample(
         "min_p": min_p,
         "precision": precision,
         "max_line": max_line or 0,
+        "on_compile": lambda: _say_that_it_compiles(quiet=quiet),
     }
-    if not quiet and model.compiles_first(length * (count or 1)):
-        sys.stderr.write("compiling the loop that writes, once on this machine (about 10 seconds) ...\n")
     if temps is not None:
         temperatures = _parse_temps(temps)
         texts = model.samples(len(temperatures), temperatures=temperatures, **options)
@@ -235,6 +238,11 @@ def sample(
     else:
         end = write(chain([prime], model.write(**options)))
         warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95", quiet=quiet)
+
+
+def _say_that_it_compiles(*, quiet: bool) -> None:
+    if not quiet:
+        sys.stderr.write("compiling the loop that writes, once on this machine (about 10 seconds) ...\n")
 
 
 def _unescape(text: str) -> str:

@@ -1,8 +1,10 @@
 """Reading and writing without Python between two characters: the loop of `Stepper` and `draw`, compiled by numba.
 
 All of it stands in one file, because numba's cache on disk notices changes of the file that a loop stands in, and of no
-other. With int8 weights it computes the very bits that `Stepper` computes: sums are exact in any order, and nothing
-else may be reordered or fused. With float32 weights only the order of the sums differs.
+other: whoever changes a number that comes from another file (`TANH_TOP`, `Antisymmetric.STEP` ...) changes this one
+too, if only its comment. With int8 weights it computes the very bits that `Stepper` computes: sums are exact in any
+order, and nothing else may be reordered or fused. With float32 weights sums come in another order and are fused, and
+tanh is `exact_tanh`, off by 4e-7.
 
 Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights.
 """
@@ -89,9 +91,14 @@ def can_compile(stepper: Stepper) -> bool:
     return stepper.cell_name in KINDS and stepper.depth in DEPTHS
 
 
-def is_cached() -> bool:
-    """Whether an earlier process left compiled code on this machine, so that none must be waited for."""
-    return any(Path(write.stats.cache_path or "").glob("compiled.write-*.nbc"))
+def is_cached(loop: Any) -> bool:
+    """Whether code of `read` or `write` was left on this machine, so that its compilation need not be waited for.
+
+    Code older than this file is of another version of it. Which of the two precisions it is for remains unknown.
+    """
+    changed = Path(__file__).stat().st_mtime
+    left = Path(loop.stats.cache_path or "").glob(f"compiled.{loop.__name__}-*.nbc")
+    return any(path.stat().st_mtime > changed for path in left)
 
 
 def pack(stepper: Stepper) -> Weights:
@@ -359,6 +366,7 @@ def _step_units(weights: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> Non
         _keep(h, old_h, weights.kept)
         if weights.has_c:
             _keep(c, old_c, weights.kept)
+        _hold(weights, layer, c)  # without a c of its own, a cell's h
 
 
 class Scratch(NamedTuple):
@@ -435,17 +443,17 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     if top_k < size or top_p <= 1:
         ordered = np.where(drawing.is_banned, -np.inf, scores)
         order = np.argsort(-ordered, kind="mergesort")
-        for rank in range(top_k, size):
-            total -= probs[order[rank]]
-            probs[order[rank]] = 0.0
+        probs[order[top_k:]] = 0.0
+        # Likeliest first, as `next_char_probs` adds: of equals at the border of top-p the same are kept.
+        total = 0.0
+        for char in order:
+            total += probs[char]
         if top_p <= 1:
-            reached, kept = 0.0, 0.0
+            border, total = top_p * total, 0.0
             for char in order:
-                if reached >= top_p * total:
+                if total >= border:
                     probs[char] = 0.0
-                reached += probs[char]
-                kept += probs[char]
-            total = kept
+                total += probs[char]
     if min_p > 0:
         total = 0.0
         for char in range(size):

@@ -66,11 +66,12 @@ def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Floats:
     np.put_along_axis(scores, order[:, kept:], -np.inf, axis=-1)
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to -inf, as it should
         probs = np.exp(scores / (shaping.temperature or 1.0))
-    probs /= probs.sum(axis=-1, keepdims=True)
     if shaping.top_p is not None:
+        # Not yet divided by their sum: of equals, whose sums are exact, none is then rounded across the border.
         ordered = np.take_along_axis(probs, order, axis=-1)
-        is_beyond = np.cumsum(ordered, axis=-1) - ordered >= shaping.top_p
-        np.put_along_axis(probs, order, np.where(is_beyond, 0.0, ordered), axis=-1)
+        sums = np.cumsum(ordered, axis=-1)
+        ordered[:, 1:][sums[:, :-1] >= shaping.top_p * sums[:, -1:]] = 0.0
+        np.put_along_axis(probs, order, ordered, axis=-1)
     if shaping.min_p is not None:
         probs[probs < shaping.min_p * probs.max(axis=-1, keepdims=True)] = 0.0
     return np.asarray(probs / probs.sum(axis=-1, keepdims=True))

@@ -6,7 +6,7 @@ them.
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
 Ids = NDArray[np.integer[Any]]
+OnCompile = Callable[[], object]
 
 COMPILED_FROM = 2_000
 """Characters from which on loading the compiled loop (0.2 seconds) is worth it."""
@@ -43,8 +44,13 @@ class Reading(NamedTuple):
     state: NDArray[np.float32]
 
 
-def compiled_loop(stepper: Stepper, num_chars: int) -> ModuleType | None:
-    """`generation.compiled`, if it serves this model and is worth loading for so many characters."""
+def compiled_loop(
+    stepper: Stepper, num_chars: int, loop: str = "write", on_compile: OnCompile = lambda: None
+) -> ModuleType | None:
+    """`generation.compiled`, if it serves this model and its `loop` is worth loading for so many characters.
+
+    Calls `on_compile` if the loop is to be compiled first.
+    """
     if num_chars < COMPILED_FROM:
         return None
     try:
@@ -52,19 +58,18 @@ def compiled_loop(stepper: Stepper, num_chars: int) -> ModuleType | None:
         compiled = importlib.import_module("charrnn.generation.compiled")
     except (ImportError, RuntimeError):
         return None
-    is_worth_it = num_chars >= UNCACHED_FROM or compiled.is_cached()
-    return compiled if is_worth_it and compiled.can_compile(stepper) else None
+    if not compiled.can_compile(stepper):
+        return None
+    if not compiled.is_cached(getattr(compiled, loop)):
+        if num_chars < UNCACHED_FROM:
+            return None
+        on_compile()
+    return compiled
 
 
-def must_compile(stepper: Stepper, num_chars: int) -> bool:
-    """Whether writing so many characters begins with compiling the loop."""
-    compiled = compiled_loop(stepper, num_chars) if num_chars >= UNCACHED_FROM else None
-    return compiled is not None and not compiled.is_cached()
-
-
-def read_prime(stepper: Stepper, prime: Ids) -> Reading:
-    """Read ids (N,), N >= 1, from the state that a text starts from."""
-    compiled = compiled_loop(stepper, len(prime))
+def read_prime(stepper: Stepper, prime: Ids, on_compile: OnCompile = lambda: None) -> Reading:
+    """Read ids (N,), N >= 1, from the state that a text starts from. `on_compile` as in `compiled_loop`."""
+    compiled = compiled_loop(stepper, len(prime), "read", on_compile)
     if compiled is None:
         return Reading(*stepper.read(prime))
     weights, state = compiled.pack(stepper), stepper.initial_state(1)
@@ -83,7 +88,7 @@ def draw(probs: Floats, uniform: float) -> int:
     """Draw one id from probabilities (V,) by inverting their running sum at a uniform number in [0, 1)."""
     cumulative = np.cumsum(probs)
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    # A uniform number next to 1 can round up to the total itself; the last possible character owns that edge.
+    # Beyond the end only where a model ran away and all is nan: training samples it before it finds that out.
     return min(drawn, int(np.flatnonzero(probs)[-1]))
 
 
@@ -97,6 +102,7 @@ def sample_ids(
     max_line: int = 0,
     newline: int = -1,
     cell: tuple[int, int] | None = None,
+    on_compile: OnCompile = lambda: None,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all of them after the same reading.
 
@@ -104,10 +110,11 @@ def sample_ids(
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
     The values are those of `cell` (layer, unit) after each character; 0 without one. In int8, compiled or not, the
     same ids come for the same stream; in fp32 too, but for draws that fall within rounding (some 1e-7) of a border.
+    `on_compile` as in `compiled_loop`.
     """
     columns = np.zeros(len(seeds), np.int64)
     generators = [generator_of(*seed) for seed in seeds]
-    compiled = compiled_loop(stepper, length * len(seeds))
+    compiled = compiled_loop(stepper, length * len(seeds), "write", on_compile)
     if compiled is not None:
         drawing = compiled.Drawing(**_limits(shapings, stepper.vocab_size), max_line=max_line, newline=newline)
         yield from _compiled_blocks(compiled, stepper, reading, drawing, generators, length, cell)

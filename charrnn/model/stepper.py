@@ -41,7 +41,7 @@ NUMPY = SimpleNamespace(
 EXACT = SimpleNamespace(
     **{**vars(NUMPY), "tanh": exact_tanh, "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5}
 )
-"""The same, with operations that round alike everywhere."""
+"""The same, with operations that round alike everywhere: all but the transforms and angles of a unitary cell."""
 MOST_HELD = 0.9999
 """Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
 
@@ -154,6 +154,8 @@ class Stepper:
             latest = self.cell.step(ops, x, layer.product, oldest, layer.extras)
             if self.zoneout:
                 latest = tuple(o + (1 - self.zoneout) * (n - o) for o, n in zip(oldest, latest, strict=True))
+                # Zoneout let a held memory come only a part of the way.
+                latest = (*latest[:-1], ops.hold(latest[-1]))
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value

@@ -19,8 +19,10 @@ LARGEST = 127
 """Of the whole numbers that stand for a weight."""
 MANTISSA_BITS = 24
 """Whole numbers up to 2^24 are exact in float32."""
+SMALLEST_WEIGHT = 2.0**-100
+"""Rows without a larger weight are taken for zeros: their scale could be rounded, even to zero."""
 SMALLEST_EXPONENT = -60
-"""Inputs below 2^-60 are taken for zero: scaling them up could overflow."""
+"""Inputs are scaled as if the largest of them were 2^-61 at least: scaling up smaller ones could overflow."""
 
 TANH_LIMIT = 9.0
 TANH_TOP = (0.99999990636668, 0.13373198771542, 3.4865830984447e-3, 2.0471847671649e-5, 1.3184242806811e-8)
@@ -36,18 +38,19 @@ class Matrix:
     """
 
     def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
-        """Round each row to 127 steps either way of its largest weight, if `is_int8` and all of them are finite."""
+        """Round each row to 127 steps either way of its largest weight, if `is_int8` and all weights are finite."""
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
         self.scale: Floats = np.ones(len(weight), np.float32)
         self.bits = 0
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
-            self.scale = np.where(largest > 0, largest / np.float32(LARGEST), np.float32(1)).astype(np.float32)
+            self.scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)).astype(np.float32)
             rounded = np.rint(weight / self.scale[:, None])
             self.values = rounded.astype(np.int8)
             # A sum of |weight| * |input| must stay a whole number up to 2^24.
             self.bits = MANTISSA_BITS - math.ceil(math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max()))))
+            assert self.bits > 0, "more than 66,052 columns"
         self._transposed = self.values.astype(np.float32).T
 
     def product(self, x: Floats) -> Floats:
