@@ -76,6 +76,8 @@ class SamplingOptions(TypedDict, total=False):
     on_compile: OnCompile
     """Called before the loop is compiled that draws long texts, or reads long primes: some 10 seconds, once on a
     machine."""
+    on_read: Callable[[int], object]
+    """Told how many characters of the prime were read since it was last called."""
 
 
 class Model:
@@ -205,6 +207,7 @@ class Model:
 
     def _text_stream(self, options: SamplingOptions) -> TextStream:
         stops = options.get("stops", ())
+        stops = (stops,) if isinstance(stops, str) else stops
         if "" in stops:
             raise UsageError("--stop is empty; give the text that is to end the sample.")
         return TextStream(self.vocab, stops, keeps_stop=options.get("keep_stop", False))
@@ -229,12 +232,15 @@ class Model:
         cell: tuple[int, int] | None = None,
         precision: str = "auto",
         on_compile: OnCompile = lambda: None,
+        on_read: Callable[[int], object] = lambda num_chars: None,
     ) -> Iterator[Block]:
         """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
         if length < 0:
             raise UsageError(f"--length is {length}; it must be 0 or more.")
         if max_line < 0:
             raise UsageError(f"--max-line is {max_line}; it must be 1 or more.")
+        if seed < 0:
+            raise UsageError(f"--seed is {seed}; it must be 0 or more.")
         stepper = self._stepper_for(precision, clamps)
         if cell is not None:
             stepper.check_cell(*cell)
@@ -253,7 +259,7 @@ class Model:
             for change in changes
         ]
         seeds = [(seed, change.get("stream", 0)) for change in changes]
-        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile)
+        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile, on_read)
         return sample_ids(
             stepper,
             reading,
@@ -276,11 +282,13 @@ class Model:
             raise UsageError("--ban leaves no character that could be written.")
         return banned
 
-    def _reading_of(self, prime: Ids, stepper: Stepper, on_compile: OnCompile) -> Reading:
+    def _reading_of(
+        self, prime: Ids, stepper: Stepper, on_compile: OnCompile, on_read: Callable[[int], object]
+    ) -> Reading:
         """What the model knows after `prime`; the last one is remembered, so that a long prime is read once."""
         key = (prime.tobytes(), stepper.precision, repr(stepper.held))
         if self._last_reading is None or self._last_reading[0] != key:
-            self._last_reading = key, read_prime(stepper, prime, on_compile)
+            self._last_reading = key, read_prime(stepper, prime, on_compile, on_read)
         return self._last_reading[1]
 
     def beam(self, **options: Any) -> list[GeneratedText]:
@@ -335,7 +343,7 @@ class Model:
         search = BeamSearch(self._stepper_for("fp32", clamps), self.encode_prime(prime, unknown), options)
         return TextSearch(search, self.vocab, stops, keeps_stop=keep_stop)
 
-    def predict(self, text: str, *, top: int = 5) -> list[Prediction]:
+    def predict(self, text: str | bytes, *, top: int = 5, unknown: str = "error") -> list[Prediction]:
         """The `top` likeliest characters after `text` and their probabilities, likeliest first.
 
         An empty text stands for a new line. The unknown symbol is left out, the others sum to 1. A byte that is no
@@ -343,7 +351,7 @@ class Model:
         """
         if top < 1:
             raise UsageError(f"--top is {top}; it must be at least 1.")
-        logits, _ = self.stepper.read(self.encode_prime(text))
+        logits = read_prime(self.stepper, self.encode_prime(text, unknown)).logits
         probs = next_char_probs(logits, Shaping(banned=unwritable_ids(self.vocab)))[0]
         likeliest = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(unwritable_ids(self.vocab)))]
         return [Prediction(character=self.spell(int(i)), probability=float(probs[i])) for i in likeliest]

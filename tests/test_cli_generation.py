@@ -150,3 +150,35 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, lab: P
 def test_a_text_is_cut_where_its_reader_closes_however_it_is_drawn(command: Command, lab: Path) -> None:
     lengths = [len(text_of(command("sample", "--length", n))) for n in (0, 1, 31, 32, 33)]
     assert lengths[0] == 0 and all(n <= found <= n + 1 for n, found in zip((1, 31, 32, 33), lengths[1:], strict=True))
+
+
+def test_temperatures_that_have_no_room_beside_each_other_stand_below_each_other(command: Command, lab: Path) -> None:
+    shown = text_of(command("sample", "--temps", "0.2,0.4,0.6,0.8,1,1.2", "--length", 50))
+    headings = [line for line in shown.splitlines() if line.startswith("temperature ")]
+    assert headings == [f"temperature {t}" for t in ("0.2", "0.4", "0.6", "0.8", "1", "1.2")]
+    assert charrnn.load(lab).sample(length=50, temperature=0.6).text in shown
+
+
+def test_novelty_shows_the_prime_too(command: Command, lab: Path) -> None:
+    assert text_of(command("sample", "--novelty", "--prime", "zib ab", "--length", 40)).startswith("zib ab\n")
+
+
+def test_bytes_that_are_no_text_are_read_as_they_were_typed(command: Command, byte_run: TrainedRun) -> None:
+    Path("prime").write_bytes(b"\xff\xfe")
+    typed = command("sample", byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json")
+    from_file = command("sample", byte_run.path, "--prime-file", "prime", "--length", 40, "--json")
+    assert typed.code == 0 and typed.out == from_file.out
+
+
+def test_predict_takes_the_nearest_characters_too(command: Command, lab: Path) -> None:
+    assert command("predict", "zíb").code == 3
+    assert text_of(command("predict", "zíb", "--unknown", "nearest")) == text_of(command("predict", "zib"))
+
+
+def test_a_long_prime_is_read_in_blocks_and_once(lstm: TrainedRun) -> None:
+    model, read = charrnn.load(lstm.path), []
+    prime = "zib molu " * 400
+    first = model.sample(prime=prime, length=20, on_read=read.append)
+    assert sum(read) == len(prime) and max(read) <= 1024 < len(prime)
+    assert model.sample(prime=prime, length=20, on_read=read.append) == first
+    assert sum(read) == len(prime), "the second time it was remembered"

@@ -379,3 +379,12 @@ def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
     with RunFolder(lab).lock():
         assert command("sample", "--length", 5).code == 0
         assert command("runs").code == 0
+
+
+def test_a_closed_standard_output_is_one_plain_error(process: Callable[..., Any], tmp_path: Path) -> None:
+    script = (
+        "import os, subprocess, sys; os.close(1); sys.exit(subprocess.call([sys.executable, '-m', 'charrnn', 'runs']))"
+    )
+    ran = process("-c", script)
+    assert ran.returncode == 1
+    assert ran.stderr == b"error: cannot write the output: standard output is closed\n"

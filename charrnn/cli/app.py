@@ -1,8 +1,10 @@
 """All commands together, and what becomes of their errors."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -48,6 +50,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code: that of the `CharRNNError`, 2 for a bad command line, 130 for Ctrl-C."""
     # Looked for here, because a command line that does not parse must honour it too.
     is_debugging = "--debug" in arguments
+    if sys.stderr is None:  # closed by whoever started the command
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        print_error("cannot write the output: standard output is closed")
+        return 1
     for stream in (sys.stdout, sys.stderr):
         # A stream that cannot spell a character shows its escape, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):

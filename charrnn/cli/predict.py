@@ -4,7 +4,16 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, print_json, result_console, warn
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    UnknownOption,
+    print_json,
+    result_console,
+    spelled,
+    warn,
+)
 
 
 def predict(
@@ -12,6 +21,7 @@ def predict(
         list[str], typer.Argument(metavar="[RUN] TEXT", help="The text to go on from; before it, optionally, a run.")
     ],
     top: Annotated[int, typer.Option("--top", help="How many characters.", metavar="N")] = 5,
+    unknown: UnknownOption = "error",
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -28,7 +38,7 @@ def predict(
     *run, text = arguments
     model = load(run[0] if run else None)
     warn(model.warnings, quiet=quiet)
-    predictions = model.predict(text, top=top)
+    predictions = model.predict(spelled(text, model.vocab.kind), top=top, unknown=unknown)
     if json:
         print_json([{"character": p.character, "probability": p.probability} for p in predictions])
         return

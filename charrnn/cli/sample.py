@@ -18,7 +18,17 @@ from charrnn.cli.sample_view import (
     write_novelty,
     write_side_by_side,
 )
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, RunArgument, print_json, warn
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    UnknownOption,
+    print_json,
+    progress,
+    spelled,
+    warn,
+)
 
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
@@ -67,14 +77,7 @@ def sample(
         str | None,
         typer.Option("--prime-file", help="A file, or - for stdin, that comes before; not printed.", metavar="F"),
     ] = None,
-    unknown: Annotated[
-        str,
-        typer.Option(
-            "--unknown",
-            help="Characters of the prime that the model never saw: error, skip or nearest.",
-            metavar="WORD",
-        ),
-    ] = "error",
+    unknown: UnknownOption = "error",
     stop: Annotated[
         list[str] | None,
         typer.Option("--stop", help="End before this text. Repeatable; \\n is a newline.", metavar="TEXT"),
@@ -177,7 +180,8 @@ def sample(
         _refuse({"--min-copy": min_copy}, "belongs to --novelty")
     model = load(run)
     warn(model.warnings, quiet=quiet)
-    before = prime if prime_file is None else _read_prime(prime_file, model.vocab.kind)
+    kind = model.vocab.kind
+    before = spelled(prime, kind) if prime_file is None else _read_prime(prime_file, kind)
     if len(before) > SLOW_PRIME:
         warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
     common: dict[str, Any] = {
@@ -199,7 +203,7 @@ def sample(
         search = model.search(width=beam, **common, **chosen)
         if novelty:
             deque(search, maxlen=0)
-            write_novelty(model, search.texts[0], before, min_copy, show_as_json=json)
+            write_novelty(model, search.texts[0], prime, before, min_copy, show_as_json=json)
         elif json:
             deque(search, maxlen=0)
             print_json(beams_as_json(model, search.texts, before))
@@ -216,6 +220,10 @@ def sample(
         "max_line": max_line or 0,
         "on_compile": lambda: _say_that_it_compiles(quiet=quiet),
     }
+    if len(before) > SLOW_PRIME:
+        # A model remembers what it has read last, so the prime is read here, under a bar, and not again.
+        with progress(len(before), "reading", quiet=quiet) as advance:
+            model.write(**options, on_read=advance)
     if temps is not None:
         temperatures = _parse_temps(temps)
         texts = model.samples(len(temperatures), temperatures=temperatures, **options)
@@ -225,7 +233,7 @@ def sample(
         else:
             write_side_by_side([f"{temperature:g}" for temperature in temperatures], [prime + t.text for t in texts])
     elif novelty:
-        write_novelty(model, model.sample(**options), before, min_copy, show_as_json=json)
+        write_novelty(model, model.sample(**options), prime, before, min_copy, show_as_json=json)
     elif json:
         for text in model.samples(1 if count is None else count, **options):
             print_json(as_json(model, text, before))
@@ -282,6 +290,8 @@ def _read_prime(name: str, alphabet: str) -> str | bytes:
     """What comes before, cleaned as a corpus is; its bytes as they are for the byte alphabet."""
     from charrnn.errors import DataError
 
+    if name == "-" and sys.stdin is None:
+        raise DataError("--prime-file -: standard input is closed.")
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from charrnn.generation.writing import Piece
     from charrnn.records import GeneratedText
 
+NARROWEST = 16
+"""Columns that a text side by side with others needs."""
 LOOKED_AT = 2_000
 """Characters at the end of a text among which a loop is looked for."""
 
@@ -75,16 +77,22 @@ def _lines_of(pieces: Iterable["Piece"]) -> Iterator[list["Piece"]]:
 
 
 def write_side_by_side(titles: list[str], texts: list[str]) -> None:
-    """A column for each temperature."""
+    """A column for each temperature; one below the other, where the columns would be too narrow to read."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    console = result_console()
+    if console.width // len(titles) < NARROWEST:
+        for title, text in zip(titles, texts, strict=True):
+            console.print(Text(f"temperature {title}", style="bold"))
+            write([text, "\n"])
+        return
     table = Table(box=box.SIMPLE_HEAD, expand=True, padding=(0, 1))
     for title in titles:
         table.add_column(f"temperature {title}", overflow="fold", ratio=1)
     table.add_row(*(Text(printable(text)) for text in texts))
-    result_console().print(table)
+    console.print(table)
 
 
 def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
@@ -107,9 +115,15 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
 
 
 def write_novelty(
-    model: "Model", text: "GeneratedText", prime: str | bytes, min_copy: int | None, *, show_as_json: bool
+    model: "Model",
+    text: "GeneratedText",
+    shown_prime: str,
+    prime: str | bytes,
+    min_copy: int | None,
+    *,
+    show_as_json: bool,
 ) -> None:
-    """The text with what it copies marked, and the figures."""
+    """The prime that was typed, the text with what it copies marked, and the figures."""
     from charrnn.generation.novelty import MIN_LENGTH
     from charrnn.render.copied import CopiedText
     from charrnn.render.tables import novelty_table
@@ -119,6 +133,8 @@ def write_novelty(
         print_json(as_json(model, text, prime) | {"novelty": found.to_json()})
         return
     console = result_console()
+    if shown_prime:
+        sys.stdout.write(printable(shown_prime) + "\n")
     console.print(CopiedText(found))
     console.print(novelty_table(found))
 

@@ -27,6 +27,17 @@ TextOption = Annotated[
 ]
 
 
+UnknownOption = Annotated[
+    str,
+    typer.Option("--unknown", help="Characters that the model never saw: error, skip or nearest.", metavar="WORD"),
+]
+
+
+def spelled(text: str, alphabet: str) -> str | bytes:
+    """A text from the command line, as the bytes that were typed where the alphabet is of bytes."""
+    return os.fsencode(text) if alphabet == "byte" else text
+
+
 def read_text(source: str, alphabet: str) -> str | bytes:
     """The text of --text, read as a corpus is. Raises DataError if it cannot be read or is nearly empty."""
     from charrnn.text.corpus import read_corpus

@@ -32,6 +32,7 @@ SUMS = {"reassoc", "contract", "nsz"}
 
 # Python's own would look at every divisor, and no loop with a division in it would become vector code.
 _compiled = njit(error_model="numpy")
+_kept = njit(error_model="numpy", cache=True, nogil=True)
 
 LIMIT = np.float32(TANH_LIMIT)
 P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
@@ -92,9 +93,9 @@ def can_compile(stepper: Stepper) -> bool:
 
 
 def is_cached(loop: Any) -> bool:
-    """Whether code of `read` or `write` was left on this machine, so that its compilation need not be waited for.
+    """Whether code of one of the loops below was left on this machine, so that none need be waited for.
 
-    Code older than this file is of another version of it. Which of the two precisions it is for remains unknown.
+    Code older than this file is of another version of it.
     """
     changed = Path(__file__).stat().st_mtime
     left = Path(loop.stats.cache_path or "").glob(f"compiled.{loop.__name__}-*.nbc")
@@ -488,7 +489,7 @@ def _value(weights: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
     return memory if weights.kind == GRU or weights.kind == RNN else _tanh(memory)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@_compiled
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
     for index in range(len(ids)):
@@ -496,7 +497,7 @@ def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     _products(weights.output, 0, scratch.total, scratch.rounded, logits)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@_compiled
 def write(
     weights: Any,
     state: Any,
@@ -534,3 +535,30 @@ def write(
         if shown_layer >= 0:
             for stream in range(num_streams):
                 shown[stream, index] = _value(weights, state, shown_layer, stream, shown_unit)
+
+
+# By precision, because whether compiled code was kept is seen by a function's name alone.
+
+
+@_kept
+def read_int8(*arguments: Any) -> None:
+    """`read` of int8 weights."""
+    read(*arguments)
+
+
+@_kept
+def read_fp32(*arguments: Any) -> None:
+    """`read` of float32 weights."""
+    read(*arguments)
+
+
+@_kept
+def write_int8(*arguments: Any) -> None:
+    """`write` of int8 weights."""
+    write(*arguments)
+
+
+@_kept
+def write_fp32(*arguments: Any) -> None:
+    """`write` of float32 weights."""
+    write(*arguments)

@@ -60,21 +60,36 @@ def compiled_loop(
         return None
     if not compiled.can_compile(stepper):
         return None
-    if not compiled.is_cached(getattr(compiled, loop)):
+    if not compiled.is_cached(getattr(compiled, f"{loop}_{stepper.precision}")):
         if num_chars < UNCACHED_FROM:
             return None
         on_compile()
     return compiled
 
 
-def read_prime(stepper: Stepper, prime: Ids, on_compile: OnCompile = lambda: None) -> Reading:
-    """Read ids (N,), N >= 1, from the state that a text starts from. `on_compile` as in `compiled_loop`."""
+def read_prime(
+    stepper: Stepper,
+    prime: Ids,
+    on_compile: OnCompile = lambda: None,
+    on_read: Callable[[int], object] = lambda num_chars: None,
+) -> Reading:
+    """Read ids (N,), N >= 1, from the state that a text starts from.
+
+    `on_compile` as in `compiled_loop`; `on_read` is told how many characters were read since it was last called.
+    """
     compiled = compiled_loop(stepper, len(prime), "read", on_compile)
-    if compiled is None:
-        return Reading(*stepper.read(prime))
-    weights, state = compiled.pack(stepper), stepper.initial_state(1)
-    logits = np.zeros((1, stepper.vocab_size), np.float32)
-    compiled.read(weights, prime.astype(np.int64), state, logits, compiled.make_scratch(weights, 1))
+    state, logits = stepper.initial_state(1), np.zeros((1, stepper.vocab_size), np.float32)
+    weights = scratch = None
+    if compiled is not None:
+        weights = compiled.pack(stepper)
+        scratch = compiled.make_scratch(weights, 1)
+    # In blocks, between which Ctrl-C is heard.
+    for block in np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK)):
+        if compiled is None:
+            logits, state = stepper.read(block, state)
+        else:
+            getattr(compiled, f"read_{stepper.precision}")(weights, block, state, logits, scratch)
+        on_read(len(block))
     return Reading(logits, state)
 
 
@@ -159,7 +174,7 @@ def _compiled_blocks(
     length: int,
     cell: tuple[int, int] | None,
 ) -> Iterator[Block]:
-    weights = compiled.pack(stepper)
+    weights, loop = compiled.pack(stepper), getattr(compiled, f"write_{stepper.precision}")
     num_streams = len(generators)
     # Streams know nothing of each other: each processor takes some of them, without waiting for the others.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -180,9 +195,11 @@ def _compiled_blocks(
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
         shaped = drawing._replace(**{name: getattr(drawing, name)[group] for name in PER_STREAM})
         shown = cell or (-1, 0)
-        compiled.write(weights, state, logits, columns, uniforms[group], shaped, scratch, *shown, *block)
+        loop(weights, state, logits, columns, uniforms[group], shaped, scratch, *shown, *block)
         return block
 
+    # Nothing is drawn yet, but what is not compiled is compiled now: here, where Ctrl-C is heard.
+    write(0, np.zeros((num_streams, 0)))
     written, size = 0, FIRST_BLOCK
     with ThreadPoolExecutor(len(groups)) as pool:
         while written < length:
