@@ -33,3 +33,9 @@ def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
     assert len(text) // 2 <= passage.start < passage.stop <= len(text)
     assert passage.stop - passage.start <= MAX_LENGTH
     assert passage.stop - passage.start >= min(100, len(text) // 2)
+
+
+def test_a_short_line_at_the_end_beats_no_passage_of_many_lines() -> None:
+    text = "Nobody spoke.\n" * 20 + "a\n"
+    ends_of_lines = np.array([character == "\n" for character in text])
+    assert text[choose_passage(text, ends_of_lines, 0)].count("\n") == NUM_LINES

@@ -18,7 +18,9 @@ def choose_passage(text: str, labels: Labels, first: int) -> slice:
     """
     starts = np.array([first, *(match.end() for match in re.finditer("\n", text[first:-1]))])
     starts[1:] += first
-    ends = np.append(starts[NUM_LINES:], np.full(min(NUM_LINES, len(starts)), len(text)))
+    ends = np.append(starts[NUM_LINES:], len(text))
+    # What runs over the end has fewer lines: one short line would beat every passage.
+    starts = starts[: len(ends)]
     ends = np.minimum(ends, starts + MAX_LENGTH)
     values = np.minimum(labels.astype(np.float64), MAX_COUNT)
     sums, squares = (np.append(0.0, np.cumsum(values**power)) for power in (1, 2))
