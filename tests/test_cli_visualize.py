@@ -26,7 +26,7 @@ from charrnn.microscope.detectors import DETECTORS
 
 Command = Callable[..., Ran]
 DOCUMENTED = {"detector", "layer", "unit", "ci_low", "ci_high", "untrained", "polarity", "num_positive"}
-COUNTS = {"line-position", "line-length", "indentation", "bracket-depth"}
+COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth"}
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -294,7 +294,7 @@ def test_the_cells_of_a_gru_or_a_plain_rnn_are_its_h(
     assert ran.out.splitlines()[0].rstrip() == f"cell {cell} of {trained.name}, h"
     scores = find(command, trained.path)
     assert {score["layer"] for score in scores} <= set(range(2 if run == "gru" else 1))
-    assert len(scores) == 6
+    assert len(scores) == 9
 
 
 def test_a_byte_model_is_read_byte_by_byte(command: Command, byte_run: TrainedRun) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from labelled import check, label
 
 from charrnn.errors import UsageError
 from charrnn.microscope.detectors import (
@@ -22,21 +23,15 @@ EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included
 LINES = st.text("ab \t\n", max_size=40)
 SOURCE = "import os\nimport sys\n"
-DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-def label(name: str, text: str) -> Labels:
-    labels = DETECTORS[name].label(text)
-    assert labels is not None
-    return labels
-
-
-def check(name: str, text: str, expected: str) -> None:
-    assert len(text) == len(expected), "the table is out of step"
-    labels = label(name, text.replace("¶", "\n").replace("→", "\t"))
-    marks = "".join(".Q"[int(x)] for x in labels) if labels.dtype == bool else "".join(DIGITS[x] for x in labels)
-    hidden = "".join("?" if want == "?" else mark for mark, want in zip(marks, expected, strict=True))
-    assert hidden == expected, f"\n{text}\n{marks}"
+NOT_EVERYWHERE = {
+    "string": "this text is not source code",
+    "comment": "this text is not source code",
+    "bracket-depth": "this text is not source code",
+    "if-statement": "this text is not source code",
+    "speaker": "this text is not a play",
+    "latex-math": "this text is not LaTeX",
+}
+COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth"}
 
 
 QUOTES = {
@@ -157,21 +152,37 @@ def test_indentation(text: str, expected: str) -> None:
     check("indentation", text, expected)
 
 
-def test_string_comment_and_bracket_depth_are_read_from_source() -> None:
-    text = r"""f("a", 'b')  # c"""
-    assert "".join(".Q"[inside] for inside in label("string", SOURCE + text).tolist()) == (
-        "." * len(SOURCE) + r"""..QQ...QQ......."""
-    )
-    assert "".join(".Q"[inside] for inside in label("comment", SOURCE + text).tolist()) == (
-        "." * len(SOURCE) + r""".............QQQ"""
-    )
-    assert label("bracket-depth", SOURCE + text)[len(SOURCE) :].tolist() == [0, *[1] * 9, *[0] * 6]
+SOURCES = {
+    "string": (
+        r"""f("a", 'b')  # c""",
+        r"""..QQ...QQ.......""",
+    ),
+    "comment": (
+        r"""f("a", 'b')  # c""",
+        r""".............QQQ""",
+    ),
+    "bracket-depth": (
+        r"""f("a", [b])  # (""",
+        r"""0111111221000000""",
+    ),
+    "if-statement": (
+        r"""if a:¶ f(b)¶c""",
+        r"""QQQQQQQQQQQ..""",
+    ),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["string", "comment", "bracket-depth"])
+@pytest.mark.parametrize(("name", "text", "expected"), [(name, *row) for name, row in SOURCES.items()])
+def test_source_code_has_labels_of_its_own(name: str, text: str, expected: str) -> None:
+    check(name, text, expected, header=SOURCE)
+
+
+@pytest.mark.parametrize("name", NOT_EVERYWHERE)
 @pytest.mark.parametrize("text", ["", "\n", "She said (quietly): 'it is late'.\nNobody # spoke.\n"])
-def test_a_text_that_is_no_source_has_no_such_labels(name: str, text: str) -> None:
-    assert DETECTORS[name].label(text) is None
+def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
+    detector = DETECTORS[name]
+    assert detector.label(text) is None
+    assert why_not_scored(None, detector.absence) == NOT_EVERYWHERE[name]
 
 
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
@@ -179,11 +190,12 @@ def test_a_text_that_is_no_source_has_no_such_labels(name: str, text: str) -> No
 def test_labels_are_as_long_as_their_text(text: str, header: str) -> None:
     for name, detector in DETECTORS.items():
         labels = detector.label(header + text)
+        assert labels is not None or name in NOT_EVERYWHERE
         # Two lines of source before at most sixty characters are more than the share that makes it source.
-        assert labels is not None or (name in ("string", "comment", "bracket-depth") and not header)
+        assert labels is not None or not header or name in ("speaker", "latex-math")
         if labels is not None:
             assert labels.shape == (len(header + text),)
-            assert labels.dtype == (bool if name in ("quote", "string", "comment") else np.int64)
+            assert labels.dtype == (np.int64 if name in COUNTS else bool)
 
 
 @given(LINES)
@@ -205,13 +217,21 @@ def test_detectors_are_found_by_name() -> None:
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
     assert [detector.name for detector in get_detectors(["comment", "quote"])] == ["comment", "quote"]
-    with pytest.raises(UsageError, match=r"no detector 'quotes'.* quote, line-position, line-length, indentation"):
+    with pytest.raises(
+        UsageError, match=r"no detector 'quotes'.* quote, line-position, line-length, newline-next, indentation"
+    ):
         get_detectors(["quote", "quotes"])
 
 
 def spans(*lengths: int, gap: int = 100) -> Labels:
     """Yes/no labels with spans of these lengths, `gap` characters outside before each."""
     return np.concatenate([np.r_[np.zeros(gap, bool), np.ones(length, bool)] for length in lengths])
+
+
+def counts(num_stretches: int, length: int) -> Labels:
+    """Seven, but for so many stretches of this length, which are three."""
+    stretch = np.r_[np.full(2000, 7), np.full(length, 3)]
+    return np.r_[np.tile(stretch, num_stretches), np.full(2000, 7)]
 
 
 WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
@@ -230,8 +250,16 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
         spans(*[1000] * MIN_SPANS, gap=MIN_POSITIVES // MIN_SPANS)[1:],
         "nearly every character is inside",
     ),
-    "counts": (np.array([0, 0, 1]), None),
-    "counts below zero": (np.array([-1, 0]), None),
+    "counts": (counts(5, 10), None),
+    "counts below zero": (-counts(5, 10), None),
+    "counts that hardly change": (
+        counts(4, 1000),
+        "too little to see: it changes 8 times, 4000 characters are not as most are",
+    ),
+    "counts of which nearly all are one": (
+        counts(49, 1),
+        "too little to see: it changes 98 times, 49 characters are not as most are",
+    ),
     "counts that stay": (np.full(5000, 7), "it never changes in this text"),
     "one count": (np.array([3]), "it never changes in this text"),
     "no count": (np.zeros(0, np.int64), "it never changes in this text"),

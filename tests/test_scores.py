@@ -240,11 +240,22 @@ def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
     assert reasons == {
         "quote": "there are none in this text",
         "indentation": "it never changes in this text",
+        "newline-next": "too little to see: 39 spans, 39 characters inside",
+        "capital": "there are none in this text",
+        "digit": "there are none in this text",
+        "url": "there are none in this text",
+        "speaker": "this text is not a play",
+        "latex-math": "this text is not LaTeX",
         "string": "this text is not source code",
         "comment": "this text is not source code",
         "bracket-depth": "this text is not source code",
+        "if-statement": "this text is not source code",
     }
-    assert {score.detector for score in findings.scores} == {"line-position", "line-length"}
+    assert {score.detector for score in findings.scores} == {
+        "line-position",
+        "line-length",
+        "word-position",
+    }
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -1,13 +1,19 @@
-"""Strings, comments and brackets of source code, a label under each character.
+"""Strings, comments, brackets and if-statements of source code, a label under each character.
 
-In the tables ¶ stands for a newline. Labels: S string, C comment, . code, ? either.
+In the tables ¶ stands for a newline. Labels: S string, C comment, . code, ? either; I inside an if-statement.
 """
 
+import io
+import re
+import tokenize
+from itertools import pairwise
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from charrnn.microscope.source import Region, looks_like_source, scan_source
+from charrnn.microscope import python_source
+from charrnn.microscope.source import Region, SourceLabels, looks_like_source, scan_source
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 PYTHON = "import os\nimport sys\n" * 3
@@ -212,3 +218,293 @@ def test_prose_is_no_source(text: str) -> None:
 )
 def test_code_of_either_family_is_source(text: str) -> None:
     assert looks_like_source(text)
+
+
+PYTHON_IFS = {
+    "from the keyword to the end of the body": (
+        "if a:¶  b = 1¶c",
+        "IIIIIIIIIIIII..",
+    ),
+    "elif too, else not": (
+        "if a:¶ b¶elif c:¶ d¶else:¶ e¶",
+        "IIIIIIII.IIIIIIIIII..........",
+    ),
+    "on one line": (
+        "if a: b¶c¶",
+        "IIIIIII...",
+    ),
+    "an inner one and what follows it in the body": (
+        "if a:¶ if b:¶  c¶ else:¶  d¶ e¶f",
+        "IIIIIIIIIIIIIIIIIIIIIIIIIIIIII..",
+    ),
+    "in an else, deeper": (
+        "if a:¶ b¶else:¶ if c:¶  d¶ e¶",
+        "IIIIIIII........IIIIIIIII....",
+    ),
+    "expressions are none": (
+        "a = b if c else d¶e = [f for g in h if i]¶iffy = 1¶",
+        "...................................................",
+    ),
+    "a condition over lines": (
+        "if (a¶and b):¶  c¶d",
+        "IIIIIIIIIIIIIIIII..",
+    ),
+    "carried on by a backslash": (
+        "if a \\¶and b:¶  c¶d",
+        "IIIIIIIIIIIIIIIII..",
+    ),
+    "a comment carries nothing on": (
+        "if a: b # \\¶c¶",
+        "IIIIIIIIIII...",
+    ),
+    "blank lines and comments end no body": (
+        "if a:¶ b¶¶# c¶ d¶¶# e¶f",
+        "IIIIIIIIIIIIIIII.......",
+    ),
+    "nor do lines of a string": (
+        'if a:¶ b = """¶c¶if"""¶ d¶e',
+        "IIIIIIIIIIIIIIIIIIIIIIIII..",
+    ),
+    "none in a string or a comment": (
+        '"""¶if a:¶ b"""¶# if c: d¶',
+        "..........................",
+    ),
+    "a tab is as deep as eight spaces": (
+        "    if a:¶\tb¶c",
+        "....IIIIIIII..",
+    ),
+    "up to the end": (
+        "if a:¶  b",
+        "IIIIIIIII",
+    ),
+}
+C_IFS = {
+    "up to before the brace that ends it": (
+        "if (a) { b; c; } d;",
+        "IIIIIIIIIIIIIII....",
+    ),
+    "up to before its semicolon": (
+        "if (a) b; c;",
+        "IIIIIIII....",
+    ),
+    "else is none, else if is one": (
+        "if (a) {b;} else if (c) d; else e;",
+        "IIIIIIIIII.......IIIIIIII.........",
+    ),
+    "an inner one": (
+        "if (a) { if (b) { c; } d; } e;",
+        "IIIIIIIIIIIIIIIIIIIIIIIIII....",
+    ),
+    "semicolons in brackets end none": (
+        "if (a) for (b; c; d) { e; } f;",
+        "IIIIIIIIIIIIIIIIIIIIIIIIII....",
+    ),
+    "strings and comments hold neither": (
+        "if (a == ';') /* } */ b(\"};\"); c; // if (d)¶",
+        "IIIIIIIIIIIIIIIIIIIIIIIIIIIII...............",
+    ),
+    "directives and names are none": (
+        "#if A¶# ifdef B¶iffy(1); x.if_a = 2;¶",
+        ".....................................",
+    ),
+    "the block around it closes it": (
+        "{ if (a) } b;",
+        "..IIIIIII....",
+    ),
+    "a block that was cut off": (
+        "} } if (a) b; }",
+        "....IIIIIIII...",
+    ),
+    "without round brackets": (
+        "if a > 0 { b; } c;",
+        "IIIIIIIIIIIIII....",
+    ),
+    "up to the end": (
+        "if (a",
+        "IIIII",
+    ),
+}
+
+
+def check_ifs(text: str, expected: str, header: str) -> None:
+    assert len(text) == len(expected), "the table is out of step"
+    inside = scan_source(header + text.replace("¶", "\n")).in_if[len(header) :]
+    marks = "".join(".I"[flag] for flag in inside.tolist())
+    assert marks == expected, f"\n{text}\n{marks}"
+
+
+@pytest.mark.parametrize(("text", "expected"), PYTHON_IFS.values(), ids=PYTHON_IFS.keys())
+def test_if_statements_of_python(text: str, expected: str) -> None:
+    check_ifs(text, expected, PYTHON)
+
+
+@pytest.mark.parametrize(("text", "expected"), PYTHON_IFS.values(), ids=PYTHON_IFS.keys())
+def test_if_statements_of_python_that_does_not_parse(text: str, expected: str) -> None:
+    check_ifs(text, expected, PYTHON + "$ = ?\n")
+
+
+@pytest.mark.parametrize(("text", "expected"), C_IFS.values(), ids=C_IFS.keys())
+def test_if_statements_of_c(text: str, expected: str) -> None:
+    check_ifs(text, expected, C)
+
+
+LAMPS_PYTHON = (
+    '''"""Lamps that
+don't go out."""
+
+import os
+
+
+class Lamp:
+    """A lamp. It's "lit" (or not."""
+
+    def light(self, oil, *, wick="long"):
+        """Light it.
+
+        Nobody's lamp is lit twice; don't try.
+        """
+        if self.lit and oil[0] in {"seed": 1, 'whale': [2, 3]}:
+            return None  # it's lit (already
+        elif not oil:
+            raise ValueError(
+                f"no oil in {self!r}",
+                'say "when"',
+            )
+        else:
+            self.lit = True
+        # if it burns
+        return self
+
+
+def main():
+    text = '''
+    + "'''"
+    + """a "quoted
+    text that isn't code: (" """
+    + "'''"
+    + """
+    for lamp in [Lamp(), Lamp()]:
+        if lamp.light(text): print("#", lamp)
+    return os.path.join(r"\\d", b"x")
+
+
+"""
+)
+LAMPS_C = r"""/* Lamps that
+ * don't go out. { "
+ */
+#include "lamp.h"
+#if LIT
+
+static int light(struct lamp *lamp, char c)
+{
+    if (lamp->lit && c == '"') {
+        return 0; // it's lit {
+    } else if (c == '\'') {
+        for (int i = 0; i < 3; i++)
+            lamp->oil[i] = (c + 1) * 2;
+    }
+    /* nobody's "lamp
+       if (it) burns; */
+    puts("a \"lamp\" /* lit");
+    return 1;
+}
+
+int x = 3;
+"""
+
+
+def settled_line(text: str, cut: int) -> int:
+    """The first line after `cut` that begins a definition at the margin.
+
+    What a text was cut out of (brackets, an if-statement, a docstring) is not there to be read: only a line that
+    stands in none of it settles the matter.
+    """
+    found = re.compile("(?m)^(?:import|class|def|static|int) ").search(text, cut + 1)
+    assert found is not None
+    return found.start()
+
+
+def is_cut_in_c_line(labels: SourceLabels, text: str, cut: int) -> bool:
+    """Whether a string or a `//` comment of C is cut in two: its rest reads as code, and may open what never closes."""
+    is_block = text.rfind("/*", 0, cut) > text.rfind("*/", 0, cut)
+    return cut > 0 and labels.regions[cut - 1] != Region.CODE and not is_block
+
+
+@pytest.mark.parametrize("text", [LAMPS_PYTHON, LAMPS_C], ids=["python", "c"])
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_a_text_cut_anywhere_has_the_labels_of_the_whole(text: str, data: st.DataObject) -> None:
+    """From the first settled line to the last line but one: the end is not told what follows."""
+    text *= 4
+    begin = data.draw(st.integers(0, len(text) // 2))
+    end = data.draw(st.integers(len(text) * 3 // 4, len(text)))
+    whole, cut = scan_source(text), scan_source(text[begin:end])
+    assume("static" not in text or not is_cut_in_c_line(whole, text, begin))
+    first, last = settled_line(text, begin), text.rindex("\n", 0, end)
+    assert last - first > 100
+    for name in ("regions", "depths", "in_if"):
+        expected, found = getattr(whole, name)[first:last], getattr(cut, name)[first - begin : last - begin]
+        assert found.tolist() == expected.tolist(), (name, text[first:last][int((found != expected).argmax()) :][:60])
+
+
+def test_a_definition_at_the_margin_closes_brackets_left_open_in_python() -> None:
+    found = scan_source(PYTHON + "x = (1\n    def a():\n    b]\ndef c(d):\n")
+    assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [*[1] * 5, 0, 0, *[0] * 5, 1, 1, 0, 0, 0]
+
+
+def test_the_sample_has_what_there_is_to_find() -> None:
+    for text in (LAMPS_PYTHON, LAMPS_C):
+        labels = scan_source(text)
+        assert set(labels.regions.tolist()) == set(Region)
+        assert labels.in_if.any() and labels.depths.max() >= 2 and labels.depths[-1] == 0
+
+
+def test_the_scanner_of_marks_reads_python_as_the_tokenizer_does() -> None:
+    parsed = scan_source(LAMPS_PYTHON * 3)
+    # A line that is refused, right at the start, leaves everything to the scanner of marks.
+    refused = "$ = ?\n"
+    with pytest.raises((tokenize.TokenError, SyntaxError)):
+        compile(refused, "", "exec")
+    scanned = scan_source(refused + LAMPS_PYTHON * 3)
+    for name in ("regions", "depths", "in_if"):
+        assert getattr(scanned, name)[len(refused) :].tolist() == getattr(parsed, name).tolist()
+
+
+def test_the_tokenizer_reads_what_it_can() -> None:
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(LAMPS_PYTHON).readline)]
+    assert tokenize.ERRORTOKEN not in kinds
+    marks, refused = python_source._tokenize(LAMPS_PYTHON, 0)
+    assert refused == len(LAMPS_PYTHON)
+    assert all(before.end <= after.begin for before, after in pairwise(marks))
+    broken = LAMPS_PYTHON + "x = (1,\n     2\n"
+    marks_before, refused = python_source._tokenize(broken, 0)
+    assert marks_before == marks and broken[refused:].strip() == "x = (1,\n     2"
+
+
+@pytest.mark.parametrize("marks", ['"""', "'''"])
+def test_a_text_that_starts_inside_a_docstring_is_read_from_its_end(marks: str) -> None:
+    code = f"def a():\n    {marks}Light (it).{marks}\n    return 1\n\n\ndef b(c='d'):\n    return 2\n"
+    text = f"of a lamp, isn't it: (\n{marks}\n" + code
+    found = scan_source(text)
+    begin = text.index(code)
+    assert (found.regions[: begin - 2] == Region.STRING).all()
+    assert found.regions[begin:].tolist() == scan_source(code).regions.tolist()
+    assert found.depths[begin:].tolist() == scan_source(code).depths.tolist()
+
+
+def test_a_text_that_starts_inside_a_comment_of_c_is_read_from_its_end() -> None:
+    comment = " * don't \"stop\n *"
+    found = scan_source(comment + "/\n" + C)
+    assert found.regions.tolist() == [Region.COMMENT] * len(comment) + [Region.CODE] * (2 + len(C))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "And yet she came;\nNot late;\nThe lamp was lit, the table laid;\nNo more of that;\n" * 5,
+        "\\begin{document}\n\\section{Lamps}\n\\end{document}\n" * 3,
+    ],
+)
+def test_verse_and_latex_are_no_source(text: str) -> None:
+    assert not looks_like_source(text)

@@ -1,10 +1,10 @@
 """Text to one label per character: what a cell might be keeping track of. No torch, no model.
 
 A label says what holds *after reading* its character: the opening quotation mark is inside, the closing one is not.
+An opening mark of several characters (`//`, `if`, `http://`) is inside from its first.
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,).
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.microscope.source import Region, looks_like_source, scan_source
+from charrnn.microscope.latex import label_latex_math
+from charrnn.microscope.prose import (
+    label_capitals,
+    label_digits,
+    label_indentation,
+    label_line_length,
+    label_line_position,
+    label_newline_next,
+    label_quotes,
+    label_speakers,
+    label_urls,
+    label_word_position,
+)
+from charrnn.microscope.regions import Region, SourceLabels
+from charrnn.microscope.source import looks_like_source, scan_source
 
 Labels = NDArray[Any]
 MIN_POSITIVES = 50
@@ -29,74 +43,37 @@ class Detector:
     name: str
     looks_for: str
     label: Callable[[str], Labels | None]
+    absence: str = "this text has nothing of the kind"
+    """Why a text without labels has none."""
 
 
-def label_quotes(text: str) -> Labels:
-    """True inside double quotation marks, straight or curly. A blank line ends a quotation; apostrophes are not."""
-    inside = np.zeros(len(text), bool)
-    is_open, begin = False, 0
-    for match in re.finditer('["“”]|\n[ \t\r]*\n', text):
-        # A mark counts as read with itself; that a line is blank is known only after its newline.
-        changed = match.end() - 1
-        inside[begin:changed] = is_open
-        begin = changed
-        is_open = {"“": True, "”": False, "\n": False}.get(text[changed], not is_open)
-    inside[begin:] = is_open
-    return inside
+def _in_source(labels_of: Callable[[SourceLabels], Labels]) -> Callable[[str], Labels | None]:
+    return lambda text: labels_of(scan_source(text)) if looks_like_source(text) else None
 
 
-def _newlines(text: str) -> NDArray[np.int64]:
-    return np.array([match.start() for match in re.finditer("\n", text)], np.int64)
-
-
-def label_line_position(text: str) -> Labels:
-    """Characters read on this line so far: 1 after a line's first character, 0 after the newline."""
-    newlines, index = _newlines(text), np.arange(len(text))
-    line_starts = np.append(0, newlines + 1)[np.searchsorted(newlines, index)]
-    positions = np.asarray(index - line_starts + 1)
-    positions[newlines] = 0
-    return positions
-
-
-def label_line_length(text: str) -> Labels:
-    """Characters left before the next newline: after a newline, the length of the next line."""
-    newlines, index = _newlines(text), np.arange(len(text))
-    line_ends = np.append(newlines, len(text))[np.searchsorted(newlines, index, side="right")]
-    return np.asarray(line_ends - index - 1)
-
-
-def label_indentation(text: str) -> Labels:
-    """Spaces (and tabs, each one) that this line starts with; while reading them, how many so far."""
-    depth = np.zeros(len(text), np.int64)
-    for match in re.finditer(r"(?m)^([ \t]*)[^\n]*\n?", text):
-        width = len(match[1])
-        depth[match.start() : match.end()] = width
-        depth[match.start() : match.start() + width] = np.arange(1, width + 1)
-    return depth
-
-
-def _in_source(region: Region) -> Callable[[str], Labels | None]:
-    def label(text: str) -> Labels | None:
-        return scan_source(text).regions == region if looks_like_source(text) else None
-
-    return label
-
-
-def label_bracket_depth(text: str) -> Labels | None:
-    """How many brackets of source code are open; None for a text that is no source code."""
-    return scan_source(text).depths if looks_like_source(text) else None
-
-
+NO_SOURCE = "this text is not source code"
 DETECTORS: dict[str, Detector] = {
     detector.name: detector
     for detector in (
         Detector("quote", "inside double quotation marks", label_quotes),
         Detector("line-position", "characters read on this line", label_line_position),
         Detector("line-length", "characters left on this line", label_line_length),
+        Detector("newline-next", "the next character is a newline", label_newline_next),
         Detector("indentation", "spaces this line starts with", label_indentation),
-        Detector("string", "inside a string of source code", _in_source(Region.STRING)),
-        Detector("comment", "inside a comment of source code", _in_source(Region.COMMENT)),
-        Detector("bracket-depth", "open brackets of source code", label_bracket_depth),
+        Detector("word-position", "characters read of this word", label_word_position),
+        Detector("capital", "inside a word in capitals", label_capitals),
+        Detector("digit", "inside a number", label_digits),
+        Detector("url", "inside an address on the web", label_urls),
+        Detector("speaker", "inside the name of who speaks in a play", label_speakers, "this text is not a play"),
+        Detector("latex-math", "inside mathematics in LaTeX", label_latex_math, "this text is not LaTeX"),
+        Detector(
+            "string", "inside a string of source code", _in_source(lambda it: it.regions == Region.STRING), NO_SOURCE
+        ),
+        Detector(
+            "comment", "inside a comment of source code", _in_source(lambda it: it.regions == Region.COMMENT), NO_SOURCE
+        ),
+        Detector("bracket-depth", "open brackets of source code", _in_source(lambda it: it.depths), NO_SOURCE),
+        Detector("if-statement", "the condition or body of an if", _in_source(lambda it: it.in_if), NO_SOURCE),
     )
 }
 
@@ -109,12 +86,12 @@ def get_detectors(names: list[str] | None) -> list[Detector]:
     return [DETECTORS[name] for name in names or DETECTORS]
 
 
-def why_not_scored(labels: Labels | None) -> str | None:
-    """Why these labels (N,) cannot be scored, or None if they can."""
+def why_not_scored(labels: Labels | None, absence: str = NO_SOURCE) -> str | None:
+    """Why these labels (N,) cannot be scored, or None if they can. `absence` is said where there are none."""
     if labels is None:
-        return "this text is not source code"
+        return absence
     if labels.dtype != bool:
-        return None if len(labels) > 1 and np.ptp(labels) > 0 else "it never changes in this text"
+        return _why_count_not_scored(labels)
     num_inside = int(labels.sum())
     num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
     if num_inside == 0:
@@ -123,4 +100,15 @@ def why_not_scored(labels: Labels | None) -> str | None:
         return f"too little to see: {num_spans} spans, {num_inside} characters inside"
     if len(labels) - num_inside < MIN_POSITIVES:
         return "nearly every character is inside"
+    return None
+
+
+def _why_count_not_scored(counts: Labels) -> str | None:
+    num_changes = int(np.count_nonzero(np.diff(counts)))
+    if num_changes == 0:
+        return "it never changes in this text"
+    num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
+    # A stretch of another value is two changes.
+    if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
+        return f"too little to see: it changes {num_changes} times, {num_unusual} characters are not as most are"
     return None

@@ -94,7 +94,7 @@ def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None 
     scores, skipped = [], []
     for detector in detectors:
         labels = detector.label(trace.text)
-        reason = why_not_scored(labels)
+        reason = why_not_scored(labels, detector.absence)
         if reason is None and labels is not None:
             reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
         if reason is not None or labels is None:

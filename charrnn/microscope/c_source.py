@@ -1,0 +1,65 @@
+"""Strings, comments, brackets and if-statements of languages that look like C."""
+
+import re
+
+import numpy as np
+
+from charrnn.microscope.regions import Region, RegionsAndDepths, SourceLabels
+
+C_LINE = re.compile(
+    r"(?m)[{}][ \t]*(?://.*)?\r?$"  # a block
+    r"|^[^\n=(\[{<>]*[=(\[{<>].*;[ \t]*(?://.*)?\r?$"  # a statement; verse, too, ends in a semicolon
+    r"|^[ \t]*(?=[a-z_])(?:[\w:*&]+[ \t]+){0,2}[\w*]+;[ \t]*(?://.*)?\r?$"  # a declaration
+    r"|^[ \t]*(?:/\*|\*/|\*|//|#include|#define)"
+)
+"""A line that looks like C."""
+
+_TOKEN = re.compile(
+    r"""(?sx)
+    (?P<comment> //[^\r\n]* | /\*.*?(?:(?P<comment_end>\*/)|\Z) )
+    # A string that is not closed ends before its newline.
+    | (?P<string> "(?:[^"\\\n]|\\.)*(?P<double>")? | '(?:[^'\\\n]|\\.)*(?P<single>')? )
+    | (?P<directive> \#[ \t]*\w+ )
+    | (?P<word> [^\W\d]\w* )
+    | (?P<bracket> [()\[\]{}] )
+    | (?P<semicolon> ; )
+    """
+)
+_COMMENT_EDGE = re.compile(r"/\*|\*/")
+
+
+def scan_c(text: str) -> SourceLabels:
+    """Label a language of the C family.
+
+    Inside an if-statement from `if` up to the semicolon or the closing brace at its own bracket depth that ends it:
+    the condition and the body, not `else`, not `#if`.
+    """
+    scanned = RegionsAndDepths(len(text))
+    in_if = np.zeros(len(text), bool)
+    # An if-statement inside another's body adds nothing: the outermost is enough.
+    outermost: tuple[int, int] | None = None
+    begin = _end_of_cut_comment(text)
+    scanned.add_span(Region.COMMENT, 0, begin, is_closed=begin > 0)
+    for token in _TOKEN.finditer(text, begin):
+        kind = token.lastgroup
+        begin, end = token.span()
+        if kind == "comment":
+            scanned.add_span(Region.COMMENT, begin, end, is_closed=token["comment_end"] is not None)
+        elif kind == "string":
+            scanned.add_span(Region.STRING, begin, end, is_closed=(token["double"] or token["single"]) is not None)
+        elif kind == "bracket":
+            scanned.add_bracket(token.group(), begin)
+        elif kind == "word" and outermost is None and token.group() == "if":
+            outermost = begin, scanned.depth
+        if outermost is not None and token.group() in (";", "}") and scanned.depth <= outermost[1]:
+            in_if[outermost[0] : begin] = True
+            outermost = None
+    if outermost is not None:
+        in_if[outermost[0] :] = True
+    return SourceLabels(scanned.regions, scanned.depths, in_if)
+
+
+def _end_of_cut_comment(text: str) -> int:
+    """Where the comment ends that the text starts inside of; 0 if it starts outside."""
+    edge = _COMMENT_EDGE.search(text)
+    return edge.end() if edge is not None and edge.group() == "*/" else 0

@@ -1,0 +1,143 @@
+"""Labels of any text: its quotations, lines, words, numbers, addresses and, in a play, its speakers.
+
+Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.microscope.source import looks_like_source
+
+Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+MIN_SPEAKER_SHARE = 0.03
+"""Speaker lines that make a text a play, as a share of the lines that are not blank."""
+
+# Thousands, decimals and 0x1f; digits that belong to a name are consumed with it.
+_NUMBER = re.compile(r"[^\W\d]\w*|(?P<number>0[xX][0-9a-fA-F]+|\d+(?:[.,_]\d+)*)")
+_URL = re.compile(r"(?i)(?:https?|ftp)://[^\s<>\"“”{}|\\^`]+|(?<![\w.@/-])www\.[^\s<>\"“”{}|\\^`]+")
+_SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3}):[ \t\r]*$")
+
+
+def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
+    """True inside the spans [begin, end), which do not overlap."""
+    changes = np.zeros(num_chars + 1, np.int8)
+    for begin, end in spans:
+        changes[begin] += 1
+        changes[end] -= 1
+    return np.cumsum(changes[:-1], dtype=np.int8).astype(bool)
+
+
+def _where(text: str, holds: Callable[[str], bool]) -> Flags:
+    """Which characters something holds of, asked once for each different character."""
+    # Lone surrogates pass: text may hold what no encoding does.
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    different, index = np.unique(codes, return_inverse=True)
+    return np.array([holds(chr(code)) for code in different], bool)[index]
+
+
+def _last_index(marked: Flags) -> Counts:
+    """Index of the last marked character up to here, itself included; -1 before the first."""
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
+
+
+def label_quotes(text: str) -> Flags:
+    """True inside double quotation marks, straight or curly. A blank line ends a quotation; apostrophes are not."""
+    inside = np.zeros(len(text), bool)
+    is_open, begin = False, 0
+    for match in re.finditer('["“”]|\n[ \t\r]*\n', text):
+        # A mark counts as read with itself; that a line is blank is known only after its newline.
+        changed = match.end() - 1
+        inside[begin:changed] = is_open
+        begin = changed
+        is_open = {"“": True, "”": False, "\n": False}.get(text[changed], not is_open)
+    inside[begin:] = is_open
+    return inside
+
+
+def label_line_position(text: str) -> Counts:
+    """Characters read on this line so far: 1 after a line's first character, 0 after the newline."""
+    return np.arange(len(text)) - _last_index(_where(text, "\n".__eq__))
+
+
+def label_line_length(text: str) -> Counts:
+    """Characters left before the next newline: after a newline, the length of the next line."""
+    newlines = np.flatnonzero(_where(text, "\n".__eq__))
+    index = np.arange(len(text))
+    line_ends = np.append(newlines, len(text))[np.searchsorted(newlines, index, side="right")]
+    return np.asarray(line_ends - index - 1)
+
+
+def label_newline_next(text: str) -> Flags:
+    """True where the next character is a newline; never at the end, where the next one is not known."""
+    return np.append(_where(text, "\n".__eq__)[1:], np.zeros(min(1, len(text)), bool))
+
+
+def label_indentation(text: str) -> Counts:
+    """Spaces (and tabs, each one) that this line starts with; while reading them, how many so far."""
+    index = np.arange(len(text))
+    is_newline = _where(text, "\n".__eq__)
+    line_starts = _last_index(np.append(True, is_newline[:-1])[: len(text)])
+    stops = np.append(np.flatnonzero(~_where(text, " \t".__contains__)), len(text))
+    widths = stops[np.searchsorted(stops, line_starts)] - line_starts
+    return np.asarray(np.minimum(widths, index - line_starts + 1))
+
+
+def _words(text: str) -> Flags:
+    """Letters, marks on them, digits and underscores, and an apostrophe right after one of these."""
+    is_letter = _where(text, lambda character: character == "_" or unicodedata.category(character)[0] in "LMN")
+    follows = np.append(False, is_letter[:-1])[: len(text)]
+    return is_letter | (follows & _where(text, "'’".__contains__))
+
+
+def label_word_position(text: str) -> Counts:
+    """Characters of this word read so far, 0 between words. `don't` is one word, and so is `num_lines`."""
+    return np.arange(len(text)) - _last_index(~_words(text))
+
+
+def label_capitals(text: str) -> Flags:
+    """True in a word of which all letters so far are capitals, from the second one on.
+
+    The capital that begins a sentence or a name is left out: it says of itself what it is, whereas a run of
+    capitals has to be remembered. The space between two words in capitals is outside.
+    """
+    words = _words(text)
+    before = _last_index(~words)
+
+    def num_in_word(*categories: str) -> Counts:
+        counts = np.cumsum(_where(text, lambda character: unicodedata.category(character) in categories))
+        return np.asarray(counts - np.append(counts, 0)[before])
+
+    return np.asarray(words & (num_in_word("Lu", "Lt") >= 2) & (num_in_word("Ll") == 0))
+
+
+def label_digits(text: str) -> Flags:
+    """True in a number: 1,234.5 and 0x1f, with what separates digits; those of a name such as x1 are none."""
+    return label_spans(len(text), (match.span() for match in _NUMBER.finditer(text) if match["number"]))
+
+
+def label_urls(text: str) -> Flags:
+    """True in an address on the web, from its first character on, without the punctuation after it."""
+
+    def spans() -> Iterable[tuple[int, int]]:
+        for match in _URL.finditer(text):
+            closing = "" if "(" in match.group() else ")"
+            yield match.start(), match.start() + len(match.group().rstrip(".,;:!?'’*]" + closing))
+
+    return label_spans(len(text), spans())
+
+
+def label_speakers(text: str) -> Flags | None:
+    """True in the name of who speaks, on a line of its own before a colon. None for a text that is no play."""
+    lines = [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
+    num_names = len({match["name"] for match in lines})
+    num_lines = sum(1 for line in text.splitlines() if line.strip())
+    # In a play they speak again and again; a heading such as `Contents:` comes once.
+    is_play = num_names * 2 <= len(lines) and len(lines) >= MIN_SPEAKER_SHARE * num_lines
+    if not lines or not is_play or looks_like_source(text):
+        return None
+    return label_spans(len(text), (match.span("name") for match in lines))

@@ -1,0 +1,23 @@
+"""Tables of labels that a person can read: a mark under each character.
+
+In a text ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
+"""
+
+from charrnn.microscope.detectors import DETECTORS, Labels
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def label(name: str, text: str) -> Labels:
+    labels = DETECTORS[name].label(text)
+    assert labels is not None
+    return labels
+
+
+def check(name: str, text: str, expected: str, header: str = "") -> None:
+    """The labels of `text` where it follows `header`, which tells what kind of text it is."""
+    assert len(text) == len(expected), "the table is out of step"
+    labels = label(name, header + text.replace("¶", "\n").replace("→", "\t"))[len(header) :]
+    marks = "".join(".Q"[int(x)] for x in labels) if labels.dtype == bool else "".join(DIGITS[x] for x in labels)
+    hidden = "".join("?" if want == "?" else mark for mark, want in zip(marks, expected, strict=True))
+    assert hidden == expected, f"\n{text}\n{marks}"
