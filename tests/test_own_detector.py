@@ -1,0 +1,156 @@
+"""A user's own detector, from a regular expression or a file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.errors import UsageError
+from charrnn.microscope.detectors import why_not_scored
+from charrnn.microscope.own_detector import own_detector
+
+PATTERNS = {
+    "inside matches": (
+        r"\d+",
+        "a 12 b 3",
+        "..QQ...Q",
+    ),
+    "at every line": (
+        r"^b+",
+        "ab\nbb\nb b",
+        "...QQ.Q..",
+    ),
+    "matches that touch": (
+        r"ab",
+        "ababa",
+        "QQQQ.",
+    ),
+    "matches of no characters are none": (
+        r"\b|ab",
+        "ab abc",
+        "QQ.QQ.",
+    ),
+    "none at all": (
+        r"(?=a)",
+        "aaa",
+        "...",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "text", "expected"), PATTERNS.values(), ids=PATTERNS.keys())
+def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
+    labels = own_detector(spec).label(text)
+    assert labels is not None and labels.dtype == bool
+    assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
+
+
+def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
+    detector = own_detector("[aeiou]")
+    assert (detector.name, detector.looks_for) == ("[aeiou]", "inside what matches [aeiou]")
+    assert why_not_scored(detector.label("lamp " * 100)) is None
+    assert why_not_scored(detector.label("xyz " * 100)) == "there are none in this text"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("(a", r"--detect \(a: no regular expression: .*position 0\.$"),
+        ("a{99999999999}", "no regular expression"),
+        ("x*", r"--detect x\*: matches nothing at all, so everywhere\. Ask for a character: x\+, not x\*\."),
+        ("", "matches nothing at all"),
+        ("^", "matches nothing at all"),
+        ("a|", "matches nothing at all"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used_says_so(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        own_detector(spec)
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_labels_are_as_long_as_their_text(text: str) -> None:
+    labels = own_detector(r"\w+|\n").label(text)
+    assert labels is not None and labels.shape == (len(text),)
+
+
+def write(folder: Path, code: str) -> str:
+    path = folder / "mine.py"
+    path.write_text(code, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def label(text):\n    return [c == 'a' for c in text]\n", [True, False, True]),
+        ("def label(text):\n    return tuple(map(ord, text))\n", [97, 98, 97]),
+        ("import numpy as np\ndef label(text):\n    return np.arange(len(text), dtype=np.uint8)\n", [0, 1, 2]),
+        ("A = 'a'\ndef is_a(c):\n    return c == A\ndef label(text):\n    return list(map(is_a, text))\n", [1, 0, 1]),
+        ("def label(text):\n    return [True, 2, False]\n", [1, 2, 0]),
+    ],
+)
+def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[int]) -> None:
+    detector = own_detector(write(tmp_path, code))
+    labels = detector.label("aba")
+    assert labels is not None and labels.tolist() == expected
+    assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
+    assert detector.name == "mine.py"
+    assert not (tmp_path / "__pycache__").exists()
+
+
+def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
+    labels = own_detector(write(tmp_path, "def label(text):\n    return []\n")).label("")
+    assert labels is not None and labels.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
+        ("x = 1\ny = x / 0\n", r"mine\.py, line 2: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: SystemExit: 3"),
+        ("x = '\xe9\x00'\n", r"mine\.py.*null bytes"),
+        (
+            "import json\n\njson.loads('{')\n",
+            r"mine\.py, line 3: JSONDecodeError",
+        ),  # the user's line, not the library's
+        ("x = 1\n", r"mine\.py: it has no function label\(text\)\."),
+        ("label = 3\n", r"mine\.py: it has no function label\(text\)\."),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        own_detector(write(tmp_path, code))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return text.nothing", r"mine\.py, line 2: AttributeError: 'str' object has no"),
+        ("return label(text + 'a')", r"mine\.py, line 2: RecursionError"),
+        ("return [True]", r"a bool or an int for each of the 3 characters; it returned 1\."),
+        ("return None", r"each of the 3 characters, not NoneType\."),
+        ("return 'abc'", r"each of the 3 characters, not str\."),
+        ("return (c for c in text)", r"not generator\."),
+        ("return [1, 0.5, 2]", r"it returned 0\.5 among them\."),
+        ("return [1, None, 2]", r"it returned None among them\."),
+        ("return [1, [2], 2]", r"each of the 3 characters: "),
+        ("return [[1], [2], [2]]", r"it returned \[1\] among them\."),
+        ("return [10**30, 0, 0]", r"it returned "),
+    ],
+)
+def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) -> None:
+    detector = own_detector(write(tmp_path, f"def label(text):\n    {body}\n"))
+    with pytest.raises(UsageError, match=message):
+        detector.label("aba")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.py: No such file"):
+        own_detector(str(tmp_path / "none.py"))
+    with pytest.raises(UsageError, match="Is a directory"):
+        (tmp_path / "folder.py").mkdir()
+        own_detector(str(tmp_path / "folder.py"))
