@@ -132,15 +132,29 @@ def find_cells(trace: Trace, detectors: list[Detector], untrained: Trace | None 
     )
 
 
+def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The block each character belongs to (N,), and how often each resample draws each block (NUM_RESAMPLES, blocks).
+
+    The generator is seeded: the same text gives the same intervals.
+    """
+    num_blocks = max(2, num_chars // BLOCK_LENGTH)
+    block = np.arange(num_chars) * num_blocks // num_chars
+    generator = np.random.default_rng(0)
+    return block, generator.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=NUM_RESAMPLES)
+
+
+def percentiles(estimates: Any) -> tuple[float, float]:
+    """The 95 % interval of resampled estimates."""
+    low, high = np.quantile(np.asarray(estimates), [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _interval(ranks: Floats, labels: Labels, polarity: int) -> tuple[float, float]:
     """95 % interval of a cell's AUC or rho by resampling blocks of BLOCK_LENGTH characters (Künsch 1989).
 
-    ranks (N,), labels (N,). The generator is seeded: the same text gives the same interval.
+    ranks (N,), labels (N,).
     """
-    generator = np.random.default_rng(0)
-    num_blocks = max(2, len(ranks) // BLOCK_LENGTH)
-    block = np.arange(len(ranks)) * num_blocks // len(ranks)
-    draws = generator.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=NUM_RESAMPLES)
+    block, draws = draw_blocks(len(ranks))
     if labels.dtype == bool:
         values, group = np.unique(ranks, return_inverse=True)
         estimates = [_weighted_auc(group, len(values), labels, weights[block]) for weights in draws]
@@ -148,8 +162,7 @@ def _interval(ranks: Floats, labels: Labels, polarity: int) -> tuple[float, floa
     else:
         target = average_ranks(labels)
         estimates = [_weighted_correlation(ranks, target, weights[block]) for weights in draws]
-    low, high = np.quantile(np.array(estimates), [0.025, 0.975])
-    return float(low), float(high)
+    return percentiles(estimates)
 
 
 def _weighted_auc(group: NDArray[np.intp], num_groups: int, labels: Labels, weights: NDArray[Any]) -> float:

@@ -79,10 +79,17 @@ def trace_ids(
                 likeliest = logits.float().softmax(-1).topk(num_guesses, dim=-1)
                 guess_ids[here] = likeliest.indices.cpu().numpy()[is_text]
                 guess_probs[here] = likeliest.values.cpu().numpy()[is_text]
-            has_next = positions < len(ids) - 1
-            following = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
-            scores = logits.float().log_softmax(-1).cpu().gather(-1, following[..., None])[..., 0].numpy()
-            logprobs[positions[has_next] + 1 - first] = scores[has_next]
+            following, scores = score_following(logits, ids, positions)
+            logprobs[following - first] = scores
             on_progress(int(is_text.sum()))
     guesses = (guess_ids, guess_probs) if num_guesses else (None, None)
     return Trace(text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
+
+
+def score_following(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
+    """The characters that come after those at positions (T, B), where any do: their positions (M,) in ids (N,), and
+    their log-probabilities in nats (M,) by logits (T, B, V)."""
+    has_next = positions < len(ids) - 1
+    targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
+    scores = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
+    return positions[has_next] + 1, scores[has_next]

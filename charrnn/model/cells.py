@@ -126,29 +126,42 @@ class RecurrentLayer(nn.Module):
         return value
 
     def forward(
-        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, noise: Generator | None = None
+        self,
+        inputs: Tensor,
+        state: Tensor,
+        embedding: Tensor | None = None,
+        noise: Generator | None = None,
+        ops: SimpleNamespace | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
         With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped and zoneout takes its mean.
         With an `embedding` (V, I), inputs are ids (T, B): the input product is one over V rows, of which each character
-        takes its own, not one over T * B rows.
+        takes its own, not one over T * B rows. With `ops`, in the place of `TORCH`, the cell's equations are computed
+        by them, and not by any faster way there is.
         """
-        outputs, _, last = self._read(inputs, embedding, state, noise, want_cells=False)
+        outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
         return outputs, last
 
-    def trace(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def trace(self, inputs: Tensor, state: Tensor, ops: SimpleNamespace | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
-        return self._read(inputs, None, state, None, want_cells=True)
+        return self._read(inputs, None, state, None, ops, want_cells=True)
 
     def _read(
-        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, noise: Generator | None, *, want_cells: bool
+        self,
+        inputs: Tensor,
+        embedding: Tensor | None,
+        state: Tensor,
+        noise: Generator | None,
+        ops: SimpleNamespace | None,
+        *,
+        want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Fold the D interleaved sequences of a dilated layer into the batch, and read them all at once."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
         if dilation == 1:
-            return self._run(inputs, embedding, state, noise, want_cells=want_cells)
+            return self._run(inputs, embedding, state, noise, ops, want_cells=want_cells)
         whole = num_steps - num_steps % dilation
         outputs, cells, begin = [], [], 0
         for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
@@ -159,7 +172,7 @@ class RecurrentLayer(nn.Module):
             folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
             rows = state.view(-1, dilation, batch_size, self.hidden_size)
             first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, embedding, first, noise, want_cells=want_cells)
+            out, cell, last = self._run(folded, embedding, first, noise, ops, want_cells=want_cells)
             outputs.append(out.reshape(length, batch_size, self.hidden_size))
             cells.append(cell.reshape(length, batch_size, self.hidden_size))
             read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
@@ -168,11 +181,19 @@ class RecurrentLayer(nn.Module):
         return torch.cat(outputs), torch.cat(cells), state
 
     def _run(
-        self, inputs: Tensor, embedding: Tensor | None, state: Tensor, noise: Generator | None, *, want_cells: bool
+        self,
+        inputs: Tensor,
+        embedding: Tensor | None,
+        state: Tensor,
+        noise: Generator | None,
+        ops: SimpleNamespace | None,
+        *,
+        want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
-        if self.cell_name == "lstm" and self.zoneout == 0:
+        is_plain = ops is None and self.zoneout == 0
+        if self.cell_name == "lstm" and is_plain:
             # Indexing would do, but its gradient takes four times as long.
             vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
             return self._run_lstm(vectors, weights["hh"], state, want_cells=want_cells)
@@ -180,12 +201,12 @@ class RecurrentLayer(nn.Module):
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
             x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
-        if self.cell_name in FAST and self.zoneout == 0:
+        if self.cell_name in FAST and is_plain:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             is_gru = self.cell_name == "gru"
             outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, self.omega)
             return outputs, outputs, outputs[-1:]
-        return self._run_equations(x, weights, state, noise, want_cells=want_cells)
+        return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
 
     def _dropped(self, weight: Tensor, noise: Generator | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
@@ -194,7 +215,14 @@ class RecurrentLayer(nn.Module):
         return weight * (kept / (1 - self.weight_drop)).to(weight)
 
     def _run_equations(
-        self, x: Tensor, weights: Mapping[str, Tensor], state: Tensor, noise: Generator | None, *, want_cells: bool
+        self,
+        x: Tensor,
+        weights: Mapping[str, Tensor],
+        state: Tensor,
+        noise: Generator | None,
+        ops: SimpleNamespace = TORCH,
+        *,
+        want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
         products = {
@@ -211,11 +239,11 @@ class RecurrentLayer(nn.Module):
         current: State = tuple(state)
         outputs, cells = [], []
         for x_t in x:
-            new = self.cell.step(TORCH, x_t, product, current, extras)
+            new = self.cell.step(ops, x_t, product, current, extras)
             current = new if self.zoneout == 0 else self._zone_out(current, new, noise)
             outputs.append(current[0])
             if want_cells:
-                cells.append(self.cell.value(TORCH, current))
+                cells.append(self.cell.value(ops, current))
         stacked = torch.stack(outputs)
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 

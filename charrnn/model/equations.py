@@ -7,6 +7,7 @@ spell differently; its `hold` keeps units of the memory (c where there is one, e
 nothing where none are held. Nothing here knows which of the two it computes with.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -14,6 +15,8 @@ Array = Any
 State = tuple[Array, ...]
 Product = Callable[[str, Array], Array]
 Shape = tuple[int, ...]
+MOST_HELD = 0.9999
+"""Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
 
 
 class Cell:
@@ -28,6 +31,8 @@ class Cell:
     """What `value` is, for a caption."""
     forget_block: ClassVar[int | None] = None
     """Which block of the input bias opens the forget gate."""
+    gates: ClassVar[tuple[str, ...]] = ()
+    """The gates' letters, in the order in which `step` gives them to `ops.sigmoid`."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -48,6 +53,12 @@ class Cell:
     def value(ops: Any, state: State) -> Array:
         """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c; else h."""
         return ops.tanh(state[1]) if len(state) > 1 else state[0]
+
+    @classmethod
+    def memory(cls, value: float) -> float:
+        """The memory whose `value` is `value`, within [-1, 1]: what `ops.hold` is to keep a unit at."""
+        # tanh never reaches 1.
+        return value if cls.shows == "h" else math.atanh(max(-MOST_HELD, min(MOST_HELD, value)))
 
 
 class Rnn(Cell):
@@ -77,6 +88,7 @@ class Gru(Cell):
 
     input_blocks = 3
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    gates = ("z", "r")
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
@@ -96,6 +108,7 @@ class Lstm(Cell):
     num_states = 2
     shows = "tanh(c)"
     forget_block = 1
+    gates = ("f", "i", "o")
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
@@ -129,6 +142,7 @@ class Coupled(Cell):
     num_states = 2
     shows = "tanh(c)"
     forget_block = 0
+    gates = ("f", "o")
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
@@ -147,6 +161,7 @@ class Mlstm(Cell):
     num_states = 2
     shows = "tanh(c)"
     forget_block = 1
+    gates = ("f", "i", "o")
 
     @staticmethod
     def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
@@ -165,6 +180,7 @@ class Antisymmetric(Cell):
 
     shows = "tanh(h)"
     input_blocks = 2
+    gates = ("z",)
     STEP = 0.5
     DAMPING = 1.0
 

@@ -4,6 +4,9 @@ Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state 
 times the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
 """
 
+from collections.abc import Mapping
+from types import SimpleNamespace
+
 import torch
 from torch import Generator, Tensor, nn
 
@@ -11,6 +14,8 @@ from charrnn.config import Config, resolved
 from charrnn.model.cells import RecurrentLayer
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
+LayerOps = Mapping[int, SimpleNamespace]
+"""By a layer's number, what its equations are to be computed with instead of `cells.TORCH`."""
 HIGHWAY_BIAS = -1.0
 """Where a highway's transform gate starts: mostly carrying (Srivastava 2015)."""
 
@@ -113,23 +118,26 @@ class CharRNN(nn.Module):
             return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
         return self.output.weight.new_zeros(len(self.layers), self._num_states, batch_size, self.hidden_size)
 
-    def forward(self, ids: Tensor, state: Tensor, noise: Generator | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Tensor, state: Tensor, noise: Generator | None = None, ops: LayerOps | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
 
         With a `noise` generator, the characters' vectors and each layer's output are multiplied by masks (B, E) and
         (B, H) that stay the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw
-        weight-drop and zoneout; without one, nothing is dropped.
+        weight-drop and zoneout; without one, nothing is dropped. The layers that `ops` names compute with those, which
+        can hold a unit or look into the equations; the others stay as fast as they are.
         """
-        logits, _, _, state = self._read(ids, state, noise, want_cells=False)
+        logits, _, _, state = self._read(ids, state, noise, ops or {}, want_cells=False)
         return logits, state
 
-    def trace(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Like `forward`, with what is inside: logits (T, B, V), cells and hidden (T, B, L, H), and the last state."""
-        logits, cells, hidden, state = self._read(ids, state, None, want_cells=True)
+        logits, cells, hidden, state = self._read(ids, state, None, ops or {}, want_cells=True)
         return logits, torch.stack(cells, dim=2), torch.stack(hidden, dim=2), state
 
     def _read(
-        self, ids: Tensor, state: Tensor, noise: Generator | None, *, want_cells: bool
+        self, ids: Tensor, state: Tensor, noise: Generator | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Where nothing is dropped from the characters' vectors, the first layer looks its input up in a table.
@@ -141,11 +149,11 @@ class CharRNN(nn.Module):
             if along_depth is not None:
                 below = along_depth[0]
             if want_cells:
-                outputs, cells, last = layer.trace(below, used)
+                outputs, cells, last = layer.trace(below, used, ops.get(index))
                 all_cells.append(cells)
             else:
                 table = self.embedding.weight if takes_ids and index == 0 else None
-                outputs, last = layer(below, used, table, noise)
+                outputs, last = layer(below, used, table, noise, ops.get(index))
             all_hidden.append(outputs)
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
             outputs = _drop(outputs, self.dropout, noise)

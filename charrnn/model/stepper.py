@@ -3,7 +3,6 @@
 Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32 throughout.
 """
 
-import math
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -42,8 +41,6 @@ EXACT = SimpleNamespace(
     **{**vars(NUMPY), "tanh": exact_tanh, "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5}
 )
 """The same, with operations that round alike everywhere: all but the transforms and angles of a unitary cell."""
-MOST_HELD = 0.9999
-"""Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
 
 
 class Stepper:
@@ -96,9 +93,7 @@ class Stepper:
         self.check_cell(layer, unit)
         if not -1 <= value <= 1:
             raise UsageError(f"Cell {layer}:{unit} cannot be held at {value:g}: its values lie between -1 and 1.")
-        # tanh never reaches 1.
-        memory = value if self.cell.shows == "h" else math.atanh(max(-MOST_HELD, min(MOST_HELD, value)))
-        self.held.setdefault(layer, {})[unit] = memory
+        self.held.setdefault(layer, {})[unit] = self.cell.memory(value)
 
     def check_cell(self, layer: int, unit: int) -> None:
         """Raise UsageError if there is no such cell."""
