@@ -251,6 +251,89 @@ class CellFindings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AblationEffect:
+    """What holding a cell adds to the loss inside and outside a detector's spans: nats/char, with 95 % intervals.
+
+    Inside are the characters that come after one that the detector labels (above zero, where it counts): they are the
+    ones a model inside a span predicts, the span's end among them.
+    """
+
+    detector: str
+    change_inside: float
+    ci_inside: tuple[float, float]
+    change_outside: float
+    ci_outside: tuple[float, float]
+    num_inside: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ablation:
+    """What holding the cell `layer`:`unit` at `value` (its mean, or zero: `at`) adds to the loss over a text.
+
+    `change` is in nats/char over all `num_chars` predicted characters, `ci` its 95 % interval.
+    """
+
+    layer: int
+    unit: int
+    at: str
+    value: float
+    change: float
+    ci: tuple[float, float]
+    num_chars: int
+    effects: tuple[AblationEffect, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure as one object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateUse:
+    """How often each unit's `gate` (one letter) of a layer is saturated.
+
+    `left` and `right`: for every unit, the shares of characters at which the gate is below 0.1, and above 0.9.
+    """
+
+    layer: int
+    gate: str
+    left: tuple[float, ...] = field(repr=False)
+    right: tuple[float, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport:
+    """The gates of every layer, first to last, over `num_chars` characters."""
+
+    name: str
+    cell: str
+    num_chars: int
+    gates: tuple[GateUse, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every share as one object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientReach:
+    """How far a model's error signal reaches back.
+
+    `norms[layer][i]` is the mean, over `num_losses` characters of a text, of the norm of the loss's gradient (nats) by
+    what that layer carried over from `lags[i]` characters before.
+    """
+
+    name: str
+    lags: tuple[int, ...]
+    norms: tuple[tuple[float, ...], ...] = field(repr=False)
+    num_losses: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Every norm as one object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText:
     """A text with one value in [-1, 1] per character, ready to draw."""
 

@@ -1,0 +1,130 @@
+"""What a cell is worth: how much worse a text is predicted while the cell is held still.
+
+Shapes: N characters, T, B and H as in `model.reading`.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.microscope.detectors import Detector, why_not_scored
+from charrnn.microscope.scores import draw_blocks, percentiles
+from charrnn.microscope.trace import score_following
+from charrnn.model.cells import TORCH
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.records import Ablation, AblationEffect, Skipped
+
+Floats = NDArray[np.float64]
+WAYS = ("mean", "zero")
+"""Where a cell is held: at the mean of its values over the text, or at zero."""
+
+
+def ablate_ids(
+    network: CharRNN,
+    ids: IdArray,
+    first: int,
+    text: str,
+    detectors: list[Detector],
+    *,
+    layer: int,
+    unit: int,
+    at: str = "mean",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> Ablation:
+    """Read ids[first:] with the cell free and with it held, the ids before them being context; `text` spells them.
+
+    The first character is not scored: no label says where its prediction was made. A detector that has too little to
+    see is skipped and says why. The text, of at least 2 characters, is read twice: `on_progress` is told how many
+    characters were read since it was last called.
+    """
+    # Both by the cell's equations, so that a cell without influence costs exactly nothing.
+    free, values = _read(network, ids, first, layer, unit, TORCH, on_progress)
+    value = float(values.mean()) if at == "mean" else 0.0
+    memory = network.recurrent_layers()[layer].cell.memory(value)
+    held, _ = _read(network, ids, first, layer, unit, _holding(unit, memory), on_progress)
+    changes = free - held
+    change, ci = _mean_change(changes, np.ones(len(changes), bool))
+    effects, skipped = [], []
+    for detector in detectors:
+        labels = detector.label(text)
+        inside = None if labels is None else labels[:-1] > 0
+        reason = why_not_scored(inside)
+        if reason is not None or inside is None:
+            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
+            continue
+        change_inside, ci_inside = _mean_change(changes, inside)
+        change_outside, ci_outside = _mean_change(changes, ~inside)
+        effects.append(
+            AblationEffect(
+                detector=detector.name,
+                change_inside=change_inside,
+                ci_inside=ci_inside,
+                change_outside=change_outside,
+                ci_outside=ci_outside,
+                num_inside=int(inside.sum()),
+            )
+        )
+    return Ablation(
+        layer=layer,
+        unit=unit,
+        at=at,
+        value=value,
+        change=change,
+        ci=ci,
+        num_chars=len(changes),
+        effects=tuple(effects),
+        skipped=tuple(skipped),
+    )
+
+
+def _holding(unit: int, memory: float) -> SimpleNamespace:
+    """`TORCH`, with one unit's memory kept where it is to be."""
+
+    def hold(memories: Tensor) -> Tensor:
+        memories = memories.clone()
+        memories[:, unit] = memory
+        return memories
+
+    return SimpleNamespace(**{**vars(TORCH), "hold": hold})
+
+
+@torch.inference_mode()
+def _read(
+    network: CharRNN,
+    ids: IdArray,
+    first: int,
+    layer: int,
+    unit: int,
+    ops: SimpleNamespace,
+    on_progress: Callable[[int], object],
+) -> tuple[Floats, Floats]:
+    """Log-probabilities (N - 1,) in nats of ids[first + 1:], and the cell's values (N,) at ids[first:]; the layer
+    computes with `ops`."""
+    values, logprobs = np.empty(len(ids) - first), np.empty(len(ids) - first)
+
+    def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        logits, cells, _, state = network.trace(inputs, state, {layer: ops})
+        return (logits, cells[:, :, layer, unit]), state
+
+    for positions, (logits, cell) in read_in_lanes(step, network.initial_state, ids, first):
+        is_text = positions < len(ids)
+        values[positions[is_text] - first] = cell.float().cpu().numpy()[is_text]
+        following, scores = score_following(logits, ids, positions)
+        logprobs[following - first] = scores
+        on_progress(int(is_text.sum()))
+    return logprobs[1:], values
+
+
+def _mean_change(changes: Floats, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+    """The mean of changes (N,) over the characters `where` (N,), at least one, and its 95 % interval."""
+    block, draws = draw_blocks(len(changes))
+    totals, counts = (np.bincount(block, weights=parts, minlength=draws.shape[1]) for parts in (changes * where, where))
+    num_drawn = draws @ counts
+    # A resample may have drawn none of these characters.
+    estimates = (draws @ totals)[num_drawn > 0] / num_drawn[num_drawn > 0]
+    return float(totals.sum() / counts.sum()), percentiles(estimates)
