@@ -1,0 +1,148 @@
+"""Saturated gates: counted in lanes, they are those that the published equations give by hand, in float64."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.config import Config
+from charrnn.errors import UsageError
+from charrnn.microscope.gates import _recording, watch_gates
+from charrnn.model.equations import CELLS
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import WARM_UP
+from charrnn.model.shapes import dilation_of
+
+V, H, L = 7, 6, 3
+GATED = [name for name, cell in CELLS.items() if cell.gates]
+Floats = NDArray[np.float64]
+
+
+def make_config(cell: str, depth: str = "stacked") -> Config:
+    return Config(cell=cell, depth=depth, num_layers=L, hidden_size=H, embedding_size=4, dropout=0.0)
+
+
+def make_network(cell: str, depth: str = "stacked") -> CharRNN:
+    """In float64, with weights and biases large enough to saturate some gates."""
+    network = CharRNN(make_config(cell, depth), V).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return network
+
+
+def make_ids(num_chars: int) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
+
+
+def gates_by_hand(cell: str, w: dict[str, Floats], x: Floats, h: Floats, c: Floats, new_c: Floats) -> dict[str, Floats]:
+    """All gates (N, H) of one layer: w are its parameters, x (N, I) its inputs, h and c (N, H) the states before."""
+
+    def product(name: str, values: Floats) -> Floats:
+        return values @ w[f"weight_{name}_l0"].T + w[f"bias_{name}_l0"]
+
+    inputs = product("ih", x)
+    if cell == "gru":
+        both = inputs + product("hh", h)
+        sums = {"r": both[:, :H], "z": both[:, H : 2 * H]}
+    elif cell == "antisymmetric":
+        skew = w["weight_hh_l0"] - w["weight_hh_l0"].T
+        sums = {"z": inputs[:, H:] + h @ skew.T + w["bias_hh_l0"] - h}
+    elif cell == "coupled":
+        both = inputs + product("hh", h)
+        sums = {"f": both[:, :H], "o": both[:, 2 * H :]}
+    else:
+        m = inputs[:, 4 * H :] * product("mh", h) if cell == "mlstm" else h
+        both = inputs[:, : 4 * H] + product("hh", m)
+        sums = {"i": both[:, :H], "f": both[:, H : 2 * H], "o": both[:, 3 * H :]}
+        if cell == "peephole":
+            sums["i"] = sums["i"] + w["weight_ci"] * c
+            sums["f"] = sums["f"] + w["weight_cf"] * c
+            sums["o"] = sums["o"] + w["weight_co"] * new_c
+    return {gate: 1 / (1 + np.exp(-values)) for gate, values in sums.items()}
+
+
+def step_through(network: CharRNN, config: Config, text: Tensor) -> Floats:
+    """c (N, L, H) after every character of a text (N, 1): the last one in a dilated layer's queue."""
+    state, memories = network.initial_state(1), []
+    for char in text:
+        _, state = network(char[None], state)
+        memories.append([state[index, 2 * dilation_of(config, index) - 1, 0].numpy() for index in range(L)])
+    return np.array(memories)
+
+
+def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) -> list[dict[str, Floats]]:
+    """Every layer's gates at every character of a text that is read from its start, in one sequence."""
+    config = make_config(cell, depth)
+    with torch.no_grad():
+        text = torch.from_numpy(ids.astype(np.int64))[:, None]
+        _, _, hidden, _ = network.trace(text, network.initial_state(1))
+        below = network.embedding(text)[:, 0].numpy()
+        memories = step_through(network, config, text) if cell == "peephole" else hidden[:, 0].numpy()
+    found = []
+    for index, layer in enumerate(network.recurrent_layers()):
+        outputs, memory = hidden[:, 0, index].numpy(), memories[:, index]
+        delay = np.zeros((dilation_of(config, index), H))
+        h, c = (np.concatenate((delay, states))[: len(ids)] for states in (outputs, memory))
+        weights = {name: value.numpy() for name, value in layer.state_dict().items()}
+        found.append(gates_by_hand(cell, weights, below, h, c, memory))
+        below = below + outputs if depth == "residual" and index else outputs
+    return found
+
+
+@pytest.mark.parametrize("cell", GATED)
+@pytest.mark.parametrize("depth", ["stacked", "dilated", "residual"])
+def test_shares_are_those_of_gates_computed_by_hand(cell: str, depth: str) -> None:
+    network, ids = make_network(cell, depth), make_ids(403)  # no multiple of 4, the largest dilation
+    report = watch_gates(network, ids, 3, name="lamps")
+    assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 400)
+    by_hand = all_gates(network, cell, depth, ids)
+    expected = [(layer, gate) for layer in range(L) for gate in sorted(by_hand[0])]
+    assert [(use.layer, use.gate) for use in report.gates] == expected
+    saturated = 0.0
+    for use in report.gates:
+        values = by_hand[use.layer][use.gate][3:]
+        # Counts of float64 values, of which none is within rounding of a limit: they are equal.
+        assert use.left == pytest.approx((values < 0.1).mean(axis=0), abs=1e-12)
+        assert use.right == pytest.approx((values > 0.9).mean(axis=0), abs=1e-12)
+        saturated += sum(use.left) + sum(use.right)
+    assert saturated > 1
+
+
+@pytest.mark.parametrize("num_chars", [8 * WARM_UP + 51, 12 * WARM_UP + 1])
+def test_lanes_count_every_character_once_and_no_padding(num_chars: int) -> None:
+    network, ids = make_network("lstm", "dilated"), make_ids(num_chars + 30)
+    told: list[int] = []
+    report = watch_gates(network, ids, 30, on_progress=told.append)
+    by_hand = all_gates(network, "lstm", "dilated", ids)
+    assert sum(told) == num_chars
+    for use in report.gates:
+        values = by_hand[use.layer][use.gate][30:]
+        assert use.left == pytest.approx((values < 0.1).mean(axis=0), abs=1e-12)
+        assert use.right == pytest.approx((values > 0.9).mean(axis=0), abs=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
+    calls: list[Any] = []
+    network = make_network(cell)
+    ids = torch.from_numpy(make_ids(5).astype(np.int64))[:, None]
+    network(ids, network.initial_state(1), ops={1: _recording(calls)})
+    assert len(calls) == 5 * len(CELLS[cell].gates)
+
+
+@pytest.mark.parametrize("cell", [name for name in CELLS if name not in GATED])
+def test_a_cell_without_gates_says_so(cell: str) -> None:
+    with pytest.raises(UsageError, match=f"^The cell {cell} has no gates .* lstm, gru, peephole, coupled, mlstm, anti"):
+        watch_gates(make_network(cell), make_ids(10))
+
+
+def test_a_report_turns_into_json() -> None:
+    found = watch_gates(make_network("gru"), make_ids(10)).to_json()
+    assert found["num_chars"] == 10 and found["cell"] == "gru"
+    assert [gate["gate"] for gate in found["gates"]] == ["r", "z"] * L
+    assert all(len(gate["left"]) == len(gate["right"]) == H for gate in found["gates"])
