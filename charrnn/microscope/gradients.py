@@ -1,0 +1,91 @@
+"""How far the error signal reaches back (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
+
+Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from charrnn.errors import DataError, UsageError
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import WARM_UP, IdArray
+from charrnn.records import GradientReach
+
+MAX_LAG = 200
+NUM_LOSSES = 128
+"""Losses that are looked back from, at the most: more would take longer and hardly change the mean."""
+NUM_AT_ONCE = 16
+"""B: a window keeps all that its gradient needs, at every one of its K steps."""
+
+
+def measure_reach(
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 0,
+    *,
+    max_lag: int = MAX_LAG,
+    name: str = "model",
+    on_progress: Callable[[int], object] = lambda num_losses: None,
+) -> GradientReach:
+    """Mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+
+    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over ids[first:], the ids before
+    them being context. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in a
+    dilated layer the queue of its latest states too), the other layers' states held. Each window is warmed up on up to
+    512 characters. In float64, for a signal fades far below what float32 can tell from nothing.
+
+    `on_progress` is told how many losses were done since it was last called. Raises UsageError for a `max_lag` under
+    1, DataError for a text too short.
+    """
+    if max_lag < 1:
+        raise UsageError(f"The longest lag is {max_lag}; it must be at least 1.")
+    last = len(ids) - 2
+    if last < max(first, max_lag):
+        raise DataError(
+            f"Looking back over {max_lag} characters needs a text of at least 2, and with those before it of at least "
+            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with those before it. Give a longer --text."
+        )
+    # A short text is halved between warming up and being looked at.
+    earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
+    warm_up = min(WARM_UP, earliest - max_lag + 1)
+    chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
+    network = deepcopy(network).double().requires_grad_(False)
+    total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
+    for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
+        windows = _windows(ids, some, warm_up + max_lag)
+        with torch.no_grad():
+            _, state = network(windows[:warm_up], network.initial_state(len(some)))
+        total += _norms(network, windows[warm_up:], state).sum(-1)
+        on_progress(len(some))
+    return GradientReach(
+        name=name,
+        lags=tuple(range(1, max_lag + 1)),
+        norms=tuple(tuple(norms) for norms in (total / len(chosen)).T.tolist()),
+        num_losses=len(chosen),
+    )
+
+
+def _windows(ids: IdArray, chosen: NDArray[np.int64], length: int) -> Tensor:
+    """For each character chosen (B,), `length` characters that end with it, and the one after it: (length + 1, B)."""
+    return torch.from_numpy(ids[chosen + np.arange(1 - length, 2)[:, None]].astype(np.int64))
+
+
+def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
+    """The norms (K, L, B), lag 1 first, of the gradient of the last character's loss by the states before it.
+
+    ids (K + 1, B) are read from `state` (L, S, B, H), the last of them being the one to predict.
+    """
+    states = []
+    state = state.requires_grad_()
+    for char in ids[:-1]:
+        states.append(state)
+        logits, state = network(char[None], state)
+    loss = cross_entropy(logits[0], ids[-1], reduction="sum")
+    gradients = torch.autograd.grad(loss, states[::-1])
+    return torch.stack([torch.linalg.vector_norm(gradient, dim=(1, 3)) for gradient in gradients])
