@@ -38,7 +38,7 @@ def measure_reach(
     loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over ids[first:], the ids before
     them being context. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in a
     dilated layer the queue of its latest states too), the other layers' states held. Each window is warmed up on up to
-    512 characters. In float64, for a signal fades far below what float32 can tell from nothing.
+    512 characters. All but that is done in float64: a signal fades far below what float32 can tell from nothing.
 
     `on_progress` is told how many losses were done since it was last called. Raises UsageError for a `max_lag` under
     1, DataError for a text too short.
@@ -55,13 +55,13 @@ def measure_reach(
     earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
     warm_up = min(WARM_UP, earliest - max_lag + 1)
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))
-    network = deepcopy(network).double().requires_grad_(False)
+    exact = deepcopy(network).double().requires_grad_(False)
     total = torch.zeros(max_lag, len(network.layers), dtype=torch.float64)
     for some in np.split(chosen, range(NUM_AT_ONCE, len(chosen), NUM_AT_ONCE)):
         windows = _windows(ids, some, warm_up + max_lag)
         with torch.no_grad():
             _, state = network(windows[:warm_up], network.initial_state(len(some)))
-        total += _norms(network, windows[warm_up:], state).sum(-1)
+        total += _norms(exact, windows[warm_up:], state.double()).sum(-1)
         on_progress(len(some))
     return GradientReach(
         name=name,
