@@ -1,0 +1,91 @@
+"""Drawings in characters: each dot where it belongs, in braille and in ASCII."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.style import Style
+
+from charrnn.render.canvas import Canvas
+
+RED, BLUE = Style(color="red"), Style(color="blue")
+EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
+SHARE = st.floats(0, 1)
+
+
+def drawn(canvas: Canvas) -> list[str]:
+    return [line.plain for line in canvas.lines()]
+
+
+def test_corners() -> None:
+    canvas = Canvas(3, 2, ascii_only=False)
+    assert drawn(canvas) == ["   ", "   "]
+    for x, y in ((0, 0), (1, 1)):
+        canvas.dot(x, y, RED)
+    assert drawn(canvas) == ["  ⠈", "⡀  "]  # the dots 4 and 7 of braille: above on the right, below on the left
+    canvas.dot(0, 1, RED)
+    canvas.dot(1, 0, RED)
+    assert drawn(canvas) == ["⠁ ⠈", "⡀ ⢀"]
+
+
+def test_a_character_has_eight_dots() -> None:
+    canvas = Canvas(1, 1, ascii_only=False)
+    seen = set()
+    for column in (0, 1):
+        for row in (0, 1 / 3, 2 / 3, 1):
+            alone = Canvas(1, 1, ascii_only=False)
+            alone.dot(column, row, RED)
+            seen.update(drawn(alone))
+            canvas.dot(column, row, RED)
+    assert seen == set("⠁⠂⠄⡀⠈⠐⠠⢀")
+    assert drawn(canvas) == ["⣿"]
+
+
+def test_ascii_counts_the_dots() -> None:
+    canvas = Canvas(5, 1, ascii_only=True)
+    for column in range(5):
+        for _ in range(column):
+            canvas.dot(column / 4, 0.5, RED)
+    assert drawn(canvas) == [" .:+#"]
+
+
+def test_lines_are_without_holes_and_one_dot_thick() -> None:
+    canvas = Canvas(4, 1, ascii_only=False)
+    canvas.line((0, 0), (1, 0), RED)
+    canvas.line((0, 0), (0, 1), RED)
+    assert drawn(canvas) == ["⣇⣀⣀⣀"]
+    steep = Canvas(2, 4, ascii_only=True)
+    steep.line((0, 0), (1, 1), RED)
+    assert sorted("".join(drawn(steep))) == sorted("    ....")
+    steep.line((0, 0), (1, 1), RED)
+    assert sorted("".join(drawn(steep))) == sorted("    ....")
+
+
+def test_a_mark_stands_over_dots_and_keeps_its_style() -> None:
+    canvas = Canvas(2, 1, ascii_only=False)
+    canvas.mark(0, 0, "o", BLUE)
+    canvas.dot(0, 0, RED)
+    canvas.dot(1, 0, RED)
+    canvas.dot(1, 1, BLUE)
+    (line,) = canvas.lines()
+    assert line.plain == "o⢈"
+    assert [(span.start, span.end, span.style) for span in line.spans] == [(0, 1, BLUE), (1, 2, BLUE)]
+
+
+@given(SHARE, SHARE, SHARE, SHARE, st.integers(1, 9), st.integers(1, 9), st.booleans())
+@EXAMPLES
+def test_nothing_is_drawn_outside(
+    x: float, y: float, to_x: float, to_y: float, width: int, height: int, ascii_only: bool
+) -> None:
+    canvas = Canvas(width, height, ascii_only=ascii_only)
+    canvas.line((x, y), (to_x, to_y), RED)
+    lines = drawn(canvas)
+    assert [len(line) for line in lines] == [width] * height
+    for place in ((x, y), (to_x, to_y)):
+        assert lines[canvas.row(place[1])][canvas.column(place[0])] != " "
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_rows_and_columns_of_places(ascii_only: bool) -> None:
+    canvas = Canvas(11, 5, ascii_only=ascii_only)
+    assert [canvas.column(x) for x in (0, 0.5, 1)] == [0, 5, 10]
+    assert [canvas.row(y) for y in (1, 0.75, 0.5, 0.25, 0)] == [0, 1, 2, 3, 4]

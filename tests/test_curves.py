@@ -1,0 +1,190 @@
+"""Gradients by lag on a log scale: what stands where, told apart without colour, at any width and in ASCII."""
+
+import io
+import math
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+
+from charrnn.records import GradientReach
+from charrnn.render.curves import ASCII_MARKS, MARKS, MAX_TICKS, STYLES, GradientChart, _decades, _lags
+
+
+def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:
+    """One layer for each factor, by which its norm changes from lag to lag."""
+    lags = tuple(range(1, furthest + 1))
+    norms = tuple(tuple(start * factor ** (lag - 1) for lag in lags) for factor in factors)
+    return GradientReach(name=name, lags=lags, norms=norms, num_losses=9)
+
+
+def plain(renderable: RenderableType, width: int = 80) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().split("\n")[:-1]
+
+
+def in_ascii(renderable: RenderableType, width: int = 80) -> list[str]:
+    written = io.BytesIO()
+    file = io.TextIOWrapper(written, encoding="ascii", newline="\n")
+    Console(file=file, width=width, color_system=None, legacy_windows=False, _environ={}).print(renderable)
+    file.flush()
+    return written.getvalue().decode("ascii").split("\n")[:-1]
+
+
+FADING = reach("rnn-001", 10 ** (-5.99 / 199))
+"""From 1 to nearly 1e-6."""
+PICTURE = """\
+Mean norm of the loss's gradient by
+earlier states (nats)
+ 1e0┤⠑⢦⡀
+    │  ⠈⠳⢄⡀
+1e-1┤     ⠙●⣄
+    │       ⠈⠓⢦⡀
+1e-2┤          ⠈⠳⢄⡀
+    │             ⠙⠢⣀
+1e-3┤               ⠈⠓⢤⡀
+    │                  ●⠲⣄
+1e-4┤                     ⠙⢦⡀
+    │                       ⠈⠳⢤⡀
+1e-5┤                          ⠉⠲⣄
+    │                             ⠑●⡀
+1e-6┤                               ⠈⠳⢄
+    └┬───────────────┬────────────────┬
+     1              100             200
+                      characters before
+● rnn-001
+"""
+IN_ASCII = """\
+Mean norm of the loss's gradient by
+earlier states (nats)
+ 1e0+..
+    | ....
+1e-1+    ..o.
+    |       ....
+1e-2+          ...
+    |            ....
+1e-3+               ....
+    |                  o...
+1e-4+                     ...
+    |                        ...
+1e-5+                          ....
+    |                             .o..
+1e-6+                                ..
+    ++---------------+----------------+
+     1              100             200
+                      characters before
+o rnn-001
+"""
+
+
+def test_a_fading_signal_is_a_straight_line_between_its_powers_of_ten() -> None:
+    assert "\n".join(line.rstrip() for line in plain(GradientChart([FADING]), 40)) + "\n" == PICTURE
+
+
+def test_in_ascii_there_is_nothing_else() -> None:
+    assert "\n".join(line.rstrip() for line in in_ascii(GradientChart([FADING]), 40)) + "\n" == IN_ASCII
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_chart_fills_its_width_and_no_more(width: int) -> None:
+    reaches = [FADING, reach("lstm-001", 1.01, 0.999), reach("a-very-long-name-" * 9, 0.5)]
+    for lines in (plain(GradientChart(reaches), width), in_ascii(GradientChart(reaches), width)):
+        assert max(map(cell_len, lines)) == width
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_line_is_told_apart_by_its_mark_and_named_by_it(width: int) -> None:
+    reaches = [FADING, reach("lstm-001", 1.01, 0.999), reach("gru-001", 0.98)]
+    names = ["rnn-001", "lstm-001, layer 0", "lstm-001, layer 1", "gru-001"]
+    for lines, marks in (
+        (plain(GradientChart(reaches), width), MARKS),
+        (in_ascii(GradientChart(reaches), width), ASCII_MARKS),
+    ):
+        end = next(index for index, line in enumerate(lines) if line.endswith("characters before"))
+        drawing, legend = "".join(lines[1:end]), " ".join(lines[end + 1 :])
+        assert [name for name in legend.replace("   ", " ").split(" ") if name in marks] == list(marks[:4])
+        for name, mark in zip(names, marks, strict=False):
+            assert f"{mark} {name}" in legend
+            assert drawing.count(mark) >= 3
+        assert not any(mark in drawing for mark in marks[4:])
+
+
+def test_marks_stand_on_their_lines() -> None:
+    lines = plain(GradientChart([reach("up", 1.0), reach("down", 1.0, start=1e-3)]), 60)[:-1]
+    for mark, tick in zip(MARKS, (" 1e0┤", "1e-3┤"), strict=False):
+        (line,) = (line for line in lines if mark in line)
+        assert line.startswith(tick)
+
+
+def test_what_fades_or_explodes_out_of_sight_leaves_the_chart() -> None:
+    lines = plain(GradientChart([reach("gone", 1e-2, furthest=100), reach("up", 1e3, furthest=100)]), 60)
+    ticks = [int(line.split("┤")[0].strip().removeprefix("1e")) for line in lines if "┤" in line]
+    assert (ticks[0], ticks[-1]) == (12, -12)
+    assert len(ticks) <= MAX_TICKS
+    infinite = GradientReach(name="x", lags=(1, 2, 3), norms=((math.inf, math.nan, 0.0),), num_losses=1)
+    for nothing in ([infinite], []):
+        assert plain(GradientChart(nothing), 60)[1:] == ["There is nothing to draw between 1e-12 and 1e12."]
+
+
+def test_a_line_has_a_gap_where_it_cannot_be_drawn() -> None:
+    holed, whole = (
+        GradientReach(name="x", lags=(1, 2, 3, 4), norms=((1.0, middle, 1.0, 1.0),), num_losses=1)
+        for middle in (math.nan, 1.0)
+    )
+    drawn = [next(line for line in plain(GradientChart([one]), 60) if "1e0" in line)[6:] for one in (holed, whole)]
+    assert " " not in drawn[1].rstrip()
+    assert drawn[0][:30].strip() == "" and drawn[0][-10:] == drawn[1][-10:]
+
+
+def test_lines_have_colours_of_their_own() -> None:
+    console = Console(file=io.StringIO(), width=80, color_system="truecolor", force_terminal=True, _environ={})
+    segments = list(console.render(GradientChart([FADING, reach("lstm-001", 1.01, 0.999)])))
+    for mark, style in zip(MARKS[:3], STYLES, strict=False):
+        shown = [segment.style for segment in segments if segment.text.startswith(mark)]
+        assert len(shown) > 3
+        assert {found.color for found in shown if found} == {style.color}
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    assert any("␛[2J" in line for line in plain(GradientChart([reach("\x1b[2J", 0.9)])))
+    assert any("\\x1b[2J" in line for line in in_ascii(GradientChart([reach("\x1b[2J", 0.9)])))
+
+
+@pytest.mark.parametrize(
+    ("lowest", "highest", "ticks"),
+    [
+        (-5.9, -0.1, [-6, -5, -4, -3, -2, -1, 0]),
+        (-6.1, -0.1, [-8, -6, -4, -2, 0]),
+        (0.0, 0.0, [0, 1]),
+        (0.2, 0.3, [0, 1]),
+        (-12.0, 12.0, [-12, -8, -4, 0, 4, 8, 12]),
+    ],
+)
+def test_powers_of_ten(lowest: float, highest: float, ticks: list[int]) -> None:
+    assert _decades(lowest, highest) == ticks
+
+
+@pytest.mark.parametrize(
+    ("furthest", "most", "lags"),
+    [
+        (200, 5, [1, 50, 100, 150, 200]),
+        (200, 10, [1, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200]),
+        (30, 7, [1, 5, 10, 15, 20, 25, 30]),
+        (3, 7, [1, 2, 3]),
+        (2, 1, [1, 2]),
+        (1_000_000, 3, [1, 500_000, 1_000_000]),
+    ],
+)
+def test_round_lags(furthest: int, most: int, lags: list[int]) -> None:
+    assert _lags(furthest, most) == lags
+
+
+@pytest.mark.parametrize("furthest", [1, 2, 3, 17, 1000])
+@pytest.mark.parametrize("width", [20, 60])
+def test_any_number_of_lags(furthest: int, width: int) -> None:
+    lines = plain(GradientChart([reach("x", 0.99, furthest=furthest)]), width)
+    assert max(map(cell_len, lines)) <= width
+    numbers = lines[-3].split()
+    assert numbers[0] == "1" and numbers == sorted(set(numbers), key=int)
