@@ -19,7 +19,16 @@ from charrnn.generation.sampling import Block, OnCompile, Reading, read_prime, s
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction
+from charrnn.records import (
+    Ablation,
+    CellFindings,
+    GateReport,
+    GeneratedText,
+    GradientReach,
+    LossReport,
+    Novelty,
+    Prediction,
+)
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
 from charrnn.text.corpus import read_corpus
@@ -420,20 +429,96 @@ class Model:
         """
         from charrnn.microscope.trace import trace_ids
 
+        ids, first, spelled = self._encode_after(text, context)
+        return trace_ids(
+            network or self.network,
+            ids,
+            first,
+            spelled,
+            on_progress,
+            num_guesses=num_guesses,
+            keeps_hidden=keeps_hidden,
+        )
+
+    def _encode_after(self, text: str | bytes, context: str | bytes) -> tuple[NDArray[np.uint16], int, str]:
+        """The ids of `context` and `text`, where the latter begin, and one character for each of those.
+
+        Raises DataError for an empty text.
+        """
         ids = self.vocab.encode(text)
         if len(ids) == 0:
             raise DataError("There is no text to look at: it is empty.")
         before = self.vocab.encode(context)
         spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
-        all_ids = np.concatenate((before, ids))
-        return trace_ids(
-            network or self.network,
-            all_ids,
-            len(before),
-            spelled,
-            on_progress,
-            num_guesses=num_guesses,
-            keeps_hidden=keeps_hidden,
+        return np.concatenate((before, ids)), len(before), spelled
+
+    def ablate(
+        self,
+        layer: int,
+        unit: int,
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        detectors: Sequence[str] | None = None,
+        at: str = "mean",
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> Ablation:
+        """What holding a cell at its `mean` over `text`, or at `zero`, adds to the loss, inside and outside the spans
+        of each named detector (all, if none is named).
+
+        The text is read after `context`, twice. Raises UsageError for a cell, detector or `at` there is not, DataError
+        for a text under 2 characters.
+        """
+        from charrnn.microscope.causal import WAYS, ablate_ids
+        from charrnn.microscope.detectors import get_detectors
+
+        self.stepper.check_cell(layer, unit)
+        if at not in WAYS:
+            raise UsageError(f"A cell cannot be held at {at!r}; use {' or '.join(WAYS)}.")
+        found = get_detectors(list(detectors) if detectors else None)
+        ids, first, spelled = self._encode_after(text, context)
+        if len(spelled) < 2:
+            raise DataError("The text has 1 character; what a cell adds to its loss needs at least 2.")
+        return ablate_ids(
+            self.network, ids, first, spelled, found, layer=layer, unit=unit, at=at, on_progress=on_progress
+        )
+
+    def gates(
+        self,
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> GateReport:
+        """How often each gate of each unit is saturated in `text`, read after `context`.
+
+        Raises UsageError for a cell without gates, DataError for an empty text.
+        """
+        from charrnn.microscope.gates import watch_gates
+
+        ids, first, _ = self._encode_after(text, context)
+        return watch_gates(self.network, ids, first, name=self.name, on_progress=on_progress)
+
+    def gradients(
+        self,
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        max_lag: int = 200,
+        network: "CharRNN | None" = None,
+        name: str | None = None,
+        on_progress: Callable[[int], object] = lambda num_losses: None,
+    ) -> GradientReach:
+        """How far the error signal reaches back in `text`, read after `context`: its mean norm by lag, up to `max_lag`.
+
+        `network` puts another network (such as `untrained_twin()`) in the model's place, `name` what the result is
+        called in the place of the run's. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+        """
+        from charrnn.microscope.gradients import measure_reach
+
+        ids, first, _ = self._encode_after(text, context)
+        return measure_reach(
+            network or self.network, ids, first, max_lag=max_lag, name=name or self.name, on_progress=on_progress
         )
 
 

@@ -229,6 +229,62 @@ def test_progress_counts_every_character_once(model: charrnn.Model, corpus: Synt
     assert len(told) > 1
 
 
+def test_a_held_cell_costs_most_where_it_is_needed(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    text, context = corpus.text[-6_000:], corpus.text[-8_000:-6_000]
+    (found,) = charrnn.find_cells(model.trace(text, context=context), ["quote"]).scores
+    told: list[int] = []
+    at_mean = model.ablate(found.layer, found.unit, text, context=context, detectors=["quote"], on_progress=told.append)
+    assert (at_mean.layer, at_mean.unit, at_mean.num_chars) == (found.layer, found.unit, 5_999)
+    (effect,) = at_mean.effects
+    assert effect.detector == "quote" and effect.change_inside > effect.change_outside
+    assert at_mean.ci[0] < at_mean.change < at_mean.ci[1]
+    assert sum(told) == 2 * 6_000
+    at_zero = model.ablate(found.layer, found.unit, text, context=context, at="zero")
+    assert at_zero.value == 0 != at_mean.value and at_zero.change != at_mean.change
+    assert {effect.detector for effect in at_zero.effects} >= {"quote", "line-position"}
+    assert json.loads(json.dumps(at_zero.to_json()))["at"] == "zero"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"unit": 32}, UsageError, r"^There is no cell 0:32"),
+        ({"at": "one"}, UsageError, r"^A cell cannot be held at 'one'; use mean or zero"),
+        ({"detectors": ["quotes"]}, UsageError, r"^There is no detector 'quotes'"),
+        ({"text": "a"}, DataError, r"^The text has 1 character; "),
+        ({"text": ""}, DataError, r"^There is no text"),
+    ],
+)
+def test_what_cannot_be_ablated_is_refused(
+    model: charrnn.Model, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        model.ablate(**{"layer": 0, "unit": 0, "text": "lamp", **changes})
+
+
+def test_gates_are_those_of_the_run(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    told: list[int] = []
+    report = model.gates(corpus.text[-500:], context=corpus.text[-900:-500], on_progress=told.append)
+    assert (report.name, report.cell, report.num_chars, sum(told)) == (model.name, "lstm", 500, 500)
+    assert [use.gate for use in report.gates] == ["f", "i", "o"]
+    assert all(len(use.left) == len(use.right) == 32 for use in report.gates)
+    assert report != model.gates(corpus.text[-500:])
+    with pytest.raises(DataError, match="no text"):
+        model.gates("")
+
+
+def test_gradients_are_those_of_the_run_or_of_its_untrained_twin(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+    text = corpus.text[-900:]
+    reach = model.gradients(text, max_lag=30)
+    assert (reach.name, reach.lags, len(reach.norms)) == (model.name, tuple(range(1, 31)), 1)
+    twin = model.gradients(text, max_lag=30, network=model.untrained_twin(), name="untrained")
+    assert twin.name == "untrained" and twin.norms != reach.norms
+    told: list[int] = []
+    one = model.gradients(text[-2:], context=text[:-2], max_lag=30, on_progress=told.append)
+    assert one.num_losses == 1 == sum(told)
+    assert json.loads(json.dumps(one.to_json()))["num_losses"] == 1
+
+
 def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
     text = make_corpus(num_chars=5_000, seed=2).text
     trace, twin = model.trace(text), model.trace(text, network=model.untrained_twin())
