@@ -38,6 +38,7 @@ from charrnn.text.vocab import Vocab
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
@@ -459,7 +460,7 @@ class Model:
         text: str | bytes,
         *,
         context: str | bytes = "",
-        detectors: Sequence[str] | None = None,
+        detectors: "Sequence[str | Detector] | None" = None,
         at: str = "mean",
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> Ablation:
@@ -475,7 +476,7 @@ class Model:
         self.stepper.check_cell(layer, unit)
         if at not in WAYS:
             raise UsageError(f"A cell cannot be held at {at!r}; use {' or '.join(WAYS)}.")
-        found = get_detectors(list(detectors) if detectors else None)
+        found = get_detectors(detectors)
         ids, first, spelled = self._encode_after(text, context)
         if len(spelled) < 2:
             raise DataError("The text has 1 character; what a cell adds to its loss needs at least 2.")
@@ -550,14 +551,14 @@ def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints
 
 
 def find_cells(
-    trace: "Trace", detectors: Sequence[str] | None = None, *, untrained: "Trace | None" = None
+    trace: "Trace", detectors: "Sequence[str | Detector] | None" = None, *, untrained: "Trace | None" = None
 ) -> CellFindings:
     """The best cell of `trace` for each named detector (all, if none is named), chosen on its first half, scored on
     the second; `untrained` is an untrained twin's trace of the same text. Raises UsageError, DataError."""
     from charrnn.microscope import scores
     from charrnn.microscope.detectors import get_detectors
 
-    return scores.find_cells(trace, get_detectors(list(detectors) if detectors else None), untrained)
+    return scores.find_cells(trace, get_detectors(detectors), untrained)
 
 
 def evaluate(

@@ -85,7 +85,7 @@ BLANK = dict.fromkeys(map(ord, " \n─"))
 LONG_NAME = "a-very-long-name-" * 8
 WIDE_TABLES: dict[str, RenderableType] = {
     "findings": findings_table(FINDINGS),
-    "skipped": skipped_lines(FINDINGS),
+    "skipped": skipped_lines(FINDINGS.skipped),
     "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
     "losses": losses_table(
         [LossReport(protocol="windowed-256", nats_per_char=10, bpc=14.4, bits_per_byte=57.7, num_chars=10**12)]
@@ -123,7 +123,7 @@ def test_findings_show_the_cell_its_score_and_which_way_it_reads() -> None:
     assert rows(findings_table(CellFindings(scores=(rising,)))) == [
         ["bracket-depth", "63:16383", "ρ +0.500", "rises with it"]
     ]
-    assert plain(skipped_lines(FINDINGS)).splitlines() == [
+    assert plain(skipped_lines(FINDINGS.skipped)).splitlines() == [
         "string: not scored, this text is not source code",
         "indentation: not scored, it never changes in this text",
     ]

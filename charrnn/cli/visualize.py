@@ -3,12 +3,20 @@
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.pictures import (
+    Shown,
+    show_ablation,
+    show_cell,
+    show_findings,
+    show_gates,
+    show_gradients,
+    show_surprise,
+)
 from charrnn.cli.terminal import (
     DebugOption,
     JsonOption,
@@ -25,19 +33,14 @@ from charrnn.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from charrnn.api import Model
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
-    from charrnn.records import CellFindings, ColouredText
-    from charrnn.render.page import Page, PageRow
 
 CHARS_SCORED = 65_536
 """Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
-CHARS_ON_PAGE = 8_000
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
 
 
@@ -58,6 +61,26 @@ def visualize(
     guesses: Annotated[
         bool, typer.Option("--guesses", help="With --cell: the five likeliest next characters under each.")
     ] = False,
+    detect: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--detect",
+            help="Look for matches of a regular expression, or for what a FILE.py of yours labels (repeatable).",
+            metavar="REGEX|FILE.py",
+        ),
+    ] = None,
+    gates: Annotated[bool, typer.Option("--gates", help="How often each gate is saturated, per layer.")] = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="How the error signal fades or grows with distance.")
+    ] = False,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="With --gradients: another run on the same chart (repeatable).", metavar="RUN"),
+    ] = None,
+    ablate: Annotated[
+        str | None,
+        typer.Option("--ablate", help="What silencing this cell costs, inside and outside spans.", metavar="L:U"),
+    ] = None,
     surprise: Annotated[
         bool, typer.Option("--surprise", help="Colour by how many bits each character surprised the model.")
     ] = False,
@@ -80,61 +103,83 @@ def visualize(
     from charrnn.api import load
     from charrnn.errors import UsageError
     from charrnn.microscope.detectors import get_detectors
+    from charrnn.microscope.own_detector import own_detector
 
     _check_export(export)
     if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
-    if cell is not None and (find or detector):
-        raise UsageError("--cell shows one cell as it is: leave out --find and --detector.")
-    if surprise and (find or detector or cell is not None):
-        raise UsageError("--surprise colours by surprise: leave out --cell, --find and --detector.")
+    modes = {"--cell": cell, "--surprise": surprise, "--gates": gates, "--gradients": gradients, "--ablate": ablate}
+    given = [option for option, value in modes.items() if value]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} are different pictures: give one of them.")
+    if given and (find or (given != ["--ablate"] and (detector or detect))):
+        raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
     if guesses and cell is None:
-        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
-    detectors = get_detectors(detector)
+        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as 0:17.")
+    if beside and not gradients:
+        raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
+    own = [own_detector(spec) for spec in detect or ()]
+    detectors = [*(get_detectors(detector) if detector or not own else ()), *own]
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
     model = load(run)
     warn(model.warnings, quiet=quiet)
-    layer_unit = None if cell is None else _parse_cell(cell, model)
     content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
-    finds = layer_unit is None and not surprise
-    content = content[: CHARS_SCORED if finds else chars]
+    content = content[: chars if cell is not None or surprise else CHARS_SCORED]
     kind = "" if export is None else export.suffix.lower()
-    is_npz = kind == ".npz"
-    with progress(len(content), "reading", quiet=quiet) as advance:
-        trace = model.trace(
-            content,
-            context=context,
-            on_progress=advance,
-            num_guesses=5 if guesses or kind == ".html" else 0,
-            keeps_hidden=is_npz,
-        )
-    if is_npz:
-        assert export is not None
-        _save_arrays(export, trace, detectors, num_chosen_on=len(trace.text) // 2 if finds else len(trace.text))
-        return
-    if surprise:
-        shown = _surprise(model, trace)
-    elif layer_unit is not None:
-        shown = _cell(model, trace, *layer_unit, shows_guesses=guesses)
+    if kind == ".npz" and given not in ([], ["--cell"]):
+        raise UsageError(f"--export {export}: {given[0]} has no activations; use .json.")
+
+    def read(label: str, **options: Any) -> "Trace":
+        with progress(len(content), label, quiet=quiet) as advance:
+            return model.trace(content, context=context, on_progress=advance, **options)
+
+    if gates:
+        with progress(len(content), "reading", quiet=quiet) as advance:
+            shown = show_gates(model.gates(content, context=context, on_progress=advance))
+    elif gradients:
+        shown = _measure_gradients(model, [load(name) for name in beside or ()], content, context, quiet=quiet)
+    elif ablate is not None:
+        layer, unit = _parse_cell("--ablate", ablate, model)
+        ablations = []
+        for at in ("mean", "zero"):
+            with progress(2 * len(content), f"held at its {at}", quiet=quiet) as advance:
+                options: dict[str, Any] = {"context": context, "detectors": detectors, "at": at}
+                ablations.append(model.ablate(layer, unit, content, on_progress=advance, **options))
+        shown = show_ablation(model, *ablations)
     else:
-        with progress(len(content), "reading with an untrained twin", quiet=quiet) as advance:
-            untrained = model.trace(content, context=context, network=model.untrained_twin(), on_progress=advance)
-        shown = _findings(model, trace, untrained, detectors, is_asked=bool(detector), num_pictures=0 if find else top)
+        layer_unit = None if cell is None else _parse_cell("--cell", cell, model)
+        trace = read("reading", num_guesses=5 if guesses or kind == ".html" else 0, keeps_hidden=kind == ".npz")
+        if export is not None and kind == ".npz":
+            num_chosen_on = len(trace.text) // 2 if layer_unit is None else len(trace.text)
+            _save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
+            return
+        if surprise:
+            shown = show_surprise(model, trace)
+        elif layer_unit is not None:
+            shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses)
+        else:
+            untrained = read("reading with an untrained twin", network=model.untrained_twin())
+            num_pictures = 0 if find else top
+            is_asked = bool(detector or detect)
+            shown = show_findings(model, trace, untrained, detectors, is_asked=is_asked, num_pictures=num_pictures)
     if json:
         print_json(shown.data)
     else:
         _deliver(shown, export)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a command found, for people and for programs."""
-
-    pictures: Sequence["RenderableType"]
-    data: Any
-    page: "Page | None" = None
-    """What an exported .html shows, if that is more than the pictures."""
+def _measure_gradients(
+    model: "Model", others: "Sequence[Model]", content: str | bytes, context: str | bytes, *, quiet: bool
+) -> Shown:
+    """The reach of a model, of its untrained twin, and of other models, on the same text."""
+    reaches = []
+    for one, is_twin in [(model, False), (model, True), *((other, False) for other in others)]:
+        name = f"{one.name}, untrained" if is_twin else one.name
+        with progress(0, name, quiet=quiet, unit="losses") as advance:
+            network = one.untrained_twin() if is_twin else None
+            reaches.append(one.gradients(content, context=context, network=network, name=name, on_progress=advance))
+    return show_gradients(reaches)
 
 
 def _check_export(export: Path | None) -> None:
@@ -146,119 +191,20 @@ def _check_export(export: Path | None) -> None:
         raise UsageError(f"--export {export}: there is no folder {export.parent}.")
 
 
-def _parse_cell(cell: str, model: "Model") -> tuple[int, int]:
+def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:
     from charrnn.config import resolved
     from charrnn.errors import UsageError
 
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", cell.strip())
     num_layers, hidden_size = resolved(model.config.num_layers), resolved(model.config.hidden_size)
     if match is None:
-        raise UsageError(f"--cell {cell}: write it as layer:unit, both from 0, such as --cell 0:17.")
+        raise UsageError(f"{option} {cell}: write it as layer:unit, both from 0, such as 0:17.")
     layer, unit = int(match[1]), int(match[2])
     if layer >= num_layers or unit >= hidden_size:
-        raise UsageError(f"--cell {cell}: {model.name} has layers 0 to {num_layers - 1}, units 0 to {hidden_size - 1}.")
+        raise UsageError(
+            f"{option} {cell}: {model.name} has layers 0 to {num_layers - 1}, units 0 to {hidden_size - 1}."
+        )
     return layer, unit
-
-
-def _cell(model: "Model", trace: "Trace", layer: int, unit: int, *, shows_guesses: bool) -> Shown:
-    from rich.text import Text
-
-    from charrnn.model.equations import CELLS
-    from charrnn.render.guesses import GuessMap
-    from charrnn.render.heat import HeatMap, Legend
-    from charrnn.render.page import PageRow
-
-    kind = CELLS[model.config.cell].shows
-    coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
-    caption = Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  ")
-    data = {"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": list(coloured.values)}
-    row = PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit))
-    page = _page(model, trace, f"A cell of {model.name}", ["cell"], [row])
-    if not shows_guesses:
-        return Shown([caption, Legend(), HeatMap(coloured)], data, page)
-    guesses = _guesses(model, trace)
-    below = Text("Below each character: what the model expects next, the likelier the brighter.")
-    return Shown(
-        [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}, page
-    )
-
-
-def _guesses(model: "Model", trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
-    """After each character, the likeliest next ones and their probabilities, if the trace has them."""
-    if trace.guess_ids is None or trace.guess_probs is None:
-        return []
-    return [
-        [(model.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
-        for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
-    ]
-
-
-def _page(
-    model: "Model", trace: "Trace", title: str, columns: Sequence[str], rows: Sequence["PageRow"], begin: int = 0
-) -> "Page | None":
-    """The page that `--export FILE.html` writes, if the trace was made for one; from character `begin` on."""
-    if trace.guess_ids is None or not rows:
-        return None
-    import numpy as np
-
-    from charrnn.microscope.detectors import DETECTORS
-    from charrnn.model.equations import CELLS
-    from charrnn.render.page import Page
-
-    part = slice(begin, begin + CHARS_ON_PAGE)
-    labels = {row.detector: DETECTORS[row.detector].label(trace.text) for row in rows if row.detector}
-    return Page(
-        title=title,
-        shows=CELLS[model.config.cell].shows,
-        text=trace.text[part],
-        cells=trace.cells[part],
-        bits=(-trace.logprobs[part] / np.log(2)).tolist(),
-        guesses=_guesses(model, trace, part),
-        columns=columns,
-        rows=rows,
-        labels={name: found[part] for name, found in labels.items() if found is not None and found.dtype == bool},
-    )
-
-
-def _surprise(model: "Model", trace: "Trace") -> Shown:
-    import numpy as np
-    from rich.text import Text
-
-    from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap
-
-    bits = -trace.logprobs / np.log(2)
-    caption = Text.assemble(
-        (f"surprise of {model.name}", "bold"), f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  "
-    )
-    data = {"run": model.name, "text": trace.text, "bits": bits.tolist()}
-    return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist())], data)
-
-
-def _findings(
-    model: "Model",
-    trace: "Trace",
-    untrained: "Trace",
-    detectors: "list[Detector]",
-    *,
-    is_asked: bool,
-    num_pictures: int,
-) -> Shown:
-    from charrnn.errors import DataError
-    from charrnn.microscope.scores import find_cells
-    from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows
-
-    findings = find_cells(trace, detectors, untrained)
-    if is_asked and not findings.scores:
-        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
-        raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
-    pictures = _report(model, trace, findings, num_pictures=num_pictures)
-    rows = [
-        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
-        for row, score in zip(findings_rows(findings), findings.scores, strict=True)
-    ]
-    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, findings.num_chars // 2)
-    return Shown(pictures, [score.to_json() for score in findings.scores], page)
 
 
 def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
@@ -285,41 +231,6 @@ def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num
     except OSError as error:
         raise CharRNNError(f"--export {path}: {error.strerror}.") from None
     sys.stdout.write(f"{path}\n")
-
-
-def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredText":
-    from charrnn.records import ColouredText
-
-    values = trace.cells[passage, layer, unit]
-    return ColouredText(text=trace.text[passage], values=tuple(map(float, values)))
-
-
-def _report(model: "Model", trace: "Trace", findings: "CellFindings", *, num_pictures: int) -> list["RenderableType"]:
-    from rich.text import Text
-
-    from charrnn.microscope.detectors import DETECTORS
-    from charrnn.microscope.passage import choose_passage
-    from charrnn.render.heat import HeatMap, Legend
-    from charrnn.render.tables import findings_table, skipped_lines
-
-    half = findings.num_chars // 2
-    title = (
-        f"{model.name}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
-        "chosen on the first half, scored on the second"
-    )
-    shown: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
-    if findings.skipped:
-        shown += [skipped_lines(findings), Text()]
-    best = findings.scores[:num_pictures]
-    if best:
-        shown += [Legend(), Text()]
-    for score in best:
-        labels = DETECTORS[score.detector].label(trace.text)
-        assert labels is not None, "a scored detector has labels"
-        passage = choose_passage(trace.text, labels, half)
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({DETECTORS[score.detector].looks_for})"
-        shown += [Text(caption, style="bold"), HeatMap(_colour(trace, score.layer, score.unit, passage)), Text()]
-    return shown
 
 
 def _deliver(shown: Shown, export: Path | None) -> None:

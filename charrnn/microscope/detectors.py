@@ -5,7 +5,7 @@ An opening mark of several characters (`//`, `if`, `http://`) is inside from its
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,12 +78,15 @@ DETECTORS: dict[str, Detector] = {
 }
 
 
-def get_detectors(names: list[str] | None) -> list[Detector]:
-    """The named detectors, or all of them. Raises UsageError for a name there is not."""
-    for name in names or []:
-        if name not in DETECTORS:
+def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
+    """The named detectors and those given as they are; all built-in ones if none is.
+
+    Raises UsageError for a name there is not.
+    """
+    for name in chosen or ():
+        if isinstance(name, str) and name not in DETECTORS:
             raise UsageError(f"There is no detector {name!r}. The detectors are {', '.join(DETECTORS)}.")
-    return [DETECTORS[name] for name in names or DETECTORS]
+    return [DETECTORS[one] if isinstance(one, str) else one for one in chosen or DETECTORS]
 
 
 def why_not_scored(labels: Labels | None, absence: str = NO_SOURCE) -> str | None:

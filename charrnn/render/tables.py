@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records import CellFindings, LossReport, Novelty, Prediction, RunSummary
+from charrnn.records import Ablation, CellFindings, LossReport, Novelty, Prediction, RunSummary, Skipped
 from charrnn.render.heat import visible
 from charrnn.text.catalogue import CatalogueEntry
 
@@ -54,10 +54,33 @@ def findings_table(findings: CellFindings) -> Table:
     return table
 
 
-def skipped_lines(findings: CellFindings) -> Text:
+def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     """One line per detector that was not scored, and why."""
-    lines = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
+    lines = [f"{one.detector}: not scored, {one.reason}" for one in skipped]
     return Text("\n".join(lines), style="dim")
+
+
+def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
+    """What a held cell adds to the loss, in all and inside and outside each detector's spans, the dearest first."""
+    table = _table(
+        "nats/character", "held at its mean", "95 % interval", "held at 0", right=("held at its mean", "held at 0")
+    )
+    table.add_row("in all", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
+    zero = {effect.detector: effect for effect in at_zero.effects}
+    for effect in sorted(at_mean.effects, key=lambda effect: -effect.change_inside):
+        other = zero[effect.detector]
+        inside, outside = f"inside {effect.detector}", "  outside"
+        table.add_row(
+            inside, f"{effect.change_inside:+.4f}", _interval(effect.ci_inside), f"{other.change_inside:+.4f}"
+        )
+        table.add_row(
+            outside, f"{effect.change_outside:+.4f}", _interval(effect.ci_outside), f"{other.change_outside:+.4f}"
+        )
+    return table
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:+.4f}…{ends[1]:+.4f}"
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
