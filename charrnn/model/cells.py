@@ -240,7 +240,11 @@ class RecurrentLayer(nn.Module):
         outputs, cells = [], []
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
-            current = new if self.zoneout == 0 else self._zone_out(current, new, noise)
+            if self.zoneout:
+                new = self._zone_out(current, new, noise)
+                # Zoneout let a held memory come only a part of the way.
+                new = (*new[:-1], ops.hold(new[-1]))
+            current = new
             outputs.append(current[0])
             if want_cells:
                 cells.append(self.cell.value(ops, current))
