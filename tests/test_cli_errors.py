@@ -184,7 +184,7 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --gradients --with nosuch", CHECKPOINT, ("nosuch",)),
     ("visualize --ablate 9:1", USAGE, ("--ablate 9:1", "layers 0 to 0")),
     ("visualize --ablate x", USAGE, ("--ablate x", "layer:unit")),
-    ("visualize --detect '('", USAGE, ("'('",)),
+    ("visualize --detect '('", USAGE, ("--detect (", "no regular expression")),
     ("visualize --detect nosuch.py", USAGE, ("nosuch.py",)),
     ("visualize --gates --export a.npz", USAGE, ("--gates has no activations", ".json")),
     ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .txt, .json or .npz")),

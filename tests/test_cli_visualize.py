@@ -382,3 +382,57 @@ def test_text_and_json_exports_are_what_is_printed(
     page, printed = Path("page.txt").read_text(encoding="utf-8"), command(*options).out
     assert "\x1b" not in page and max(map(len, page.splitlines())) <= 100
     assert sorted(set("".join(page.split()))) == sorted(set("".join(printed.split())))
+
+
+def test_gates_are_those_of_the_library(command: Command, lab: Path, fresh_file: Path) -> None:
+    found = json.loads(command("visualize", "--text", fresh_file, "--gates", "--json").out)
+    expected = charrnn.load(lab).gates(fresh_file.read_text()).to_json()
+    assert [(gate["layer"], gate["gate"]) for gate in found["gates"]] == [(0, "f"), (0, "i"), (0, "o")]
+    assert found["gates"][0]["left"] == pytest.approx(list(expected["gates"][0]["left"]))
+    ran = command("visualize", "--text", fresh_file, "--gates")
+    assert (ran.code, ran.err) == (0, "") and "layer 0: forget" in ran.out
+    assert max(map(cell_len, ran.out.splitlines())) <= 80
+
+
+def test_gradients_of_a_run_its_twin_and_others_share_a_chart(
+    command: Command, lab: Path, fresh_file: Path, rnn: TrainedRun
+) -> None:
+    shutil.copytree(rnn.path, lab.parent / rnn.name)
+    options = ("visualize", lab.name, "--text", fresh_file, "--gradients", "--with", rnn.name)
+    found = json.loads(command(*options, "--json").out)
+    assert [reach["name"] for reach in found] == [lab.name, f"{lab.name}, untrained", rnn.name]
+    assert all(len(reach["norms"][0]) == len(reach["lags"]) for reach in found)
+    assert all(norm > 0 for norm in found[0]["norms"][0][:20])
+    ran = command(*options)
+    assert (ran.code, ran.err) == (0, "") and rnn.name in ran.out and "characters before" in ran.out
+    assert max(map(cell_len, ran.out.splitlines())) <= 80
+
+
+def test_ablation_is_that_of_the_library_for_built_in_and_own_detectors(
+    command: Command, lab: Path, fresh_file: Path
+) -> None:
+    options = ("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote", "--detect", "zib|molu")
+    found = json.loads(command(*options, "--json").out)
+    text = fresh_file.read_text()
+    for at in ("mean", "zero"):
+        expected = charrnn.load(lab).ablate(0, 5, text, detectors=["quote"], at=at)
+        assert found[at]["change"] == pytest.approx(expected.change, abs=1e-5)
+        assert [effect["detector"] for effect in found[at]["effects"]] == ["quote", "zib|molu"]
+        assert found[at]["effects"][0]["change_inside"] == pytest.approx(expected.effects[0].change_inside, abs=1e-5)
+    assert found["mean"]["value"] != 0 == found["zero"]["value"]
+    shown = command(*options).out
+    assert "inside zib|molu" in shown and f"{found['mean']['change']:+.4f}" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
+
+
+def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fresh_file: Path) -> None:
+    Path("mine.py").write_text("def label(text):\n    return [c in 'zm' for c in text]\n")
+    by_pattern, by_file = (
+        json.loads(command("visualize", "--text", fresh_file, "--find", "--detect", spec, "--json").out)
+        for spec in ("[zm]", "mine.py")
+    )
+    assert [score["detector"] for score in by_pattern] == ["[zm]"]
+    assert [score["detector"] for score in by_file] == ["mine.py"]
+    assert by_pattern[0]["auc"] == by_file[0]["auc"] > 0.7
+    shown = command("visualize", "--text", fresh_file, "--detect", "[zm]").out
+    assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"

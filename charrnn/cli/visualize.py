@@ -115,7 +115,7 @@ def visualize(
     if given and (find or (given != ["--ablate"] and (detector or detect))):
         raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
     if guesses and cell is None:
-        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as 0:17.")
+        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
     if beside and not gradients:
         raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
     own = [own_detector(spec) for spec in detect or ()]
