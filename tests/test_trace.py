@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
-from charrnn.microscope.trace import Trace, trace_ids
+from charrnn.microscope.trace import Trace, stream_cells, trace_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WARM_UP
 
@@ -38,7 +38,7 @@ def trace_of(network: CharRNN, ids: Ids, first: int = 0) -> Trace:
 def watch_lanes(network: CharRNN) -> set[int]:
     """The numbers of lanes B that the network reads from now on."""
     lanes: set[int] = set()
-    network.embedding.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
+    network.output.register_forward_pre_hook(lambda module, inputs: lanes.add(inputs[0].shape[1]))
     return lanes
 
 
@@ -129,3 +129,29 @@ def test_cells_stay_between_minus_one_and_one(cell: str) -> None:
     cells = trace_of(network, ids).cells
     assert np.abs(cells).max() <= 1
     assert np.abs(cells).max() > 0.99  # these are saturated: c itself would lie far outside
+
+
+@pytest.mark.parametrize("bias", [0.0, -12.0])  # -12: output gates under 1e-6, whose h / o would be off by 1e-4
+def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> None:
+    network = make_network("lstm")
+    with torch.no_grad():
+        for layer in network.recurrent_layers():
+            layer.bias("ih")[-layer.hidden_size :] += bias
+    ids = torch.from_numpy(make_ids(300).astype(np.int64))[:, None]
+    with torch.inference_mode():
+        _, cells, _, _ = network.trace(ids, network.initial_state(1))
+        exact = network.double()
+        _, expected, _, _ = exact.trace(ids, exact.initial_state(1))
+    assert (cells - expected).abs().max() < ROUNDING
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("num_chars", "first"), [(300, 0), (3 * 4 * WARM_UP + 56, 100)])
+def test_streamed_cells_are_those_of_the_trace_each_once(cell: str, num_chars: int, first: int) -> None:
+    network, ids = make_network(cell), make_ids(num_chars)
+    cells = np.full((num_chars - first, 10), np.nan, np.float32)
+    for indices, values in stream_cells(network, ids, first):
+        assert np.isnan(cells[indices]).all() and len(values) <= 3 * 256
+        cells[indices] = values
+    expected = trace_of(network, ids, first).cells.reshape(len(cells), 10)
+    assert np.abs(cells - expected).max() < ROUNDING  # a nan, which no window filled, is not

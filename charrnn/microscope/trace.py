@@ -3,7 +3,7 @@
 Shapes: N characters, L layers, H units per layer, T and B as in `model.reading`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -93,3 +93,20 @@ def score_following(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) 
     targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
     scores = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
     return positions[has_next] + 1, scores[has_next]
+
+
+def stream_cells(network: CharRNN, ids: IdArray, first: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters ids[first:], index 0 being the first.
+
+    The windows come from lanes, so the indices are in no simple order; each comes once. Nothing is kept.
+    """
+
+    def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        _, cells, _, state = network.trace(inputs, state)
+        return cells, state
+
+    with torch.inference_mode():
+        for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
+            is_text = positions < len(ids)
+            columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
+            yield positions[is_text] - first, columns[is_text]

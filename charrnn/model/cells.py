@@ -41,6 +41,9 @@ FAST = ("gru", "rnn")
 IRNN_SCALE = 0.9
 """Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
 
+SMALLEST_OUTPUT_GATE = 1e-6
+"""An lstm's o under which tanh(c) = h / o is not computed: the gate's own rounding grows with its distance from 0."""
+
 
 class RecurrentLayer(nn.Module):
     """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
@@ -143,9 +146,11 @@ class RecurrentLayer(nn.Module):
         outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
         return outputs, last
 
-    def trace(self, inputs: Tensor, state: Tensor, ops: SimpleNamespace | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def trace(
+        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: SimpleNamespace | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
-        return self._read(inputs, None, state, None, ops, want_cells=True)
+        return self._read(inputs, embedding, state, None, ops, want_cells=True)
 
     def _read(
         self,
@@ -194,9 +199,7 @@ class RecurrentLayer(nn.Module):
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
         is_plain = ops is None and self.zoneout == 0
         if self.cell_name == "lstm" and is_plain:
-            # Indexing would do, but its gradient takes four times as long.
-            vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
-            return self._run_lstm(vectors, weights["hh"], state, want_cells=want_cells)
+            return self._run_lstm(inputs, embedding, weights["hh"], state, want_cells=want_cells)
         if embedding is None:
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
@@ -259,24 +262,39 @@ class RecurrentLayer(nn.Module):
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_lstm(
-        self, inputs: Tensor, weight_hh: Tensor, state: Tensor, *, want_cells: bool
+        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """oneDNN's or cuDNN's LSTM.
 
-        It returns c at the end only; but with every h known, all gates of all steps are one matrix product, and c is a
-        cheap scan over them.
+        It returns c at the end only; but with every h known, the gates of all steps are one matrix product. As
+        h = o * tanh(c), the output gate alone gives tanh(c). Where it is so closed that h / o would be noise, and in
+        other precisions, the other three gates do, by a scan.
         """
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         h, c = state.chunk(2)
-        outputs, h, c = torch.lstm(inputs, (h, c), weights, True, 1, 0.0, True, False, False)
+        # Indexing would do, but its gradient takes four times as long.
+        vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
+        outputs, h, c = torch.lstm(vectors, (h, c), weights, True, 1, 0.0, True, False, False)
         last = torch.cat((h, c))
         if not want_cells:
             return outputs, outputs, last
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
-        gates = linear(inputs, weights[0], weights[2]) + linear(h_before, weights[1], weights[3])
-        i, f, g, _ = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(4, dim=-1)
+        if outputs.dtype == torch.float32:
+            o = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(-self.hidden_size, None)).sigmoid_()
+            if o.amin() >= SMALLEST_OUTPUT_GATE:
+                return outputs, o.reciprocal_().mul_(outputs).clamp_(-1, 1), last
+        gates = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(3 * self.hidden_size))
+        i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell, cells = state[1], []
         for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
             cell = torch.addcmul(added, kept, cell)
             cells.append(cell)
         return outputs, torch.stack(cells).tanh(), last
+
+    def _lstm_gates(
+        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice
+    ) -> Tensor:
+        """What goes into the gates of `rows` of the weights, (T, B, R), for all steps at once."""
+        table = inputs if embedding is None else embedding
+        x = linear(table, self.weight("ih")[rows], self.bias("ih")[rows] + self.bias("hh")[rows])
+        return linear(h_before, weight_hh[rows]) + (x if embedding is None else x[inputs])

@@ -141,18 +141,18 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Where nothing is dropped from the characters' vectors, the first layer looks its input up in a table.
-        takes_ids = self.depth != "grid" and not want_cells and (noise is None or self.input_dropout == 0)
+        takes_ids = self.depth != "grid" and (noise is None or self.input_dropout == 0)
         below = ids if takes_ids else _drop(self.embedding(ids), self.input_dropout, noise)
         along_depth = torch.stack(self.bottom(below).chunk(2, dim=-1)) if self.depth == "grid" else None
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
             if along_depth is not None:
                 below = along_depth[0]
+            table = self.embedding.weight if takes_ids and index == 0 else None
             if want_cells:
-                outputs, cells, last = layer.trace(below, used, ops.get(index))
+                outputs, cells, last = layer.trace(below, used, table, ops.get(index))
                 all_cells.append(cells)
             else:
-                table = self.embedding.weight if takes_ids and index == 0 else None
                 outputs, last = layer(below, used, table, noise, ops.get(index))
             all_hidden.append(outputs)
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
