@@ -522,6 +522,40 @@ class Model:
             network or self.network, ids, first, max_lag=max_lag, name=name or self.name, on_progress=on_progress
         )
 
+    def survey(
+        self,
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        detectors: Sequence[str] | None = None,
+        untrained: bool = True,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> CellFindings:
+        """The best cell for each named detector (all, if none is named), as `find_cells`, without keeping a trace.
+
+        A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained twin
+        unless `untrained` is false; `on_progress` is told of both. Raises UsageError, DataError.
+        """
+        from charrnn.microscope.detectors import get_detectors
+        from charrnn.microscope.survey import Read, survey
+        from charrnn.microscope.trace import stream_cells
+
+        ids, before = self.vocab.encode(text), self.vocab.encode(context)
+        spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
+        all_ids = np.concatenate((before, ids))
+
+        def reader(network: "CharRNN") -> Read:
+            return lambda begin, end: stream_cells(network, all_ids[: len(before) + end], len(before) + begin)
+
+        return survey(
+            spelled,
+            reader(self.network),
+            self.network.hidden_size,
+            get_detectors(list(detectors) if detectors else None),
+            reader(self.untrained_twin()) if untrained else None,
+            on_progress,
+        )
+
 
 def _joined(pieces: Sequence[Piece], seed: int) -> GeneratedText:
     return GeneratedText(

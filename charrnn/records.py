@@ -201,6 +201,10 @@ class LossReport:
     num_unknown: int = 0
 
 
+CHANCE = 0.05
+"""A p-value above this is no finding."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on.
@@ -219,6 +223,32 @@ class CellScore:
     ci_low: float | None = None
     ci_high: float | None = None
     untrained: float | None = None
+    r2: float | None = None
+    """Counts: share of their variance that a straight line in the cell's value explains, drawn where it was chosen."""
+    threshold: float | None = None
+    """Yes/no: the value from which on (below which, if `polarity` is -1) the cell says inside; set where chosen."""
+    f1: float | None = None
+    """Yes/no: harmonic mean of precision and recall at that threshold."""
+    interior: float | None = None
+    """Yes/no: AUC over the characters 5 or more after the label changed: a cell that only sees a delimiter fails."""
+    null_level: float | None = None
+    """AUC or |rho| that the best of all cells stays under in 95 % of circular shifts of the labels: what choice alone
+    brings, on the text that the cell was chosen on."""
+    p_value: float | None = None
+    """Share of those shifts under which some cell does as well as the best does without."""
+    probe: tuple[tuple[int, float], ...] = ()
+    """(number of cells, AUC or R² of the best linear combination of so many): in one cell or spread over many."""
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether chance would rarely choose so good a cell, and the interval where it is judged leaves that out."""
+        if self.p_value is None or self.ci_low is None or self.ci_high is None:
+            return False
+        if self.auc is not None:
+            is_apart = self.ci_low > 0.5
+        else:
+            is_apart = self.ci_low > 0 if self.polarity > 0 else self.ci_high < 0
+        return self.p_value <= CHANCE and is_apart
 
     @property
     def strength(self) -> float:

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from charrnn.errors import DataError
 from charrnn.microscope.detectors import Detector, Labels, get_detectors
-from charrnn.microscope.scores import MIN_TEXT, auc, average_ranks, find_cells, spearman
+from charrnn.microscope.scores import find_cells
+from charrnn.microscope.statistics import auc, average_ranks, spearman
+from charrnn.microscope.survey import MIN_TEXT
 from charrnn.microscope.trace import Trace
 from charrnn.records import CellFindings, CellScore
 

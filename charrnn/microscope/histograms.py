@@ -1,0 +1,108 @@
+"""Ranks without sorting: each cell's values in 512 bins, with the labels of what fell into each bin summed up.
+
+A rank statistic needs of a cell how many values lie in each bin and the sum of every label over them; from these AUC
+and Spearman's rho of every cell with every detector follow at once, and memory does not grow with the text.
+
+Shapes: N characters (n of them in a window), C cells (or other columns), K bins, D detectors.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+NUM_BINS = 512
+NUM_CALIBRATING = 8192
+"""Values of each cell that its bins are laid by. Lanes spread over the text, so the first windows are a fair sample."""
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
+    """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1) ascend."""
+    num_cells, num_values = values.shape
+    num_bins, num_labels = sums.shape[1:]
+    bins = np.empty(num_values, np.int32)
+    for cell in range(num_cells):
+        bins[:] = 0
+        step = num_bins // 2
+        # The halvings are the outer loop, so that the inner one is vector code without a branch.
+        while step:
+            for index in range(num_values):
+                bins[index] += step * (edges[cell, bins[index] + step - 1] <= values[cell, index])
+            step //= 2
+        for index in range(num_values):
+            counts[cell, bins[index]] += 1
+            for label in range(num_labels):
+                sums[cell, bins[index], label] += labels[index, label]
+
+
+class LabelledHistograms:
+    """For each of C columns, how many values fell into each of K bins, and the sums of D labels over them.
+
+    A bin's edges are quantiles of the column's first values, so that a cell that hardly moves, or stays near 1, is told
+    apart as finely as others; `edges` (C, K - 1), where bin k holds edges[k - 1] <= value < edges[k].
+    """
+
+    def __init__(self) -> None:
+        self.edges: NDArray[np.float32] | None = None
+        self._waiting: list[tuple[NDArray[np.float32], Floats]] = []
+
+    def add(self, values: NDArray[np.float32], labels: Floats) -> None:
+        """Count values (n, C) that have labels (n, D)."""
+        if self.edges is None:
+            self._waiting.append((values, labels))
+            if sum(len(part) for part, _ in self._waiting) < NUM_CALIBRATING:
+                return
+            self.finish()
+        else:
+            _fill(np.ascontiguousarray(values.T), self.edges, labels, self.counts, self.sums)
+
+    def finish(self) -> None:
+        """Count what still waits for its bins to be laid."""
+        if self.edges is None:
+            values, labels = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            num_columns, num_labels = values.shape[1], labels.shape[1]
+            ordered = np.sort(values.T, axis=1)
+            at = np.arange(1, NUM_BINS) * len(values) // NUM_BINS
+            self.edges = np.ascontiguousarray(ordered[:, at])
+            self.counts = np.zeros((num_columns, NUM_BINS), np.int64)
+            self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
+            _fill(np.ascontiguousarray(values.T), self.edges, labels, self.counts, self.sums)
+
+    def ranks(self) -> Floats:
+        """The rank of a value in each bin (C, K), less the mean of all ranks; values in one bin count as equal."""
+        return np.asarray(np.cumsum(self.counts, axis=1) - self.counts / 2 - self.counts.sum(axis=1)[:, None] / 2)
+
+    def strengths(self, is_yes_no: NDArray[np.bool_], spread: Floats) -> Floats:
+        """Signed strength (C, D) in [-1, 1]: 2 * AUC - 1 of 0/1 labels, Spearman's rho of counts.
+
+        A count's labels were its ranks less their mean, and `spread` (D,) is the sum of their squares; for 0/1 labels
+        it is the number of pairs (one inside, one outside). AUC: Mann & Whitney 1947.
+        """
+        ranks = self.ranks()
+        sums = np.einsum("ck,ckd->cd", ranks, self.sums)
+        norms = np.sqrt((self.counts * ranks**2).sum(axis=1)[:, None] * spread)
+        scale = np.where(is_yes_no, spread / 2, norms)
+        return np.asarray(np.divide(sums, scale, out=np.zeros(sums.shape), where=scale > 0))
+
+    def best_threshold(self, cell: int, label: int, polarity: int) -> float:
+        """The value from which on (polarity 1) or below which (-1) a cell had better be called inside: the best F1."""
+        assert self.edges is not None, "finish() comes first"
+        below = np.cumsum(self.counts[cell])[:-1]
+        inside_below = np.cumsum(self.sums[cell, :, label])
+        num_inside, inside_below = inside_below[-1], inside_below[:-1]
+        called, right = below, inside_below
+        if polarity > 0:
+            called, right = self.counts[cell].sum() - below, num_inside - inside_below
+        return float(self.edges[cell, int((2 * right / (called + num_inside)).argmax())])
+
+    def bin_ranks(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The ranks, less their mean, of values (n, C) of the same columns."""
+        assert self.edges is not None, "finish() comes first"
+        ranks, found = self.ranks().astype(np.float32), np.empty(values.T.shape, np.float32)
+        for cell, column in enumerate(np.ascontiguousarray(values.T)):
+            found[cell] = ranks[cell, np.searchsorted(self.edges[cell], column, side="right")]
+        return np.ascontiguousarray(found.T)

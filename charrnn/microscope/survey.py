@@ -1,0 +1,250 @@
+"""Survey all cells of a network for all detectors while it reads a text, keeping no more than a window of cells.
+
+Part A, the first half of the text, chooses: by histograms of every cell's values with the labels in each bin. Part B
+scores: only the chosen cells' values are kept, and their statistics are exact. Memory grows with the text by the labels
+and a few numbers per character and detector, never by cells.
+
+Shapes: N characters (n of them in a window), C = L * H cells, D detectors, P probes.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError
+from charrnn.microscope.detectors import Detector, Labels, why_not_scored
+from charrnn.microscope.histograms import LabelledHistograms
+from charrnn.microscope.null import best_by_chance
+from charrnn.microscope.probes import Moments
+from charrnn.microscope.statistics import Choice, average_ranks, interior, score_cell, strength
+from charrnn.records import CellFindings, Skipped
+
+Cells = NDArray[np.float32]
+Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Cells]]]
+"""Reads text[begin:end]: yields, in any order, (indices (n,) from 0, cells (n, C)) of each of its characters once;
+the first windows stand for all, as those from lanes do."""
+Floats = NDArray[np.float64]
+MIN_TEXT = 200
+"""Fewer characters than this cannot be cut into halves worth scoring."""
+TWIN_CHARS = 131_072
+"""Characters of each half that the untrained twin reads at the most: it only shows what no training reaches."""
+SAMPLE_VALUES = 2**24
+"""Numbers that the null is measured on: characters, spread evenly over part A, times cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """One detector's labels of the whole text (N,), and what the statistics make of those of part A."""
+
+    name: str
+    labels: Labels
+    half: int
+
+    @property
+    def is_yes_no(self) -> bool:
+        return self.labels.dtype == bool
+
+    def scale(self, num_chars: int) -> tuple[Floats, float]:
+        """Of the first so many: what is summed up in histograms (n,), and its spread, as `strengths` wants them."""
+        labels = self.labels[:num_chars]
+        if self.is_yes_no:
+            return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
+        ranks = average_ranks(labels) - (num_chars + 1) / 2
+        return ranks, float((ranks**2).sum())
+
+
+def num_read(num_chars: int, *, has_twin: bool) -> int:
+    """Characters that a survey of so many reads, for a bar: the text's, and the twin's."""
+    half = num_chars // 2
+    return num_chars + (min(half, TWIN_CHARS) + min(num_chars - half, TWIN_CHARS) if has_twin else 0)
+
+
+def survey(
+    text: str,
+    read: Read,
+    num_units: int,
+    detectors: list[Detector],
+    read_untrained: Read | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> CellFindings:
+    """The best cell for each detector, strongest first: chosen on the first half of the text, scored on the second.
+
+    `num_units` is H. AUC is turned by the polarity found on the first half; Spearman's rho keeps its sign.
+    `read_untrained` reads the same text with an untrained twin, where the same choice is made. A detector that has too
+    little to see in one of the halves is skipped and says why. Raises DataError for a text under MIN_TEXT characters.
+    """
+    num_chars = len(text)
+    if num_chars < MIN_TEXT:
+        raise DataError(
+            f"The text has {num_chars} characters; scoring cells needs at least {MIN_TEXT}. Give a longer --text."
+        )
+    half = num_chars // 2
+    targets, skipped = _targets(text, half, detectors)
+    if not targets:
+        return CellFindings(scores=(), skipped=tuple(skipped), num_chars=num_chars)
+
+    def watched(reader: Read) -> Read:
+        def read_on(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], Cells]]:
+            for indices, cells in reader(begin, end):
+                yield indices, cells
+                on_progress(len(indices))
+
+        return read_on
+
+    part_a = _PartA(targets, half)
+    part_a.read(watched(read), keeps_moments=True)
+    choices = [part_a.choose(index) for index in range(len(targets))]
+    values, probed = _read_part_b(watched(read), targets, choices, part_a.moments)
+    twin_values: list[float | None] = [None] * len(targets)
+    if read_untrained is not None:
+        twin_values = _score_twin(watched(read_untrained), targets, half)
+    scores = []
+    for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
+        labels = target.labels[half:]
+        score = score_cell(target.name, choice, num_units, values[index], labels, interior(target.labels)[half:])
+        p_value, level = part_a.chance(index)
+        scores.append(
+            replace(
+                score,
+                untrained=twin_values[index],
+                p_value=p_value,
+                null_level=(1 + level) / 2 if target.is_yes_no else level,
+                probe=probed[index],
+            )
+        )
+    return CellFindings(
+        scores=tuple(sorted(scores, key=lambda score: -score.strength)),
+        skipped=tuple(skipped),
+        num_chars=num_chars,
+        num_cells=part_a.num_cells,
+    )
+
+
+def _targets(text: str, half: int, detectors: list[Detector]) -> tuple[list[_Target], list[Skipped]]:
+    targets, skipped = [], []
+    for detector in detectors:
+        labels = detector.label(text)
+        reason = why_not_scored(labels, detector.absence)
+        if reason is None and labels is not None:
+            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
+        if reason is not None or labels is None:
+            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
+        else:
+            targets.append(_Target(detector.name, labels, half))
+    return targets, skipped
+
+
+class _PartA:
+    """What the first `num_chars` of a text tell about every cell and every target."""
+
+    def __init__(self, targets: list[_Target], num_chars: int) -> None:
+        self._targets, self.num_chars, self.num_cells = targets, num_chars, 0
+        scaled, spreads = zip(*(target.scale(num_chars) for target in targets), strict=True)
+        self._scaled, self._spreads = np.stack(scaled, axis=1), np.array(spreads)
+        self._histograms, self.moments = LabelledHistograms(), Moments()
+
+    def read(self, read: Read, *, keeps_moments: bool) -> None:
+        """Read it with a network; `keeps_moments` for probes and the null as well as for the choice."""
+        stride, sample = 1, np.empty((0, 0), np.float32)
+        for indices, cells in read(0, self.num_chars):
+            if self.num_cells == 0:
+                self.num_cells = cells.shape[1]
+                stride = -(-self.num_chars * self.num_cells // SAMPLE_VALUES)
+                sample = np.empty((-(-self.num_chars // stride), self.num_cells), np.float32)
+            self._histograms.add(cells, self._scaled[indices])
+            if keeps_moments:
+                self.moments.add(cells, _raw(self._targets, indices))
+                is_sampled = indices % stride == 0
+                sample[indices[is_sampled] // stride] = cells[is_sampled]
+        self._histograms.finish()
+        self._strengths = self._histograms.strengths(
+            np.array([target.is_yes_no for target in self._targets]), self._spreads
+        )
+        if keeps_moments:
+            self._stride = stride
+            self._sampled = self._histograms.bin_ranks(sample)
+            self._sampled -= self._sampled.mean(axis=0)
+            self._norms = np.sqrt((self._sampled**2).sum(axis=0))
+
+    def choose(self, index: int) -> Choice:
+        """The cell that follows a target best, and how to read it."""
+        strengths = self._strengths[:, index]
+        cell = int(np.abs(strengths).argmax())
+        polarity = 1 if strengths[cell] >= 0 else -1
+        if self._targets[index].is_yes_no:
+            return Choice(cell, polarity, threshold=self._histograms.best_threshold(cell, index, polarity))
+        # A twin keeps no moments, and needs no line.
+        line = self.moments.line(cell, index) if self.moments.num_chars else None
+        return Choice(cell, polarity, line=line)
+
+    def chance(self, index: int) -> tuple[float, float]:
+        """p-value of the choice, and the strength in [0, 1] that chance stays under in 95 %; see `null`."""
+        target = self._scaled[:: self._stride, index]
+        target = target - target.mean()
+        if self._targets[index].is_yes_no:
+            # 2 * AUC - 1 is twice the sum of centred ranks inside over the pairs, and (target ** 2).sum() is the pairs
+            # over the characters; and the ranks are those in all of part A.
+            scale = np.full(self.num_cells, 2 / (self.num_chars * max((target**2).sum(), 1e-12)))
+        else:
+            scale = 1 / np.maximum(self._norms * np.sqrt((target**2).sum()), 1e-12)
+        return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
+
+
+def _raw(targets: list[_Target], indices: NDArray[np.int64], first: int = 0) -> Floats:
+    """The labels (n, D) as numbers."""
+    return np.stack([target.labels[first + indices] for target in targets], axis=1).astype(np.float64)
+
+
+def _read_part_b(
+    read: Read, targets: list[_Target], choices: list[Choice], moments: Moments
+) -> tuple[list[Cells], list[tuple[tuple[int, float], ...]]]:
+    """The chosen cells' values (N,) on part B, and (number of cells, AUC or R²) of each target's probes."""
+    half, end = targets[0].half, len(targets[0].labels)
+    chosen = [choice.cell for choice in choices]
+    kept = np.empty((len(chosen), end - half), np.float32)
+    sizes, weights, intercepts = moments.fit()
+    predictions = LabelledHistograms()
+    errors = np.zeros((len(targets), len(sizes)))
+    for indices, cells in read(half, end):
+        kept[:, indices] = cells[:, chosen].T
+        predicted = cells @ weights + intercepts.astype(np.float32)
+        labels = _raw(targets, indices, half)
+        predictions.add(predicted, labels)
+        errors += ((predicted.reshape(len(cells), len(targets), -1) - labels[:, :, None]) ** 2).sum(axis=0)
+    predictions.finish()
+    part_b = [target.labels[half:] for target in targets]
+    is_yes_no = np.array([target.is_yes_no for target in targets])
+    pairs = np.array([float((labels > 0).sum()) * float((labels <= 0).sum()) for labels in part_b])
+    strengths = predictions.strengths(np.ones_like(is_yes_no), pairs).reshape(len(targets), len(sizes), -1)
+    probed = []
+    for index, labels in enumerate(part_b):
+        variation = ((labels - labels.mean()) ** 2).sum() if not is_yes_no[index] else 1.0
+        reached = (1 + strengths[index, :, index]) / 2 if is_yes_no[index] else 1 - errors[index] / variation
+        probed.append(tuple(zip(sizes, reached.tolist(), strict=True)))
+    return list(kept), probed
+
+
+def _score_twin(read: Read, targets: list[_Target], half: int) -> list[float | None]:
+    """AUC or rho of the twin's own choice for each target, on as much of the text as it reads."""
+    first = min(half, TWIN_CHARS)
+    second = min(len(targets[0].labels) - half, TWIN_CHARS)
+    # What it reads may be too short for a detector that the whole text has enough of.
+    seen = [
+        index
+        for index, target in enumerate(targets)
+        if not (why_not_scored(target.labels[:first]) or why_not_scored(target.labels[half : half + second]))
+    ]
+    found: list[float | None] = [None] * len(targets)
+    if not seen:
+        return found
+    part_a = _PartA([targets[index] for index in seen], first)
+    part_a.read(read, keeps_moments=False)
+    choices = [part_a.choose(index) for index in range(len(seen))]
+    kept = np.empty((len(seen), second), np.float32)
+    for indices, cells in read(half, half + second):
+        kept[:, indices] = cells[:, [choice.cell for choice in choices]].T
+    for index, choice, values in zip(seen, choices, kept, strict=True):
+        found[index] = strength(values, targets[index].labels[half : half + second], choice.polarity)
+    return found
