@@ -334,3 +334,29 @@ def test_a_model_is_surveyed_as_its_trace_is(lstm: object) -> None:
         assert score.untrained == pytest.approx(other.untrained, abs=0.01)
     assert {detector.name for detector in get_detectors(None)} > {score.detector for score in streamed.scores}
     assert not math.isnan(streamed.scores[0].strength)
+
+
+def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    num_chars = 6000
+    labels = {"inside": spans(num_chars, 15), "count": np.arange(num_chars) % 37}
+    cells = slow_noise(num_chars, 6)
+    cells[:, 4] += 0.1 * labels["inside"]
+    cells[:, 2] -= labels["count"] / 200
+    detectors = [fixed(label, name) for name, label in labels.items()]
+    scores = {score.detector: score for score in survey("x" * num_chars, reader(cells), 3, detectors).scores}
+    assert (scores["inside"].layer, scores["inside"].unit, scores["inside"].polarity) == (1, 1, 1)
+    assert (scores["count"].layer, scores["count"].unit, scores["count"].polarity) == (0, 2, -1)
+    assert all(score.is_significant for score in scores.values())
+    ranks, shifts = average_ranks(cells[:3000]), np.random.default_rng(0).integers(150, 2850, 199)
+    half = {name: label[:3000] for name, label in labels.items()}
+    best = [np.abs(auc(ranks, np.roll(half["inside"], shift)) - 0.5).max() for shift in shifts]
+    assert scores["inside"].null_level == pytest.approx(0.5 + np.quantile(best, 0.95), abs=BINNED)
+    best = [np.abs(spearman(ranks, np.roll(half["count"], shift))).max() for shift in shifts]
+    assert scores["count"].null_level == pytest.approx(np.quantile(best, 0.95), abs=2 * BINNED)
+    # Every third character: chance reaches a little higher, and nothing else changes.
+    monkeypatch.setattr("charrnn.microscope.survey.SAMPLE_VALUES", 6 * 1000)
+    for score in survey("x" * num_chars, reader(cells), 3, detectors).scores:
+        whole = scores[score.detector]
+        assert score.null_level == pytest.approx(whole.null_level, abs=0.06) and score.null_level != whole.null_level
+        assert (score.unit, score.auc, score.spearman) == (whole.unit, whole.auc, whole.spearman)
+        assert score.is_significant
