@@ -4,7 +4,7 @@
     python benchmarks/trace_speed.py --survey 1000000       # and a survey of so many characters with every detector
 
 Both sides read the same ids in the same lanes (`model.reading`), in turn, in one process; medians of REPEATS after one
-to warm up. The survey is `charrnn.Model.survey`, untrained twin and all, in its own process's first call.
+to warm up. The survey is `charrnn.Model.survey`, untrained twin and all, with what numba compiles and BLAS warms up.
 """
 
 import argparse
