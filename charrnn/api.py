@@ -527,7 +527,7 @@ class Model:
         text: str | bytes,
         *,
         context: str | bytes = "",
-        detectors: Sequence[str] | None = None,
+        detectors: "Sequence[str | Detector] | None" = None,
         untrained: bool = True,
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> CellFindings:
@@ -551,7 +551,7 @@ class Model:
             spelled,
             reader(self.network),
             self.network.hidden_size,
-            get_detectors(list(detectors) if detectors else None),
+            get_detectors(detectors),
             reader(self.untrained_twin()) if untrained else None,
             on_progress,
         )

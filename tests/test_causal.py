@@ -11,7 +11,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.microscope.causal import WAYS, _mean_change, ablate_ids
 from charrnn.microscope.detectors import Detector, get_detectors, label_quotes
-from charrnn.microscope.scores import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
+from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.stepper import Stepper
