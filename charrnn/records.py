@@ -238,6 +238,9 @@ class CellScore:
     """Share of those shifts under which some cell does as well as the best does without."""
     probe: tuple[tuple[int, float], ...] = ()
     """(number of cells, AUC or R² of the best linear combination of so many): in one cell or spread over many."""
+    ablation_inside: float | None = None
+    ablation_outside: float | None = None
+    """Nats/char that holding the cell at its mean adds to the loss inside and outside the detector's spans."""
 
     @property
     def is_significant(self) -> bool:

@@ -91,15 +91,16 @@ def test_how_many_pictures(command: Command, lab: Path, arguments: tuple[object,
 
 
 def test_the_table_shows_the_figures_of_the_json(command: Command, lab: Path) -> None:
-    rows = table_rows(command("visualize", "--find").out)
+    rows = table_rows(command("visualize", "--top", 0).out)
     for score in find(command):
-        cell, value, interval, untrained, _ = rows[score["detector"]]
+        cell, value, interval, chance, untrained, *_ = rows[score["detector"]]
         assert cell == f"{score['layer']}:{score['unit']}"
         kind, number = value.split()
         assert kind == ("ρ" if score["detector"] in COUNTS else "AUC")
         assert float(number) == pytest.approx(score.get("auc", score.get("spearman")), abs=6e-4)
         low, high = interval.replace("…", " ").split()
         assert (float(low), float(high)) == pytest.approx((score["ci_low"], score["ci_high"]), abs=6e-4)
+        assert float(chance) == pytest.approx(score["null_level"], abs=6e-4)
         assert float(untrained) == pytest.approx(score["untrained"], abs=6e-4)
 
 
@@ -113,7 +114,10 @@ def test_json_lists_the_scores_with_their_documented_keys(command: Command, lab:
         assert score["ci_low"] <= score[measure] <= score["ci_high"]
     strengths = [max(0.0, 2 * s["auc"] - 1) if "auc" in s else abs(s["spearman"]) for s in scores]
     assert strengths == sorted(strengths, reverse=True)
-    assert json.loads(command("visualize", "--json").out) == scores
+    # Only `--find` tells what silencing a cell costs, which takes as long as all the rest.
+    assert all(score["ablation_inside"] is not None and score["ablation_outside"] is not None for score in scores)
+    untold = {"ablation_inside": None, "ablation_outside": None}
+    assert json.loads(command("visualize", "--json").out) == [score | untold for score in scores]
 
 
 def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
@@ -131,8 +135,10 @@ def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
         unit = int(np.abs(chosen_on - 0.5).argmax())
         polarity = 1 if chosen_on[unit] >= 0.5 else -1
         reached.append((unit, polarity, naive_auc(polarity * cells[half:, unit], second)))
-    assert (score["unit"], score["polarity"], score["auc"]) == (*reached[0][:2], pytest.approx(reached[0][2]))
-    assert score["untrained"] == pytest.approx(reached[1][2])
+    # The halves are read in lanes of their own, each warmed up anew, so that cells differ in their last digits.
+    assert (score["unit"], score["polarity"]) == reached[0][:2]
+    assert score["auc"] == pytest.approx(reached[0][2], abs=5e-4)
+    assert score["untrained"] == pytest.approx(reached[1][2], abs=5e-4)
     assert score["num_positive"] == second.sum()
     # Better than chance, which takes cells and labels that belong to the same characters.
     assert score["auc"] > 0.6

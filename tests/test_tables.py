@@ -20,12 +20,26 @@ from charrnn.render.tables import (
     runs_table,
     settings_table,
     skipped_lines,
+    worth_table,
 )
 from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
 
 QUOTE = CellScore(
-    detector="quote", layer=1, unit=17, polarity=-1, num_positive=900, auc=0.98765, ci_low=0.97, ci_high=0.995
+    detector="quote",
+    layer=1,
+    unit=17,
+    polarity=-1,
+    num_positive=900,
+    auc=0.98765,
+    ci_low=0.97,
+    ci_high=0.995,
+    null_level=0.5432,
+    p_value=0.005,
+    interior=0.9123,
+    probe=((1, 0.9), (2, 0.95), (32, 0.9999)),
+    ablation_inside=0.4,
+    ablation_outside=-0.00001,
 )
 BRACKETS = CellScore(
     detector="bracket-depth",
@@ -37,6 +51,8 @@ BRACKETS = CellScore(
     ci_low=-0.9,
     ci_high=-0.8444,
     untrained=-0.1234,
+    r2=0.7654,
+    probe=((1, 0.5), (2, 0.6), (32, 0.7)),
 )
 FINDINGS = CellFindings(
     scores=(QUOTE, BRACKETS),
@@ -114,15 +130,25 @@ def test_long_values_go_on_below() -> None:
     assert LONG_NAME in "".join(line.split(" ")[1] for line in runs.splitlines() if line.startswith(" "))
 
 
-def test_findings_show_the_cell_its_score_and_which_way_it_reads() -> None:
+def test_findings_show_the_cell_its_score_and_what_it_is_measured_against() -> None:
     assert rows(findings_table(FINDINGS)) == [
-        ["quote", "1:17", "AUC 0.988", "0.970…0.995", "low inside"],
-        ["bracket-depth", "63:16383", "ρ -0.877", "-0.900…-0.844", "-0.123", "falls with it"],
+        ["quote", "1:17", "AUC 0.988", "0.970…0.995", "0.543", "0.912"],
+        ["bracket-depth", "63:16383", "ρ -0.877", "-0.900…-0.844", "-0.123", "R² 0.765"],
     ]
     rising = replace(BRACKETS, polarity=1, spearman=0.5, ci_low=None, untrained=None)
     assert rows(findings_table(CellFindings(scores=(rising,)))) == [
-        ["bracket-depth", "63:16383", "ρ +0.500", "rises with it"]
+        ["bracket-depth", "63:16383", "ρ +0.500", "R² 0.765"]
     ]
+    assert findings_table(FINDINGS).rows[0].style is None
+    assert findings_table(FINDINGS).rows[1].style == "dim", "what chance was not ruled out for is faint"
+
+
+def test_findings_show_how_many_cells_it_takes_and_what_the_best_is_worth() -> None:
+    assert rows(worth_table(FINDINGS)) == [
+        ["quote", "0.900", "0.950", "1.000", "+0.4000", "-0.0000"],
+        ["bracket-depth", "0.500", "0.600", "0.700"],
+    ]
+    assert plain(worth_table(FINDINGS)).split()[:7] == ["cells", "together", "1", "2", "all", "inside", "outside"]
     assert plain(skipped_lines(FINDINGS.skipped)).splitlines() == [
         "string: not scored, this text is not source code",
         "indentation: not scored, it never changes in this text",
@@ -131,7 +157,7 @@ def test_findings_show_the_cell_its_score_and_which_way_it_reads() -> None:
 
 def test_a_finding_of_a_usual_model_takes_one_line() -> None:
     lines = plain(findings_table(CellFindings(scores=(replace(BRACKETS, layer=2, unit=1023),)))).splitlines()
-    assert [len(line.split()) for line in lines if "bracket" in line] == [9]
+    assert [len(line.split()) for line in lines if "bracket" in line] == [8]
     assert len([line for line in lines if line.strip()]) == 3
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
+NUM_GUESSES = 5
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,8 @@ def _page(
     columns: Sequence[str],
     rows: Sequence["PageRow"],
     detectors: "Sequence[Detector]" = (),
-    begin: int = 0,
 ) -> "Page | None":
-    """The page that `--export FILE.html` writes, if the trace was made for one; from character `begin` on."""
+    """The page that `--export FILE.html` writes, if the trace was made for one."""
     if trace.guess_ids is None or not rows:
         return None
     import numpy as np
@@ -77,7 +77,7 @@ def _page(
     from charrnn.model.equations import CELLS
     from charrnn.render.page import Page
 
-    part = slice(begin, begin + CHARS_ON_PAGE)
+    part = slice(0, CHARS_ON_PAGE)
     followed = {row.detector for row in rows}
     labels = {detector.name: detector.label(trace.text) for detector in detectors if detector.name in followed}
     return Page(
@@ -110,32 +110,66 @@ def show_surprise(model: "Model", trace: "Trace") -> Shown:
 
 def show_findings(
     model: "Model",
-    trace: "Trace",
-    untrained: "Trace",
-    detectors: "list[Detector]",
+    text: str | bytes,
+    context: str | bytes,
+    findings: "CellFindings",
+    detectors: "Sequence[Detector]",
     *,
-    is_asked: bool,
+    is_table: bool,
     num_pictures: int,
+    has_page: bool,
 ) -> Shown:
-    """The ranked table of the best cells, and the best of them over a text.
+    """The ranked table of the best cells, and the best of them over passages of the text that they were scored on."""
+    from rich.text import Text
 
-    Raises DataError if nothing that was asked for could be scored.
-    """
-    from charrnn.errors import DataError
-    from charrnn.microscope.scores import find_cells
+    from charrnn.microscope.passage import choose_passage
+    from charrnn.render.heat import HeatMap, Legend
     from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows
+    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, findings_table, skipped_lines, worth_table
 
-    findings = find_cells(trace, detectors, untrained)
-    if is_asked and not findings.scores:
-        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
-        raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
-    pictures = _report(model, trace, findings, detectors, num_pictures=num_pictures)
-    rows = [
-        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
-        for row, score in zip(findings_rows(findings), findings.scores, strict=True)
-    ]
-    page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, detectors, findings.num_chars // 2)
+    half = findings.num_chars // 2
+    title = (
+        f"{model.name}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
+        "chosen on the first half, scored on the second"
+    )
+    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
+    if is_table and findings.scores:
+        about = (
+            "How well so many cells together tell it (AUC, or R² of a count); what silencing the best one costs inside "
+            "and outside (nats/character)"
+        )
+        pictures += [Text(about, style="bold"), worth_table(findings)]
+    if not any(score.is_significant for score in findings.scores):
+        pictures += [Text("No cell follows any of these better than chance would have it."), Text()]
+    if findings.skipped:
+        pictures += [skipped_lines(findings.skipped), Text()]
+    best = [score for score in findings.scores if score.is_significant][:num_pictures]
+    if best:
+        pictures += [Legend(), Text()]
+    by_name = {detector.name: detector for detector in detectors}
+    spelled = text if isinstance(text, str) else text.decode("latin-1")
+    for score in best:
+        labels = by_name[score.detector].label(spelled)
+        assert labels is not None, "a scored detector has labels"
+        passage = choose_passage(spelled, labels, half)
+        trace = model.trace(text[passage], context=context + text[: passage.start])  # type: ignore[operator]
+        way = "high" if score.polarity > 0 else "low"
+        says = f"{way} inside" if score.auc is not None else "rises with it" if score.polarity > 0 else "falls with it"
+        caption = (
+            f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for}): {says}"
+        )
+        coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
+        pictures += [Text(caption, style="bold"), HeatMap(coloured), Text()]
+    page = None
+    if has_page and findings.scores:
+        part = slice(half, half + CHARS_ON_PAGE)
+        before = context + text[:half]  # type: ignore[operator]
+        trace = model.trace(text[part], context=before, num_guesses=NUM_GUESSES)
+        rows = [
+            PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+            for row, score in zip(findings_rows(findings), findings.scores, strict=True)
+        ]
+        page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, detectors)
     return Shown(pictures, [score.to_json() for score in findings.scores], page)
 
 
@@ -144,36 +178,6 @@ def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredT
 
     values = trace.cells[passage, layer, unit]
     return ColouredText(text=trace.text[passage], values=tuple(map(float, values)))
-
-
-def _report(
-    model: "Model", trace: "Trace", findings: "CellFindings", detectors: "Sequence[Detector]", *, num_pictures: int
-) -> list["RenderableType"]:
-    from rich.text import Text
-
-    from charrnn.microscope.passage import choose_passage
-    from charrnn.render.heat import HeatMap, Legend
-    from charrnn.render.tables import findings_table, skipped_lines
-
-    half = findings.num_chars // 2
-    title = (
-        f"{model.name}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
-        "chosen on the first half, scored on the second"
-    )
-    shown: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
-    if findings.skipped:
-        shown += [skipped_lines(findings.skipped), Text()]
-    best = findings.scores[:num_pictures]
-    if best:
-        shown += [Legend(), Text()]
-    for score in best:
-        detector = next(detector for detector in detectors if detector.name == score.detector)
-        labels = detector.label(trace.text)
-        assert labels is not None, "a scored detector has labels"
-        passage = choose_passage(trace.text, labels, half)
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({detector.looks_for})"
-        shown += [Text(caption, style="bold"), HeatMap(_colour(trace, score.layer, score.unit, passage)), Text()]
-    return shown
 
 
 def show_gates(report: "GateReport") -> Shown:

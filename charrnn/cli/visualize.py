@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.pictures import (
+    NUM_GUESSES,
     Shown,
     show_ablation,
     show_cell,
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
+    from charrnn.records import CellFindings
 
-CHARS_SCORED = 65_536
+CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""
+CHARS_SILENCED = 16_384
+"""Characters that the chosen cells are silenced on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
@@ -101,7 +105,7 @@ def visualize(
     are coloured over the text: red where the cell is low, blue where it is high.
     """
     from charrnn.api import load
-    from charrnn.errors import UsageError
+    from charrnn.errors import DataError, UsageError
     from charrnn.microscope.detectors import get_detectors
     from charrnn.microscope.own_detector import own_detector
 
@@ -124,7 +128,8 @@ def visualize(
         sys.stderr.write("Looking into the model ...\n")
     model = load(run)
     warn(model.warnings, quiet=quiet)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), None)
+    context = content[:0] if context is None else context
     content = content[: chars if cell is not None or surprise else CHARS_SCORED]
     kind = "" if export is None else export.suffix.lower()
     if kind == ".npz" and given not in ([], ["--cell"]):
@@ -147,26 +152,72 @@ def visualize(
                 options: dict[str, Any] = {"context": context, "detectors": detectors, "at": at}
                 ablations.append(model.ablate(layer, unit, content, on_progress=advance, **options))
         shown = show_ablation(model, *ablations)
-    else:
+    elif surprise:
+        shown = show_surprise(model, read("reading"))
+    elif cell is not None or kind == ".npz":
         layer_unit = None if cell is None else _parse_cell("--cell", cell, model)
-        trace = read("reading", num_guesses=5 if guesses or kind == ".html" else 0, keeps_hidden=kind == ".npz")
+        num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
+        trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz")
         if export is not None and kind == ".npz":
             num_chosen_on = len(trace.text) // 2 if layer_unit is None else len(trace.text)
             _save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
             return
-        if surprise:
-            shown = show_surprise(model, trace)
-        elif layer_unit is not None:
-            shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses)
-        else:
-            untrained = read("reading with an untrained twin", network=model.untrained_twin())
-            num_pictures = 0 if find else top
-            is_asked = bool(detector or detect)
-            shown = show_findings(model, trace, untrained, detectors, is_asked=is_asked, num_pictures=num_pictures)
+        assert layer_unit is not None
+        shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses)
+    else:
+        findings = _find(model, content, context, detectors, has_worth=find, quiet=quiet)
+        if (detector or detect) and not findings.scores:
+            reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
+            raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
+        shown = show_findings(
+            model,
+            content,
+            context,
+            findings,
+            detectors,
+            is_table=find,
+            num_pictures=0 if find or json else top,
+            has_page=kind == ".html",
+        )
     if json:
         print_json(shown.data)
     else:
         _deliver(shown, export)
+
+
+def _find(
+    model: "Model",
+    content: str | bytes,
+    context: str | bytes,
+    detectors: "Sequence[Detector]",
+    *,
+    has_worth: bool,
+    quiet: bool,
+) -> "CellFindings":
+    """The best cell for each detector; `has_worth` adds what silencing it costs."""
+    from dataclasses import replace
+
+    from charrnn.microscope.survey import num_read
+
+    with progress(num_read(len(content), has_twin=True), "reading", quiet=quiet) as advance:
+        findings = model.survey(content, context=context, detectors=detectors, on_progress=advance)
+    if not has_worth:
+        return findings
+    by_name = {detector.name: detector for detector in detectors}
+    half = len(content) // 2
+    silenced, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
+    scores = []
+    with progress(2 * len(silenced) * len(findings.scores), "silencing", quiet=quiet) as advance:
+        for score in findings.scores:
+            chosen = [by_name[score.detector]]
+            found = model.ablate(
+                score.layer, score.unit, silenced, context=before, detectors=chosen, on_progress=advance
+            )
+            inside, outside = (
+                (found.effects[0].change_inside, found.effects[0].change_outside) if found.effects else (None, None)
+            )
+            scores.append(replace(score, ablation_inside=inside, ablation_outside=outside))
+    return replace(findings, scores=tuple(scores))
 
 
 def _measure_gradients(

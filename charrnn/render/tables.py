@@ -21,11 +21,15 @@ def _table(*columns: str, right: Sequence[str] = (), title: str | None = None) -
     return table
 
 
-FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "untrained", "reads")
+FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
 
 
 def findings_rows(findings: CellFindings) -> list[list[str]]:
-    """Under FINDINGS_COLUMNS, the best cell for each detector, strongest first, its interval, its untrained twin."""
+    """Under FINDINGS_COLUMNS, the best cell for each detector, strongest first.
+
+    `chance` is what the best of all cells reaches for shifted labels, `inner` the score away from the spans' ends, or
+    R² for a count.
+    """
     rows = []
     for score in findings.scores:
         is_yes_no = score.auc is not None
@@ -37,21 +41,40 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
                 f"{score.layer}:{score.unit}",
                 f"{'AUC' if is_yes_no else 'ρ'} {value:{'.3f' if is_yes_no else '+.3f'}}",
                 "" if low is None or high is None else f"{low:.3f}…{high:.3f}",
-                "" if score.untrained is None else f"{score.untrained:.3f}",
-                ("high inside" if score.polarity > 0 else "low inside")
-                if is_yes_no
-                else ("rises with it" if score.polarity > 0 else "falls with it"),
+                _three(score.null_level),
+                _three(score.untrained),
+                _three(score.interior) if is_yes_no else f"R² {_three(score.r2)}",
             ]
         )
     return rows
 
 
 def findings_table(findings: CellFindings) -> Table:
-    """`findings_rows` as a table."""
-    table = _table(*FINDINGS_COLUMNS, right=("score", "95 % interval", "untrained"))
-    for row in findings_rows(findings):
-        table.add_row(*row)
+    """`findings_rows` as a table; what chance could bring is faint."""
+    table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[2:])
+    table.padding = (0, 1, 0, 0)  # so that it fits into 80 columns
+    for row, score in zip(findings_rows(findings), findings.scores, strict=True):
+        table.add_row(*row, style=None if score.is_significant else "dim")
     return table
+
+
+def worth_table(findings: CellFindings) -> Table:
+    """For each detector, what 1 to all cells together tell of it, and what silencing the best one costs."""
+    sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
+    columns = ("cells together", *sizes, "all", "inside", "outside")
+    table = _table(*columns, right=columns[1:])
+    for score in findings.scores:
+        costs = (score.ablation_inside, score.ablation_outside)
+        table.add_row(
+            score.detector,
+            *(f"{value:.3f}" for _, value in score.probe),
+            *("" if cost is None else f"{cost:+.4f}" for cost in costs),
+        )
+    return table
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
