@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from charrnn import __version__
-from charrnn.cli import corpora, evaluate, predict, runs, sample, train, visualize
+from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.terminal import print_error, stop_writing
 from charrnn.errors import CharRNNError
 
@@ -26,6 +26,7 @@ app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("predict")(predict.predict)
 app.command("visualize")(visualize.visualize)
+app.command("explore")(explore.explore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("runs")(runs.runs)
 app.add_typer(corpora.app, name="corpora")

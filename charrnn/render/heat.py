@@ -95,7 +95,7 @@ class HeatMap:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         characters = zip(self.coloured.text, self.coloured.values, strict=True)
-        yield from draw(characters, console, options, value_style, lambda value: _block(value, blocks), self.strip)
+        yield from draw(characters, console, options, value_style, lambda value: block(value, blocks), self.strip)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class SurpriseMap:
             console,
             options,
             lambda share: value_style(-share),
-            lambda share: _block(2 * share - 1, blocks) if share == share else " ",
+            lambda share: block(2 * share - 1, blocks) if share == share else " ",
             self.strip,
         )
 
@@ -157,7 +157,8 @@ def draw(
             yield Segment.line()
 
 
-def _block(value: float, blocks: str) -> str:
+def block(value: float, blocks: str = BLOCKS) -> str:
+    """The block of a value in [-1, 1]: the higher, the fuller; nan is 0."""
     share = (min(1.0, max(-1.0, value)) + 1) / 2 if value == value else 0.5
     return blocks[min(len(blocks) - 1, int(share * len(blocks)))]
 
@@ -203,7 +204,7 @@ class Legend:
         for index in range(LEGEND_WIDTH):
             share = index / (LEGEND_WIDTH - 1)
             value = self.first + (self.last - self.first) * share
-            yield Segment(_block(2 * share - 1, blocks)) if plain else Segment(" ", value_style(value))
+            yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", value_style(value))
         yield Segment(f" {self.ends[1]}")
         yield Segment.line()
 

@@ -1,0 +1,57 @@
+"""charrnn explore: browse the cells of a model over a text, in an interface that fills the terminal."""
+
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_animate, read_text, warn
+
+CHARS_SCORED = 65_536
+"""As `charrnn visualize` does, so that both report the same figures."""
+CHARS_SHOWN = 8_000
+
+
+def explore(
+    run: RunArgument = None,
+    text: TextOption = None,
+    chars: Annotated[int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)] = CHARS_SHOWN,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Browse the cells of a model over a text.
+
+    The arrow keys move through the cells, best first; the text is coloured by the one under the cursor: red where it is
+    low, blue where it is high. Type a text and watch the cells follow, or hold a cell at a value and see what the model
+    writes then. ? lists the keys.
+    """
+    from charrnn.errors import DataError, UsageError
+
+    if find_spec("textual") is None:
+        raise UsageError("charrnn explore needs the extra `tui`: pip install 'charrnn[tui]'")
+    if not _is_terminal():
+        raise UsageError(
+            "charrnn explore fills a terminal, and this is none (input, output and errors must all be one).\n"
+            "`charrnn visualize` prints the same."
+        )
+    if text == "-":
+        raise UsageError("--text -: standard input is the keyboard here. Give a file.")
+    if not quiet:
+        sys.stderr.write("Looking into the model ...\n")
+    from charrnn.api import load
+    from charrnn.cli.explorer.app import Explorer
+
+    model = load(run)
+    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    if not content:
+        raise DataError("There is no text to look at: it is empty.")
+    warn(model.warnings, quiet=quiet)
+    explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], context, num_shown=chars, num_scored=CHARS_SCORED)
+    explorer.run()
+    explorer.finish()
+
+
+def _is_terminal() -> bool:
+    # Textual draws on stderr.
+    return sys.stdin.isatty() and sys.stdout.isatty() and can_animate(sys.stderr)

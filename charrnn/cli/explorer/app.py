@@ -1,0 +1,99 @@
+"""The browser, and beside it a thread that finds out about the cells."""
+
+import threading
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from charrnn.api import Model
+from charrnn.cli.explorer.browser import Browser
+from charrnn.cli.explorer.state import TracedText, look
+from charrnn.errors import DataError
+
+
+class _Stopped(Exception):
+    """The interface is gone; nobody wants to know any more."""
+
+
+class Explorer(App[None]):
+    """`charrnn explore`: the browser, and beside it a thread that finds out about the cells."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    CSS = """
+    Screen { layout: vertical; }
+    #top { height: 1; }
+    #title { width: 1fr; height: 1; text-style: bold; }
+    #legend { width: auto; }
+    .-narrow #body { layout: vertical; }
+    .-wide #body { layout: horizontal; }
+    .-narrow CellTable { height: 30%; min-height: 3; }
+    .-wide CellTable { width: 54; height: 1fr; }
+    CellTable { scrollbar-size: 1 1; }
+    CellTable > .datatable--header { text-style: bold; background: ansi_default; color: ansi_default; }
+    CellTable > .datatable--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
+    #reading { height: 1fr; width: 1fr; }
+    #caption { height: auto; max-height: 2; }
+    TextView { height: 1fr; scrollbar-gutter: stable; scrollbar-size: 1 1; }
+    #sparkline, #readout, #hint { height: 1; }
+    #status { height: auto; max-height: 2; display: none; text-style: italic; }
+    #hint { text-style: dim; }
+    .bold { text-style: bold; height: 1; }
+    Comparison Vertical { width: 1fr; padding: 0 1 0 0; }
+    ModalScreen { align: center middle; background: transparent; }
+    #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
+    #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
+    .key { height: auto; }
+    .name { width: 12; }
+    .meaning { width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True)]
+
+    def __init__(
+        self, model: Model, content: str | bytes, context: str | bytes, *, num_shown: int, num_scored: int
+    ) -> None:
+        """Show the first characters of `content`, of which more are scored; `context` is the text before it."""
+        # The terminal's own colours, so that text without a value looks as it does everywhere else.
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
+        self.model = model
+        self.browser = Browser(model, TracedText(model, content[:num_shown]))
+        self._work = (content, context, num_shown, num_scored)
+        self._is_closing = False
+        self._torch_at_work = threading.Lock()
+        self._failure: Exception | None = None
+
+    def on_mount(self) -> None:
+        self.push_screen(self.browser)
+        # After the first picture: importing torch takes a second.
+        self.browser.call_after_refresh(threading.Thread(target=self._look, daemon=True).start)
+
+    def finish(self) -> None:
+        """To be called when the interface is gone. Raises what ended it, if something did."""
+        self._is_closing = True
+        # Never given back: a thread that is in torch when the process ends can bring it down.
+        self._torch_at_work.acquire()
+        if self._failure is not None:
+            raise self._failure
+
+    def _look(self) -> None:
+        """Find out about the cells, and have shown what was found."""
+
+        def tell(message: str) -> None:
+            if self._is_closing:
+                raise _Stopped
+            self.call_later(self.browser.say, message)
+
+        try:
+            for found in look(self.model, *self._work, tell, self._torch_at_work):
+                self.call_later(self.browser.take, found)
+            tell("")
+        except _Stopped:
+            pass
+        except DataError as error:
+            self.call_later(self.browser.say, f"cells are not scored: {error}")
+        except Exception as error:
+            self._failure = error
+            self.call_later(self.exit)

@@ -1,0 +1,270 @@
+"""The browser: cells in a table, a text coloured by the one looked at, and the keys that move through both."""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import DataTable, Static
+
+from charrnn.api import Model
+from charrnn.cli.explorer.dialogs import Comparison, Help, Question
+from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText
+from charrnn.cli.explorer.text_view import TextView
+from charrnn.cli.terminal import printable
+from charrnn.model.equations import CELLS
+from charrnn.render.heat import block, value_style, visible
+
+if TYPE_CHECKING:
+    from charrnn.microscope.trace import Trace
+
+HINT = "↑↓ cell  ←→jk text  s sort  / go to  t type  c clamp  ? help  q quit"
+TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace takes back  Esc ends"
+FED_AT_ONCE = 16
+"""Typed or pasted characters between two looks at the keyboard."""
+LEGEND_STEPS = 15
+TAKE_BACK = "take back"
+"""Among the characters that were typed: undo the last."""
+
+
+class CellTable(DataTable[Text], inherit_bindings=False):
+    """The list of cells, best first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "cursor_up", show=False),
+        Binding("down", "cursor_down", show=False),
+        Binding("home", "scroll_top", show=False),
+        Binding("end", "scroll_bottom", show=False),
+    ]
+
+
+class Browser(Screen[None]):
+    """Cells in a table, a text coloured by the one looked at."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "app.quit", show=False),
+        Binding("left", "move(-1)", show=False),
+        Binding("right", "move(1)", show=False),
+        Binding("j", "move_lines(1)", show=False),
+        Binding("k", "move_lines(-1)", show=False),
+        Binding("pagedown", "move_pages(1)", show=False),
+        Binding("pageup", "move_pages(-1)", show=False),
+        Binding("s", "turn(1)", show=False),
+        Binding("S", "turn(-1)", show=False),
+        Binding("slash", "go_to", show=False),
+        Binding("c", "clamp", show=False),
+        Binding("question_mark", "help", show=False),
+    ]
+
+    def __init__(self, model: Model, given: TracedText) -> None:
+        super().__init__()
+        self.model, self.given, self.typed = model, given, TypedText(model)
+        self.exploration = Exploration(model, given)
+        self.is_typing = self._has_moved = False
+        self._pending: deque[str] = deque()
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Static(id="title")
+            yield Static(self._legend(), id="legend")
+        with Horizontal(id="body"):
+            yield CellTable(cursor_type="row")
+            with Vertical(id="reading"):
+                yield Static(id="caption")
+                yield TextView(id="text")
+                yield Static(id="sparkline")
+                yield Static(id="readout")
+        yield Static(id="status")
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        self.list_cells()
+        self.query_one(CellTable).focus()
+
+    def _legend(self) -> Text:
+        values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
+        scale = [(block(value), "") if self.app.no_color else (" ", value_style(value)) for value in values]
+        return Text.assemble("-1 ", *scale, " +1")
+
+    def say(self, message: str) -> None:
+        """Show a message, or none, in place of the one before."""
+        status = self.query_one("#status", Static)
+        status.update(Text(printable(message)))
+        status.display = bool(message)
+
+    def take(self, found: "Trace | Found") -> None:
+        if not isinstance(found, Found):
+            self.given.trace = found
+            self._show()
+            return
+        was_new = BEST not in self.exploration.orders
+        self.exploration.set_findings(found.findings, found.ranked)
+        if was_new and not self._has_moved and BEST in self.exploration.orders:
+            self.exploration.turn_to(BEST)
+        self.list_cells()
+
+    # What is on the screen.
+
+    def list_cells(self) -> None:
+        """Fill the table anew."""
+        table, row = self.query_one(CellTable), self.exploration.row
+        with self.prevent(DataTable.RowHighlighted):
+            table.clear(columns=True)
+            table.add_columns(*(Text(name) for name in ("cell", "follows", "score", "reads")))
+            table.add_rows(tuple(map(Text, row.shown())) for row in self.exploration.rows)
+            table.move_cursor(row=row, animate=False)
+        self._show()
+
+    def _show(self) -> None:
+        """Draw everything beside the table anew."""
+        self._show_title()
+        name, what_it_does = self.exploration.caption()
+        self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
+        reading = self.exploration.reading
+        values = reading.values(self.exploration.cell)
+        view = self.query_one("#text", TextView)
+        view.show(reading.text, None if values is None else values.tolist(), reading.cursor)
+        self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
+        self.query_one("#readout", Static).update(self._readout())
+        self.query_one("#hint", Static).update(Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True))
+
+    def _show_title(self) -> None:
+        parts = [self.model.name, CELLS[self.model.config.cell].shows, self.exploration.order]
+        title = "  ".join(" ".join(printable(part).split()) for part in parts if part)
+        self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
+
+    def _readout(self) -> Text:
+        """The character at the cursor, the cell's value there, and what the model expects next."""
+        reading = self.exploration.reading
+        values = reading.values(self.exploration.cell)
+        if values is None or not len(values):
+            return Text("")
+        guesses = reading.guesses()
+        shown = [f"{_shown(character)} {probability:.2f}" for character, probability in guesses]
+        return Text.assemble(
+            (f"{_shown(reading.text[reading.cursor])} {values[reading.cursor]:+.2f}", "bold"),
+            "   next: " + "  ".join(shown) if shown else "",
+            no_wrap=True,
+        )
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.cursor_row != self.exploration.row and event.cursor_row < len(self.exploration.rows):
+            self._has_moved = True
+            self.exploration.row = event.cursor_row
+            self._show()
+
+    # Moving.
+
+    def action_move(self, by: int) -> None:
+        self._move_to(self.exploration.reading.cursor + by)
+
+    def action_move_lines(self, by: int) -> None:
+        self._move_to(self.query_one("#text", TextView).line_further(by))
+
+    def action_move_pages(self, by: int) -> None:
+        view = self.query_one("#text", TextView)
+        self._move_to(view.line_further(by * view.num_lines_shown))
+
+    def _move_to(self, cursor: int) -> None:
+        reading = self.exploration.reading
+        reading.cursor = max(0, min(cursor, len(reading.text) - 1))
+        self._show()
+
+    def action_turn(self, by: int) -> None:
+        self._has_moved = True
+        self.exploration.turn(by)
+        self.list_cells()
+
+    def action_go_to(self) -> None:
+        def go(where: str) -> None:
+            self.exploration.go_to(where)
+            self._has_moved = True
+            self.call_later(self.list_cells)
+
+        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
+
+    def action_help(self) -> None:
+        self.app.push_screen(Help())
+
+    # Typing.
+
+    def _start_typing(self) -> None:
+        self.is_typing, self.exploration.reading = True, self.typed
+        self._show()
+
+    def _leave(self) -> None:
+        if not self.is_typing:
+            self.exploration.reading = self.given
+        self.is_typing = False
+        self._show()
+
+    def on_key(self, event: events.Key) -> None:
+        """While a text is typed, characters are text and not commands."""
+        # Here and not by bindings, which run later: what is typed right after `t` is text already.
+        if event.key == "t" and not self.is_typing:
+            self._start_typing()
+            event.stop()
+        elif event.key == "escape":
+            self._leave()
+            event.stop()
+        elif self.is_typing:
+            self._on_typing_key(event)
+
+    def _on_typing_key(self, event: events.Key) -> None:
+        named = {"enter": "\n", "tab": "\t"}
+        if event.key == "backspace":
+            self._type([TAKE_BACK])
+        elif character := named.get(event.key) or (event.character if event.is_printable else None):
+            self._type(character)
+        else:
+            return
+        event.stop()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.is_typing:
+            self._type(event.text.replace("\r\n", "\n").replace("\r", "\n"))
+
+    def _type(self, characters: Sequence[str]) -> None:
+        is_idle = not self._pending
+        self._pending.extend(characters)
+        if is_idle:
+            self._feed()
+
+    def _feed(self) -> None:
+        """Let the model read some of what was typed; the rest after what else there is to do."""
+        for _ in range(min(FED_AT_ONCE, len(self._pending))):
+            character = self._pending.popleft()
+            if character == TAKE_BACK:
+                self.typed.take_back()
+            elif self.typed.is_full:
+                self._pending.clear()
+                self.say("that is as much as can be typed")
+                break
+            else:
+                self.typed.feed(character)
+                if self.model.vocab.unknown_characters(character):
+                    self.say(f"the model never saw {_shown(character)}: it reads “unknown”")
+        self._show()
+        if self._pending:
+            self.call_later(self._feed)
+
+    # Holding a cell.
+
+    def action_clamp(self) -> None:
+        layer, unit = self.exploration.cell
+
+        def compare(value: str) -> None:
+            clamp = Clamp.parse(value, self.exploration)
+            self.call_later(self.app.push_screen, Comparison(self.model, clamp))
+
+        self.app.push_screen(Question(f"Hold cell {layer}:{unit} at which value? From -1 to 1", compare))
+
+
+def _shown(character: str) -> str:
+    """A character by itself; the unknown one, which has no spelling, by name."""
+    return {" ": "␣", "": "unknown"}.get(character) or "".join(map(visible, character)).rstrip()

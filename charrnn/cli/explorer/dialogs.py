@@ -1,0 +1,133 @@
+"""What is shown in place of the browser, or over it: a question, the keys, two texts compared."""
+
+import threading
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Static
+
+from charrnn.api import Model
+from charrnn.cli.explorer.state import Clamp
+from charrnn.cli.explorer.text_view import TextView
+from charrnn.cli.terminal import printable
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.render.heat import visible
+
+KEYS = (
+    ("↑ ↓", "the cell before, the cell after"),
+    ("Home End", "the first cell of the list, the last"),
+    ("← →", "along the text, character by character"),
+    ("j k", "a line of text down, up"),
+    ("PgDn PgUp", "a page of text down, up"),
+    ("s S", "the next list of cells, the one before: the best for each detector, all by one detector, all"),
+    ("/", "go to a cell, layer:unit"),
+    ("t", "type a text; the cells follow. Backspace takes back"),
+    ("Esc", "stop typing; once more: back to the text that was given"),
+    ("c", "hold the cell at a value, and compare what the model writes from the cursor on"),
+    ("?", "these keys"),
+    ("q", "quit; Ctrl-C too, from everywhere"),
+)
+
+
+class Question(ModalScreen[None]):
+    """One line to be answered; what is wrong with an answer is said below it, and it stays."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
+
+    def __init__(self, question: str, answer: Callable[[str], object]) -> None:
+        super().__init__()
+        self._question, self._answer = question, answer
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Text(self._question))
+            yield Input(compact=True, select_on_focus=False)
+            yield Static(id="wrong")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        try:
+            self._answer(event.value)
+        except UsageError as error:
+            self.query_one("#wrong", Static).update(Text(printable(str(error))))
+        else:
+            self.dismiss()
+
+
+class Help(ModalScreen[None]):
+    """All keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", show=False)]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="box"):
+            for key, meaning in KEYS:
+                with Horizontal(classes="key"):
+                    yield Static(Text(key, style="bold"), classes="name")
+                    yield Static(Text(meaning), classes="meaning")
+            yield Static(Text("\nRed is a cell's -1, blue its +1. Esc closes this."))
+
+
+class Comparison(Screen[None]):
+    """Two texts side by side: with a cell held at a value, and without."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss", show=False),
+        Binding("r", "again", show=False),
+        Binding("j,down", "scroll(1)", show=False),
+        Binding("k,up", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, model: Model, clamp: Clamp) -> None:
+        super().__init__()
+        self._model, self._clamp = model, clamp
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="title")
+        with Horizontal():
+            for side in ("held", "free"):
+                with Vertical():
+                    yield Static(id=f"{side}-title", classes="bold")
+                    yield TextView(id=side)
+        yield Static(Text("jk scroll  r other random numbers  Esc back"), id="hint")
+
+    def on_mount(self) -> None:
+        self._write()
+
+    def action_again(self) -> None:
+        self._clamp = Clamp(self._clamp.prime, self._clamp.cell, self._clamp.value, self._clamp.seed + 1)
+        self._write()
+
+    def action_scroll(self, by: int) -> None:
+        for view in self.query(TextView):
+            view.scroll_relative(y=by, animate=False)
+
+    def _write(self) -> None:
+        clamp, (layer, unit) = self._clamp, self._clamp.cell
+        before = clamp.prime.decode("latin-1") if isinstance(clamp.prime, bytes) else clamp.prime
+        after = "".join(map(visible, before[-30:]))
+        self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
+        self.query_one("#free-title", Static).update(Text(f"as it is, by {layer}:{unit}"))
+        title = self.query_one("#held-title", Static)
+        title.update(Text("writing ..."))
+
+        def show(held: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
+            # Another seed may have been asked for meanwhile.
+            if self.is_mounted and clamp is self._clamp:
+                title.update(Text(f"{layer}:{unit} held at {clamp.value:g}"))
+                self.query_one("#held", TextView).show(*held)
+                self.query_one("#free", TextView).show(*free)
+
+        def write() -> None:
+            try:
+                texts = [clamp.write(self._model, is_held=is_held) for is_held in (True, False)]
+            except CharRNNError as error:
+                self.call_later(title.update, Text(printable(str(error))))
+            else:
+                self.call_later(show, *texts)
+
+        threading.Thread(target=write, daemon=True).start()

@@ -1,0 +1,338 @@
+"""What `charrnn explore` shows, apart from how: cells in an order, a text they are seen over, two texts compared.
+
+Shapes: N characters, L layers, H units per layer, S state vectors per layer, K guesses.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.api import Model
+from charrnn.config import resolved
+from charrnn.errors import UsageError
+from charrnn.microscope.detectors import DETECTORS, get_detectors
+from charrnn.model.equations import CELLS
+from charrnn.records import CellFindings, CellScore
+from charrnn.render.tables import findings_rows
+
+if TYPE_CHECKING:
+    from charrnn.microscope.trace import Trace
+
+Floats = NDArray[np.float32]
+Cell = tuple[int, int]
+"""(layer, unit)"""
+ALL, BEST = "all cells", "best cell for each detector"
+NUM_GUESSES = 5
+MAX_TYPED = 10_000
+"""Characters: the state after each is kept, so that it can be taken back."""
+MAX_PRIME = 500
+"""Characters before the cursor that a text is continued from."""
+NUM_WRITTEN = 600
+TEMPERATURE = 0.8
+
+
+class Reading(ABC):
+    """A text, what the model did at each of its characters, and the character looked at (`cursor`)."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.cursor = 0
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """One character per id, as in a `Trace`."""
+
+    @abstractmethod
+    def values(self, cell: Cell) -> Floats | None:
+        """The cell's value at each character, (N,), or None as long as they are not known."""
+
+    @abstractmethod
+    def guesses(self) -> list[tuple[str, float]]:
+        """After the character at the cursor, the likeliest next ones and their probabilities, as far as known."""
+
+    def prime(self) -> str | bytes:
+        """The text up to the cursor and with it, or its end if that is long."""
+        before = self.text[: self.cursor + 1][-MAX_PRIME:]
+        return before.encode("latin-1") if self.model.vocab.kind == "byte" else before
+
+
+class TracedText(Reading):
+    """A text that is given as a whole; its values come later, by `trace`."""
+
+    def __init__(self, model: Model, content: str | bytes) -> None:
+        super().__init__(model)
+        self._text = _spell(model, content)
+        self.trace: Trace | None = None
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    def values(self, cell: Cell) -> Floats | None:
+        return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
+
+    def guesses(self) -> list[tuple[str, float]]:
+        if self.trace is None or self.trace.guess_ids is None or self.trace.guess_probs is None:
+            return []
+        ids, probs = self.trace.guess_ids[self.cursor], self.trace.guess_probs[self.cursor]
+        return [(self.model.spell(char), probability) for char, probability in zip(ids, probs.tolist(), strict=True)]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Typed:
+    """One character that was typed: how it is spelled, and what the model was after each of its ids."""
+
+    text: str
+    cells: list[Floats]
+    """(L, H) for each id: several for a character of several bytes."""
+    state: Floats
+    """(L, S, 1, H)"""
+    logits: Floats
+    """(V,)"""
+
+
+class TypedText(Reading):
+    """A text that grows as it is typed, the model following character by character, from its initial state."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._typed: list[_Typed] = []
+
+    @property
+    def text(self) -> str:
+        return "".join(typed.text for typed in self._typed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes no more."""
+        return len(self._typed) >= MAX_TYPED
+
+    def feed(self, character: str) -> None:
+        """Let the model read one more character; the cursor goes there."""
+        stepper = self.model.stepper
+        state = self._typed[-1].state if self._typed else stepper.initial_state(1)
+        cells = []
+        ids = self.model.vocab.encode(character)
+        logits = np.zeros((1, stepper.vocab_size), np.float32)
+        for char in ids:
+            logits, state = stepper.step(np.array([char]), state)
+            cells.append(stepper.values(state)[:, 0])
+        self._typed.append(_Typed(_spell(self.model, character), cells, state, logits[0]))
+        self.cursor = len(self.text) - 1
+
+    def take_back(self) -> None:
+        """Undo the last `feed`, if there was any."""
+        del self._typed[-1:]
+        self.cursor = max(0, len(self.text) - 1)
+
+    def values(self, cell: Cell) -> Floats | None:
+        return np.array([cells[cell] for typed in self._typed for cells in typed.cells], np.float32)
+
+    def guesses(self) -> list[tuple[str, float]]:
+        begin = 0
+        for typed in self._typed:
+            begin += len(typed.cells)
+            # Amid the bytes of a character there are none to show.
+            if begin == self.cursor + 1:
+                probs = np.exp(typed.logits - typed.logits.max())
+                probs /= probs.sum()
+                likeliest = np.argsort(-probs, kind="stable")[:NUM_GUESSES]
+                return [(self.model.spell(int(char)), float(probs[char])) for char in likeliest]
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A cell in a list, and the detector that it is listed for, if it is scored."""
+
+    cell: Cell
+    score: CellScore | None = None
+
+    def shown(self) -> list[str]:
+        """Under the columns cell, follows, score, reads."""
+        if self.score is None:
+            return [_name(self.cell), "", "", ""]
+        detector, cell, score, _, _, reads = findings_rows(CellFindings(scores=(self.score,)))[0]
+        return [cell, detector, score, reads]
+
+
+@dataclass
+class Exploration:
+    """The lists of cells, which of them is shown, the row looked at, and the text it is looked at over."""
+
+    model: Model
+    reading: Reading
+    order: str = ALL
+    row: int = 0
+    orders: dict[str, list[Row]] = field(default_factory=dict)
+    """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
+
+    def __post_init__(self) -> None:
+        config = self.model.config
+        cells = np.ndindex(resolved(config.num_layers), resolved(config.hidden_size))
+        self.orders[ALL] = [Row((layer, unit)) for layer, unit in cells]
+
+    @property
+    def rows(self) -> list[Row]:
+        return self.orders[self.order]
+
+    @property
+    def cell(self) -> Cell:
+        """The cell looked at."""
+        return self.rows[self.row].cell
+
+    def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
+        """Take the scores: of the best cell for each detector, and of all cells for each."""
+        strongest: dict[Cell, CellScore] = {}
+        for scores in ranked.values():
+            for score in scores:
+                known = strongest.setdefault((score.layer, score.unit), score)
+                if score.strength > known.strength:
+                    strongest[score.layer, score.unit] = score
+        by_name = {BEST: findings.scores} | ranked if findings.scores else {}
+        lists = {name: [Row((score.layer, score.unit), score) for score in scores] for name, scores in by_name.items()}
+        self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}
+
+    def turn_to(self, order: str) -> None:
+        """Show the list of that name, from its first cell on."""
+        self.order, self.row = order, 0
+
+    def turn(self, by: int) -> None:
+        """Show the list that many further on, round and round."""
+        names = list(self.orders)
+        self.turn_to(names[(names.index(self.order) + by) % len(names)])
+
+    def go_to(self, where: str) -> None:
+        """Look at cell `layer:unit`, in this list or, if it is not there, in that of all. Raises UsageError."""
+        match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
+        if match is None:
+            raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
+        cell = (int(match[1]), int(match[2]))
+        self.model.stepper.check_cell(*cell)
+        if all(row.cell != cell for row in self.rows):
+            self.turn_to(ALL)
+        self.row = next(index for index, row in enumerate(self.rows) if row.cell == cell)
+
+    def caption(self) -> tuple[str, str]:
+        """The cell looked at, and what is known of it."""
+        score = self.rows[self.row].score
+        title = f"cell {_name(self.cell)}"
+        if score is None:
+            return title, f" of {self.model.name}, {CELLS[self.model.config.cell].shows}"
+        _, _, value, interval, untrained, reads = findings_rows(CellFindings(scores=(score,)))[0]
+        return f"{title} follows {score.detector}", "".join(
+            (
+                f" ({DETECTORS[score.detector].looks_for}): {value}",
+                f", 95 % {interval}" if interval else "",
+                f", {reads}",
+                f"; best of an untrained twin {untrained}" if untrained else "",
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The scores of a text, and the lists made of them."""
+
+    findings: CellFindings
+    ranked: dict[str, tuple[CellScore, ...]]
+
+
+def look(
+    model: Model,
+    content: str | bytes,
+    context: str | bytes,
+    num_shown: int,
+    num_scored: int,
+    tell: Callable[[str], object],
+    using_torch: AbstractContextManager[Any],
+) -> Iterator["Trace | Found"]:
+    """Yield the trace of the first characters, then the scores of all cells, then these beside an untrained twin's.
+
+    `tell` is told what is being done; what it raises ends the work. `using_torch` is entered whenever torch is at work.
+    Raises DataError if the text is too short to score.
+    """
+    from charrnn.microscope.ranking import rank_cells
+    from charrnn.microscope.scores import find_cells
+
+    def watch(label: str, total: int) -> Callable[[int], object]:
+        done = 0
+
+        def advance(num: int) -> None:
+            nonlocal done
+            done += num
+            tell(f"{label} {done / total:.0%}")
+
+        tell(f"{label} ...")
+        return advance
+
+    with using_torch:
+        shown, advance = content[:num_shown], watch("reading", min(num_shown, len(content)))
+        trace = model.trace(shown, context=context, num_guesses=NUM_GUESSES, on_progress=advance)
+    yield trace
+    scored = content[:num_scored]
+    with using_torch:
+        trace = model.trace(scored, context=context, on_progress=watch("reading, to score the cells", len(scored)))
+    tell("scoring ...")
+    findings = find_cells(trace, get_detectors(None))
+    found = get_detectors([score.detector for score in findings.scores]) if findings.scores else []
+    num_cells = trace.cells.shape[1] * trace.cells.shape[2]
+    ranked = rank_cells(trace, found, watch("scoring all cells", num_cells))
+    yield Found(findings, ranked)
+    if not found:
+        return
+    with using_torch:
+        advance = watch("reading with an untrained twin", len(scored))
+        untrained = model.trace(scored, context=context, network=model.untrained_twin(), on_progress=advance)
+    yield Found(find_cells(trace, found, untrained), ranked)
+
+
+@dataclass(frozen=True, slots=True)
+class Clamp:
+    """A text to be written with a cell held at a value and, by the same random numbers, without."""
+
+    prime: str | bytes
+    cell: Cell
+    value: float
+    seed: int = 0
+
+    def write(self, model: Model, *, is_held: bool) -> tuple[str, list[float]]:
+        """The text after the prime, and the cell's value at each of its characters."""
+        pieces = model.stream(
+            length=NUM_WRITTEN,
+            temperature=TEMPERATURE,
+            seed=self.seed,
+            prime=self.prime,
+            unknown="nearest",
+            clamps={self.cell: self.value} if is_held else {},
+            cell=self.cell,
+        )
+        drawn = [(character, piece.value) for piece in pieces for character in piece.text]
+        return "".join(character for character, _ in drawn), [value for _, value in drawn]
+
+    @classmethod
+    def parse(cls, value: str, exploration: Exploration) -> "Clamp":
+        """Of the cell looked at, at a value as a person writes it. Raises UsageError."""
+        try:
+            number = float(value)
+        except ValueError:
+            raise UsageError("Write a number from -1 to 1.") from None
+        if not -1 <= number <= 1:
+            raise UsageError(f"{number:g} is outside -1 to 1.")
+        return cls(exploration.reading.prime(), exploration.cell, number)
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell[0]}:{cell[1]}"
+
+
+def _spell(model: Model, content: str | bytes) -> str:
+    ids = model.vocab.encode(content)
+    return "".join(map(chr, ids)) if model.vocab.kind == "byte" else model.vocab.decode(ids)
