@@ -125,7 +125,14 @@ def show_findings(
     from charrnn.microscope.passage import choose_passage
     from charrnn.render.heat import HeatMap, Legend
     from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, findings_table, skipped_lines, worth_table
+    from charrnn.render.tables import (
+        FINDINGS_COLUMNS,
+        findings_rows,
+        findings_table,
+        skipped_lines,
+        way_text,
+        worth_table,
+    )
 
     half = findings.num_chars // 2
     title = (
@@ -153,11 +160,8 @@ def show_findings(
         assert labels is not None, "a scored detector has labels"
         passage = choose_passage(spelled, labels, half)
         trace = model.trace(text[passage], context=context + text[: passage.start])  # type: ignore[operator]
-        way = "high" if score.polarity > 0 else "low"
-        says = f"{way} inside" if score.auc is not None else "rises with it" if score.polarity > 0 else "falls with it"
-        caption = (
-            f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for}): {says}"
-        )
+        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
+        caption += f": {way_text(score)}"
         coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
         pictures += [Text(caption, style="bold"), HeatMap(coloured), Text()]
     page = None

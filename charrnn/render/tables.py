@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records import Ablation, CellFindings, LossReport, Novelty, Prediction, RunSummary, Skipped
+from charrnn.records import Ablation, CellFindings, CellScore, LossReport, Novelty, Prediction, RunSummary, Skipped
 from charrnn.render.heat import visible
 from charrnn.text.catalogue import CatalogueEntry
 
@@ -30,23 +30,35 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
     `chance` is what the best of all cells reaches for shifted labels, `inner` the score away from the spans' ends, or
     R² for a count.
     """
-    rows = []
-    for score in findings.scores:
-        is_yes_no = score.auc is not None
-        value = score.auc if is_yes_no else score.spearman
-        low, high = score.ci_low, score.ci_high
-        rows.append(
-            [
-                score.detector,
-                f"{score.layer}:{score.unit}",
-                f"{'AUC' if is_yes_no else 'ρ'} {value:{'.3f' if is_yes_no else '+.3f'}}",
-                "" if low is None or high is None else f"{low:.3f}…{high:.3f}",
-                _three(score.null_level),
-                _three(score.untrained),
-                _three(score.interior) if is_yes_no else f"R² {_three(score.r2)}",
-            ]
-        )
-    return rows
+    return [
+        [
+            score.detector,
+            f"{score.layer}:{score.unit}",
+            score_text(score),
+            interval_text(score),
+            _three(score.null_level),
+            _three(score.untrained),
+            _three(score.interior) if score.auc is not None else f"R² {_three(score.r2)}",
+        ]
+        for score in findings.scores
+    ]
+
+
+def score_text(score: CellScore) -> str:
+    """A cell's score with its name: AUC or ρ."""
+    return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
+
+
+def interval_text(score: CellScore) -> str:
+    """Its 95 % interval, or nothing if there is none."""
+    return "" if score.ci_low is None or score.ci_high is None else f"{score.ci_low:.3f}…{score.ci_high:.3f}"
+
+
+def way_text(score: CellScore) -> str:
+    """Which way the cell goes with what it follows."""
+    if score.auc is not None:
+        return "high inside" if score.polarity > 0 else "low inside"
+    return "rises with it" if score.polarity > 0 else "falls with it"
 
 
 def findings_table(findings: CellFindings) -> Table:

@@ -19,7 +19,7 @@ from charrnn.errors import UsageError
 from charrnn.microscope.detectors import DETECTORS, get_detectors
 from charrnn.model.equations import CELLS
 from charrnn.records import CellFindings, CellScore
-from charrnn.render.tables import findings_rows
+from charrnn.render.tables import interval_text, score_text, way_text
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -159,8 +159,7 @@ class Row:
         """Under the columns cell, follows, score, reads."""
         if self.score is None:
             return [_name(self.cell), "", "", ""]
-        detector, cell, score, _, _, reads = findings_rows(CellFindings(scores=(self.score,)))[0]
-        return [cell, detector, score, reads]
+        return [_name(self.cell), self.score.detector, score_text(self.score), way_text(self.score)]
 
 
 @dataclass
@@ -226,13 +225,13 @@ class Exploration:
         title = f"cell {_name(self.cell)}"
         if score is None:
             return title, f" of {self.model.name}, {CELLS[self.model.config.cell].shows}"
-        _, _, value, interval, untrained, reads = findings_rows(CellFindings(scores=(score,)))[0]
+        interval = interval_text(score)
         return f"{title} follows {score.detector}", "".join(
             (
-                f" ({DETECTORS[score.detector].looks_for}): {value}",
+                f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}",
                 f", 95 % {interval}" if interval else "",
-                f", {reads}",
-                f"; best of an untrained twin {untrained}" if untrained else "",
+                f", {way_text(score)}",
+                "" if score.untrained is None else f"; best of an untrained twin {score.untrained:.3f}",
             )
         )
 
