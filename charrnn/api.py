@@ -1,6 +1,6 @@
 """The public Python interface: the same verbs as on the command line, with the same names for options."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.records import (
     Ablation,
     CellFindings,
+    CellHistory,
     GateReport,
     GeneratedText,
     GradientReach,
@@ -31,6 +32,7 @@ from charrnn.records import (
 )
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
+from charrnn.runs.step import LoadedStep
 from charrnn.text.corpus import read_corpus
 from charrnn.text.lanes import split_ids
 from charrnn.text.vocab import Vocab
@@ -568,19 +570,69 @@ def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints
 
     Raises CheckpointError if there is no such run or nothing in it can be verified.
     """
-    folder: RunFolder = open_run(None if run is None else str(run), checkpoints)
-    config = folder.read_config()
-    vocab = Vocab.from_json(folder.read_vocab_json())
-    loaded = folder.load_best()
+    folder = open_run(None if run is None else str(run), checkpoints)
+    return _model_of(folder, folder.load_best())
+
+
+def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
+    """Load every saved step of a run that is whole, from the first to the last. Raises as `load` does."""
+    folder = open_run(None if run is None else str(run), checkpoints)
+    for name in folder.steps():
+        loaded = folder.load_step(name, with_training=False)
+        if loaded.name == name:  # else it is damaged, and another was taken
+            yield _model_of(folder, loaded)
+
+
+def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
     digest = loaded.state.get("corpus_digest")
     return Model(
-        config,
-        vocab,
+        folder.read_config(),
+        Vocab.from_json(folder.read_vocab_json()),
         dict(loaded.model),
         name=folder.path.name,
         step=loaded.step,
         corpus_digest=digest if isinstance(digest, str) else None,
         warnings=loaded.warnings,
+    )
+
+
+def follow_cells(
+    findings: CellFindings,
+    models: Iterable[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    detectors: "Sequence[str | Detector] | None" = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> tuple[CellHistory, ...]:
+    """How the cells of `findings` came to follow their detectors in `models` (`load_steps`) of the same run.
+
+    The text is read by each model after `context`. Raises UsageError, DataError.
+    """
+    from charrnn.microscope.detectors import get_detectors
+    from charrnn.microscope.statistics import strength
+
+    by_name = {detector.name: detector for detector in get_detectors(detectors)}
+    steps: list[int] = []
+    values: list[list[float]] = [[] for _ in findings.scores]
+    for model in models:
+        trace = model.trace(text, context=context, on_progress=on_progress)
+        steps.append(model.step)
+        for score, found in zip(findings.scores, values, strict=True):
+            labels = by_name[score.detector].label(trace.text)
+            assert labels is not None, "a scored detector has labels"
+            signed = strength(trace.cells[:, score.layer, score.unit], labels, score.polarity)
+            found.append(signed)
+    return tuple(
+        CellHistory(
+            detector=score.detector,
+            layer=score.layer,
+            unit=score.unit,
+            is_auc=score.auc is not None,
+            steps=tuple(steps),
+            values=tuple(found),
+        )
+        for score, found in zip(findings.scores, values, strict=True)
     )
 
 

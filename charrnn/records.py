@@ -266,6 +266,25 @@ class CellScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class CellHistory:
+    """How well the cell that follows a detector best in the end followed it at every saved step of its run.
+
+    `values[i]` at step `steps[i]`: AUC turned by the polarity it has in the end, if `is_auc`, else signed ρ.
+    """
+
+    detector: str
+    layer: int
+    unit: int
+    is_auc: bool
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as one object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
     """A detector that was not scored, and why (`no quotations in this text`)."""
 

@@ -446,3 +446,26 @@ def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fre
     assert by_pattern[0]["auc"] == by_file[0]["auc"] > 0.7
     shown = command("visualize", "--text", fresh_file, "--detect", "[zm]").out
     assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"
+
+
+def test_the_history_of_a_cell_ends_where_the_cell_is_now(
+    command: Command, train_run: Callable[..., TrainedRun], tmp_path: Path
+) -> None:
+    settings = {"hidden_size": 32, "embedding_size": 16, "num_lanes": 16, "bptt_length": 64, "learning_rate": 0.03}
+    run = train_run("history-001", steps=60, save_every=10, evaluate_every=10, keep=99, **settings)
+    options = ("visualize", run.path, "--history", "--detector", "quote", "--detector", "line-position")
+    found = json.loads(command(*options, "--json").out)
+    (quote, position) = sorted(found, key=lambda one: one["detector"] != "quote")
+    assert quote["steps"] == position["steps"] == [0, 10, 20, 30, 40, 50, 60]
+    model = charrnn.load(run.path)
+    text, context = model.held_out_text()
+    half = len(text) // 2
+    trace = model.trace(text[half:], context=context + text[:half])  # type: ignore[operator]
+    cell = trace.cells[:, quote["layer"], quote["unit"]]
+    now = naive_auc(cell, DETECTORS["quote"].label(trace.text))  # type: ignore[arg-type]
+    best = model.step
+    assert quote["values"][quote["steps"].index(best)] == pytest.approx(max(now, 1 - now), abs=1e-3)
+    assert quote["is_auc"] and not position["is_auc"] and abs(position["values"][-1]) > abs(position["values"][0])
+    ran = command(*options)
+    assert (ran.code, ran.err) == (0, "") and "steps 0 to 60" in ran.out and "Few steps" not in ran.out
+    assert any(block in ran.out for block in "▃▄▅▆")

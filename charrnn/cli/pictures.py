@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
-    from charrnn.records import Ablation, CellFindings, ColouredText, GateReport, GradientReach
+    from charrnn.records import Ablation, CellFindings, CellHistory, ColouredText, GateReport, GradientReach
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
 NUM_GUESSES = 5
+FEW_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -212,3 +213,16 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     if at_mean.skipped:
         pictures.append(skipped_lines(at_mean.skipped))
     return Shown(pictures, {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()})
+
+
+def show_history(model: "Model", histories: "Sequence[CellHistory]") -> Shown:
+    """How well the cells that are the best now followed their detectors at every saved step."""
+    from rich.text import Text
+
+    from charrnn.render.tables import history_table
+
+    pictures: list[RenderableType] = [Text(f"Cells of {model.name} over its saved steps", style="bold")]
+    pictures.append(history_table(histories))
+    if histories and len(histories[0].steps) < FEW_STEPS:
+        pictures.append(Text("Few steps were saved: train with --save-every and --keep 100 to see cells come to be."))
+    return Shown(pictures, [history.to_json() for history in histories])

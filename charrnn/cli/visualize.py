@@ -16,6 +16,7 @@ from charrnn.cli.pictures import (
     show_findings,
     show_gates,
     show_gradients,
+    show_history,
     show_surprise,
 )
 from charrnn.cli.terminal import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SILENCED = 16_384
-"""Characters that the chosen cells are silenced on."""
+"""Characters that the chosen cells are silenced on, and that the steps before are measured on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
@@ -85,6 +86,9 @@ def visualize(
         str | None,
         typer.Option("--ablate", help="What silencing this cell costs, inside and outside spans.", metavar="L:U"),
     ] = None,
+    history: Annotated[
+        bool, typer.Option("--history", help="How the best cells came to be, over the run's saved steps.")
+    ] = False,
     surprise: Annotated[
         bool, typer.Option("--surprise", help="Colour by how many bits each character surprised the model.")
     ] = False,
@@ -104,7 +108,7 @@ def visualize(
     held-out text and scored on the other, beside the same choice in an untrained twin of the model. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    from charrnn.api import load
+    from charrnn.api import follow_cells, load, load_steps
     from charrnn.errors import DataError, UsageError
     from charrnn.microscope.detectors import get_detectors
     from charrnn.microscope.own_detector import own_detector
@@ -114,9 +118,11 @@ def visualize(
         raise UsageError("Give --json or --export, not both.")
     modes = {"--cell": cell, "--surprise": surprise, "--gates": gates, "--gradients": gradients, "--ablate": ablate}
     given = [option for option, value in modes.items() if value]
+    if history:
+        given.append("--history")
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are different pictures: give one of them.")
-    if given and (find or (given != ["--ablate"] and (detector or detect))):
+    if given and (find or (given[0] not in ("--ablate", "--history") and (detector or detect))):
         raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
     if guesses and cell is None:
         raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
@@ -154,6 +160,14 @@ def visualize(
         shown = show_ablation(model, *ablations)
     elif surprise:
         shown = show_surprise(model, read("reading"))
+    elif history:
+        findings = _find(model, content, context, detectors, has_worth=False, quiet=quiet)
+        half = len(content) // 2
+        later, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
+        steps = list(load_steps(run))
+        with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
+            histories = follow_cells(findings, steps, later, context=before, detectors=detectors, on_progress=advance)
+        shown = show_history(model, histories)
     elif cell is not None or kind == ".npz":
         layer_unit = None if cell is None else _parse_cell("--cell", cell, model)
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0

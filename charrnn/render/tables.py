@@ -7,8 +7,18 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records import Ablation, CellFindings, CellScore, LossReport, Novelty, Prediction, RunSummary, Skipped
-from charrnn.render.heat import visible
+from charrnn.records import (
+    Ablation,
+    CellFindings,
+    CellHistory,
+    CellScore,
+    LossReport,
+    Novelty,
+    Prediction,
+    RunSummary,
+    Skipped,
+)
+from charrnn.render.heat import block, visible
 from charrnn.text.catalogue import CatalogueEntry
 
 _BEGIN_WIDTH = 20
@@ -87,6 +97,21 @@ def worth_table(findings: CellFindings) -> Table:
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def history_table(histories: Sequence[CellHistory]) -> Table:
+    """For each detector, its best cell's score at every saved step: a block each, from chance to perfect."""
+    steps = histories[0].steps if histories else ()
+    span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
+    table = _table("detector", "cell", "first", span, "last", right=("first", "last"))
+    for history in histories:
+        chance = 0.5 if history.is_auc else 0.0
+        shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
+        name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
+        first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
+        bar = "".join(block(2 * share - 1) for share in shares)
+        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, bar, last)
+    return table
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
