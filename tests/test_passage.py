@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.microscope.passage import MAX_LENGTH, NUM_LINES, choose_passage
+from charrnn.microscope.passage import MAX_LENGTH, NUM_LINES, busiest, choose_passage
 
 QUIET = "a plain line of words\n"
 
@@ -39,3 +39,17 @@ def test_a_short_line_at_the_end_beats_no_passage_of_many_lines() -> None:
     text = "Nobody spoke.\n" * 20 + "a\n"
     ends_of_lines = np.array([character == "\n" for character in text])
     assert text[choose_passage(text, ends_of_lines, 0)].count("\n") == NUM_LINES
+
+
+@pytest.mark.parametrize("first", [0, 40])
+def test_the_busiest_stretch_has_the_most_changes(first: int) -> None:
+    labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
+    labels[5:30:2] = True
+    for length in (1, 7, 60, 300 - first):
+        begin = busiest(labels, first, length)
+        assert first <= begin <= 300 - length
+
+        def num_changes(start: int, length: int = length) -> int:
+            return int((np.diff(labels[start : start + length].astype(int)) != 0).sum())
+
+        assert num_changes(begin) == max(map(num_changes, range(first, 300 - length + 1)))

@@ -211,6 +211,7 @@ def _find(
     """The best cell for each detector; `has_worth` adds what silencing it costs."""
     from dataclasses import replace
 
+    from charrnn.microscope.passage import busiest
     from charrnn.microscope.survey import num_read
 
     with progress(num_read(len(content), has_twin=True), "reading", quiet=quiet) as advance:
@@ -218,14 +219,21 @@ def _find(
     if not has_worth:
         return findings
     by_name = {detector.name: detector for detector in detectors}
-    half = len(content) // 2
-    silenced, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
+    spelled = content if isinstance(content, str) else content.decode("latin-1")
     scores = []
-    with progress(2 * len(silenced) * len(findings.scores), "silencing", quiet=quiet) as advance:
+    num_chars = min(CHARS_SILENCED, len(content) - len(content) // 2)
+    with progress(2 * num_chars * len(findings.scores), "silencing", quiet=quiet) as advance:
         for score in findings.scores:
-            chosen = [by_name[score.detector]]
+            labels = by_name[score.detector].label(spelled)
+            assert labels is not None, "a scored detector has labels"
+            begin = busiest(labels, len(content) // 2, num_chars)
             found = model.ablate(
-                score.layer, score.unit, silenced, context=before, detectors=chosen, on_progress=advance
+                score.layer,
+                score.unit,
+                content[begin : begin + num_chars],
+                context=context + content[:begin],  # type: ignore[operator]
+                detectors=[by_name[score.detector]],
+                on_progress=advance,
             )
             inside, outside = (
                 (found.effects[0].change_inside, found.effects[0].change_outside) if found.effects else (None, None)

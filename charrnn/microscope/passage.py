@@ -29,3 +29,11 @@ def choose_passage(text: str, labels: Labels, first: int) -> slice:
     variances = (squares[ends] - squares[starts]) / lengths - means**2
     best = int(variances.argmax())
     return slice(int(starts[best]), int(ends[best]))
+
+
+def busiest(labels: Labels, first: int, length: int) -> int:
+    """Where, from index `first` on, the `length` characters begin in which labels (N,) change most often."""
+    changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
+    last = max(1, len(labels) - first - length + 1)
+    inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]
+    return first + int(inside.argmax())
