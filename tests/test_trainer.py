@@ -150,7 +150,8 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> Non
     assert 0 < seconds <= (time.perf_counter() - begin) / 3
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert take_steps(trainer, 2) == take_steps(twin, 2)
-    assert threads == torch.get_num_threads()
+    # As many as are fastest, and for so small a model that may be one of several.
+    assert 1 <= threads <= torch.get_num_threads()
 
 
 @pytest.mark.parametrize(
