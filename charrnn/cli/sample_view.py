@@ -146,7 +146,7 @@ def warn_of_loop(text: str, remedy: str, *, quiet: bool) -> None:
     if loop := find_loop(text):
         warn(
             (
-                f"the text ends in a loop: its last {loop.period} characters come {loop.repeats} times. "
+                f"the text ends in a loop: its last {_characters(loop.period)} {loop.repeats} times. "
                 f"The likeliest texts of character models do that; try {remedy}.",
             ),
             quiet=quiet,
@@ -155,3 +155,7 @@ def warn_of_loop(text: str, remedy: str, *, quiet: bool) -> None:
 
 def _spell(prime: str | bytes) -> str:
     return prime.decode("utf-8", "replace") if isinstance(prime, bytes) else prime
+
+
+def _characters(number: int) -> str:
+    return "character comes" if number == 1 else f"{number} characters come"

@@ -94,6 +94,6 @@ class Explorer(App[None]):
             pass
         except DataError as error:
             self.call_later(self.browser.say, f"cells are not scored: {error}")
-        except Exception as error:
+        except Exception as error:  # of a worker thread: raised again where the command ends
             self._failure = error
             self.call_later(self.exit)
