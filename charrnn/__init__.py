@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
-    from charrnn.records import CellFindings, GeneratedText, LossReport, Novelty, Prediction, TrainEvent
+    from charrnn.records.evaluation import LossReport
+    from charrnn.records.generation import GeneratedText, Novelty, Prediction
+    from charrnn.records.microscope import CellFindings
+    from charrnn.records.training import TrainEvent
     from charrnn.training.loop import resume, train
 
 __version__ = "0.1.0"
@@ -29,12 +32,12 @@ _HOMES = {
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.microscope.trace",
-    "CellFindings": "charrnn.records",
-    "GeneratedText": "charrnn.records",
-    "LossReport": "charrnn.records",
-    "Novelty": "charrnn.records",
-    "Prediction": "charrnn.records",
-    "TrainEvent": "charrnn.records",
+    "CellFindings": "charrnn.records.microscope",
+    "GeneratedText": "charrnn.records.generation",
+    "LossReport": "charrnn.records.evaluation",
+    "Novelty": "charrnn.records.generation",
+    "Prediction": "charrnn.records.generation",
+    "TrainEvent": "charrnn.records.training",
     "resume": "charrnn.training.loop",
     "train": "charrnn.training.loop",
 }

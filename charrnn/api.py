@@ -1,35 +1,22 @@
 """The public Python interface: the same verbs as on the command line, with the same names for options."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.errors import DataError, UsageError
+from charrnn.generation.generator import Generator
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
-from charrnn.generation.sampling import Block, OnCompile, Reading, read_prime, sample_ids, start_ids, unwritable_ids
-from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.shapes import check_shapes
-from charrnn.model.stepper import Stepper
-from charrnn.records import (
-    Ablation,
-    CellFindings,
-    CellHistory,
-    GateReport,
-    GeneratedText,
-    GradientReach,
-    LossReport,
-    Novelty,
-    Prediction,
-)
+from charrnn.records.evaluation import LossReport
+from charrnn.records.generation import Novelty
+from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import LoadedStep
@@ -38,61 +25,15 @@ from charrnn.text.lanes import split_ids
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
-Ids = NDArray[np.integer[Any]]
-
 HELD_OUT_CHARS = 50_000
 """How much of the validation text `Model.novelty` compares: a share is as steady as its text is long."""
-SAMPLING_PRECISIONS = ("auto", "int8", "fp32")
-UNKNOWN_WAYS = ("error", "skip", "nearest")
-MAX_COUNT = 4096
-"""Samples at once."""
 
 
-class SamplingOptions(TypedDict, total=False):
-    """How a text is drawn. Each is checked where it is used, and a UsageError names the option and its range."""
-
-    length: int
-    """Characters to write (bytes, with the byte alphabet). Default: 1000."""
-    temperature: float
-    """0 is greedy, 1 (default) the model's own distribution."""
-    top_k: int | None
-    top_p: float | None
-    min_p: float | None
-    """As in `generation.distribution.Shaping`."""
-    seed: int
-    """Default: 0."""
-    prime: str | bytes
-    """What comes before, of any length; not repeated. Default: a new line."""
-    unknown: str
-    """What becomes of a prime's characters that the model never saw: error (default), skip or nearest."""
-    stops: Sequence[str]
-    """Strings that end the text."""
-    keep_stop: bool
-    """Whether the stop string stays in the text."""
-    ban: str
-    """Characters that are never written."""
-    max_line: int
-    """A line of so many characters is ended. 0 (default): none is."""
-    clamps: Mapping[tuple[int, int], float]
-    """Cells (layer, unit) that are held at a value in [-1, 1] while writing, as Radford 2017 held one."""
-    cell: tuple[int, int] | None
-    """A cell (layer, unit) whose values come with the pieces."""
-    precision: str
-    """`int8` (`auto`): weights in eight bits, the same text on every machine; `fp32`: the weights as they are."""
-    on_compile: OnCompile
-    """Called before the loop is compiled that draws long texts, or reads long primes: some 10 seconds, once on a
-    machine."""
-    on_read: Callable[[int], object]
-    """Told how many characters of the prime were read since it was last called."""
-
-
-class Model:
+class Model(Generator):
     """A trained model: writes (without torch), predicts, and shows its cells.
 
     Attributes: `config`, `vocab`, `name` of the run, `step` it was saved at, `warnings` from loading it.
@@ -109,44 +50,10 @@ class Model:
         corpus_digest: str | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
-        self.config = config
-        self.vocab = vocab
-        self.tensors = tensors
-        self.name = name
+        super().__init__(config, vocab, tensors, name)
         self.step = step
         self.corpus_digest = corpus_digest
         self.warnings = warnings
-        self._last_reading: tuple[object, Reading] | None = None
-
-    @cached_property
-    def stepper(self) -> Stepper:
-        """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
-        return self._make_stepper("fp32")
-
-    @cached_property
-    def _int8_stepper(self) -> Stepper:
-        return self._make_stepper("int8")
-
-    def _make_stepper(self, precision: str) -> Stepper:
-        stepper = Stepper(self.config, self.tensors, precision)
-        self._check_alphabet(stepper.vocab_size)
-        return stepper
-
-    def _check_alphabet(self, vocab_size: int) -> None:
-        if vocab_size != len(self.vocab):
-            raise CheckpointError(
-                f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {vocab_size}."
-            )
-
-    def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
-        if precision not in SAMPLING_PRECISIONS:
-            raise UsageError(f"--precision is {precision}; it must be one of {', '.join(SAMPLING_PRECISIONS)}.")
-        if not clamps:
-            return self.stepper if precision == "fp32" else self._int8_stepper
-        stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
-        for (layer, unit), value in clamps.items():
-            stepper.hold(layer, unit, value)
-        return stepper
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -163,214 +70,6 @@ class Model:
         from charrnn.model.network import CharRNN
 
         return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
-
-    def encode_prime(self, prime: str | bytes, unknown: str = "error") -> Ids:
-        """The ids that a model reads before it writes; a newline if `prime` is empty. Bytes are for the byte alphabet.
-
-        Characters that the model never saw are an error, left out (`skip`), or read as the `nearest` that it knows.
-        Raises DataError naming them, UsageError for another word.
-        """
-        if unknown not in UNKNOWN_WAYS:
-            raise UsageError(f"--unknown is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.")
-        missing = self.vocab.unknown_characters(prime)
-        if missing and unknown == "error":
-            shown = ", ".join(f"{character!r}" for character in missing[:8])
-            raise DataError(
-                f"The model {self.name} never saw {shown} (of the prime). Leave them out, say --unknown skip or "
-                "nearest, or train with --alphabet byte, which knows every character."
-            )
-        if missing and isinstance(prime, str):
-            nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
-            prime = prime.translate(nearest)
-        return self.vocab.encode(prime) if prime else start_ids(self.vocab)
-
-    def stream(self, **options: "Unpack[SamplingOptions]") -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`).
-
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
-        Raises UsageError for an option out of range, DataError for a prime with characters the model never saw.
-        """
-        return write_text(self._draw([{}], **options), self._text_stream(options))
-
-    def write(self, **options: "Unpack[SamplingOptions]") -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn. Raises as `stream` does."""
-        return write_chunks(self._draw([{}], **options), self._text_stream(options))
-
-    def sample(self, **options: "Unpack[SamplingOptions]") -> GeneratedText:
-        """Draw a text after a prime (which is not repeated). Raises as `stream` does."""
-        return _joined(list(self.stream(**options)), options.get("seed", 0))
-
-    def samples(
-        self, count: int, *, temperatures: Sequence[float] = (), **options: "Unpack[SamplingOptions]"
-    ) -> list[GeneratedText]:
-        """Draw `count` texts at once: text i is the same however many there are, and the first is that of `sample`.
-
-        With `temperatures`, a text for each of them instead, all by the same random numbers. Raises as `stream` does.
-        """
-        if temperatures:
-            changes: list[dict[str, Any]] = [{"temperature": temperature, "stream": 0} for temperature in temperatures]
-        elif 1 <= count <= MAX_COUNT:
-            changes = [{"stream": stream} for stream in range(count)]
-        else:
-            raise UsageError(f"--count is {count}; it must be between 1 and {MAX_COUNT}.")
-        streams = [self._text_stream(options) for _ in changes]
-        written = write_texts(self._draw(changes, **options), streams)
-        return [_joined(pieces, options.get("seed", 0)) for pieces in written]
-
-    def _text_stream(self, options: SamplingOptions) -> TextStream:
-        stops = options.get("stops", ())
-        stops = (stops,) if isinstance(stops, str) else stops
-        if "" in stops:
-            raise UsageError("--stop is empty; give the text that is to end the sample.")
-        return TextStream(self.vocab, stops, keeps_stop=options.get("keep_stop", False))
-
-    def _draw(
-        self,
-        changes: Sequence[Mapping[str, Any]],
-        *,
-        length: int = 1000,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        min_p: float | None = None,
-        seed: int = 0,
-        prime: str | bytes = "",
-        unknown: str = "error",
-        stops: Sequence[str] = (),
-        keep_stop: bool = False,
-        ban: str = "",
-        max_line: int = 0,
-        clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
-        cell: tuple[int, int] | None = None,
-        precision: str = "auto",
-        on_compile: OnCompile = lambda: None,
-        on_read: Callable[[int], object] = lambda num_chars: None,
-    ) -> Iterator[Block]:
-        """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
-        if length < 0:
-            raise UsageError(f"--length is {length}; it must be 0 or more.")
-        if max_line < 0:
-            raise UsageError(f"--max-line is {max_line}; it must be 1 or more.")
-        if seed < 0:
-            raise UsageError(f"--seed is {seed}; it must be 0 or more.")
-        stepper = self._stepper_for(precision, clamps)
-        if cell is not None:
-            stepper.check_cell(*cell)
-        banned = (*unwritable_ids(self.vocab), *self._banned_ids(ban))
-        newline = int(start_ids(self.vocab)[0])
-        if max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
-            raise UsageError("--max-line needs a newline, which this model cannot write.")
-        shapings = [
-            Shaping(
-                temperature=change.get("temperature", temperature),
-                top_k=top_k,
-                top_p=top_p,
-                min_p=min_p,
-                banned=banned,
-            )
-            for change in changes
-        ]
-        seeds = [(seed, change.get("stream", 0)) for change in changes]
-        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile, on_read)
-        return sample_ids(
-            stepper,
-            reading,
-            shapings,
-            seeds,
-            length=length,
-            max_line=max_line,
-            newline=newline,
-            cell=cell,
-            on_compile=on_compile,
-        )
-
-    def _banned_ids(self, ban: str) -> set[int]:
-        """Ids of the characters of `ban`; ones that the model never saw are never written anyway."""
-        if self.vocab.kind == "byte" and not ban.isascii():
-            raise UsageError(f"--ban is {ban!r}; a model of bytes can only be kept from ASCII characters.")
-        known = set(ban) - set(self.vocab.unknown_characters(ban))
-        banned = set(self.vocab.encode("".join(sorted(known))).tolist())
-        if len(banned) + len(unwritable_ids(self.vocab)) >= len(self.vocab):
-            raise UsageError("--ban leaves no character that could be written.")
-        return banned
-
-    def _reading_of(
-        self, prime: Ids, stepper: Stepper, on_compile: OnCompile, on_read: Callable[[int], object]
-    ) -> Reading:
-        """What the model knows after `prime`; the last one is remembered, so that a long prime is read once."""
-        key = (prime.tobytes(), stepper.precision, repr(stepper.held))
-        if self._last_reading is None or self._last_reading[0] != key:
-            self._last_reading = key, read_prime(stepper, prime, on_compile, on_read)
-        return self._last_reading[1]
-
-    def beam(self, **options: Any) -> list[GeneratedText]:
-        """The best texts that a beam search finds after `prime`, best first. Options, errors: as `search`."""
-        search = self.search(**options)
-        for _ in search:
-            pass
-        return search.texts
-
-    def search(
-        self,
-        *,
-        width: int = 8,
-        length: int = 200,
-        mode: Mode = "plain",
-        groups: int | None = None,
-        diversity: float | None = None,
-        length_penalty: float = 0.0,
-        no_repeat: int | None = None,
-        stops: Sequence[str] = (),
-        keep_stop: bool = False,
-        ban: str = "",
-        seed: int = 0,
-        prime: str | bytes = "",
-        unknown: str = "error",
-        clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
-    ) -> TextSearch:
-        """A beam search for what comes after `prime`, to be iterated over: it yields the best text as it gets certain.
-
-        The options are those of `BeamOptions` and `SamplingOptions`; the weights are taken as they are (fp32). With the
-        byte alphabet `length` and `no_repeat` count bytes. Raises UsageError for an option out of range or a stop
-        string with characters the model never saw, DataError for such a prime.
-        """
-        for stop in stops:
-            if missing := self.vocab.unknown_characters(stop):
-                raise UsageError(
-                    f"--stop is {stop!r}, but the model {self.name} never saw {missing[0]!r} and so never writes it. "
-                    "Leave it out."
-                )
-        options = BeamOptions(
-            width=width,
-            length=length,
-            mode=mode,
-            groups=groups,
-            diversity=diversity,
-            length_penalty=length_penalty,
-            no_repeat=no_repeat,
-            stops=tuple(tuple(self.vocab.encode(stop).tolist()) for stop in stops),
-            banned=(*unwritable_ids(self.vocab), *self._banned_ids(ban)),
-            seed=seed,
-        )
-        search = BeamSearch(self._stepper_for("fp32", clamps), self.encode_prime(prime, unknown), options)
-        return TextSearch(search, self.vocab, stops, keeps_stop=keep_stop)
-
-    def predict(self, text: str | bytes, *, top: int = 5, unknown: str = "error") -> list[Prediction]:
-        """The `top` likeliest characters after `text` and their probabilities, likeliest first.
-
-        An empty text stands for a new line. The unknown symbol is left out, the others sum to 1. A byte that is no
-        character by itself is spelled `\\xNN`. Raises DataError as `encode_prime` does.
-        """
-        if top < 1:
-            raise UsageError(f"--top is {top}; it must be at least 1.")
-        logits = read_prime(self.stepper, self.encode_prime(text, unknown)).logits
-        probs = next_char_probs(logits, Shaping(banned=unwritable_ids(self.vocab)))[0]
-        likeliest = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(unwritable_ids(self.vocab)))]
-        return [Prediction(character=self.spell(int(i)), probability=float(probs[i])) for i in likeliest]
-
-    def spell(self, char: int) -> str:
-        """An id by itself: its character, `\\xNN` for a byte that is none, nothing for the unknown symbol."""
-        return f"\\x{char:02x}" if self.vocab.kind == "byte" and char >= 128 else self.vocab.characters[char]
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
         """The run's `validation` or `test` text, and all text before it (its context), read again from the corpus.
@@ -559,12 +258,6 @@ class Model:
         )
 
 
-def _joined(pieces: Sequence[Piece], seed: int) -> GeneratedText:
-    return GeneratedText(
-        text="".join(piece.text for piece in pieces), logprobs=tuple(piece.logprob for piece in pieces), seed=seed
-    )
-
-
 def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:
     """Load a run's best saved step (its latest, if nothing was validated yet); without `run`, the newest run's.
 
@@ -610,30 +303,10 @@ def follow_cells(
     The text is read by each model after `context`. Raises UsageError, DataError.
     """
     from charrnn.microscope.detectors import get_detectors
-    from charrnn.microscope.statistics import strength
+    from charrnn.microscope.history import follow
 
-    by_name = {detector.name: detector for detector in get_detectors(detectors)}
-    steps: list[int] = []
-    values: list[list[float]] = [[] for _ in findings.scores]
-    for model in models:
-        trace = model.trace(text, context=context, on_progress=on_progress)
-        steps.append(model.step)
-        for score, found in zip(findings.scores, values, strict=True):
-            labels = by_name[score.detector].label(trace.text)
-            assert labels is not None, "a scored detector has labels"
-            signed = strength(trace.cells[:, score.layer, score.unit], labels, score.polarity)
-            found.append(signed)
-    return tuple(
-        CellHistory(
-            detector=score.detector,
-            layer=score.layer,
-            unit=score.unit,
-            is_auc=score.auc is not None,
-            steps=tuple(steps),
-            values=tuple(found),
-        )
-        for score, found in zip(findings.scores, values, strict=True)
-    )
+    traces = ((model.step, model.trace(text, context=context, on_progress=on_progress)) for model in models)
+    return follow(findings, traces, get_detectors(detectors))
 
 
 def find_cells(
@@ -661,29 +334,6 @@ def evaluate(
     character is not scored: nothing predicts it. `num_chars` counts what was scored. Raises DataError for a text too
     short, UsageError for an unknown protocol or precision.
     """
-    from charrnn.evaluation.loss import NUM_WINDOWS, WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
+    from charrnn.evaluation.loss import report_loss
 
-    ids = model.vocab.encode(text)
-    before = model.vocab.encode(context)
-    if protocol == "stateful":
-        if len(ids) < 2:
-            raise DataError(f"The text has {len(ids)} characters; its loss needs at least 2.")
-        first = max(1, len(before))
-        nats = stateful_nats(model.network, np.concatenate((before, ids)), first, precision=precision)
-        num_scored = len(before) + len(ids) - first
-    elif protocol == "windowed-256":
-        if len(ids) <= WINDOWED_LENGTH:
-            raise DataError(f"The text has {len(ids)} characters; windowed-256 needs at least {WINDOWED_LENGTH + 1}.")
-        nats = windowed_nats(model.network, ids, precision=precision)
-        num_scored = NUM_WINDOWS * WINDOWED_LENGTH
-    else:
-        raise UsageError(f"There is no protocol {protocol!r}; use stateful or windowed-256.")
-    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
-    return LossReport(
-        protocol=protocol,
-        nats_per_char=nats,
-        bpc=bits(nats),
-        bits_per_byte=bits(nats) * len(ids) / num_bytes,
-        num_chars=num_scored,
-        num_unknown=int((ids == 0).sum()) if model.vocab.kind == "char" else 0,
-    )
+    return report_loss(model.network, model.vocab, text, context, protocol, precision)

@@ -22,7 +22,7 @@ from synthetic import SyntheticCorpus, make_corpus
 import charrnn
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.records import EvaluationEvent
+from charrnn.records.training import EvaluationEvent
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_bloc
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.stepper import Stepper
-from charrnn.records import Ablation
+from charrnn.records.microscope import Ablation
 
 CHARACTERS = 'ab"c\nd '
 V, H = len(CHARACTERS), 6

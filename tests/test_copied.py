@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.records import Copy, Novelty
+from charrnn.records.generation import Copy, Novelty
 from charrnn.render.copied import ASCII_LINES, LINES, STYLES, CopiedText
 from charrnn.render.export import to_html
 from charrnn.render.heat import visible

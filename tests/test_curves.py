@@ -7,7 +7,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.records import GradientReach
+from charrnn.records.microscope import GradientReach
 from charrnn.render.curves import ASCII_MARKS, MARKS, MAX_TICKS, STYLES, GradientChart, _decades, _lags
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.text import Text
 
-from charrnn.records import ColouredText
+from charrnn.records.microscope import ColouredText
 from charrnn.render.export import to_html, to_svg
 from charrnn.render.heat import HeatMap, Legend, visible
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 
-from charrnn.records import ColouredText
+from charrnn.records.microscope import ColouredText
 from charrnn.render.heat import ASCII_BLOCKS, BLOCKS, LEGEND_WIDTH, HeatMap, Legend, value_style, visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.records import DoneEvent, EvaluationEvent, StartEvent
+from charrnn.records.training import DoneEvent, EvaluationEvent, StartEvent
 from charrnn.settings import from_yaml
 from charrnn.training.loop import resume
 

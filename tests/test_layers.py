@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-import charrnn.records
+import charrnn.records.training
 
 PACKAGE = Path(charrnn.__file__).parent
 LAYERS = (
@@ -145,7 +145,7 @@ for name in {modules}:
 def test_every_public_name_is_there_and_no_other() -> None:
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
-        assert value is charrnn.records.TrainEvent if name == "TrainEvent" else value.__name__ == name
+        assert value is charrnn.records.training.TrainEvent if name == "TrainEvent" else value.__name__ == name
         assert name in dir(charrnn)
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         charrnn.tarin  # noqa: B018

@@ -22,7 +22,7 @@ from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.generation import novelty as room
 from charrnn.generation.novelty import find_copies, window_hashes
-from charrnn.records import Copy, Novelty
+from charrnn.records.generation import Copy, Novelty
 
 EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)
 Span = tuple[int, int, int]

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.records import GateReport, GateUse
+from charrnn.records.microscope import GateReport, GateUse
 from charrnn.render.scatters import STYLES, GateScatters
 
 

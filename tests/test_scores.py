@@ -15,7 +15,7 @@ from charrnn.microscope.scores import find_cells
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.survey import MIN_TEXT
 from charrnn.microscope.trace import Trace
-from charrnn.records import CellFindings, CellScore
+from charrnn.records.microscope import CellFindings, CellScore
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 EXACT = 1e-12

@@ -20,7 +20,7 @@ from charrnn.microscope.statistics import INTERIOR, auc, average_ranks, f1, inte
 from charrnn.microscope.survey import Read, num_read, survey
 from charrnn.microscope.trace import stream_cells
 from charrnn.model.network import CharRNN
-from charrnn.records import CellFindings, CellScore
+from charrnn.records.microscope import CellFindings, CellScore
 
 Cells = NDArray[np.float32]
 Floats = NDArray[np.float64]

@@ -10,7 +10,10 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.records import CellFindings, CellScore, Copy, LossReport, Novelty, Prediction, RunSummary, Skipped
+from charrnn.records.evaluation import LossReport
+from charrnn.records.generation import Copy, Novelty, Prediction
+from charrnn.records.microscope import CellFindings, CellScore, Skipped
+from charrnn.records.runs import RunSummary
 from charrnn.render.tables import (
     catalogue_table,
     findings_table,

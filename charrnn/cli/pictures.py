@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
-    from charrnn.records import Ablation, CellFindings, CellHistory, ColouredText, GateReport, GradientReach
+    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, ColouredText, GateReport, GradientReach
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
@@ -179,7 +179,7 @@ def show_findings(
 
 
 def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredText":
-    from charrnn.records import ColouredText
+    from charrnn.records.microscope import ColouredText
 
     values = trace.cells[passage, layer, unit]
     return ColouredText(text=trace.text[passage], values=tuple(map(float, values)))

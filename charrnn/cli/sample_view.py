@@ -10,7 +10,7 @@ from charrnn.cli.terminal import print_json, printable, result_console, warn
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.generation.writing import Piece
-    from charrnn.records import GeneratedText
+    from charrnn.records.generation import GeneratedText
 
 NARROWEST = 16
 """Columns that a text side by side with others needs."""
@@ -39,7 +39,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     """Colour each character by its value as it comes; without colours, a line of blocks follows each line."""
     from rich.text import Text
 
-    from charrnn.records import ColouredText
+    from charrnn.records.microscope import ColouredText
     from charrnn.render.heat import HeatMap, value_style, visible
 
     console = result_console()

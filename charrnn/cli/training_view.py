@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.terminal import can_animate, print_json, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
-    from charrnn.records import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
+    from charrnn.records.training import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
 
 HEADER = f"{'step':>9} {'epoch':>6} {'train':>7} {'val':>7} {'bpc':>6} {'chars/s':>9} {'time':>8}"
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
@@ -46,7 +46,7 @@ class TrainingView:
 
     def show(self, events: "Iterator[TrainEvent]") -> int:
         """Draw all events; return the exit code: 0, or 128 + the signal that ended training (all is saved)."""
-        from charrnn.records import DoneEvent
+        from charrnn.records.training import DoneEvent
 
         try:
             for event in events:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.microscope.detectors import Detector
     from charrnn.microscope.trace import Trace
-    from charrnn.records import CellFindings
+    from charrnn.records.microscope import CellFindings
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from charrnn.errors import DataError, UsageError
 from charrnn.model.device import autocast
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.records.evaluation import LossReport
+from charrnn.text.vocab import Vocab
 
 WINDOWED_LENGTH = 256
 NUM_WINDOWS = 512
@@ -66,3 +69,33 @@ def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", se
 def bits(nats: float) -> float:
     """Nats to bits."""
     return nats / math.log(2)
+
+
+def report_loss(
+    network: CharRNN, vocab: Vocab, text: str | bytes, context: str | bytes, protocol: str, precision: str
+) -> LossReport:
+    """The loss over `text` by the named protocol; everything as in `charrnn.evaluate`."""
+    ids = vocab.encode(text)
+    before = vocab.encode(context)
+    if protocol == "stateful":
+        if len(ids) < 2:
+            raise DataError(f"The text has {len(ids)} characters; its loss needs at least 2.")
+        first = max(1, len(before))
+        nats = stateful_nats(network, np.concatenate((before, ids)), first, precision=precision)
+        num_scored = len(before) + len(ids) - first
+    elif protocol == "windowed-256":
+        if len(ids) <= WINDOWED_LENGTH:
+            raise DataError(f"The text has {len(ids)} characters; windowed-256 needs at least {WINDOWED_LENGTH + 1}.")
+        nats = windowed_nats(network, ids, precision=precision)
+        num_scored = NUM_WINDOWS * WINDOWED_LENGTH
+    else:
+        raise UsageError(f"There is no protocol {protocol!r}; use stateful or windowed-256.")
+    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
+    return LossReport(
+        protocol=protocol,
+        nats_per_char=nats,
+        bpc=bits(nats),
+        bits_per_byte=bits(nats) * len(ids) / num_bytes,
+        num_chars=num_scored,
+        num_unknown=int((ids == 0).sum()) if vocab.kind == "char" else 0,
+    )

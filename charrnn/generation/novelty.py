@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError
-from charrnn.records import Copy, Novelty
+from charrnn.records.generation import Copy, Novelty
 
 MIN_LENGTH = 30
 """Characters from which on a stretch counts as copied, unless asked otherwise.

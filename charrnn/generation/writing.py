@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
 from charrnn.generation.sampling import Block
-from charrnn.records import GeneratedText
+from charrnn.records.generation import GeneratedText
 from charrnn.text.vocab import Vocab
 
 

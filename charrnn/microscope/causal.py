@@ -17,7 +17,7 @@ from charrnn.microscope.trace import score_following
 from charrnn.model.cells import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
-from charrnn.records import Ablation, AblationEffect, Skipped
+from charrnn.records.microscope import Ablation, AblationEffect, Skipped
 
 Floats = NDArray[np.float64]
 WAYS = ("mean", "zero")

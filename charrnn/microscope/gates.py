@@ -14,7 +14,7 @@ from charrnn.model.cells import TORCH
 from charrnn.model.equations import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
-from charrnn.records import GateReport, GateUse
+from charrnn.records.microscope import GateReport, GateUse
 
 LEFT = 0.1
 """A gate below this is left-saturated: shut."""

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
-from charrnn.records import GradientReach
+from charrnn.records.microscope import GradientReach
 
 MAX_LAG = 200
 NUM_LOSSES = 128

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from charrnn.microscope.detectors import Detector, Labels
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.trace import Trace
-from charrnn.records import CellScore
+from charrnn.records.microscope import CellScore
 
 CELLS_AT_ONCE = 32
 """Ranks are float64: of all cells at once they would take twice as much memory as the trace."""

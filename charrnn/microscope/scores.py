@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from charrnn.microscope.detectors import Detector
 from charrnn.microscope.survey import Read, survey
 from charrnn.microscope.trace import Trace
-from charrnn.records import CellFindings
+from charrnn.records.microscope import CellFindings
 
 WINDOW = 8192
 """Characters that are looked at at once."""

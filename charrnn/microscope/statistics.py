@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.microscope.detectors import Labels
-from charrnn.records import CellScore
+from charrnn.records.microscope import CellScore
 
 Floats = NDArray[np.float64]
 NUM_RESAMPLES = 200

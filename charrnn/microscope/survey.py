@@ -19,7 +19,7 @@ from charrnn.microscope.histograms import LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments
 from charrnn.microscope.statistics import Choice, average_ranks, interior, score_cell, strength
-from charrnn.records import CellFindings, Skipped
+from charrnn.records.microscope import CellFindings, Skipped
 
 Cells = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Cells]]]

@@ -8,7 +8,7 @@ from itertools import islice
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 
-from charrnn.records import Novelty
+from charrnn.records.generation import Novelty
 from charrnn.render.heat import draw
 
 STYLES = (

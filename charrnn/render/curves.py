@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.records import GradientReach
+from charrnn.records.microscope import GradientReach
 from charrnn.render.canvas import Canvas
 from charrnn.render.heat import visible, visible_in_ascii
 

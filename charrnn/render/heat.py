@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from charrnn.records import ColouredText
+from charrnn.records.microscope import ColouredText
 
 LOW = (212, 38, 38)
 HIGH = (36, 92, 230)

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.records import GateReport, GateUse
+from charrnn.records.microscope import GateReport, GateUse
 from charrnn.render.canvas import Canvas
 
 NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}

@@ -7,17 +7,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records import (
-    Ablation,
-    CellFindings,
-    CellHistory,
-    CellScore,
-    LossReport,
-    Novelty,
-    Prediction,
-    RunSummary,
-    Skipped,
-)
+from charrnn.records.evaluation import LossReport
+from charrnn.records.generation import Novelty, Prediction
+from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
+from charrnn.records.runs import RunSummary
 from charrnn.render.heat import block, visible
 from charrnn.text.catalogue import CatalogueEntry
 

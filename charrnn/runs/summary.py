@@ -1,7 +1,7 @@
 """A run in one line."""
 
 from charrnn.config import resolved
-from charrnn.records import RunSummary
+from charrnn.records.runs import RunSummary
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 

@@ -4,24 +4,21 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
 from charrnn.clock import seconds_since_start
-from charrnn.config import BUDGETS, MODEL_FIELDS, Config, parse_value, resolved
+from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads, pick_device
-from charrnn.model.reading import IdArray
 from charrnn.model.shapes import check_memory, check_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.records import (
+from charrnn.records.training import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
@@ -37,33 +34,16 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep
 from charrnn.settings import to_yaml
-from charrnn.text.corpus import Corpus, read_corpus
-from charrnn.text.lanes import Lanes, split_ids
-from charrnn.text.vocab import MAX_CHARACTERS, Vocab
-from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes, choose_steps
-from charrnn.training.trainer import Trainer, measure_step
+from charrnn.text.lanes import Lanes
+from charrnn.text.vocab import Vocab
+from charrnn.training.plan import Download, Text, plan_steps, read_text, take_notes, with_model_of
+from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes
+from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 SAMPLE_TEMPERATURE = 0.8
-MEASURE_SECONDS = 2.5
-MEASURE_SHARE = 0.03
-LEAST_MEASURE_SECONDS = 0.25
-"""A budget in minutes is measured for so long, but for no more than this share of it; for a few steps at the least."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights must fit."""
-
-Download = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    """The corpus as ids, cut into what is learned from and what is validated on."""
-
-    corpus: Corpus
-    vocab: Vocab
-    ids: IdArray
-    num_train: int
-    num_before_test: int
 
 
 def _never() -> bool:
@@ -93,19 +73,19 @@ def train(
     vocab, start = None, None
     if config.init_from is not None:
         older = open_run(config.init_from, checkpoints)
-        config = _with_model_of(older, config)
+        config = with_model_of(older, config)
         vocab, start = Vocab.from_json(older.read_vocab_json()), older.load_best()
-    text = _read_text(config, stdin, on_download, vocab)
+    text = read_text(config, stdin, on_download, vocab)
     sized = choose_sizes(config, text.num_train)
     check_memory(sized, len(text.vocab))
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
-    planned = _plan(sized, text, lanes, device, began)
+    planned = plan_steps(sized, text, lanes, device, began)
 
     run = RunFolder.create_at(out) if out is not None else RunFolder.create(checkpoints, text.corpus.name)
     with run.lock():
         run.write_text("config.yaml", to_yaml(planned))
         run.write_text("vocab.json", json.dumps(text.vocab.to_json(), ensure_ascii=True))
-        notes = _notes(config, planned, text)
+        notes = take_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, lanes, len(text.vocab), device)
             if start is not None:
@@ -152,7 +132,7 @@ def resume(
         loaded = folder.load_step("latest", with_training=True)
         check_shapes(config, loaded.model)
         try:
-            text = _read_text(config, stdin, None, vocab)
+            text = read_text(config, stdin, None, vocab)
         except DataError as error:
             if "-" not in config.corpus:
                 raise
@@ -166,7 +146,7 @@ def resume(
                 "Put the old text back, or start a new run."
             )
         lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
-        planned = _plan(config, text, lanes, device, began)
+        planned = plan_steps(config, text, lanes, device, began)
         if config.steps is None:
             planned = replace(planned, steps=loaded.step + (planned.steps or 0))
         elif config.steps < loaded.step:
@@ -181,69 +161,10 @@ def resume(
             yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
 
 
-def _with_model_of(folder: RunFolder, config: Config) -> Config:
-    """The configuration with that run's model.
-
-    Raises UsageError if another model was asked for; a value that is the default counts as not asked for.
-    """
-    theirs, default = folder.read_config(), Config()
-    model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
-    for name, there in model.items():
-        asked = getattr(config, name)
-        if asked not in (there, getattr(default, name)):
-            raise UsageError(f"{name} is {asked}, but {there} in {folder.path.name}: --init-from keeps the model.")
-    return replace(config, **model)
-
-
-def _plan(config: Config, text: _Text, lanes: Lanes, device: torch.device, began: float) -> Config:
-    """Turn the budget into steps and fill in what depends on them. Minutes are measured, and count from `began`."""
-    num_val = text.num_before_test - text.num_train
-    if config.minutes is None:  # then nothing is measured, so that the same command trains the same weights
-        threads = torch.get_num_threads() if config.threads == "auto" else config.threads
-        return choose_steps(replace(config, threads=threads), text.num_train, num_val)
-    seconds = min(MEASURE_SECONDS, max(LEAST_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
-    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
-    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))
-    return choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
-
-
-def _notes(asked: Config, planned: Config, text: _Text) -> tuple[str, ...]:
-    """What the user should know of the text and of what became of their settings."""
-    notes = list(text.corpus.notes)
-    num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
-    if num_unknown:
-        why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
-        if planned.init_from is not None:
-            why = f"not in the alphabet of {planned.init_from}"
-        notes.append(f"{num_unknown:,} of {len(text.ids):,} characters are {why}: read as unknown")
-        if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
-            notes.append("--alphabet byte learns every character of such a text")
-    sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
-    if any(wish not in ("auto", got) for wish, got in sizes):
-        lanes, length = (got for _, got in sizes)
-        notes.append(f"the text is too short for that: {lanes} lanes of {length} characters per step instead")
-    if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
-        all_threads = torch.get_num_threads()
-        notes.append(f"{planned.threads} of {all_threads} threads are faster (other work here, or a small model)")
-    return tuple(notes)
-
-
-def _read_text(
-    config: Config, stdin: BinaryIO | None, on_download: Download | None, vocab: Vocab | None = None
-) -> _Text:
-    corpus = read_corpus(config.corpus, alphabet=config.alphabet, stdin=stdin, on_download=on_download)
-    content = corpus.content
-    if vocab is None:
-        vocab = Vocab.of_bytes() if isinstance(content, bytes) else Vocab.from_text(content, min_count=config.min_count)
-    ids = vocab.encode(content)
-    parts = split_ids(len(ids), config.split)
-    return _Text(corpus, vocab, ids, num_train=parts[0].stop, num_before_test=parts[1].stop)
-
-
 def _run(
     run: RunFolder,
     trainer: Trainer,
-    text: _Text,
+    text: Text,
     notes: tuple[str, ...],
     should_stop: Callable[[], bool],
     loaded: LoadedStep | None = None,

@@ -18,7 +18,7 @@ from charrnn.config import resolved
 from charrnn.errors import UsageError
 from charrnn.microscope.detectors import DETECTORS, get_detectors
 from charrnn.model.equations import CELLS
-from charrnn.records import CellFindings, CellScore
+from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import interval_text, score_text, way_text
 
 if TYPE_CHECKING:

@@ -1,0 +1,94 @@
+"""What a model wrote, would write, and copied."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GeneratedText:
+    """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
+
+    `score` is what a beam search ranks by; `stop` the string that ended its text, or "".
+    """
+
+    text: str
+    logprobs: tuple[float, ...]
+    seed: int | None = None
+    score: float | None = None
+    stop: str = ""
+
+    @property
+    def logprob(self) -> float:
+        """Log-probability of the whole text in nats."""
+        return sum(self.logprobs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A stretch of a text that stands verbatim in the training text, which has it at `source` first.
+
+    Offsets and lengths count characters, or bytes where the text is bytes; `source_line` counts from 1.
+    """
+
+    start: int
+    length: int
+    source: int
+    source_line: int
+
+    @property
+    def stop(self) -> int:
+        """Where the text goes on after it."""
+        return self.start + self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Novelty:
+    """What of a text is copied from the training text, in the order of the text.
+
+    The copies are the longest stretches of at least `min_length` characters; they may overlap, never contain one
+    another. `held_out_share` is the share that a text nobody copied has: see `Model.novelty`.
+    """
+
+    text: str | bytes = field(repr=False)
+    min_length: int
+    copies: tuple[Copy, ...]
+    held_out_share: float | None = None
+
+    @property
+    def num_copied(self) -> int:
+        """How many characters are part of a copy, each counted once."""
+        num = reached = 0
+        for copy in self.copies:
+            num += copy.stop - max(copy.start, reached)
+            reached = copy.stop
+        return num
+
+    @property
+    def share_copied(self) -> float:
+        """From 0 (nothing of it, or no text) to 1."""
+        return self.num_copied / max(1, len(self.text))
+
+    @property
+    def longest(self) -> Copy | None:
+        """The longest copy, the first of equals; None where nothing is copied."""
+        return max(self.copies, key=lambda copy: copy.length, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures and the copies as one object, without the text."""
+        return {
+            "min_length": self.min_length,
+            "num_chars": len(self.text),
+            "num_copied": self.num_copied,
+            "share_copied": self.share_copied,
+            "held_out_share": self.held_out_share,
+            "longest": None if self.longest is None else asdict(self.longest),
+            "copies": [asdict(copy) for copy in self.copies],
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """One possible next character and its probability."""
+
+    character: str
+    probability: float
