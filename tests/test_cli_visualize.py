@@ -469,3 +469,29 @@ def test_the_history_of_a_cell_ends_where_the_cell_is_now(
     ran = command(*options)
     assert (ran.code, ran.err) == (0, "") and "steps 0 to 60" in ran.out and "Few steps" not in ran.out
     assert any(block in ran.out for block in "▃▄▅▆")
+
+
+def test_a_sparkline_stands_under_each_line_also_in_colour(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without colour it stands there anyway; in colour the blocks are those of the uncoloured picture."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    options = ("visualize", "--text", fresh_file, "--chars", 200)
+    for picture in (("--cell", "0:3"), ("--surprise",)):
+        coloured, with_line = (command(*options, *picture, *more).out for more in ((), ("--sparkline",)))
+        plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in with_line.splitlines()]
+        lines = [line for line in plain[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
+        assert len(lines) >= 3
+        assert len(with_line.splitlines()) == len(coloured.splitlines()) + len(lines)
+        monkeypatch.delenv("FORCE_COLOR")
+        uncoloured = command(*options, *picture).out.splitlines()
+        assert lines == [line for line in uncoloured[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    assert command("visualize", "--text", fresh_file, "--top", 1, "--sparkline").out.count("█") > 3
+
+
+@pytest.mark.parametrize("other", [("--find",), ("--gates",), ("--ablate", "0:1"), ("--cell", "0:1", "--guesses")])
+def test_a_sparkline_needs_a_coloured_text(command: Command, lab: Path, other: tuple[str, ...]) -> None:
+    ran = command("visualize", "--sparkline", *other)
+    assert (ran.code, ran.out) == (2, "")
+    assert "--sparkline" in ran.err

@@ -3,7 +3,6 @@
 The states are known, because the text was made: they are what a cell is held against here, not a detector's labels.
 """
 
-
 import numpy as np
 import pytest
 from synthetic import SyntheticCorpus, make_corpus

@@ -28,8 +28,10 @@ class Shown:
     """What an exported .html shows, if that is more than the pictures."""
 
 
-def show_cell(model: "Model", trace: "Trace", layer: int, unit: int, *, shows_guesses: bool) -> Shown:
-    """One cell over a text, with guesses below it if the trace has them and they are asked for."""
+def show_cell(
+    model: "Model", trace: "Trace", layer: int, unit: int, *, shows_guesses: bool, has_sparkline: bool
+) -> Shown:
+    """One cell over a text, with guesses below it if the trace has them and they are asked for, or a sparkline."""
     from rich.text import Text
 
     from charrnn.model.equations import CELLS
@@ -44,7 +46,7 @@ def show_cell(model: "Model", trace: "Trace", layer: int, unit: int, *, shows_gu
     row = PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit))
     page = _page(model, trace, f"A cell of {model.name}", ["cell"], [row])
     if not shows_guesses:
-        return Shown([caption, Legend(), HeatMap(coloured)], data, page)
+        return Shown([caption, Legend(), HeatMap(coloured, has_sparkline or None)], data, page)
     guesses = _guesses(model, trace)
     below = Text("Below each character: what the model expects next, the likelier the brighter.")
     return Shown(
@@ -94,8 +96,8 @@ def _page(
     )
 
 
-def show_surprise(model: "Model", trace: "Trace") -> Shown:
-    """A text by its surprisal."""
+def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Shown:
+    """A text by its surprisal, with a sparkline below it if that is asked for."""
     import numpy as np
     from rich.text import Text
 
@@ -106,7 +108,7 @@ def show_surprise(model: "Model", trace: "Trace") -> Shown:
         (f"surprise of {model.name}", "bold"), f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  "
     )
     data = {"run": model.name, "text": trace.text, "bits": bits.tolist()}
-    return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist())], data)
+    return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist(), has_sparkline or None)], data)
 
 
 def show_findings(
@@ -119,6 +121,7 @@ def show_findings(
     is_table: bool,
     num_pictures: int,
     has_page: bool,
+    has_sparkline: bool,
 ) -> Shown:
     """The ranked table of the best cells, and the best of them over passages of the text that they were scored on."""
     from rich.text import Text
@@ -164,7 +167,7 @@ def show_findings(
         caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
         caption += f": {way_text(score)}"
         coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
-        pictures += [Text(caption, style="bold"), HeatMap(coloured), Text()]
+        pictures += [Text(caption, style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
     page = None
     if has_page and findings.scores:
         part = slice(half, half + CHARS_ON_PAGE)

@@ -66,6 +66,9 @@ def visualize(
     guesses: Annotated[
         bool, typer.Option("--guesses", help="With --cell: the five likeliest next characters under each.")
     ] = False,
+    sparkline: Annotated[
+        bool, typer.Option("--sparkline", help="Draw a cell's values as a line of blocks under each line of text, too.")
+    ] = False,
     detect: Annotated[
         list[str] | None,
         typer.Option(
@@ -126,6 +129,8 @@ def visualize(
         raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
     if guesses and cell is None:
         raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
+    if sparkline and (guesses or find or (given and given not in (["--cell"], ["--surprise"]))):
+        raise UsageError("--sparkline stands under a coloured text: leave out --guesses, --find and other pictures.")
     if beside and not gradients:
         raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
     own = [own_detector(spec) for spec in detect or ()]
@@ -159,7 +164,7 @@ def visualize(
                 ablations.append(model.ablate(layer, unit, content, on_progress=advance, **options))
         shown = show_ablation(model, *ablations)
     elif surprise:
-        shown = show_surprise(model, read("reading"))
+        shown = show_surprise(model, read("reading"), has_sparkline=sparkline)
     elif history:
         findings = _find(model, content, context, detectors, has_worth=False, quiet=quiet)
         half = len(content) // 2
@@ -177,7 +182,7 @@ def visualize(
             _save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
             return
         assert layer_unit is not None
-        shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses)
+        shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses, has_sparkline=sparkline)
     else:
         findings = _find(model, content, context, detectors, has_worth=find, quiet=quiet)
         if (detector or detect) and not findings.scores:
@@ -192,6 +197,7 @@ def visualize(
             is_table=find,
             num_pictures=0 if find or json else top,
             has_page=kind == ".html",
+            has_sparkline=sparkline,
         )
     if json:
         print_json(shown.data)
