@@ -66,7 +66,8 @@ class SamplingOptions(TypedDict, total=False):
     cell: tuple[int, int] | None
     """A cell (layer, unit) whose values come with the pieces."""
     precision: str
-    """`int8` (`auto`): weights in eight bits, the same text on every machine; `fp32`: the weights as they are."""
+    """`int8` (`auto`): weights in eight bits, the same text compiled or not, alone or among others; `fp32`: weights as
+    they are."""
     on_compile: OnCompile
     """Called before the loop is compiled that draws long texts, or reads long primes: some 10 seconds, once on a
     machine."""
