@@ -284,7 +284,15 @@ def test_no_line_is_wider_than_the_window(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     Path("long.txt").write_bytes(make_corpus(num_chars=3_000).text.replace("\n", " ").encode())
-    for arguments in ((), ("--cell", "0:7"), ("--find",), ("--cell", "0:1", "--text", "long.txt")):
+    guesses = ("--cell", "0:7", "--guesses", "--chars", 200)
+    pictures = (
+        ("--surprise", "--sparkline"),
+        ("--gates",),
+        ("--gradients", "--text", "long.txt"),
+        ("--history",),
+        guesses,
+    )
+    for arguments in ((), ("--find",), ("--ablate", "0:7"), *pictures, ("--cell", "0:1", "--text", "long.txt")):
         ran = command("visualize", *arguments)
         assert ran.code == 0
         widths = [cell_len(line) for line in ran.out.splitlines()]

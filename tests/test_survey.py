@@ -246,6 +246,21 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
 
 
+def test_a_cell_that_stands_still_gets_no_weight() -> None:
+    """What moves in it is the last digit of float32: scaled up to the others it would outweigh them."""
+    generator = np.random.default_rng(11)
+    cells = generator.normal(size=(4000, 5)).astype(np.float32)
+    cells[:, 3] = np.float32(0.97) + np.float32(6e-8) * generator.integers(0, 3, 4000)
+    target = (cells[:, :1] + 0.5 * generator.normal(size=(4000, 1))).astype(np.float64)
+    moments = Moments()
+    for first in range(0, 4000, 500):
+        moments.add(cells[first : first + 500], target[first : first + 500])
+    _, weights, intercepts = moments.fit()
+    assert not weights[3].any()
+    assert weights[0] == pytest.approx(1, abs=0.03) and np.abs(weights[[1, 2, 4]]).max() < 0.03
+    assert intercepts == pytest.approx(0, abs=0.03)
+
+
 def test_chance_is_what_shifting_label_and_counting_gives() -> None:
     num_chars = 2000
     is_inside, cells = spans(num_chars, 11), slow_noise(num_chars, 5)

@@ -3,6 +3,7 @@
 import io
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,25 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(table: RenderableType) 
     # What does not fit goes on below: the same characters stand in a table that has all the room it wants.
     wide = plain(table, width=1000)
     assert Counter(text.translate(BLANK)) == Counter(wide.translate(BLANK))
+
+
+@pytest.mark.parametrize("width", [36, 48, 60, 80])
+@pytest.mark.parametrize("make", [findings_table, worth_table])
+def test_columns_of_figures_that_do_not_fit_go_on_below_and_none_is_cut(
+    make: Callable[[CellFindings], RenderableType], width: int
+) -> None:
+    narrow, wide = plain(make(FINDINGS), width), plain(make(FINDINGS), 200)
+    assert max(map(cell_len, narrow.splitlines())) <= width
+    words = Counter(narrow.split()) - Counter(wide.split())
+    parts = sum("───" in line for line in narrow.splitlines())
+    assert parts > 1 or width >= 60
+    assert (
+        not set(words)
+        - {"detector", "cells", "together", "quote", "bracket-depth"}
+        - {word for word in words if set(word) == {"─"}}
+    ), "each part begins with the detectors; every other word stands there as often as in one wide table"
+    assert not {word for word in Counter(wide.split()) - Counter(narrow.split()) if set(word) != {"─"}}
+    assert narrow.split().count("quote") == parts
 
 
 def test_long_values_go_on_below() -> None:

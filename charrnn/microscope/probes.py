@@ -11,6 +11,8 @@ Floats = NDArray[np.float64]
 SIZES = (1, 2, 4, 8)
 SMALLEST_VARIANCE = 1e-4
 """Of a standardized cell, given those chosen before it: with less of its own it adds nothing but rounding."""
+LEAST_SPREAD = 1e-4
+"""A cell whose standard deviation is a smaller share of its size stands still: what moves is float32's last digits."""
 
 
 class Moments:
@@ -50,9 +52,11 @@ class Moments:
         """
         mean, target_mean = self._cell_sums / self.num_chars, self._target_sums / self.num_chars
         variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
-        scale = np.sqrt(np.where(variance > 0, variance, 1))
-        correlations = (self._products / self.num_chars - np.outer(mean, mean)) / np.outer(scale, scale)
-        towards = (self._with_targets / self.num_chars - np.outer(mean, target_mean)) / scale[:, None]
+        moves = variance > LEAST_SPREAD**2 * (variance + self.origin.astype(np.float64) ** 2)
+        scale = np.sqrt(np.where(moves, variance, 1))
+        both = np.outer(moves, moves)
+        correlations = both * (self._products / self.num_chars - np.outer(mean, mean)) / np.outer(scale, scale)
+        towards = (self._with_targets / self.num_chars - np.outer(mean, target_mean)) * (moves / scale)[:, None]
         num_cells, num_targets = towards.shape
         sizes = (*(size for size in SIZES if size < num_cells), num_cells)
         weights = np.zeros((num_cells, num_targets, len(sizes)))
