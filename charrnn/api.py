@@ -279,8 +279,8 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
 def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
     digest = loaded.state.get("corpus_digest")
     return Model(
-        folder.read_config(),
-        Vocab.from_json(folder.read_vocab_json()),
+        loaded.description.config(),
+        loaded.description.vocab(),
         dict(loaded.model),
         name=folder.path.name,
         step=loaded.step,

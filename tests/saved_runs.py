@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config import Config
+from charrnn.runs.description import Description
+from charrnn.runs.disk import json_to_bytes
 from charrnn.runs.folder import RunFolder
+from charrnn.runs.step import seal_manifest
+from charrnn.text.vocab import Vocab
 
-FILES = ("model.safetensors", "training.safetensors", "training.json", "manifest.json")
+FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
+FILES_OF_FORMAT_1 = ("model.safetensors", "training.safetensors", "training.json", "manifest.json")
+CONFIG = Config(
+    cell="lstm",
+    num_layers=1,
+    hidden_size=2,
+    embedding_size=3,
+    dropout=0.0,
+    input_dropout=0.0,
+    steps=900,
+    num_lanes=1,
+    bptt_length=2,
+    warmup_steps=0,
+    learning_rate=0.1,
+    evaluate_every=9,
+    save_every=9,
+)
+VOCAB = Vocab("char", ("", "a"))
 
 
 def tensors(value: float) -> dict[str, NDArray[Any]]:
@@ -22,24 +45,65 @@ def tensors(value: float) -> dict[str, NDArray[Any]]:
     }
 
 
-def save(run: RunFolder, step: int, value: float | None = None) -> str:
+def description_of(run: RunFolder) -> Description:
+    return Description.of(run.path, CONFIG, VOCAB)
+
+
+def save(run: RunFolder, step: int, value: float | None = None, **state: Any) -> str:
     """Save a step whose weights are its number, move `latest` there and return its name."""
     weights = tensors(step if value is None else value)
-    name = run.save_step(step, weights, weights, {"step": step, "cursor": [1, 2]}).name
+    state = {"step": step, "cursor": [1, 2], **state}
+    name = run.save_step(step, weights, weights, state, description_of(run)).name
     run.point("latest", name)
     return name
 
 
+def commit(run: RunFolder, step: int, *, best_step: int, keep: int = 1) -> None:
+    """Commit such a step as training does."""
+    weights, state = tensors(step), {"step": step, "best_nats": 1.5, "best_step": best_step}
+    run.commit(step, weights, weights, state, description_of(run), keep=keep)
+
+
 def make_run(path: Path) -> RunFolder:
     run = RunFolder.create_at(path)
-    run.write_text("config.yaml", "cell: lstm\n")
-    run.write_text("vocab.json", '{"kind": "char", "characters": ["", "a"]}')
+    run.write_description(description_of(run))
     return run
 
 
 def rewrite_manifest(run: RunFolder, step_name: str, **changes: object) -> None:
+    """Change a manifest so that only what it says is wrong, not its own SHA-256."""
     path = run.path / step_name / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    manifest = json.loads(path.read_text()) | changes
+    manifest.pop("sha256", None)
+    data = json_to_bytes(manifest)
+    path.write_bytes(data if manifest["format"] == 1 else seal_manifest(data))
+
+
+def forge(run: RunFolder, step_name: str, name: str, data: bytes) -> None:
+    """Replace a file of a step and list its true size and hash, so that only its content is wrong."""
+    (run.path / step_name / name).write_bytes(data)
+    files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
+    files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    rewrite_manifest(run, step_name, files=files)
+
+
+def forge_description(run: RunFolder, name: str, data: bytes) -> None:
+    """Give every step, and the run itself, another `config.yaml` or `vocab.json` that is whole."""
+    for step_name in run.steps():
+        forge(run, step_name, name, data)
+    (run.path / name).write_bytes(data)
+
+
+def turn_to_format_1(run: RunFolder) -> None:
+    """Make a run what it would have been before steps described themselves."""
+    for step_name in run.steps():
+        files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
+        for name in ("config.yaml", "vocab.json"):
+            (run.path / step_name / name).unlink()
+            files.pop(name)
+        rewrite_manifest(run, step_name, format=1, files=files)
+    config = (run.path / "config.yaml").read_bytes()
+    (run.path / "config.yaml").write_bytes(config.partition(b"\n")[2])
 
 
 def hidden(folder: Path) -> list[str]:

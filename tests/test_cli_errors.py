@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
-from saved_runs import rewrite_manifest
+from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import DataError
+from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
 from charrnn.text.catalogue import load_catalogue
 
@@ -320,13 +321,48 @@ def test_a_damaged_checkpoint(command: Command, lab: Path, line: str) -> None:
 @pytest.mark.parametrize("line", READERS)
 def test_a_newer_format(command: Command, lab: Path, line: str) -> None:
     for step in lab.glob("step-*"):
-        rewrite_manifest(RunFolder(lab), step.name, format=2)
-    assert_is_clear(command(*line.split()), CHECKPOINT, ("newer charrnn (format 2)", "upgrade"))
+        rewrite_manifest(RunFolder(lab), step.name, format=3)
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("newer charrnn (format 3)", "upgrade"))
+
+
+DAMAGES = {
+    "garbage": lambda data: b"{{{",
+    "empty": lambda data: b"",
+    "a digit": lambda data: data.replace(b"3", b"2", 1),
+    "a byte more": lambda data: data + b"\n",
+}
+
+
+@pytest.mark.parametrize("line", READERS)
+@pytest.mark.parametrize(("file", "damage"), [("config.yaml", "a digit"), ("vocab.json", "empty")])
+def test_the_saved_step_stands_in_for_a_damaged_configuration_or_alphabet(
+    command: Command, lab: Path, file: str, damage: str, line: str
+) -> None:
+    whole = (lab / file).read_bytes()
+    (lab / file).write_bytes(DAMAGES[damage](whole))
+    ran = command(*line.split())
+    assert ran.code == 0
+    (told,) = [text for text in ran.err.splitlines() if "damaged" in text]
+    assert told.startswith(f"warning: checkpoints/lstm-001/{file} is damaged") and "; using step-00000" in told
+    if "--resume" in line:
+        assert command("sample", "--length", 5).err == "", "it was mended"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
+def test_whatever_the_damage(lab: Path, file: str, damage: str) -> None:
+    was = charrnn.load(lab)
+    (lab / file).write_bytes(DAMAGES[damage]((lab / file).read_bytes()))
+    model = charrnn.load(lab)
+    (told,) = model.warnings
+    assert f"{file} is damaged" in told
+    assert (model.config, model.vocab) == (was.config, was.vocab)
 
 
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
-def test_a_damaged_configuration_or_alphabet(command: Command, lab: Path, file: str, line: str) -> None:
+def test_a_damaged_configuration_or_alphabet_of_format_1(command: Command, lab: Path, file: str, line: str) -> None:
+    turn_to_format_1(RunFolder(lab))
     (lab / file).write_text("{{{")
     assert_is_clear(command(*line.split()), CHECKPOINT, (f"{file} is damaged",))
 
@@ -343,15 +379,16 @@ def test_a_damaged_configuration_or_alphabet(command: Command, lab: Path, file: 
 def test_an_alphabet_of_another_model(command: Command, lab: Path, line: str) -> None:
     saved = json.loads((lab / "vocab.json").read_text())
     saved["characters"] = saved["characters"][:-5]
-    (lab / "vocab.json").write_text(json.dumps(saved))
+    forge_description(RunFolder(lab), "vocab.json", json.dumps(saved).encode())
     assert_is_clear(command(*line.split()), CHECKPOINT)
 
 
 @pytest.mark.parametrize("line", ["visualize --find", "evaluate", "train --resume --steps 301"])
 @pytest.mark.parametrize("change", ["hidden_size: 31", "num_layers: 2", "cell: gru", "embedding_size: 3"])
 def test_a_configuration_of_another_model(command: Command, lab: Path, change: str, line: str) -> None:
-    path = lab / "config.yaml"
-    path.write_text(re.sub(rf"(?m)^{change.split(':')[0]}: .*$", change, path.read_text()))
+    text = (lab / "config.yaml").read_text().partition("\n")[2]
+    changed = re.sub(rf"(?m)^{change.split(':')[0]}: .*$", change, text)
+    forge_description(RunFolder(lab), "config.yaml", seal(changed))
     assert_is_clear(command(*line.split()), CHECKPOINT, ("config.yaml",))
 
 
@@ -359,9 +396,12 @@ def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) ->
     lines = (lab / "metrics.jsonl").read_text().splitlines()
     lines[6] = lines[6][:10]
     (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    warning = "warning: checkpoints/lstm-001/metrics.jsonl line 7 is damaged; going on without it"
+    assert command("runs").err.splitlines() == [warning]
+    assert command("runs", "--quiet").err == ""
     ran = command("train", "--resume", "--steps", 301)
-    assert_is_clear(ran, CHECKPOINT, ("metrics.jsonl line 7 is damaged",))
-    assert command("sample", "--length", 5).code == 0, "what it needs is whole"
+    assert ran.code == 0 and warning in ran.err.splitlines()
+    assert command("runs").err == "", "what is left parses"
 
 
 def test_a_run_in_which_nothing_was_saved(command: Command, lab: Path) -> None:

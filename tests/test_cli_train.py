@@ -72,7 +72,7 @@ def test_a_run_folder_holds_what_is_documented(command: Command, text_file: Path
     for step in steps:
         assert sorted(os.listdir(run / step)) == sorted(FILES)
         manifest = json.loads((run / step / "manifest.json").read_text())
-        assert manifest["format"] == 1
+        assert manifest["format"] == 2
         assert manifest["step"] == int(step.removeprefix("step-"))
         for name in set(FILES) - {"manifest.json"}:
             data = (run / step / name).read_bytes()

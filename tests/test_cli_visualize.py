@@ -19,10 +19,13 @@ import pytest
 from conftest import Ran, TrainedRun
 from numpy.typing import NDArray
 from rich.cells import cell_len
+from saved_runs import forge_description
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.microscope.detectors import DETECTORS
+from charrnn.runs.description import seal
+from charrnn.runs.folder import RunFolder
 
 Command = Callable[..., Ran]
 DOCUMENTED = {"detector", "layer", "unit", "ci_low", "ci_high", "untrained", "polarity", "num_positive"}
@@ -330,8 +333,9 @@ def test_quotations_are_found_by_a_byte_model_too(command: Command, byte_run: Tr
 
 
 def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, fresh_file: Path) -> None:
-    config = (lab / "config.yaml").read_text()
-    (lab / "config.yaml").write_text(re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config))
+    config = (lab / "config.yaml").read_text().partition("\n")[2]
+    gone = re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config)
+    forge_description(RunFolder(lab), "config.yaml", seal(gone))
     ran = command("visualize")
     assert (ran.code, ran.out) == (3, "")
     assert "gone.txt" in ran.err

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from saved_runs import FILES, hidden, make_run, rewrite_manifest, save, tensors
+from saved_runs import CONFIG, FILES, description_of, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
 from charrnn.runs.folder import RunFolder
+from charrnn.runs.step import FORMAT_VERSION
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_commit_order(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     monkeypatch.setattr(os, "replace", replace)
-    run.save_step(800, tensors(1), tensors(2), {})
+    run.save_step(800, tensors(1), tensors(2), {}, description_of(run))
     assert run.read_pointer("latest") is None, "saving moves no pointer"
     run.point("latest", "step-00000800")
     pid = os.getpid()
@@ -103,6 +104,8 @@ def test_commit_order(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
         "fsync model.safetensors",
         "fsync training.safetensors",
         "fsync training.json",
+        "fsync config.yaml",
+        "fsync vocab.json",
         "fsync manifest.json",
         f"fsync .step-00000800.tmp-{pid}",
         "rename step-00000800",
@@ -151,7 +154,7 @@ def test_an_interrupt_while_saving_leaves_no_temporary_folder(run: RunFolder, mo
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run.save_step(1, tensors(1), {}, {})
+        run.save_step(1, tensors(1), {}, {}, description_of(run))
     assert hidden(run.path) == []
     assert run.steps() == []
 
@@ -181,10 +184,10 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
 
 def test_saving_never_replaces_a_step_of_a_newer_charrnn(run: RunFolder) -> None:
     name = save(run, 100, value=1.0)
-    rewrite_manifest(run, name, format=2)
+    rewrite_manifest(run, name, format=FORMAT_VERSION + 1)
     with pytest.raises(CheckpointError, match="newer charrnn"):
         save(run, 100, value=2.0)
-    rewrite_manifest(run, name, format=1)
+    rewrite_manifest(run, name, format=FORMAT_VERSION)
     assert run.load_step(name, with_training=False).model["weight"][0, 0] == 1.0
 
 
@@ -250,8 +253,8 @@ def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunFolder) -> N
 def test_a_newer_format_is_refused_with_the_way_out(run: RunFolder) -> None:
     save(run, 100)
     save(run, 200)
-    rewrite_manifest(run, "step-00000200", format=2, files={"weights.bin": {}})
-    with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 2\); upgrade"):
+    rewrite_manifest(run, "step-00000200", format=FORMAT_VERSION + 1, files={"weights.bin": {}})
+    with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
         run.load_step("latest", with_training=False)
     assert run.load_step("step-00000100", with_training=False).step == 100
 
@@ -301,7 +304,7 @@ def test_a_step_nobody_saved_is_an_error_that_lists_the_others(run: RunFolder) -
 
 
 def test_config_and_vocab_are_read(run: RunFolder) -> None:
-    assert run.read_config_text() == "cell: lstm\n"
+    assert run.read_config() == CONFIG
     assert run.read_vocab_json() == {"kind": "char", "characters": ["", "a"]}
 
 

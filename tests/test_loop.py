@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saved_runs import forge_description
 
 import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
+from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.samples import SampleLog
 from charrnn.training.trainer import StepResult, Trainer
@@ -137,9 +139,9 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
-    path = Path("run/config.yaml")
-    huge = path.read_text().replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
-    path.write_text(huge)
+    text = Path("run/config.yaml").read_text().partition("\n")[2]
+    huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
+    forge_description(RunFolder(Path("run")), "config.yaml", seal(huge))
 
     def build(*args: object) -> None:
         raise AssertionError("it would take all memory")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran, clean_environment
-from saved_runs import FILES
+from saved_runs import FILES, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
@@ -358,6 +358,7 @@ def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
 def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file: Path) -> None:
     whole = train("whole", steps=6, muon_scale=0.0, evaluate_every=3)
     old = train("old", steps=3, muon_scale=0.0, evaluate_every=3)
+    turn_to_format_1(RunFolder(old))
     lines = (old / "config.yaml").read_text().splitlines()
     newer = ("muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
     (old / "config.yaml").write_text("\n".join(line for line in lines if line.split(":")[0] not in newer) + "\n")

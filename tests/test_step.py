@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from saved_runs import FILES, make_run, rewrite_manifest, save, tensors
+from saved_runs import FILES, description_of, forge, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.folder import RunFolder
@@ -19,17 +17,9 @@ def run(tmp_path: Path) -> RunFolder:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def forge(run: RunFolder, step_name: str, name: str, data: bytes) -> None:
-    """Replace a file and list its true size and hash, so that only its content is wrong."""
-    (run.path / step_name / name).write_bytes(data)
-    files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
-    files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    rewrite_manifest(run, step_name, files=files)
-
-
 def test_a_step_comes_back_exactly(run: RunFolder) -> None:
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
-    folder = run.save_step(800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}})
+    folder = run.save_step(800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}}, description_of(run))
     run.point("best", folder.name)
     loaded = run.load_step("best", with_training=True)
     assert (loaded.name, loaded.step, loaded.warnings) == ("step-00000800", 800, ())
@@ -103,7 +93,7 @@ def test_a_linked_step_folder_is_refused(run: RunFolder, tmp_path: Path) -> None
 
 
 def listed(**extra: object) -> dict[str, object]:
-    return {name: {"size": 1, "sha256": ""} for name in FILES[:3]} | extra
+    return {name: {"size": 1, "sha256": ""} for name in FILES[:-1]} | extra
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOptio
     for folder in list_runs(Path("checkpoints")):
         try:
             summaries.append(summarise(folder))
+            warn(summaries[-1].warnings, quiet=quiet)
         except CharRNNError as error:
             warn((f"{folder.path.name}: {error}",), quiet=quiet)
     if json:

@@ -16,3 +16,5 @@ class RunSummary:
     num_steps: int
     best_nats: float | None
     minutes: float
+    warnings: tuple[str, ...] = ()
+    """Which lines of its history are damaged; the figures go without them."""

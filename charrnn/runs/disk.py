@@ -6,6 +6,8 @@ import contextlib
 import errno
 import json
 import os
+import re
+import shutil
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,11 +21,14 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 MAX_TEXT_BYTES = 16 * 1024 * 1024
 """More than any configuration, alphabet or manifest needs, and little enough to read whole."""
 
+_LEFTOVER = re.compile(r"\..+\.(tmp|old)-[0-9]+")
+"""What a file or a folder is called until it counts, and once it counts no more: its name and a process."""
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file at `path` by `data`, whole or not at all. Raises CharRNNError when it cannot be written."""
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with explained("write", path):
+    with explained("write", path, num_bytes=len(data)):
         try:
             write_synced(temporary, data)
             os.replace(temporary, path)
@@ -53,6 +58,16 @@ def fsync_folder(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed left half written or half removed in a folder. Raises OSError."""
+    for leftover in list(folder.iterdir()):
+        if _LEFTOVER.fullmatch(leftover.name):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
 
 def encode_text(text: str) -> bytes:
@@ -89,9 +104,10 @@ def json_to_bytes(value: JSON) -> bytes:
 
 
 @contextlib.contextmanager
-def explained(action: str, path: Path) -> Iterator[None]:
-    """Turn an OSError into a CharRNNError that says what could not be done, where and why."""
+def explained(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
+    """Turn an OSError into a CharRNNError that says what could not be done, where, why and for want of how much."""
     try:
         yield
     except OSError as error:
-        raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}") from error
+        needed = "" if num_bytes is None else f" ({num_bytes:,} bytes needed)"
+        raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}{needed}") from error

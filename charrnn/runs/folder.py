@@ -1,7 +1,7 @@
 """A run folder: created once, locked while training, saved to in commits, loaded only after its hashes are checked.
 
-Commit order of a step: data, fsync, manifest, fsync, rename folder, fsync parent; then the caller moves the pointers
-and prunes.
+Commit order of a step: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that ends,
+the newest whole step is the latest, and what it says of the best one holds: `latest` and `best` only repeat it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from charrnn.config import AUTO_FIELDS, Config
-from charrnn.errors import CharRNNError, CheckpointError, DataError, UsageError
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, decode
 from charrnn.runs.disk import (
     JSON,
     MAX_TEXT_BYTES,
@@ -26,14 +26,18 @@ from charrnn.runs.disk import (
     fsync_folder,
     parse_json,
     read_capped,
+    sweep,
     write_atomically,
     write_synced,
 )
 from charrnn.runs.lock import hold
+from charrnn.runs.pointers import POINTERS, best_known, list_steps, read_pointer, wanted_step
 from charrnn.runs.step import (
     LoadedStep,
     NewerFormatError,
     Tensors,
+    best_in,
+    describes_itself,
     is_manifest_of,
     is_step_name,
     name_of_step,
@@ -41,10 +45,6 @@ from charrnn.runs.step import (
     step_number,
     step_to_bytes,
 )
-from charrnn.settings import from_yaml
-
-BEFORE = {"muon_scale": 0.0}
-"""What runs did that are older than the field, where that is not its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +96,80 @@ class RunFolder:
         """
         return hold(self.path)
 
+    @contextlib.contextmanager
+    def removed_unless_saved(self) -> Iterator[None]:
+        """Take a new run's folder away again if what is done in here fails before anything is saved."""
+        try:
+            yield
+        except RunInUseError:
+            raise  # Then it is not ours.
+        except BaseException:
+            with contextlib.suppress(OSError, CheckpointError):
+                if not self.steps():
+                    sweep(self.path)
+                    # By name, and only then the folder: something else in it would be somebody's.
+                    for name in (CONFIG, VOCAB, "lock"):
+                        (self.path / name).unlink(missing_ok=True)
+                    self.path.rmdir()
+            raise
+
     def write_text(self, name: str, text: str) -> None:
         """Replace file `name` by `text`, whole or not at all. Raises CharRNNError when it cannot be written."""
         write_atomically(self.path / name, encode_text(text))
 
-    def save_step(self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON]) -> Path:
-        """Commit one step and return its folder; pointers stay where they are.
+    def write_description(self, description: Description) -> None:
+        """Write the run's own `config.yaml` and `vocab.json`. Raises as `write_text` does."""
+        for name, data in description.files().items():
+            write_atomically(self.path / name, data)
+
+    def commit(
+        self,
+        step: int,
+        model: Tensors,
+        training: Tensors,
+        state: Mapping[str, JSON],
+        description: Description,
+        *,
+        keep: int,
+    ) -> Path:
+        """Save a step, then move the pointers, then prune; the step's folder. Raises as these three do."""
+        path = self.save_step(step, model, training, state, description)
+        self._point_as(path.name, state)
+        self.prune(keep, path.name, best_in(state))
+        return path
+
+    def go_on_from(self, loaded: LoadedStep) -> None:
+        """Make the step that training goes on from the newest one, and mend the pointers. Raises CharRNNError.
+
+        Later steps are damaged, or it would not be this one; they are kept under another name, for whoever can mend
+        them.
+        """
+        for name in self.steps():
+            if step_number(name) > loaded.step:
+                aside = self.path / f"damaged-{name}"
+                with explained("set aside", self.path / name):
+                    shutil.rmtree(aside, ignore_errors=True)
+                    os.rename(self.path / name, aside)
+        self._point_as(loaded.name, loaded.state)
+
+    def _point_as(self, latest: str, state: Mapping[str, JSON]) -> None:
+        """Make the pointers say what the newest step and its state say."""
+        best = best_in(state)
+        for pointer, name in (("latest", latest), ("best", best)):
+            if name is not None and (self.path / name).is_dir() and self.read_pointer(pointer) != name:
+                self.point(pointer, name)
+
+    def save_step(
+        self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
+    ) -> Path:
+        """Save one step and return its folder; pointers stay where they are.
 
         A step saved already is kept when it is whole and the same, and replaced when it is damaged or another (of a
         schedule that was changed since). On any failure nothing saved before is touched. Raises CharRNNError naming
         the folder, the reason and the bytes needed.
         """
         final = self.path / name_of_step(step)
-        payloads = step_to_bytes(step, model, training, state)
+        payloads = step_to_bytes(step, model, training, state, description)
         try:
             self.verify(final.name)
             if is_manifest_of(final, payloads):
@@ -119,15 +180,15 @@ class RunFolder:
             pass  # Missing, as it should be, or damaged.
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
-            for leftover in self.path.glob(".step-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+            sweep(self.path)
             temporary.mkdir()
             for name, data in payloads.items():
                 write_synced(temporary / name, data)
             fsync_folder(temporary)
             if os.path.lexists(final):
-                self._discard(final.name)
-            os.rename(temporary, final)
+                self._replace(final, temporary)
+            else:
+                os.rename(temporary, final)
             fsync_folder(self.path)
         except OSError as error:
             needed = sum(map(len, payloads.values()))
@@ -139,30 +200,25 @@ class RunFolder:
             shutil.rmtree(temporary, ignore_errors=True)
         return final
 
-    def load_best(self) -> LoadedStep:
-        """The step that validated best; the latest, if none was validated. Raises as `load_step` does."""
-        return self.load_step("best" if self.read_pointer("best") else "latest", with_training=False)
-
-    def point(self, name: Literal["latest", "best"], step_name: str) -> None:
+    def point(self, name: str, step_name: str) -> None:
         """Make pointer `name` hold `step_name`. Raises CharRNNError when it cannot be written."""
         assert is_step_name(step_name), step_name
         self.write_text(name, step_name + "\n")
 
     def read_pointer(self, name: str) -> str | None:
         """The name of the step that `latest` or `best` holds, None when it is missing or holds anything else."""
-        try:
-            text = read_capped(self.path / name, max_bytes=100).decode("ascii").strip()
-        except (CheckpointError, UnicodeDecodeError):
-            return None
-        return text if is_step_name(text) else None
+        return read_pointer(self.path, name)
 
-    def prune(self, keep: int) -> None:
-        """Remove the oldest steps so that `keep` remain besides those that `latest` and `best` point to.
+    def prune(self, keep: int, *needed: str | None) -> None:
+        """Remove the oldest steps so that `keep` remain besides those `needed` or pointed to by `latest` and `best`.
 
         Raises CharRNNError when a step cannot be removed.
         """
-        committed = self.steps()
-        pinned = {self.read_pointer("latest"), self.read_pointer("best")}
+        try:
+            committed = self.steps()
+        except CheckpointError as error:
+            raise CharRNNError(str(error)) from error  # Nothing is wrong with what is saved.
+        pinned = {self.read_pointer("latest"), self.read_pointer("best"), *needed}
         if not pinned.intersection(committed):
             # Without a usable pointer `keep=0` would remove everything that was ever saved.
             pinned.update(committed[-1:])
@@ -173,16 +229,16 @@ class RunFolder:
 
     def steps(self) -> list[str]:
         """Names of the committed steps, ascending. Raises CheckpointError when the folder cannot be read."""
-        try:
-            with os.scandir(self.path) as entries:
-                names = [e.name for e in entries if is_step_name(e.name) and e.is_dir(follow_symlinks=False)]
-        except OSError as error:
-            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
-        return sorted(names, key=step_number)
+        return list_steps(self.path)
 
     def verify(self, step_name: str) -> None:
         """Check every file of a step against its manifest. Raises CheckpointError naming the file that is damaged."""
         read_step(self.path / step_name, with_training=True)
+
+    def load_best(self) -> LoadedStep:
+        """The step that validated best; the latest, if none was validated. Raises as `load_step` does."""
+        is_known = best_known(self.path)[0] is not None or os.path.lexists(self.path / "best")
+        return self.load_step("best" if is_known else "latest", with_training=False)
 
     def load_step(self, which: str, *, with_training: bool) -> LoadedStep:
         """Read `latest`, `best` or a step by name; when it is damaged, the newest good step before it, with a warning.
@@ -193,59 +249,87 @@ class RunFolder:
         committed = self.steps()
         if not committed:
             raise CheckpointError(f"{self.path} has nothing saved yet\ntrain first: charrnn train")
-        wanted: str | None = which
-        problems: list[str] = []
-        if which == "latest" or which == "best":
-            wanted = self.read_pointer(which)
-            if wanted is None:
-                problems.append(f"{self.path / which} is missing or does not name a step")
-        elif which not in committed:
+        if which not in (*POINTERS, *committed):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(committed[-5:])}")
+        wanted, problems = wanted_step(self.path, which) if which in POINTERS else (which, [])
         for name in self._candidates(wanted):
             try:
                 loaded = read_step(self.path / name, with_training=with_training)
             except NewerFormatError:
                 raise
             except CheckpointError as error:
+                if which in POINTERS and wanted_step(self.path, which)[0] != wanted:
+                    # A run in training saved and pruned while this was read: nothing is wrong, so ask again.
+                    return self.load_step(which, with_training=with_training)
                 problems.append(str(error))
             else:
-                return replace(loaded, warnings=tuple(f"{problem}; using {name}" for problem in problems))
+                problems += self._damage_beside(loaded.description)
+                return replace(
+                    loaded, warnings=tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)
+                )
         raise CheckpointError(
             f"no step of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or train anew"
         )
 
     def read_config_text(self) -> str:
-        """The text of `config.yaml`. Raises CheckpointError when it is missing, too large or not UTF-8."""
-        path = self.path / "config.yaml"
-        try:
-            return read_capped(path, max_bytes=MAX_TEXT_BYTES).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
+        """The text of the run's own `config.yaml`. Raises CheckpointError when it is missing, too large or damaged."""
+        path = self.path / CONFIG
+        data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+        check_seal(path, data, is_needed=self._has_sealed())
+        return decode(path, data)
 
     def read_config(self) -> Config:
-        """The run's configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
-        path = self.path / "config.yaml"
-        try:
-            config = from_yaml(self.read_config_text(), str(path), BEFORE)
-        except (DataError, UsageError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
-        left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
-        if left_open or config.cell == "auto" or config.steps is None:
-            raise CheckpointError(
-                f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}"
-            )
-        return config
+        """The run's own configuration, which may be newer than any step's: a budget or a learning rate since changed.
+
+        Raises CheckpointError when it is damaged or still leaves something to `auto`.
+        """
+        return Description(self.path, encode_text(self.read_config_text()), b"").config()
 
     def read_vocab_json(self) -> object:
         """The parsed `vocab.json`. Raises CheckpointError when it is missing, too large or not JSON."""
-        path = self.path / "vocab.json"
+        path = self.path / VOCAB
         return parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+
+    def _damage_beside(self, description: Description) -> list[str]:
+        """What is wrong with the run's own two files, given those of a step that was verified."""
+        problems = []
+        try:
+            self.read_config_text()
+        except CheckpointError as error:
+            problems.append(str(error))
+        path = self.path / VOCAB
+        try:
+            if read_capped(path, max_bytes=MAX_TEXT_BYTES) != description.vocab_json:
+                problems.append(f"{path} is damaged: it is not the alphabet of the saved steps")
+        except CheckpointError as error:
+            problems.append(str(error))
+        return problems
+
+    def _has_sealed(self) -> bool:
+        """Whether the run's own `config.yaml` must be sealed: the newest step that can tell is of format 2."""
+        for name in reversed(self.steps()):
+            with contextlib.suppress(CheckpointError):
+                return describes_itself(self.path / name)
+        return False
 
     def _discard(self, step_name: str) -> None:
         """Remove a step so that a crash halfway leaves a leftover to sweep, never a step that looks damaged."""
-        doomed = self.path / f".{step_name}.old-{os.getpid()}"
-        os.rename(self.path / step_name, doomed)
+        shutil.rmtree(self._set_aside(self.path / step_name))
+
+    def _replace(self, final: Path, temporary: Path) -> None:
+        """Put a step in the place of another, which comes back if that fails. Raises OSError."""
+        doomed = self._set_aside(final)
+        try:
+            os.rename(temporary, final)
+        except OSError:
+            os.rename(doomed, final)
+            raise
         shutil.rmtree(doomed)
+
+    def _set_aside(self, step: Path) -> Path:
+        aside = step.with_name(f".{step.name}.old-{os.getpid()}")
+        os.rename(step, aside)
+        return aside
 
     def _candidates(self, wanted: str | None) -> Iterator[str]:
         """The step wanted, then earlier ones from the newest, then later ones."""

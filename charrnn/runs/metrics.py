@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.runs.disk import JSON, write_atomically
+from charrnn.errors import CheckpointError
+from charrnn.runs.disk import JSON, explained, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,53 +25,60 @@ class MetricsLog:
         Raises CharRNNError when the file cannot be written.
         """
         finite = {key: None if _is_not_finite(value) else value for key, value in record.items()}
-        line = json.dumps(finite, allow_nan=False) + "\n"
-        try:
-            with self.path.open("ab") as file:
-                file.write(line.encode("ascii"))
-        except OSError as error:
-            raise CharRNNError(f"cannot write {self.path}: {error.strerror or error}") from error
+        line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
+        with explained("write", self.path, num_bytes=len(line)), self.path.open("ab") as file:
+            file.write(line)
 
     def read(self) -> list[dict[str, JSON]]:
-        """All records in order, without a last line torn by a crash; empty when there is no file.
+        """All records in order, without lines that are damaged or torn by a crash; none when there is no file.
 
-        Raises CheckpointError with the line number when a line before the last is damaged.
+        Raises CheckpointError when the file cannot be read.
         """
-        return [record for _, record in self._lines()]
+        return [record for _, record in self._lines()[0]]
 
-    def rewind(self, step: int) -> None:
-        """Drop the records of steps after `step` and a torn last line, so that a resumed run logs each step once.
+    def problems(self) -> list[str]:
+        """Which lines `read` passes over, a torn last one aside, which is no damage. Raises as `read` does."""
+        return self._lines()[1]
 
-        Raises CheckpointError as `read` does, CharRNNError when the file cannot be written.
+    def rewind(self, step: int) -> list[str]:
+        """Drop the records of steps after `step`, a torn last line and damaged lines, so that a resumed run logs each
+        step once; return the `problems`. Raises as `read` does, CharRNNError when the file cannot be written.
         """
-        kept = [line for line, record in self._lines() if not _is_after(record, step)]
+        lines, problems = self._lines()
         if self.path.exists():
-            write_atomically(self.path, b"".join(line + b"\n" for line in kept))
+            kept = [line + b"\n" for line, record in lines if not _is_after(record, step)]
+            write_atomically(self.path, b"".join(kept))
+        return problems
 
-    def _lines(self) -> list[tuple[bytes, dict[str, JSON]]]:
-        """Each line as it stands in the file, with its record."""
+    def _lines(self) -> tuple[list[tuple[bytes, dict[str, JSON]]], list[str]]:
+        """Each whole line as it stands in the file, with its record, and what is wrong with the others."""
         try:
-            lines = self.path.read_bytes().rstrip().split(b"\n")
+            *lines, rest = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
-            return []
+            return [], []
         except OSError as error:
             raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
-        parsed = []
-        for number, line in enumerate(lines, start=1):
+        parsed, problems = [], []
+        for number, line in enumerate((*lines, rest), start=1):
             record = _parse(line)
             if record is not None:
                 parsed.append((line, record))
-            elif number < len(lines):
-                raise CheckpointError(f"{self.path} line {number} is damaged\ndelete that line to go on")
-        return parsed
+            elif number <= len(lines):
+                problems.append(f"{self.path} line {number} is damaged; going on without it")
+        return parsed, problems
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
+    """The record of a line, None if it is no JSON object."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, JSON]", record) if isinstance(record, dict) else None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _is_not_finite(value: JSON) -> bool:

@@ -20,8 +20,9 @@ class SampleLog:
         """Add what was written at `step`. Raises CharRNNError when the file cannot be written."""
         # A line that would read as a heading is moved in by one space.
         text = _HEADING_LINE.sub(" --- step ", text)
-        with explained("write", self.path), self.path.open("ab") as file:
-            file.write(encode_text(f"--- step {step} ---\n{text}\n\n"))
+        section = encode_text(f"--- step {step} ---\n{text}\n\n")
+        with explained("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
+            file.write(section)
 
     def steps(self) -> list[int]:
         """The steps there are samples of, in the order they stand there."""

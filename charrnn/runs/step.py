@@ -6,6 +6,7 @@ Tensors cross as numpy arrays and are stored as safetensors; nothing is ever pic
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charrnn.errors import CheckpointError
+from charrnn.runs.description import CONFIG, VOCAB, Description
 from charrnn.runs.disk import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 
 if TYPE_CHECKING:
@@ -20,10 +22,14 @@ if TYPE_CHECKING:
 
 Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _MODEL, _TRAINING, _STATE = "model.safetensors", "training.safetensors", "training.json"
 _MANIFEST = "manifest.json"
+_FILES = {1: {_MODEL, _TRAINING, _STATE}, 2: {_MODEL, _TRAINING, _STATE, CONFIG, VOCAB}}
+"""What a step of each format consists of, besides the manifest."""
+_SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
+"""How a manifest ends from format 2 on, and has to in every later one: with the SHA-256 of all before this."""
 _STEP_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
 
 
@@ -39,8 +45,10 @@ class LoadedStep:
     """Optimizer, averages and recurrent state; empty when not asked for."""
     state: Mapping[str, JSON]
     """What was passed to `save_step`: cursor, generators, …"""
+    description: Description
+    """Configuration and alphabet as they were when it was saved."""
     warnings: tuple[str, ...] = ()
-    """Why this is not the step that was asked for, one sentence per damaged step passed over."""
+    """What was found damaged, and what was taken in its place, one sentence each."""
 
 
 class NewerFormatError(CheckpointError):
@@ -60,12 +68,23 @@ def is_step_name(text: str) -> bool:
     return _STEP_NAME.fullmatch(text) is not None
 
 
-def step_to_bytes(step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON]) -> dict[str, bytes]:
+def best_in(state: Mapping[str, JSON]) -> str | None:
+    """The step that had validated best when this state was saved; None if none was validated."""
+    nats, step = state.get("best_nats"), state.get("best_step")
+    if isinstance(nats, float) and math.isfinite(nats) and isinstance(step, int) and step >= 0:
+        return name_of_step(step)
+    return None
+
+
+def step_to_bytes(
+    step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
+) -> dict[str, bytes]:
     """The files of a step by name, in the order in which they are to be written."""
     payloads = {
         _MODEL: _tensors_to_bytes(model),
         _TRAINING: _tensors_to_bytes(training),
         _STATE: json_to_bytes(dict(state)),
+        **description.files(),
     }
     manifest: dict[str, JSON] = {
         "format": FORMAT_VERSION,
@@ -73,13 +92,19 @@ def step_to_bytes(step: int, model: Tensors, training: Tensors, state: Mapping[s
         "files": {name: {"sha256": _sha256(data), "size": len(data)} for name, data in payloads.items()},
     }
     # The manifest comes last: where there is one, the files it lists are on disk.
-    payloads[_MANIFEST] = json_to_bytes(manifest)
+    payloads[_MANIFEST] = seal_manifest(json_to_bytes(manifest))
     return payloads
 
 
+def seal_manifest(data: bytes) -> bytes:
+    """A manifest with its own SHA-256 as its last entry. `data` is a JSON object as `json_to_bytes` spells it."""
+    body = data.removesuffix(b"\n}\n")
+    return body + f',\n  "sha256": "{_sha256(body)}"\n}}\n'.encode("ascii")
+
+
 def is_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
-    """Whether a step folder that was verified holds these very files."""
-    return (folder / _MANIFEST).read_bytes() == payloads[_MANIFEST]
+    """Whether a step folder that was verified holds these very files. Raises CheckpointError as `read_step` does."""
+    return read_capped(folder / _MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[_MANIFEST]
 
 
 def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
@@ -91,10 +116,38 @@ def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
     model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
     training_bytes = _read_checked(folder / _TRAINING, expected)
     training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
+    state = _read_state(folder, expected)
+    if CONFIG in expected:
+        config_yaml, vocab_json = (_read_checked(folder / name, expected) for name in (CONFIG, VOCAB))
+        description = Description(folder, config_yaml, vocab_json)
+    else:
+        # Format 1 had these two once for all steps, in the run's folder.
+        description = Description.read(folder.parent)
+    return LoadedStep(
+        name=folder.name,
+        step=step_number(folder.name),
+        model=model,
+        training=training,
+        state=state,
+        description=description,
+    )
+
+
+def read_state(folder: Path) -> Mapping[str, JSON]:
+    """The state of a step alone, without its tensors. Raises as `read_step` does."""
+    return _read_state(folder, _read_manifest(folder))
+
+
+def describes_itself(folder: Path) -> bool:
+    """Whether a step has a configuration and an alphabet of its own (format 2). Raises as `read_step` does."""
+    return CONFIG in _read_manifest(folder)
+
+
+def _read_state(folder: Path, expected: Mapping[str, tuple[int, str]]) -> Mapping[str, JSON]:
     state = parse_json(folder / _STATE, _read_checked(folder / _STATE, expected))
     if not isinstance(state, dict):
         raise CheckpointError(f"{folder / _STATE} is damaged: not a JSON object")
-    return LoadedStep(name=folder.name, step=step_number(folder.name), model=model, training=training, state=state)
+    return state
 
 
 def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
@@ -102,20 +155,33 @@ def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
     path = folder / _MANIFEST
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
-    manifest = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+    manifest = parse_json(path, data)
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path} is damaged: not a JSON object")
     version, files = manifest.get("format"), manifest.get("files")
+    # Before anything it says is believed: a flipped digit in the format is damage, not a newer charrnn.
+    if version != 1 and not _is_sealed(data):
+        raise CheckpointError(f"{path} is damaged: its last entry is not the SHA-256 of those before")
     if type(version) is int and version > FORMAT_VERSION:
         raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
-    if version != FORMAT_VERSION or manifest.get("step") != step_number(folder.name):
+    if type(version) is not int or version not in _FILES or manifest.get("step") != step_number(folder.name):
         raise CheckpointError(f"{path} is damaged: its format or its step is wrong")
     # Names are compared with the ones we write, so no path out of the folder is ever followed.
-    if not isinstance(files, dict) or files.keys() != {_MODEL, _TRAINING, _STATE}:
+    if not isinstance(files, dict) or files.keys() != _FILES[version]:
         raise CheckpointError(f"{path} is damaged: it lists other files than a step has")
     if not all(isinstance(entry, dict) and type(entry.get("size")) is int for entry in files.values()):
         raise CheckpointError(f"{path} is damaged: the size of a file is missing")
     return {name: (entry["size"], entry.get("sha256")) for name, entry in files.items()}
+
+
+def _is_sealed(manifest: bytes) -> bool:
+    seal = _SEAL.search(manifest)
+    return (
+        seal is not None
+        and seal.end() == len(manifest)
+        and seal[1] == _sha256(manifest[: seal.start()]).encode("ascii")
+    )
 
 
 def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:

@@ -10,7 +10,8 @@ def summarise(folder: RunFolder) -> RunSummary:
     """What a run is, how far it got and how well it did. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     step, best_nats, seconds, before = 0, None, 0.0, 0.0
-    for record in MetricsLog(folder.path / "metrics.jsonl").read():
+    metrics = MetricsLog(folder.path / "metrics.jsonl")
+    for record in metrics.read():
         number, nats, elapsed = record.get("step"), record.get("val_nats"), record.get("seconds")
         step = max(step, number) if isinstance(number, int) else step
         if isinstance(elapsed, int | float):
@@ -29,4 +30,5 @@ def summarise(folder: RunFolder) -> RunSummary:
         num_steps=config.steps or 0,
         best_nats=best_nats,
         minutes=seconds / 60,
+        warnings=tuple(metrics.problems()),
     )

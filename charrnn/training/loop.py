@@ -1,16 +1,15 @@
 """Training as a stream of events: nothing here prints, and everything worth keeping is on disk before it is told."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from charrnn.clock import seconds_since_start
 from charrnn.config import BUDGETS, Config, parse_value, resolved
-from charrnn.errors import DataError, NonFiniteError, UsageError
+from charrnn.errors import CheckpointError, DataError, NonFiniteError, UsageError
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
@@ -28,12 +27,12 @@ from charrnn.records.training import (
     TrainEvent,
     WarningEvent,
 )
+from charrnn.runs.description import Description
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
-from charrnn.runs.step import LoadedStep
-from charrnn.settings import to_yaml
+from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Download, Text, plan_steps, read_text, take_notes, with_model_of
@@ -73,8 +72,9 @@ def train(
     vocab, start = None, None
     if config.init_from is not None:
         older = open_run(config.init_from, checkpoints)
-        config = with_model_of(older, config)
-        vocab, start = Vocab.from_json(older.read_vocab_json()), older.load_best()
+        start = older.load_best()
+        config = with_model_of(older.path.name, start.description.config(), config)
+        vocab = start.description.vocab()
     text = read_text(config, stdin, on_download, vocab)
     sized = choose_sizes(config, text.num_train)
     check_memory(sized, len(text.vocab))
@@ -82,9 +82,8 @@ def train(
     planned = plan_steps(sized, text, lanes, device, began)
 
     run = RunFolder.create_at(out) if out is not None else RunFolder.create(checkpoints, text.corpus.name)
-    with run.lock():
-        run.write_text("config.yaml", to_yaml(planned))
-        run.write_text("vocab.json", json.dumps(text.vocab.to_json(), ensure_ascii=True))
+    with run.removed_unless_saved(), run.lock():
+        run.write_description(Description.of(run.path, planned, text.vocab))
         notes = take_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, lanes, len(text.vocab), device)
@@ -118,7 +117,12 @@ def resume(
         )
     folder = open_run(None if run is None else str(run), checkpoints)
     with folder.lock():
-        config = folder.read_config()
+        loaded = folder.load_step("latest", with_training=True)
+        # The run's own configuration, if it is whole: it may have been changed since that step was saved.
+        try:
+            config = folder.read_config()
+        except CheckpointError:
+            config = loaded.description.config()
         parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
         if all(parsed.get(name) is None for name in BUDGETS):
             parsed = {name: value for name, value in parsed.items() if name not in BUDGETS}
@@ -128,8 +132,7 @@ def resume(
             parsed["threads"] = "auto"  # measured anew, with the steps
         config = replace(config, **parsed)
         device = pick_device(config.device)
-        vocab = Vocab.from_json(folder.read_vocab_json())
-        loaded = folder.load_step("latest", with_training=True)
+        vocab = loaded.description.vocab()
         check_shapes(config, loaded.model)
         try:
             text = read_text(config, stdin, None, vocab)
@@ -155,8 +158,10 @@ def resume(
             )
         trainer = Trainer(planned, lanes, len(vocab), device)
         trainer.restore(loaded.model, loaded.training, loaded.state)
-        folder.write_text("config.yaml", to_yaml(planned))
-        MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
+        folder.go_on_from(loaded)
+        folder.write_description(Description.of(folder.path, planned, vocab))
+        damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
+        loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
         with on_threads(resolved(planned.threads)):
             yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
 
@@ -170,6 +175,7 @@ def _run(
     loaded: LoadedStep | None = None,
 ) -> Iterator[TrainEvent]:
     config = trainer.config
+    description = Description.of(run.path, config, text.vocab)
     num_steps = config.steps or 0
     evaluate_every, save_every = resolved(config.evaluate_every), resolved(config.save_every)
     metrics = MetricsLog(run.path / "metrics.jsonl")
@@ -177,22 +183,20 @@ def _run(
     chars_per_step = trainer.lanes.num_lanes * resolved(config.bptt_length)
     milestones = {math.ceil(num_steps * share) for share in (0, 1 / 64, 1 / 16, 1 / 4, 1)}
     state = loaded.state if loaded is not None else {}
-    best, best_at = state.get("best_nats"), state.get("best_step")
-    best_nats = float(best) if isinstance(best, int | float) and math.isfinite(best) else None
-    best_step = best_at if isinstance(best_at, int) else 0
+    # If the best step was damaged and is gone, the next to be validated is the best there is.
+    best = best_in(state)
+    best_nats, best_step = None, 0
+    if best is not None and best in run.steps():
+        best_nats, best_step = cast(float, state["best_nats"]), step_number(best)
     val_nats: float | None = None
     saved_step = loaded.step if loaded is not None else None
     has_gone_back = False
 
-    def save(is_best: bool) -> SavedEvent:
+    def save() -> SavedEvent:
         nonlocal saved_step
         tensors, counters = trainer.snapshot()
         state = {**counters, "best_nats": best_nats, "best_step": best_step, "corpus_digest": text.corpus.digest}
-        path = run.save_step(trainer.step, trainer.model_tensors(), tensors, state)
-        run.point("latest", path.name)
-        if is_best:
-            run.point("best", path.name)
-        run.prune(config.keep)
+        path = run.commit(trainer.step, trainer.model_tensors(), tensors, state, description, keep=config.keep)
         saved_step = trainer.step
         return SavedEvent(step=trainer.step, path=str(path))
 
@@ -217,7 +221,7 @@ def _run(
         yield WarningEvent(message=message)
     if loaded is None:
         # Before hours are spent: a full disk or a read-only folder shows now.
-        yield save(is_best=False)
+        yield save()
     # What a run that was killed may have written later than it saved will be written again.
     samples.rewind(trainer.step)
     if trainer.step in milestones and trainer.step not in samples.steps():
@@ -241,7 +245,8 @@ def _run(
             rate = float(config.learning_rate) / 2
             config = replace(config, learning_rate=rate)
             trainer.config = config
-            run.write_text("config.yaml", to_yaml(config))
+            description = Description.of(run.path, config, text.vocab)
+            run.write_description(description)
             metrics.rewind(trainer.step)
             samples.rewind(trainer.step)
             yield WarningEvent(
@@ -284,9 +289,9 @@ def _run(
         if trainer.step in milestones:
             yield write()
         if is_last or is_best or trainer.step % save_every == 0:
-            yield save(is_best)
+            yield save()
     if saved_step != trainer.step:
-        yield save(is_best=False)
+        yield save()
     yield DoneEvent(
         step=trainer.step,
         seconds=seconds_since_start(),

@@ -10,7 +10,6 @@ import torch
 from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.reading import IdArray
-from charrnn.runs.folder import RunFolder
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
@@ -36,17 +35,17 @@ class Text:
     num_before_test: int
 
 
-def with_model_of(folder: RunFolder, config: Config) -> Config:
-    """The configuration with that run's model.
+def with_model_of(run: str, theirs: Config, config: Config) -> Config:
+    """The configuration with the model of `run`, whose configuration is `theirs`.
 
     Raises UsageError if another model was asked for; a value that is the default counts as not asked for.
     """
-    theirs, default = folder.read_config(), Config()
+    default = Config()
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, there in model.items():
         asked = getattr(config, name)
         if asked not in (there, getattr(default, name)):
-            raise UsageError(f"{name} is {asked}, but {there} in {folder.path.name}: --init-from keeps the model.")
+            raise UsageError(f"{name} is {asked}, but {there} in {run}: --init-from keeps the model.")
     return replace(config, **model)
 
 

@@ -1,0 +1,100 @@
+"""What a model is, in two files that a person can read: `config.yaml` and `vocab.json`.
+
+They lie in the run's folder and, from format 2 on, in every saved step, where the manifest lists them. The run's own
+`config.yaml` may be newer than any step, so it carries the SHA-256 of itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.config import AUTO_FIELDS, Config
+from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.runs.disk import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
+from charrnn.settings import from_yaml, to_yaml
+from charrnn.text.vocab import Vocab
+
+BEFORE = {"muon_scale": 0.0}
+"""What runs did that are older than the field, where that is not its default."""
+
+CONFIG, VOCAB = "config.yaml", "vocab.json"
+
+_SEAL = "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train --resume.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The bytes of both files, and the folder to name when they cannot be understood."""
+
+    folder: Path
+    config_yaml: bytes
+    vocab_json: bytes
+
+    @classmethod
+    def of(cls, folder: Path, config: Config, vocab: Vocab) -> Description:
+        """Both files as a run is to have them: the configuration under a seal."""
+        return cls(folder, seal(to_yaml(config)), json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Description:
+        """Both files of a folder. Raises CheckpointError when one is missing, too large or has a broken seal."""
+        config_yaml, vocab_json = (read_capped(folder / name, max_bytes=MAX_TEXT_BYTES) for name in (CONFIG, VOCAB))
+        check_seal(folder / CONFIG, config_yaml, is_needed=False)
+        return cls(folder, config_yaml, vocab_json)
+
+    def files(self) -> dict[str, bytes]:
+        """The bytes by file name."""
+        return {CONFIG: self.config_yaml, VOCAB: self.vocab_json}
+
+    def config(self) -> Config:
+        """The configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
+        path = self.folder / CONFIG
+        try:
+            config = from_yaml(decode(path, self.config_yaml), str(path), BEFORE)
+        except (DataError, UsageError) as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from error
+        left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
+        if left_open or config.cell == "auto" or config.steps is None:
+            raise CheckpointError(
+                f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}"
+            )
+        return config
+
+    def vocab(self) -> Vocab:
+        """The alphabet. Raises CheckpointError when it is damaged."""
+        return Vocab.from_json(parse_json(self.folder / VOCAB, self.vocab_json))
+
+
+def decode(path: Path, data: bytes) -> str:
+    """The text of the file at `path`. Raises CheckpointError when it is not UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+
+
+def seal(text: str) -> bytes:
+    """YAML `text` under a comment that holds its SHA-256."""
+    body = encode_text(text)
+    return _sealing(body) + body
+
+
+def check_seal(path: Path, data: bytes, *, is_needed: bool) -> None:
+    """Raise CheckpointError unless the file at `path` is what `seal` made of its text.
+
+    A file without any seal passes where none `is_needed`: those of format 1 had none.
+    """
+    head, newline, body = data.partition(b"\n")
+    has_seal = is_needed or head.startswith(_SEAL.partition(":")[0].encode("ascii"))
+    if has_seal and head + newline != _sealing(body):
+        raise CheckpointError(
+            f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
+            "(settings are changed by options of --resume)"
+        )
+
+
+def _sealing(body: bytes) -> bytes:
+    return _SEAL.format(hashlib.sha256(body).hexdigest()).encode("ascii")

@@ -1,0 +1,64 @@
+"""`latest` and `best`: one line each with the name of a step, checked against what the steps themselves say.
+
+A process can be killed after it saved a step and before it moved them, and a flipped bit can make them name another
+step. So the newest step is the latest whatever `latest` says, and its state knows the best one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from charrnn.errors import CheckpointError
+from charrnn.runs.disk import read_capped
+from charrnn.runs.step import best_in, is_step_name, read_state, step_number
+
+POINTERS = ("latest", "best")
+
+
+def list_steps(run: Path) -> list[str]:
+    """Names of the committed steps, ascending. Raises CheckpointError when the folder cannot be read."""
+    try:
+        with os.scandir(run) as entries:
+            names = [e.name for e in entries if is_step_name(e.name) and e.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise CheckpointError(f"cannot read {run}: {error.strerror or error}") from error
+    return sorted(names, key=step_number)
+
+
+def read_pointer(run: Path, name: str) -> str | None:
+    """The name of the step that `latest` or `best` holds, None when it is missing or holds anything else."""
+    try:
+        text = read_capped(run / name, max_bytes=100).decode("ascii")
+    except (CheckpointError, UnicodeDecodeError):
+        return None
+    return text[:-1] if text.endswith("\n") and is_step_name(text[:-1]) else None
+
+
+def wanted_step(run: Path, name: str) -> tuple[str | None, list[str]]:
+    """The step that pointer `name` ought to name, and what is wrong with it, if anything is.
+
+    The step is None where only the pointer could have told. Raises CheckpointError when the folder cannot be read.
+    """
+    # Twice, since a run in training moves its pointers just after it saved.
+    for _ in range(2):
+        pointed = read_pointer(run, name)
+        right, witness = (list_steps(run)[-1], "the newest step saved") if name == "latest" else best_known(run)
+        if pointed == right or (right is None and pointed in list_steps(run)):
+            return pointed, []
+        if pointed is not None and os.path.islink(run / pointed):
+            return pointed, []  # No step, and refused by name when it is read.
+    if pointed is None:
+        return right, [f"{run / name} is missing or does not name a step"]
+    return right, [
+        f"{run / name} names {pointed}, but {witness} is {right}" if right else f"no step {pointed} in {run}"
+    ]
+
+
+def best_known(run: Path) -> tuple[str | None, str]:
+    """The best step as the newest step knows it, None if it knows of none, and how that is known."""
+    for name in reversed(list_steps(run)):
+        with contextlib.suppress(CheckpointError):
+            return best_in(read_state(run / name)), f"the best step by {name}"
+    return None, "nothing"
