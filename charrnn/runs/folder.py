@@ -139,11 +139,13 @@ class RunFolder:
         return path
 
     def go_on_from(self, loaded: LoadedStep) -> None:
-        """Make the step that training goes on from the newest one, and mend the pointers. Raises CharRNNError.
+        """Make the step that training goes on from the newest one, mend the pointers, sweep. Raises CharRNNError.
 
         Later steps are damaged, or it would not be this one; they are kept under another name, for whoever can mend
         them.
         """
+        with explained("clean up", self.path):
+            sweep(self.path)
         for name in self.steps():
             if step_number(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"

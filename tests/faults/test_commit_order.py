@@ -1,0 +1,173 @@
+"""The order of one commit, traced; and what is left when a process dies before any single operation of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from faulty_disk import Killed, faulty_disk, sync_nothing
+from saved_runs import FILES, commit, hidden, make_run
+
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.pointers import best_known
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
+
+OLD, NEW = "step-00000100", "step-00000200"
+DATA, MANIFEST = FILES[:-1], FILES[-1]
+
+
+def assert_is_the_order(steps: list[str]) -> None:
+    """`steps` are `operation name` of all that changes the disk in a commit of NEW, the best, in the place of OLD."""
+    pruned = steps.index(f"rename .{OLD}.old")
+    assert steps[:pruned] == [
+        f"mkdir .{NEW}.tmp",
+        *(f"{operation} {name}" for name in (*DATA, MANIFEST) for operation in ("open", "write", "fsync")),
+        f"fsync .{NEW}.tmp",
+        f"rename {NEW}",
+        "fsync run",
+        *("open .latest.tmp", "write .latest.tmp", "fsync .latest.tmp", "rename latest", "fsync run"),
+        *("open .best.tmp", "write .best.tmp", "fsync .best.tmp", "rename best", "fsync run"),
+    ]
+    removed = steps[pruned + 1 : -1]
+    assert sorted(removed) == sorted(f"unlink {name}" for name in FILES)
+    assert steps[-1] == f"rmdir .{OLD}.old"
+
+
+def without_process(path: str) -> str:
+    return re.sub(r"\.(tmp|old)-[0-9]+", r".\1", Path(path).name)
+
+
+def test_a_commit_goes_in_order(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    commit(run, 100, best_step=100, keep=0)
+    with faulty_disk(tmp_path) as disk:
+        commit(run, 200, best_step=200, keep=0)
+    changes = []
+    written = {path for operation, path in disk.seen if operation == "write"}
+    for operation, path in disk.seen:
+        if operation == "list" or (operation == "open" and path not in written):
+            continue  # reading
+        changes.append(f"{operation} {without_process(path)}")
+    # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
+    no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
+    assert_is_the_order([change for change in changes if change not in no_effect])
+
+
+@pytest.fixture
+def strace() -> str:
+    found = shutil.which("strace")
+    if found is None or subprocess.run([found, "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("strace is not here, or may not trace")
+    return found
+
+
+def test_so_the_kernel_saw_it(strace: str, tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from saved_runs import *\n"
+        "run = make_run(Path(sys.argv[1])); commit(run, 100, best_step=100, keep=0)\n"
+        "run.write_text('mark', ''); commit(run, 200, best_step=200, keep=0)\n"
+    )
+    run, trace = tmp_path / "run", tmp_path / "trace"
+    calls = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat"
+    subprocess.run(
+        [strace, "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace), sys.executable, "-c", script, str(run)],
+        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"},
+        check=True,
+        timeout=120,
+    )
+    lines = trace.read_text().splitlines()
+    begin = max(number for number, line in enumerate(lines) if '/mark"' in line and line.startswith("rename"))
+    changes = list(changes_in(lines[begin + 1 :], run))
+    assert changes[0] == "fsync run", "the mark's own"
+    assert_is_the_order(changes[1:])
+
+
+def changes_in(lines: list[str], run: Path) -> Iterator[str]:
+    """What changed the disk, from lines such as `fsync(3</tmp/run/latest>) = 0`; a file's writes together as one."""
+    before = ""
+    for line in lines:
+        call, _, rest = line.partition("(")
+        if " = -1 " in rest or str(run) not in rest or (call == "openat" and "O_CREAT" not in rest):
+            continue
+        # The last name on the line is the new one of a rename; a descriptor's path stands in angle brackets.
+        names = re.findall(r'"([^"]+)"', rest) or re.findall(r"<([^>]+)>", rest)
+        kinds = {"openat": "open", "unlinkat": "rmdir" if "AT_REMOVEDIR" in rest else "unlink"}
+        operation = kinds.get(call) or re.sub("at2?$", "", call)
+        change = f"{operation} {without_process(names[-1])}"
+        if not (operation == "write" and change == before):
+            yield change
+        before = change
+
+
+# --- dying
+
+
+@pytest.fixture
+def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Be another process from here on, as far as the names of temporary files tell."""
+    numbers = count(70_000)
+
+    def start() -> None:
+        number = next(numbers)
+        monkeypatch.setattr(os, "getpid", lambda: number)
+
+    return start
+
+
+def history(run: RunFolder, keep: int) -> None:
+    """A run that gets better, worse and better again, from wherever it stands."""
+    done = [int(name[5:]) for name in run.steps()]
+    if done:
+        run.go_on_from(run.load_step("latest", with_training=True))
+    for step, best_step in ((0, 0), (1, 1), (2, 1), (3, 1), (4, 4), (5, 4)):
+        if step > max(done, default=-1):
+            commit(run, step, best_step=best_step, keep=keep)
+
+
+@pytest.mark.parametrize("stride", [19, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("power", ["stays", "is cut"])
+@pytest.mark.parametrize("keep", [0, 1])
+def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
+    tmp_path: Path, new_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
+) -> None:
+    sync_nothing(monkeypatch)
+    made = make_run(tmp_path / "whole" / "run")
+    with faulty_disk(made.path) as disk:
+        history(made, keep)
+    final = made.steps()
+    assert len(disk.seen) > 200
+    first = 1 + (2 * keep + (power == "is cut")) * stride // 4  # so that the four look at different operations
+    for number in range(first, len(disk.seen) + 1, stride):
+        run = make_run(tmp_path / str(number) / "run")
+        new_process()
+        with faulty_disk(run.path, number) as dying, pytest.raises(Killed):
+            history(run, keep)
+        if power == "is cut":
+            dying.cut_power()
+        last = dying.seen[-1]
+        if run.steps():
+            for name in run.steps():
+                run.verify(name)
+            latest = run.load_step("latest", with_training=True)
+            assert latest.name == run.steps()[-1]
+            told = [warning for warning in latest.warnings if "latest" not in warning]
+            assert told == [] and len(latest.warnings) <= 1, last
+            best, _ = best_known(run.path)
+            assert best == run.load_best().name, f"the best step was lost at {last}"
+        else:
+            assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
+        new_process()
+        history(run, keep)
+        assert (run.steps(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
+        assert run.load_step("latest", with_training=False).warnings == ()
+        assert run.load_best().warnings == () and run.load_best().step == 4
+        shutil.rmtree(run.path.parent)
