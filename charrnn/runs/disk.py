@@ -60,6 +60,16 @@ def fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and the ones above it, that a power cut cannot take back, or none. Raises OSError."""
+    path.mkdir(parents=True)
+    try:
+        fsync_folder(path.parent)
+    except OSError:
+        path.rmdir()
+        raise
+
+
 def sweep(folder: Path) -> None:
     """Remove what processes that were killed left half written or half removed in a folder. Raises OSError."""
     for leftover in list(folder.iterdir()):

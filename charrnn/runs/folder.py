@@ -24,6 +24,7 @@ from charrnn.runs.disk import (
     encode_text,
     explained,
     fsync_folder,
+    make_folder,
     parse_json,
     read_capped,
     sweep,
@@ -68,8 +69,7 @@ class RunFolder:
                 number += 1
                 path = parent / f"{name}-{number:03d}"
                 with contextlib.suppress(FileExistsError):
-                    path.mkdir()
-                    fsync_folder(parent)
+                    make_folder(path)
                     return cls(path)
 
     @classmethod
@@ -80,13 +80,12 @@ class RunFolder:
         """
         with explained("create", path):
             try:
-                path.mkdir(parents=True)
+                make_folder(path)
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
                     raise UsageError(
                         f"{path} exists already\ncontinue it with --resume {path}, or give --out another name"
                     ) from None
-            fsync_folder(path.parent)
         return cls(path)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -146,7 +145,7 @@ class RunFolder:
         """
         with explained("clean up", self.path):
             sweep(self.path)
-        for name in self.steps():
+        for name in self._steps_to_change():
             if step_number(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
                 with explained("set aside", self.path / name):
@@ -172,17 +171,11 @@ class RunFolder:
         """
         final = self.path / name_of_step(step)
         payloads = step_to_bytes(step, model, training, state, description)
-        try:
-            self.verify(final.name)
-            if is_manifest_of(final, payloads):
-                return final
-        except NewerFormatError:
-            raise
-        except CheckpointError:
-            pass  # Missing, as it should be, or damaged.
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             sweep(self.path)
+            if self._holds(final, payloads):
+                return final
             temporary.mkdir()
             for name, data in payloads.items():
                 write_synced(temporary / name, data)
@@ -216,10 +209,7 @@ class RunFolder:
 
         Raises CharRNNError when a step cannot be removed.
         """
-        try:
-            committed = self.steps()
-        except CheckpointError as error:
-            raise CharRNNError(str(error)) from error  # Nothing is wrong with what is saved.
+        committed = self._steps_to_change()
         pinned = {self.read_pointer("latest"), self.read_pointer("best"), *needed}
         if not pinned.intersection(committed):
             # Without a usable pointer `keep=0` would remove everything that was ever saved.
@@ -317,6 +307,22 @@ class RunFolder:
     def _discard(self, step_name: str) -> None:
         """Remove a step so that a crash halfway leaves a leftover to sweep, never a step that looks damaged."""
         shutil.rmtree(self._set_aside(self.path / step_name))
+
+    def _steps_to_change(self) -> list[str]:
+        try:
+            return self.steps()
+        except CheckpointError as error:
+            raise CharRNNError(str(error)) from error  # A failure now, nothing wrong with what was saved.
+
+    def _holds(self, step: Path, payloads: Mapping[str, bytes]) -> bool:
+        """Whether a step is there, whole and of these bytes. Raises NewerFormatError for one of a newer charrnn."""
+        try:
+            self.verify(step.name)
+            return is_manifest_of(step, payloads)
+        except NewerFormatError:
+            raise
+        except CheckpointError:
+            return False  # Missing, as it should be, or damaged.
 
     def _replace(self, final: Path, temporary: Path) -> None:
         """Put a step in the place of another, which comes back if that fails. Raises OSError."""

@@ -52,6 +52,8 @@ class FaultyDisk:
         if not isinstance(path, str | bytes | os.PathLike):
             return
         place = Path(os.fsdecode(path))
+        if self.root.name in place.parts[:1]:
+            place = self.root.parent / place
         if place.is_absolute() and not place.is_relative_to(self.root):
             return
         # A relative name is of a folder held open, which only `shutil.rmtree` does.
@@ -116,7 +118,7 @@ def faulty_disk(root: Path, at: int | None = None, fault: Callable[[], BaseExcep
 
     def open_(file: Any, mode: str = "r", *rest: Any, **options: Any) -> Any:
         opened = real_open(file, mode, *rest, **options)
-        is_ours = isinstance(file, str | os.PathLike) and Path(file).is_relative_to(root)
+        is_ours = isinstance(file, str | os.PathLike) and Path(file).absolute().is_relative_to(root)
         return _File(opened, disk, os.fspath(file)) if is_ours and mode not in ("r", "rb") else opened
 
     def fsync(descriptor: int) -> None:

@@ -1,0 +1,211 @@
+"""A disk that is full or broken: at whatever operation it fails, what was saved loads, and one message says why."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REPOSITORY, SMALL_RUN, Ran, clean_environment
+from faulty_disk import faulty_disk, sync_nothing
+from saved_runs import commit, hidden, make_run, save
+from synthetic import make_corpus
+
+from charrnn.errors import CharRNNError
+from charrnn.runs.folder import RunFolder
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
+
+ERRORS = (errno.ENOSPC, errno.EIO)
+OLD, NEW = "step-00000100", "step-00000200"
+
+
+def failing(number: int) -> Callable[[], OSError]:
+    return lambda: OSError(number, os.strerror(number))
+
+
+def add_a_step(run: RunFolder) -> None:
+    commit(run, 200, best_step=200, keep=0)
+
+
+def replace_a_damaged_step(run: RunFolder) -> None:
+    commit(run, 200, best_step=200, keep=0)
+
+
+def replace_another_step(run: RunFolder) -> None:
+    commit(run, 200, best_step=100, keep=0)
+
+
+def go_on(run: RunFolder) -> None:
+    with faulty_disk(run.path):  # reading what was saved is not what fails here
+        loaded = run.load_step("latest", with_training=True)
+    run.go_on_from(loaded)
+    commit(run, 300, best_step=300, keep=0)
+
+
+@pytest.fixture
+def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunFolder], None]], RunFolder]:
+    """A run as it is before each of the actions above: a step, and for two of them a second."""
+    sync_nothing(monkeypatch)
+
+    def make(action: Callable[[RunFolder], None]) -> RunFolder:
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        run = make_run(tmp_path / "run")
+        commit(run, 100, best_step=100, keep=9)
+        if action is not add_a_step:
+            save(run, 200, value=7.0, best_nats=1.0, best_step=200)
+        if action in (go_on, replace_a_damaged_step):
+            (run.path / NEW / "training.safetensors").write_bytes(b"torn")
+            (run.path / ".latest.tmp-4").write_bytes(b"left over")
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("action", [add_a_step, replace_a_damaged_step, replace_another_step, go_on])
+def test_whatever_fails_what_was_saved_loads(
+    before: Callable[..., RunFolder], action: Callable[[RunFolder], None], number: int
+) -> None:
+    run = before(action)
+    with faulty_disk(run.path) as disk:
+        action(run)
+    for at in range(1, len(disk.seen) + 1):
+        run = before(action)
+        try:
+            with faulty_disk(run.path, at, failing(number)) as failed:
+                action(run)
+        except CharRNNError as error:
+            assert error.exit_code == 1
+            assert str(run.path) in str(error) and os.strerror(number) in str(error), failed.seen[-1]
+            if failed.seen[-1][0] == "write":
+                assert re.search(r"\([\d,]+ bytes needed\)", str(error)), failed.seen[-1]
+            assert len(str(error).splitlines()) <= 3
+        loaded = run.load_step("latest", with_training=True)
+        assert loaded.step in (100, 200, 300), failed.seen[-1]
+        if action is replace_another_step:
+            run.verify(NEW)
+        assert run.load_best().step in (100, 200, 300)
+        # Once the disk is well again nothing is in the way.
+        action(run)
+        assert hidden(run.path) == []
+        assert run.load_step("latest", with_training=True).warnings == ()
+        assert run.load_best().warnings == ()
+
+
+# --- whole trainings
+
+SETTINGS: dict[str, Any] = {**SMALL_RUN, "hidden_size": 4, "steps": 3, "save_every": 1, "evaluate_every": 2, "keep": 1}
+FLAGS = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+
+
+def weights_of(run: Path) -> bytes:
+    return (run / (run / "latest").read_text().strip() / "training.safetensors").read_bytes()
+
+
+def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: int) -> tuple[Ran, list[tuple[str, str]]]:
+    with faulty_disk(root, at, failing(number)) as disk:
+        ran = command("train", root.parent / "text.txt", "--quiet", *FLAGS)
+    return ran, disk.seen
+
+
+@pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
+def test_a_training_fails_clearly_and_goes_on_to_the_same_weights(
+    command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
+) -> None:
+    sync_nothing(monkeypatch)
+    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
+    root, run = tmp_path / "checkpoints", tmp_path / "checkpoints" / "text-001"
+    monkeypatch.chdir(tmp_path)
+    ran, operations = train_on(command, root, None, number)
+    assert ran.code == 0 and len(operations) > 150
+    whole = weights_of(run)
+    # All operations of the first save, which is to find a full disk before hours are spent, and some of the others.
+    first_save = operations.index(("rename", "text-001/step-00000000"))
+    numbers = sorted({*range(1, first_save, (stride + 9) // 10), *range(first_save, len(operations) + 1, stride)})
+    for at in numbers:
+        shutil.rmtree(root)
+        ran, seen = train_on(command, root, at, number)
+        where = f"operation {at}, {seen[-1]}: {ran.err}"
+        if ran.code:
+            assert ran.code == 1, where
+            assert "checkpoints" in ran.err and os.strerror(number) in ran.err, where
+            assert len(ran.err.splitlines()) <= 3 and "Traceback" not in ran.err, where
+            if seen[at - 1][0] == "write":
+                assert "bytes needed" in ran.err, where
+        if ran.code and not list(run.glob("step-*")):
+            assert not run.exists(), f"an empty run was left at {where}"
+            assert train_on(command, root, None, number)[0].code == 0, where
+        else:
+            again = command("train", "--resume", "text-001")
+            assert again.code == 0, where + again.err
+        assert weights_of(run) == whole, where
+        steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
+        assert hidden(run) == []
+
+
+# --- a disk that is really full
+
+SMALL_DISK = """
+import json, os, subprocess, sys
+from pathlib import Path
+from charrnn.cli.app import run
+
+disk, *flags = sys.argv[1:]
+disk = Path(disk)
+full = lambda size: subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]).returncode
+if full("16k"):
+    sys.exit(77)
+print(json.dumps(["first", run(["train", "text.txt", "--out", str(disk / "run"), *flags]), os.listdir(disk)]))
+full("160k")
+print(json.dumps(["later", run(["train", "text.txt", "--out", str(disk / "run"), "--keep", "99", *flags])]))
+print(json.dumps(["sample", run(["sample", str(disk / "run"), "--length", "3", "--json"])]))
+subprocess.run(["mount", "-o", "remount,size=8m", disk])
+print(json.dumps(["resumed", run(["train", "--resume", str(disk / "run")])]))
+"""
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
+    (tmp_path / "disk").mkdir()
+    if shutil.which("unshare") is None:
+        pytest.skip("a disk of our own cannot be mounted here")
+    flags = [*FLAGS, "--set", "steps=40", "--quiet"]
+    ran = subprocess.run(
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            sys.executable,
+            "-c",
+            SMALL_DISK,
+            tmp_path / "disk",
+            *flags,
+        ],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    if ran.returncode == 77 or "unshare" in ran.stderr:
+        pytest.skip("a disk of our own cannot be mounted here")
+    told = {name: rest for name, *rest in (json.loads(line) for line in ran.stdout.splitlines() if line[0] == "[")}
+    errors = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+    assert told["first"] == [1, []], "nothing is left of what could not begin"
+    assert told["later"] == [1]
+    assert told["sample"] == told["resumed"] == [0]
+    assert len(errors) == 2
+    assert all(re.search(r"disk/run/.*No space left on device \([\d,]+ bytes needed\)", error) for error in errors)
