@@ -32,7 +32,7 @@ from charrnn.runs.disk import (
     write_synced,
 )
 from charrnn.runs.lock import hold
-from charrnn.runs.pointers import POINTERS, best_known, list_steps, read_pointer, wanted_step
+from charrnn.runs.pointers import KINDS, best_known, list_steps, read_pointer, wanted_step
 from charrnn.runs.step import (
     LoadedStep,
     NewerFormatError,
@@ -241,16 +241,16 @@ class RunFolder:
         committed = self.steps()
         if not committed:
             raise CheckpointError(f"{self.path} has nothing saved yet\ntrain first: charrnn train")
-        if which not in (*POINTERS, *committed):
+        if which not in (*KINDS, *committed):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(committed[-5:])}")
-        wanted, problems = wanted_step(self.path, which) if which in POINTERS else (which, [])
+        wanted, problems = wanted_step(self.path, which) if which in KINDS else (which, [])
         for name in self._candidates(wanted):
             try:
                 loaded = read_step(self.path / name, with_training=with_training)
             except NewerFormatError:
                 raise
             except CheckpointError as error:
-                if which in POINTERS and wanted_step(self.path, which)[0] != wanted:
+                if which in KINDS and wanted_step(self.path, which)[0] != wanted:
                     # A run in training saved and pruned while this was read: nothing is wrong, so ask again.
                     return self.load_step(which, with_training=with_training)
                 problems.append(str(error))

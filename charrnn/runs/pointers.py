@@ -6,15 +6,15 @@ step. So the newest step is the latest whatever `latest` says, and its state kno
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.disk import read_capped
-from charrnn.runs.step import best_in, is_step_name, read_state, step_number
+from charrnn.runs.step import NewerFormatError, best_in, is_step_name, read_state, step_number
 
-POINTERS = ("latest", "best")
+KINDS = {"latest": "newest", "best": "best"}
+"""The pointers, and which step each is to name."""
 
 
 def list_steps(run: Path) -> list[str]:
@@ -44,21 +44,28 @@ def wanted_step(run: Path, name: str) -> tuple[str | None, list[str]]:
     # Twice, since a run in training moves its pointers just after it saved.
     for _ in range(2):
         pointed = read_pointer(run, name)
-        right, witness = (list_steps(run)[-1], "the newest step saved") if name == "latest" else best_known(run)
+        right, problem = (list_steps(run)[-1], None) if name == "latest" else best_known(run)
         if pointed == right or (right is None and pointed in list_steps(run)):
             return pointed, []
         if pointed is not None and os.path.islink(run / pointed):
             return pointed, []  # No step, and refused by name when it is read.
-    if pointed is None:
-        return right, [f"{run / name} is missing or does not name a step"]
-    return right, [
-        f"{run / name} names {pointed}, but {witness} is {right}" if right else f"no step {pointed} in {run}"
-    ]
+    if problem is None:
+        says = "does not name a step" if pointed is None else f"names {pointed}, which is not the {KINDS[name]} step"
+        problem = f"{run / name} {says if os.path.lexists(run / name) else 'is missing'}"
+    return right, [problem]
 
 
-def best_known(run: Path) -> tuple[str | None, str]:
-    """The best step as the newest step knows it, None if it knows of none, and how that is known."""
+def best_known(run: Path) -> tuple[str | None, str | None]:
+    """The best step as the newest step knows it, None if it knows of none.
+
+    If the newest step is damaged an older one is asked, and the damage returned too. Raises NewerFormatError.
+    """
+    problem = None
     for name in reversed(list_steps(run)):
-        with contextlib.suppress(CheckpointError):
-            return best_in(read_state(run / name)), f"the best step by {name}"
-    return None, "nothing"
+        try:
+            return best_in(read_state(run / name)), problem
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            problem = problem or str(error)
+    return None, problem

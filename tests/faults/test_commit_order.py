@@ -161,7 +161,8 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
             assert latest.name == run.steps()[-1]
             told = [warning for warning in latest.warnings if "latest" not in warning]
             assert told == [] and len(latest.warnings) <= 1, last
-            best, _ = best_known(run.path)
+            best, damage = best_known(run.path)
+            assert damage is None
             assert best == run.load_best().name, f"the best step was lost at {last}"
         else:
             assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
