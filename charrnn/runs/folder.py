@@ -140,8 +140,7 @@ class RunFolder:
     def go_on_from(self, loaded: LoadedStep) -> None:
         """Make the step that training goes on from the newest one, mend the pointers, sweep. Raises CharRNNError.
 
-        Later steps are damaged, or it would not be this one; they are kept under another name, for whoever can mend
-        them.
+        Later steps are damaged, or it would not be this one; they are kept under another name.
         """
         with explained("clean up", self.path):
             sweep(self.path)
@@ -255,6 +254,8 @@ class RunFolder:
                     return self.load_step(which, with_training=with_training)
                 problems.append(str(error))
             else:
+                if problems and which in KINDS and wanted_step(self.path, which) == (name, []):
+                    problems = []  # A run in training had saved this and has moved the pointer since.
                 problems += self._damage_beside(loaded.description)
                 return replace(
                     loaded, warnings=tuple(f"{problem.splitlines()[0]}; using {name}" for problem in problems)

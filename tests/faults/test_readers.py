@@ -1,0 +1,67 @@
+"""Those who read a run while it trains: whatever is saved and pruned meanwhile, they get a whole step and a new one."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty_disk import sync_nothing
+from saved_runs import commit, make_run
+
+from charrnn.runs import folder
+from charrnn.runs.folder import RunFolder
+
+
+@pytest.mark.parametrize("num_steps", [60, pytest.param(2_000, marks=pytest.mark.thorough)])
+def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
+) -> None:
+    sync_nothing(monkeypatch)
+    run = make_run(tmp_path / "run")
+    commit(run, 0, best_step=0, keep=0)
+    is_over = threading.Event()
+    failures: list[BaseException] = []
+    read: dict[str, list[int]] = {"latest": [], "best": []}
+
+    def read_on(which: str) -> None:
+        here = RunFolder(run.path)
+        try:
+            while not is_over.is_set():
+                loaded = here.load_step("latest", with_training=True) if which == "latest" else here.load_best()
+                assert loaded.model["weight"][0, 0] == loaded.step
+                # Between a save and its pointer the two disagree for a moment; nothing else may be found wrong.
+                assert all(f"/{which} names step-" in warning for warning in loaded.warnings), loaded.warnings
+                read[which].append(loaded.step)
+        except BaseException as error:  # told to the test, which runs in another thread
+            failures.append(error)
+
+    readers = [threading.Thread(target=read_on, args=(which,)) for which in read]
+    for reader in readers:
+        reader.start()
+    for step in range(1, num_steps + 1):
+        commit(run, step, best_step=step - step % 3, keep=0)
+    is_over.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    for steps in read.values():
+        assert steps and steps == sorted(steps), "never back to an older one"
+
+
+def test_a_disagreement_that_passes_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path / "run")
+    commit(run, 1, best_step=1, keep=9)
+    commit(run, 2, best_step=1, keep=9)
+    run.point("latest", "step-00000001")
+    (warning,) = run.load_step("latest", with_training=False).warnings
+    assert "latest names step-00000001, which is not the newest step; using step-00000002" in warning
+    real_read = folder.read_step
+
+    def read_step_slowly(*arguments: Any, **options: Any) -> Any:
+        run.point("latest", "step-00000002")
+        return real_read(*arguments, **options)
+
+    monkeypatch.setattr(folder, "read_step", read_step_slowly)
+    assert run.load_step("latest", with_training=False).warnings == ()
