@@ -391,3 +391,11 @@ def test_a_closed_standard_output_is_one_plain_error(process: Callable[..., Any]
     ran = process("-c", script)
     assert ran.returncode == 1
     assert ran.stderr == b"error: cannot write the output: standard output is closed\n"
+
+
+@pytest.mark.parametrize("arguments", [("train", "-", "--steps", "1"), ("evaluate", "--text", "-")])
+def test_a_closed_standard_input_is_one_plain_error(process: Process, lab: Path, arguments: tuple[str, ...]) -> None:
+    script = "import os, subprocess, sys; os.close(0); sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
+    ran = process("-c", script, "-m", "charrnn", *arguments)
+    assert ran.returncode == 3
+    assert ran.stderr.startswith(b"error: standard input (-) is closed") and len(ran.stderr.splitlines()) == 1

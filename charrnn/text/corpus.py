@@ -98,6 +98,8 @@ def _origin(
     import glob
 
     if source == "-":
+        if stdin is None and sys.stdin is None:  # closed by whoever started the command
+            raise DataError("standard input (-) is closed: give a file, or pipe a text into the command")
         return _Origin("standard input", ("stdin",), stream=stdin or sys.stdin.buffer)
     if not source.strip():
         raise DataError("a corpus was given as an empty name: give a file, a folder, a pattern or a catalogue name")
