@@ -1,17 +1,20 @@
 """Pictures for others: self-contained, well-formed, and no text in them becomes code."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.table import Table
 from rich.text import Text
 
 from charrnn.records.microscope import ColouredText
-from charrnn.render.export import to_html, to_svg
+from charrnn.render.export import to_html, to_svg, to_text
 from charrnn.render.heat import HeatMap, Legend, visible
+from charrnn.render.tables import _table
 
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -67,6 +70,25 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     assert names == {"svg", "style", "defs", "clipPath", "rect", "g", "text"}
     assert "A lamp <b>" in svg_text(svg)
     assert HOSTILE.replace(" ", "") in svg_text(svg).replace(" ", "")
+
+
+@pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
+@pytest.mark.parametrize("name", ["[link=javascript:alert(1)]x[/link]", "[/bold]", "[/]", "[red]x", ":boom:"])
+def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: str) -> None:
+    # In a table, as names of detectors are, and as a line.
+    table = _table("detector")
+    table.add_row(name)
+    plain = Table("detector")
+    plain.add_row(name)
+    picture = to_picture([table, plain, name])
+    assert picture.count(name) == 3 and "href" not in picture
+
+
+def test_a_picture_is_the_same_whatever_the_terminal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = [to_picture([heat_map("lamp")]) for to_picture in (to_html, to_svg, to_text)]
+    for name, value in (("NO_COLOR", "1"), ("COLUMNS", "20"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    assert [to_picture([heat_map("lamp")]) for to_picture in (to_html, to_svg, to_text)] == usual
 
 
 @pytest.mark.parametrize("to_page", [to_html, to_svg])

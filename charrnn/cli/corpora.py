@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, download_bar, print_json, result_console
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    download_bar,
+    print_json,
+    print_path,
+    result_console,
+)
 
 app = typer.Typer(
     help="The catalogue of texts that `charrnn train NAME` knows.",
@@ -57,4 +65,4 @@ def fetch_corpus(
     if json:
         print_json({"name": entry.name, "path": str(path)})
     else:
-        typer.echo(path)
+        print_path(str(path))

@@ -36,12 +36,12 @@ def show_cell(
 
     from charrnn.model.equations import CELLS
     from charrnn.render.guesses import GuessMap
-    from charrnn.render.heat import HeatMap, Legend
+    from charrnn.render.heat import HeatMap, Legend, all_visible
     from charrnn.render.page import PageRow
 
     kind = CELLS[model.config.cell].shows
     coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
-    caption = Text.assemble((f"cell {layer}:{unit} of {model.name}", "bold"), f", {kind}  ")
+    caption = Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  ")
     data = {"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": list(coloured.values)}
     row = PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit))
     page = _page(model, trace, f"A cell of {model.name}", ["cell"], [row])
@@ -101,11 +101,12 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
     import numpy as np
     from rich.text import Text
 
-    from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap
+    from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap, all_visible
 
     bits = -trace.logprobs / np.log(2)
     caption = Text.assemble(
-        (f"surprise of {model.name}", "bold"), f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  "
+        (f"surprise of {all_visible(model.name)}", "bold"),
+        f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  ",
     )
     data = {"run": model.name, "text": trace.text, "bits": bits.tolist()}
     return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist(), has_sparkline or None)], data)
@@ -127,7 +128,7 @@ def show_findings(
     from rich.text import Text
 
     from charrnn.microscope.passage import choose_passage
-    from charrnn.render.heat import HeatMap, Legend
+    from charrnn.render.heat import HeatMap, Legend, all_visible
     from charrnn.render.page import PageRow
     from charrnn.render.tables import (
         FINDINGS_COLUMNS,
@@ -140,7 +141,7 @@ def show_findings(
 
     half = findings.num_chars // 2
     title = (
-        f"{model.name}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
         "chosen on the first half, scored on the second"
     )
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
@@ -167,7 +168,7 @@ def show_findings(
         caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
         caption += f": {way_text(score)}"
         coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
-        pictures += [Text(caption, style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
+        pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
     page = None
     if has_page and findings.scores:
         part = slice(half, half + CHARS_ON_PAGE)
@@ -206,11 +207,13 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     """What silencing a cell costs."""
     from rich.text import Text
 
+    from charrnn.render.heat import all_visible
     from charrnn.render.tables import ablation_table, skipped_lines
 
     name = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(
-        (f"cell {name} of {model.name}, held", "bold"), f": change of the loss over {at_mean.num_chars:,} characters"
+        (f"cell {name} of {all_visible(model.name)}, held", "bold"),
+        f": change of the loss over {at_mean.num_chars:,} characters",
     )
     pictures: list[RenderableType] = [caption, ablation_table(at_mean, at_zero)]
     if at_mean.skipped:
@@ -222,9 +225,10 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]") -> Shown:
     """How well the cells that are the best now followed their detectors at every saved step."""
     from rich.text import Text
 
+    from charrnn.render.heat import all_visible
     from charrnn.render.tables import history_table
 
-    pictures: list[RenderableType] = [Text(f"Cells of {model.name} over its saved steps", style="bold")]
+    pictures: list[RenderableType] = [Text(f"Cells of {all_visible(model.name)} over its saved steps", style="bold")]
     pictures.append(history_table(histories))
     if histories and len(histories[0].steps) < FEW_STEPS:
         pictures.append(Text("Few steps were saved: train with --save-every and --keep 100 to see cells come to be."))

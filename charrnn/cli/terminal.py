@@ -67,7 +67,18 @@ def talk_console() -> "Console":
 
 def print_json(value: Any) -> None:
     """One JSON value on one line of stdout; a number that is not finite becomes null."""
-    sys.stdout.write(json.dumps(finite(value), ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.write(to_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def to_json(value: Any) -> str:
+    """One line of printable ASCII: DEL, the one control character that JSON does not escape, is escaped too."""
+    return json.dumps(finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def print_path(path: str) -> None:
+    """A path alone on a line of stdout: as it is, for programs; on a terminal with nothing in it that steers it."""
+    sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
     sys.stdout.flush()
 
 
@@ -82,8 +93,16 @@ def finite(value: Any) -> Any:
 
 def print_error(message: str) -> None:
     """At most three lines on stderr, with nothing in them that could move the cursor."""
-    lines = [printable(line) for line in message.splitlines() if line.strip()][:3]
+    # Not splitlines(), which also splits at what a name may hold, and the way out would be cut off.
+    lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
     sys.stderr.write("\n".join(["error: " + "".join(lines[:1]), *("       " + line for line in lines[1:])]) + "\n")
+
+
+def print_traceback(error: BaseException) -> None:
+    """What --debug shows on stderr, with nothing in it that could move the cursor: errors quote what was read."""
+    from traceback import format_exception
+
+    sys.stderr.write(printable("".join(format_exception(error))))
 
 
 def printable(text: str) -> str:
@@ -114,9 +133,17 @@ def progress(
     """A bar on stderr for work that takes more than a second; yields what to call with the amount just done."""
     from tqdm import tqdm
 
-    is_hidden = quiet or not can_animate(sys.stderr)
+    from charrnn.render.heat import all_visible
+
     with tqdm(
-        total=total, desc=label, unit=unit, unit_scale=True, leave=False, delay=1, disable=is_hidden, dynamic_ncols=True
+        total=total,
+        desc=all_visible(label),
+        unit=unit,
+        unit_scale=True,
+        leave=False,
+        delay=1,
+        disable=quiet or not can_animate(sys.stderr),
+        dynamic_ncols=True,
     ) as bar:
         yield bar.update
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.terminal import can_animate, print_json, printable, stop_writing, talk_console
+from charrnn.cli.terminal import can_animate, print_json, print_path, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
     from charrnn.records.training import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
@@ -196,5 +196,4 @@ class TrainingView:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
-        sys.stdout.write((printable(event.run) if sys.stdout.isatty() else event.run) + "\n")
-        sys.stdout.flush()
+        print_path(event.run)

@@ -26,11 +26,12 @@ from charrnn.cli.terminal import (
     RunArgument,
     TextOption,
     can_animate,
-    finite,
     print_json,
+    print_path,
     progress,
     read_text,
     result_console,
+    to_json,
     warn,
 )
 
@@ -291,6 +292,7 @@ def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num
     import numpy as np
 
     from charrnn.errors import CharRNNError
+    from charrnn.render.heat import all_visible
 
     arrays = {
         "ids": trace.ids,
@@ -303,13 +305,14 @@ def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num
     for detector in detectors:
         labels = detector.label(trace.text)
         if labels is not None:
-            arrays[f"labels_{detector.name}"] = labels
+            # A regular expression may hold what no name of a file in an archive can be spelled with.
+            arrays[all_visible(f"labels_{detector.name}")] = labels
     try:
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise CharRNNError(f"--export {path}: {error.strerror}.") from None
-    sys.stdout.write(f"{path}\n")
+    print_path(str(path))
 
 
 def _deliver(shown: Shown, export: Path | None) -> None:
@@ -318,15 +321,13 @@ def _deliver(shown: Shown, export: Path | None) -> None:
         for picture in shown.pictures:
             console.print(picture)
         return
-    import json
-
     from charrnn.errors import CharRNNError
     from charrnn.render.export import to_html, to_svg, to_text
     from charrnn.render.page import to_page
 
     kind = export.suffix.lower()
     if kind == ".json":
-        page = json.dumps(finite(shown.data)) + "\n"
+        page = to_json(shown.data) + "\n"
     elif kind == ".html" and shown.page is not None:
         page = to_page(shown.page)
     else:
@@ -335,4 +336,4 @@ def _deliver(shown: Shown, export: Path | None) -> None:
         export.write_text(page, encoding="utf-8")
     except OSError as error:
         raise CharRNNError(f"--export {export}: {error.strerror}.") from None
-    sys.stdout.write(f"{export}\n")
+    print_path(str(export))

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charrnn.records.microscope import GradientReach
 from charrnn.render.canvas import Canvas
-from charrnn.render.heat import visible, visible_in_ascii
+from charrnn.render.heat import all_visible, visible_in_ascii
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
 MARKS = "●▲■◆○△□"
@@ -97,7 +97,7 @@ def _line(*pieces: str | Text) -> Text:
 
 
 def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[_Curve]:
-    name = "".join(map(visible_in_ascii if ascii_only else visible, reach.name))
+    name = "".join(map(visible_in_ascii, reach.name)) if ascii_only else all_visible(reach.name)
     for layer, norms in enumerate(reach.norms):
         heights = {
             lag: math.log10(norm)

@@ -2,11 +2,14 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
 WIDTH = 100
+_ITS_OWN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "_environ": {}}
+"""Words are words, and a picture is the same whatever this terminal is told of colours."""
 
 _LIGHT = TerminalTheme(
     (252, 252, 250),
@@ -74,7 +77,7 @@ def to_svg(renderables: Sequence[RenderableType]) -> str:
 def to_text(renderables: Sequence[RenderableType]) -> str:
     """The renderables in order as plain text, 100 columns wide; marks under a text stand for its colours."""
     file = io.StringIO()
-    console = Console(file=file, width=WIDTH, color_system=None, legacy_windows=False, _environ={})
+    console = Console(file=file, width=WIDTH, color_system=None, legacy_windows=False, **_ITS_OWN)
     for renderable in renderables:
         console.print(renderable)
     return file.getvalue()
@@ -88,6 +91,7 @@ def _record(renderables: Sequence[RenderableType]) -> Console:
         force_terminal=True,
         color_system="truecolor",
         legacy_windows=False,
+        **_ITS_OWN,
     )
     for renderable in renderables:
         console.print(renderable)

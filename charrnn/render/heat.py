@@ -71,6 +71,11 @@ def visible(character: str) -> str:
     return character
 
 
+def all_visible(text: str) -> str:
+    """A text in one line, each of its characters as `visible` shows it."""
+    return "".join(map(visible, text))
+
+
 def visible_in_ascii(character: str) -> str:
     """As `visible`, for a stream that can carry ASCII only: what it cannot is a backslash escape."""
     if character == "\t":

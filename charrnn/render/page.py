@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.render.heat import visible
+from charrnn.render.heat import all_visible, visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -58,12 +58,12 @@ def to_page(page: Page) -> str:
         ],
         "bits": [round(bits, 3) if bits == bits else None for bits in page.bits],
         "guesses": [[(_show(shown), round(share, 4)) for shown, share in after] for after in page.guesses],
-        "columns": page.columns,
+        "columns": list(map(_show, page.columns)),
         "rows": [
-            {"shown": list(map(_show, row.shown)), "cell": cells.index(row.cell), "detector": row.detector}
+            {"shown": list(map(_show, row.shown)), "cell": cells.index(row.cell), "detector": _show(row.detector)}
             for row in page.rows
         ],
-        "labels": {name: _pack(labels) for name, labels in page.labels.items()},
+        "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
     }
     # As ASCII and without "<", so that nothing in it ends the element it stands in.
     spelled = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
@@ -71,7 +71,7 @@ def to_page(page: Page) -> str:
 
 
 def _show(text: str) -> str:
-    return "".join("␣" if character == " " and len(text) == 1 else visible(character) for character in text)
+    return "␣" if text == " " else all_visible(text)
 
 
 def _pack(values: NDArray[Any]) -> str:

@@ -1,11 +1,11 @@
-"""Tables that fit where they are shown: found cells, predictions, losses, runs, corpora, settings."""
+"""Tables that fit 80 columns: found cells, predictions, losses, runs, corpora, settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
+from rich.console import RenderableType
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,50 +13,23 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
-from charrnn.render.heat import block, visible
+from charrnn.render.heat import all_visible, block, visible
 from charrnn.text.catalogue import CatalogueEntry
 
 _BEGIN_WIDTH = 20
 
 
-class FittedTable(Table):
-    """A table that goes on below itself, its first column repeated, where its columns do not fit side by side."""
+class _PlainTable(Table):
+    """A table whose words are words: none is markup, and nothing in them steers a terminal."""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        left = list(range(1, len(self.columns)))
-        while left:
-            num_fitting = next(
-                (n for n in range(len(left), 1, -1) if self._part(left[:n]).width_in(console) <= options.max_width), 1
-            )
-            yield from Table.__rich_console__(self._part(left[:num_fitting]), console, options)
-            left = left[num_fitting:]
-
-    def width_in(self, console: Console) -> int:
-        """Columns of the terminal that it takes when nothing in it is folded."""
-        return Measurement.get(console, console.options.update(max_width=10_000), self).maximum
-
-    def _part(self, indices: Sequence[int]) -> "FittedTable":
-        """The first column and those of `indices`."""
-        columns = [self.columns[index] for index in (0, *indices)]
-        part = FittedTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
-        for column in columns:
-            part.add_column(column.header, justify=column.justify, overflow=column.overflow)
-        for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
-            part.add_row(*cells, style=row.style)
-        return part
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        # Names come from others: of runs, of fields, of detectors, of which a regular expression may well be `[/b]`.
+        words = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*words, style=style, end_section=end_section)
 
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Values that are too long go on below in their column."""
-    return _with_columns(Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold"), columns, right)
-
-
-def _figures(*columns: str, right: Sequence[str] = ()) -> Table:
-    """Columns that do not fit go on below as columns, because a figure that is cut in two is none."""
-    return _with_columns(FittedTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold"), columns, right)
-
-
-def _with_columns(table: Table, columns: Sequence[str], right: Sequence[str]) -> Table:
+    table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return table
@@ -104,7 +77,7 @@ def way_text(score: CellScore) -> str:
 
 def findings_table(findings: CellFindings) -> Table:
     """`findings_rows` as a table; what chance could bring is faint."""
-    table = _figures(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[2:])
+    table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[2:])
     table.padding = (0, 1, 0, 0)  # so that it fits into 80 columns
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
         table.add_row(*row, style=None if score.is_significant else "dim")
@@ -115,7 +88,7 @@ def worth_table(findings: CellFindings) -> Table:
     """For each detector, what 1 to all cells together tell of it, and what silencing the best one costs."""
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
-    table = _figures(*columns, right=columns[1:])
+    table = _table(*columns, right=columns[1:])
     for score in findings.scores:
         costs = (score.ablation_inside, score.ablation_outside)
         table.add_row(
@@ -134,7 +107,7 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
     """For each detector, its best cell's score at every saved step: a block each, from chance to perfect."""
     steps = histories[0].steps if histories else ()
     span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
-    table = _figures("detector", "cell", "first", span, "last", right=("first", "last"))
+    table = _table("detector", "cell", "first", span, "last", right=("first", "last"))
     for history in histories:
         chance = 0.5 if history.is_auc else 0.0
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
@@ -147,13 +120,13 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     """One line per detector that was not scored, and why."""
-    lines = [f"{one.detector}: not scored, {one.reason}" for one in skipped]
+    lines = [all_visible(f"{one.detector}: not scored, {one.reason}") for one in skipped]
     return Text("\n".join(lines), style="dim")
 
 
 def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
     """What a held cell adds to the loss, in all and inside and outside each detector's spans, the dearest first."""
-    table = _figures(
+    table = _table(
         "nats/character", "held at its mean", "95 % interval", "held at 0", right=("held at its mean", "held at 0")
     )
     table.add_row("in all", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
@@ -186,7 +159,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
 
 def losses_table(reports: Sequence[LossReport]) -> Table:
     """Losses, one protocol a row."""
-    table = _figures(
+    table = _table(
         "protocol",
         "nats/char",
         "bits/char",
@@ -225,7 +198,7 @@ def _begin(text: str | bytes) -> Text:
     """A text in one line of `_BEGIN_WIDTH` columns at the most, cut with an ellipsis."""
     head = text[: 4 * _BEGIN_WIDTH]  # bytes, at the most, of as many characters as there are columns
     words = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
-    line = Text("".join(map(visible, words)))
+    line = Text(all_visible(words))
     line.truncate(_BEGIN_WIDTH, overflow="ellipsis")
     return line
 
@@ -235,7 +208,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
     table = _table("run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes"))
     for run in runs:
         table.add_row(
-            Text("".join(map(visible, run.name))),
+            run.name,
             f"{run.cell} {run.num_layers}×{run.hidden_size}",
             f"{run.step:,}/{run.num_steps:,}",
             "" if run.best_nats is None else f"{run.best_nats:.4f}",
@@ -257,8 +230,6 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
     table = _table("field", "value", "from")
     for name, value in values.items():
         words = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        shown = "".join(map(visible, words))
-        table.add_row(
-            name, Text(shown or "-"), Text(origins[name], style="bold" if origins[name] != "default" else "dim")
-        )
+        origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
+        table.add_row(name, words or "-", origin)
     return table

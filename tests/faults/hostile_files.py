@@ -1,0 +1,101 @@
+"""Files of a run with something hostile in them, and what may be in a file that was exported."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+from terminals import HOSTILE, IN_A_NAME, IN_A_TEXT, steering
+
+import charrnn
+from charrnn.config import FIELD_NAMES
+
+
+def damaged(run: Path) -> Iterator[str]:
+    """Put something hostile into one file of a run after the other, each whole again before the next."""
+    step = run / (run / "best").read_text().strip()
+    config = (run / "config.yaml").read_text()
+    for field in FIELD_NAMES:
+        wrong = re.sub(
+            rf"(?ms)^{field}: .*?(?=^\w|\Z)", f"{field}: {json.dumps(HOSTILE)}\n".replace("\\", r"\\"), config
+        )
+        (run / "config.yaml").write_text(wrong)
+        yield f"config.yaml {field}"
+    (run / "config.yaml").write_text(f"{json.dumps(HOSTILE)}: 1\n")
+    yield "config.yaml key"
+    (run / "config.yaml").write_text(config)
+    for path in (run / "vocab.json", step / "manifest.json", run / "metrics.jsonl", step / "model.safetensors"):
+        whole = path.read_bytes()
+        values: dict[str, object] = {
+            "list": [HOSTILE],
+            "object": {HOSTILE: HOSTILE, "kind": HOSTILE, "format": HOSTILE, "files": {HOSTILE: HOSTILE}},
+            "characters": {"kind": "char", "characters": ["", HOSTILE]},
+            "kind": {"kind": "char", "characters": HOSTILE},
+        }
+        parts = {"text": IN_A_TEXT.encode()} | {name: json.dumps(value).encode() for name, value in values.items()}
+        for name, content in parts.items():
+            path.write_bytes(content)
+            yield f"{path.name} {name}"
+        path.write_bytes(whole)
+    for pointer in ("latest", "best"):
+        whole = (run / pointer).read_bytes()
+        (run / pointer).write_bytes(IN_A_TEXT.encode())
+        yield pointer
+        (run / pointer).write_bytes(whole)
+    (run / f"step-{IN_A_NAME}").mkdir()
+    yield "step"
+
+
+class Page(HTMLParser):
+    """The elements of a page, its addresses and its data, by the rules of a browser."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.scripts: list[str] = []
+        self._is_script = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self._is_script = tag == "script"
+        if self._is_script:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_script = False
+
+    def handle_data(self, data: str) -> None:
+        if self._is_script:
+            self.scripts[-1] += data
+
+
+def assert_is_safe(path: Path) -> None:
+    """That a file has nothing in it that steers, asks the network or runs, but the page's own script."""
+    spelled = path.read_bytes().decode("utf-8")
+    assert steering(spelled) == []
+    if path.suffix == ".html":
+        page = Page(spelled)
+        assert not {"a", "img", "iframe", "link", "object", "form", "base"} & set(page.tags)
+        assert not {name for name in page.attributes if name.startswith("on")} | ({"href", "src"} & page.attributes)
+        if page.scripts:
+            data, script = page.scripts
+            template = (Path(charrnn.__file__).parent / "render" / "page.html").read_text()
+            assert [script] == re.findall(r"(?s)<script>(.*)</script>", template), "the page's own, to the character"
+            assert steering(json.dumps(json.loads(data), ensure_ascii=False)) == []
+    elif path.suffix == ".svg":
+        root = ElementTree.fromstring(spelled)
+        tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+        assert tags <= {"svg", "style", "defs", "clipPath", "rect", "g", "text"}
+        assert not {
+            name for element in root.iter() for name in element.attrib if "href" in name or name.startswith("on")
+        }
+    elif path.suffix == ".json":
+        json.loads(spelled)

@@ -1,0 +1,110 @@
+"""Terminals to run commands on, what may reach them, and strings that would like to steer them."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import sys
+import unicodedata
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Ran, clean_environment
+
+SEQUENCES = (
+    "\x1b[2J\x1b[31m",  # CSI: clears the screen, then paints
+    "\x1b]0;title\x07",  # OSC 0: renames the window
+    "\x1b]8;;https://example.invalid\x1b\\",  # OSC 8: a link
+    "\x1b]52;c;aGk=\x07",  # OSC 52: writes the clipboard
+    "\x9b31m\x85\x90\x9c\x7f",  # C1, which some terminals take for the same, and DEL
+    "\u202e\u2066\u2069\u200f\u061c",  # turn the text around
+    "\u200b\u200d\ufeff\u2028\ufe0f",  # without width, separators
+    "\r\b\x07\x00\v",
+    "\udcff\ud800",  # undecodable bytes of a command line, a lone surrogate
+)
+MARKUP = (
+    "[/bold]",
+    "[link=javascript:alert(1)]x[/link]",
+    "[red]",
+    "[/]",
+    ":boom:",
+    "</script><script>alert(1)</script>",
+    "&lt;",
+    "<!--",
+    "<img src=x onerror=alert(1)>",
+    "{}%s%(x)d",
+    "'\"",
+)
+HOSTILE = "".join(SEQUENCES + MARKUP)
+IN_A_TEXT = "".join(character for character in HOSTILE if character != "\0" and not "\ud800" <= character <= "\udfff")
+"""As hostile as UTF-8 text can be."""
+IN_AN_ARGUMENT = HOSTILE.replace("\0", "").replace("\ud800", "")
+"""As hostile as a word of a command line can be."""
+IN_A_NAME = "".join(SEQUENCES).translate({0: None, ord("/"): None, 0xD800: None}) + "[b]x[link=a]<script>&lt;{}%s'\""
+"""As hostile as the name of a file can be: no slash, and with an ending under 255 bytes."""
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+
+
+def steering(text: str, allowed: str = "\n\t") -> list[str]:
+    """The characters of a text that a terminal would obey rather than show, or show as nothing."""
+    return [
+        character
+        for character in text
+        if character not in allowed
+        and (
+            unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+            or unicodedata.bidirectional(character) in _TURNING
+        )
+    ]
+
+
+class Stream(io.TextIOWrapper):
+    """A standard stream that is kept, and a terminal if it is told so; it has no file descriptor."""
+
+    def __init__(self, *, is_terminal: bool, encoding: str = "utf-8") -> None:
+        super().__init__(io.BytesIO(), encoding=encoding, write_through=True)
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def text(self) -> str:
+        """All that was written to it."""
+        self.flush()
+        data: bytes = self.buffer.getvalue()  # type: ignore[attr-defined]
+        return data.decode(self.encoding)
+
+
+Screen = Callable[..., Ran]
+
+
+def screens(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    """For a fixture: what runs `charrnn ARGUMENTS` in this process with two streams that are terminals, or are not."""
+    from charrnn.cli.app import run
+
+    for name in {*os.environ} - {*clean_environment()}:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def call(
+        *arguments: object, is_terminal: bool = True, encoding: str = "utf-8", stdin: bytes = b"", **environment: str
+    ) -> Ran:
+        streams = [Stream(is_terminal=is_terminal, encoding=encoding) for _ in range(2)]
+        with monkeypatch.context() as here:
+            for name, value in environment.items():
+                here.setenv(name, value)
+            here.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            here.setattr(sys, "stdout", streams[0])
+            here.setattr(sys, "stderr", streams[1])
+            code = run([str(argument) for argument in arguments])
+        return Ran(code, *(stream.text() for stream in streams))
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

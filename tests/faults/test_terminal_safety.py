@@ -1,0 +1,342 @@
+"""Nothing that a corpus, a name, a prime, a pattern or a damaged file holds steers a terminal or becomes code.
+
+What is allowed out: on a terminal newlines, tabs, rich's own colours, and the carriage returns of bars. In a pipe
+`charrnn sample` writes the model's characters exactly, and a path is the path: that is what programs read them for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from conftest import SMALL_RUN, Ran, TrainedRun
+from hostile_files import assert_is_safe, damaged
+from terminals import (
+    COLOUR,
+    HOSTILE,
+    IN_A_NAME,
+    IN_A_TEXT,
+    IN_AN_ARGUMENT,
+    MARKUP,
+    Screen,
+    screens,
+    steering,
+)
+
+import charrnn
+from charrnn.cli.app import app
+from charrnn.config import FIELD_NAMES
+from charrnn.text import catalogue
+
+MODES: dict[str, dict[str, Any]] = {
+    "colours": {"is_terminal": True, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+    "dumb": {"is_terminal": True, "TERM": "dumb"},
+    "pipe": {"is_terminal": False},
+    "forced": {"is_terminal": False, "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+}
+"""The first in the suite, all of them in the thorough version."""
+PATTERNS = (
+    "[/bold]",
+    "[link=javascript:alert(1)]x?",
+    ":boom:|\x1b\\[2J|\u202e|\x9b|\x7f",
+    "50%|,",
+    "</script>|<!--|&lt;",
+)
+"""Regular expressions all, and each is somewhere in the text."""
+DETECT = [part for pattern in PATTERNS for part in ("--detect", pattern)]
+CELL = ("--cell", "0:1", "--chars", "400")
+SHOWN: list[tuple[object, ...]] = [
+    ("sample", "--length", 300, "--prime", f'say "{IN_A_TEXT}"', "--unknown", "skip"),
+    ("sample", "--length", 90, "--count", 2),
+    ("sample", "--length", 90, "--temps", "0.5,1"),
+    ("sample", "--length", 60, "--temps", "0.2,0.4,0.6,0.8,1,1.2"),
+    ("sample", "--length", 30, "--beam", 3, "--prime", "\x1b[2J"),
+    ("sample", "--length", 120, "--novelty", "--min-copy", 4, "--prime", "say \x1b"),
+    ("sample", "--length", 120, "--show-cell", "0:1", "--prime", "say \x1b"),
+    ("sample", "--length", 120, "--stop", "\x1b]", "--ban", "\u202e\x9b"),
+    ("predict", "say", "--top", 99),
+    ("visualize", "--top", 2, *DETECT),
+    ("visualize", "--find", *DETECT),
+    ("visualize", *CELL),
+    ("visualize", *CELL, "--guesses"),
+    ("visualize", "--surprise", "--chars", 400),
+    ("visualize", "--gates"),
+    ("visualize", "--gradients", "--with", IN_A_NAME),
+    ("visualize", "--ablate", "0:1", *DETECT),
+    ("visualize", "--history", *DETECT),
+    ("evaluate",),
+    ("runs",),
+    ("corpora",),
+]
+
+
+@pytest.fixture
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    yield from screens(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A run that learned a hostile text from a file with a hostile name, and has one itself."""
+    folder = tmp_path_factory.mktemp("hostile")
+    path = folder / f"{IN_A_NAME}.txt"
+    path.write_bytes(f'say "{IN_A_TEXT}" if (x):\n    y [z]\n'.encode() * 40)
+    config = charrnn.Config(corpus=(str(path),), **SMALL_RUN, steps=20, save_every=10, keep=3)
+    run = folder / "checkpoints" / IN_A_NAME
+    run.parent.mkdir()
+    return TrainedRun(run, tuple(charrnn.train(config, out=run)))
+
+
+@pytest.fixture
+def hostile(hostile_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a copy of that run; returns the copy."""
+    monkeypatch.chdir(tmp_path)
+    copied = tmp_path / "checkpoints" / IN_A_NAME
+    shutil.copytree(hostile_run.path, copied)
+    return copied
+
+
+def assert_shows_only(ran: Ran, *, has_bars: bool = False, is_text: bool = False) -> None:
+    """That nothing steers the terminal; `is_text`: stdout is a pipe that carries characters as they are."""
+    assert not re.search(r"unexpected \w+Error|Traceback", ran.err)
+    assert is_text or steering(COLOUR.sub("", ran.out)) == []
+    assert steering(COLOUR.sub("", ran.err), "\n\t\r" if has_bars else "\n\t") == []
+
+
+def modes_of(cases: list[Any]) -> list[Any]:
+    """Each case in the first mode and, thoroughly, in the others."""
+    return [
+        pytest.param(
+            mode, case, marks=[pytest.mark.thorough] if index else [], id=f"{mode}-{' '.join(map(str, case[:3]))!a}"
+        )
+        for index, mode in enumerate(MODES)
+        for case in cases
+    ]
+
+
+@pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
+def test_nothing_shown_steers_the_terminal(
+    on_screen: Screen, hostile: Path, monkeypatch: pytest.MonkeyPatch, mode: str, arguments: tuple[object, ...]
+) -> None:
+    monkeypatch.setattr(catalogue, "load_catalogue", lambda: (entry(IN_A_TEXT),))
+    ran = on_screen(*arguments, **MODES[mode])
+    assert ran.code == 0, ran.err
+    assert len(ran.out) > 30
+    is_text = arguments[0] == "sample" and not MODES[mode]["is_terminal"]
+    assert_shows_only(ran, is_text=is_text)
+    if not is_text and "--detect" in arguments and "--history" not in arguments:
+        assert "[/bold]" in ran.out, "a name is shown as it is"
+
+
+def entry(text: str) -> catalogue.CatalogueEntry:
+    return catalogue.CatalogueEntry(
+        name="lamps",
+        file="lamps.txt",
+        address="https://example.invalid/lamps.txt",
+        sha256="0" * 64,
+        num_bytes=9,
+        licence=text,
+        look_for=text,
+    )
+
+
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[pytest.mark.thorough] if index else []) for index, mode in enumerate(MODES)]
+)
+def test_training_shows_names_and_texts_and_obeys_none(
+    on_screen: Screen, hostile_run: TrainedRun, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [source] = hostile_run.path.parent.parent.glob("*.txt")
+    Path(source.name).write_bytes(b"\xef\xbb\xbf" + source.read_bytes().replace(b"\n", b"\r\n"))
+    small = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
+    ran = on_screen(
+        "train", source.name, "--steps", 4, "--evaluate-every", 2, "--out", IN_A_NAME, *small, **MODES[mode]
+    )
+    assert ran.code == 0
+    assert "byte-order mark" in ran.err and "it writes" in ran.err
+    is_terminal = MODES[mode]["is_terminal"]
+    assert_shows_only(ran, has_bars=mode == "colours", is_text=not is_terminal)
+    if not is_terminal:
+        # For programs: undecodable bytes of it are spelled as Python spells them.
+        assert ran.out == IN_A_NAME.encode("utf-8", "backslashreplace").decode() + "\n"
+    again = on_screen("train", "--resume", IN_A_NAME, "--steps", 6, **MODES[mode])
+    assert again.code == 0
+    assert_shows_only(again, has_bars=mode == "colours", is_text=not is_terminal)
+    as_json = on_screen("train", source.name, "--steps", 1, "--json", *small, **MODES[mode])
+    assert as_json.code == 0 and steering(as_json.out) == []
+
+
+def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: Path) -> None:
+    expected = charrnn.load(hostile).sample(temperature=0.8, seed=0, length=600).text
+    assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
+    piped = on_screen("sample", "--length", 600, is_terminal=False)
+    assert piped.out == expected + ("" if expected.endswith("\n") else "\n")
+    shown = on_screen("sample", "--length", 600, TERM="dumb")
+    assert "␛" in shown.out and steering(shown.out) == []
+
+
+JSON: list[tuple[str, ...]] = [
+    ("sample", "--length", "300", "--prime", "say \x7f\x1b"),
+    ("sample", "--length", "40", "--beam", "2"),
+    ("sample", "--length", "90", "--novelty", "--min-copy", "4"),
+    ("predict", "say", "--top", "99"),
+    ("visualize", *CELL),
+    ("visualize", "--find", *DETECT),
+    ("evaluate",),
+    ("runs",),
+    ("train", "--show-config", IN_AN_ARGUMENT),
+]
+
+
+@pytest.mark.parametrize("arguments", JSON, ids=lambda arguments: ascii(" ".join(arguments[:2])))
+def test_json_is_printable_ascii_and_says_what_it_was(
+    on_screen: Screen, hostile: Path, arguments: tuple[str, ...]
+) -> None:
+    ran = on_screen(*arguments, "--json", is_terminal=False)
+    assert (ran.code, steering(ran.out)) == (0, [])
+    assert ran.out.isascii()
+    value = json.loads(ran.out)
+    if arguments[:2] == ("sample", "--length") and "--prime" in arguments:
+        assert value["prime"] == "say \x7f\x1b" and value["run"] == IN_A_NAME
+        assert value["text"] == charrnn.load(hostile).sample(temperature=0.8, prime="say \x7f\x1b", length=300).text
+
+
+# What goes wrong.
+
+
+def values_of(name: str) -> list[tuple[str, ...]]:
+    """A command line for each of a command's options that take a value, with a hostile one; and for its arguments."""
+    command: Any = typer.main.get_command(app).commands[name]  # type: ignore[attr-defined]
+    options = [parameter.opts[0] for parameter in command.params if parameter.opts[0].startswith("--")]
+    takes_value = {parameter.opts[0] for parameter in command.params if not getattr(parameter, "is_flag", True)}
+    lines: list[tuple[str, ...]] = [
+        (name, IN_AN_ARGUMENT),
+        (name, f"--{IN_AN_ARGUMENT}"),
+        (name, *[IN_AN_ARGUMENT] * 3),
+    ]
+    if name == "train":
+        lines += [(name, "nosuch", "--resume"), (name, "--resume", IN_AN_ARGUMENT)]
+        # A text there is none of, so that nothing is trained where the value can be used.
+        lines += [(name, IN_AN_ARGUMENT, option, IN_AN_ARGUMENT) for option in options if option in takes_value]
+        return [*lines, *((name, "--set", f"{field}={IN_AN_ARGUMENT}") for field in (*FIELD_NAMES, IN_AN_ARGUMENT))]
+    short = ("--length", "9") if name == "sample" else ("say",) if name == "predict" else ()
+    return lines + [(name, *short, option, IN_AN_ARGUMENT) for option in options if option in takes_value]
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "predict", "visualize", "explore", "evaluate", "runs", "corpora"])
+def test_no_error_repeats_what_would_steer_the_terminal(on_screen: Screen, hostile: Path, name: str) -> None:
+    lines = values_of(name)
+    assert len(lines) >= (3 if name in ("runs", "corpora") else 5)
+    codes = set()
+    for line in lines:
+        ran = on_screen(*line, TERM="dumb")
+        codes.add(ran.code)
+        assert_shows_only(ran)
+        if ran.code:
+            assert ran.err.count("error: ") == 1 and 1 <= ran.err.partition("error: ")[2].count("\n") <= 3, line
+    assert codes <= {0, 2, 3, 4} and 2 in codes
+    assert_shows_only(on_screen(IN_AN_ARGUMENT, TERM="dumb"))
+
+
+def test_a_traceback_is_shown_and_not_obeyed(process: Any, hostile: Path) -> None:
+    ran = process("-m", "charrnn", "sample", IN_AN_ARGUMENT, "--debug")
+    assert ran.returncode == 1 and ran.stderr.startswith(b"Traceback")
+    assert steering(ran.stderr.decode()) == []
+    assert "\\x1b[2J" in ran.stderr.decode()
+
+
+def test_settings_from_anywhere_are_shown_and_not_obeyed(
+    on_screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Path(f"{IN_A_NAME}.yaml")
+    for field in (*FIELD_NAMES, IN_AN_ARGUMENT):
+        # As YAML would: in double quotes, escaped.
+        recipe.write_bytes(f"{json.dumps(field)}: {json.dumps(HOSTILE)}\n".encode())
+        ran = on_screen("train", "nosuch", "--recipe", str(recipe), TERM="dumb")
+        assert ran.code in (2, 3, 4)
+        assert_shows_only(ran)
+        if field in FIELD_NAMES:
+            variable = {f"CHARRNN_{field.upper()}": IN_AN_ARGUMENT}
+            ran = on_screen("train", "nosuch", TERM="dumb", **variable)
+            assert ran.code in (2, 3, 4)
+            assert_shows_only(ran)
+    recipe.write_bytes(b"steps: 3\n")
+    ran = on_screen("train", IN_AN_ARGUMENT, "--recipe", str(recipe), "--show-config", TERM="dumb")
+    assert ran.code == 0
+    assert_shows_only(ran)
+    recipe.write_bytes(IN_A_TEXT.encode())
+    assert_shows_only(on_screen("train", "nosuch", "--recipe", str(recipe), TERM="dumb"))
+
+
+def test_damaged_runs_are_told_of_and_not_obeyed(on_screen: Screen, hostile: Path) -> None:
+    for what in damaged(hostile):
+        for line in (("sample", "--length", 5), ("runs",)):
+            ran = on_screen(*line, TERM="dumb")
+            assert ran.code in (0, 3, 4), (what, ran.err)
+            assert_shows_only(ran)
+
+
+# What is exported.
+
+
+EXPORTED: list[tuple[str, ...]] = [
+    ("--top", "2", *DETECT),
+    CELL,
+    ("--surprise", "--chars", "400"),
+    ("--ablate", "0:1", *DETECT),
+    ("--history", *DETECT),
+    ("--gradients", "--with", IN_A_NAME),
+    ("--find", *DETECT),
+    ("--gates",),
+]
+
+
+@pytest.mark.parametrize("kind", ["html", "svg", "txt", "json"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(case, marks=[pytest.mark.thorough] if index > 4 else [], id=case[0])
+        for index, case in enumerate(EXPORTED)
+    ],
+)
+def test_nothing_exported_is_code(on_screen: Screen, hostile: Path, arguments: tuple[str, ...], kind: str) -> None:
+    name = f"picture{IN_A_NAME}.{kind}"
+    ran = on_screen("visualize", *arguments, "--export", name, TERM="dumb")
+    assert ran.code == 0, ran.err
+    assert_shows_only(ran)
+    assert_is_safe(Path(name))
+    spelled = Path(name).read_text()
+    if kind == "txt" and "--detect" in arguments:
+        assert "[/bold]" in spelled and "[link=javascript" in spelled, "a name is shown as it is"
+    assert (
+        on_screen("visualize", "--gates", "--export", name, is_terminal=False).out.rstrip("\n")
+        == name.encode("utf-8", "backslashreplace").decode()
+    )
+
+
+def test_arrays_have_names_that_an_archive_can_hold(on_screen: Screen, hostile: Path) -> None:
+    ran = on_screen("visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb")
+    assert ran.code == 0, ran.err
+    with zipfile.ZipFile("cells.npz") as archive:
+        assert all(steering(name) == [] for name in archive.namelist())
+    with np.load("cells.npz", allow_pickle=False) as arrays:
+        assert {f"labels_{pattern}" for pattern in (PATTERNS[0], PATTERNS[1], PATTERNS[3])} <= set(arrays.files)
+        assert set("\x1b\x9b") <= set(str(arrays["text"]))
+
+
+def test_every_markup_reaches_the_reader_as_text(on_screen: Screen, hostile: Path) -> None:
+    Path("text.txt").write_bytes((f"{IN_A_TEXT} {' '.join(MARKUP)}\n" * 20).encode())
+    ran = on_screen(
+        "visualize", "--cell", "0:1", "--text", "text.txt", "--chars", 900, is_terminal=False, COLUMNS="4000"
+    )
+    assert [part for part in MARKUP if part not in ran.out] == []
