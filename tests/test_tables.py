@@ -9,15 +9,18 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Copy, Novelty, Prediction
-from charrnn.records.microscope import CellFindings, CellScore, Skipped
+from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
 from charrnn.render.tables import (
     catalogue_table,
     findings_table,
+    history_table,
     losses_table,
     novelty_table,
     predictions_table,
@@ -260,3 +263,40 @@ def test_settings_show_every_value_and_where_it_came_from() -> None:
 def test_no_name_moves_the_cursor(table: RenderableType) -> None:
     categories = {unicodedata.category(character) for character in plain(table) if character != "\n"}
     assert not categories & {"Cc", "Cf"}
+
+
+@pytest.mark.parametrize("table", WIDE_TABLES.values(), ids=WIDE_TABLES.keys())
+@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
+def test_no_figure_is_broken_in_two(table: RenderableType, width: int) -> None:
+    lines = plain(table, width).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    columns = table.columns if isinstance(table, Table) else []
+    figures = {
+        word
+        for column in columns
+        for cell in column.cells
+        if column.justify == "right" and isinstance(cell, Text)
+        for word in cell.plain.split()
+    }
+    assert [figure for figure in figures if not any(figure in line for line in lines)] == []
+
+
+def test_a_table_without_room_becomes_paragraphs() -> None:
+    assert plain(findings_table(FINDINGS), 40).splitlines()[:4] == [
+        "quote",
+        "  cell 1:17, score AUC 0.988, 95 %      ",
+        "  interval 0.970…0.995, chance 0.543,   ",
+        "  inner 0.912                           ",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_where_only_ascii_can_be_written_bars_are_as_long_as_else(encoding: str) -> None:
+    history = CellHistory(detector="quote", layer=0, unit=1, is_auc=True, steps=(1, 2, 3), values=(0.5, 0.75, 1.0))
+    tables = (predictions_table([Prediction(character="e", probability=0.5)]), history_table([history]))
+    for table, bar in zip(tables, ("#" * 15, "_=#"), strict=True):
+        file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        console = Console(file=file, width=80, color_system=None, _environ={})
+        console.print(table)
+        file.flush()
+        assert f" {bar} " in file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]

@@ -1,10 +1,13 @@
 """Tables that fit 80 columns: found cells, predictions, losses, runs, corpora, settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
@@ -13,26 +16,87 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
-from charrnn.render.heat import all_visible, block, visible
+from charrnn.render.heat import ASCII_BLOCKS, BLOCKS, all_visible, block, visible
 from charrnn.text.catalogue import CatalogueEntry
 
 _BEGIN_WIDTH = 20
+_NAME_WIDTH = 10
+_AMPLE_WIDTH = 10_000
+_BAR_WIDTH = 30
 
 
 class _PlainTable(Table):
-    """A table whose words are words: none is markup, and nothing in them steers a terminal."""
+    """A table whose words are words: none is markup, and nothing in them steers a terminal.
+
+    Where there is no room for it, each row becomes a paragraph, without bars: a figure is never broken in two.
+    """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
         # Names come from others: of runs, of fields, of detectors, of which a regular expression may well be `[/b]`.
         words = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
         super().add_row(*words, style=style, end_section=end_section)
 
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self._narrowest(console, options) <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        for number, row in enumerate(self.rows):
+            name, *values = (list(column.cells)[number] for column in self.columns)
+            pairs = [
+                Text.assemble((f"{column.header} ", "dim"), value)
+                for column, value in zip(self.columns[1:], values, strict=True)
+                if isinstance(value, Text) and value
+            ]
+            style = row.style or ""
+            yield Text.assemble((str(name), "bold"), style=style, overflow="fold")
+            yield Padding(Text(", ", style=style, overflow="fold").join(pairs), (0, 0, 0, 2))
+
+    def _narrowest(self, console: Console, options: ConsoleOptions) -> int:
+        """Columns that hold its figures, and the longest words of what can be wrapped, of long ones the beginning."""
+        ample = options.update_width(_AMPLE_WIDTH)
+        width = Measurement.get(console, ample, self).maximum
+        for column in self.columns:
+            if not column.no_wrap:
+                sizes = [Measurement.get(console, ample, cell) for cell in (column.header, *column.cells)]
+                longest_word = max(size.minimum for size in sizes)
+                width -= max(size.maximum for size in sizes) - min(longest_word, _NAME_WIDTH)
+        return width
+
 
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        is_figure = column in right
+        table.add_column(column, justify="right" if is_figure else "left", overflow="fold", no_wrap=is_figure)
     return table
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """A bar as long as a share from 0 to 1."""
+
+    share: float
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, _BAR_WIDTH)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        length = round(min(_BAR_WIDTH, options.max_width) * self.share)
+        yield Text(("#" if options.ascii_only else "█") * length, style="blue")
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """A block for each share from 0 to 1: the higher, the fuller."""
+
+    shares: Sequence[float]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, len(self.shares)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
 
 
 FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
@@ -113,8 +177,7 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
         name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
         first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
-        bar = "".join(block(2 * share - 1) for share in shares)
-        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, bar, last)
+        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last)
     return table
 
 
@@ -127,7 +190,8 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
 def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
     """What a held cell adds to the loss, in all and inside and outside each detector's spans, the dearest first."""
     table = _table(
-        "nats/character", "held at its mean", "95 % interval", "held at 0", right=("held at its mean", "held at 0")
+        *("nats/character", "held at its mean", "95 % interval", "held at 0"),
+        right=("held at its mean", "95 % interval", "held at 0"),
     )
     table.add_row("in all", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
     zero = {effect.detector: effect for effect in at_zero.effects}
@@ -151,9 +215,10 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Next characters with their probabilities and a bar each."""
     table = _table("next", "probability", "", right=("probability",))
     for prediction in predictions:
-        bar = "█" * round(30 * prediction.probability)
         shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
-        table.add_row(Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Text(bar, style="blue"))
+        table.add_row(
+            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", _Bar(prediction.probability)
+        )
     return table
 
 
