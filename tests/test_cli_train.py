@@ -222,6 +222,30 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert "charrnn sample" in ran.err and "charrnn visualize" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (30, "step val"),
+        (40, "step train val bpc"),
+        (60, "step epoch train val bpc time"),
+        (64, "step epoch train val bpc chars/s time"),
+    ],
+)
+def test_an_evaluation_is_one_line_however_narrow_the_terminal(
+    command: Command, text_file: Path, columns: int, headings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ran = command("train", "text.txt", "--steps", 4, "--evaluate-every", 2, *SMALL)
+    lines = ran.err.splitlines()
+    header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
+    assert lines[header].split() == headings.split()
+    evaluations = [r for r in read_metrics(Path("checkpoints/text-001")) if r["event"] == "evaluation"]
+    rows = [line.removesuffix("  best") for line in lines[header + 1 :] if f"{line[:9].strip()}" in ("2", "4")]
+    assert [len(row) for row in rows] == [len(lines[header])] * 2 == [min(len(lines[header]), columns - 6)] * 2
+    for row, evaluation in zip(rows, evaluations, strict=True):
+        assert f"{evaluation['val_nats']:.4f}" in row.split()
+
+
 def first_lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()[:3]]
 

@@ -4,7 +4,7 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,11 @@ from charrnn.cli.terminal import can_animate, print_json, print_path, printable,
 if TYPE_CHECKING:
     from charrnn.records.training import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
 
-HEADER = f"{'step':>9} {'epoch':>6} {'train':>7} {'val':>7} {'bpc':>6} {'chars/s':>9} {'time':>8}"
+COLUMNS = {"step": 9, "epoch": 6, "train": 7, "val": 7, "bpc": 6, "chars/s": 9, "time": 8}
+"""Of the rows, and how wide each is."""
+LEFT_OUT = ("chars/s", "epoch", "time", "bpc", "train")
+"""In this order, where the terminal is too narrow for all: a row is one line."""
+BEST = "  best"
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 LINES_SHOWN = 8
 
@@ -33,7 +37,7 @@ class TrainingView:
         self._start: StartEvent | None = None
         self._losses: list[float] = []
         self._rate = 0.0
-        self._has_header = False
+        self._columns: dict[str, int] = {}
 
     def announce(self, message: str) -> None:
         """Say that something slow is about to happen."""
@@ -154,15 +158,23 @@ class TrainingView:
         epochs = event.step * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
         train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
         minutes, seconds = divmod(round(event.seconds), 60)
-        row = (
-            f"{event.step:>9,} {epochs:>6.1f} {train_nats:>7.4f} {event.val_nats:>7.4f} {event.val_bpc:>6.3f} "
-            f"{self._rate:>9,.0f} {minutes:>5}:{seconds:02}"
-        )
-        if not self._has_header:
-            self._print(HEADER, style="bold")
-            self._has_header = True
-        self._print(row + ("  best" if event.is_best else ""))
+        values = {
+            "step": f"{event.step:,}",
+            "epoch": f"{epochs:.1f}",
+            "train": f"{train_nats:.4f}",
+            "val": f"{event.val_nats:.4f}",
+            "bpc": f"{event.val_bpc:.3f}",
+            "chars/s": f"{self._rate:,.0f}",
+            "time": f"{minutes}:{seconds:02}",
+        }
+        if not self._columns:
+            self._columns = _columns_that_fit(self._console.width)
+            self._print(self._row({name: name for name in self._columns}), style="bold")
+        self._print(self._row(values) + (BEST if event.is_best else ""), soft_wrap=True)
         self._losses.clear()
+
+    def _row(self, values: Mapping[str, str]) -> str:
+        return " ".join(f"{values[name]:>{width}}" for name, width in self._columns.items())
 
     def _show_sample(self, event: "SampleEvent") -> None:
         self._print(f"--- at step {event.step:,} it writes:", style="dim")
@@ -197,3 +209,12 @@ class TrainingView:
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         print_path(event.run)
+
+
+def _columns_that_fit(width: int) -> dict[str, int]:
+    columns = dict(COLUMNS)
+    for name in LEFT_OUT:
+        if sum(columns.values()) + len(columns) - 1 + len(BEST) <= width:
+            break
+        del columns[name]
+    return columns
