@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_animate, read_text, warn
+from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, read_text, warn
 
 CHARS_SCORED = 65_536
 """As `charrnn visualize` does, so that both report the same figures."""
@@ -54,4 +54,4 @@ def explore(
 
 def _is_terminal() -> bool:
     # Textual draws on stderr.
-    return sys.stdin.isatty() and sys.stdout.isatty() and can_animate(sys.stderr)
+    return sys.stdin.isatty() and sys.stdout.isatty() and can_steer(sys.stderr)

@@ -121,9 +121,14 @@ def stop_writing() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def can_steer(stream: TextIO) -> bool:
+    """Whether it is a terminal that understands cursor codes."""
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
 def can_animate(stream: TextIO) -> bool:
-    """Whether a bar may be drawn there: a terminal that understands cursor codes."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Whether a bar may be drawn there: not under CI either, whose terminal is a log."""
+    return can_steer(stream) and os.environ.get("CI", "").lower() in ("", "0", "false")
 
 
 @contextmanager

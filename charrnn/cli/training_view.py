@@ -4,7 +4,7 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ LEFT_OUT = ("chars/s", "epoch", "time", "bpc", "train")
 """In this order, where the terminal is too narrow for all: a row is one line."""
 BEST = "  best"
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+BAR_WIDTH = 24
+"""Columns of the bar at its shortest, with what stands beside it but the steps and the figures."""
 LINES_SHOWN = 8
 
 
@@ -148,9 +150,19 @@ class TrainingView:
         self._losses.append(event.train_nats)
         self._rate = event.chars_per_second if not self._rate else 0.95 * self._rate + 0.05 * event.chars_per_second
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
-        postfix = f"{recent:.3f} nats, {recent / math.log(2):.3f} bpc, {self._rate / 1000:.0f}k chars/s"
-        self._bar.set_postfix_str(postfix, refresh=False)
+        if not self._bar.disable:
+            figures = f"{recent:.3f} nats", f"{recent / math.log(2):.3f} bpc", f"{self._rate / 1000:.0f}k chars/s"
+            self._bar.set_postfix_str(self._those_that_fit(figures), refresh=False)
         self._bar.update(1)
+
+    def _those_that_fit(self, figures: Sequence[str]) -> str:
+        """The first of the figures, as many as leave the bar some room."""
+        shown, room = "", self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
+        for figure in figures:
+            if len(shown) + len(figure) + 2 > room:
+                break
+            shown += f", {figure}" if shown else figure
+        return shown
 
     def _show_evaluation(self, event: "EvaluationEvent") -> None:
         assert self._start is not None

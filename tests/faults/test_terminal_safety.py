@@ -131,7 +131,7 @@ def test_nothing_shown_steers_the_terminal(
     assert ran.code == 0, ran.err
     assert len(ran.out) > 30
     is_text = arguments[0] == "sample" and not MODES[mode]["is_terminal"]
-    assert_shows_only(ran, is_text=is_text)
+    assert_shows_only(ran, has_bars=mode == "colours", is_text=is_text)
     if not is_text and "--detect" in arguments and "--history" not in arguments:
         assert "[/bold]" in ran.out, "a name is shown as it is"
 

@@ -1,0 +1,256 @@
+"""Off a terminal, under CI, on a dumb or narrow one, without a home: the result, plain lines and nothing that moves.
+
+And on a terminal the bar moves, and nothing but text to be copied is wider than it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN, TrainedRun, clean_environment
+from rich.cells import cell_len
+from terminals import COLOUR, Screen, screens
+
+Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
+SMALL = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
+COMMANDS: list[tuple[object, ...]] = [
+    ("runs",),
+    ("corpora",),
+    ("predict", "zib"),
+    ("evaluate",),
+    ("sample", "--length", 100),
+    ("sample", "--length", 100, "--temps", "0.5,1"),
+    ("sample", "--length", 100, "--show-cell", "0:1"),
+    ("sample", "--length", 100, "--novelty"),
+    ("visualize", "--top", 1),
+    ("visualize", "--find"),
+    ("visualize", "--cell", "0:1", "--guesses", "--chars", 200),
+    ("visualize", "--surprise"),
+    ("visualize", "--gates"),
+    ("visualize", "--gradients"),
+    ("visualize", "--ablate", "0:1"),
+    ("visualize", "--history"),
+    ("train", "--show-config"),
+]
+PLACES: dict[str, dict[str, Any]] = {
+    "narrow-cp1252-ci": {"encoding": "cp1252", "COLUMNS": "40", "CI": "true", "TERM": "dumb"},
+    "forced": {"FORCE_COLOR": "1", "TERM": "xterm-256color", "CI": "true"},
+    "30-columns-ascii": {"encoding": "ascii", "COLUMNS": "30"},
+    "dumb-terminal": {"is_terminal": True, "TERM": "dumb"},
+    "no-colour": {"is_terminal": True, "TERM": "xterm-256color", "NO_COLOR": "1"},
+    "forced-and-no-colour": {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm-256color"},
+    "ci-120-columns": {"COLUMNS": "120", "CI": "1"},
+    "unknown-terminal": {"is_terminal": True, "TERM": "unknown"},
+}
+"""The first two in the suite, all of them in the thorough version; none is a terminal unless it says so."""
+AS_IT_IS = ("sample --length 100", "sample --length 100 --show-cell 0:1")
+"""Commands that write text, whose lines are as long as the model made them."""
+
+
+def places() -> list[Any]:
+    return [
+        pytest.param(place, marks=[pytest.mark.thorough] if n > 1 else [], id=place) for n, place in enumerate(PLACES)
+    ]
+
+
+@pytest.fixture
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+    yield from screens(monkeypatch)
+
+
+@pytest.fixture
+def here(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a run in it; returns the run."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(lstm.path, tmp_path / "checkpoints" / lstm.name)
+    return tmp_path / "checkpoints" / lstm.name
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
+@pytest.mark.parametrize("place", places())
+def test_every_command_works_anywhere(on_screen: Screen, here: Path, place: str, arguments: tuple[object, ...]) -> None:
+    settings = {"is_terminal": False} | PLACES[place]
+    ran = on_screen(*arguments, **settings)
+    assert ran.code == 0
+    assert ran.err == "" or place == "no-colour", "only the one terminal that can show a bar is talked to"
+    assert len(ran.out) > 50
+    plain = COLOUR.sub("", ran.out)
+    assert "\x1b" not in plain and "\r" not in plain, "no cursor codes"
+    if "NO_COLOR" in settings:
+        assert not re.search(r"\x1b\[[0-9;]*[34]8?[;0-9]*m", ran.out), "rich keeps bold and dim, and no colour"
+    elif "FORCE_COLOR" not in settings:
+        assert plain == ran.out
+    if " ".join(map(str, arguments)) not in AS_IT_IS and "encoding" not in settings:
+        assert max(map(cell_len, plain.splitlines())) <= int(settings.get("COLUMNS", 80))
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
+@pytest.mark.parametrize("width", [30, *(pytest.param(width, marks=pytest.mark.thorough) for width in (40, 60, 120))])
+def test_nothing_is_wider_than_the_terminal(
+    on_screen: Screen, here: Path, width: int, arguments: tuple[object, ...]
+) -> None:
+    ran = on_screen(*arguments, is_terminal=False, COLUMNS=str(width))
+    assert ran.code == 0
+    if arguments[0] != "sample" or "--novelty" in arguments:
+        assert max(map(cell_len, ran.out.splitlines())) <= width, ran.out
+
+
+@pytest.mark.parametrize("place", places())
+def test_training_says_one_line_for_each_evaluation(
+    on_screen: Screen, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = {"is_terminal": False} | PLACES[place]
+    ran = on_screen("train", corpus_file, "--steps", 40, "--evaluate-every", 4, *SMALL, **settings)
+    assert ran.code == 0
+    assert ("\r" in ran.err) == (place == "no-colour"), "as above"
+    if place == "no-colour":
+        return
+    told = COLOUR.sub("", ran.err)
+    assert "\x1b" not in told
+    lines = without_samples(told.splitlines(), Path("checkpoints/synthetic-001"))
+    header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
+    assert [line.split()[0] for line in lines[header + 1 : header + 11]] == [str(step) for step in range(4, 41, 4)]
+    assert lines[header + 11].startswith("Done: 40 steps.")
+
+
+def without_samples(lines: list[str], run: Path) -> list[str]:
+    """The lines that are neither of a sample, as `samples.txt` has it, nor empty."""
+    samples = {line.rstrip() for line in (run / "samples.txt").read_text().splitlines()}
+    return [line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- at step ")]
+
+
+def test_under_ci_a_terminal_is_a_log(corpus_file: Path, tmp_path: Path) -> None:
+    told = on_pty(80, tmp_path, "train", corpus_file, "--steps", 8, *SMALL, CI="true")
+    assert "Done: 8 steps" in told and "%" not in told and "\r" not in told.replace("\r\n", "\n")
+
+
+def on_pty(width: int, folder: Path, *arguments: object, **environment: str) -> str:
+    """What a command shows on a real terminal so wide; the terminal turns each newline into CR LF."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    variables = clean_environment(TERM="xterm-256color", CI="") | environment
+    del variables["COLUMNS"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "charrnn", *map(str, arguments)],
+        cwd=folder,
+        env=variables,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    shown = b""
+    while True:
+        try:
+            block = os.read(leader, 65536)
+        except OSError:  # what Linux says of a terminal that nobody writes to any more
+            break
+        if not block:
+            break
+        shown += block
+    os.close(leader)
+    assert process.wait(timeout=60) == 0, shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize(
+    "width", [60, pytest.param(80, marks=pytest.mark.thorough), pytest.param(120, marks=pytest.mark.thorough)]
+)
+def test_on_a_terminal_the_bar_moves_and_nothing_is_wider(here: Path, corpus_file: Path, width: int) -> None:
+    folder = here.parent.parent
+    told = on_pty(width, folder, "train", corpus_file, "--steps", 40, "--evaluate-every", 10, *SMALL)
+    lines = COLOUR.sub("", told).replace("\r\n", "\n").split("\n")
+    bars = [piece for line in lines for piece in line.split("\r") if re.match(r" *\d+% ", piece)]
+    assert len(set(bars)) > 3, "the bar is drawn again and again"
+    assert all(cell_len(bar) <= width and bar.endswith("]") for bar in bars)
+    # Samples and commands to be copied are left to the terminal to fold; all else is made to fit.
+    left = [line.rpartition("\r")[2] for line in lines[: lines.index("Next:")]]
+    rest = without_samples(left, folder / "checkpoints/synthetic-001")
+    assert sum(line.endswith("  best") for line in rest) >= 1 and any("Saved in" in line for line in rest)
+    assert max(map(cell_len, rest)) <= width
+    for arguments in (("runs",), ("visualize", "lstm-001", "--find")):
+        lines = COLOUR.sub("", on_pty(width, folder, *arguments)).replace("\r\n", "\n").split("\n")
+        assert max(cell_len(part) for line in lines for part in line.split("\r")) <= width
+
+
+# Streams and homes that are not there.
+
+
+def spawn(folder: Path, *arguments: object, **streams: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "charrnn", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=folder, env=clean_environment(), stdin=subprocess.DEVNULL, **streams)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("corpora",),
+        ("predict", "zib"),
+        pytest.param(("runs", "--json"), marks=pytest.mark.thorough),
+        pytest.param(("sample",), marks=pytest.mark.thorough),
+        pytest.param(("evaluate",), marks=pytest.mark.thorough),
+        pytest.param(("visualize",), marks=pytest.mark.thorough),
+        pytest.param(("visualize", "--find", "--json"), marks=pytest.mark.thorough),
+        pytest.param(("train", "--show-config"), marks=pytest.mark.thorough),
+        pytest.param(("--help",), marks=pytest.mark.thorough),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_reader_that_leaves_is_no_error(here: Path, arguments: tuple[str, ...]) -> None:
+    # Closed long before Python has started: what `| head -1` does to a command that writes later.
+    process = spawn(here.parent.parent, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    told = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=60), told) == (0, b"")
+    # Both streams into the same pipe: 2>&1 | head -1
+    process = spawn(here.parent.parent, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "zib"),
+        pytest.param(("sample", "--length", "3000"), marks=pytest.mark.thorough),
+        pytest.param(("train", "text.txt", "--steps", "2"), marks=pytest.mark.thorough),
+        pytest.param(("visualize", "--top", "1"), marks=pytest.mark.thorough),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+@pytest.mark.parametrize("home", [None, "/dev/null/home"])
+def test_no_home_is_needed(process: Process, lab: Path, arguments: tuple[str, ...], home: str | None) -> None:
+    Path("text.txt").write_bytes(b"zib fon jora molu tarn.\n" * 90)
+    script = f"""
+import os, sys
+os.environ.pop("HOME", None)
+os.environ.update({{}} if {home!r} is None else {{"HOME": {home!r}}})
+os.execv(sys.executable, [sys.executable, "-m", "charrnn", *sys.argv[1:]])
+"""
+    ran = process("-c", script, *arguments, XDG_CACHE_HOME="/dev/null/cache", XDG_CONFIG_HOME="/dev/null/config")
+    assert ran.returncode == 0, ran.stderr
+    assert b"Traceback" not in ran.stderr and len(ran.stdout) > 10
+
+
+def test_a_closed_standard_error_is_no_error(process: Process, lab: Path) -> None:
+    script = "import os, subprocess, sys; os.close(2); sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
+    ran = process("-c", script, "-m", "charrnn", "predict", "zib")
+    assert (ran.returncode, ran.stderr) == (0, b"") and len(ran.stdout) > 50
+    ran = process("-c", script, "-m", "charrnn", "sample", "--temp", "nan")
+    assert (ran.returncode, ran.stdout, ran.stderr) == (2, b"", b"")
