@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.generation.generator import Generator
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
 from charrnn.model.shapes import check_shapes
@@ -79,9 +79,12 @@ class Model(Generator):
         """
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
-            raise UsageError(f"There is no part {part!r}; use validation or test.")
+            near = did_you_mean(part, ("validation", "test"))
+            raise UsageError(f"There is no part {part!r}; use validation or test.{near}")
         if index >= len(self.config.split):
-            raise UsageError(f"{self.name} has no test text: it was trained without --split 80/10/10.")
+            raise UsageError(
+                f"{self.name} has no test text: it was trained without --split 80/10/10. Leave --part out."
+            )
         content = self._read_corpus_again("Give --text FILE.")
         held_out = split_ids(len(content), self.config.split)[index]
         return content[held_out], content[: held_out.start]

@@ -1,6 +1,5 @@
 """What a run is made of: one frozen dataclass, every value checked at the border."""
 
-import difflib
 import math
 import os
 import reprlib
@@ -9,7 +8,7 @@ from dataclasses import dataclass, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
 
@@ -127,7 +126,8 @@ class Config:
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
-                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.")
+                    near = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
+                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.{near}")
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
@@ -228,7 +228,7 @@ def _is_of_kind(value: object, name: str) -> bool:
 
 
 def _wanted(name: str) -> str:
-    return " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
+    return _RANGES[name][0] if name == "split" else " or ".join(_KIND_NAMES[kind] for kind in _KINDS[name])
 
 
 def _show(value: object) -> str:
@@ -245,9 +245,8 @@ def check_field_name(name: str) -> str:
     """Return `name` if a configuration has such a field; else raise UsageError with the nearest spelling."""
     if name in FIELD_NAMES:
         return name
-    near = difflib.get_close_matches(name, FIELD_NAMES, n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"The fields are {', '.join(FIELD_NAMES)}."
-    raise UsageError(f"There is no configuration field {name!r}. {hint}")
+    hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
+    raise UsageError(f"There is no configuration field {name!r}.{hint}")
 
 
 def parse_value(name: str, value: object) -> Any:

@@ -1,5 +1,16 @@
 """Mistakes a person can mend: each carries its message, the way out and the exit code the command ends with."""
 
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """The end of a message about a word that is none of `words`: " Did you mean quote?", or nothing if none is near."""
+    import difflib
+
+    # Whatever its case: that is what `QUOTE` has wrong.
+    near = difflib.get_close_matches(word.lower(), words, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
 
 class CharRNNError(Exception):
     """Runtime failure (exit code 1). The message names the value at fault and the next step."""

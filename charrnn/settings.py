@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, did_you_mean
 
 
 def merge_settings(
@@ -108,9 +108,10 @@ def read_recipe(name: str) -> dict[str, object]:
     try:
         return read_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, UnicodeDecodeError) as error:
-        names = ", ".join(sorted(recipe.stem for recipe in folder.glob("*.yaml")))
+        stems = sorted(recipe.stem for recipe in folder.glob("*.yaml"))
+        names, near = ", ".join(stems), did_you_mean(name, stems)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
-        raise UsageError(f"No recipe {name!r} ({reason}). Recipes: {names}; or give a .yaml file.") from None
+        raise UsageError(f"No recipe {name!r} ({reason}). Recipes: {names}; or give a .yaml file.{near}") from None
 
 
 def to_yaml(config: Config) -> str:

@@ -17,7 +17,7 @@ from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.errors import DataError
+from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
 from charrnn.text.catalogue import load_catalogue
@@ -52,8 +52,13 @@ TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
     ("train good.txt --epochs 1 --set steps=5", USAGE, ("one budget", "epochs", "steps")),
     ("train good.txt --split 90", USAGE, ("split is 90", "90/10")),
     ("train good.txt --split 90/0", USAGE, ("split is 90.0/0.0",)),
-    ("train good.txt --split half/half", USAGE, ("--split", "'half/half'")),
-    ("train good.txt --cell lstn", USAGE, ("cell is lstn", "lstm, gru, rnn")),
+    ("train good.txt --split half/half", USAGE, ("--split", "'half/half'", "such as 90/10")),
+    ("train good.txt --cell lstn", USAGE, ("--cell", "cell is lstn", "lstm, gru, rnn", "Did you mean lstm?")),
+    ("train good.txt --depth stackd", USAGE, ("--depth", "Did you mean stacked?")),
+    ("train good.txt --depth dilated --layers 20", USAGE, ("num_layers is 20", "at most 12")),
+    ("train good.txt --cell unitary --hidden-size 7", USAGE, ("hidden_size is 7", "even")),
+    ("train good.txt --init-from lstm-01 --steps 1", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
+    ("train good.txt --init-from folder --steps 1", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
     ("train good.txt --layers 0", USAGE, ("layers is 0", "between 1 and")),
     ("train good.txt --hidden-size wide", USAGE, ("--hidden-size", "'wide'")),
     ("train good.txt --hidden-size -5", USAGE, ("hidden_size is -5",)),
@@ -67,33 +72,44 @@ TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
     ("train good.txt --save-every 0", USAGE, ("save_every is 0",)),
     ("train good.txt --evaluate-every never", USAGE, ("--evaluate-every", "'never'")),
     ("train good.txt --keep -1", USAGE, ("keep is -1",)),
-    ("train good.txt --set hiden_size=3", USAGE, ("'hiden_size'", "Did you mean hidden_size?")),
+    ("train good.txt --set hiden_size=3", USAGE, ("--set hiden_size=3", "'hiden_size'", "Did you mean hidden_size?")),
     ("train good.txt --set zzz=3", USAGE, ("'zzz'", "hidden_size")),
     ("train good.txt --set hidden_size", USAGE, ("--set hidden_size", "field=value")),
     ("train good.txt --set =3", USAGE, ("''",)),
     ("train good.txt --set hidden_size=", USAGE, ("hidden_size is ''",)),
-    ("train good.txt --set learning_rate=fast", USAGE, ("learning_rate is 'fast'",)),
-    ("train good.txt --set learning_rate=11", USAGE, ("learning_rate is 11", "at most 10")),
+    (
+        "train good.txt --set learning_rate=fast",
+        USAGE,
+        ("--set learning_rate=fast", "is 'fast'", "number"),
+    ),
+    ("train good.txt --set learning_rate=11", USAGE, ("--set learning_rate=11", "learning_rate is 11", "at most 10")),
     ("train good.txt --set clip_norm=nan", USAGE, ("clip_norm is nan",)),
     ("train good.txt --recipe nosuch", USAGE, ("'nosuch'", "tiny")),
+    ("train good.txt --recipe tinny", USAGE, ("'tinny'", "Did you mean tiny?")),
     ("train good.txt --recipe nosuch.yaml", USAGE, ("'nosuch.yaml'", "No such file")),
     ("train good.txt --recipe folder.yaml", USAGE, ("'folder.yaml'",)),
     ("train good.txt --recipe latin.yaml", USAGE, ("'latin.yaml'", "UTF-8")),
     ("train good.txt --recipe list.yaml", DATA, ("list.yaml", "list")),
     ("train good.txt --recipe broken.yaml", DATA, ("broken.yaml is not YAML",)),
     ("train good.txt --recipe misspelt.yaml", USAGE, ("'hiden_size'", "Did you mean hidden_size?")),
+    ("train good.txt --recipe twice.yaml", DATA, ("twice.yaml", "steps is given twice", "line 2")),
+    ("train good.txt --recipe tag.yaml", DATA, ("tag.yaml", "python/object")),
+    ("train good.txt --recipe nested.yaml", USAGE, ("nested.yaml", "steps is", "whole number")),
     ("train good.txt --recipe wrong.yaml", USAGE, ("hidden_size is 'wide'",)),
     ("train good.txt --steps 1 --out checkpoints", USAGE, ("checkpoints exists already", "--resume")),
     ("train good.txt --steps 1 --out good.txt", USAGE, ("good.txt exists already",)),
     ("train good.txt --step 5", USAGE, ("--step", "--steps", "charrnn train --help")),
+    ("train good.txt --resum", USAGE, ("--resum", "--resume")),
+    ("train --hidden 3 good.txt", USAGE, ("--hidden", "--hidden-size")),
     ("train good.txt --steps", USAGE, ("--steps", "argument")),
     ("train --resume nosuch", CHECKPOINT, ("'nosuch'", "lstm-001")),
-    ("train --resume folder", CHECKPOINT, ("folder is not a run", "config.yaml")),
+    ("train --resume folder", CHECKPOINT, ("folder is not a run", "config.yaml", "newest runs: lstm-001")),
     ("train --resume lstm-001 other", USAGE, ("--resume", "one run")),
     ("train --resume --out new", USAGE, ("--resume", "--out")),
     ("train --resume --recipe tiny", USAGE, ("--resume", "--recipe")),
     ("train --resume --show-config", USAGE, ("--resume", "--show-config")),
     ("train --resume lstm-001 --cell gru", USAGE, ("--resume cannot change cell",)),
+    ("train --resume lstm-001 --seed 3", USAGE, ("--resume cannot change seed", "start a new run")),
     ("train --resume lstm-001 --set corpus=good.txt", USAGE, ("--resume cannot change corpus",)),
     ("train --resume lstm-001 --steps 0", USAGE, ("steps is 0",)),
     ("train --resume lstm-001 --steps 400 --epochs 2", USAGE, ("one budget",)),
@@ -126,27 +142,36 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("sample --count 0", USAGE, ("--count is 0", "4096")),
     ("sample --count 5000", USAGE, ("--count is 5000",)),
     ("sample --temps 0.2,hot", USAGE, ("--temps is '0.2,hot'", "0.2,0.5,1")),
+    ("sample --temps ''", USAGE, ("--temps is ''", "0.2,0.5,1")),
     ("sample --temps 0.2,-1", USAGE, ("--temp is -1",)),
-    ("sample --temps 0.2 --temp 1", USAGE, ("--temp does not go with --temps",)),
+    ("sample --temps 0.2 --temp 1", USAGE, ("--temp does not go with --temps", "Leave one of them out")),
     ("sample --temps 0.2,1 --count 2", USAGE, ("--count does not go with --temps",)),
     ("sample --stop ''", USAGE, ("--stop is empty",)),
     ("sample --max-line 0", USAGE, ("--max-line",)),
+    ("sample --unknown neerest", USAGE, ("--unknown is neerest", "Did you mean nearest?")),
     ("sample --unknown guess", USAGE, ("--unknown is guess", "error, skip, nearest")),
+    ("sample --precision int9", USAGE, ("--precision is int9", "Did you mean int8?")),
     ("sample --precision fp64", USAGE, ("--precision is fp64", "int8")),
     ("sample --clamp 0:1", USAGE, ("--clamp is '0:1'", "0:17=1")),
     ("sample --clamp x=1", USAGE, ("--clamp x", "layer:unit")),
-    ("sample --clamp 0:1=2", USAGE, ("0:1", "between -1 and 1")),
-    ("sample --clamp 7:1=0", USAGE, ("7:1", "layers go from 0 to 0")),
-    ("sample --show-cell 0:999", USAGE, ("0:999", "units from 0 to 31")),
+    ("sample --clamp 0:1=much", USAGE, ("--clamp is '0:1=much'", "0:17=1")),
+    ("sample --clamp 0:1=2", USAGE, ("--clamp 0:1=2", "between -1 and 1")),
+    ("sample --clamp 0:1=nan", USAGE, ("--clamp 0:1=nan", "between -1 and 1")),
+    ("sample --clamp 7:1=0", USAGE, ("--clamp 7:1", "layers go from 0 to 0")),
+    ("sample --show-cell 0", USAGE, ("--show-cell 0", "layer:unit")),
+    ("sample --show-cell 0:999", USAGE, ("--show-cell 0:999", "units from 0 to 31")),
     ("sample --show-cell 0:1 --count 2", USAGE, ("--show-cell looks at one text",)),
-    ("sample --min-copy 9", USAGE, ("--min-copy belongs to --novelty",)),
-    ("sample --novelty --min-copy 0", USAGE, ("0", "at least 1")),
+    ("sample --min-copy 9", USAGE, ("--min-copy belongs to --novelty", "leave it out")),
+    ("sample --novelty --min-copy 0", USAGE, ("--min-copy is 0", "at least 1")),
     ("sample --novelty --temps 1,2", USAGE, ("--novelty looks at one text",)),
     ("sample --novelty --show-cell 0:1", USAGE, ("--show-cell does not go with --novelty",)),
     ("sample --beam 4 --count 2", USAGE, ("--count does not go with --beam",)),
     ("sample --beam 4 --precision int8", USAGE, ("--precision does not go with --beam",)),
     ("sample --beam-mode diverse", USAGE, ("--beam-mode belongs to a beam search", "--beam 8")),
     ("sample --beam 4 --beam-mode wild", USAGE, ("--beam-mode is 'wild'", "stochastic")),
+    ("sample --beam 4 --beam-mode divers", USAGE, ("--beam-mode is 'divers'", "Did you mean diverse?")),
+    ("sample --beam 4 --temp 1", USAGE, ("--temp does not go with --beam", "Leave one of them out")),
+    ("sample --beam 4 --show-cell 0:1", USAGE, ("--show-cell does not go with --beam",)),
     ("sample --beam 4 --groups 2", USAGE, ("--groups is 2", "diverse")),
     ("sample --beam 4 --beam-mode diverse --groups 3", USAGE, ("--groups is 3", "1, 2, 4")),
     ("sample --beam 4 --beam-mode diverse --diversity 0", USAGE, ("--diversity is 0",)),
@@ -157,13 +182,15 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("sample --prime 'zib Ж語'", DATA, ("'Ж'", "'語'", "--alphabet byte")),
     ("sample --prime Ж --beam 2", DATA, ("'Ж'",)),
     ("sample --prime a --prime-file good.txt", USAGE, ("--prime", "--prime-file")),
-    ("sample --prime-file nosuch", DATA, ("--prime-file nosuch", "No such file")),
-    ("sample --prime-file latin.txt", DATA, ("--prime-file latin.txt", "UTF-8")),
+    ("sample --prime-file nosuch", DATA, ("--prime-file nosuch", "No such file", "Give a text file")),
+    ("sample --prime-file latin.txt", DATA, ("--prime-file latin.txt", "byte 3", "UTF-8")),
     ("sample --prime-file folder", DATA, ("--prime-file folder",)),
     ("sample --lenght 5", USAGE, ("--lenght", "--length", "charrnn sample --help")),
     ("sample lstm-001 more", USAGE, ("more",)),
     ("predict", USAGE, ("TEXT",)),
     ("predict Ж", DATA, ("'Ж'",)),
+    ("predict zib --unknown neerest", USAGE, ("--unknown is neerest", "Did you mean nearest?")),
+    ("predict zib --top many", USAGE, ("--top", "integer")),
     ("predict zib fon jora", USAGE, ("3 words", "quotes")),
     ("predict nosuch zib", CHECKPOINT, ("'nosuch'",)),
     ("predict zib --top 0", USAGE, ("--top is 0",)),
@@ -175,19 +202,35 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --cell 0:1:2", USAGE, ("--cell 0:1:2", "layer:unit")),
     ("visualize --cell 0:-1", USAGE, ("--cell 0:-1", "layer:unit")),
     ("visualize --cell ''", USAGE, ("--cell", "layer:unit")),
-    ("visualize --detector qoute", USAGE, ("'qoute'", "quote", "indentation")),
+    ("visualize --detector qoute", USAGE, ("'qoute'", "indentation", "Did you mean quote?")),
+    ("visualize --detector QUOTE", USAGE, ("'QUOTE'", "Did you mean quote?")),
+    ("visualize --detect zib --detector qoute", USAGE, ("'qoute'", "Did you mean quote?")),
+    ("visualize --guess", USAGE, ("--guess", "--guesses")),
     ("visualize --guesses", USAGE, ("--guesses", "--cell 0:17")),
     ("visualize --surprise --find", USAGE, ("--surprise", "--find")),
     ("visualize --surprise --cell 0:1", USAGE, ("--surprise", "--cell", "different pictures")),
     ("visualize --gates --gradients", USAGE, ("--gates and --gradients", "different pictures")),
+    ("visualize --history --gates", USAGE, ("--gates and --history", "different pictures")),
+    ("visualize --history --surprise", USAGE, ("--surprise and --history", "different pictures")),
+    ("visualize --gates --detect zib", USAGE, ("--gates looks for no cell", "leave out")),
     ("visualize --gates --detector quote", USAGE, ("--gates looks for no cell",)),
     ("visualize --with lstm-001", USAGE, ("--with", "--gradients")),
     ("visualize --gradients --with nosuch", CHECKPOINT, ("nosuch",)),
+    ("visualize --gradients --with lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
+    ("visualize --gradients --with folder", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
+    ("visualize --ablate 0:32", USAGE, ("--ablate 0:32", "units 0 to 31")),
+    ("visualize --ablate 0:1 --cell 0:1", USAGE, ("--cell and --ablate", "different pictures")),
     ("visualize --ablate 9:1", USAGE, ("--ablate 9:1", "layers 0 to 0")),
     ("visualize --ablate x", USAGE, ("--ablate x", "layer:unit")),
     ("visualize --detect '('", USAGE, ("--detect (", "no regular expression")),
+    ("visualize --detect 'x*'", USAGE, ("--detect x*", "Ask for a character: x+")),
+    ("visualize --detect none.py", USAGE, ("--detect none.py", "label(text)")),
+    ("visualize --detect raises.py", USAGE, ("--detect raises.py, line 2", "ZeroDivisionError")),
     ("visualize --detect nosuch.py", USAGE, ("nosuch.py",)),
     ("visualize --gates --export a.npz", USAGE, ("--gates has no activations", ".json")),
+    ("visualize --surprise --export a.npz", USAGE, ("--surprise has no activations", ".json")),
+    ("visualize --json --export a.html", USAGE, ("--json or --export",)),
+    ("visualize --export folder.svg", 1, ("--export folder.svg", "Is a directory")),
     ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .txt, .json or .npz")),
     ("visualize --export picture", USAGE, ("--export picture", ".html, .svg, .txt, .json or .npz")),
     ("visualize --export nosuch/picture.svg", USAGE, ("--export nosuch/picture.svg", "no folder nosuch")),
@@ -196,19 +239,53 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --text short.txt", DATA, ("20 characters", "at least 200", "--text")),
     ("visualize --text binary.dat", DATA, ("binary.dat",)),
     ("visualize --top -1", USAGE, ("--top",)),
+    ("visualize --top many", USAGE, ("--top", "integer")),
+    ("visualize lstm-001 more", USAGE, ("more",)),
     ("visualize --chars 0", USAGE, ("--chars",)),
     ("evaluate nosuch", CHECKPOINT, ("'nosuch'",)),
     ("evaluate --text nosuch.txt", DATA, ("'nosuch.txt'",)),
     ("evaluate --text latin.txt", DATA, ("latin.txt",)),
     ("evaluate --precision fp8", USAGE, ("precision is 'fp8'", "bf16")),
+    ("evaluate --part both", USAGE, ("'both'", "validation or test")),
+    ("evaluate --part tset", USAGE, ("'tset'", "Did you mean test?")),
+    ("evaluate --part test", USAGE, ("no test text", "--split 80/10/10")),
+    ("evaluate --part test --text good.txt", USAGE, ("--part", "--text")),
+    ("evaluate --precison fp32", USAGE, ("--precison", "--precision")),
+    ("explore", USAGE, ("fills a terminal", "charrnn visualize")),
+    ("explore --chars 0", USAGE, ("--chars",)),
+    ("explore --txt good.txt", USAGE, ("--txt", "--text")),
+    ("runs --jsn", USAGE, ("--jsn", "--json")),
     ("runs all", USAGE, ("all",)),
     ("corpora fetch nosuch", DATA, ("'nosuch'", *(entry.name for entry in load_catalogue()))),
+    ("corpora fetch shakespere", DATA, ("'shakespere'", "Did you mean shakespeare?")),
     ("corpora fetch", USAGE, ("NAME",)),
+    ("corpora list more", USAGE, ("more",)),
     ("corpora lst", USAGE, ("'lst'", "list")),
+    ("corpora fecth shakespeare", USAGE, ("'fecth'", "'fetch'")),
     ("trian good.txt", USAGE, ("'trian'", "'train'")),
+    *(
+        (f"{near} lstm-001", USAGE, (f"'{near}'", f"'{meant}'"))
+        for near, meant in (
+            ("smaple", "sample"),
+            ("predcit", "predict"),
+            ("visulize", "visualize"),
+            ("explor", "explore"),
+            ("evalute", "evaluate"),
+            ("run", "runs"),
+            ("corpus", "corpora"),
+        )
+    ),
     ("frobnicate", USAGE, ("'frobnicate'",)),
     ("--versio", USAGE, ("--versio", "--version")),
 ]
+
+
+WAY_OUT = re.compile(
+    r"\bmust |\bneed(s|ed)\b|at least|at most|\b[Gg]ive |\b[Aa]dd |[Ll]eave |\b[Uu]se |\bTry |[Ww]rite |[Cc]onvert"
+    r"|[Pp]ut quotes|Ask for|start a new run|[Dd]id you mean|newest runs|such as|has layers|layers go from"
+    r"|fetch or compress|train with|one budget|[Tt]he \w+ are |it has |line \d+|charrnn train --resume RUN"
+)
+"""What a message says of the way out: the range, the remedy, the place, the names there are, the near spelling."""
 
 
 @pytest.fixture
@@ -228,10 +305,15 @@ def mess(lab: Path, tmp_path: Path) -> Path:
         "broken.yaml": b"hidden_size: [\n",
         "misspelt.yaml": b"hiden_size: 3\n",
         "wrong.yaml": b"hidden_size: wide\n",
+        "twice.yaml": b"steps: 3\nsteps: 4\n",
+        "tag.yaml": b"steps: !!python/object/apply:os.mkdir [made]\n",
+        "nested.yaml": b"steps: {a: 1}\n",
+        "none.py": b"lamps = 1\n",
+        "raises.py": b"def label(text):\n    return 1 / 0\n",
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    for name in ("folder", "folder.yaml"):
+    for name in ("folder", "folder.yaml", "folder.svg"):
         (tmp_path / name).mkdir()
     return tmp_path
 
@@ -258,7 +340,9 @@ def test_a_bad_command_line_is_explained(
     command: Command, mess: Path, line: str, code: int, named: tuple[str, ...]
 ) -> None:
     before = everything_below(mess)
-    assert_is_clear(command(*shlex.split(line)), code, named)
+    ran = command(*shlex.split(line))
+    assert_is_clear(ran, code, named)
+    assert WAY_OUT.search(ran.err), "not only what is wrong, but what to do"
     assert everything_below(mess) == before, "nothing is left behind"
 
 
@@ -453,3 +537,30 @@ def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert ran.stderr.startswith(b"error: ") and b"No space left on device" in ran.stderr
     assert len(ran.stderr.splitlines()) <= 3
+
+
+def test_a_number_in_yaml_may_have_an_exponent(command: Command, mess: Path) -> None:
+    # To YAML 1.1 it is text.
+    for spelled, value in (("1e-3", 1e-3), ("2E2", None), ("4.5e-2", 4.5e-2), ("0.001", 1e-3)):
+        (mess / "rate.yaml").write_text(f"learning_rate: {spelled}\n")
+        ran = command("train", "good.txt", "--recipe", "rate.yaml", "--show-config", "--json")
+        if value is None:
+            assert_is_clear(ran, USAGE, ("rate.yaml", "learning_rate is 200.0", "at most 10"))
+        else:
+            assert json.loads(ran.out)["learning_rate"] == {"value": value, "from": "rate.yaml"}
+
+
+@pytest.mark.parametrize(
+    "line", ["sample --temp nan", "train nosuch.txt", "sample nosuch", "smaple", "train --stepps 3"]
+)
+def test_there_is_a_traceback_only_with_debug(command: Command, mess: Path, line: str) -> None:
+    assert "Traceback" not in command(*line.split()).err
+    with pytest.raises(Exception) as raised:
+        command(*line.split(), "--debug")
+    assert type(raised.value).__module__.startswith(("charrnn.errors", "typer"))
+
+
+def test_words_that_are_near_are_suggested() -> None:
+    assert did_you_mean("qoute", ("quote", "line")) == " Did you mean quote?"
+    assert did_you_mean("QUOTE", ("line", "quote")) == " Did you mean quote?"
+    assert did_you_mean("lamp", ("quote", "line")) == did_you_mean("", ()) == ""

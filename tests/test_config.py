@@ -145,9 +145,9 @@ WRONG_KINDS = [
     ("dropout", {"p": 1}, "a number or auto"),
     ("cell", 3, "a word"),
     ("alphabet", None, "a word"),
-    ("split", 0.9, "a list"),
-    ("split", [0.9, True], "a list"),
-    ("split", "most/rest", "a list"),
+    ("split", 0.9, "two or three positive shares, such as 90/10"),
+    ("split", [0.9, True], "two or three positive shares, such as 90/10"),
+    ("split", "most/rest", "two or three positive shares, such as 90/10"),
     ("corpus", [1], "a list"),
     ("corpus", {"file": "poems.txt"}, "a list"),
 ]
@@ -276,7 +276,9 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str, value: An
     shown = "/".join(map(str, value)) if name == "split" else value
     with pytest.raises(UsageError) as caught:
         Config(**{name: value})
-    assert str(caught.value) == f"{name} is {shown}; it must be {allowed}."
+    message, _, near = str(caught.value).partition(" Did you mean ")
+    assert message == f"{name} is {shown}; it must be {allowed}."
+    assert near == {"CHAR": "char?", "tpu": "cpu?"}.get(str(value), "")
 
 
 ENDS_OF_RANGES: dict[str, list[Any]] = {

@@ -67,7 +67,8 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
         checkpoints.mkdir(exist_ok=True)
     (checkpoints / "half").mkdir()
     (checkpoints / "half" / "config.yaml").write_text("")
-    with pytest.raises(CheckpointError, match=r"half is not a run: it has no vocab\.json$"):
+    hint = r"half is not a run: it has no vocab\.json\nnone there yet; train one first: charrnn train$"
+    with pytest.raises(CheckpointError, match=hint):
         open_run("half", checkpoints)
     made = make_run(checkpoints / "begun")
     for name in ("begun", None):

@@ -57,7 +57,7 @@ def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("(a", r"--detect \(a: no regular expression: .*position 0\.$"),
+        ("(a", r"--detect \(a: no regular expression: .*position 0\. Write \\ before what is meant as it is\.$"),
         ("a{99999999999}", "no regular expression"),
         ("x*", r"--detect x\*: matches nothing at all, so everywhere\. Ask for a character: x\+, not x\*\."),
         ("", "matches nothing at all"),

@@ -54,13 +54,13 @@ def fetch_corpus(
     debug: DebugOption = False,
 ) -> None:
     """Download one text into corpora/ and check its digest; print its path."""
-    from charrnn.errors import DataError
+    from charrnn.errors import DataError, did_you_mean
     from charrnn.text.catalogue import fetch, find_entry, load_catalogue
 
     entry = find_entry(name)
     if entry is None:
-        names = ", ".join(entry.name for entry in load_catalogue())
-        raise DataError(f"The catalogue has no {name!r}; it has {names}.")
+        names = [entry.name for entry in load_catalogue()]
+        raise DataError(f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names))
     path = fetch(entry, Path("corpora"), on_progress=download_bar(quiet=quiet))
     if json:
         print_json({"name": entry.name, "path": str(path)})

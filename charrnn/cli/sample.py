@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ from charrnn.cli.terminal import (
     spelled,
     warn,
 )
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
@@ -177,7 +180,9 @@ def sample(
     if novelty:
         _refuse({"--show-cell": show_cell}, "does not go with --novelty: one colour at a time")
     else:
-        _refuse({"--min-copy": min_copy}, "belongs to --novelty")
+        _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
+    if min_copy is not None and min_copy < 1:
+        raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try 30.")
     model = load(run)
     warn(model.warnings, quiet=quiet)
     kind = model.vocab.kind
@@ -192,7 +197,7 @@ def sample(
         "stops": [_unescape(text) for text in stop or ()],
         "keep_stop": keep_stop,
         "ban": ban,
-        "clamps": dict(_parse_clamp(text) for text in clamp or ()),
+        "clamps": dict(_parse_clamp(text, model) for text in clamp or ()),
     }
     if beam is not None:
         chosen: dict[str, Any] = {
@@ -241,7 +246,7 @@ def sample(
         for index, text in enumerate(model.samples(count, **options)):
             write([*(["\n"] if index else []), prime, text.text])
     elif show_cell is not None:
-        cell = _parse_cell("--show-cell", show_cell)
+        cell = _parse_cell("--show-cell", show_cell, model)
         write_coloured(prime, model.stream(**options, cell=cell))
     else:
         end = write(chain([prime], model.write(**options)))
@@ -267,23 +272,31 @@ def _parse_temps(text: str) -> list[float]:
         raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
 
 
-def _parse_cell(option: str, text: str) -> tuple[int, int]:
+def _parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     from charrnn.errors import UsageError
 
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
     if match is None:
         raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
-    return int(match[1]), int(match[2])
+    layer, unit = int(match[1]), int(match[2])
+    try:
+        model.stepper.check_cell(layer, unit)
+    except UsageError as error:
+        raise UsageError(f"{option} {text}: {error}") from None
+    return layer, unit
 
 
-def _parse_clamp(text: str) -> tuple[tuple[int, int], float]:
+def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
     from charrnn.errors import UsageError
 
-    cell, _, value = text.partition("=")
+    cell, _, number = text.partition("=")
     try:
-        return _parse_cell("--clamp", cell), float(value)
+        layer_unit, value = _parse_cell("--clamp", cell, model), float(number)
     except ValueError:
         raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+    if not -1 <= value <= 1:
+        raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+    return layer_unit, value
 
 
 def _read_prime(name: str, alphabet: str) -> str | bytes:
@@ -296,9 +309,9 @@ def _read_prime(name: str, alphabet: str) -> str | bytes:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise DataError(f"--prime-file {name}: {error.strerror}.") from None
+        raise DataError(f"--prime-file {name}: {error.strerror}. Give a text file, or - for standard input.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"--prime-file {name}: not UTF-8 text (byte {error.start}).") from None
+        raise DataError(f"--prime-file {name}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
 
 
 def _refuse(options: dict[str, Any], reason: str) -> None:
@@ -306,4 +319,4 @@ def _refuse(options: dict[str, Any], reason: str) -> None:
 
     given = [name for name, value in options.items() if value is not None]
     if given:
-        raise UsageError(f"{given[0]} {reason}.")
+        raise UsageError(f"{given[0]} {reason}." + ("" if "leave" in reason else " Leave one of them out."))

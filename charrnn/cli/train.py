@@ -165,7 +165,11 @@ def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[st
         name, equals, value = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3.")
-        flags[check_field_name(name.strip())] = parse_value(name.strip(), value)
+        try:
+            flags[check_field_name(name.strip())] = parse_value(name.strip(), value)
+            Config(**{name.strip(): flags[name.strip()]})
+        except UsageError as error:
+            raise UsageError(f"--set {assignment}: {error}") from None
     return flags
 
 

@@ -268,7 +268,7 @@ def _check_export(export: Path | None) -> None:
     if export is not None and export.suffix.lower() not in EXPORTS:
         raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
     if export is not None and not export.parent.is_dir():
-        raise UsageError(f"--export {export}: there is no folder {export.parent}.")
+        raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
 
 
 def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:
@@ -311,7 +311,7 @@ def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
-        raise CharRNNError(f"--export {path}: {error.strerror}.") from None
+        raise CharRNNError(f"--export {path}: {error.strerror}. Give another name.") from None
     print_path(str(path))
 
 
@@ -335,5 +335,5 @@ def _deliver(shown: Shown, export: Path | None) -> None:
     try:
         export.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise CharRNNError(f"--export {export}: {error.strerror}.") from None
+        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
     print_path(str(export))

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 from charrnn.generation.distribution import Floats, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
@@ -60,7 +60,8 @@ class BeamOptions:
         if self.length < 1:
             raise UsageError(f"--length is {self.length}; beam search needs at least 1 character.")
         if self.mode not in get_args(Mode):
-            raise UsageError(f"--beam-mode is {self.mode!r}; it must be plain, diverse or stochastic.")
+            near = did_you_mean(self.mode, get_args(Mode))
+            raise UsageError(f"--beam-mode is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
         for option, value in (("--groups", self.groups), ("--diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
                 raise UsageError(f"{option} is {value}, but the search is {self.mode}. Add --beam-mode diverse.")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.errors import CheckpointError, DataError, UsageError, did_you_mean
 from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.sampling import (
@@ -110,7 +110,8 @@ class Generator:
 
     def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
         if precision not in PRECISIONS:
-            raise UsageError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}.")
+            near = did_you_mean(precision, PRECISIONS)
+            raise UsageError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}.{near}")
         if not clamps:
             return self.stepper if precision == "fp32" else self._int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
@@ -125,7 +126,8 @@ class Generator:
         Raises DataError naming them, UsageError for another word.
         """
         if unknown not in UNKNOWN_WAYS:
-            raise UsageError(f"--unknown is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.")
+            near = did_you_mean(unknown, UNKNOWN_WAYS)
+            raise UsageError(f"--unknown is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.{near}")
         missing = self.vocab.unknown_characters(prime)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])

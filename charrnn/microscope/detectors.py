@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 from charrnn.microscope.latex import label_latex_math
 from charrnn.microscope.prose import (
     label_capitals,
@@ -85,7 +85,8 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """
     for name in chosen or ():
         if isinstance(name, str) and name not in DETECTORS:
-            raise UsageError(f"There is no detector {name!r}. The detectors are {', '.join(DETECTORS)}.")
+            near = did_you_mean(name, DETECTORS)
+            raise UsageError(f"There is no detector {name!r}. The detectors are {', '.join(DETECTORS)}.{near}")
     return [DETECTORS[one] if isinstance(one, str) else one for one in chosen or DETECTORS]
 
 

@@ -30,7 +30,9 @@ def _from_pattern(spec: str) -> Detector:
     try:
         pattern = re.compile(spec, re.MULTILINE)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"--detect {spec}: no regular expression: {error}.") from None
+        raise UsageError(
+            f"--detect {spec}: no regular expression: {error}. Write \\ before what is meant as it is."
+        ) from None
     if pattern.match(""):
         raise UsageError(f"--detect {spec}: matches nothing at all, so everywhere. Ask for a character: x+, not x*.")
 
@@ -45,7 +47,9 @@ def _from_file(path: Path) -> Detector:
     try:
         source = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"--detect {path}: {error.strerror}.") from None
+        raise UsageError(
+            f"--detect {path}: {error.strerror}. Give a file of Python, or a regular expression."
+        ) from None
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 

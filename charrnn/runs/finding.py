@@ -52,13 +52,14 @@ def _find_run(run: str, checkpoints: Path) -> RunFolder:
     for place in places:
         if run and not _missing_from(place):
             return RunFolder(place)
-    for place in places:
-        if run and os.path.isdir(place):
-            raise CheckpointError(f"{place} is not a run: it has no {' and no '.join(_missing_from(place))}")
     known = [folder.path.name for folder in reversed(list_runs(checkpoints))]
     near = difflib.get_close_matches(Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     listing = f"newest runs: {', '.join(known[:5])}" if known else "none there yet; train one first: charrnn train"
+    for place in places:
+        if run and os.path.isdir(place):
+            missing = " and no ".join(_missing_from(place))
+            raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
 
 

@@ -129,7 +129,8 @@ def _standard_library() -> _Origin:
 def _pattern(source: str, matches: list[str]) -> _Origin:
     paths = sorted((path for path in map(Path, matches) if path.is_file()), key=Path.as_posix)
     if not paths:
-        raise DataError(_fit(f"no file matches the pattern {source!r} in {os.getcwd()}"))
+        nothing = _fit(f"no file matches the pattern {source!r} in {os.getcwd()}")
+        raise DataError(f"{nothing}: give another, a file or a folder")
     return _Origin(source, tuple(map(_stem, paths)), tuple(paths), is_sieve=True)
 
 
@@ -171,7 +172,8 @@ def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[byte
     skipped = [f"{_count(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
     skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
     if not usable:
-        raise DataError(f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped) or 'nothing'})")
+        reason = " and ".join(skipped) or "nothing"
+        raise DataError(f"{origin.label} has no file to learn from (skipped: {reason}): give one with text")
     if skipped:
         notes.append(f"skipped {' and '.join(skipped)} in {origin.label}")
     if num_marks:
