@@ -281,12 +281,12 @@ def test_no_figure_is_broken_in_two(table: RenderableType, width: int) -> None:
     assert [figure for figure in figures if not any(figure in line for line in lines)] == []
 
 
-def test_a_table_without_room_becomes_paragraphs() -> None:
-    assert plain(findings_table(FINDINGS), 40).splitlines()[:4] == [
-        "quote",
-        "  cell 1:17, score AUC 0.988, 95 %      ",
-        "  interval 0.970…0.995, chance 0.543,   ",
-        "  inner 0.912                           ",
+def test_a_table_of_more_than_figures_becomes_paragraphs_where_there_is_no_room() -> None:
+    assert [line.rstrip() for line in plain(runs_table([summary("lamps-001")]), 40).splitlines()] == [
+        "lamps-001",
+        "  model lstm 64×16384, steps",
+        "  999,999,999/1,000,000,000, best",
+        "  nats/char 1.2346, minutes 99999.9",
     ]
 
 

@@ -28,7 +28,8 @@ _BAR_WIDTH = 30
 class _PlainTable(Table):
     """A table whose words are words: none is markup, and nothing in them steers a terminal.
 
-    Where there is no room for it, each row becomes a paragraph, without bars: a figure is never broken in two.
+    A figure is never broken in two. Where there is no room for all columns of figures, those that are left go on below,
+    beside the first column again; a table that has more than figures becomes a paragraph a row, without its bars.
     """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
@@ -37,8 +38,19 @@ class _PlainTable(Table):
         super().add_row(*words, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self._narrowest(console, options) <= options.max_width:
+        has_figures_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
+        if self.fits(console, options) or (
+            not has_figures_only and self._narrowest(console, options) <= options.max_width
+        ):
             yield from super().__rich_console__(console, options)
+            return
+        if has_figures_only:
+            left = list(range(1, len(self.columns)))
+            while left:
+                sizes = range(len(left), 1, -1)
+                num_fitting = next((n for n in sizes if self._part(left[:n]).fits(console, options)), 1)
+                yield from self._part(left[:num_fitting]).__rich_console__(console, options)
+                left = left[num_fitting:]
             return
         for number, row in enumerate(self.rows):
             name, *values = (list(column.cells)[number] for column in self.columns)
@@ -50,6 +62,21 @@ class _PlainTable(Table):
             style = row.style or ""
             yield Text.assemble((str(name), "bold"), style=style, overflow="fold")
             yield Padding(Text(", ", style=style, overflow="fold").join(pairs), (0, 0, 0, 2))
+
+    def fits(self, console: Console, options: ConsoleOptions) -> bool:
+        """Whether there is room for it with nothing wrapped."""
+        ample = options.update_width(_AMPLE_WIDTH)
+        return Measurement.get(console, ample, self).maximum <= options.max_width
+
+    def _part(self, indices: Sequence[int]) -> "_PlainTable":
+        """The first column and those of `indices`."""
+        columns = [self.columns[index] for index in (0, *indices)]
+        part = _PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
+        for column in columns:
+            part.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
+        for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
+            part.add_row(*cells, style=row.style)
+        return part
 
     def _narrowest(self, console: Console, options: ConsoleOptions) -> int:
         """Columns that hold its figures, and the longest words of what can be wrapped, of long ones the beginning."""
@@ -141,7 +168,7 @@ def way_text(score: CellScore) -> str:
 
 def findings_table(findings: CellFindings) -> Table:
     """`findings_rows` as a table; what chance could bring is faint."""
-    table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[2:])
+    table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
     table.padding = (0, 1, 0, 0)  # so that it fits into 80 columns
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
         table.add_row(*row, style=None if score.is_significant else "dim")
