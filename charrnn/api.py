@@ -71,6 +71,18 @@ class Model(Generator):
 
         return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
 
+    def hard_to_read(self, text: str | bytes) -> tuple[str, ...]:
+        """What a user should know of a text that the model does not read as a person does, a sentence each."""
+        if isinstance(text, bytes):
+            num_odd = len(text) - len(text.translate(None, bytes(range(128, 256))))
+            return () if num_odd == 0 else (f"{num_odd:,} bytes are parts of longer characters, and shown one by one.",)
+        num_unknown = int((self.vocab.encode(text) == 0).sum())
+        if num_unknown == 0:
+            return ()
+        return (
+            f"{num_unknown:,} of {len(text):,} characters are unknown to {self.name}, which reads them all as one.",
+        )
+
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
         """The run's `validation` or `test` text, and all text before it (its context), read again from the corpus.
 

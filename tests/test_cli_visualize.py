@@ -507,3 +507,49 @@ def test_a_sparkline_needs_a_coloured_text(command: Command, lab: Path, other: t
     ran = command("visualize", "--sparkline", *other)
     assert (ran.code, ran.out) == (2, "")
     assert "--sparkline" in ran.err
+
+
+def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
+    text = Path("mine.txt")
+    shutil.copyfile(fresh_file, text)
+    ran = command("visualize", "--text", text, "--cell", "0:1", "--export", "./mine.txt")
+    assert (ran.code, ran.out) == (2, "") and "the text to look at" in ran.err
+    assert text.read_bytes() == fresh_file.read_bytes()
+    text.with_suffix(".svg").write_text("an older picture")
+    assert command("visualize", "--text", text, "--cell", "0:1", "--export", "mine.svg").code == 0
+
+
+def test_a_pattern_that_never_ends_is_given_up(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.cli.visualize.PATIENCE", 0.2)
+    ran = command("visualize", "--text", fresh_file, "--find", "--detect", r"(\w+\s*)+\x00")
+    assert (ran.code, ran.out) == (2, "")
+    assert "still looking" in ran.err and "--detect (" in ran.err
+
+
+def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: Path, byte_run: TrainedRun) -> None:
+    Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
+    ran = command("visualize", "--text", "wide.txt", "--cell", "0:1")
+    assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
+    assert "600 bytes are parts" in command("visualize", byte_run.path, "--text", "wide.txt", "--cell", "0:1").err
+    assert command("visualize", "--text", "wide.txt", "--cell", "0:1", "-q").err == ""
+
+
+def test_only_the_beginning_of_a_long_text_is_scored_and_that_is_said(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 5_000)
+    ran = command("visualize", "--text", fresh_file, "--find")
+    assert ran.code == 0 and f"5,000 of {len(fresh_file.read_text()):,} characters" in " ".join(ran.out.split())
+
+
+def test_a_detector_named_twice_is_shown_once(command: Command, lab: Path, fresh_file: Path) -> None:
+    options = ("--text", fresh_file, "--find", "--json", "--detector", "quote")
+    assert len(json.loads(command("visualize", *options, "--detector", "quote").out)) == 1
+
+
+def test_silencing_says_why_a_detector_is_left_out_as_find_does(command: Command, lab: Path, fresh_file: Path) -> None:
+    said = [command("visualize", "--text", fresh_file, *mode).out for mode in (("--find",), ("--ablate", "0:1"))]
+    skipped = [sorted(line for line in out.splitlines() if "not scored, this text is no" in line) for out in said]
+    assert skipped[0] == skipped[1] and any("not a play" in line for line in skipped[0])

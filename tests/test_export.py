@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records.microscope import ColouredText
+from charrnn.records.microscope import ColouredText, GradientReach
+from charrnn.render.curves import GradientChart
 from charrnn.render.export import to_html, to_svg, to_text
 from charrnn.render.heat import HeatMap, Legend, visible
 from charrnn.render.tables import _table
@@ -132,3 +133,11 @@ def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: s
 def test_no_word_of_a_picture_begins_with_a_space() -> None:
     svg = to_svg([heat_map("    indented\n  if x:\n")])
     assert "indented" in svg and ">&#160;" not in svg, "some viewers swallow spaces there, and the word moves"
+
+
+def test_a_drawing_stands_in_a_page_as_the_picture_it_is() -> None:
+    """Braille in the text of a page is as wide as the font has it: the rows of a curve slide apart."""
+    chart = GradientChart([GradientReach(name="one", lags=(1, 2, 3), norms=((1.0, 0.1, 0.01),), num_losses=9)])
+    page = to_html([chart])
+    assert to_svg([chart]) in page and "<pre>" not in page
+    assert "prefers-color-scheme: dark" in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")

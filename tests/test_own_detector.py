@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, messag
         ("return [1, None, 2]", r"it returned None among them\."),
         ("return [1, [2], 2]", r"each of the 3 characters: "),
         ("return [[1], [2], [2]]", r"it returned \[1\] among them\."),
-        ("return [10**30, 0, 0]", r"it returned "),
+        ("return [10**30, 0, 0]", r"characters, of 64 bits at the most\."),
     ],
 )
 def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) -> None:
@@ -154,3 +154,13 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Is a directory"):
         (tmp_path / "folder.py").mkdir()
         own_detector(str(tmp_path / "folder.py"))
+
+
+def test_what_a_detector_prints_goes_to_stderr_and_a_text_is_labelled_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = "def label(text):\n    print('counting')\n    return [c == 'a' for c in text]\n"
+    detector = own_detector(write(tmp_path, body))
+    first, again = detector.label("banana"), detector.label("banana")
+    assert first is not None and again is not None and first.tolist() == again.tolist()
+    assert capsys.readouterr() == ("", "counting\n")

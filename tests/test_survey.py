@@ -246,6 +246,19 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     assert np.abs(weights[:, 3] - fit(list(range(6)))[0][:-1]).max() < 0.05
 
 
+def test_the_first_of_the_cells_together_is_the_one_that_was_found() -> None:
+    """By least squares another cell would come first: the found one follows the label as surely, but not in a line."""
+    generator = np.random.default_rng(12)
+    label = generator.random(4000) < 0.3
+    found = np.where(label, 1.0, 0.0) ** 3 + np.abs(generator.normal(size=4000)) ** 9
+    cells = np.stack([label + 0.5 * generator.normal(size=4000), found], axis=1).astype(np.float32)
+    moments = Moments()
+    moments.add(cells, label[:, None].astype(np.float64))
+    for first, expected in (((), [0]), ((1,), [1])):
+        _, weights, _ = moments.fit(first)
+        assert np.flatnonzero(weights[:, 0]).tolist() == expected
+
+
 def test_a_cell_that_stands_still_gets_no_weight() -> None:
     """What moves in it is the last digit of float32: scaled up to the others it would outweigh them."""
     generator = np.random.default_rng(11)

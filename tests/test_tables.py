@@ -159,11 +159,11 @@ def test_long_values_go_on_below() -> None:
 def test_findings_show_the_cell_its_score_and_what_it_is_measured_against() -> None:
     assert rows(findings_table(FINDINGS)) == [
         ["quote", "1:17", "AUC 0.988", "0.970…0.995", "0.543", "0.912"],
-        ["bracket-depth", "63:16383", "ρ -0.877", "-0.900…-0.844", "-0.123", "R² 0.765"],
+        ["bracket-depth", "63:16383", "ρ -0.877?", "-0.900…-0.844", "-0.123", "R² 0.765"],
     ]
     rising = replace(BRACKETS, polarity=1, spearman=0.5, ci_low=None, untrained=None)
     assert rows(findings_table(CellFindings(scores=(rising,)))) == [
-        ["bracket-depth", "63:16383", "ρ +0.500", "R² 0.765"]
+        ["bracket-depth", "63:16383", "ρ +0.500?", "R² 0.765"]
     ]
     assert findings_table(FINDINGS).rows[0].style is None
     assert findings_table(FINDINGS).rows[1].style == "dim", "what chance was not ruled out for is faint"

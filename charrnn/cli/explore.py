@@ -1,5 +1,6 @@
 """charrnn explore: browse the cells of a model over a text, in an interface that fills the terminal."""
 
+import os
 import sys
 from importlib.util import find_spec
 from typing import Annotated
@@ -30,6 +31,11 @@ def explore(
 
     if find_spec("textual") is None:
         raise UsageError("charrnn explore needs the extra `tui`: pip install 'charrnn[tui]'")
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError(
+            "charrnn explore moves the cursor, and TERM=dumb says that this terminal cannot.\n"
+            "`charrnn visualize` prints the same."
+        )
     if not _is_terminal():
         raise UsageError(
             "charrnn explore fills a terminal, and this is none (input, output and errors must all be one).\n"

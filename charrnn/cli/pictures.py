@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 CHARS_ON_PAGE = 8_000
 NUM_GUESSES = 5
 FEW_STEPS = 5
+ABOUT_COLUMNS = (
+    "score: AUC, how often the cell ranks a character inside above one outside, or for a count Spearman's ρ",
+    "chance: what the best of all cells stays under for 95 % of labels that were shifted along the text",
+    "untrained: the same choice in a twin of the model that learned nothing; ρ keeps its sign",
+    "inner: the AUC over characters five or more after a span began or ended; R² of a straight line for a count",
+)
+"""What stands under the table of an exported page."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,9 @@ def show_cell(
     if not shows_guesses:
         return Shown([caption, Legend(), HeatMap(coloured, has_sparkline or None)], data, page)
     guesses = _guesses(model, trace)
-    below = Text("Below each character: what the model expects next, the likelier the brighter.")
+    below = Text(
+        "Below each character: what may come next, likeliest first (from 2 %; in colours, the likelier the brighter)."
+    )
     return Shown(
         [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}, page
     )
@@ -71,6 +80,7 @@ def _page(
     columns: Sequence[str],
     rows: Sequence["PageRow"],
     detectors: "Sequence[Detector]" = (),
+    notes: Sequence[str] = (),
 ) -> "Page | None":
     """The page that `--export FILE.html` writes, if the trace was made for one."""
     if trace.guess_ids is None or not rows:
@@ -92,6 +102,7 @@ def _page(
         guesses=_guesses(model, trace, part),
         columns=columns,
         rows=rows,
+        notes=notes,
         labels={name: found[part] for name, found in labels.items() if found is not None and found.dtype == bool},
     )
 
@@ -123,6 +134,7 @@ def show_findings(
     num_pictures: int,
     has_page: bool,
     has_sparkline: bool,
+    num_available: int,
 ) -> Shown:
     """The ranked table of the best cells, and the best of them over passages of the text that they were scored on."""
     from rich.text import Text
@@ -131,6 +143,7 @@ def show_findings(
     from charrnn.render.heat import HeatMap, Legend, all_visible
     from charrnn.render.page import PageRow
     from charrnn.render.tables import (
+        DOUBT,
         FINDINGS_COLUMNS,
         findings_rows,
         findings_table,
@@ -140,19 +153,22 @@ def show_findings(
     )
 
     half = findings.num_chars // 2
+    of = "" if num_available == findings.num_chars else f" of {num_available:,}"
     title = (
-        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,} characters; "
+        f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
         "chosen on the first half, scored on the second"
     )
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
     if is_table and findings.scores:
         about = (
-            "How well so many cells together tell it (AUC, or R² of a count); what silencing the best one costs inside "
-            "and outside (nats/character)"
+            "How well so many cells together tell it, the best one first (AUC, or R² of a count), and what silencing "
+            "the best one costs inside and outside (nats/character), where there is most of it"
         )
         pictures += [Text(about, style="bold"), worth_table(findings)]
     if not any(score.is_significant for score in findings.scores):
         pictures += [Text("No cell follows any of these better than chance would have it."), Text()]
+    elif not all(score.is_significant for score in findings.scores):
+        pictures += [Text(f"{DOUBT}: chance may have brought this."), Text()]
     if findings.skipped:
         pictures += [skipped_lines(findings.skipped), Text()]
     best = [score for score in findings.scores if score.is_significant][:num_pictures]
@@ -169,6 +185,7 @@ def show_findings(
         caption += f": {way_text(score)}"
         coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
         pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
+    unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
     page = None
     if has_page and findings.scores:
         part = slice(half, half + CHARS_ON_PAGE)
@@ -178,7 +195,15 @@ def show_findings(
             PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
             for row, score in zip(findings_rows(findings), findings.scores, strict=True)
         ]
-        page = _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, detectors)
+        page = _page(
+            model,
+            trace,
+            f"Cells of {model.name}",
+            FINDINGS_COLUMNS,
+            rows,
+            detectors,
+            [title, *ABOUT_COLUMNS, *unscored],
+        )
     return Shown(pictures, [score.to_json() for score in findings.scores], page)
 
 

@@ -37,7 +37,7 @@ from charrnn.cli.terminal import (
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.microscope.detectors import Detector
+    from charrnn.microscope.detectors import Detector, Labels
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import CellFindings
 
@@ -47,6 +47,8 @@ CHARS_SILENCED = 16_384
 """Characters that the chosen cells are silenced on, and that the steps before are measured on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
+PATIENCE = 20
+"""Seconds that a user's own detector may take to label a text."""
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
 
 
@@ -117,7 +119,7 @@ def visualize(
     from charrnn.microscope.detectors import get_detectors
     from charrnn.microscope.own_detector import own_detector
 
-    _check_export(export)
+    _check_export(export, text)
     if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
     modes = {"--cell": cell, "--surprise": surprise, "--gates": gates, "--gradients": gradients, "--ablate": ablate}
@@ -134,7 +136,7 @@ def visualize(
         raise UsageError("--sparkline stands under a coloured text: leave out --guesses, --find and other pictures.")
     if beside and not gradients:
         raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
-    own = [own_detector(spec) for spec in detect or ()]
+    own = [_in_time(own_detector(spec)) for spec in detect or ()]
     detectors = [*(get_detectors(detector) if detector or not own else ()), *own]
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
@@ -142,7 +144,9 @@ def visualize(
     warn(model.warnings, quiet=quiet)
     content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), None)
     context = content[:0] if context is None else context
+    num_available = len(content)
     content = content[: chars if cell is not None or surprise else CHARS_SCORED]
+    warn(model.hard_to_read(content), quiet=quiet)
     kind = "" if export is None else export.suffix.lower()
     if kind == ".npz" and given not in ([], ["--cell"]):
         raise UsageError(f"--export {export}: {given[0]} has no activations; use .json.")
@@ -199,11 +203,43 @@ def visualize(
             num_pictures=0 if find or json else top,
             has_page=kind == ".html",
             has_sparkline=sparkline,
+            num_available=num_available,
         )
     if json:
         print_json(shown.data)
     else:
         _deliver(shown, export)
+
+
+def _in_time(detector: "Detector") -> "Detector":
+    """A user's own detector, stopped with a UsageError where it labels for longer than PATIENCE; on Windows it is not.
+
+    A pattern that repeats what repeats, such as (a+)+b, goes back and forth for ever.
+    """
+    import signal
+    from dataclasses import replace
+
+    from charrnn.errors import UsageError
+
+    if not hasattr(signal, "setitimer"):
+        return detector
+
+    def give_up(*_: object) -> None:
+        raise UsageError(
+            f"--detect {detector.name}: after {PATIENCE} seconds it is still looking. Make it simpler, and let nothing "
+            "repeat that repeats, as in (a+)+, or give a shorter --text."
+        )
+
+    def label(text: str) -> "Labels | None":
+        before = signal.signal(signal.SIGALRM, give_up)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        try:
+            return detector.label(text)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    return replace(detector, label=label)
 
 
 def _find(
@@ -262,13 +298,15 @@ def _measure_gradients(
     return show_gradients(reaches)
 
 
-def _check_export(export: Path | None) -> None:
+def _check_export(export: Path | None, text: str | None) -> None:
     from charrnn.errors import UsageError
 
     if export is not None and export.suffix.lower() not in EXPORTS:
         raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
     if export is not None and not export.parent.is_dir():
         raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
+    if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
+        raise UsageError(f"--export {export}: that is the text to look at, which it would replace. Give another name.")
 
 
 def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:

@@ -53,7 +53,7 @@ def ablate_ids(
     for detector in detectors:
         labels = detector.label(text)
         inside = None if labels is None else labels[:-1] > 0
-        reason = why_not_scored(inside)
+        reason = why_not_scored(inside, detector.absence)
         if reason is not None or inside is None:
             skipped.append(Skipped(detector=detector.name, reason=reason or ""))
             continue
@@ -67,6 +67,7 @@ def ablate_ids(
                 change_outside=change_outside,
                 ci_outside=ci_outside,
                 num_inside=int(inside.sum()),
+                is_count=labels is not None and labels.dtype != bool,
             )
         )
     return Ablation(

@@ -87,7 +87,7 @@ def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
         if isinstance(name, str) and name not in DETECTORS:
             near = did_you_mean(name, DETECTORS)
             raise UsageError(f"There is no detector {name!r}. The detectors are {', '.join(DETECTORS)}.{near}")
-    return [DETECTORS[one] if isinstance(one, str) else one for one in chosen or DETECTORS]
+    return [DETECTORS[one] if isinstance(one, str) else one for one in dict.fromkeys(chosen or DETECTORS)]
 
 
 def why_not_scored(labels: Labels | None, absence: str = NO_SOURCE) -> str | None:

@@ -1,7 +1,10 @@
 """A user's own detector: the matches of a regular expression, or a function in a file of Python."""
 
+import contextlib
 import re
+import sys
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +28,7 @@ def own_detector(spec: str) -> Detector:
 def _from_pattern(spec: str) -> Detector:
     """True inside matches, `^` and `$` at every line.
 
-    A pattern that repeats what repeats, such as (a+)+b, can take for ever on a long text: nothing here stops it.
+    A pattern that repeats what repeats, such as (a+)+b, can take for ever on a long text: who calls it may stop it.
     """
     try:
         pattern = re.compile(spec, re.MULTILINE)
@@ -60,13 +63,22 @@ def _from_file(path: Path) -> Detector:
     function = getattr(module, "label", None)
     if not callable(function):
         raise UsageError(f"--detect {path}: it has no function label(text).")
-    return Detector(path.name, f"label() of {path}", lambda text: _checked(path, _guarded(path, function, text), text))
+
+    @lru_cache(maxsize=2)  # it may be slow, and one text is labelled to choose, to score and to draw
+    def label(text: str) -> Labels:
+        return _checked(path, _guarded(path, function, text), text)
+
+    return Detector(path.name, f"label() of {path}", label)
 
 
 def _guarded(path: Path, function: Callable[..., Any], *arguments: str) -> Any:
-    """What the user's code returns; whatever it raises becomes one UsageError with the line of the file."""
+    """What the user's code returns; whatever it raises becomes one UsageError with the line of the file.
+
+    What it prints goes to stderr: stdout is for results.
+    """
     try:
-        return function(*arguments)
+        with contextlib.redirect_stdout(sys.stderr):
+            return function(*arguments)
     except (Exception, SystemExit) as error:
         line = error.lineno if isinstance(error, SyntaxError) else None
         step = error.__traceback__
@@ -92,6 +104,8 @@ def _checked(path: Path, labels: Any, text: str) -> Labels:
         array = np.asarray(labels)
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"--detect {path}: {wanted}: {error}.") from None
+    if array.dtype == object and all(isinstance(label, int) for label in labels):
+        raise UsageError(f"--detect {path}: {wanted}, of 64 bits at the most.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
         odd = next((label for label in labels if not isinstance(label, int | np.integer | np.bool_)), labels)
         raise UsageError(f"--detect {path}: {wanted}; it returned {odd!r:.60} among them.")

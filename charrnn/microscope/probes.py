@@ -4,6 +4,8 @@ A property that one cell carries is told as well by it as by all; one that is sp
 "Finding neurons in a haystack"). Shapes: N characters, C cells, D targets, P = D * S probes, S sizes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,11 +46,12 @@ class Moments:
         slope = covariance / variance if variance > 0 else 0.0
         return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
 
-    def fit(self) -> tuple[tuple[int, ...], NDArray[np.float32], Floats]:
+    def fit(self, first: Sequence[int] = ()) -> tuple[tuple[int, ...], NDArray[np.float32], Floats]:
         """Numbers of cells (S,), weights (C, D * S) and intercepts (D * S,) of the probes, a target's side by side.
 
-        The cells are chosen greedily: each time the one that explains most of what is left (orthogonal least squares:
-        Chen, Billings & Luo 1989). All of them together are held down by a ridge of C / N.
+        A target's first cell is that of `first` (D,), if it is given; the others are chosen greedily: each time the
+        one that explains most of what is left (orthogonal least squares: Chen, Billings & Luo 1989). All of them
+        together are held down by a ridge of C / N.
         """
         mean, target_mean = self._cell_sums / self.num_chars, self._target_sums / self.num_chars
         variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
@@ -63,24 +66,26 @@ class Moments:
         ridge = np.eye(num_cells) * (num_cells / self.num_chars)
         weights[:, :, -1] = np.linalg.solve(correlations + ridge, towards)
         for target in range(num_targets):
-            chosen = _choose_greedily(correlations, towards[:, target], max(sizes[:-1], default=0))
+            begin = [first[target]] if first else []
+            chosen = _choose_greedily(correlations, towards[:, target], max(sizes[:-1], default=0), begin)
             for index, size in enumerate(sizes[:-1]):
-                first = chosen[:size]
-                solved = np.linalg.solve(correlations[np.ix_(first, first)], towards[first, target])
-                weights[first, target, index] = solved
+                some = chosen[:size]
+                solved = np.linalg.solve(correlations[np.ix_(some, some)], towards[some, target])
+                weights[some, target, index] = solved
         weights /= scale[:, None, None]
         intercepts = target_mean[:, None] - np.einsum("c,cds->ds", mean + self.origin, weights)
         return sizes, weights.reshape(num_cells, -1).astype(np.float32), intercepts.reshape(-1)
 
 
-def _choose_greedily(correlations: Floats, towards: Floats, num_chosen: int) -> list[int]:
-    """Up to so many cells, best first, from correlations (C, C) of cells and (C,) with the target."""
+def _choose_greedily(correlations: Floats, towards: Floats, num_chosen: int, begin: Sequence[int]) -> list[int]:
+    """Up to so many cells, those of `begin` and then the best, from correlations (C, C) of cells and (C,) with the
+    target."""
     left, variance = towards.copy(), np.diag(correlations).copy()
     directions: list[Floats] = []
     chosen: list[int] = []
-    for _ in range(num_chosen):
+    for turn in range(num_chosen):
         gains = np.where(variance > SMALLEST_VARIANCE, left**2 / np.maximum(variance, SMALLEST_VARIANCE), -1.0)
-        best = int(gains.argmax())
+        best = begin[turn] if turn < len(begin) and gains[begin[turn]] > 0 else int(gains.argmax())
         if gains[best] <= 0:
             break
         direction = correlations[:, best] - sum(part * part[best] for part in directions)

@@ -204,7 +204,7 @@ def _read_part_b(
     half, end = targets[0].half, len(targets[0].labels)
     chosen = [choice.cell for choice in choices]
     kept = np.empty((len(chosen), end - half), np.float32)
-    sizes, weights, intercepts = moments.fit()
+    sizes, weights, intercepts = moments.fit(chosen)
     predictions = LabelledHistograms()
     errors = np.zeros((len(targets), len(sizes)))
     for indices, cells in read(half, end):

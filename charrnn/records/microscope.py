@@ -118,6 +118,7 @@ class AblationEffect:
     change_outside: float
     ci_outside: tuple[float, float]
     num_inside: int
+    is_count: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

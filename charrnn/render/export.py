@@ -7,6 +7,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.terminal_theme import TerminalTheme
 
+from charrnn.render.curves import GradientChart
+from charrnn.render.scatters import GateScatters
+
 WIDTH = 100
 _ITS_OWN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "_environ": {}}
 """Words are words, and a picture is the same whatever this terminal is told of colours."""
@@ -35,6 +38,7 @@ _HTML = """<!DOCTYPE html>
 <style>
 {stylesheet}
 body {{ color: {foreground}; background-color: {background}; margin: 2em; }}
+@media (prefers-color-scheme: dark) {{ body {{ color: #e6e6ea; background-color: #17181c; }} }}
 pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.35; }}
 </style>
 </head>
@@ -43,6 +47,21 @@ pre {{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height:
 </body>
 </html>
 """
+_HTML_OF_SVG = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<title>charrnn</title>
+<style>body {{ margin: 2em; background: #fcfcfa; }} svg {{ max-width: 70em; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #17181c; }} }}</style>
+</head>
+<body>
+{svg}
+</body>
+</html>
+"""
+_DRAWN = (GateScatters, GradientChart)
+"""What is drawn in Braille, whose dots are in line only where a picture places each: not in every font of a page."""
 _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">
 <style>
 .{unique_id}-matrix {{
@@ -66,6 +85,8 @@ _SVG = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"
 
 def to_html(renderables: Sequence[RenderableType]) -> str:
     """One HTML page that shows the renderables in order, 100 columns wide."""
+    if any(isinstance(renderable, _DRAWN) for renderable in renderables):
+        return _HTML_OF_SVG.format(svg=to_svg(renderables))
     return _record(renderables).export_html(theme=_LIGHT, code_format=_HTML)
 
 

@@ -10,8 +10,8 @@ from rich.style import Style
 
 from charrnn.render.heat import fold, is_plain, value_style, visible, visible_in_ascii
 
-FAINTEST, FAINTEST_PLAIN = 0.02, 0.1
-"""Guesses less likely than this are left out; where no colour says how likely they are, sooner."""
+FAINTEST = 0.02
+"""Guesses less likely than this are left out."""
 SURE = (196, 70, 0)
 MIDDLE = (112, 112, 118)
 
@@ -32,14 +32,13 @@ class GuessMap:
         plain = is_plain(console)
         show = visible_in_ascii if options.ascii_only else visible
         space = "_" if options.ascii_only else "␣"
-        least = FAINTEST_PLAIN if plain else FAINTEST
         characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
             for shown, (value, _) in line:
                 yield Segment(shown, None if plain else value_style(value))
             yield Segment.line()
             for rank in range(max(len(guesses) for _, (_, guesses) in line)):
-                row = [_guess(guesses, rank, least) for _, (_, guesses) in line]
+                row = [_guess(guesses, rank) for _, (_, guesses) in line]
                 if not any(guess for guess, _ in row):
                     break
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
@@ -59,9 +58,9 @@ def guess_style(probability: float) -> Style:
     return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
 
 
-def _guess(guesses: Sequence[tuple[str, float]], rank: int, least: float) -> tuple[str, float]:
+def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:
     """The guess of that rank, or an empty one with probability 0 where there is none that is likely enough."""
-    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= least else ("", 0.0)
+    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= FAINTEST else ("", 0.0)
 
 
 def _fit(text: str, width: int) -> str:

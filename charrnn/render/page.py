@@ -43,6 +43,8 @@ class Page:
     """At least one."""
     labels: Mapping[str, NDArray[np.bool_]]
     """Yes/no detector to its labels (N,), which are underlined."""
+    notes: Sequence[str] = ()
+    """Sentences that stand under the table."""
 
 
 def to_page(page: Page) -> str:
@@ -63,6 +65,7 @@ def to_page(page: Page) -> str:
             {"shown": list(map(_show, row.shown)), "cell": cells.index(row.cell), "detector": _show(row.detector)}
             for row in page.rows
         ],
+        "notes": list(map(_show, page.notes)),
         "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
     }
     # As ASCII and without "<", so that nothing in it ends the element it stands in.

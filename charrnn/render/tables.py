@@ -126,6 +126,8 @@ class _Blocks:
         yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
 
 
+DOUBT = "?"
+"""Stands behind a score that chance may have brought."""
 FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
 
 
@@ -139,7 +141,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
         [
             score.detector,
             f"{score.layer}:{score.unit}",
-            score_text(score),
+            score_text(score) + ("" if score.is_significant else DOUBT),
             interval_text(score),
             _three(score.null_level),
             _three(score.untrained),
@@ -225,6 +227,8 @@ def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
     for effect in sorted(at_mean.effects, key=lambda effect: -effect.change_inside):
         other = zero[effect.detector]
         inside, outside = f"inside {effect.detector}", "  outside"
+        if effect.is_count:
+            inside, outside = f"{effect.detector} over 0", "  at 0"
         table.add_row(
             inside, f"{effect.change_inside:+.4f}", _interval(effect.ci_inside), f"{other.change_inside:+.4f}"
         )
