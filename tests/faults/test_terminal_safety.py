@@ -180,6 +180,8 @@ def test_a_pipe_carries_the_characters_as_they_are(on_screen: Screen, hostile: P
     assert set("\x1b\x9b\u202e\x7f") <= set(expected), "the model learned to write them"
     piped = on_screen("sample", "--length", 600, is_terminal=False)
     assert piped.out == expected + ("" if expected.endswith("\n") else "\n")
+    forced = on_screen("sample", "--length", 600, is_terminal=False, FORCE_COLOR="1", TERM="xterm-256color")
+    assert forced.out == piped.out, "colour is for pictures: text is text"
     shown = on_screen("sample", "--length", 600, TERM="dumb")
     assert "␛" in shown.out and steering(shown.out) == []
 
