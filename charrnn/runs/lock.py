@@ -32,8 +32,10 @@ def hold(folder: Path) -> Iterator[None]:
                     "wait for it or stop it, or start a new run"
                 )
             stack.callback(_unlock, file)
-            file.truncate(0)
-            file.write(str(os.getpid()).encode("ascii"))
+            owner = str(os.getpid())
+            with explained("write", folder / "lock", num_bytes=len(owner)):
+                file.truncate(0)
+                file.write(owner.encode("ascii"))
         stack.callback(file.truncate, 0)
         yield
 
