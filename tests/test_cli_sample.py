@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 from conftest import Ran, TrainedRun, clean_environment
+from saved_runs import forge
 from synthetic import WORDS, SyntheticCorpus
 
 import charrnn
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.step import step_number
 
 Command = Callable[..., Ran]
 Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -221,13 +224,20 @@ def test_a_run_is_named_by_its_path_or_its_name_or_is_the_newest(command: Comman
 
 def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: Path) -> None:
     oldest, *_, newest = sorted(path.name for path in lab.glob("step-*"))
-    texts = []
-    for best, latest in ((oldest, newest), (newest, oldest)):
-        (lab / "best").write_text(best + "\n")
-        (lab / "latest").write_text(latest + "\n")
-        texts.append(command("sample", "--length", 300).out)
-    (lab / "best").unlink()
-    assert command("sample", "--length", 300).out == texts[0] != texts[1]
+    state = json.loads((lab / newest / "training.json").read_text())
+
+    def sample(best: str | None, **known: object) -> Ran:
+        """Sample when the newest step knows that of the best one, and `best` says the same."""
+        forge(RunFolder(lab), newest, "training.json", json.dumps(state | known).encode())
+        (lab / "best").unlink(missing_ok=True)
+        if best is not None:
+            (lab / "best").write_text(best + "\n")
+        return command("sample", "--length", 300)
+
+    from_oldest = sample(oldest, best_step=step_number(oldest))
+    from_newest = sample(newest, best_step=step_number(newest))
+    assert sample(None, best_nats=None) == from_newest != from_oldest
+    assert from_oldest.err == ""
 
 
 def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> None:
