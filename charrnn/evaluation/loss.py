@@ -5,6 +5,7 @@
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,10 +24,18 @@ NUM_WINDOWS = 512
 
 
 @torch.inference_mode()
-def stateful_nats(network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto") -> float:
+def stateful_nats(
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> float:
     """Mean -ln p(character | all characters before it) over ids[first:], in nats; earlier characters are context.
 
-    Long texts are read in lanes that are warmed up (`model.reading`). Raises ValueError if there is nothing to score.
+    Long texts are read in lanes that are warmed up (`model.reading`); `on_progress` gets the number of characters just
+    read. Raises ValueError if there is nothing to score.
     """
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
@@ -44,6 +53,7 @@ def stateful_nats(network: CharRNN, ids: IdArray, first: int = 1, *, precision: 
             logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(device), reduction="none"
         )
         total += losses[is_text.flatten().to(device)].sum(dtype=torch.float64).item()
+        on_progress(int(is_text.sum()))
     return total / (len(ids) - first)
 
 

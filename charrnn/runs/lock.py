@@ -23,8 +23,10 @@ def hold(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with explained("lock", folder):
             # Opened for appending, which neither empties nor touches the file of a run in use.
-            file = stack.enter_context((folder / "lock").open("a+b", buffering=0))
-            if not _try_lock(file):
+            path = folder / "lock"
+            file = stack.enter_context(path.open("a+b", buffering=0))
+            # A run that never saved may have been removed since, and begun anew: then this is the lock of no folder.
+            if not _try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 file.seek(0)
                 owner = file.read(20).decode("ascii", "replace")
                 raise RunInUseError(

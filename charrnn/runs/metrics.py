@@ -40,6 +40,10 @@ class MetricsLog:
         """Which lines `read` passes over, a torn last one aside, which is no damage. Raises as `read` does."""
         return self._lines()[1]
 
+    def steps(self, event: str) -> list[JSON]:
+        """The steps of the records of that event, in order. Raises as `read` does."""
+        return [record.get("step") for record in self.read() if record.get("event") == event]
+
     def rewind(self, step: int) -> list[str]:
         """Drop the records of steps after `step`, a torn last line and damaged lines, so that a resumed run logs each
         step once; return the `problems`. Raises as `read` does, CharRNNError when the file cannot be written.

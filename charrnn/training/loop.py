@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -30,6 +30,7 @@ from charrnn.records.training import (
 from charrnn.runs.description import Description
 from charrnn.runs.finding import open_run
 from charrnn.runs.folder import RunFolder
+from charrnn.runs.leftovers import begun, make_way
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep, best_in, step_number
@@ -41,8 +42,14 @@ from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 SAMPLE_TEMPERATURE = 0.8
+CHARS_BETWEEN_QUESTIONS = 8192
+"""Characters of validation text, about what one step reads, after which `should_stop` is asked again."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights must fit."""
+
+
+class _StopAsked(Exception):
+    """Training is to end amid a validation."""
 
 
 def _never() -> bool:
@@ -55,17 +62,22 @@ def train(
     out: Path | None = None,
     checkpoints: Path = Path("checkpoints"),
     should_stop: Callable[[], bool] = _never,
+    should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     """Train a new model, or that of `config.init_from` on; yield what happens, as it happens.
 
     The run goes to the folder `out`, or to the next free `checkpoints/NAME-001`. `should_stop` is asked after every
-    step: once it says yes, that step is saved and training ends. Errors are raised when the first event is asked for:
-    DataError for a corpus that cannot be used, UsageError for settings that cannot; NonFiniteError when training
-    diverges (the last saved step stays good). The run stays locked until the iterator is exhausted or closed.
+    step, and now and then amid a long validation: once it says yes, that step is saved and training ends.
+    `should_save` is asked after every step, too: when it says yes, that step is saved and training goes on. Errors are
+    raised when the first event is asked for: DataError for a corpus that cannot be used, UsageError for settings that
+    cannot; NonFiniteError when training diverges (the last saved step stays good). The run stays locked until the
+    iterator is exhausted or closed. A run that ends before its first save leaves no folder.
     """
     began = time.perf_counter()
+    if out is not None:
+        make_way(out)
     device = pick_device(config.device)
     if all(getattr(config, budget) is None for budget in BUDGETS):
         config = replace(config, minutes=DEFAULT_MINUTES)
@@ -81,8 +93,10 @@ def train(
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
     planned = plan_steps(sized, text, lanes, device, began)
 
-    run = RunFolder.create_at(out) if out is not None else RunFolder.create(checkpoints, text.corpus.name)
-    with run.removed_unless_saved(), run.lock():
+    def create() -> RunFolder:
+        return RunFolder.create(checkpoints, text.corpus.name) if out is None else RunFolder.create_at(out)
+
+    with begun(create) as run:
         run.write_description(Description.of(run.path, planned, text.vocab))
         notes = take_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
@@ -90,7 +104,7 @@ def train(
             if start is not None:
                 trainer.start_with(start.model)
                 notes = (*start.warnings, *notes)
-            yield from _run(run, trainer, text, notes, should_stop)
+            yield from _run(run, trainer, text, notes, should_stop, should_save)
 
 
 def resume(
@@ -99,8 +113,9 @@ def resume(
     *,
     checkpoints: Path = Path("checkpoints"),
     should_stop: Callable[[], bool] = _never,
+    should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     """Go on with `run` (as `load` takes it) from its latest saved step: on a CPU, bit for bit as if it never stopped.
 
     `changes` may name the fields of CHANGEABLE. A budget in minutes or epochs is counted from here. As with `train`,
@@ -163,7 +178,7 @@ def resume(
         damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
         loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
         with on_threads(resolved(planned.threads)):
-            yield from _run(folder, trainer, text, text.corpus.notes, should_stop, loaded)
+            yield from _run(folder, trainer, text, text.corpus.notes, should_stop, should_save, loaded)
 
 
 def _run(
@@ -172,8 +187,9 @@ def _run(
     text: Text,
     notes: tuple[str, ...],
     should_stop: Callable[[], bool],
+    should_save: Callable[[], bool],
     loaded: LoadedStep | None = None,
-) -> Iterator[TrainEvent]:
+) -> Generator[TrainEvent, None, None]:
     config = trainer.config
     description = Description.of(run.path, config, text.vocab)
     num_steps = config.steps or 0
@@ -191,14 +207,32 @@ def _run(
     val_nats: float | None = None
     saved_step = loaded.step if loaded is not None else None
     has_gone_back = False
+    # Said of a step that was saved because training was to end amid its validation.
+    is_validation_due = state.get("is_validation_due") is True
 
     def save() -> SavedEvent:
         nonlocal saved_step
         tensors, counters = trainer.snapshot()
         state = {**counters, "best_nats": best_nats, "best_step": best_step, "corpus_digest": text.corpus.digest}
+        if is_validation_due:
+            state["is_validation_due"] = True
         path = run.commit(trainer.step, trainer.model_tensors(), tensors, state, description, keep=config.keep)
         saved_step = trainer.step
         return SavedEvent(step=trainer.step, path=str(path))
+
+    def validate() -> float:
+        num_unasked = 0
+
+        def ask(num_chars: int) -> None:
+            nonlocal num_unasked
+            num_unasked += num_chars
+            if num_unasked >= CHARS_BETWEEN_QUESTIONS:
+                num_unasked = 0
+                if should_stop():
+                    raise _StopAsked
+
+        ids, first = text.ids[: text.num_before_test], text.num_train
+        return stateful_nats(trainer.averaged, ids, first, precision=config.precision, on_progress=ask)
 
     def write() -> SampleEvent:
         written = _write_sample(trainer, text.vocab, config.seed)
@@ -222,53 +256,61 @@ def _run(
     if loaded is None:
         # Before hours are spent: a full disk or a read-only folder shows now.
         yield save()
+    else:
+        # It may have been killed after it moved `latest`: then the rest of that save is still to be done.
+        run.prune(config.keep, loaded.name, best_in(loaded.state))
     # What a run that was killed may have written later than it saved will be written again.
     samples.rewind(trainer.step)
     if trainer.step in milestones and trainer.step not in samples.steps():
         yield write()
     is_complete = True
-    while trainer.step < num_steps:
+    while trainer.step < num_steps or is_validation_due:
         if should_stop():
             is_complete = False
             break
-        begin = time.perf_counter()
-        try:
-            result = trainer.take_step()
-        except NonFiniteError as error:
-            if has_gone_back:
-                raise
-            has_gone_back = True
-            good = run.load_step("latest", with_training=True)
-            for message in good.warnings:
-                yield WarningEvent(message=message)
-            trainer.restore(good.model, good.training, good.state)
-            rate = float(config.learning_rate) / 2
-            config = replace(config, learning_rate=rate)
-            trainer.config = config
-            description = Description.of(run.path, config, text.vocab)
-            run.write_description(description)
-            metrics.rewind(trainer.step)
-            samples.rewind(trainer.step)
-            yield WarningEvent(
-                message=f"{error} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+        if not is_validation_due:
+            begin = time.perf_counter()
+            try:
+                result = trainer.take_step()
+            except NonFiniteError as error:
+                if has_gone_back:
+                    raise
+                has_gone_back = True
+                good = run.load_step("latest", with_training=True)
+                for message in good.warnings:
+                    yield WarningEvent(message=message)
+                trainer.restore(good.model, good.training, good.state)
+                rate = float(config.learning_rate) / 2
+                config = replace(config, learning_rate=rate)
+                trainer.config = config
+                description = Description.of(run.path, config, text.vocab)
+                run.write_description(description)
+                metrics.rewind(trainer.step)
+                samples.rewind(trainer.step)
+                yield WarningEvent(
+                    message=f"{error} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+                )
+                continue
+            event = StepEvent(
+                step=trainer.step,
+                seconds=seconds_since_start(),
+                train_nats=result.train_nats,
+                grad_norm=result.grad_norm,
+                learning_rate=result.learning_rate,
+                chars_per_second=chars_per_step / (time.perf_counter() - begin),
             )
-            continue
+            metrics.append(event.to_json())
+            yield event
         is_last = trainer.step == num_steps
-        event = StepEvent(
-            step=trainer.step,
-            seconds=seconds_since_start(),
-            train_nats=result.train_nats,
-            grad_norm=result.grad_norm,
-            learning_rate=result.learning_rate,
-            chars_per_second=chars_per_step / (time.perf_counter() - begin),
-        )
-        metrics.append(event.to_json())
-        yield event
         is_best = False
-        if is_last or trainer.step % evaluate_every == 0:
-            val_nats = stateful_nats(
-                trainer.averaged, text.ids[: text.num_before_test], text.num_train, precision=config.precision
-            )
+        was_due = is_validation_due
+        if is_last or is_validation_due or trainer.step % evaluate_every == 0:
+            try:
+                val_nats = validate()
+            except _StopAsked:
+                is_validation_due, is_complete = True, False
+                break
+            is_validation_due = False
             is_best = math.isfinite(val_nats) and (best_nats is None or val_nats < best_nats)
             if is_best:
                 best_nats, best_step = val_nats, trainer.step
@@ -279,16 +321,17 @@ def _run(
                 val_bpc=bits(val_nats),
                 is_best=is_best,
             )
-            metrics.append(evaluation.to_json())
+            if not was_due or trainer.step not in metrics.steps("evaluation"):
+                metrics.append(evaluation.to_json())
             yield evaluation
             if not math.isfinite(val_nats):
                 yield WarningEvent(
                     message=f"the loss of the validation text is {val_nats} at step {trainer.step}: a state grew "
                     f"without bound. Try --set learning_rate={float(config.learning_rate) / 2:.2g}."
                 )
-        if trainer.step in milestones:
+        if trainer.step in milestones and not was_due:
             yield write()
-        if is_last or is_best or trainer.step % save_every == 0:
+        if should_save() or is_last or is_best or was_due or trainer.step % save_every == 0:
             yield save()
     if saved_step != trainer.step:
         yield save()
