@@ -1,18 +1,25 @@
 """The command `charrnn`, also as `python -m charrnn`."""
 
+import signal
 import sys
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from charrnn.cli.app import run
-    from charrnn.cli.terminal import print_traceback
-
     try:
-        sys.exit(run(sys.argv[1:]))
+        from charrnn.cli.app import run
+
+        code = run(sys.argv[1:])
+        # Python takes some time to end, too, and would answer Ctrl-C by a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:  # before the command began
+        code = 130
     except Exception as error:  # what --debug lets through
+        from charrnn.cli.terminal import print_traceback
+
         print_traceback(error)
-        sys.exit(1)
+        code = 1
+    sys.exit(code)
 
 
 if __name__ == "__main__":

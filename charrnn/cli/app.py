@@ -11,6 +11,7 @@ import typer
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
+from charrnn.cli.signals import Signals
 from charrnn.cli.terminal import print_error, stop_writing
 from charrnn.errors import CharRNNError
 
@@ -48,7 +49,10 @@ def _root(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; return its exit code: that of the `CharRNNError`, 2 for a bad command line, 130 for Ctrl-C."""
+    """Run one command; return its exit code.
+
+    That of the `CharRNNError`; 2 for a bad command line; 128 + the signal that ended it, 130 for Ctrl-C.
+    """
     # Looked for here, because a command line that does not parse must honour it too.
     is_debugging = "--debug" in arguments
     if sys.stderr is None:  # closed by whoever started the command
@@ -60,16 +64,25 @@ def run(arguments: Sequence[str]) -> int:
         # A stream that cannot spell a character shows its escape, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    signals = Signals()
     try:
-        result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False)
-        sys.stdout.flush()
+        with signals.heard():
+            try:
+                result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
+                sys.stdout.flush()
+            except BaseException:
+                # Whatever the interrupt became on its way out: amid an import it may be an ImportError.
+                if not signals.has_raised:
+                    raise
+            if signals.has_raised:
+                stop_writing()
+                return 128 + signals.number
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
         # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
         stop_writing()
         return 0
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
         return 130
     except OSError as error:
         if is_debugging:

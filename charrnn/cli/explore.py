@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.signals import Signals
 from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, read_text, warn
 
 CHARS_SCORED = 65_536
@@ -15,12 +16,13 @@ CHARS_SHOWN = 8_000
 
 
 def explore(
+    context: typer.Context,
     run: RunArgument = None,
     text: TextOption = None,
     chars: Annotated[int, typer.Option("--chars", help="Characters to show.", metavar="N", min=1)] = CHARS_SHOWN,
     quiet: QuietOption = False,
     debug: DebugOption = False,
-) -> None:
+) -> int:
     """Browse the cells of a model over a text.
 
     The arrow keys move through the cells, best first; the text is coloured by the one under the cursor: red where it is
@@ -49,13 +51,17 @@ def explore(
     from charrnn.cli.explorer.app import Explorer
 
     model = load(run)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    content, before = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
     if not content:
         raise DataError("There is no text to look at: it is empty.")
     warn(model.warnings, quiet=quiet)
-    explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], context, num_shown=chars, num_scored=CHARS_SCORED)
-    explorer.run()
+    explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], before, num_shown=chars, num_scored=CHARS_SCORED)
+    # Textual would print where it was interrupted.
+    signals: Signals = context.obj
+    signals.is_quiet = signals.defers = True
+    explorer.run_until(lambda: signals.number != 0)
     explorer.finish()
+    return 128 + signals.number if signals.number else 0
 
 
 def _is_terminal() -> bool:

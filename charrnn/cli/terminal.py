@@ -117,7 +117,7 @@ def stop_writing() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:  # a closed pipe, or a terminal that was closed
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

@@ -19,6 +19,7 @@ def _option(*names: str, text: str, panel: str, metavar: str) -> Any:
 
 
 def train(
+    context: typer.Context,
     corpus: Annotated[
         list[str] | None,
         typer.Argument(
@@ -110,6 +111,7 @@ def train(
     """Train a model on a text.
 
     Saves as it goes in checkpoints/; Ctrl-C saves too, and `charrnn train --resume` goes on from there.
+    `kill -USR1` saves and goes on.
     The run's folder is printed on stdout, everything else on stderr.
     """
     from charrnn.errors import UsageError
@@ -135,17 +137,18 @@ def train(
         "--init-from": ("init_from", init_from),
     }
     flags = _parse_flags(fields, set_ or [])
+    view = TrainingView(context.obj, show_as_json=json, quiet=quiet)
     if resume:
         if recipe is not None or out is not None or show_config:
             raise UsageError("--resume goes on with a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        return _resume(corpus[0] if corpus else None, flags, TrainingView(show_as_json=json, quiet=quiet))
+        return _resume(corpus[0] if corpus else None, flags, view)
     config, origins = _configure(corpus or [], flags, recipe)
     if show_config:
         _print_config(config, origins, show_as_json=json)
         return 0
-    return _start(config, out, TrainingView(show_as_json=json, quiet=quiet), quiet=quiet)
+    return _start(config, out, view, quiet=quiet)
 
 
 def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[str]) -> dict[str, Any]:
@@ -197,15 +200,29 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
 
 
 def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: bool) -> int:
+    from charrnn.runs.leftovers import make_way
+
+    if out is not None:
+        make_way(out)  # What stands in the way is told at once, not after the seconds that torch takes to come.
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
-    events = loop.train(config, out=out, should_stop=view.is_stop_asked, on_download=download_bar(quiet=quiet))
+    events = loop.train(
+        config,
+        out=out,
+        should_stop=view.is_stop_asked,
+        should_save=view.is_save_asked,
+        on_download=download_bar(quiet=quiet),
+    )
     return view.show(events)
 
 
 def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
+    from charrnn.runs.finding import open_run
+
+    with open_run(run, Path("checkpoints")).lock():
+        pass  # Whether it is in use is told at once, too.
     from charrnn.training import loop
 
     view.announce("Reading the text and the saved step ...")
-    return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked))
+    return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked))

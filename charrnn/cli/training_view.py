@@ -4,15 +4,24 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.signals import Signals
 from charrnn.cli.terminal import can_animate, print_json, print_path, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
-    from charrnn.records.training import DoneEvent, EvaluationEvent, SampleEvent, StartEvent, StepEvent, TrainEvent
+    from charrnn.records.training import (
+        DoneEvent,
+        EvaluationEvent,
+        SampleEvent,
+        SavedEvent,
+        StartEvent,
+        StepEvent,
+        TrainEvent,
+    )
 
 COLUMNS = {"step": 9, "epoch": 6, "train": 7, "val": 7, "bpc": 6, "chars/s": 9, "time": 8}
 """Of the rows, and how wide each is."""
@@ -26,13 +35,15 @@ LINES_SHOWN = 8
 
 
 class TrainingView:
-    """Draws training events on stderr, or prints them as JSON Lines on stdout; turns signals into a wish to stop."""
+    """Draws training events on stderr, or prints them as JSON Lines on stdout; turns signals into wishes."""
 
-    def __init__(self, *, show_as_json: bool, quiet: bool) -> None:
+    def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool) -> None:
+        signals.is_quiet = quiet
         self.show_as_json = show_as_json
         self.quiet = quiet
         self._console: Any = None if quiet or show_as_json else talk_console()
-        self._signal = 0
+        self._signals = signals
+        self._is_telling_save = False
         self._is_complete = True
         self._is_deaf = False
         self._bar: Any = None
@@ -47,30 +58,42 @@ class TrainingView:
             self._console.print(message, style="dim")
 
     def is_stop_asked(self) -> bool:
-        """Whether SIGINT or SIGTERM arrived."""
-        return self._signal != 0
+        """Whether a signal asked to end, or nobody reads on."""
+        return self._signals.number != 0
 
-    def show(self, events: "Iterator[TrainEvent]") -> int:
+    def is_save_asked(self) -> bool:
+        """Whether SIGUSR1 arrived since this was last asked."""
+        self._is_telling_save = self._signals.take_wish_to_save()
+        return self._is_telling_save
+
+    def show(self, events: "Generator[TrainEvent, None, None]") -> int:
         """Draw all events; return the exit code: 0, or 128 + the signal that ended training (all is saved)."""
         from charrnn.records.training import DoneEvent
 
+        failure: OSError | None = None
         try:
-            for event in events:
-                if event.event == "start":
-                    self._listen()
-                if isinstance(event, DoneEvent):
-                    self._is_complete = event.is_complete
-                try:
-                    self._draw(event)
-                except BrokenPipeError:
-                    # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
-                    self._signal = signal.SIGPIPE
-                    self._is_deaf = True
-                    stop_writing()
+            # Closed here and now, so that a second Ctrl-C, wherever it strikes, leaves the run unlocked and swept.
+            with closing(events):
+                for event in events:
+                    # Not before the run exists: until then there is nothing to save, and Ctrl-C ends the command.
+                    self._signals.defers = True
+                    if isinstance(event, DoneEvent):
+                        self._is_complete = event.is_complete
+                    try:
+                        self._draw(event)
+                    except OSError as error:
+                        # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
+                        if not isinstance(error, BrokenPipeError) and not self._signals.number:
+                            failure = error  # A full disk; of a closed terminal SIGHUP has told.
+                        self._signals.number = self._signals.number or signal.SIGPIPE
+                        self._is_deaf = True
+                        stop_writing()
         finally:
             if self._bar is not None:
                 self._bar.close()
-        return 0 if self._is_complete else 128 + self._signal
+        if failure is not None:
+            raise failure
+        return 0 if self._is_complete else 128 + self._signals.number
 
     def _draw(self, event: "TrainEvent") -> None:
         if self._is_deaf:
@@ -79,18 +102,6 @@ class TrainingView:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
             getattr(self, f"_show_{event.event}")(event)
-
-    def _listen(self) -> None:
-        # Not before the run exists: until then there is nothing to save, and Ctrl-C should simply end the command.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:
-            raise KeyboardInterrupt
-        self._signal = number
-        if not self.quiet:
-            sys.stderr.write("\nStopping: finishing the step and saving (once more to leave at once) ...\n")
 
     def _print(self, *args: Any, **kwargs: Any) -> None:
         if self._bar is not None:
@@ -194,8 +205,9 @@ class TrainingView:
         self._print("\n".join(lines), style="cyan", soft_wrap=True)
         self._print()
 
-    def _show_saved(self, event: "TrainEvent") -> None:
-        pass
+    def _show_saved(self, event: "SavedEvent") -> None:
+        if self._is_telling_save:
+            self._print(f"Saved at step {event.step:,}, as asked.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
         self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)

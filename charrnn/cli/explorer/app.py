@@ -1,6 +1,7 @@
 """The browser, and beside it a thread that finds out about the cells."""
 
 import threading
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import App
@@ -62,13 +63,21 @@ class Explorer(App[None]):
         self.browser = Browser(model, TracedText(model, content[:num_shown]))
         self._work = (content, context, num_shown, num_scored)
         self._is_closing = False
+        self._is_end_asked: Callable[[], bool] | None = None
         self._torch_at_work = threading.Lock()
         self._failure: Exception | None = None
 
     def on_mount(self) -> None:
         self.push_screen(self.browser)
+        if self._is_end_asked is not None:
+            self.set_interval(0.1, self._heed)  # seconds
         # After the first picture: importing torch takes a second.
         self.browser.call_after_refresh(threading.Thread(target=self._look, daemon=True).start)
+
+    def run_until(self, is_end_asked: Callable[[], bool]) -> None:
+        """Run, and leave in good order soon after the answer is yes."""
+        self._is_end_asked = is_end_asked
+        self.run()
 
     def finish(self) -> None:
         """To be called when the interface is gone. Raises what ended it, if something did."""
@@ -77,6 +86,10 @@ class Explorer(App[None]):
         self._torch_at_work.acquire()
         if self._failure is not None:
             raise self._failure
+
+    def _heed(self) -> None:
+        if self._is_end_asked is not None and self._is_end_asked():
+            self.exit()
 
     def _look(self) -> None:
         """Find out about the cells, and have shown what was found."""
