@@ -1,0 +1,157 @@
+"""What a child does to itself: it dies, or gets a signal, at exactly the instant that was asked for."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from charrnn.runs import disk, folder
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.metrics import MetricsLog
+
+CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
+"""Audit events of a file operation; syncing has none, so it is patched."""
+
+
+def send(signals: list[int]) -> None:
+    for number in signals:
+        os.kill(os.getpid(), number)
+
+
+def hear_amid(place: str, call: int, signals: list[int], ignored: int | None = None) -> None:
+    """Send this process signals as it enters the function at `module:name` for that time, counted from 1.
+
+    One signal may be ignored from the start, as `nohup` would have it.
+    """
+    module, _, name = place.partition(":")
+    owner: Any = importlib.import_module(module)
+    *names, last = name.split(".")
+    for part in names:
+        owner = getattr(owner, part)
+    function = getattr(owner, last)
+    num_calls = 0
+
+    def enter(*arguments: Any, **named: Any) -> Any:
+        nonlocal num_calls
+        num_calls += 1
+        if num_calls == call:
+            send(signals)
+        return function(*arguments, **named)
+
+    setattr(owner, last, enter)
+    if ignored is not None:
+        signal.signal(ignored, signal.SIG_IGN)
+
+
+def take_terminal(path: str) -> None:
+    """Make the terminal at `path` that of this process's session, and its streams."""
+    terminal = os.open(path, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(terminal, stream)
+    os.environ["TERM"] = "xterm-256color"
+    del os.environ["COLUMNS"]
+
+
+def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
+    """Send this process signals just before that file operation of its saves, counted from 1 through the whole run.
+
+    Before operation k + 1 is after operation k, so every state between two of them can be had. A file is written in
+    two halves, with an operation between them. With None, nobody dies and the number of operations goes to a file.
+    """
+    num_operations = depth = 0
+
+    def operate() -> None:
+        nonlocal num_operations
+        if depth:
+            num_operations += 1
+            if num_operations == number:
+                send(signals)
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event in CHANGES:
+            operate()
+
+    def as_a_save(method: Callable[..., Any]) -> Callable[..., Any]:
+        def save(*arguments: Any) -> Any:
+            nonlocal depth
+            depth += 1
+            try:
+                return method(*arguments)
+            finally:
+                depth -= 1
+                if number is None and not depth:
+                    with os.fdopen(os.open(count_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+                        file.write(str(num_operations))
+
+        return save
+
+    sync = os.fsync
+
+    def sync_counted(descriptor: int) -> None:
+        operate()
+        sync(descriptor)
+        operate()
+
+    def write_in_halves(path: Path, data: bytes) -> None:
+        with path.open("wb", buffering=0) as file:
+            file.write(data[: len(data) // 2])
+            operate()
+            file.write(data[len(data) // 2 :])
+            os.fsync(file.fileno())
+
+    for name in ("save_step", "point", "prune"):
+        setattr(RunFolder, name, as_a_save(getattr(RunFolder, name)))
+    os.fsync = sync_counted
+    disk.write_synced = folder.write_synced = write_in_halves
+    sys.addaudithook(hook)
+
+
+def die_at_call(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
+    """Send this process signals at its call of a function with that number: a moment as random as a clock's, but the
+    same every time. With None nothing is sent, and the number of calls goes to a file.
+    """
+    num_calls = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal num_calls
+        if event in ("call", "c_call"):
+            num_calls += 1
+            if num_calls == number:
+                send(signals)
+
+    def tell() -> None:
+        sys.setprofile(None)
+        if number is None:
+            Path(count_path).write_text(str(num_calls))
+
+    atexit.register(tell)
+    sys.setprofile(count)
+
+
+def die_amid_a_line(number: int) -> None:
+    """Kill this process when half of its line with that number (from 1) stands in `metrics.jsonl`."""
+    num_lines = 0
+    append = MetricsLog.append
+
+    def append_or_die(log: MetricsLog, record: Any) -> None:
+        nonlocal num_lines
+        num_lines += 1
+        append(log, record)
+        if num_lines == number:
+            whole = log.path.read_bytes()
+            begin = whole.rfind(b"\n", 0, -1) + 1
+            os.truncate(log.path, begin + (len(whole) - begin) // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    MetricsLog.append = append_or_die  # type: ignore[method-assign]
+
+
+def read_pipe(path: str) -> None:
+    """Take the pipe at `path` for standard input."""
+    os.dup2(os.open(path, os.O_RDONLY), 0)

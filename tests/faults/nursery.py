@@ -1,0 +1,145 @@
+"""A process that imports torch once and forks a command whenever it is asked to, because torch takes seconds to come.
+
+Forking is sound here: nothing has been computed yet, so there is one thread and no lock that a child could inherit
+held. Run as a script it reads one JSON object a line: {"spawn": [arguments], ...} is answered by the child's process
+id, {"wait": id} by its exit code (-N: ended by signal N).
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from conftest import REPOSITORY, clean_environment
+from synthetic import make_corpus
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A command that was started; its streams go to files."""
+
+    nursery: Nursery
+    pid: int
+    out_path: Path
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended; -N if signal N ended it."""
+        return int(self.nursery.ask({"wait": self.pid}))
+
+    @property
+    def out(self) -> str:
+        return self.out_path.read_text()
+
+    @property
+    def err(self) -> str:
+        return self.out_path.with_suffix(".err").read_text()
+
+
+class Nursery:
+    """Starts commands in `folder`, each in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        """Also writes a `text.txt` there, for the commands to learn."""
+        self.folder = folder
+        (folder / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
+        self._num_spawned = 0
+        paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=folder,
+            env=clean_environment(PYTHONPATH=paths, OMP_NUM_THREADS="1"),
+            text=True,
+        )
+
+    def spawn(self, *arguments: object, prepare: str = "", **details: Any) -> Child:
+        """Start `charrnn ARGUMENTS`. `prepare` names a `module:function` that is called in the child with `details`."""
+        self._num_spawned += 1
+        out = self.folder / f"child-{self._num_spawned}.out"
+        request = {"spawn": list(map(str, arguments)), "out": str(out), "prepare": prepare, "details": details}
+        return Child(self, int(self.ask(request)), out)
+
+    def run(self, *arguments: object, **details: Any) -> tuple[int, Child]:
+        """Start `charrnn ARGUMENTS` and wait for its end."""
+        child = self.spawn(*arguments, **details)
+        return child.wait(), child
+
+    def ask(self, request: object) -> str:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the nursery ended"
+        return answer
+
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=60)
+
+
+def serve(requests: IO[str]) -> bool:
+    """Answer requests until there are no more; in a child, return at once. Whether this is a child."""
+    while line := requests.readline():
+        request = json.loads(line)
+        if "wait" in request:
+            _, status = os.waitpid(request["wait"], 0)
+            answer = os.waitstatus_to_exitcode(status)
+        else:
+            answer = os.fork()
+            if not answer:
+                become(request)
+                return True
+        print(answer, flush=True)
+    return False
+
+
+def become(request: dict[str, Any]) -> None:
+    """Take the streams and the arguments of a command, in a session of its own."""
+    import importlib
+
+    os.setsid()
+    out = Path(request["out"])
+    for number, path in ((0, Path(os.devnull)), (1, out), (2, out.with_suffix(".err"))):
+        opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+        os.close(opened)
+    sys.argv = ["charrnn", *request["spawn"]]
+    if request["prepare"]:
+        module, _, function = request["prepare"].partition(":")
+        getattr(importlib.import_module(module), function)(**request["details"])
+    # Python's own streams still know the nursery's: whether they can seek, and whether they are a terminal.
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+
+
+if __name__ == "__main__":
+    import killers  # noqa: F401
+    import torch
+    import tqdm  # noqa: F401
+
+    import charrnn.generation.compiled
+    import charrnn.training.loop
+    from charrnn.__main__ import main
+
+    assert torch.get_num_threads() == 1
+    charrnn.training.loop.SAMPLE_LENGTH = 24  # A tenth of what is written otherwise: the tests' runs are short.
+    # Else each child would copy most of torch, to look through it for garbage.
+    gc.collect()
+    gc.freeze()
+    if serve(sys.stdin):
+        try:
+            main()
+        except SystemExit as leaving:
+            # All of an exit but taking torch down, which takes longer than the command did.
+            atexit._run_exitfuncs()
+            sys.stdout.flush()
+            os._exit(int(leaving.code or 0))

@@ -1,0 +1,107 @@
+"""kill -9, at any instant: the run goes on from a verified step, loses what it had not saved, and ends the same.
+
+Nobody tidies up in between: the second command is `--resume`, or, before the first save, the first command again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from nursery import Child, Nursery
+from saved_runs import hidden
+from small_runs import SAVE_EVERY, Straight, assert_same, last_logged, records, restart, train
+
+from charrnn.runs.folder import RunFolder
+
+pytest_plugins = ("shared",)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX words")
+
+
+def start_and_die(nursery: Nursery, arguments: list[object], killer: str, number: int) -> Child:
+    return nursery.spawn(*arguments, prepare=f"killers:{killer}", number=number, count_path="")
+
+
+def go_on(nursery: Nursery, run: Path) -> None:
+    """Restart a killed run to its end; asserts that it goes on from a verified step, having lost little."""
+    folder = RunFolder(run)
+    saved, logged = folder.read_pointer("latest") if run.is_dir() else None, last_logged(run)
+    if saved is not None:
+        folder.verify(saved)
+    code, child = nursery.run(*restart(run))
+    assert code == 0, child.err
+    events = [json.loads(line) for line in child.out.splitlines()]
+    first = events[0]["first_step"]
+    # Killed before it moved `latest`, it says that a newer step is used; never that one is damaged.
+    assert all("damaged" not in event["message"] for event in events if event["event"] == "warning")
+    assert logged - first <= SAVE_EVERY, "more is lost than what came after the last save"
+    assert saved is None or first >= int(saved.removeprefix("step-"))
+
+
+@pytest.mark.parametrize("count", [4, pytest.param(80, marks=pytest.mark.thorough)])
+def test_killed_amid_a_save_it_goes_on_and_ends_the_same(nursery: Nursery, straight: Straight, count: int) -> None:
+    dice = random.Random(count)
+    assert straight.num_operations > 200
+    # The last save is not done by anybody else, so what a kill leaves of it is looked at every time.
+    operations = [*dice.sample(range(1, straight.num_operations + 1), count - 1), straight.num_operations - 4]
+    for number, operation in enumerate(operations):
+        run = nursery.folder / f"amid-save-{count}-{number}"
+        assert start_and_die(nursery, train(run), "die_amid_saves", operation).wait() == -signal.SIGKILL
+        if number % 4 == 1:
+            # And once more, amid what the resumed run saves.
+            start_and_die(nursery, restart(run), "die_amid_saves", dice.randint(1, straight.num_operations // 2)).wait()
+        go_on(nursery, run)
+        assert_same(run, straight.path)
+        assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(nursery: Nursery, straight: Straight, count: int) -> None:
+    dice = random.Random(count)
+    num_killed = 0
+    for number in range(count):
+        run = nursery.folder / f"at-any-moment-{count}-{number}"
+        call = dice.randint(1, straight.num_calls)
+        num_killed += start_and_die(nursery, train(run), "die_at_call", call).wait() == -signal.SIGKILL
+        go_on(nursery, run)
+        assert_same(run, straight.path)
+        assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+    # The last calls may differ a little from run to run.
+    assert num_killed >= 0.9 * count
+
+
+def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(nursery: Nursery, straight: Straight) -> None:
+    run = nursery.folder / "not-pruned"
+    last = {"place": "charrnn.runs.folder:RunFolder.prune", "call": 7, "signals": [signal.SIGKILL]}
+    assert nursery.spawn(*train(run), prepare="killers:hear_amid", **last).wait() == -signal.SIGKILL
+    go_on(nursery, run)
+    assert_same(run, straight.path)
+    assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+
+
+@pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
+def test_metrics_hold_every_step_once_after_many_kills(nursery: Nursery, cycles: int) -> None:
+    dice = random.Random(cycles)
+    run = nursery.folder / f"metrics-{cycles}"
+    endless = {"steps": 10**6, "evaluate_every": 7}
+    for cycle in range(cycles):
+        arguments = restart(run, **endless)
+        if cycle % 2:
+            child = nursery.spawn(*arguments, prepare="killers:die_amid_a_line", number=dice.randint(1, 20))
+        else:
+            child = start_and_die(nursery, arguments, "die_amid_saves", dice.randint(1, 150))
+        assert child.wait() == -signal.SIGKILL, child.err
+    child = nursery.spawn(*restart(run, **endless), "--steps", last_logged(run) + 20)
+    assert child.wait() == 0, child.err
+    logged = records(run)
+    for event in ("step", "evaluation"):
+        steps = [record["step"] for record in logged if record["event"] == event]
+        every = 1 if event == "step" else 7
+        due = sorted({*range(every, logged[-1]["step"] + 1, every), logged[-1]["step"]})
+        assert steps == due, event
+    assert [record["step"] for record in logged] == sorted(record["step"] for record in logged)
+    assert hidden(run) == []

@@ -1,0 +1,201 @@
+"""A run resumed at any step is the run that was never interrupted; what may change on the way does, nothing else can.
+
+`tests/test_resume.py` has whole runs interrupted here and there; here is every step of two epochs, and every setting.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN
+from saved_runs import FILES
+from small_runs import assert_same, latest_step, records
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.errors import UsageError
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.step import name_of_step
+from charrnn.training.loop import CHANGEABLE
+
+NUM_CHARS = 711  # 639 to learn from, in 4 lanes of 16: just under ten steps an epoch, which so ends amid a window.
+EPOCH = 10
+SETTINGS: dict[str, Any] = {
+    **SMALL_RUN,
+    "dropout": 0.3,
+    "zoneout": 0.1,
+    "weight_drop": 0.1,
+    "reset_probability": 0.4,
+    "steps": 2 * EPOCH,
+    "evaluate_every": 7,
+    "save_every": 100,
+}
+
+
+@pytest.fixture(autouse=True)
+def _text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("charrnn.training.loop.SAMPLE_LENGTH", 24)
+    Path("text.txt").write_text(make_corpus(num_chars=NUM_CHARS, seed=6).text[:NUM_CHARS])
+
+
+def stop_after(num_steps: int) -> Callable[[], bool]:
+    asked = iter(range(num_steps))
+    return lambda: next(asked, None) is None
+
+
+def train(name: str, stop: int = 10**9, **changes: Any) -> Path:
+    config = charrnn.Config(corpus=("text.txt",), **{**SETTINGS, **changes})
+    list(charrnn.train(config, out=Path(name), should_stop=stop_after(stop)))
+    return Path(name)
+
+
+def files_of(run: Path, step: int) -> dict[str, bytes]:
+    return {name: (run / name_of_step(step) / name).read_bytes() for name in FILES}
+
+
+# The very first and the last, before, at and after the end of an epoch, and where it validates.
+@pytest.mark.parametrize(
+    "steps",
+    [(0, 1, 7, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH), pytest.param(range(2 * EPOCH + 1), marks=pytest.mark.thorough)],
+    ids=["some steps", "every step"],
+)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"cell": "gru", "num_layers": 2, "weight_average": 0.0}, {"initial_state": "learned", "muon_scale": 0.0}],
+    ids=["lstm", "gru", "learned state"],
+)
+def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, changes: dict[str, Any]) -> None:
+    straight = train("straight", save_every=1, keep=100, **changes)
+    logged = records(straight)
+    for step in steps:
+        run = RunFolder(Path(f"from-{step}"))
+        for name in {name_of_step(step), name_of_step(step // 7 * 7)}:  # its best one, too
+            shutil.copytree(straight / name, run.path / name)
+        for name in ("config.yaml", "vocab.json", "samples.txt", "metrics.jsonl"):
+            shutil.copy(straight / name, run.path / name)
+        run.point("latest", name_of_step(step))
+        last = min(step + 2, 2 * EPOCH)
+        *_, done = charrnn.resume(run.path, should_stop=stop_after(2))
+        # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step
+        # is drawn from its number. The losses show that the next batches are the same, too.
+        assert (done.step, files_of(run.path, last)) == (last, files_of(straight, last))
+        assert records(run.path) == [record for record in logged if record["step"] <= last]
+
+
+def test_twenty_chained_resumes_are_one_run() -> None:
+    straight = train("straight")
+    run = train("chained", stop=0)
+    for taken in range(1, 2 * EPOCH + 1):
+        *_, done = charrnn.resume(run, should_stop=stop_after(1))
+        assert done.step == taken
+    assert_same(run, straight)
+
+
+def test_saving_validating_and_sampling_change_nothing() -> None:
+    never = train("never", save_every=10**6, evaluate_every=10**6)
+    always = train("always", save_every=1, evaluate_every=1, keep=0)
+    for name in ("model.safetensors", "training.safetensors"):
+        assert files_of(always, 2 * EPOCH)[name] == files_of(never, 2 * EPOCH)[name]
+    assert sorted(entry.name for entry in always.glob("step-*")) == sorted(
+        {(always / name).read_text().strip() for name in ("latest", "best")}
+    )
+
+
+def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> None:
+    straight = train("straight")
+    run = train("run", stop=7)
+    assert (run / "best").read_text() == (run / "latest").read_text() == "step-00000007\n"
+    (run / "best").unlink()  # killed after `latest` was moved to step 7
+    list(charrnn.resume(run, should_stop=stop_after(1)))
+    assert (run / "best").read_text() == "step-00000007\n"
+    list(charrnn.resume(run))
+    assert_same(run, straight)
+
+
+MAY_CHANGE: dict[str, Any] = {
+    "minutes": 0.002,
+    "epochs": 1.0,
+    "steps": 25,
+    "device": "auto",
+    "precision": "bf16",
+    "threads": 2,
+    "evaluate_every": 3,
+    "save_every": 2,
+    "keep": 0,
+}
+MAY_NOT: dict[str, Any] = {
+    "corpus": ["other.txt"],
+    "alphabet": "byte",
+    "min_count": 1,
+    "split": "80/20",
+    "cell": "gru",
+    "depth": "residual",
+    "sum_outputs": True,
+    "num_layers": 2,
+    "hidden_size": 13,
+    "embedding_size": 9,
+    "dropout": 0.1,
+    "input_dropout": 0.1,
+    "weight_drop": 0.2,
+    "zoneout": 0.0,
+    "omega": 0.5,
+    "initial_state": "learned",
+    "init_from": "straight",
+    "forget_bias": 2.0,
+    "num_lanes": 5,
+    "bptt_length": 17,
+    "reset_probability": 0.1,
+    "learning_rate": 0.5,
+    "final_learning_rate": 0.5,
+    "warmup_steps": 3,
+    "muon_scale": 0.0,
+    "beta1": 0.8,
+    "beta2": 0.9,
+    "weight_decay": 0.0,
+    "clip_norm": 2.0,
+    "weight_average": 0.0,
+    "seed": 1,
+}
+
+
+def test_every_setting_is_one_that_may_change_or_one_that_may_not() -> None:
+    assert MAY_CHANGE.keys() | MAY_NOT.keys() == {field.name for field in fields(charrnn.Config)}
+    assert set(CHANGEABLE) == set(MAY_CHANGE)
+
+
+@pytest.mark.parametrize("name", MAY_CHANGE)
+def test_what_may_change_does(name: str) -> None:
+    run = train("run", stop=5)
+    start, *_, done = charrnn.resume(run, {name: MAY_CHANGE[name]}, should_stop=stop_after(3))
+    assert start.first_step == 5
+    assert done.step == latest_step(run) <= 8
+    if name not in ("minutes", "epochs"):
+        assert start.config[name] == MAY_CHANGE[name]
+    # Seen by the next resume, too, and by nobody else's run.
+    again, *_ = charrnn.resume(run, should_stop=stop_after(0))
+    assert {**again.config, "threads": None} == {**start.config, "threads": None}
+
+
+@pytest.fixture(scope="module")
+def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run for those who change nothing."""
+    folder = tmp_path_factory.mktemp("lasting")
+    (folder / "text.txt").write_text(make_corpus(num_chars=NUM_CHARS).text)
+    config = charrnn.Config(corpus=(str(folder / "text.txt"),), **{**SETTINGS, "steps": 1})
+    list(charrnn.train(config, out=folder / "run"))
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", MAY_NOT)
+def test_what_may_not_change_is_refused_by_name(lasting_run: Path, name: str) -> None:
+    run = lasting_run
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=rf"^--resume cannot change {name}: .*It can change minutes, .*new run"):
+        list(charrnn.resume(run, {name: MAY_NOT[name], "steps": 30}))
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
