@@ -2,9 +2,11 @@
 
 import math
 import os
+import re
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from encodings.aliases import aliases
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -35,6 +37,8 @@ class Config:
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
     alphabet: str = "char"
     """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
+    encoding: str = "utf-8"
+    """How the text's characters are spelled in bytes: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
     min_count: int = 3
     """A character seen fewer times than this becomes unknown (small texts keep every character)."""
     split: tuple[float, ...] = (0.9, 0.1)
@@ -126,8 +130,12 @@ class Config:
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
-                    near = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
-                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.{near}")
+                    hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
+                    if name == "encoding":
+                        hint = _near_encoding(value)
+                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.{hint}")
+        if self.alphabet == "byte" and self.encoding != "utf-8":
+            raise UsageError(f"encoding is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out.")
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
@@ -153,6 +161,22 @@ def resolved(value: int | Auto) -> int:
     return value
 
 
+# What Python calls an encoding turns bytes into text, but for these; and some encodings have no second name.
+_NO_TEXT = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
+_ENCODINGS = {
+    *(name for pair in aliases.items() if pair[1] not in _NO_TEXT for name in pair if re.fullmatch("[a-z0-9_]+", name)),
+    *("utf_8_sig", "koi8_u", "koi8_t", "cp720", "cp737", "cp856", "cp874", "cp875"),
+}
+
+
+def _plain_encoding(name: str) -> str:
+    return re.sub("[ _-]+", "_", name[:40].lower())
+
+
+def _near_encoding(name: str) -> str:
+    return did_you_mean(_plain_encoding(name), sorted(_ENCODINGS)).replace("_", "-")
+
+
 _CHOICES = {
     "alphabet": ALPHABETS,
     "cell": ("auto", *CELLS),
@@ -164,6 +188,10 @@ _CHOICES = {
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
+    "encoding": (
+        "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
+        lambda name: len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS,
+    ),
     "min_count": ("at least 1", lambda n: n >= 1),
     "split": (
         "two or three positive shares, such as 90/10",

@@ -1,5 +1,6 @@
 """Configurations: what is written is read back, what is wrong is refused by name, and the nearest layer wins."""
 
+import codecs
 import math
 import os
 import tracemalloc
@@ -30,6 +31,7 @@ def auto_or(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "corpus": st.lists(st.text(st.characters(), max_size=12), max_size=3).map(tuple),  # lone surrogates included
     "alphabet": st.sampled_from(["char", "byte"]),
+    "encoding": st.just("utf-8"),  # anything else wants characters
     "min_count": st.integers(1),
     "split": st.lists(POSITIVE, min_size=2, max_size=3).map(tuple),
     "cell": st.sampled_from(["auto", *CELLS]).filter(lambda cell: cell != "unitary"),  # wants an even hidden_size
@@ -167,6 +169,7 @@ NO_NUMBERS = (
     "corpus",
     "split",
     "alphabet",
+    "encoding",
     "cell",
     "depth",
     "sum_outputs",
@@ -194,6 +197,10 @@ def test_yes_and_no_in_yaml_are_no_words_either(word: str) -> None:
 OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("alphabet", "auto", "one of char, byte"),
     ("alphabet", "CHAR", "one of char, byte"),
+    ("encoding", "", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
+    ("encoding", "rot13", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
+    ("encoding", "zip", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
+    ("encoding", "q!z", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
     ("min_count", 0, "at least 1"),
     ("split", (1.0,), "two or three positive shares, such as 90/10"),
     ("split", (1.0, 1.0, 1.0, 1.0), "two or three positive shares, such as 90/10"),
@@ -279,6 +286,20 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str, value: An
     message, _, near = str(caught.value).partition(" Did you mean ")
     assert message == f"{name} is {shown}; it must be {allowed}."
     assert near == {"CHAR": "char?", "tpu": "cpu?"}.get(str(value), "")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("latin-l", "latin-1"), ("utf-61", "utf-16"), ("windows-l252", "cp1252")])
+def test_an_encoding_mistyped_meets_the_nearest(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=rf"^encoding is {typed}; .* Did you mean .+\?$") as caught:
+        Config(encoding=typed)
+    near = str(caught.value).rpartition("mean ")[2].rstrip("?")
+    assert codecs.lookup(near).name == codecs.lookup(meant).name
+
+
+def test_every_encoding_that_is_allowed_decodes_text() -> None:
+    for name in sorted(charrnn.config._ENCODINGS):
+        assert b"".decode(Config(encoding=name).encoding) == ""
+        assert b"".decode(Config(encoding=name.replace("_", "- ").upper()).encoding) == ""
 
 
 ENDS_OF_RANGES: dict[str, list[Any]] = {
@@ -516,6 +537,7 @@ def test_nothing_else_is_a_switch(given: object) -> None:
         ({"cell": "lstm", "omega": 0.5}, "omega is 0.5; it needs --cell rnn, without zoneout"),
         ({"cell": "irnn", "weight_drop": 0.2}, "weight_drop is 0.2; what is kept is scaled up"),
         ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "omega is 1; it needs --cell rnn, without zoneout"),
+        ({"alphabet": "byte", "encoding": "latin-1"}, "encoding is latin-1; the byte alphabet takes bytes as they are"),
         ({"depth": "dilated", "num_layers": 13}, "num_layers is 13; dilated layers may be at most 12"),
     ],
 )

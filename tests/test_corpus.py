@@ -1,5 +1,6 @@
 """Corpora: wherever text comes from, exactly the right characters arrive, or one clear refusal."""
 
+import codecs
 import gzip
 import hashlib
 import io
@@ -251,12 +252,60 @@ def test_outlandish_names_are_refused_in_three_lines(source: str) -> None:
         (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*--alphabet byte"),
         (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
         ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*--alphabet byte"),
-        (TEXT.encode("utf-16"), "bad.txt has a NUL at byte offset 3"),
+        (TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),
+        (TEXT.encode("utf-32"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-32$"),
     ],
 )
 def test_files_that_cannot_be_learned_from_are_refused(content: bytes, fault: str) -> None:
     with pytest.raises(DataError, match=fault):
         read_corpus([write("bad.txt", content)])
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-16-le", "UTF_32", "koi8-u", "mac roman"])
+def test_a_text_is_decoded_as_it_is_said_to_be(encoding: str) -> None:
+    text = "Ein Büchlein\nвесна\n" if encoding == "koi8-u" else "Ein Büchlein, café\n"
+    text = text.replace("ü", "u") if encoding == "koi8-u" else text
+    path = write("novel.txt", text.replace("\n", "\r\n").encode(encoding))
+    corpus = read_corpus([path], encoding=encoding)
+    assert corpus.content == text
+    assert corpus.digest == read_corpus([write("same.txt", text)]).digest
+    assert read_corpus([path], alphabet="byte").content == text.replace("\n", "\r\n").encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "fault"),
+    [
+        ("ascii", b"plain for a while\xe9", "is not ascii at byte offset 17: .*--alphabet byte"),
+        ("utf-16", TEXT.encode("utf-16")[:-1], r"is not utf-16 at byte offset \d+: "),
+        ("latin-1", b"good so far\0 and bad", "has a NUL at byte offset 11: "),
+        ("utf-7", b"half a pair: +2AA-, alone", "is no text in utf-7: .*--alphabet byte"),
+        ("utf-16", b"\xff\xfe", "is empty"),
+    ],
+)
+def test_what_is_not_in_that_encoding_is_refused(encoding: str, content: bytes, fault: str) -> None:
+    with pytest.raises(DataError, match=f"bad.txt {fault}"):
+        read_corpus([write("bad.txt", content)], encoding=encoding)
+
+
+def test_what_no_memory_holds_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 80, "SC_PAGE_SIZE": 1000}.__getitem__)
+    fits = write("fits.txt", TEXT * (10_000 // len(TEXT)))
+    assert len(read_corpus([fits]).content) <= 10_000
+    large = write("large.txt", TEXT * (10_000 // len(TEXT) + 1))
+    bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 10_000))
+    for source, stdin in ((large, None), (bomb, None), ("-", io.BytesIO(b"lamb " * 10_000))):
+        with pytest.raises(DataError, match="too large for this machine's memory"):
+            read_corpus([source], stdin=stdin)
+
+
+def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.text.corpus.fetch", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(DataError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
+        read_corpus(["shakespeare"], is_named_by_run=True)
+    os.mkfifo("pipe")
+    with pytest.raises(DataError, match="pipe is not a plain file"):
+        read_corpus(["pipe"], is_named_by_run=True)
 
 
 def test_bytes_too_need_a_minimum() -> None:

@@ -47,7 +47,7 @@ def evaluate(
     if text is None:
         content, context = model.held_out_text(part or "validation")
     else:
-        content, context = read_text(text, model.config.alphabet), ""
+        content, context = read_text(text, model.config), ""
     reports = [api.evaluate(model, content, context=context, precision=precision)]
     if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))

@@ -51,7 +51,7 @@ def explore(
     from charrnn.cli.explorer.app import Explorer
 
     model = load(run)
-    content, before = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), "")
+    content, before = model.held_out_text() if text is None else (read_text(text, model.config), "")
     if not content:
         raise DataError("There is no text to look at: it is empty.")
     warn(model.warnings, quiet=quiet)

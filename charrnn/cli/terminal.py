@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from charrnn.config import Config
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
@@ -38,11 +40,11 @@ def spelled(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, alphabet: str) -> str | bytes:
-    """The text of --text, read as a corpus is. Raises DataError if it cannot be read or is nearly empty."""
+def read_text(source: str, config: "Config") -> str | bytes:
+    """The text of --text, read as the run's own text was. Raises DataError if it cannot be read or is nearly empty."""
     from charrnn.text.corpus import read_corpus
 
-    return read_corpus([source], alphabet=alphabet).content
+    return read_corpus([source], alphabet=config.alphabet, encoding=config.encoding).content
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:

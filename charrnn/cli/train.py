@@ -59,6 +59,10 @@ def train(
         _option("--dropout", text="Share of units dropped at each layer's output.", panel=MODEL, metavar="P"),
     ] = None,
     alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=MODEL, metavar="KIND")] = None,
+    encoding: Annotated[
+        str | None,
+        _option("--encoding", text="How the text is encoded: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
+    ] = None,
     split: Annotated[
         str | None, _option("--split", text="Training/validation[/test] shares (90/10).", panel=MODEL, metavar="A/B")
     ] = None,
@@ -127,6 +131,7 @@ def train(
         "--embedding-size": ("embedding_size", embedding_size),
         "--dropout": ("dropout", dropout),
         "--alphabet": ("alphabet", alphabet),
+        "--encoding": ("encoding", encoding),
         "--split": ("split", split),
         "--seed": ("seed", seed),
         "--device": ("device", device),

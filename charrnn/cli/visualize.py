@@ -142,7 +142,7 @@ def visualize(
         sys.stderr.write("Looking into the model ...\n")
     model = load(run)
     warn(model.warnings, quiet=quiet)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config.alphabet), None)
+    content, context = model.held_out_text() if text is None else (read_text(text, model.config), None)
     context = content[:0] if context is None else context
     num_available = len(content)
     content = content[: chars if cell is not None or surprise else CHARS_SCORED]

@@ -13,12 +13,11 @@ from typing import BinaryIO, NoReturn
 
 from charrnn.errors import DataError, UsageError
 from charrnn.text.catalogue import fetch, find_entry, load_catalogue
+from charrnn.text.files import BYTE_ORDER_MARK, as_utf8, read_file, read_stream, title, unreadable
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that make a corpus."""
 
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_HEAD_BYTES = 64 * 1024
 _MAX_NAME_LENGTH = 40
 _MAX_LINE_LENGTH = 200
 
@@ -47,9 +46,11 @@ def read_corpus(
     sources: Sequence[str],
     *,
     alphabet: str = "char",
+    encoding: str = "utf-8",
     stdin: BinaryIO | None = None,
     corpora_dir: Path = Path("corpora"),
     on_download: Callable[[int, int], None] | None = None,
+    is_named_by_run: bool = False,
 ) -> Corpus:
     """Read the sources, in the order given, into one corpus; without any, the standard library's own Python source.
 
@@ -58,20 +59,25 @@ def read_corpus(
     folders of $CHARRNN_CORPORA (each time also with .txt appended) and in the catalogue, from which it is downloaded
     into `corpora_dir` (`on_download` gets the bytes so far and in all).
 
-    "char" takes UTF-8 text without NUL, drops byte-order marks, turns CRLF into LF and starts each file on a new line;
-    "byte" takes the bytes exactly as they are. Folders and patterns skip the files that cannot be used and say so in
-    `notes`; a file that was named must be usable.
+    "char" takes text in `encoding` without NUL, drops byte-order marks, turns CRLF into LF and starts each file on a
+    new line; "byte" takes the bytes exactly as they are. Folders and patterns skip the files that cannot be used and
+    say so in `notes`; a file that was named must be usable. `is_named_by_run` says that the sources come from a run's
+    config.yaml, which may be a stranger's: then nothing is downloaded, and only plain files are read.
 
-    Raises DataError if a source cannot be found, read or used, or if all of it is shorter than `MIN_LENGTH` or one
-    character repeated; UsageError for an unknown alphabet or for "-" given twice.
+    Raises DataError if a source cannot be found, read or used, if it is too large for this machine's memory, or if all
+    of it is shorter than `MIN_LENGTH` or one character repeated; UsageError for an unknown alphabet or for "-" given
+    twice.
     """
     if alphabet not in ("char", "byte"):
         raise UsageError(f"alphabet must be char or byte, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
-    origins = [_origin(source, stdin, corpora_dir, on_download) for source in sources] or [_standard_library()]
+    origins = [
+        _origin(source, stdin, corpora_dir, on_download, is_named_by_run=is_named_by_run) for source in sources
+    ] or [_standard_library()]
     notes: list[str] = []
-    files = [data for origin in origins for data in _usable_files(origin, alphabet, notes)]
+    spelling = None if alphabet == "byte" else encoding
+    files = [data for origin in origins for data in _usable_files(origin, spelling, notes)]
     content: str | bytes = b"".join(files) if alphabet == "byte" else _join_on_new_lines(files).decode("utf-8")
     labels = tuple(origin.label for origin in origins)
     _check_size(content, labels)
@@ -87,13 +93,20 @@ class _Origin:
     names: tuple[str, ...]
     paths: tuple[Path, ...] = ()
     stream: BinaryIO | None = None
+    wants_plain: bool = False
+    """Whether pipes and devices are refused, which may never end."""
     is_sieve: bool = False
     """Whether unusable files are skipped (folder, pattern) rather than refused."""
     num_hidden: int = 0
 
 
 def _origin(
-    source: str, stdin: BinaryIO | None, corpora_dir: Path, on_download: Callable[[int, int], None] | None
+    source: str,
+    stdin: BinaryIO | None,
+    corpora_dir: Path,
+    on_download: Callable[[int, int], None] | None,
+    *,
+    is_named_by_run: bool,
 ) -> _Origin:
     import glob
 
@@ -110,10 +123,12 @@ def _origin(
     if path is None and glob.has_magic(source):
         return _pattern(source, glob.glob(source, recursive=True))
     if path is None and (entry := find_entry(source)) is not None:
+        if is_named_by_run:
+            raise DataError(f"the text {source!r} is not here (any more): charrnn corpora fetch {entry.name}")
         path = fetch(entry, corpora_dir, on_progress=on_download)
     if path is None:
         raise _not_found(source, shelves)
-    return _folder(path) if path.is_dir() else _Origin(str(path), (_stem(path),), (path,))
+    return _folder(path) if path.is_dir() else _Origin(str(path), (_stem(path),), (path,), wants_plain=is_named_by_run)
 
 
 def _standard_library() -> _Origin:
@@ -136,7 +151,7 @@ def _pattern(source: str, matches: list[str]) -> _Origin:
 
 def _folder(folder: Path) -> _Origin:
     def refuse(error: OSError) -> NoReturn:
-        raise _unreadable(str(error.filename), error) from error
+        raise unreadable(str(error.filename), error) from error
 
     paths: list[Path] = []
     num_hidden = 0
@@ -149,26 +164,29 @@ def _folder(folder: Path) -> _Origin:
     return _Origin(str(folder), (folder.resolve().name,), tuple(paths), is_sieve=True, num_hidden=num_hidden)
 
 
-def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[bytes]:
-    """Read an origin's files, cleaned; adds to `notes`. Raises DataError if one, or all, cannot be used."""
+def _usable_files(origin: _Origin, encoding: str | None, notes: list[str]) -> list[bytes]:
+    """Read an origin's files, cleaned, as UTF-8 (as they are, if `encoding` is None); adds to `notes`.
+
+    Raises DataError if one, or all, cannot be used.
+    """
     usable: list[bytes] = []
     num_skipped = num_marks = num_line_ends = 0
-    for label, read in _readers(origin, alphabet):
+    for label, read in _readers(origin, encoding):
         try:
-            data = read()
-            if (fault := _fault(data, alphabet)) is not None:
+            data, fault = as_utf8(read(), encoding)
+            if fault is not None:
                 raise DataError(f"{label} {fault}")
         except DataError:
             if not origin.is_sieve:
                 raise
             num_skipped += 1
             continue
-        if alphabet == "char":
-            num_marks += data.startswith(_BYTE_ORDER_MARK)
+        if encoding is not None:
+            num_marks += data.startswith(BYTE_ORDER_MARK)
             num_line_ends += data.count(b"\r\n")
-            data = data.removeprefix(_BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
+            data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
         usable.append(data)
-    unfit = "empty or unreadable" if alphabet == "byte" else "empty, unreadable or not UTF-8 text"
+    unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
     skipped = [f"{_count(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
     skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
     if not usable:
@@ -184,50 +202,12 @@ def _usable_files(origin: _Origin, alphabet: str, notes: list[str]) -> list[byte
     return usable
 
 
-def _readers(origin: _Origin, alphabet: str) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _readers(origin: _Origin, encoding: str | None) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """Yield each file's label and what reads its bytes, which raises DataError if it cannot."""
     if origin.stream is not None:
-        yield origin.label, partial(_read_stream, origin.label, origin.stream)
+        yield origin.label, partial(read_stream, origin.label, origin.stream)
     for path in origin.paths:
-        yield str(path), partial(_read, path, alphabet)
-
-
-def _read_stream(label: str, stream: BinaryIO) -> bytes:
-    try:
-        return stream.read()
-    except OSError as error:
-        raise _unreadable(label, error) from error
-
-
-def _read(path: Path, alphabet: str) -> bytes:
-    import gzip
-    import zlib
-
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            # A folder may hold gigabytes of something else: the first NUL already tells that it is no text.
-            return head if alphabet == "char" and b"\0" in head else head + file.read()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is damaged or no gzip file ({error}): fetch or compress it again") from error
-    except OSError as error:
-        raise _unreadable(str(path), error) from error
-
-
-def _fault(data: bytes, alphabet: str) -> str | None:
-    """Return why a file's content cannot be used, None if it can."""
-    if not data or (alphabet == "char" and data == _BYTE_ORDER_MARK):
-        return "is empty: give a file with text in it"
-    if alphabet == "byte":
-        return None
-    remedy = "convert it to UTF-8 text, or train on raw bytes with --alphabet byte"
-    if (offset := data.find(b"\0")) >= 0:
-        return f"has a NUL at byte offset {offset}: {remedy}"
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return f"is not UTF-8 at byte offset {error.start}: {remedy}"
-    return None
+        yield str(path), partial(read_file, path, encoding, wants_plain=origin.wants_plain)
 
 
 def _join_on_new_lines(files: list[bytes]) -> bytes:
@@ -242,9 +222,13 @@ def _check_size(content: str | bytes, labels: tuple[str, ...]) -> None:
         raise DataError(
             f"{what}: {_count(len(content), unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
-    # Stops at the first difference, where set() would walk all of a large text.
-    if all(item == content[0] for item in content):
+    if _is_one_repeated(content):
         raise DataError(f"{what}: one {unit}, {content[:1]!r}, is all there is; at least 2 different ones are needed")
+
+
+def _is_one_repeated(content: str | bytes) -> bool:
+    # count() rather than set(), which makes an object of every character.
+    return content.count(content[:1]) == len(content)  # type: ignore[arg-type]
 
 
 def _shelves(corpora_dir: Path) -> list[Path]:
@@ -275,10 +259,6 @@ def _listing(folder: Path) -> list[str]:
 
 def _fit(line: str) -> str:
     return line if len(line) <= _MAX_LINE_LENGTH else line[: _MAX_LINE_LENGTH - 1] + "…"
-
-
-def _unreadable(label: str, error: OSError) -> DataError:
-    return DataError(f"cannot read {label}: {error.strerror or error}; check that it exists and that you may read it")
 
 
 def _stem(path: Path) -> str:

@@ -78,7 +78,10 @@ class Vocab:
         threshold = max(1, min(min_count, 1 + len(text) // 10_000))
         kept = np.flatnonzero(counts >= threshold)
         if not len(kept):
-            raise DataError(f"no character of this text of {len(text)} characters occurs {threshold} times")
+            raise DataError(
+                f"no character of this text of {len(text)} characters occurs {threshold} times: "
+                "learn them all with --set min_count=1, or their bytes with --alphabet byte"
+            )
         # A stable sort of the negated counts leaves ties in code-point order.
         most_frequent = kept[np.argsort(-counts[kept], kind="stable")[: max_size - 1]]
         return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))

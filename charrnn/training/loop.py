@@ -150,7 +150,7 @@ def resume(
         vocab = loaded.description.vocab()
         check_shapes(config, loaded.model)
         try:
-            text = read_text(config, stdin, None, vocab)
+            text = read_text(config, stdin, None, vocab, is_resumed=True)
         except DataError as error:
             if "-" not in config.corpus:
                 raise

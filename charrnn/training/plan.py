@@ -82,8 +82,23 @@ def take_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def read_text(config: Config, stdin: BinaryIO | None, on_download: Download | None, vocab: Vocab | None = None) -> Text:
-    corpus = read_corpus(config.corpus, alphabet=config.alphabet, stdin=stdin, on_download=on_download)
+def read_text(
+    config: Config,
+    stdin: BinaryIO | None,
+    on_download: Download | None,
+    vocab: Vocab | None = None,
+    *,
+    is_resumed: bool = False,
+) -> Text:
+    """The corpus of a configuration in a given alphabet, else its own. Raises DataError if it cannot be used."""
+    corpus = read_corpus(
+        config.corpus,
+        alphabet=config.alphabet,
+        encoding=config.encoding,
+        stdin=stdin,
+        on_download=on_download,
+        is_named_by_run=is_resumed,
+    )
     content = corpus.content
     if vocab is None:
         vocab = Vocab.of_bytes() if isinstance(content, bytes) else Vocab.from_text(content, min_count=config.min_count)
