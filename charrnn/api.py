@@ -124,10 +124,11 @@ class Model(Generator):
         """The run's whole text. Raises DataError, mostly ended by `remedy`, if it is gone or not what it was."""
         if "-" in self.config.corpus:
             raise DataError(f"{self.name} learned from standard input, which is gone. {remedy}")
+        if self.corpus_digest is None:  # of a stranger's run, which could name any file of this disk
+            raise DataError(f"{self.name} does not tell the digest of its text. {remedy}")
         corpus = read_corpus(
             self.config.corpus, alphabet=self.config.alphabet, encoding=self.config.encoding, is_named_by_run=True
         )
-        # Also where the run tells no digest: a stranger's could name any file of this disk, and have it shown.
         if corpus.digest != self.corpus_digest:
             raise DataError(f"The text of {self.name} has changed since it was trained. {remedy}")
         return corpus.content

@@ -22,6 +22,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
 BUDGETS = ("minutes", "epochs", "steps")
 SIZES = ("num_layers", "hidden_size", "embedding_size")
+LARGEST_NUMBER = 10**100
+"""Of whole numbers: Python does not turn much larger ones into floats."""
+LONGEST_NAMES = 100_000
+"""Of a corpus's names in all, in bytes with all but ASCII escaped: `config.yaml` holds them."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that say which weights a model has."""
 
@@ -126,7 +130,9 @@ class Config:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
             if not _is_of_kind(value, name):
-                raise UsageError(f"{name} is {reprlib.repr(value)}; it must be {_wanted(name)}.")
+                raise UsageError(f"{name} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
+            if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+                raise UsageError(f"{name} is {_spell(value)}; no setting is so large.")
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
@@ -187,6 +193,10 @@ _CHOICES = {
 }
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "corpus": (
+        f"shorter than {LONGEST_NAMES:,} bytes in all: name the files' folder, or put their pattern in quotes",
+        lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
+    ),
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
     "encoding": (
         "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
@@ -262,17 +272,21 @@ def _wanted(name: str) -> str:
 def _show(value: object) -> str:
     # A list is cut short before it is spelled: a few YAML aliases can unfold into one that fills the memory.
     is_short = isinstance(value, str | int | float | None)
-    return repr(str(value)[:80] if is_short else reprlib.repr(value))
+    return repr((_spell(value) if is_short else reprlib.repr(value))[:80])
 
 
 def _spell(value: object) -> str:
-    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, int) and value.bit_length() > 10_000:  # which Python does not spell
+        return "a number of thousands of digits"
+    text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def check_field_name(name: str) -> str:
     """Return `name` if a configuration has such a field; else raise UsageError with the nearest spelling."""
     if name in FIELD_NAMES:
         return name
+    name = name[:60]
     hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
     raise UsageError(f"There is no configuration field {name!r}.{hint}")
 

@@ -59,9 +59,19 @@ def _blaming(origin: str, name: str) -> Iterator[None]:
         raise UsageError(str(error) if origin == "flag" else f"{source}: {error}") from None
 
 
+MAX_YAML_LENGTH = 128 * 1024
+"""In characters. More than `to_yaml` writes (`LONGEST_NAMES`), and little enough to be read in half a second."""
+
+
 def load_yaml(text: str, origin: str) -> Any:
-    """The plain values that YAML `text` spells. Raises DataError naming `origin` for broken YAML and repeated keys."""
+    """The plain values that YAML `text` spells.
+
+    Raises DataError naming `origin` for broken YAML, repeated keys and more than `MAX_YAML_LENGTH`.
+    """
     import yaml
+
+    if len(text) > MAX_YAML_LENGTH:
+        raise DataError(f"{origin} has {len(text):,} characters; it may have {MAX_YAML_LENGTH:,} at the most.")
 
     class Loader(yaml.SafeLoader):
         """Refuses what `SafeLoader` lets through: a key given twice, of which it keeps the last without a word, and

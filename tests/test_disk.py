@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from saved_runs import hidden, make_run
 
-from charrnn.errors import CharRNNError
-from charrnn.runs.disk import write_atomically
+from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.runs.disk import parse_json, write_atomically, write_synced
 from charrnn.runs.folder import RunFolder
 
 
@@ -66,3 +66,20 @@ def test_a_file_system_that_cannot_sync_folders_is_good_enough(tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", fsync)
     write_atomically(tmp_path / "a", b"text")
     assert (tmp_path / "a").read_bytes() == b"text"
+
+
+def test_no_planted_link_is_written_through(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (tmp_path / f".config.yaml.tmp-{os.getpid()}").symlink_to(secret)
+    write_atomically(tmp_path / "config.yaml", b"seed: 1")
+    assert (secret.read_text(), (tmp_path / "config.yaml").read_text()) == ("secret", "seed: 1")
+    (tmp_path / "link").symlink_to(secret)
+    with pytest.raises(FileExistsError):
+        write_synced(tmp_path / "link", b"lost")
+    assert secret.read_text() == "secret"
+
+
+def test_a_key_given_twice_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"x\.json is damaged: not JSON \(a key is given twice\)"):
+        parse_json(tmp_path / "x.json", b'{"a": [{"step": 1, "step": 2}]}')

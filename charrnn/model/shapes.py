@@ -9,6 +9,8 @@ from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.equations import CELLS, Lstm
 
+MAX_HEADER_BYTES = 1 << 20
+"""Of the header that names a file's tensors: ten times what the most layers need."""
 TRAINING_COPIES = 6
 """Numbers that training keeps per weight: itself, its gradient, two moments, its average, room to compute."""
 
@@ -52,22 +54,46 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     return shapes
 
 
+def most_bytes(config: Config, vocab_size: int) -> int:
+    """What a file of a saved step can have at the most: a little more than all that training needs to go on.
+
+    The weights, their gradients' two moments and as much again; the recurrent state; a header.
+    """
+    num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
+    num_lanes = resolved(config.num_lanes)
+    state = resolved(config.num_layers) * num_states(config) * num_lanes * resolved(config.hidden_size)
+    return 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
+
+
 def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:
-    """The vocabulary size of a model's tensors. Raises CheckpointError if they are not those of `config`."""
+    """The vocabulary size of a model's tensors, which are floats. Raises CheckpointError if they are not `config`'s."""
     problem = "output.weight is missing"
-    if "output.weight" in tensors:
+    if "output.weight" in tensors and len(tensors["output.weight"].shape) == 2:
         expected = weight_shapes(config, tensors["output.weight"].shape[0])
         missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
         wrong = [name for name in expected if name in tensors and tuple(tensors[name].shape) != expected[name]]
-        if not (missing or surplus or wrong):
+        if not (missing or surplus or wrong or (strange := _strange(tensors))):
             return expected["output.bias"][0]
-        if wrong:
+        if not (missing or surplus or wrong):
+            problem = f"{strange} holds what it cannot"
+        elif wrong:
             problem = f"{wrong[0]} has shape {tuple(tensors[wrong[0]].shape)}, not {expected[wrong[0]]}"
         else:
             problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} has no place in it"
     raise CheckpointError(
         f"model.safetensors does not hold a whole {config.cell} model as config.yaml describes it: {problem}"
     )
+
+
+def _strange(tensors: Mapping[str, Any]) -> str | None:
+    """The name of a tensor whose values no such tensor has: other things than floats, or no permutation."""
+    for name, tensor in tensors.items():
+        if name.endswith(".permutation"):
+            if sorted(tensor.tolist()) != list(range(len(tensor))):
+                return name
+        elif "float" not in str(tensor.dtype):
+            return name
+    return None
 
 
 def check_memory(config: Config, vocab_size: int) -> None:

@@ -30,6 +30,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     with explained("write", path, num_bytes=len(data)):
         try:
+            temporary.unlink(missing_ok=True)
             write_synced(temporary, data)
             os.replace(temporary, path)
             fsync_folder(path.parent)
@@ -38,8 +39,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file that a power cut cannot take back. Raises OSError, as does `fsync_folder`."""
-    with path.open("wb") as file:
+    """Write a new file that a power cut cannot take back. Raises OSError, as does `fsync_folder`."""
+    # Only a new one: what is there already may be a link that came with the folder.
+    with path.open("xb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -89,10 +91,8 @@ def encode_text(text: str) -> bytes:
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
     """The bytes of a file. Raises CheckpointError when it is missing, a link, no plain file or too large."""
     try:
+        check_is_plain(path)
         status = path.lstat()
-        # A link could lead anywhere on the reader's disk, and a pipe would never end.
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{path} is not a plain file")
         if status.st_size > max_bytes:
             raise CheckpointError(f"{path} is damaged: {status.st_size:,} bytes, expected at most {max_bytes:,}")
         return path.read_bytes()
@@ -100,12 +100,26 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def check_is_plain(path: Path) -> None:
+    """Raise CheckpointError for a link, which could lead anywhere on the reader's disk, and for a pipe or a device."""
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise CheckpointError(f"{path} is not a plain file")
+
+
 def parse_json(path: Path, data: bytes) -> object:
     """The value of the JSON that stands in the file at `path`. Raises CheckpointError when it is none."""
     try:
-        return cast(object, json.loads(data))
+        return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: not JSON ({error})") from error
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # JSON leaves open which of two values counts, so that one reader checks the first and another uses the second.
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        raise ValueError("a key is given twice")
+    return entries
 
 
 def json_to_bytes(value: JSON) -> bytes:

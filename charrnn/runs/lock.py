@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import IO
 
 from charrnn.errors import RunInUseError
-from charrnn.runs.disk import explained
+from charrnn.runs.disk import check_is_plain, explained
 
 
 @contextlib.contextmanager
 def hold(folder: Path) -> Iterator[None]:
     """Hold `folder` for this process; the operating system frees it when the process ends, however it ends.
 
-    Raises RunInUseError at once when another holds it, CharRNNError when the folder cannot be locked.
+    Raises RunInUseError at once when another holds it, CharRNNError when the folder cannot be locked, CheckpointError
+    when its lock is a link, through which another file would be emptied.
     """
     with contextlib.ExitStack() as stack:
         with explained("lock", folder):
+            check_is_plain(folder / "lock")
             # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))

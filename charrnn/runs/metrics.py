@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from charrnn.errors import CheckpointError
-from charrnn.runs.disk import JSON, explained, write_atomically
+from charrnn.runs.disk import JSON, explained, read_capped, write_atomically
+
+MAX_BYTES = 1 << 30
+"""Six million steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,9 @@ class MetricsLog:
 
     def _lines(self) -> tuple[list[tuple[bytes, dict[str, JSON]]], list[str]]:
         """Each whole line as it stands in the file, with its record, and what is wrong with the others."""
-        try:
-            *lines, rest = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        if not os.path.lexists(self.path):
             return [], []
-        except OSError as error:
-            raise CheckpointError(f"cannot read {self.path}: {error.strerror or error}") from error
+        *lines, rest = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
         parsed, problems = [], []
         for number, line in enumerate((*lines, rest), start=1):
             record = _parse(line)

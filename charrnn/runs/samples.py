@@ -1,13 +1,14 @@
 """What a run wrote as it learned: `samples.txt`, one headed section per sample, each step once."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.runs.disk import encode_text, explained, write_atomically
+from charrnn.runs.disk import MAX_TEXT_BYTES, encode_text, explained, read_capped, write_atomically
 
 _HEADING_LINE = re.compile(r"(?m)^--- step ")
-_HEADING = re.compile(r"(?m)^--- step (\d+) ---\n")
+_HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class SampleLog:
             file.write(section)
 
     def steps(self) -> list[int]:
-        """The steps there are samples of, in the order they stand there."""
+        """The steps there are samples of, in the order they stand there. Raises CheckpointError if it is no file."""
         return [int(match[1]) for match in _HEADING.finditer(self._read())]
 
     def rewind(self, step: int) -> None:
@@ -36,5 +37,6 @@ class SampleLog:
             write_atomically(self.path, encode_text(text[: later[0]]))
 
     def _read(self) -> str:
-        with explained("read", self.path):
-            return self.path.read_bytes().decode("utf-8", "replace") if self.path.exists() else ""
+        if not os.path.lexists(self.path):
+            return ""
+        return read_capped(self.path, max_bytes=MAX_TEXT_BYTES).decode("utf-8", "replace")

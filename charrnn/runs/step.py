@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charrnn.errors import CheckpointError
+from charrnn.model.shapes import most_bytes
 from charrnn.runs.description import CONFIG, VOCAB, Description
 from charrnn.runs.disk import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 
@@ -110,19 +111,25 @@ def is_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
 def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
     """Read each file of a step once, so that the bytes checked are the bytes used.
 
-    Raises CheckpointError naming the file that is damaged, NewerFormatError for a step of a newer charrnn.
+    Raises CheckpointError naming the file that is damaged or larger than its configuration tells, NewerFormatError for
+    a step of a newer charrnn.
     """
     expected = _read_manifest(folder)
-    model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
-    training_bytes = _read_checked(folder / _TRAINING, expected)
-    training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
-    state = _read_state(folder, expected)
     if CONFIG in expected:
         config_yaml, vocab_json = (_read_checked(folder / name, expected) for name in (CONFIG, VOCAB))
         description = Description(folder, config_yaml, vocab_json)
     else:
         # Format 1 had these two once for all steps, in the run's folder.
         description = Description.read(folder.parent)
+    # A stranger's manifest may claim any size: what is larger than the model can be is not read.
+    max_bytes = most_bytes(description.config(), len(description.vocab()))
+    for name, (size, _) in expected.items():
+        if size > max_bytes:
+            raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} tells")
+    model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
+    training_bytes = _read_checked(folder / _TRAINING, expected)
+    training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
+    state = _read_state(folder, expected)
     return LoadedStep(
         name=folder.name,
         step=step_number(folder.name),
@@ -170,7 +177,8 @@ def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
     # Names are compared with the ones we write, so no path out of the folder is ever followed.
     if not isinstance(files, dict) or files.keys() != _FILES[version]:
         raise CheckpointError(f"{path} is damaged: it lists other files than a step has")
-    if not all(isinstance(entry, dict) and type(entry.get("size")) is int for entry in files.values()):
+    sizes = [entry.get("size") if isinstance(entry, dict) else None for entry in files.values()]
+    if not all(type(size) is int and 0 <= size < 1 << 60 for size in sizes):
         raise CheckpointError(f"{path} is damaged: the size of a file is missing")
     return {name: (entry["size"], entry.get("sha256")) for name, entry in files.items()}
 
@@ -186,7 +194,8 @@ def _is_sealed(manifest: bytes) -> bool:
 
 def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
     size, sha256 = expected[path.name]
-    data = read_capped(path, max_bytes=size)
+    # What holds tensors is as large as the model, what a person may read never is.
+    data = read_capped(path, max_bytes=size if path.suffix == ".safetensors" else min(size, MAX_TEXT_BYTES))
     if len(data) != size:
         raise CheckpointError(f"{path} is damaged: {len(data):,} bytes, expected {size:,}")
     if _sha256(data) != sha256:
@@ -203,14 +212,20 @@ def _tensors_to_bytes(tensors: Tensors) -> bytes:
 
 
 def _tensors_from_bytes(path: Path, data: bytes) -> Tensors:
+    import numpy as np
     import safetensors
     import safetensors.numpy
 
     try:
-        return safetensors.numpy.load(data)
+        tensors = safetensors.numpy.load(data)
     # A header can be well formed and still name a type (KeyError) or a shape (ValueError) that numpy has not.
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    for name, tensor in tensors.items():
+        # In float32, for a wider float can be finite here and infinite there.
+        if tensor.dtype.kind == "f" and not (tensor.dtype == np.float32 and np.isfinite(tensor).all()):
+            raise CheckpointError(f"{path} is damaged: {name} holds what is no finite float32")
+    return tensors
 
 
 def _sha256(data: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from charrnn.config import resolved
 from charrnn.records.runs import RunSummary
+from charrnn.runs.disk import JSON
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 
@@ -12,13 +13,13 @@ def summarise(folder: RunFolder) -> RunSummary:
     step, best_nats, seconds, before = 0, None, 0.0, 0.0
     metrics = MetricsLog(folder.path / "metrics.jsonl")
     for record in metrics.read():
-        number, nats, elapsed = record.get("step"), record.get("val_nats"), record.get("seconds")
-        step = max(step, number) if isinstance(number, int) else step
-        if isinstance(elapsed, int | float):
+        number, nats, elapsed = (_number(record.get(key)) for key in ("step", "val_nats", "seconds"))
+        step = max(step, int(number)) if number is not None else step
+        if elapsed is not None:
             # Seconds count from the start of a process: where they fall back, the run was resumed.
             seconds += elapsed - before if elapsed >= before else elapsed
             before = elapsed
-        if isinstance(nats, int | float):
+        if nats is not None:
             best_nats = nats if best_nats is None else min(best_nats, nats)
     return RunSummary(
         name=folder.path.name,
@@ -32,3 +33,8 @@ def summarise(folder: RunFolder) -> RunSummary:
         minutes=seconds / 60,
         warnings=tuple(metrics.problems()),
     )
+
+
+def _number(value: JSON) -> float | None:
+    """What a history says, if it is a number that a table can show."""
+    return float(value) if isinstance(value, int | float) and abs(value) < 1e18 else None

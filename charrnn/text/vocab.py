@@ -4,6 +4,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 """
 
 import codecs
+import reprlib
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ class Vocab:
             raise CheckpointError(f"vocab.json must hold an object, not {type(data).__name__}")
         kind, characters = data.get("kind"), data.get("characters")
         if kind not in ("char", "byte"):
-            raise CheckpointError(f'vocab.json: "kind" must be "char" or "byte", not {kind!r}')
+            raise CheckpointError(f'vocab.json: "kind" must be "char" or "byte", not {reprlib.repr(kind)}')
         if not isinstance(characters, list):
             raise CheckpointError('vocab.json: "characters" must be a list of strings')
         if kind == "byte":
@@ -172,11 +173,13 @@ class Vocab:
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
             raise CheckpointError(f'vocab.json: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
         if characters[0] != UNKNOWN:
-            raise CheckpointError(f'vocab.json: entry 0 must be "" (the unknown symbol), not {characters[0]!r}')
+            raise CheckpointError(
+                f'vocab.json: entry 0 must be "" (the unknown symbol), not {reprlib.repr(characters[0])}'
+            )
         first_at: dict[str, int] = {}
         for index, entry in enumerate(characters[1:], start=1):
             if not isinstance(entry, str) or len(entry) != 1:
-                raise CheckpointError(f"vocab.json: entry {index} must be one character, not {entry!r}")
+                raise CheckpointError(f"vocab.json: entry {index} must be one character, not {reprlib.repr(entry)}")
             if entry in first_at:
                 raise CheckpointError(f"vocab.json: entries {first_at[entry]} and {index} are both {entry!r}")
             first_at[entry] = index

@@ -87,6 +87,8 @@ def train(
         start = older.load_best()
         config = with_model_of(older.path.name, start.description.config(), config)
         vocab = start.description.vocab()
+        if check_shapes(config, start.model) != len(vocab):
+            raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     text = read_text(config, stdin, on_download, vocab)
     sized = choose_sizes(config, text.num_train)
     check_memory(sized, len(text.vocab))
@@ -149,6 +151,8 @@ def resume(
         device = pick_device(config.device)
         vocab = loaded.description.vocab()
         check_shapes(config, loaded.model)
+        if "corpus_digest" not in loaded.state:  # a stranger's run could name any file of this disk
+            raise CheckpointError(f"{folder.path.name} does not tell the digest of its text.")
         try:
             text = read_text(config, stdin, None, vocab, is_resumed=True)
         except DataError as error:
@@ -162,6 +166,12 @@ def resume(
             raise DataError(
                 f"The text of {folder.path.name} has changed since it was trained ({', '.join(text.corpus.sources)}).\n"
                 "Put the old text back, or start a new run."
+            )
+        if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
+            # `choose_sizes` never does that, and such a step could need any memory.
+            raise CheckpointError(
+                f"{folder.path / 'config.yaml'} is damaged: {config.num_lanes} lanes of {config.bptt_length} "
+                f"characters per step are more than the {text.num_train:,} of its text"
             )
         lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
         planned = plan_steps(config, text, lanes, device, began)

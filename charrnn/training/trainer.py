@@ -4,6 +4,7 @@ Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
 """
 
 import copy
+import reprlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -118,8 +119,9 @@ class Trainer:
     ) -> None:
         """Take over what `model_tensors` and `snapshot` gave. Raises CheckpointError if it does not fit this model."""
         step, cursor = counters.get("step"), counters.get("cursor")
-        if not isinstance(step, int) or not isinstance(cursor, int) or step < 0 or cursor < 0:
-            raise CheckpointError(f"training.json has no usable step and cursor (step {step!r}, cursor {cursor!r}).")
+        if not (isinstance(step, int) and isinstance(cursor, int) and 0 <= step < 1 << 62 and 0 <= cursor < 1 << 62):
+            shown = reprlib.repr(step), reprlib.repr(cursor)
+            raise CheckpointError(f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]}).")
         try:
             self.network.load_state_dict(
                 {name: torch.from_numpy(training[f"weights/{name}"]) for name in self.network.state_dict()}

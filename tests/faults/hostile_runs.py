@@ -1,0 +1,359 @@
+"""Run folders as an attacker would make them: from a real run, and signed anew, since an attacker can sign."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import yaml
+
+SECRET = "the secret of another file of this disk, which no run may show; "
+READERS = ("sample", "predict", "visualize", "evaluate", "resume", "init-from", "load")
+"""What reads a whole run; `runs` lists it beside others and must only go on."""
+WEIGHTS, STATE = "model.safetensors", "training.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Hostile:
+    """What is done to a run, and which commands must then refuse it; the others may, or may do their work."""
+
+    build: Callable[[Path, Path], object]
+    """Given the run, and a folder outside of everything a run may touch, with `secret.txt` in it."""
+    refusing: tuple[str, ...] = READERS
+
+
+def step_of(run: Path) -> Path:
+    return next(run.glob("step-*"))
+
+
+def sign(run: Path) -> None:
+    """Make every digest and size in the manifest right again."""
+    step = step_of(run)
+    manifest = json.loads((step / "manifest.json").read_text())
+    for name, entry in manifest["files"].items():
+        data = (step / name).read_bytes()
+        entry |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    (step / "manifest.json").write_text(json.dumps(manifest))
+
+
+def put(run: Path, name: str, data: bytes | str) -> None:
+    """Write a file of the run, wherever the run has it, and sign."""
+    for path in (run / name, step_of(run) / name):
+        if path.exists():
+            path.write_bytes(data.encode() if isinstance(data, str) else data)
+    sign(run)
+
+
+def set_config(run: Path, **changes: Any) -> None:
+    put(run, "config.yaml", yaml.safe_dump(yaml.safe_load((run / "config.yaml").read_text()) | changes))
+
+
+def add_to_config(run: Path, field: str, text: str) -> None:
+    """Put YAML, as it stands, in the place of a field."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config.pop(field, None)
+    put(run, "config.yaml", yaml.safe_dump(config) + text + "\n")
+
+
+def set_state(run: Path, **changes: Any) -> None:
+    state = json.loads((step_of(run) / STATE).read_text()) | changes
+    put(run, STATE, json.dumps({name: value for name, value in state.items() if value is not None}))
+
+
+def set_manifest(run: Path, **changes: Any) -> None:
+    path = step_of(run) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def set_tensors(run: Path, file: str = WEIGHTS, **changes: Any) -> None:
+    """Replace tensors, named with _ for their points; None leaves one out."""
+    tensors = safetensors.numpy.load((step_of(run) / file).read_bytes())
+    for name, value in changes.items():
+        name = name.replace("__", ".")
+        if value is None:
+            del tensors[name]
+        else:
+            tensors[name] = value(tensors[name]) if callable(value) else value
+    put(run, file, safetensors.numpy.save(tensors))
+
+
+def set_header(run: Path, change: Callable[[dict[str, Any]], object], file: str = WEIGHTS) -> None:
+    """Change the header of a file of tensors, which their library would not write so."""
+    data = (step_of(run) / file).read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    change(header)
+    text = json.dumps(header).encode()
+    put(run, file, len(text).to_bytes(8, "little") + text + data[end:])
+
+
+def move_out(path: Path, outside: Path) -> None:
+    """Leave a link to a good copy outside in the place of a file or folder."""
+    target = outside / path.name
+    shutil.move(path, target)
+    path.symlink_to(target)
+
+
+def link_secret(path: Path, outside: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to(outside / "secret.txt")
+
+
+def pipe(path: Path) -> Path:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    return path
+
+
+def endless(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+
+
+def enlarge(run: Path, name: str, num_bytes: int) -> None:
+    """Let a file of a step end in a hole of so many bytes, and sign it without holding it."""
+    step = step_of(run)
+    os.truncate(step / name, num_bytes)
+    digest = hashlib.sha256()
+    with (step / name).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    manifest = json.loads((step / "manifest.json").read_text())
+    manifest["files"][name] = {"sha256": digest.hexdigest(), "size": num_bytes}
+    (step / "manifest.json").write_text(json.dumps(manifest))
+
+
+def huge_header(run: Path) -> None:
+    """A file of 10^9 bytes, nearly all of them its header, as it says itself."""
+    (step_of(run) / WEIGHTS).write_bytes((10**9 - 8).to_bytes(8, "little") + b"{")
+    enlarge(run, WEIGHTS, 10**9)
+
+
+class Payload:
+    """What a pickle would run, were it ever read."""
+
+    def __init__(self, outside: Path) -> None:
+        self.outside = outside
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.outside}/was-run",)
+
+
+def alias_bomb(field: str) -> str:
+    lists = [f"- &l{level} [{', '.join([f'*l{level - 1}' if level else 'lamp'] * 9)}]" for level in range(12)]
+    return "\n".join([f"{field}:", *lists])
+
+
+def rename_in_manifest(run: Path, name: str) -> None:
+    manifest = json.loads((step_of(run) / "manifest.json").read_text())
+    manifest["files"] = {name if old == WEIGHTS else old: entry for old, entry in manifest["files"].items()}
+    set_manifest(run, files=manifest["files"])
+
+
+def size_in_manifest(run: Path, size: object) -> None:
+    manifest = json.loads((step_of(run) / "manifest.json").read_text())
+    manifest["files"][WEIGHTS]["size"] = size
+    set_manifest(run, files=manifest["files"])
+
+
+def twice(run: Path, name: str, key: str) -> None:
+    """Give a key of a JSON file a second time, with the same value."""
+    path = next(path for path in (step_of(run) / name, run / name) if path.exists())
+    content = json.loads(path.read_text())
+    twice = f"{path.read_text().rstrip().removesuffix('}')}, {json.dumps(key)}: {json.dumps(content[key])}}}"
+    if name == "manifest.json":
+        path.write_text(twice)
+    else:
+        put(run, name, twice)
+
+
+def steal(run: Path, corpus: object, digest: str | None = None) -> None:
+    """Name another file as the text, and no digest that could be compared, or a wrong one."""
+    set_config(run, corpus=[str(corpus)])
+    set_state(run, corpus_digest=digest)
+
+
+def vocab_of(run: Path) -> list[str]:
+    return json.loads((run / "vocab.json").read_text())["characters"]
+
+
+def set_vocab(run: Path, characters: Any, kind: Any = "char") -> None:
+    put(run, "vocab.json", json.dumps({"kind": kind, "characters": characters}))
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+NESTED = "[" * 100_000
+DIGITS = "9" * 100_000
+WANTS_TEXT = ("visualize", "evaluate", "resume")
+RESUMES = ("resume",)
+NOBODY = ()
+
+WRONG = "0" * 64
+TEXTS: dict[str, Callable[[Path, Path], object]] = {
+    # Read, to compare its digest, and never shown.
+    "a secret, with a digest": lambda run, out: out / "secret.txt",
+    "a secret, by a way out": lambda run, out: os.path.relpath(out / "secret.txt", run.parents[1]),
+    "a folder of secrets": lambda run, out: out,
+    "an address": lambda run, out: "https://localhost/text.txt",
+    "of the catalogue": lambda run, out: "war-and-peace",
+    "a pipe": lambda run, out: pipe(out / "pipe"),
+    "endless": lambda run, out: "/dev/zero",
+    "typed": lambda run, out: "-",
+}
+
+HOSTILE: dict[str, Hostile] = {
+    "weights that are a pickle": Hostile(lambda run, out: put(run, WEIGHTS, pickle.dumps(Payload(out)))),
+    "training state that is a pickle": Hostile(
+        lambda run, out: put(run, "training.safetensors", pickle.dumps(Payload(out))), RESUMES
+    ),
+    "an object in YAML": Hostile(
+        lambda run, out: add_to_config(run, "seed", f"seed: !!python/object/apply:os.system ['touch {out}/was-run']")
+    ),
+    "a module in YAML": Hostile(lambda run, _: add_to_config(run, "seed", "seed: !!python/module:antigravity ''")),
+    "a linked step": Hostile(lambda run, out: move_out(step_of(run), out)),
+    "a linked config.yaml": Hostile(lambda run, out: move_out(run / "config.yaml", out)),
+    "a linked vocab.json": Hostile(lambda run, out: move_out(run / "vocab.json", out)),
+    **{
+        f"a linked {name}": Hostile(lambda run, out, name=name: move_out(step_of(run) / name, out))
+        for name in (WEIGHTS, STATE, "training.safetensors", "manifest.json")
+    },
+    "a linked pointer": Hostile(lambda run, out: move_out(run / "best", out), NOBODY),
+    "a history linked to a secret": Hostile(lambda run, out: link_secret(run / "metrics.jsonl", out), RESUMES),
+    "samples linked to a secret": Hostile(lambda run, out: link_secret(run / "samples.txt", out), RESUMES),
+    "a lock linked to a secret": Hostile(lambda run, out: link_secret(run / "lock", out), RESUMES),
+    "a way out in the manifest": Hostile(lambda run, _: rename_in_manifest(run, "../../../outside/secret.txt")),
+    "an absolute name in the manifest": Hostile(lambda run, _: rename_in_manifest(run, "/etc/passwd")),
+    "a way out in a pointer": Hostile(lambda run, out: (run / "best").write_text(f"../../{out.name}\n"), NOBODY),
+    "an absolute pointer": Hostile(lambda run, out: (run / "latest").write_text(f"{out}\n"), NOBODY),
+    "a header said to be large": Hostile(lambda run, _: put(run, WEIGHTS, (10**9).to_bytes(8, "little") + b"{}")),
+    "a header of 10^9 bytes": Hostile(lambda run, _: huge_header(run)),
+    "training state of 300 MB": Hostile(lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8)),
+    "training.json of 300 MB": Hostile(lambda run, _: enlarge(run, STATE, 3 * 10**8)),
+    "10^9 units": Hostile(lambda run, _: set_config(run, hidden_size=10**9)),
+    "10^6 layers": Hostile(lambda run, _: set_config(run, num_layers=10**6)),
+    "a window of 34 GB": Hostile(lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536), RESUMES),
+    "a key twice in config.yaml": Hostile(lambda run, _: add_to_config(run, "", "seed: 1")),
+    "a key twice in vocab.json": Hostile(lambda run, _: twice(run, "vocab.json", "kind")),
+    "a key twice in the manifest": Hostile(lambda run, _: twice(run, "manifest.json", "files")),
+    "a key twice in training.json": Hostile(lambda run, _: twice(run, STATE, "step")),
+    "a weight that is NaN": Hostile(lambda run, _: set_tensors(run, output__bias=lambda b: b * np.float32("nan"))),
+    "a weight that is infinite": Hostile(lambda run, _: set_tensors(run, output__bias=lambda b: b + np.float32("inf"))),
+    "training state that is NaN": Hostile(
+        lambda run, _: set_tensors(run, "training.safetensors", state=lambda s: s * np.float32("nan")), RESUMES
+    ),
+    "an alphabet of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", *map(chr, range(60_000, 1_060_000))])),
+    "an alphabet of other characters": Hostile(lambda run, _: set_vocab(run, [*vocab_of(run), "語"])),
+    "a character of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", "a" * 10**6])),
+    "an alphabet of a kind of 10^6 characters": Hostile(lambda run, _: set_vocab(run, ["", "a"], "x" * 10**6)),
+    "vocab.json of 17 MB": Hostile(lambda run, _: set_vocab(run, ["", "a"], "x" * 17_000_000)),
+    **{
+        f"{what} in {name}": Hostile(lambda run, _, name=name, text=text: put(run, name, text))
+        for name in ("vocab.json", STATE)
+        for what, text in (("deep JSON", NESTED), ("a huge number", DIGITS))
+    },
+    **{
+        f"{what} in the manifest": Hostile(
+            lambda run, _, text=text: (step_of(run) / "manifest.json").write_text(text),
+        )
+        for what, text in (("deep JSON", NESTED), ("a huge number", DIGITS))
+    },
+    "deep YAML": Hostile(lambda run, _: add_to_config(run, "split", f"split: {NESTED}")),
+    "deep YAML by indentation": Hostile(
+        lambda run, _: add_to_config(run, "split", "split:\n" + "".join(" " * n + "-\n" for n in range(2_000)))
+    ),
+    "an alias bomb": Hostile(lambda run, _: add_to_config(run, "corpus", alias_bomb("corpus"))),
+    "an alias bomb for a number": Hostile(lambda run, _: add_to_config(run, "seed", alias_bomb("seed"))),
+    "a huge number in YAML": Hostile(lambda run, _: add_to_config(run, "seed", f"seed: {DIGITS}")),
+    "a huge hexadecimal number in YAML": Hostile(lambda run, _: add_to_config(run, "seed", f"seed: 0x{DIGITS}")),
+    "a huge size in YAML": Hostile(lambda run, _: add_to_config(run, "hidden_size", f"hidden_size: 0x{DIGITS}")),
+    "a huge weight in YAML": Hostile(lambda run, _: add_to_config(run, "omega", f"omega: 0x{DIGITS}")),
+    "a huge number of sixtieths in YAML": Hostile(
+        lambda run, _: add_to_config(run, "seed", f"seed: 1{':59' * 20_000}")
+    ),
+    "an unknown key of 10^5 characters": Hostile(lambda run, _: add_to_config(run, "", f"? {'k' * 100_000}\n: 1")),
+    "a corpus name of 10^5 characters": Hostile(lambda run, _: set_config(run, corpus=["k" * 100_000]), WANTS_TEXT),
+    "config.yaml of 1 MB": Hostile(lambda run, _: add_to_config(run, "seed", "seed: [" + "1, " * 350_000 + "]")),
+    "a step of 400 digits": Hostile(lambda run, _: set_state(run, step=10**400), RESUMES),
+    "a cursor of 400 digits": Hostile(lambda run, _: set_state(run, cursor=10**400), RESUMES),
+    "a loss of 400 digits": Hostile(lambda run, _: set_state(run, best_nats=10**400, best_step=10**400), NOBODY),
+    "a negative cursor": Hostile(lambda run, _: set_state(run, cursor=-1), RESUMES),
+    "a negative size": Hostile(lambda run, _: size_in_manifest(run, -1)),
+    "a size of 400 digits": Hostile(lambda run, _: size_in_manifest(run, 10**400)),
+    "a size that is no number": Hostile(lambda run, _: size_in_manifest(run, [1])),
+    "a manifest of another kind": Hostile(lambda run, _: set_manifest(run, files={WEIGHTS: 1})),
+    **{
+        f"a pipe in the place of {name}": Hostile(lambda run, _, name=name: pipe(step_of(run) / name))
+        for name in (WEIGHTS, STATE, "manifest.json")
+    },
+    "a pipe in the place of the training state": Hostile(lambda run, _: pipe(step_of(run) / "training.safetensors")),
+    "a pipe in the place of vocab.json": Hostile(lambda run, _: pipe(run / "vocab.json")),
+    **{
+        f"a pipe in the place of {name}": Hostile(lambda run, _, name=name: pipe(run / name), RESUMES)
+        for name in ("metrics.jsonl", "samples.txt", "lock")
+    },
+    "a pipe in the place of best": Hostile(lambda run, _: pipe(run / "best"), NOBODY),
+    "a pipe in the place of latest": Hostile(lambda run, _: pipe(run / "latest"), NOBODY),
+    **{
+        f"a device in the place of {name}": Hostile(lambda run, _, name=name: endless(run / name), RESUMES)
+        for name in ("metrics.jsonl", "samples.txt", "lock")
+    },
+    "a device in the place of the weights": Hostile(lambda run, _: endless(step_of(run) / WEIGHTS)),
+    "tensors that overlap": Hostile(
+        lambda run, _: set_header(
+            run, lambda h: h["output.bias"].update(data_offsets=h["output.weight"]["data_offsets"])
+        )
+    ),
+    "a tensor behind the end": Hostile(
+        lambda run, _: set_header(run, lambda h: h["output.bias"].update(data_offsets=[10**12, 10**12 + 4]))
+    ),
+    "a tensor of 10^18 rows of nothing": Hostile(
+        lambda run, _: set_tensors(run, output__weight=np.zeros((0, 10**9), np.float32))
+    ),
+    "a tensor without axes": Hostile(lambda run, _: set_tensors(run, output__weight=np.array(1, np.float32))),
+    "a tensor too few": Hostile(lambda run, _: set_tensors(run, output__bias=None)),
+    "a tensor too many": Hostile(lambda run, _: set_tensors(run, more=np.zeros(2, np.float32))),
+    "a tensor of another shape": Hostile(lambda run, _: set_tensors(run, output__bias=np.zeros(3, np.float32))),
+    **{
+        f"weights of {dtype}": Hostile(
+            lambda run, _, dtype=dtype: set_tensors(run, output__bias=lambda b: b.astype(dtype))
+        )
+        for dtype in ("float64", "float16", "int64", "uint8", "bool")
+    },
+    "weights of a kind there is not": Hostile(
+        lambda run, _: set_header(run, lambda h: h["output.bias"].update(dtype="F128"))
+    ),
+    "a text that is a secret": Hostile(lambda run, out: steal(run, out / "secret.txt"), WANTS_TEXT),
+    **{
+        f"a text that is {what}": Hostile(lambda run, out, where=where: steal(run, where(run, out), WRONG), WANTS_TEXT)
+        for what, where in TEXTS.items()
+    },
+    "a text in an encoding that is a module": Hostile(lambda run, _: set_config(run, encoding="antigravity")),
+    "a run to start with": Hostile(lambda run, out: set_config(run, init_from=str(out)), NOBODY),
+    "a history of huge numbers": Hostile(
+        lambda run, _: append(
+            run / "metrics.jsonl", f'{{"step": {10**400}, "seconds": {10**400}, "val_nats": {10**400}}}\n' * 2
+        ),
+        NOBODY,
+    ),
+    "a history of no numbers": Hostile(
+        lambda run, _: append(
+            run / "metrics.jsonl", '{"step": NaN, "seconds": Infinity, "val_nats": -Infinity}\n{"step": true}\n' * 2
+        ),
+        NOBODY,
+    ),
+    "a history that is deep": Hostile(lambda run, _: append(run / "metrics.jsonl", NESTED + "\n{}\n"), NOBODY),
+    "samples of a huge step": Hostile(
+        lambda run, _: append(run / "samples.txt", f"--- step {DIGITS} ---\nlamb\n"), NOBODY
+    ),
+}

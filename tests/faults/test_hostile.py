@@ -1,0 +1,172 @@
+"""Runs of strangers: nothing of theirs is executed, fetched, followed or waited for, and each is refused in a line."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TrainedRun, clean_environment
+from hostile_runs import HOSTILE, READERS, SECRET, TEXTS
+
+import charrnn
+from charrnn.errors import CheckpointError
+from charrnn.model.shapes import check_shapes, weight_shapes
+
+WATCHED = Path(__file__).with_name("watched.py")
+MEGABYTE = 1_000_000
+GENEROUS_SECONDS = 20
+"""For a machine that is busy with other things; what a refusal takes is measured by the thorough test."""
+
+
+Lines = list[tuple[str, list[str]]]
+
+
+def lines_for(corpus_file: Path) -> Lines:
+    run = "checkpoints/evil-001"
+    return [
+        ("sample", ["sample", run, "--length", "5"]),
+        ("predict", ["predict", run, "zib"]),
+        ("visualize", ["visualize", run, "--cell", "0:0"]),
+        ("evaluate", ["evaluate", run]),
+        ("load", [run]),
+        ("runs", ["runs"]),
+        ("init-from", ["train", str(corpus_file), "--init-from", run, "--steps", "1", "--out", "new"]),
+        ("resume", ["train", "--resume", run, "--steps", "3"]),
+    ]
+
+
+def watch(jobs: list[tuple[str, Path, Lines]], corpus_file: Path, root: Path) -> list[dict[str, Any]]:
+    """Run commands on the run in each folder, the first an honest one, in one process; return what each did."""
+    allowed = [root / "cases", corpus_file.parent, Path(charrnn.__file__).parent, sys.prefix, sys.base_prefix]
+    allowed += [*sysconfig.get_paths().values(), "/dev/null", "/dev/urandom"]
+    job = {
+        "allowed": sorted({str(Path(path).resolve()) for path in allowed} | {"/proc/", "/sys/"}),
+        "seconds": GENEROUS_SECONDS,
+        "cases": [(name, str(folder), lines) for name, folder, lines in jobs],
+    }
+    ran = subprocess.run(
+        [sys.executable, WATCHED],
+        input=json.dumps(job).encode(),
+        capture_output=True,
+        env=clean_environment(PYTHONDONTWRITEBYTECODE="1", HOME=str(root / "cases"), OMP_NUM_THREADS="1"),
+        timeout=600,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr.decode()[-2000:]
+    return [json.loads(line) for line in ran.stdout.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def base(train_run: Callable[..., TrainedRun]) -> Path:
+    """A real run with one saved step, so that there is no other to fall back to."""
+    return train_run("evil-001", steps=2, keep=0).path
+
+
+def prepare(case: str, base: Path, root: Path) -> Path:
+    """Make the folder of a case, with its run in `checkpoints/`; "honest" leaves the run as it is."""
+    folder = root / "cases" / f"{len(list((root / 'cases').iterdir())):03d}"
+    run = shutil.copytree(base, folder / "checkpoints" / "evil-001", symlinks=True)
+    if case != "honest":
+        outside = root / "outside" / folder.name
+        outside.mkdir(parents=True)
+        (outside / "secret.txt").write_text(SECRET * 9)
+        HOSTILE[case].build(run, outside)
+    return folder
+
+
+def watch_all(every: int, base: Path, corpus_file: Path, root: Path) -> list[dict[str, Any]]:
+    """Try the hostile runs, each with two commands and every so manieth of the others, after an honest run with all."""
+    (root / "cases").mkdir()
+    jobs = []
+    for index, case in enumerate(("honest", *HOSTILE)):
+        others = [line for number, line in enumerate(lines_for(corpus_file)) if (number + index) % every == 0]
+        always = [line for line in lines_for(corpus_file) if line[0] in ("runs", "resume")]
+        lines = lines_for(corpus_file) if case == "honest" else [line for line in others if line not in always] + always
+        jobs.append((case, prepare(case, base, root), lines))
+    return watch(jobs, corpus_file, root)
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hostile").resolve()
+
+
+@pytest.fixture(scope="session")
+def told(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
+    """What some commands did with every hostile run, and all with an honest one before them."""
+    return watch_all(4, base, corpus_file, root)
+
+
+def check(did: dict[str, Any]) -> None:
+    """Assert that a command did nothing it may not, and refused what it must in a few lines."""
+    case, command = did["case"], did["command"]
+    # A text that is named is read, to compare its digest.
+    named = ("open", "secret.txt") if case.removeprefix("a text that is ") in TEXTS else ("-", "-")
+    assert [event for event in did["events"] if not (event.startswith(named[0]) and event.endswith(named[1]))] == []
+    assert SECRET[:20] not in did["out"] + did["err"]
+    # 3: its text is not there, or not its text. 4: the run itself.
+    allowed = (0,) if command == "runs" else (3, 4) if command in HOSTILE[case].refusing else (0, 3, 4)
+    assert did["code"] in allowed, did["err"][-500:] or did["code"]
+    lines = did["err"].splitlines()
+    assert "Traceback" not in did["err"]
+    assert max(map(len, lines), default=0) < 1000, "a message that nobody reads"
+    if did["code"] != 0:
+        assert 1 <= len([line for line in lines if line.startswith(("error: ", "       "))]) <= 3
+
+
+def growth(told: list[dict[str, Any]]) -> int:
+    """Bytes by which the process grew after it had read an honest run by every command."""
+    honest = [did["peak"] for did in told if did["case"] == "honest"]
+    return told[-1]["peak"] - honest[-1]
+
+
+def test_an_honest_run_is_read_by_every_command(told: list[dict[str, Any]]) -> None:
+    honest = {did["command"]: did["code"] for did in told if did["case"] == "honest"}
+    assert honest == dict.fromkeys((*READERS, "runs"), 0)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_run_is_refused(case: str, told: list[dict[str, Any]], root: Path) -> None:
+    ran = [did for did in told if did["case"] == case]
+    assert len(ran) >= 3
+    for did in ran:
+        check(did)
+    assert not list(root.glob("outside/*/was-run"))
+    for secret in root.glob("outside/*/secret.txt"):
+        assert secret.read_text() == SECRET * 9
+
+
+def test_hostile_runs_do_not_fill_the_memory(told: list[dict[str, Any]]) -> None:
+    assert growth(told) < 200 * MEGABYTE
+
+
+@pytest.mark.thorough
+def test_every_command_refuses_every_hostile_run_soon(base: Path, corpus_file: Path, tmp_path: Path) -> None:
+    everything = watch_all(1, base, corpus_file, tmp_path.resolve())
+    assert len(everything) == (1 + len(HOSTILE)) * (1 + len(READERS))
+    for did in everything[1 + len(READERS) :]:
+        check(did)
+    refused = [did for did in everything if did["code"] != 0]
+    slowest = max(refused, key=lambda did: did["seconds"])
+    print(f"{len(HOSTILE)} runs, {len(refused)} refusals; slowest {slowest['seconds']:.2f} s ({slowest['case']})")
+    print(f"the process grew by {growth(everything) / MEGABYTE:.0f} MB")
+    assert slowest["seconds"] < 1
+    assert growth(everything) < 200 * MEGABYTE
+
+
+def test_a_permutation_that_is_none_is_refused() -> None:
+    # A unitary cell's is an index: a number too large would lead out of the state.
+    config = charrnn.Config(cell="unitary", num_layers=1, hidden_size=4, embedding_size=2)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config, 3).items()}
+    weights["layers.0.permutation"][:] = 1, 0
+    assert check_shapes(config, weights) == 3
+    for wrong in (2, -1, 0):
+        weights["layers.0.permutation"][0] = wrong
+        with pytest.raises(CheckpointError, match=r"layers\.0\.permutation holds what it cannot"):
+            check_shapes(config, weights)
