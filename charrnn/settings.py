@@ -62,6 +62,9 @@ def _blaming(origin: str, name: str) -> Iterator[None]:
 MAX_YAML_LENGTH = 128 * 1024
 """In characters. More than `to_yaml` writes (`LONGEST_NAMES`), and little enough to be read in half a second."""
 
+MAX_NUMBER_LENGTH = 100
+"""Of a whole number, in characters."""
+
 
 def load_yaml(text: str, origin: str) -> Any:
     """The plain values that YAML `text` spells.
@@ -86,6 +89,12 @@ def load_yaml(text: str, origin: str) -> Any:
                     raise yaml.constructor.ConstructorError(None, None, fault, key.start_mark)
                 seen.add(key.value)
 
+    def whole_number(loader: Loader, node: Any) -> Any:
+        if len(str(node.value)) > MAX_NUMBER_LENGTH:  # Python may take any time for it, and then not spell it
+            raise yaml.constructor.ConstructorError(None, None, "a number is too long", node.start_mark)
+        return loader.construct_yaml_int(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:int", whole_number)
     try:
         return yaml.load(text, Loader)
     # The last three: a tag whose value is not of its kind, such as `!!int ""`, `!!bool x` or `!!timestamp x`.

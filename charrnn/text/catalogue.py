@@ -3,12 +3,15 @@
 import hashlib
 import os
 import re
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from charrnn.errors import DataError
 from charrnn.settings import load_yaml
+
+_shown = reprlib.repr  # cut short, for a catalogue may hold anything
 
 _BLOCK_BYTES = 64 * 1024
 _LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -35,15 +38,15 @@ class CatalogueEntry:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
-            raise DataError(f"catalogue: name {self.name!r} must be lower-case letters, digits, '.', '_' or '-'")
+            raise DataError(f"catalogue: name {_shown(self.name)} must be lower-case letters, digits, '.', '_' or '-'")
         if not re.fullmatch(r"\w[\w.-]*", self.file):
-            raise DataError(f"catalogue: {self.name}: file must be a plain file name, not {self.file!r}")
+            raise DataError(f"catalogue: {self.name}: file must be a plain file name, not {_shown(self.file)}")
         if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise DataError(f"catalogue: {self.name}: sha256 must be 64 hexadecimal digits, not {self.sha256!r}")
+            raise DataError(f"catalogue: {self.name}: sha256 must be 64 hexadecimal digits, not {_shown(self.sha256)}")
         if self.num_bytes < 1:
             raise DataError(f"catalogue: {self.name}: num_bytes must be at least 1, not {self.num_bytes}")
         if not _is_allowed(self.address):
-            raise DataError(f"catalogue: {self.name}: address must begin with https://, not {self.address!r}")
+            raise DataError(f"catalogue: {self.name}: address must begin with https://, not {_shown(self.address)}")
 
 
 def load_catalogue(path: Path | None = None) -> tuple[CatalogueEntry, ...]:
@@ -169,21 +172,21 @@ def _is_allowed(address: str) -> bool:
 
 def _entry(record: dict[object, object]) -> CatalogueEntry:
     known = [item.name for item in fields(CatalogueEntry)]
-    label = f"catalogue: {record.get('name', 'an entry without a name')}"
+    label = f"catalogue: {_shown(record.get('name', 'an entry without a name'))}"
     if wrong := sorted(map(str, record.keys() - set(known))):
-        raise DataError(f"{label}: unknown field {wrong[0]!r}; the fields are {', '.join(known)}")
+        raise DataError(f"{label}: unknown field {_shown(wrong[0])}; the fields are {', '.join(known)}")
     if missing := [name for name in known if name not in record]:
         raise DataError(f"{label}: field {missing[0]!r} is missing")
     num_bytes = record["num_bytes"]
     # bool is an int to Python, but no size.
     if not isinstance(num_bytes, int) or isinstance(num_bytes, bool):
-        raise DataError(f"{label}: num_bytes must be a whole number, not {num_bytes!r}")
+        raise DataError(f"{label}: num_bytes must be a whole number, not {_shown(num_bytes)}")
     texts = {name: value for name, value in record.items() if isinstance(name, str) and isinstance(value, str)}
     if wrong := [name for name in known if name != "num_bytes" and name not in texts]:
-        raise DataError(f"{label}: {wrong[0]} must be text, not {record[wrong[0]]!r}")
+        raise DataError(f"{label}: {wrong[0]} must be text, not {_shown(record[wrong[0]])}")
     return CatalogueEntry(num_bytes=num_bytes, **texts)
 
 
 def _refuse_repeats(values: list[str], what: str) -> None:
     if repeated := [value for index, value in enumerate(values) if value in values[:index]]:
-        raise DataError(f"{what} {repeated[0]!r} occurs twice")
+        raise DataError(f"{what} {_shown(repeated[0])} occurs twice")

@@ -1,0 +1,263 @@
+"""Any bytes at all as a text: learned from as they are, or refused in one line with the place and the way out."""
+
+import codecs
+import json
+import random
+import re
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import SMALL_RUN, Ran
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.errors import DataError
+from charrnn.text.corpus import MIN_LENGTH, read_corpus
+from charrnn.text.vocab import MAX_CHARACTERS, UNKNOWN, Vocab
+
+Command = Callable[..., Ran]
+NASTY = (b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\xaf", b"\0", b"\r\n", b"\r", codecs.BOM_UTF8)
+NASTY += (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_LE, b"\x1b[2J", b"\x9b", b"\x85", b"\xe2\x80\xa8")
+MULTIBYTE = (
+    "🙂👩\u200d👩\u200d👧",
+    "e\u0301\u0323",
+    "שלום עולם ",
+    "\u202eabc\u202c",
+    "語學",
+    "\U0010ffff",
+    "\ufeff",
+    "İıſß",
+    "ﷺ",
+)
+PIECES = st.one_of(
+    st.binary(max_size=6),
+    st.sampled_from(NASTY),
+    st.sampled_from([piece.encode() for piece in MULTIBYTE]),
+    st.text(st.characters(codec="utf-8"), max_size=8).map(str.encode),
+    st.sampled_from([b"the lamb ", b"line\n", b"a" * 20]),
+)
+CONTENT = st.lists(PIECES, max_size=12).map(b"".join)
+ANY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+REMEDY = re.compile(r"--alphabet byte|--encoding utf-(16|32)|is empty|at least (16|2)|has no file")
+
+
+def check_bytes(path: Path, content: bytes) -> None:
+    """The byte alphabet takes anything that is long enough, and gives it back."""
+    path.write_bytes(content)
+    try:
+        corpus = read_corpus([str(path)], alphabet="byte")
+    except DataError as error:
+        assert len(content) < MIN_LENGTH or len(set(content)) == 1
+        assert REMEDY.search(str(error)) and "\n" not in str(error)
+        return
+    assert corpus.content == content
+    vocab = Vocab.of_bytes()
+    ids = vocab.encode(corpus.content)
+    assert bytes(ids.astype(np.uint8)) == content and len(vocab) == 256
+    decoder = vocab.decoder()
+    assert "".join(map(decoder.feed, ids)) + decoder.finish() == vocab.decode(ids) == content.decode("utf-8", "replace")
+
+
+def check_characters(path: Path, content: bytes) -> None:
+    """The character alphabet takes text, and names the first byte that is none."""
+    path.write_bytes(content)
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        fault = error.start
+    else:
+        fault = None
+    try:
+        corpus = read_corpus([str(path)], alphabet="char")
+    except DataError as error:
+        message = str(error)
+        assert REMEDY.search(message) and "\n" not in message and message.startswith(str(path))
+        if found := re.search(r"byte offset (\d+)", message):
+            offset = int(found[1])
+            assert content[offset] == 0 if "has a NUL" in message else offset == 0 if "begins as" in message else True
+            assert "is not UTF-8" not in message or "begins as" in message or offset == fault
+        else:
+            assert (fault is None and len(set(text.removeprefix("\ufeff").replace("\r\n", "\n"))) < 2) or len(text) < 40
+        return
+    assert fault is None and "\0" not in text
+    assert corpus.content == text.removeprefix("\ufeff").replace("\r\n", "\n")
+    try:
+        vocab = Vocab.from_text(corpus.content)
+    except DataError as error:
+        assert "--set min_count=1" in str(error) and "--alphabet byte" in str(error)
+        return
+    assert Vocab.from_json(json.loads(json.dumps(vocab.to_json()))) == vocab
+    ids = vocab.encode(corpus.content)
+    spelled = vocab.decode(ids)
+    assert len(spelled) == len(corpus.content) and len(vocab) <= MAX_CHARACTERS
+    known = set(vocab.characters) - {UNKNOWN}
+    assert all(a == b if b in known else a == "\ufffd" for a, b in zip(spelled, corpus.content, strict=True))
+
+
+def check_both(path: Path, content: bytes) -> None:
+    check_bytes(path, content)
+    check_characters(path, content)
+
+
+@given(content=CONTENT)
+@settings(ANY, max_examples=150)
+def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    check_both(tmp_path_factory.getbasetemp() / "any.txt", content)
+
+
+@pytest.mark.thorough
+@given(content=CONTENT | st.binary(max_size=400))
+@settings(ANY, max_examples=20_000)
+def test_any_bytes_many_times(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    check_both(tmp_path_factory.getbasetemp() / "any.txt", content)
+
+
+WORDS = "the lamb and the wolf\n"
+TEXTS: dict[str, bytes] = {
+    "nothing": b"",
+    "one character": b"a",
+    "one character, often": b"a" * 1000,
+    "two characters": b"ab" * 8,
+    "the fewest": b"the lamb is here",
+    "invalid UTF-8": WORDS.encode() * 3 + b"\xff\xfe" + WORDS.encode() * 3,
+    "cut in a character": "語".encode() * 20 + b"\xe8",
+    "overlong": b"\xc0\xaf" * 30,
+    "lone surrogates": b"\xed\xa0\x80" * 30,
+    "NUL": WORDS.encode() * 3 + b"\0" + WORDS.encode() * 3,
+    "a byte-order mark": codecs.BOM_UTF8 + WORDS.encode() * 5,
+    "UTF-16": (WORDS * 5).encode("utf-16"),
+    "UTF-16 without a mark": (WORDS * 5).encode("utf-16-le"),
+    "UTF-32": (WORDS * 5).encode("utf-32"),
+    "CRLF": (WORDS * 5).replace("\n", "\r\n").encode(),
+    "CR": (WORDS * 5).replace("\n", "\r").encode(),
+    "nothing but line ends": b"\n\r\n" * 30,
+    "all bytes": bytes(range(256)) * 2,
+    "controls": bytes(range(1, 32)) * 4 + "\x7f\x85\x9b\u2028".encode() * 4,
+    "emoji": "🙂👩\u200d👩\u200d👧🏳️\u200d🌈 ".encode() * 20,
+    "combining marks": ("a" + "\u0301\u0323\u20dd" * 9).encode() * 5,
+    "right to left": "שלום עולם\n\u202eمرحبا\u202c\n".encode() * 9,
+    "unassigned": "".join(map(chr, range(0xE000, 0xE040))).encode() * 3,
+    "one line": b"lamb " * 2_000,
+    "no repeats": "".join(map(chr, range(0x4E00, 0x4E00 + 500))).encode(),
+    "3,000 different characters": "".join(map(chr, range(0x4E00, 0x4E00 + 3_000))).encode() * 2,
+}
+
+
+def learn(command: Command, path: Path, *options: str) -> Ran:
+    sizes = [f"--set={name}={value}" for name, value in SMALL_RUN.items()]
+    return command("train", path, "--steps", "2", "--set=hidden_size=4", *sizes, "--out", "run", "--quiet", *options)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+def test_it_learns_and_writes_or_says_why_not(command: Command, tmp_path: Path, name: str, alphabet: str) -> None:
+    content = TEXTS[name]
+    path = tmp_path / "any.txt"
+    check_both(path, content)
+    trained = learn(command, path, "--alphabet", alphabet)
+    if trained.code == 3:
+        assert len(trained.err.splitlines()) == 1 and REMEDY.search(trained.err), trained.err
+        is_text = not re.search(rb"\0|\xed\xa0|\xff|\xc0\xaf|\xe8$|\x80\x81", content)
+        assert (alphabet == "char" and not is_text) or len(set(content) - set(b"\r")) < 2
+        assert not (tmp_path / "run").exists()
+        return
+    assert trained.code == 0, trained.err
+    sampled = command("sample", "run", "--length", "40", "--json")
+    assert sampled.code == 0, sampled.err
+    text = json.loads(sampled.out)["text"]
+    alphabet_of_text = set(content.decode("utf-8", "replace")) | {"\ufffd", "\n"}
+    assert alphabet == "byte" or set(text) <= alphabet_of_text
+    for again in (["evaluate", "run"], ["train", "--resume", "run", "--steps", "3", "--quiet"]):
+        assert command(*again).code in ((0, 3) if again[0] == "evaluate" else (0,))
+
+
+def test_50_000_different_characters_are_capped_with_a_count(command: Command, tmp_path: Path) -> None:
+    points = [point for point in range(0x3400, 0x20000) if unicodedata.category(chr(point))[0] not in "CZ"]
+    assert len(points) >= 50_000
+    different = "".join(map(chr, points[:50_000]))
+    path = tmp_path / "many.txt"
+    path.write_text(different * 3, encoding="utf-8")
+    check_both(path, path.read_bytes())
+    ran = learn(command, path, "--json")
+    assert ran.code == 0, ran.err
+    start = json.loads(ran.out.splitlines()[0])
+    assert start["vocab_size"] == MAX_CHARACTERS
+    num_unknown = 3 * (50_000 - (MAX_CHARACTERS - 1))
+    assert f"{num_unknown:,} of 150,000 characters are beyond the alphabet's limit" in " ".join(start["notes"])
+    assert "--alphabet byte" in " ".join(start["notes"])
+    path.write_text(different, encoding="utf-8")
+    once = learn(command, path, "--out", "other")
+    assert once.code == 3 and "--set min_count=1" in once.err and "--alphabet byte" in once.err
+
+
+@pytest.mark.parametrize("num_bytes", [1_000_000, pytest.param(100_000_000, marks=pytest.mark.thorough)])
+def test_a_line_without_end(command: Command, tmp_path: Path, num_bytes: int) -> None:
+    letters = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ,.", dtype=np.uint8)
+    path = tmp_path / "line.txt"
+    path.write_bytes(letters[np.random.default_rng(0).integers(0, len(letters), num_bytes)].tobytes())
+    for alphabet in ("char", "byte"):
+        ran = learn(command, path, "--alphabet", alphabet, "--split", "1000000/1", "--out", alphabet)
+        assert ran.code == 0, ran.err
+        assert command("sample", alphabet, "--length", "20").code == 0
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("latin-1", "Où est le café?\r\n"), ("utf-16", "Wo ist die Brücke?\n")])
+def test_a_text_in_another_encoding_is_read_so_by_all(
+    command: Command, tmp_path: Path, encoding: str, text: str
+) -> None:
+    path = tmp_path / "novel.txt"
+    path.write_bytes((text * 100).encode(encoding))
+    refused = learn(command, path)
+    assert refused.code == 3 and "byte offset" in refused.err and "--encoding" in refused.err
+    assert learn(command, path, "--encoding", encoding).code == 0
+    assert charrnn.load("run").config.encoding == encoding
+    assert set(charrnn.load("run").vocab.characters) >= set(text.replace("\r", ""))
+    own = charrnn.load("run").held_out_text()[0]
+    assert str(own) in text.replace("\r\n", "\n") * 100
+    for line in (
+        ["train", "--resume", "run", "--steps", "3"],
+        ["evaluate", "run"],
+        ["evaluate", "run", "--text", path],
+        ["sample", "run", "--length", "20", "--novelty"],
+        ["visualize", "run", "--cell", "0:0"],
+        ["visualize", "run", "--cell", "0:0", "--text", path],
+    ):
+        ran = command(*line)
+        assert ran.code == 0, (line, ran.err)
+    assert "unknown to the model" not in command("evaluate", "run", "--text", path).err
+    changed = command("train", "--resume", "run", "--set", "encoding=ascii")
+    assert changed.code == 2 and "encoding" in changed.err
+    mistyped = learn(command, path, "--encoding", "latin-l", "--out", "other")
+    assert mistyped.code == 2 and "--encoding" in mistyped.err and "Did you mean" in mistyped.err
+
+
+def random_text(rng: random.Random) -> bytes:
+    pieces: list[Any] = [*NASTY, *(piece.encode() for piece in MULTIBYTE), b"the lamb ", b"\n"]
+    # Mostly text: what is refused at once teaches nothing about training.
+    weights = [0.1] * len(NASTY) + [1.0] * len(MULTIBYTE) + [4.0, 2.0]
+    return b"".join(rng.choices(pieces, weights, k=rng.randint(1, 60)))
+
+
+@pytest.mark.parametrize("num_texts", [12, pytest.param(300, marks=pytest.mark.thorough)])
+def test_random_texts_train_or_are_refused(tmp_path: Path, num_texts: int) -> None:
+    rng = random.Random(6)
+    num_trained = 0
+    for number in range(num_texts):
+        path = tmp_path / "any.txt"
+        path.write_bytes(random_text(rng))
+        for alphabet in ("char", "byte"):
+            config = charrnn.Config(corpus=(str(path),), alphabet=alphabet, steps=2, **{**SMALL_RUN, "hidden_size": 4})
+            out = tmp_path / f"{number}-{alphabet}"
+            try:
+                list(charrnn.train(config, out=out))
+            except DataError as error:
+                assert REMEDY.search(str(error)) and len(str(error).splitlines()) == 1, error
+            else:
+                num_trained += 1
+                assert isinstance(charrnn.load(out).sample(length=20).text, str)
+    assert num_trained > num_texts // 2

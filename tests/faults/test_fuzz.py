@@ -1,0 +1,343 @@
+"""Readers under fire: whatever bytes a file holds, a reader returns something whole or raises a CharRNNError."""
+
+import gzip
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TrainedRun
+from hostile_runs import put, sign, step_of
+
+import charrnn
+from charrnn.errors import CharRNNError
+from charrnn.render.tables import runs_table
+from charrnn.runs.folder import RunFolder
+from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.samples import SampleLog
+from charrnn.runs.summary import summarise
+from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
+from charrnn.text.catalogue import load_catalogue
+from charrnn.text.corpus import read_corpus
+from charrnn.text.vocab import Vocab
+from charrnn.training import loop
+
+TOKENS = [
+    *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800", b"{", b"}"),
+    *(
+        b"[",
+        b"]",
+        b":",
+        b": ",
+        b",",
+        b"- ",
+        b"? ",
+        b"#",
+        b"&a ",
+        b"*a",
+        b"<<: ",
+        b"!!",
+        b"!!int ",
+        b"!!float ",
+        b"!!set ",
+    ),
+    *(b"!!binary ", b"!!timestamp ", b"!!omap ", b"!!pairs ", b"!!str ", b"!!bool ", b"!!python/none ", b"%YAML 9.9\n"),
+    *(
+        b"--- ",
+        b"...",
+        b"|",
+        b">",
+        b"~",
+        b"null",
+        b"true",
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e999",
+        b"-1",
+        b"0",
+        b"1",
+    ),
+    *(b"0x" + b"f" * 5000, b"9" * 400, b"9" * 5000, b"1:59:59", b"2001-99-99", b".inf", b".nan", b"-0", b"1.5", b"0o7"),
+    *(
+        b"[" * 300,
+        b'{"a":' * 300,
+        b"step",
+        b"auto",
+        b"byte",
+        b"F64",
+        b"BF16",
+        b"I64",
+        b"BOOL",
+        b"shape",
+        b"format",
+        b"size",
+    ),
+]
+"""What the formats are made of, and what has broken readers before."""
+
+
+def mutate(data: bytes, rng: random.Random, others: list[bytes]) -> bytes:
+    """Change a file's bytes in one to four places: flips, cuts, copies, tokens, numbers, pieces of other files."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
+        start = rng.randrange(len(data) + 1)
+        end = min(len(data), start + rng.choice((0, 1, 1, 2, 4, 8, 30, 200)))
+        kind = rng.randrange(9)
+        if kind == 0 and data:
+            place = rng.randrange(len(data))
+            data = data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+        elif kind == 1:
+            data = data[:start] + data[end:]
+        elif kind == 2:
+            data = data[:end] + data[start:end] * rng.choice((1, 2, 50)) + data[end:]
+        elif kind in (3, 4, 5):
+            data = data[:start] + rng.choice(TOKENS) + data[end:]
+        elif kind == 6:
+            data = _with_another_number(data, rng)
+        elif kind == 7:
+            other = rng.choice(others)
+            place = rng.randrange(len(other) + 1)
+            data = data[:start] + other[place : place + rng.randrange(60)] + data[end:]
+        else:
+            data = data[:start] if rng.random() < 0.5 else data[start:]
+    return data[:300_000]
+
+
+def _with_another_number(data: bytes, rng: random.Random) -> bytes:
+    """Put another value where a number stands, which keeps the rest in order and so goes deeper than noise."""
+    import re
+
+    found = list(re.finditer(rb"-?\d+(\.\d+)?", data[:20_000]))
+    if not found:
+        return data
+    place = rng.choice(found)
+    return data[: place.start()] + rng.choice(TOKENS) + data[place.end() :]
+
+
+Reader = Callable[[bytes], object]
+
+
+class Bench:
+    """A real run to put changed files into, and what reads each kind of file. Seeds are files as they should be."""
+
+    def __init__(self, trained: Path, folder: Path) -> None:
+        self.run = folder / "checkpoints" / "run-001"
+        shutil.copytree(trained, self.run)
+        self.folder = folder
+        self.pristine = {path: path.read_bytes() for path in self.run.rglob("*") if path.is_file()}
+        step = step_of(self.run)
+        catalogue = Path(load_catalogue.__code__.co_filename).with_name("catalogue.yaml").read_bytes()
+        text = "the lamb and the wölf\r\n".encode() * 20
+        root, saved = self.pristine[self.run / "config.yaml"], self.pristine
+        self.readers: dict[str, tuple[bytes, Reader]] = {
+            "config.yaml": (root, self.read_config),
+            "recipe": (b"cell: gru\nsplit: 80/10/10\nlearning_rate: 1e-3\nsteps: 20\n", self.read_recipe),
+            "vocab.json": (saved[self.run / "vocab.json"], self.of_run("vocab.json")),
+            "manifest.json": (saved[step / "manifest.json"], self.read_manifest),
+            "training.json": (saved[step / "training.json"], self.of_run("training.json", resumes=True)),
+            "model.safetensors": (saved[step / "model.safetensors"], self.of_run("model.safetensors")),
+            "training.safetensors": (
+                saved[step / "training.safetensors"],
+                self.of_run("training.safetensors", resumes=True),
+            ),
+            "metrics.jsonl": (saved[self.run / "metrics.jsonl"], self.read_metrics),
+            "samples.txt": (saved[self.run / "samples.txt"], self.read_samples),
+            "latest": (saved[self.run / "latest"], self.read_pointer),
+            "catalogue": (catalogue, self.read_catalogue),
+            "corpus": (text, self.read_text("text.txt", "char")),
+            "corpus of bytes": (text, self.read_text("text.txt", "byte")),
+            "corpus in UTF-16": (text.decode().encode("utf-16"), self.read_text("text.txt", "char", "utf-16")),
+            "corpus in Shift JIS": (
+                "羊と狼\n".encode("shift_jis") * 9,
+                self.read_text("text.txt", "char", "shift-jis"),
+            ),
+            "corpus in .gz": (gzip.compress(text, mtime=0), self.read_text("text.txt.gz", "char")),
+        }
+
+    def restore(self) -> None:
+        shutil.rmtree(self.run)
+        for path, data in self.pristine.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def read_config(self, data: bytes) -> None:
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            text = data.decode("latin-1")
+        config = from_yaml(text, "config.yaml")
+        assert from_yaml(to_yaml(config), "config.yaml") == config
+        self.of_run("config.yaml")(data)
+
+    def read_recipe(self, data: bytes) -> None:
+        path = self.folder / "recipe.yaml"
+        path.write_bytes(data)
+        config, _ = merge_settings(flags={}, file=read_recipe(str(path)), file_name="recipe", environment={})
+        to_yaml(config)
+
+    def of_run(self, name: str, *, resumes: bool = False) -> Reader:
+        """Load the run with a file in the place of its own, signed; write a little with it, or take a step."""
+
+        def read(data: bytes) -> None:
+            try:
+                put(self.run, name, data)
+                self.use_run(resumes=resumes)
+            finally:
+                self.restore()
+
+        return read
+
+    def use_run(self, *, resumes: bool = False) -> None:
+        run = RunFolder(self.run)
+        Vocab.from_json(run.read_vocab_json())
+        runs_table([summarise(run)])
+        model = charrnn.load(self.run)
+        model.sample(length=3)
+        if resumes:
+            list(loop.resume(self.run, {"steps": 3}))
+
+    def read_manifest(self, data: bytes) -> None:
+        try:
+            (step_of(self.run) / "manifest.json").write_bytes(data)
+            charrnn.load(self.run).sample(length=3)
+        finally:
+            self.restore()
+
+    def read_metrics(self, data: bytes) -> None:
+        try:
+            (self.run / "metrics.jsonl").write_bytes(data)
+            runs_table([summarise(RunFolder(self.run))])
+            MetricsLog(self.run / "metrics.jsonl").rewind(1)
+            MetricsLog(self.run / "metrics.jsonl").read()
+        finally:
+            self.restore()
+
+    def read_samples(self, data: bytes) -> None:
+        try:
+            (self.run / "samples.txt").write_bytes(data)
+            log = SampleLog(self.run / "samples.txt")
+            log.steps()
+            log.rewind(1)
+            log.append(2, "lamb")
+        finally:
+            self.restore()
+
+    def read_pointer(self, data: bytes) -> None:
+        try:
+            for name in ("latest", "best"):
+                (self.run / name).write_bytes(data)
+                RunFolder(self.run).load_step(name, with_training=False)
+        finally:
+            self.restore()
+
+    def read_catalogue(self, data: bytes) -> None:
+        path = self.folder / "catalogue.yaml"
+        path.write_bytes(data)
+        load_catalogue(path)
+
+    def read_text(self, name: str, alphabet: str, encoding: str = "utf-8") -> Reader:
+        def read(data: bytes) -> None:
+            path = self.folder / name
+            path.write_bytes(data)
+            corpus = read_corpus([str(path)], alphabet=alphabet, encoding=encoding)
+            if isinstance(corpus.content, str):
+                Vocab.from_text(corpus.content).encode(corpus.content)
+
+        return read
+
+
+@pytest.fixture(scope="module")
+def bench(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    trained = train_run("fuzzed-001", steps=2, keep=0, hidden_size=4, embedding_size=3)
+    return Bench(trained.path, tmp_path_factory.mktemp("fuzz"))
+
+
+NAMES = (
+    *("config.yaml", "recipe", "vocab.json", "manifest.json", "training.json", "model.safetensors"),
+    *("training.safetensors", "metrics.jsonl", "samples.txt", "latest", "catalogue"),
+    *("corpus", "corpus of bytes", "corpus in UTF-16", "corpus in Shift JIS", "corpus in .gz"),
+)
+SLOW = ("training.json", "training.safetensors")
+"""Read by taking up training."""
+
+
+def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int], bool]) -> tuple[int, int]:
+    """Try changed files until told to stop; return how many were read and how many refused. Anything else raises."""
+    seed, read = bench.readers[name]
+    others = [data for data, _ in bench.readers.values()]
+    pool = [seed]
+    num_read = num_refused = 0
+    read(seed)
+    while not should_stop(num_read + num_refused):
+        data = mutate(rng.choice(pool), rng, others)
+        began = time.process_time()
+        try:
+            read(data)
+        except CharRNNError as error:
+            num_refused += 1
+            assert str(error).strip() and len(str(error)) < 3000, f"{name}: {error!r:.300} for {data!r:.2000}"
+        except BaseException as error:
+            raise AssertionError(f"{name}: {type(error).__name__} for {data!r:.2000}") from error
+        else:
+            num_read += 1
+            # What is still read goes deeper the next time; the pool stays small and near the seed.
+            pool = [*pool[-20:], data] if len(data) < 20_000 else pool
+        seconds = time.process_time() - began
+        assert seconds < 20, f"{name}: {seconds:.1f} s for {data!r:.2000}"
+    return num_read, num_refused
+
+
+def test_every_reader_is_fuzzed(bench: Bench) -> None:
+    assert set(NAMES) == set(bench.readers)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
+    num_tries = 20 if name in SLOW else 120
+    num_read, num_refused = fuzz(bench, name, random.Random(name), lambda tried: tried >= num_tries)
+    assert num_read + num_refused == num_tries
+
+
+@pytest.mark.thorough
+def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None:
+    seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
+    rng = random.Random(os.environ.get("FUZZ_SEED", "6"))
+    told = {}
+    for name in NAMES:
+        end = time.monotonic() + seconds / len(NAMES)
+        told[name] = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
+    print(json.dumps({name: f"{read:,} read, {refused:,} refused" for name, (read, refused) in told.items()}, indent=1))
+    print(f"{sum(map(sum, told.values())):,} files in {seconds:.0f} s")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        # What a changed file once did: a message of as many characters as the file has, or a traceback.
+        ("catalogue", b"- {name: x, file: x, address: x, sha256: " + b"f" * 50_000 + b", num_bytes: 1}"),
+        ("catalogue", b"- {name: 0x" + b"f" * 50_000 + b"}"),
+        ("config.yaml", b"seed: 0x" + b"f" * 50_000),
+        ("config.yaml", b"omega: 0x" + b"f" * 50_000),
+        ("config.yaml", b"? " + b"k" * 50_000 + b"\n: 1"),
+        ("vocab.json", b'{"kind": "char", "characters": ["", "' + b"a" * 50_000 + b'"]}'),
+        ("training.json", b'{"step": 2, "cursor": 1' + b"0" * 400 + b', "corpus_digest": ""}'),
+        ("metrics.jsonl", b'{"step": 1, "seconds": 1' + b"0" * 400 + b', "val_nats": 1}\n'),
+        ("samples.txt", b"--- step " + b"9" * 5_000 + b" ---\nlamb\n"),
+    ],
+)
+def test_what_was_found_stays_mended(bench: Bench, name: str, data: bytes) -> None:
+    try:
+        bench.readers[name][1](data)
+    except CharRNNError as error:
+        assert len(str(error)) < 3000
+
+
+def test_the_bench_puts_back_what_it_changes(bench: Bench) -> None:
+    with pytest.raises(CharRNNError):
+        bench.readers["vocab.json"][1](b"{}")
+    sign(bench.run)
+    bench.use_run()
