@@ -137,9 +137,9 @@ def test_a_hostile_run_is_refused(case: str, told: list[dict[str, Any]], root: P
     assert len(ran) >= 3
     for did in ran:
         check(did)
-    assert not list(root.glob("outside/*/was-run"))
-    for secret in root.glob("outside/*/secret.txt"):
-        assert secret.read_text() == SECRET * 9
+    outside = root / "outside" / f"{1 + list(HOSTILE).index(case):03d}"
+    assert not (outside / "was-run").exists()
+    assert (outside / "secret.txt").read_text() == SECRET * 9
 
 
 def test_hostile_runs_do_not_fill_the_memory(told: list[dict[str, Any]]) -> None:
