@@ -5,6 +5,7 @@ N characters, L layers, H units.
 
 from __future__ import annotations
 
+import base64
 import html.parser
 import json
 import re
@@ -553,3 +554,20 @@ def test_silencing_says_why_a_detector_is_left_out_as_find_does(command: Command
     said = [command("visualize", "--text", fresh_file, *mode).out for mode in (("--find",), ("--ablate", "0:1"))]
     skipped = [sorted(line for line in out.splitlines() if "not scored, this text is no" in line) for out in said]
     assert skipped[0] == skipped[1] and any("not a play" in line for line in skipped[0])
+
+
+def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_says(
+    command: Command, lab: Path, fresh: SyntheticCorpus
+) -> None:
+    """The page shows the second half. Labelled by itself it would be inside out until the next blank line."""
+    quoted = np.flatnonzero(fresh.is_quoted)
+    half = int(quoted[quoted < len(fresh.text) // 2][-3])
+    text = fresh.text[: 2 * half]
+    Path("half.txt").write_text(text, encoding="utf-8")
+    ran = command("visualize", "--text", "half.txt", "--detector", "quote", "--export", "page.html")
+    assert ran.code == 0, ran.err
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("page.html").read_text(encoding="utf-8"), re.S)[1])
+    shown = np.frombuffer(base64.b64decode(data["labels"]["quote"]), np.int8).astype(bool)
+    whole = DETECTORS["quote"].label(text)
+    assert whole is not None and whole[half] and not DETECTORS["quote"].label(text[half:])[0]
+    assert shown.tolist() == whole[half : half + len(shown)].tolist()

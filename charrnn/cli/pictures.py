@@ -195,13 +195,15 @@ def show_findings(
             PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
             for row, score in zip(findings_rows(findings), findings.scores, strict=True)
         ]
+        labelled = [(detector, detector.label(spelled)) for detector in detectors]
+        known = [detector.knowing(labels[part]) for detector, labels in labelled if labels is not None]
         page = _page(
             model,
             trace,
             f"Cells of {model.name}",
             FINDINGS_COLUMNS,
             rows,
-            detectors,
+            known,
             [title, *ABOUT_COLUMNS, *unscored],
         )
     return Shown(pictures, [score.to_json() for score in findings.scores], page)

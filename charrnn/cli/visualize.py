@@ -175,8 +175,13 @@ def visualize(
         half = len(content) // 2
         later, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
         steps = list(load_steps(run))
+        spelled = content if isinstance(content, str) else content.decode("latin-1")
+        labelled = [(detector, detector.label(spelled)) for detector in detectors]
+        known = [
+            detector.knowing(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None
+        ]
         with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
-            histories = follow_cells(findings, steps, later, context=before, detectors=detectors, on_progress=advance)
+            histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
         shown = show_history(model, histories)
     elif cell is not None or kind == ".npz":
         layer_unit = None if cell is None else _parse_cell("--cell", cell, model)
@@ -275,7 +280,7 @@ def _find(
                 score.unit,
                 content[begin : begin + num_chars],
                 context=context + content[:begin],  # type: ignore[operator]
-                detectors=[by_name[score.detector]],
+                detectors=[by_name[score.detector].knowing(labels[begin : begin + num_chars])],
                 on_progress=advance,
             )
             inside, outside = (

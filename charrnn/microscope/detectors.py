@@ -6,7 +6,7 @@ Yes/no labels are bool arrays (N,), counts are int64 arrays (N,).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class Detector:
     label: Callable[[str], Labels | None]
     absence: str = "this text has nothing of the kind"
     """Why a text without labels has none."""
+
+    def knowing(self, labels: Labels) -> "Detector":
+        """The same detector for a part of a text, whose labels are known from the whole: a part may begin inside."""
+        return replace(self, label=lambda part: labels)
 
 
 def _in_source(labels_of: Callable[[SourceLabels], Labels]) -> Callable[[str], Labels | None]:
