@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.exporting import check_export, deliver, save_arrays
 from charrnn.cli.pictures import (
     NUM_GUESSES,
     Shown,
@@ -27,11 +28,8 @@ from charrnn.cli.terminal import (
     TextOption,
     can_animate,
     print_json,
-    print_path,
     progress,
     read_text,
-    result_console,
-    to_json,
     warn,
 )
 
@@ -49,7 +47,6 @@ CHARS_SHOWN = 1_200
 PICTURES = 3
 PATIENCE = 20
 """Seconds that a user's own detector may take to label a text."""
-EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
 
 
 def visualize(
@@ -119,7 +116,7 @@ def visualize(
     from charrnn.microscope.detectors import get_detectors
     from charrnn.microscope.own_detector import own_detector
 
-    _check_export(export, text)
+    check_export(export, text)
     if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
     modes = {"--cell": cell, "--surprise": surprise, "--gates": gates, "--gradients": gradients, "--ablate": ablate}
@@ -189,7 +186,7 @@ def visualize(
         trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz")
         if export is not None and kind == ".npz":
             num_chosen_on = len(trace.text) // 2 if layer_unit is None else len(trace.text)
-            _save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
+            save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
             return
         assert layer_unit is not None
         shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses, has_sparkline=sparkline)
@@ -213,7 +210,7 @@ def visualize(
     if json:
         print_json(shown.data)
     else:
-        _deliver(shown, export)
+        deliver(shown, export)
 
 
 def _in_time(detector: "Detector") -> "Detector":
@@ -303,17 +300,6 @@ def _measure_gradients(
     return show_gradients(reaches)
 
 
-def _check_export(export: Path | None, text: str | None) -> None:
-    from charrnn.errors import UsageError
-
-    if export is not None and export.suffix.lower() not in EXPORTS:
-        raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
-    if export is not None and not export.parent.is_dir():
-        raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
-    if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
-        raise UsageError(f"--export {export}: that is the text to look at, which it would replace. Give another name.")
-
-
 def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:
     from charrnn.config import resolved
     from charrnn.errors import UsageError
@@ -328,55 +314,3 @@ def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:
             f"{option} {cell}: {model.name} has layers 0 to {num_layers - 1}, units 0 to {hidden_size - 1}."
         )
     return layer, unit
-
-
-def _save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
-    """The raw activations, in the format that docs/formats.md describes."""
-    import numpy as np
-
-    from charrnn.errors import CharRNNError
-    from charrnn.render.heat import all_visible
-
-    arrays = {
-        "ids": trace.ids,
-        "text": np.array(trace.text),
-        "cells": trace.cells,
-        "hidden": trace.hidden,
-        "logprobs": trace.logprobs,
-        "scored": np.arange(len(trace.text)) >= num_chosen_on,
-    }
-    for detector in detectors:
-        labels = detector.label(trace.text)
-        if labels is not None:
-            # A regular expression may hold what no name of a file in an archive can be spelled with.
-            arrays[all_visible(f"labels_{detector.name}")] = labels
-    try:
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    except OSError as error:
-        raise CharRNNError(f"--export {path}: {error.strerror}. Give another name.") from None
-    print_path(str(path))
-
-
-def _deliver(shown: Shown, export: Path | None) -> None:
-    if export is None:
-        console = result_console()
-        for picture in shown.pictures:
-            console.print(picture)
-        return
-    from charrnn.errors import CharRNNError
-    from charrnn.render.export import to_html, to_svg, to_text
-    from charrnn.render.page import to_page
-
-    kind = export.suffix.lower()
-    if kind == ".json":
-        page = to_json(shown.data) + "\n"
-    elif kind == ".html" and shown.page is not None:
-        page = to_page(shown.page)
-    else:
-        page = {".svg": to_svg, ".html": to_html, ".txt": to_text}[kind](shown.pictures)
-    try:
-        export.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
-    print_path(str(export))

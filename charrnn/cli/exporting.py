@@ -1,0 +1,81 @@
+"""Where a picture of `charrnn visualize` goes: to the terminal, or to a file for others."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.cli.pictures import Shown
+from charrnn.cli.terminal import print_path, result_console, to_json
+
+if TYPE_CHECKING:
+    from charrnn.microscope.detectors import Detector
+    from charrnn.microscope.trace import Trace
+
+EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
+
+
+def check_export(export: Path | None, text: str | None) -> None:
+    """Raise UsageError, before anything is computed, for a name that cannot be written, or is that of `text`."""
+    from charrnn.errors import UsageError
+
+    if export is not None and export.suffix.lower() not in EXPORTS:
+        raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
+    if export is not None and not export.parent.is_dir():
+        raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
+    if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
+        raise UsageError(f"--export {export}: that is the text to look at, which it would replace. Give another name.")
+
+
+def deliver(shown: Shown, export: Path | None) -> None:
+    """Print the pictures or, for an export, what its suffix asks for. Raises CharRNNError if it cannot be written."""
+    if export is None:
+        console = result_console()
+        for picture in shown.pictures:
+            console.print(picture)
+        return
+    from charrnn.errors import CharRNNError
+    from charrnn.render.export import to_html, to_svg, to_text
+    from charrnn.render.page import to_page
+
+    kind = export.suffix.lower()
+    if kind == ".json":
+        page = to_json(shown.data) + "\n"
+    elif kind == ".html" and shown.page is not None:
+        page = to_page(shown.page)
+    else:
+        page = {".svg": to_svg, ".html": to_html, ".txt": to_text}[kind](shown.pictures)
+    try:
+        export.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
+    print_path(str(export))
+
+
+def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
+    """The raw activations, in the format that docs/formats.md describes.
+
+    They count as scored from the first that no cell was chosen on. Raises CharRNNError if they cannot be written.
+    """
+    import numpy as np
+
+    from charrnn.errors import CharRNNError
+    from charrnn.render.heat import all_visible
+
+    arrays = {
+        "ids": trace.ids,
+        "text": np.array(trace.text),
+        "cells": trace.cells,
+        "hidden": trace.hidden,
+        "logprobs": trace.logprobs,
+        "scored": np.arange(len(trace.text)) >= num_chosen_on,
+    }
+    for detector in detectors:
+        labels = detector.label(trace.text)
+        if labels is not None:
+            # A regular expression may hold what no name of a file in an archive can be spelled with.
+            arrays[all_visible(f"labels_{detector.name}")] = labels
+    try:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise CharRNNError(f"--export {path}: {error.strerror}. Give another name.") from None
+    print_path(str(path))
