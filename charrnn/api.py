@@ -297,7 +297,7 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
 
 def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
     digest = loaded.state.get("corpus_digest")
-    return Model(
+    model = Model(
         loaded.description.config(),
         loaded.description.vocab(),
         dict(loaded.model),
@@ -306,6 +306,8 @@ def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
         corpus_digest=digest if isinstance(digest, str) else None,
         warnings=loaded.warnings,
     )
+    model._check_alphabet(check_shapes(model.config, model.tensors))
+    return model
 
 
 def follow_cells(

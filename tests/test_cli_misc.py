@@ -360,7 +360,7 @@ def test_the_c_locale_changes_nothing(process: Process, lab: Path, byte_run: Tra
     [
         ("sample", "--length", 60),
         ("predict", "z"),
-        ("visualize", "--cell", "0:1"),
+        ("visualize", "--cell", "0:1", "--quiet"),
     ],
 )
 def test_a_stream_that_cannot_show_every_character_is_no_failure(

@@ -14,6 +14,10 @@ import numpy as np
 import safetensors.numpy
 import yaml
 
+from charrnn.runs.description import _sealing
+from charrnn.runs.disk import json_to_bytes
+from charrnn.runs.step import seal_manifest
+
 SECRET = "the secret of another file of this disk, which no run may show; "
 READERS = ("sample", "predict", "visualize", "evaluate", "resume", "init-from", "load")
 """What reads a whole run; `runs` lists it beside others and must only go on."""
@@ -40,14 +44,23 @@ def sign(run: Path) -> None:
     for name, entry in manifest["files"].items():
         data = (step / name).read_bytes()
         entry |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    (step / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(run, manifest)
+
+
+def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
+    """A manifest under its own SHA-256, which an attacker can make, too."""
+    manifest.pop("sha256", None)
+    (step_of(run) / "manifest.json").write_bytes(seal_manifest(json_to_bytes(manifest)))
 
 
 def put(run: Path, name: str, data: bytes | str) -> None:
     """Write a file of the run, wherever the run has it, and sign."""
+    content = data.encode() if isinstance(data, str) else data
+    if name == "config.yaml":
+        content = _sealing(body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content) + body
     for path in (run / name, step_of(run) / name):
         if path.exists():
-            path.write_bytes(data.encode() if isinstance(data, str) else data)
+            path.write_bytes(content)
     sign(run)
 
 
@@ -68,8 +81,7 @@ def set_state(run: Path, **changes: Any) -> None:
 
 
 def set_manifest(run: Path, **changes: Any) -> None:
-    path = step_of(run) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    write_manifest(run, json.loads((step_of(run) / "manifest.json").read_text()) | changes)
 
 
 def set_tensors(run: Path, file: str = WEIGHTS, **changes: Any) -> None:
@@ -127,7 +139,7 @@ def enlarge(run: Path, name: str, num_bytes: int) -> None:
             digest.update(block)
     manifest = json.loads((step / "manifest.json").read_text())
     manifest["files"][name] = {"sha256": digest.hexdigest(), "size": num_bytes}
-    (step / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(run, manifest)
 
 
 def huge_header(run: Path) -> None:
@@ -169,7 +181,7 @@ def twice(run: Path, name: str, key: str) -> None:
     content = json.loads(path.read_text())
     twice = f"{path.read_text().rstrip().removesuffix('}')}, {json.dumps(key)}: {json.dumps(content[key])}}}"
     if name == "manifest.json":
-        path.write_text(twice)
+        path.write_bytes(seal_manifest(twice.encode()[:-1].rstrip() + b"\n}\n"))
     else:
         put(run, name, twice)
 
@@ -222,11 +234,12 @@ HOSTILE: dict[str, Hostile] = {
     ),
     "a module in YAML": Hostile(lambda run, _: add_to_config(run, "seed", "seed: !!python/module:antigravity ''")),
     "a linked step": Hostile(lambda run, out: move_out(step_of(run), out)),
-    "a linked config.yaml": Hostile(lambda run, out: move_out(run / "config.yaml", out)),
-    "a linked vocab.json": Hostile(lambda run, out: move_out(run / "vocab.json", out)),
+    # The step has its own, which is taken, with a warning.
+    "a linked config.yaml": Hostile(lambda run, out: move_out(run / "config.yaml", out), NOBODY),
+    "a linked vocab.json": Hostile(lambda run, out: move_out(run / "vocab.json", out), NOBODY),
     **{
-        f"a linked {name}": Hostile(lambda run, out, name=name: move_out(step_of(run) / name, out))
-        for name in (WEIGHTS, STATE, "training.safetensors", "manifest.json")
+        f"a linked {name} of a step": Hostile(lambda run, out, name=name: move_out(step_of(run) / name, out))
+        for name in (WEIGHTS, STATE, "training.safetensors", "manifest.json", "config.yaml", "vocab.json")
     },
     "a linked pointer": Hostile(lambda run, out: move_out(run / "best", out), NOBODY),
     "a history linked to a secret": Hostile(lambda run, out: link_secret(run / "metrics.jsonl", out), RESUMES),
@@ -297,7 +310,7 @@ HOSTILE: dict[str, Hostile] = {
         for name in (WEIGHTS, STATE, "manifest.json")
     },
     "a pipe in the place of the training state": Hostile(lambda run, _: pipe(step_of(run) / "training.safetensors")),
-    "a pipe in the place of vocab.json": Hostile(lambda run, _: pipe(run / "vocab.json")),
+    "a pipe in the place of vocab.json": Hostile(lambda run, _: pipe(run / "vocab.json"), NOBODY),
     **{
         f"a pipe in the place of {name}": Hostile(lambda run, _, name=name: pipe(run / name), RESUMES)
         for name in ("metrics.jsonl", "samples.txt", "lock")

@@ -19,6 +19,7 @@ from charrnn.render.tables import runs_table
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
+from charrnn.runs.step import seal_manifest
 from charrnn.runs.summary import summarise
 from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.catalogue import load_catalogue
@@ -202,7 +203,7 @@ class Bench:
 
     def read_manifest(self, data: bytes) -> None:
         try:
-            (step_of(self.run) / "manifest.json").write_bytes(data)
+            (step_of(self.run) / "manifest.json").write_bytes(resealed(data))
             charrnn.load(self.run).sample(length=3)
         finally:
             self.restore()
@@ -248,6 +249,12 @@ class Bench:
                 Vocab.from_text(corpus.content).encode(corpus.content)
 
         return read
+
+
+def resealed(manifest: bytes) -> bytes:
+    """A changed manifest under the SHA-256 of what it says now, as far as it still has one."""
+    body, comma, _ = manifest.rpartition(b',\n  "sha256": "')
+    return seal_manifest(body + b"\n}\n") if comma else manifest
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,7 @@ MAY_CHANGE: dict[str, Any] = {
 MAY_NOT: dict[str, Any] = {
     "corpus": ["other.txt"],
     "alphabet": "byte",
+    "encoding": "latin-1",
     "min_count": 1,
     "split": "80/20",
     "cell": "gru",
