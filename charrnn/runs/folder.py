@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config import Config
-from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.errors import CharRNNError, CheckpointError, UsageError
 from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, decode
 from charrnn.runs.disk import (
     JSON,
@@ -94,23 +94,6 @@ class RunFolder:
         Raises RunInUseError at once when another holds it, CharRNNError when the folder cannot be locked.
         """
         return hold(self.path)
-
-    @contextlib.contextmanager
-    def removed_unless_saved(self) -> Iterator[None]:
-        """Take a new run's folder away again if what is done in here fails before anything is saved."""
-        try:
-            yield
-        except RunInUseError:
-            raise  # Then it is not ours.
-        except BaseException:
-            with contextlib.suppress(OSError, CheckpointError):
-                if not self.steps():
-                    sweep(self.path)
-                    # By name, and only then the folder: something else in it would be somebody's.
-                    for name in (CONFIG, VOCAB, "lock"):
-                        (self.path / name).unlink(missing_ok=True)
-                    self.path.rmdir()
-            raise
 
     def write_text(self, name: str, text: str) -> None:
         """Replace file `name` by `text`, whole or not at all. Raises CharRNNError when it cannot be written."""

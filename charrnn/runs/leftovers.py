@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, RunInUseError
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.disk import explained, read_capped, sweep
 from charrnn.runs.folder import RunFolder
 
-_BEGUN = {"lock", CONFIG, VOCAB}
-"""What stands in the folder of a run before its first save, besides what is temporary."""
+_BEGUN = (CONFIG, VOCAB, "lock")
+"""What stands in a run's folder before its first save, besides what is temporary; the lock, which tells, goes last."""
 
 
 def make_way(path: Path) -> None:
@@ -26,10 +26,8 @@ def make_way(path: Path) -> None:
     """
     if _is_unsaved(path):
         with RunFolder(path).lock(), explained("clean up", path):
-            sweep(path)
             if _is_unsaved(path):
-                for name in _BEGUN:
-                    (path / name).unlink(missing_ok=True)
+                _empty(path)
     if os.path.lexists(path):
         RunFolder.create_at(path)
 
@@ -44,9 +42,31 @@ def begun(create: Callable[[], RunFolder]) -> Iterator[RunFolder]:
         # An interrupt between the folder and what is to remove it would leave it.
         with _signals_held_back():
             run = create()
-            stack.enter_context(run.removed_unless_saved())
+            stack.enter_context(_removed_unless_saved(run))
             stack.enter_context(run.lock())
         yield run
+
+
+@contextlib.contextmanager
+def _removed_unless_saved(run: RunFolder) -> Iterator[None]:
+    """Take a new run's folder away again if what is done in here fails before anything is saved."""
+    try:
+        yield
+    except RunInUseError:
+        raise  # Then it is not ours.
+    except BaseException:
+        with contextlib.suppress(OSError, CheckpointError):
+            if not run.steps():
+                _empty(run.path)
+                run.path.rmdir()
+        raise
+
+
+def _empty(path: Path) -> None:
+    """Remove what a run that saved nothing wrote, by name: something else there would be somebody's. Raises OSError."""
+    sweep(path)
+    for name in _BEGUN:
+        (path / name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -76,4 +96,4 @@ def _is_unsaved(path: Path) -> bool:
         owner = read_capped(path / "lock", max_bytes=20)
     except (OSError, CheckpointError):
         return False
-    return names <= _BEGUN and (not owner or owner.isdigit())
+    return names <= set(_BEGUN) and (not owner or owner.isdigit())
