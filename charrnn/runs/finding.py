@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 from charrnn.errors import CheckpointError
+from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.folder import RunFolder
-
-_ESSENTIAL = ("config.yaml", "vocab.json")
 
 
 def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFolder:
@@ -65,12 +64,12 @@ def _find_run(run: str, checkpoints: Path) -> RunFolder:
 
 def _missing_from(path: Path) -> list[str]:
     # os.path rather than Path.is_file, which raises on folders we may not enter and on impossible names.
-    return [name for name in _ESSENTIAL if not os.path.isfile(path / name)]
+    return [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
 
 
 def _last_change(path: Path) -> int:
     """Nanoseconds since the epoch: when `latest` last moved, or else when the run began."""
-    for name in ("latest", "config.yaml"):
+    for name in ("latest", CONFIG):
         with contextlib.suppress(OSError):
             return (path / name).stat().st_mtime_ns
     return 0
