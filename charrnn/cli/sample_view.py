@@ -40,7 +40,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     from rich.text import Text
 
     from charrnn.records.microscope import ColouredText
-    from charrnn.render.heat import HeatMap, value_style, visible
+    from charrnn.render.heat import HeatMap, value_style
 
     console = result_console()
     if not console.is_terminal:
@@ -57,8 +57,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     last = "\n"
     for piece in pieces:
         for character in piece.text:
-            shown = character if character in "\n\t" else visible(character)
-            console.print(Text(shown, style=value_style(piece.value)), end="", soft_wrap=True)
+            console.print(Text(printable(character), style=value_style(piece.value)), end="", soft_wrap=True)
         sys.stdout.flush()
         last = piece.text[-1:] or last
     if last != "\n":

@@ -18,7 +18,7 @@ from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedTe
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.terminal import printable
 from charrnn.model.equations import CELLS
-from charrnn.render.heat import block, value_style, visible
+from charrnn.render.heat import all_visible, block, value_style
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -267,4 +267,4 @@ class Browser(Screen[None]):
 
 def _shown(character: str) -> str:
     """A character by itself; the unknown one, which has no spelling, by name."""
-    return {" ": "␣", "": "unknown"}.get(character) or "".join(map(visible, character)).rstrip()
+    return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip()

@@ -16,7 +16,7 @@ from charrnn.cli.explorer.state import Clamp
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.terminal import printable
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.render.heat import visible
+from charrnn.render.heat import all_visible
 
 KEYS = (
     ("↑ ↓", "the cell before, the cell after"),
@@ -109,7 +109,7 @@ class Comparison(Screen[None]):
     def _write(self) -> None:
         clamp, (layer, unit) = self._clamp, self._clamp.cell
         before = clamp.prime.decode("latin-1") if isinstance(clamp.prime, bytes) else clamp.prime
-        after = "".join(map(visible, before[-30:]))
+        after = all_visible(before[-30:])
         self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
         self.query_one("#free-title", Static).update(Text(f"as it is, by {layer}:{unit}"))
         title = self.query_one("#held-title", Static)
