@@ -529,6 +529,17 @@ def test_a_pattern_that_never_ends_is_given_up(
     assert "still looking" in ran.err and "--detect (" in ran.err
 
 
+def test_a_function_that_never_ends_is_given_up_whatever_it_catches(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.cli.visualize.PATIENCE", 0.2)
+    endless = "def label(text):\n    while True:\n        try: sum(text)\n        except Exception: pass\n"
+    Path("slow.py").write_text(endless)
+    ran = command("visualize", "--text", fresh_file, "--find", "--detect", "slow.py")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines()[-1].startswith("error: --detect slow.py: after 0.2 seconds it is still looking.")
+
+
 def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: Path, byte_run: TrainedRun) -> None:
     Path("wide.txt").write_text("語語 lamp\n" * 100, encoding="utf-8")
     ran = command("visualize", "--text", "wide.txt", "--cell", "0:1")

@@ -226,17 +226,22 @@ def _in_time(detector: "Detector") -> "Detector":
     if not hasattr(signal, "setitimer"):
         return detector
 
+    class TooSlow(BaseException):
+        """No Exception, which the user's own code may catch, and `own_detector` takes for a fault of that code."""
+
     def give_up(*_: object) -> None:
-        raise UsageError(
-            f"--detect {detector.name}: after {PATIENCE} seconds it is still looking. Make it simpler, and let nothing "
-            "repeat that repeats, as in (a+)+, or give a shorter --text."
-        )
+        raise TooSlow
 
     def label(text: str) -> "Labels | None":
         before = signal.signal(signal.SIGALRM, give_up)
         signal.setitimer(signal.ITIMER_REAL, PATIENCE)
         try:
             return detector.label(text)
+        except TooSlow:
+            raise UsageError(
+                f"--detect {detector.name}: after {PATIENCE} seconds it is still looking. Make it simpler, and let "
+                "nothing repeat that repeats, as in (a+)+, or give a shorter --text."
+            ) from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
