@@ -11,6 +11,8 @@ from types import FrameType
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAVING = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
 
+READER_GONE = getattr(signal, "SIGPIPE", 13)
+"""What training is taken to have ended by when nobody reads on; Windows has the number's meaning, not the name."""
 WILL_SAVE = b"\nStopping: finishing the step and saving (once more to leave at once) ...\n"
 
 

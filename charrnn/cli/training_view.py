@@ -2,14 +2,13 @@
 
 import math
 import shlex
-import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.signals import Signals
+from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.terminal import can_animate, print_json, print_path, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class TrainingView:
                         # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
                         if not isinstance(error, BrokenPipeError) and not self._signals.number:
                             failure = error  # A full disk; of a closed terminal SIGHUP has told.
-                        self._signals.number = self._signals.number or signal.SIGPIPE
+                        self._signals.number = self._signals.number or READER_GONE
                         self._is_deaf = True
                         stop_writing()
         finally:
