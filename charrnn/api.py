@@ -260,12 +260,10 @@ class Model(Generator):
         from charrnn.microscope.survey import Read, survey
         from charrnn.microscope.trace import stream_cells
 
-        ids, before = self.vocab.encode(text), self.vocab.encode(context)
-        spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
-        all_ids = np.concatenate((before, ids))
+        ids, first, spelled = self._encode_after(text, context)
 
         def reader(network: "CharRNN") -> Read:
-            return lambda begin, end: stream_cells(network, all_ids[: len(before) + end], len(before) + begin)
+            return lambda begin, end: stream_cells(network, ids[: first + end], first + begin)
 
         return survey(
             spelled,
