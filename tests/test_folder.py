@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from saved_runs import CONFIG, FILES, description_of, hidden, make_run, rewrite_manifest, save, tensors
+from saved_runs import CONFIG, FILES, VOCAB, description_of, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
+from charrnn.runs.description import Description
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import FORMAT_VERSION
 
@@ -305,7 +306,7 @@ def test_a_step_nobody_saved_is_an_error_that_lists_the_others(run: RunFolder) -
 
 def test_config_and_vocab_are_read(run: RunFolder) -> None:
     assert run.read_config() == CONFIG
-    assert run.read_vocab_json() == {"kind": "char", "characters": ["", "a"]}
+    assert Description.read(run.path).vocab() == VOCAB
 
 
 def corrupt(kind: str) -> Callable[[Path], object]:
@@ -328,7 +329,7 @@ def corrupt(kind: str) -> Callable[[Path], object]:
 
 @pytest.mark.parametrize("kind", ["missing", "not UTF-8", "huge", "link"])
 def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunFolder, kind: str) -> None:
-    for name, read in (("config.yaml", run.read_config_text), ("vocab.json", run.read_vocab_json)):
+    for name, read in (("vocab.json", lambda: Description.read(run.path).vocab()), ("config.yaml", run.read_config)):
         corrupt(kind)(run.path / name)
         with pytest.raises(CheckpointError, match=name):
             read()
@@ -338,4 +339,4 @@ def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunFolder, kind:
 def test_a_vocab_that_is_not_json_is_a_bad_checkpoint(run: RunFolder, text: str) -> None:
     (run.path / "vocab.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"vocab\.json is damaged"):
-        run.read_vocab_json()
+        Description.read(run.path).vocab()

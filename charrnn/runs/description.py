@@ -51,29 +51,23 @@ class Description:
 
     def config(self) -> Config:
         """The configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
-        path = self.folder / CONFIG
-        try:
-            config = from_yaml(decode(path, self.config_yaml), str(path), BEFORE)
-        except (DataError, UsageError) as error:
-            raise CheckpointError(f"{path} is damaged: {error}") from error
-        left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
-        if left_open or config.cell == "auto" or config.steps is None:
-            raise CheckpointError(
-                f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}"
-            )
-        return config
+        return parse_config(self.folder / CONFIG, self.config_yaml)
 
     def vocab(self) -> Vocab:
         """The alphabet. Raises CheckpointError when it is damaged."""
         return Vocab.from_json(parse_json(self.folder / VOCAB, self.vocab_json))
 
 
-def decode(path: Path, data: bytes) -> str:
-    """The text of the file at `path`. Raises CheckpointError when it is not UTF-8."""
+def parse_config(path: Path, data: bytes) -> Config:
+    """The configuration in the file at `path`. Raises CheckpointError when it is damaged or leaves `auto` somewhere."""
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
+        config = from_yaml(data.decode("utf-8"), str(path), BEFORE)
+    except (UnicodeDecodeError, DataError, UsageError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
+    left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
+    if left_open or config.cell == "auto" or config.steps is None:
+        raise CheckpointError(f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}")
+    return config
 
 
 def seal(text: str) -> bytes:

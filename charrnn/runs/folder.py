@@ -17,7 +17,7 @@ from pathlib import Path
 
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
-from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, decode
+from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, parse_config
 from charrnn.runs.disk import (
     JSON,
     MAX_TEXT_BYTES,
@@ -25,7 +25,6 @@ from charrnn.runs.disk import (
     explained,
     fsync_folder,
     make_folder,
-    parse_json,
     read_capped,
     sweep,
     write_atomically,
@@ -247,30 +246,25 @@ class RunFolder:
             f"no step of {self.path} can be loaded: {problems[0]}\nrestore it from a copy, or train anew"
         )
 
-    def read_config_text(self) -> str:
-        """The text of the run's own `config.yaml`. Raises CheckpointError when it is missing, too large or damaged."""
-        path = self.path / CONFIG
-        data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
-        check_seal(path, data, is_needed=self._has_sealed())
-        return decode(path, data)
-
     def read_config(self) -> Config:
         """The run's own configuration, which may be newer than any step's: a budget or a learning rate since changed.
 
-        Raises CheckpointError when it is damaged or still leaves something to `auto`.
+        Raises CheckpointError when it is missing, too large or damaged, or still leaves something to `auto`.
         """
-        return Description(self.path, encode_text(self.read_config_text()), b"").config()
+        return parse_config(self.path / CONFIG, self._own_config_yaml())
 
-    def read_vocab_json(self) -> object:
-        """The parsed `vocab.json`. Raises CheckpointError when it is missing, too large or not JSON."""
-        path = self.path / VOCAB
-        return parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    def _own_config_yaml(self) -> bytes:
+        """The run's own `config.yaml`, its seal checked. Raises CheckpointError when it is missing or damaged."""
+        path = self.path / CONFIG
+        data = read_capped(path, max_bytes=MAX_TEXT_BYTES)
+        check_seal(path, data, is_needed=self._has_sealed())
+        return data
 
     def _damage_beside(self, description: Description) -> list[str]:
         """What is wrong with the run's own two files, given those of a step that was verified."""
         problems = []
         try:
-            self.read_config_text()
+            self._own_config_yaml()
         except CheckpointError as error:
             problems.append(str(error))
         path = self.path / VOCAB

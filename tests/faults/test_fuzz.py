@@ -16,6 +16,7 @@ from hostile_runs import put, sign, step_of
 import charrnn
 from charrnn.errors import CharRNNError
 from charrnn.render.tables import runs_table
+from charrnn.runs.description import Description
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
@@ -194,7 +195,7 @@ class Bench:
 
     def use_run(self, *, resumes: bool = False) -> None:
         run = RunFolder(self.run)
-        Vocab.from_json(run.read_vocab_json())
+        Description.read(run.path).vocab()
         runs_table([summarise(run)])
         model = charrnn.load(self.run)
         model.sample(length=3)
