@@ -20,7 +20,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.runs.folder import RunFolder
-from charrnn.runs.step import name_of_step
+from charrnn.runs.step import best_in, name_of_step, read_state
 from charrnn.training.loop import CHANGEABLE
 
 NUM_CHARS = 711  # 639 to learn from, in 4 lanes of 16: just under ten steps an epoch, which so ends amid a window.
@@ -114,6 +114,8 @@ def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> N
     (run / "best").unlink()  # killed after `latest` was moved to step 7
     list(charrnn.resume(run, should_stop=stop_after(1)))
     assert (run / "best").read_text() == "step-00000007\n"
+    # The pointer was mended before that step; the step itself is to know it, too.
+    assert best_in(read_state(run / "step-00000008")) == "step-00000007"
     list(charrnn.resume(run))
     assert_same(run, straight)
 
