@@ -195,8 +195,8 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("predict nosuch zib", CHECKPOINT, ("'nosuch'",)),
     ("predict zib --top 0", USAGE, ("--top is 0",)),
     ("visualize nosuch", CHECKPOINT, ("'nosuch'",)),
-    ("visualize --cell 1:0", USAGE, ("--cell 1:0", "layers 0 to 0", "units 0 to 31")),
-    ("visualize --cell 0:32", USAGE, ("--cell 0:32", "units 0 to 31")),
+    ("visualize --cell 1:0", USAGE, ("--cell 1:0", "layers go from 0 to 0", "units from 0 to 31")),
+    ("visualize --cell 0:32", USAGE, ("--cell 0:32", "units from 0 to 31")),
     ("visualize --cell 7", USAGE, ("--cell 7", "layer:unit")),
     ("visualize --cell a:b", USAGE, ("--cell a:b", "layer:unit")),
     ("visualize --cell 0:1:2", USAGE, ("--cell 0:1:2", "layer:unit")),
@@ -218,9 +218,9 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --gradients --with nosuch", CHECKPOINT, ("nosuch",)),
     ("visualize --gradients --with lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
     ("visualize --gradients --with folder", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
-    ("visualize --ablate 0:32", USAGE, ("--ablate 0:32", "units 0 to 31")),
+    ("visualize --ablate 0:32", USAGE, ("--ablate 0:32", "units from 0 to 31")),
     ("visualize --ablate 0:1 --cell 0:1", USAGE, ("--cell and --ablate", "different pictures")),
-    ("visualize --ablate 9:1", USAGE, ("--ablate 9:1", "layers 0 to 0")),
+    ("visualize --ablate 9:1", USAGE, ("--ablate 9:1", "layers go from 0 to 0")),
     ("visualize --ablate x", USAGE, ("--ablate x", "layer:unit")),
     ("visualize --detect '('", USAGE, ("--detect (", "no regular expression")),
     ("visualize --detect 'x*'", USAGE, ("--detect x*", "Ask for a character: x+")),
@@ -513,7 +513,9 @@ def test_a_folder_that_cannot_be_written(command: Command, mess: Path) -> None:
 
 
 def test_a_cell_that_a_gru_has_not(command: Command, gru: TrainedRun) -> None:
-    assert_is_clear(command("visualize", gru.path, "--cell", "2:0"), USAGE, ("layers 0 to 1", "units 0 to 11"))
+    assert_is_clear(
+        command("visualize", gru.path, "--cell", "2:0"), USAGE, ("layers go from 0 to 1", "units from 0 to 11")
+    )
 
 
 def test_a_device_that_is_not_there(command: Command, mess: Path, monkeypatch: pytest.MonkeyPatch) -> None:

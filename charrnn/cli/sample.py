@@ -1,6 +1,5 @@
 """charrnn sample: text on stdout, nothing else."""
 
-import re
 import sys
 from collections import deque
 from itertools import chain
@@ -24,6 +23,7 @@ from charrnn.cli.terminal import (
     QuietOption,
     RunArgument,
     UnknownOption,
+    parse_cell,
     print_json,
     progress,
     spelled,
@@ -246,7 +246,7 @@ def sample(
         for index, text in enumerate(model.samples(count, **options)):
             write([*(["\n"] if index else []), prime, text.text])
     elif show_cell is not None:
-        cell = _parse_cell("--show-cell", show_cell, model)
+        cell = parse_cell("--show-cell", show_cell, model)
         write_coloured(prime, model.stream(**options, cell=cell))
     else:
         end = write(chain([prime], model.write(**options)))
@@ -272,26 +272,12 @@ def _parse_temps(text: str) -> list[float]:
         raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
 
 
-def _parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
-    from charrnn.errors import UsageError
-
-    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
-    if match is None:
-        raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
-    layer, unit = int(match[1]), int(match[2])
-    try:
-        model.stepper.check_cell(layer, unit)
-    except UsageError as error:
-        raise UsageError(f"{option} {text}: {error}") from None
-    return layer, unit
-
-
 def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
     from charrnn.errors import UsageError
 
     cell, _, number = text.partition("=")
     try:
-        layer_unit, value = _parse_cell("--clamp", cell, model), float(number)
+        layer_unit, value = parse_cell("--clamp", cell, model), float(number)
     except ValueError:
         raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
     if not -1 <= value <= 1:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from charrnn.api import Model
     from charrnn.config import Config
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.")]
@@ -45,6 +47,21 @@ def read_text(source: str, config: "Config") -> str | bytes:
     from charrnn.text.corpus import read_corpus
 
     return read_corpus([source], alphabet=config.alphabet, encoding=config.encoding).content
+
+
+def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
+    """The (layer, unit) that `option` names as "layer:unit". Raises UsageError if `model` has no such cell."""
+    from charrnn.errors import UsageError
+
+    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
+    layer, unit = int(match[1]), int(match[2])
+    try:
+        model.stepper.check_cell(layer, unit)
+    except UsageError as error:
+        raise UsageError(f"{option} {text}: {error}") from None
+    return layer, unit
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:

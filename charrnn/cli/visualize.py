@@ -1,6 +1,5 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored."""
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from charrnn.cli.terminal import (
     RunArgument,
     TextOption,
     can_animate,
+    parse_cell,
     print_json,
     progress,
     read_text,
@@ -158,7 +158,7 @@ def visualize(
     elif gradients:
         shown = _measure_gradients(model, [load(name) for name in beside or ()], content, context, quiet=quiet)
     elif ablate is not None:
-        layer, unit = _parse_cell("--ablate", ablate, model)
+        layer, unit = parse_cell("--ablate", ablate, model)
         ablations = []
         for at in ("mean", "zero"):
             with progress(2 * len(content), f"held at its {at}", quiet=quiet) as advance:
@@ -181,7 +181,7 @@ def visualize(
             histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
         shown = show_history(model, histories)
     elif cell is not None or kind == ".npz":
-        layer_unit = None if cell is None else _parse_cell("--cell", cell, model)
+        layer_unit = None if cell is None else parse_cell("--cell", cell, model)
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
         trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz")
         if export is not None and kind == ".npz":
@@ -303,19 +303,3 @@ def _measure_gradients(
             network = one.untrained_twin() if is_twin else None
             reaches.append(one.gradients(content, context=context, network=network, name=name, on_progress=advance))
     return show_gradients(reaches)
-
-
-def _parse_cell(option: str, cell: str, model: "Model") -> tuple[int, int]:
-    from charrnn.config import resolved
-    from charrnn.errors import UsageError
-
-    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", cell.strip())
-    num_layers, hidden_size = resolved(model.config.num_layers), resolved(model.config.hidden_size)
-    if match is None:
-        raise UsageError(f"{option} {cell}: write it as layer:unit, both from 0, such as 0:17.")
-    layer, unit = int(match[1]), int(match[2])
-    if layer >= num_layers or unit >= hidden_size:
-        raise UsageError(
-            f"{option} {cell}: {model.name} has layers 0 to {num_layers - 1}, units 0 to {hidden_size - 1}."
-        )
-    return layer, unit
