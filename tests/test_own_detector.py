@@ -111,6 +111,10 @@ def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
     [
         ("x = 1\ndef label(text:\n", r"mine\.py, line 2: SyntaxError: "),
         ("x = 1\ny = x / 0\n", r"mine\.py, line 2: ZeroDivisionError: division by zero"),
+        (
+            "def half(n):\n    return n / 0\nhalf(1)\n",
+            r"mine\.py, line 2: ZeroDivisionError",
+        ),  # not where it was called
         ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: SystemExit: 3"),
         ("x = '\xe9\x00'\n", r"mine\.py.*null bytes"),
         (
