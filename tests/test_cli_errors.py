@@ -284,7 +284,7 @@ WAY_OUT = re.compile(
     r"\bmust |\bneed(s|ed)\b|at least|at most|\b[Gg]ive |\b[Aa]dd |[Ll]eave |\b[Uu]se |\bTry |[Ww]rite |[Cc]onvert"
     r"|[Pp]ut quotes|Ask for|start a new run|[Dd]id you mean|newest runs|such as|has layers|layers go from"
     r"|fetch or compress|train with|one budget|[Tt]he \w+ are |it has |line \d+|charrnn train --resume RUN"
-    r"|take it for no text, or|say how it is encoded"
+    r"|--alphabet byte trains on|say how it is encoded|say --encoding"
 )
 """What a message says of the way out: the range, the remedy, the place, the names there are, the near spelling."""
 

@@ -582,3 +582,26 @@ def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_sa
     whole = DETECTORS["quote"].label(text)
     assert whole is not None and whole[half] and not DETECTORS["quote"].label(text[half:])[0]
     assert shown.tolist() == whole[half : half + len(shown)].tolist()
+
+
+def test_an_export_that_fails_leaves_the_older_one(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(path: Path, data: bytes) -> None:
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("charrnn.runs.disk.write_synced", fill)
+    for name in ("picture.svg", "numbers.npz", "page.html"):
+        Path(name).write_text("the older one")
+        before = sorted(Path().iterdir())
+        ran = command("visualize", "--text", fresh_file, "--cell", "0:1", "--export", name)
+        assert (ran.code, ran.out) == (1, "")
+        assert "No space left" in ran.err and "bytes needed" in ran.err
+        assert Path(name).read_text() == "the older one" and sorted(Path().iterdir()) == before
+
+
+def test_no_columns_at_all_are_eighty(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = command("visualize", "--find").out
+    monkeypatch.setenv("COLUMNS", "0")
+    assert command("visualize", "--find").out == usual

@@ -251,6 +251,8 @@ def test_outlandish_names_are_refused_in_three_lines(source: str) -> None:
         (b"a" * 100, "one character, 'a', is all there is; at least 2"),
         (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*--alphabet byte"),
         (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
+        ("a lamp".encode("utf-16-le"), "wide characters, say --encoding utf-16-le"),
+        ("a lamp".encode("utf-16-be"), "wide characters, say --encoding utf-16-be"),
         ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*--alphabet byte"),
         (TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),
         (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),

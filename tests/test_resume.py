@@ -367,3 +367,32 @@ def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file:
     assert command("train", "--resume", "old", "--steps", 6).code == 0
     assert (old / "latest").read_text() == (whole / "latest").read_text()
     assert "muon_scale: 0.0" in (old / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("what", ["the folder", "config.yaml", "lock"])
+def test_a_run_that_is_removed_while_it_trains_is_no_success(tmp_path: Path, what: str) -> None:
+    """Saving into what is left would leave a folder that no command takes for a run."""
+    (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
+    config = charrnn.Config(corpus=(str(tmp_path / "text.txt"),), steps=6, save_every=1, **SMALL_RUN)
+    run = tmp_path / "run"
+    with pytest.raises(charrnn.CharRNNError, match="run"):
+        for event in charrnn.train(config, out=run):
+            if event.event == "saved" and event.step == 2:
+                if what == "the folder":
+                    run.rename(tmp_path / "elsewhere")
+                else:
+                    (run / what).unlink()
+    assert not run.exists() or not (run / "step-00000003").exists()
+
+
+def test_a_step_of_another_run_is_told_of(tmp_path: Path) -> None:
+    """Every digest in it is right: only its settings tell."""
+    (tmp_path / "text.txt").write_text(make_corpus(num_chars=3_000).text, encoding="utf-8")
+    for seed in (1, 2):
+        config = charrnn.Config(corpus=(str(tmp_path / "text.txt"),), steps=2, seed=seed, **SMALL_RUN)
+        list(charrnn.train(config, out=tmp_path / f"run-{seed}"))
+    assert charrnn.load(tmp_path / "run-1").warnings == ()
+    (tmp_path / "run-1" / "step-00000002").rename(tmp_path / "kept")
+    (tmp_path / "run-2" / "step-00000002").rename(tmp_path / "run-1" / "step-00000002")
+    (warning,) = charrnn.load(tmp_path / "run-1").warnings
+    assert "another seed" in warning and "another run's" in warning

@@ -1,5 +1,6 @@
 """Where a picture of `charrnn visualize` goes: to the terminal, or to a file for others."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,6 @@ def deliver(shown: Shown, export: Path | None) -> None:
         for picture in shown.pictures:
             console.print(picture)
         return
-    from charrnn.errors import CharRNNError
     from charrnn.render.export import to_html, to_svg, to_text
     from charrnn.render.page import to_page
 
@@ -43,11 +43,7 @@ def deliver(shown: Shown, export: Path | None) -> None:
         page = to_page(shown.page)
     else:
         page = {".svg": to_svg, ".html": to_html, ".txt": to_text}[kind](shown.pictures)
-    try:
-        export.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
-    print_path(str(export))
+    _write(export, page.encode("utf-8"))
 
 
 def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
@@ -57,7 +53,6 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
     """
     import numpy as np
 
-    from charrnn.errors import CharRNNError
     from charrnn.render.heat import all_visible
 
     arrays = {
@@ -73,9 +68,23 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
         if labels is not None:
             # A regular expression may hold what no name of a file in an archive can be spelled with.
             arrays[all_visible(f"labels_{detector.name}")] = labels
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    _write(path, file.getvalue())
+
+
+def _write(export: Path, data: bytes) -> None:
+    """Write a file whole or not at all, so that an older one of that name is not lost for half of a new one."""
+    from charrnn.errors import CharRNNError
+    from charrnn.runs.disk import write_atomically
+
     try:
-        with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        if export.exists() and not export.is_file():  # a pipe or a device: not to be replaced by a file
+            export.write_bytes(data)
+        else:
+            write_atomically(export.resolve(), data)
     except OSError as error:
-        raise CharRNNError(f"--export {path}: {error.strerror}. Give another name.") from None
-    print_path(str(path))
+        raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
+    except CharRNNError as error:
+        raise CharRNNError(f"--export {export}: {error}") from None
+    print_path(str(export))

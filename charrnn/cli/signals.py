@@ -13,6 +13,8 @@ SAVING = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal,
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """What training is taken to have ended by when nobody reads on; Windows has the number's meaning, not the name."""
+PATIENCE = 1.5
+"""Seconds from one try to end a command to the next."""
 WILL_SAVE = b"\nStopping: finishing the step and saving (once more to leave at once) ...\n"
 
 
@@ -51,6 +53,8 @@ class Signals:
         try:
             yield
         finally:
+            if self.has_raised and hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
             for number in heard:
                 signal.signal(number, before[number])
 
@@ -70,6 +74,13 @@ class Signals:
         if self._num_asked > 2:
             os._exit(128 + number)  # the exception was lost on its way, in some callback that cannot raise
         self.has_raised = True
+        # What is raised amid a callback that cannot raise is lost: so again, until the command has ended.
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, self._raise_again)
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+        raise KeyboardInterrupt
+
+    def _raise_again(self, number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     def _save(self, number: int, frame: FrameType | None) -> None:

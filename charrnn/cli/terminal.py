@@ -74,14 +74,19 @@ def result_console() -> "Console":
     """Rich on stdout, coloured as NO_COLOR, FORCE_COLOR and the stream say."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=_width())
 
 
 def talk_console() -> "Console":
     """Rich on stderr."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, width=_width())
+
+
+def _width() -> int | None:
+    """80 where COLUMNS says that there is none, as terminals of some services do; else for rich to find out."""
+    return 80 if os.environ.get("COLUMNS", "").strip() == "0" else None
 
 
 def print_json(value: Any) -> None:

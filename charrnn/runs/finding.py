@@ -26,7 +26,9 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFol
     else:
         found = _find_run(run, checkpoints)
     if not found.steps():
-        raise CheckpointError(f"{found.path} has nothing saved yet\nname another run, or train one: charrnn train")
+        raise CheckpointError(
+            f"{found.path} has nothing saved yet\ntrain it again with the command that began it, or name another run"
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config import Config
+from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
 from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, parse_config
 from charrnn.runs.disk import (
@@ -45,6 +45,9 @@ from charrnn.runs.step import (
     step_number,
     step_to_bytes,
 )
+
+LASTING = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
+"""Settings that are the same for all steps of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,14 @@ class RunFolder:
         self._point_as(path.name, state)
         self.prune(keep, path.name, best_in(state))
         return path
+
+    def check_in_place(self) -> None:
+        """Raise CharRNNError if the run was moved or removed by others: what is saved would be no run."""
+        if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
+            raise CharRNNError(
+                f"{self.path} was moved or removed while it trained, or files of it were\n"
+                "put it back and go on with --resume, or train again"
+            )
 
     def go_on_from(self, loaded: LoadedStep) -> None:
         """Make the step that training goes on from the newest one, mend the pointers, sweep. Raises CharRNNError.
@@ -221,7 +232,9 @@ class RunFolder:
         """
         committed = self.steps()
         if not committed:
-            raise CheckpointError(f"{self.path} has nothing saved yet\ntrain first: charrnn train")
+            raise CheckpointError(
+                f"{self.path} has nothing saved yet\ntrain it again with the command that began it, or name another run"
+            )
         if which not in (*KINDS, *committed):
             raise CheckpointError(f"no {which} in {self.path}\nsaved there: {', '.join(committed[-5:])}")
         wanted, problems = wanted_step(self.path, which) if which in KINDS else (which, [])
@@ -264,7 +277,12 @@ class RunFolder:
         """What is wrong with the run's own two files, given those of a step that was verified."""
         problems = []
         try:
-            self._own_config_yaml()
+            own, saved = parse_config(self.path / CONFIG, self._own_config_yaml()), description.config()
+            if other := [name for name in LASTING if getattr(own, name) != getattr(saved, name)]:
+                problems.append(
+                    f"{description.folder} was saved with another {other[0]} than {self.path / CONFIG} tells: "
+                    "it may be another run's"
+                )
         except CheckpointError as error:
             problems.append(str(error))
         path = self.path / VOCAB

@@ -93,7 +93,10 @@ def _fault(data: bytes) -> str | None:
     if wide := next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None):
         return f"is not UTF-8 at byte offset 0: it begins as {wide} text does. Say --encoding {wide}"
     if (offset := data.find(b"\0")) >= 0:
-        return f"has a NUL at byte offset {offset}: take it for no text, or train on raw bytes with --alphabet byte"
+        name = "utf-16-be" if offset % 2 == 0 else "utf-16-le"
+        if data.count(b"\0") > len(data) // 4:
+            return f"has a NUL at byte offset {offset}: if it is text in wide characters, say --encoding {name}"
+        return f"has a NUL at byte offset {offset}: it is no text, but --alphabet byte trains on raw bytes"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -222,6 +222,7 @@ def _run(
 
     def save() -> SavedEvent:
         nonlocal saved_step
+        run.check_in_place()
         tensors, counters = trainer.snapshot()
         state = {**counters, "best_nats": best_nats, "best_step": best_step, "corpus_digest": text.corpus.digest}
         if is_validation_due:
