@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
+FEW_UNKNOWN = 0.001
+"""The share of a text's characters from which on it is told that they are unknown."""
 HELD_OUT_CHARS = 50_000
 """How much of the validation text `Model.novelty` compares: a share is as steady as its text is long."""
 
@@ -77,7 +79,7 @@ class Model(Generator):
             num_odd = len(text) - len(text.translate(None, bytes(range(128, 256))))
             return () if num_odd == 0 else (f"{num_odd:,} bytes are parts of longer characters, and shown one by one.",)
         num_unknown = int((self.vocab.encode(text) == 0).sum())
-        if num_unknown == 0:
+        if num_unknown < FEW_UNKNOWN * len(text):
             return ()
         return (
             f"{num_unknown:,} of {len(text):,} characters are unknown to {self.name}, which reads them all as one.",

@@ -13,6 +13,7 @@ from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.samples import SampleLog
+from charrnn.training import loop
 from charrnn.training.trainer import StepResult, Trainer
 
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
@@ -150,3 +151,13 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
     for read in (lambda: charrnn.load("run").network, lambda: list(charrnn.resume("run", {"steps": 3}))):
         with pytest.raises(CheckpointError, match=r"config\.yaml describes it: .* has shape \(\d+, 12\)"):
             read()
+
+
+@pytest.mark.parametrize(("asked", "took", "is_told"), [(180, 45, True), (180, 150, False), (6, 1, False)])
+def test_a_budget_that_was_measured_too_small_is_told_of(
+    tmp_path: Path, asked: float, took: float, is_told: bool
+) -> None:
+    told = [event.message for event in loop._told_of_haste(RunFolder(tmp_path / "text-001"), asked, took)]
+    assert len(told) == is_told
+    if is_told:
+        assert "45 of the 180 seconds" in told[0] and "charrnn train --resume text-001 --minutes 2.2" in told[0]

@@ -56,7 +56,8 @@ layer 0: update
 
 def test_every_unit_stands_where_its_shares_put_it() -> None:
     lines = plain(GateScatters(report("z", 1)), 20)
-    assert "\n".join(lines[lines.index("") + 1 :]) + "\n" == PLOT
+    assert "\n".join(lines[lines.index("") + 1 : -3]) + "\n" == PLOT
+    assert " ".join(lines[-3:]) == "A dot is a unit; both axes are shares of the characters."
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

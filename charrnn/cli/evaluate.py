@@ -1,5 +1,6 @@
 """charrnn evaluate: how well a model predicts a text."""
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from charrnn.cli.terminal import (
     QuietOption,
     RunArgument,
     TextOption,
+    can_animate,
     print_json,
     read_text,
     result_console,
@@ -48,6 +50,8 @@ def evaluate(
         content, context = model.held_out_text(part or "validation")
     else:
         content, context = read_text(text, model.config), ""
+    if can_animate(sys.stderr) and not quiet:
+        sys.stderr.write(f"Reading {len(content):,} characters ...\n")
     reports = [api.evaluate(model, content, context=context, precision=precision)]
     if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))

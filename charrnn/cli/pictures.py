@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 CHARS_ON_PAGE = 8_000
 NUM_GUESSES = 5
 FEW_STEPS = 5
+LEGEND = (
+    "chance: the best of all cells for shifted labels; untrained: the same choice in an untrained twin; inner: five "
+    "or more characters after a span began or ended (for counts R²)"
+)
+"""What the columns of the table are, in short."""
 ABOUT_COLUMNS = (
     "score: AUC, how often the cell ranks a character inside above one outside, or for a count Spearman's ρ",
     "chance: what the best of all cells stays under for 95 % of labels that were shifted along the text",
@@ -159,6 +164,8 @@ def show_findings(
         "chosen on the first half, scored on the second"
     )
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
+    if findings.scores:
+        pictures += [Text(LEGEND, style="dim"), Text()]
     if is_table and findings.scores:
         about = (
             "How well so many cells together tell it, the best one first (AUC, or R² of a count), and what silencing "
@@ -248,14 +255,15 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     return Shown(pictures, {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()})
 
 
-def show_history(model: "Model", histories: "Sequence[CellHistory]") -> Shown:
+def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:
     """How well the cells that are the best now followed their detectors at every saved step."""
     from rich.text import Text
 
     from charrnn.render.heat import all_visible
     from charrnn.render.tables import history_table
 
-    pictures: list[RenderableType] = [Text(f"Cells of {all_visible(model.name)} over its saved steps", style="bold")]
+    title = f"Cells of {all_visible(model.name)} over its saved steps, on {num_chars:,} characters"
+    pictures: list[RenderableType] = [Text(title, style="bold")]
     pictures.append(history_table(histories))
     if histories and len(histories[0].steps) < FEW_STEPS:
         pictures.append(Text("Few steps were saved: train with --save-every and --keep 100 to see cells come to be."))

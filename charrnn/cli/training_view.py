@@ -125,7 +125,7 @@ class TrainingView:
             ),
             (
                 "Training",
-                f"{event.num_steps:,} steps of {wide} = {epochs:.1f} epochs",
+                f"{event.num_steps:,} steps of {wide} = {_rounded(epochs)} epochs",
             ),
             ("Losses", "train and val in nats per character, bpc in bits per character"),
             ("Saved in", event.run),
@@ -164,6 +164,9 @@ class TrainingView:
             figures = f"{recent:.3f} nats", f"{recent / math.log(2):.3f} bpc", f"{self._rate / 1000:.0f}k chars/s"
             self._bar.set_postfix_str(self._those_that_fit(figures), refresh=False)
         self._bar.update(1)
+        every = self._start.config["evaluate_every"] if self._start is not None else 0
+        if event.step == self._bar.total or (every and event.step % every == 0):
+            self._bar.set_postfix_str("validating ...")
 
     def _those_that_fit(self, figures: Sequence[str]) -> str:
         """The first of the figures, as many as leave the bar some room."""
@@ -182,7 +185,7 @@ class TrainingView:
         minutes, seconds = divmod(round(event.seconds), 60)
         values = {
             "step": f"{event.step:,}",
-            "epoch": f"{epochs:.1f}",
+            "epoch": _rounded(epochs),
             "train": f"{train_nats:.4f}",
             "val": f"{event.val_nats:.4f}",
             "bpc": f"{event.val_bpc:.3f}",
@@ -241,3 +244,7 @@ def _columns_that_fit(width: int) -> dict[str, int]:
             break
         del columns[name]
     return columns
+
+
+def _rounded(epochs: float) -> str:
+    return f"{epochs:.1f}" if epochs >= 1 else f"{epochs:.2f}"

@@ -179,7 +179,7 @@ def visualize(
         ]
         with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
             histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
-        shown = show_history(model, histories)
+        shown = show_history(model, histories, len(later))
     elif cell is not None or kind == ".npz":
         layer_unit = None if cell is None else parse_cell("--cell", cell, model)
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0

@@ -46,14 +46,16 @@ class CellScore:
 
     @property
     def is_significant(self) -> bool:
-        """Whether chance would rarely choose so good a cell, and the interval where it is judged leaves that out."""
+        """Whether chance would rarely choose so good a cell, the interval where it is judged leaves chance out, and the
+        cell does better there than the best of all cells does by chance."""
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
         if self.auc is not None:
             is_apart = self.ci_low > 0.5
         else:
             is_apart = self.ci_low > 0 if self.polarity > 0 else self.ci_high < 0
-        return self.p_value <= CHANCE and is_apart
+        reached = self.auc if self.auc is not None else abs(self.spearman or 0.0)
+        return self.p_value <= CHANCE and is_apart and (self.null_level is None or reached > self.null_level)
 
     @property
     def strength(self) -> float:

@@ -42,6 +42,7 @@ class GateScatters:
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
             yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
 
 
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -44,6 +45,8 @@ SAMPLE_LENGTH = 240
 SAMPLE_TEMPERATURE = 0.8
 CHARS_BETWEEN_QUESTIONS = 8192
 """Characters of validation text, about what one step reads, after which `should_stop` is asked again."""
+LEAST_TOLD, SHARE_TOLD = 30, 0.6
+"""Seconds of a budget from which on, and the share of it below which, it is told that less time was taken."""
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """What a resumed run may change: how long, where, and what is kept; nothing that the saved weights must fit."""
 
@@ -106,7 +109,20 @@ def train(
             if start is not None:
                 trainer.start_with(start.model)
                 notes = (*start.warnings, *notes)
-            yield from _run(run, trainer, text, notes, should_stop, should_save)
+            with closing(_run(run, trainer, text, notes, should_stop, should_save)) as events:
+                for event in events:
+                    if isinstance(event, DoneEvent) and event.is_complete and config.minutes is not None:
+                        yield from _told_of_haste(run, 60 * config.minutes, time.perf_counter() - began)
+                    yield event
+
+
+def _told_of_haste(run: RunFolder, asked: float, took: float) -> Iterator[WarningEvent]:
+    """A warning if a budget of so many seconds was measured when the machine was much slower than it was then."""
+    if asked >= LEAST_TOLD and took < SHARE_TOLD * asked:
+        yield WarningEvent(
+            message=f"this took {took:.0f} of the {asked:.0f} seconds asked for: the machine was slower while it was "
+            f"measured. Go on: charrnn train --resume {run.path.name} --minutes {(asked - took) / 60:.1f}"
+        )
 
 
 def resume(
