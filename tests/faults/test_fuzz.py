@@ -318,6 +318,7 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
     for name in NAMES:
         end = time.monotonic() + seconds / len(NAMES)
         told[name] = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
+    assert all(sum(counts) > 0 for counts in told.values())  # what else came out than a refusal has failed in `fuzz`
     print(json.dumps({name: f"{read:,} read, {refused:,} refused" for name, (read, refused) in told.items()}, indent=1))
     print(f"{sum(map(sum, told.values())):,} files in {seconds:.0f} s")
 
