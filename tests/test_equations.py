@@ -289,6 +289,22 @@ def test_the_antisymmetric_matrix_is_antisymmetric() -> None:
     assert np.abs(np.linalg.eigvals(a.numpy()).real).max() < 1e-12
 
 
+def test_the_damping_of_the_antisymmetric_cell_makes_the_error_signal_fade() -> None:
+    def step(h: Tensor, a: Tensor) -> Tensor:
+        zeros = torch.zeros(2 * H, dtype=torch.float64)
+        return CELLS["antisymmetric"].step(TORCH, zeros, lambda _, h: h @ a.T, (h,), {})[0]
+
+    rest = torch.zeros(H, dtype=torch.float64)
+    # At h = 0 the gate is 1/2 and tanh has slope 1, so the Jacobian is I + STEP / 2 * (A - DAMPING * I).
+    still = torch.zeros(H, H, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda h: step(h, still), rest)
+    torch.testing.assert_close(jacobian, 0.75 * torch.eye(H, dtype=torch.float64), rtol=1e-12, atol=0)
+    weight = torch.randn(H, H, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a = CELLS["antisymmetric"].effective_weight(weight)
+    eigenvalues = np.linalg.eigvals(torch.autograd.functional.jacobian(lambda h: step(h, a), rest).numpy())
+    np.testing.assert_allclose(eigenvalues.real, 0.75, rtol=1e-12)
+
+
 def test_a_dilated_layer_continues_from_two_to_the_l_characters_before() -> None:
     layer = RecurrentLayer("rnn", I, H, dilation=4).double()
     layer.draw_weights(torch.Generator().manual_seed(0), 1.0)

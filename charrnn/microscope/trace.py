@@ -26,7 +26,7 @@ class Trace:
     ids: IdArray
     """(N,)"""
     cells: Floats = field(repr=False)
-    """(N, L, H): each cell after reading each character, in [-1, 1]; tanh(c) for an LSTM, h for the others."""
+    """(N, L, H): each cell after reading each character, in [-1, 1]: tanh(c), tanh(h) or h, as `Cell.shows` says."""
     logprobs: Floats = field(repr=False)
     """(N,): log-probability in nats of each character before it was read; nan where nothing came before it."""
     hidden: Floats | None = field(default=None, repr=False)

@@ -43,9 +43,9 @@ class LoadedStep:
     """Optimizer steps taken when it was saved."""
     model: Tensors
     training: Tensors
-    """Optimizer, averages and recurrent state; empty when not asked for."""
+    """Weights before averaging, optimizer moments and recurrent state; empty if not requested."""
     state: Mapping[str, JSON]
-    """What was passed to `save_step`: cursor, generators, …"""
+    """The content of training.json: step, cursor, best loss and step, digest of the corpus."""
     description: Description
     """Configuration and alphabet as they were when it was saved."""
     warnings: tuple[str, ...] = ()

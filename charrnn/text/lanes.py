@@ -17,7 +17,7 @@ from charrnn.errors import DataError
 # No generated __eq__: comparing arrays gives an array, not a truth value.
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """B lanes over ids (N,), which may be memory-mapped; lane b starts at floor(b * N / B).
+    """B lanes over ids (N,); lane b starts at floor(b * N / B).
 
     The ids are a ring. A lane that has read its stretch goes on into its neighbour's, so the recurrent state stays
     valid for ever and no ragged tail is dropped; after N / B characters per lane every id has been read: one epoch.
