@@ -1,0 +1,171 @@
+"""What the benchmarks share: the machine's description and own limits, timing in turn, and one form of the result.
+
+A benchmark makes one `Report`, adds its rows and closes it. Without `--json` the rows are printed as they are measured;
+with it, stdout carries one JSON object, {"benchmark", "machine": {...}, "rows": [{...}, ...]}.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+
+Row = dict[str, str | int | float | None]
+CAPS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "OMP_NUM_THREADS", "NUMBA_CPU_NAME")
+"""Environment variables that make a processor do less than it can: what is measured under them is imitated."""
+INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
+SQUARE = 2048
+READ_BYTES = (262_144, 4_194_304, 268_435_456)
+"""Sizes of the arrays that are read to measure bandwidth: about a level-2 cache, a level-3 cache, main memory."""
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Wall seconds of one call."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def in_turn(
+    *calls: Callable[[], object], warm_ups: int = 2, repeats: int = 5, at_least_seconds: float = 1.0
+) -> list[float]:
+    """Median wall seconds of each call.
+
+    The calls are taken in turn, so that a machine whose speed drifts treats them alike: first `warm_ups` rounds that
+    do not count, in which kernels are compiled and chosen, then at least `repeats` rounds and `at_least_seconds`.
+    """
+    for _ in range(warm_ups):
+        for call in calls:
+            call()
+    times: list[list[float]] = []
+    end = time.perf_counter() + at_least_seconds
+    while len(times) < repeats or time.perf_counter() < end:
+        times.append([seconds(call) for call in calls])
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def matmul_rate(dtype: torch.dtype, size: int = SQUARE) -> float:
+    """Operations per second (2 * size^3 for a product) of square matrix products on all of torch's threads."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    (median,) = in_turn(lambda: a @ b, at_least_seconds=0.5)
+    return 2 * size**3 / median
+
+
+@njit(error_model="numpy", fastmath=True)
+def _add_up(numbers: Any, repeats: int) -> Any:
+    total = np.float32(0)
+    for _ in range(repeats):
+        for index in range(len(numbers)):
+            total += numbers[index]
+    return total
+
+
+def read_rate(num_bytes: int) -> float:
+    """Bytes per second at which one thread reads an array of that size over and over."""
+    numbers = np.ones(max(1, num_bytes // 4), np.float32)
+    repeats = max(1, 50_000_000 // numbers.nbytes)
+    (median,) = in_turn(lambda: _add_up(numbers, repeats), at_least_seconds=0.3)
+    return numbers.nbytes * repeats / median
+
+
+def describe_machine() -> dict[str, Any]:
+    """The processor, what its software may use of it, and how busy it is. Measures nothing."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    load = os.getloadavg() if hasattr(os, "getloadavg") else (None,) * 3
+    return {
+        "processor": _processor_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": [name for name in INSTRUCTIONS if capabilities.get(name)],
+        "torch_uses": torch.backends.cpu.get_cpu_capability(),
+        "capped_by": {name: os.environ[name] for name in CAPS if name in os.environ},
+        "load_average": [value if value is None else round(value, 2) for value in load],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def measure_limits() -> dict[str, Any]:
+    """The machine's own limits: matrix products in fp32 and bf16, and reading on one thread. Takes some 4 seconds."""
+    products = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    return {
+        "matrix_gflops": {name: round(matmul_rate(dtype) / 1e9, 1) for name, dtype in products.items()},
+        "read_gigabytes_per_second": {str(size): round(read_rate(size) / 1e9, 1) for size in READ_BYTES},
+    }
+
+
+def _processor_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def make_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the module's docstring as its help, and with `--json`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    return parser
+
+
+def show(value: str | int | float | None) -> str:
+    """A cell of a table: whole numbers from 100 on, two digits after the point below, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+class Report:
+    """The rows of one benchmark, under a description of the machine."""
+
+    def __init__(self, benchmark: str, *, as_json: bool, with_limits: bool = True) -> None:
+        """Describe the machine and, with `with_limits`, measure its own limits; print them unless `as_json`."""
+        self._benchmark, self._as_json = benchmark, as_json
+        self.machine = describe_machine() | (measure_limits() if with_limits else {})
+        self._rows: list[Row] = []
+        self._columns: tuple[str, ...] = ()
+        if not as_json:
+            print_machine(self.machine)
+
+    def add(self, **row: str | int | float | None) -> None:
+        """Add a row, and print it unless the report is JSON. A row of other columns than the last starts a table."""
+        self._rows.append(row)
+        if self._as_json:
+            return
+        if self._columns != (columns := tuple(row)):
+            self._columns = columns
+            print("\n| " + " | ".join(name.replace("_", " ") for name in columns) + " |")
+            print("| " + " | ".join("---" for _ in columns) + " |")
+        print("| " + " | ".join(map(show, row.values())) + " |", flush=True)
+
+    def close(self) -> None:
+        """Print the JSON object, if that was asked for, with the load average as it is now."""
+        self.machine["load_average_at_end"] = describe_machine()["load_average"]
+        if self._as_json:
+            print(json.dumps({"benchmark": self._benchmark, "machine": self.machine, "rows": self._rows}))
+        else:
+            print(f"\nload average at the end: {self.machine['load_average_at_end'][0]}")
+
+
+def print_machine(machine: dict[str, Any]) -> None:
+    """Print a description, one property to a line."""
+    for name, value in machine.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {item}" for key, item in value.items()) or "nothing"
+        elif isinstance(value, list):
+            value = " ".join(map(str, value))
+        print(f"{name.replace('_', ' ')}: {value}")
