@@ -6,20 +6,25 @@ The models are real and take about two seconds. Tests that change a run change a
 from __future__ import annotations
 
 import io
-import os
+import random
 import shutil
-import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import environment
 import pytest
-from synthetic import SyntheticCorpus, make_corpus
+from environment import REPOSITORY, clean_environment
 
-REPOSITORY = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    from synthetic import SyntheticCorpus
+
+__all__ = ["REPOSITORY", "SMALL_RUN", "Ran", "TrainedRun", "clean_environment"]
+
 SMALL_RUN: dict[str, Any] = {
     "hidden_size": 12,
     "embedding_size": 8,
@@ -31,9 +36,49 @@ SMALL_RUN: dict[str, Any] = {
 """Settings of a run that is trained only to see what becomes of it: milliseconds, the same on every machine."""
 
 
-def pytest_configure() -> None:
-    """One thread, before torch is imported: on tensors this small, more would only wait for each other."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("charrnn")
+    group.addoption(
+        "--perturb",
+        type=int,
+        metavar="N",
+        help="imitate another processor: multiply all initial weights by 1 + 1e-6 times noise of seed N",
+    )
+    group.addoption("--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle the environment before NumPy, torch or numba is imported, and before xdist starts its workers."""
+    perturbation = config.getoption("--perturb")
+    home = tempfile.TemporaryDirectory(prefix="charrnn-tests-home-")
+    config.add_cleanup(home.cleanup)
+    environment.settle(Path(home.name), perturbation=perturbation)
+    if perturbation is not None:
+        sys.path.append(str(environment.PERTURBED))
+        import perturbation as perturbed
+
+        perturbed.install(perturbation)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which machine is imitated, and how: what a failure is to be repeated with."""
+    options = [f"--{name} {config.getoption(name)}" for name in ("perturb", "shuffle")]
+    return "environment: " + " ".join([*environment.imitated(), *(o for o in options if not o.endswith("None"))])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("--shuffle")) is not None:
+        random.Random(seed).shuffle(items)
+
+
+@pytest.fixture(autouse=True)
+def standard_environment() -> Iterator[None]:
+    """Let every test start with the same environment and answers to signals, whatever the one before it left."""
+    environment.restore()
+    yield
+    environment.restore()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +102,12 @@ class TrainedRun:
         return self.path.name
 
 
-def clean_environment(**changes: str) -> dict[str, str]:
-    """This process's environment without what steers charrnn, colours and widths, plus `changes`."""
-    steering = {"NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES", "TERM"}
-    kept = {k: v for k, v in os.environ.items() if k not in steering and not k.startswith(("CHARRNN_", "_CHARRNN_"))}
-    return kept | {"COLUMNS": "80", "PYTHONPATH": str(REPOSITORY)} | changes
-
-
 @pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Ran]]:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run `charrnn ARGUMENTS` in this process, in an empty folder, and return its code and its two streams."""
     from charrnn.cli.app import run
 
-    for name in {*os.environ} - {*clean_environment()}:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments: object, stdin: bytes = b"") -> Ran:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
@@ -84,9 +116,7 @@ def command(
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return call
 
 
 @pytest.fixture
@@ -110,6 +140,8 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
 @pytest.fixture(scope="session")
 def corpus() -> SyntheticCorpus:
     """The text that the models below learn from."""
+    from synthetic import make_corpus
+
     return make_corpus(num_chars=40_000)
 
 

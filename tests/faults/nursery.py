@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from conftest import REPOSITORY, clean_environment
+from environment import REPOSITORY, clean_environment, python_path
 from synthetic import make_corpus
 
 
@@ -50,13 +50,12 @@ class Nursery:
         self.folder = folder
         (folder / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
         self._num_spawned = 0
-        paths = os.pathsep.join(map(str, (REPOSITORY, REPOSITORY / "tests")))
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=folder,
-            env=clean_environment(PYTHONPATH=paths, OMP_NUM_THREADS="1"),
+            env=clean_environment(PYTHONPATH=python_path(REPOSITORY / "tests")),
             text=True,
         )
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from conftest import Ran, clean_environment
+from conftest import Ran
 
 SEQUENCES = (
     "\x1b[2J\x1b[31m",  # CSI: clears the screen, then paints
@@ -82,15 +80,9 @@ class Stream(io.TextIOWrapper):
 Screen = Callable[..., Ran]
 
 
-def screens(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
+def screens(monkeypatch: pytest.MonkeyPatch) -> Screen:
     """For a fixture: what runs `charrnn ARGUMENTS` in this process with two streams that are terminals, or are not."""
     from charrnn.cli.app import run
-
-    for name in {*os.environ} - {*clean_environment()}:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(
         *arguments: object, is_terminal: bool = True, encoding: str = "utf-8", stdin: bytes = b"", **environment: str
@@ -105,6 +97,4 @@ def screens(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
             code = run([str(argument) for argument in arguments])
         return Ran(code, *(stream.text() for stream in streams))
 
-    yield call
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return call

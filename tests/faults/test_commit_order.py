@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from environment import REPOSITORY, clean_environment, python_path
 from faulty_disk import Killed, faulty_disk, sync_nothing
 from saved_runs import FILES, commit, hidden, make_run
 
@@ -80,7 +80,7 @@ def test_so_the_kernel_saw_it(strace: str, tmp_path: Path) -> None:
     calls = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat"
     subprocess.run(
         [strace, "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace), sys.executable, "-c", script, str(run)],
-        env=os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"},
+        env=clean_environment(PYTHONPATH=python_path(REPOSITORY / "tests")),
         check=True,
         timeout=120,
     )

@@ -54,7 +54,7 @@ def watch(jobs: list[tuple[str, Path, Lines]], corpus_file: Path, root: Path) ->
         [sys.executable, WATCHED],
         input=json.dumps(job).encode(),
         capture_output=True,
-        env=clean_environment(PYTHONDONTWRITEBYTECODE="1", HOME=str(root / "cases"), OMP_NUM_THREADS="1"),
+        env=clean_environment(PYTHONDONTWRITEBYTECODE="1", HOME=str(root / "cases")),
         timeout=600,
         check=False,
     )

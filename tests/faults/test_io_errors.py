@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY, SMALL_RUN, Ran, clean_environment
+from conftest import SMALL_RUN, Ran
+from environment import clean_environment
 from faulty_disk import faulty_disk, sync_nothing
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
@@ -196,7 +197,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
             *flags,
         ],
         cwd=tmp_path,
-        env=clean_environment(PYTHONPATH=str(REPOSITORY), OMP_NUM_THREADS="1"),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,

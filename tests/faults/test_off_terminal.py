@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ def places() -> list[Any]:
 
 
 @pytest.fixture
-def on_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
-    yield from screens(monkeypatch)
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    return screens(monkeypatch)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +78,8 @@ SHOWN: list[tuple[object, ...]] = [
 
 
 @pytest.fixture
-def on_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
-    yield from screens(monkeypatch)
+def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    return screens(monkeypatch)
 
 
 @pytest.fixture(scope="module")

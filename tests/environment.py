@@ -1,0 +1,110 @@
+"""The process environment that every test, and every process that a test starts, inherits: the same on every machine.
+
+Nothing of the caller's environment reaches a test unless its name is in `PASSED` or `MACHINE`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import locale
+import os
+import signal
+import site
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+PERTURBED = Path(__file__).parent / "perturbed"
+"""The folder whose `sitecustomize` perturbs the initial weights in subprocesses; see `pytest --perturb`."""
+
+PASSED = (
+    *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES"),
+    *("TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "COMSPEC", "PATHEXT", "FUZZ_SECONDS", "FUZZ_SEED"),
+)
+"""Where programs, libraries and temporary files are, and the settings of the tests themselves."""
+MACHINE = (
+    *("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES"),
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"),
+)
+"""Which processor the libraries imitate. These pass on purpose: set them to run the tests as on another machine."""
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD")
+
+_standard: dict[str, str] = {}
+
+
+def settle(home: Path, *, perturbation: int | None = None) -> None:
+    """Make the environment of this process the standard one. Call it before NumPy, torch or numba is imported.
+
+    `home` is an empty folder, and `perturbation` the seed of `pytest --perturb`.
+    """
+    fixed = {
+        "HOME": str(home),
+        "USERPROFILE": str(home),
+        "COLUMNS": "80",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        # On tensors as small as the tests' more threads only wait for each other.
+        "OMP_NUM_THREADS": "1",
+        # Packages of `pip install --user` are found from the home folder.
+        "PYTHONUSERBASE": site.getuserbase(),
+        "PYTHONPATH": python_path(perturbation=perturbation),
+    }
+    if perturbation is not None:
+        fixed["TESTS_PERTURBATION"] = str(perturbation)
+    _standard.clear()
+    _standard.update({name: os.environ[name] for name in (*PASSED, *MACHINE) if name in os.environ} | fixed)
+    restore()
+    os.umask(0o022)
+    with contextlib.suppress(locale.Error):  # A system without C.UTF-8 keeps its own.
+        locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    if hasattr(time, "tzset"):
+        time.tzset()
+
+
+def restore() -> None:
+    """Undo what a test, or the caller of pytest, changed: environment variables and the answers to signals."""
+    # pytest and pytest-xdist set and read PYTEST_*.
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    if os.environ != kept | _standard:
+        for name in {*os.environ} - {*kept, *_standard}:
+            del os.environ[name]
+        os.environ.update(_standard)
+    numbers = {getattr(signal, name) for name in SIGNALS if hasattr(signal, name)}
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+    for number in numbers:
+        if signal.getsignal(number) not in (expected := _answer(number),):
+            signal.signal(number, expected)
+
+
+def _answer(number: int) -> object:
+    """What this process answers to a signal. A subprocess starts with the default of every signal that has a handler.
+
+    A signal that is ignored, as by `nohup` or in a shell's background job, would stay ignored in subprocesses. The
+    tests themselves must still survive the end of a terminal, so they handle SIGHUP rather than default to it.
+    """
+    if number == signal.SIGINT:
+        return signal.default_int_handler
+    return _survive if number == getattr(signal, "SIGHUP", None) else signal.SIG_DFL
+
+
+def _survive(number: int, frame: object) -> None:
+    """Do nothing."""
+
+
+def python_path(*folders: Path, perturbation: int | None = None) -> str:
+    """The PYTHONPATH of a subprocess that imports this checkout and modules in `folders`."""
+    is_perturbed = perturbation is not None or "TESTS_PERTURBATION" in _standard
+    return os.pathsep.join(map(str, (*([PERTURBED] if is_perturbed else []), REPOSITORY, *folders)))
+
+
+def clean_environment(**changes: str) -> dict[str, str]:
+    """The standard environment with `changes`, for a subprocess."""
+    assert _standard, "settle() was not called"
+    return _standard | changes
+
+
+def imitated() -> list[str]:
+    """The variables of `MACHINE` that are set, as NAME=value, and the Python that runs."""
+    return [f"{name}={os.environ[name]}" for name in MACHINE if name in os.environ] + [f"python={sys.executable}"]
