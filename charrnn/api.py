@@ -17,7 +17,7 @@ from charrnn.model.shapes import check_shapes
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
-from charrnn.runs.finding import open_run
+from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import LoadedStep
 from charrnn.text.corpus import read_corpus
@@ -38,7 +38,8 @@ HELD_OUT_CHARS = 50_000
 class Model(Generator):
     """A trained model: writes (without torch), predicts, and shows its cells.
 
-    Attributes: `config`, `vocab`, `name` of the run, `step` it was saved at, `warnings` from loading it.
+    Attributes: `config`, `vocab`, `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
+    it was saved at, `warnings` from loading it.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Model(Generator):
         tensors: dict[str, NDArray[Any]],
         *,
         name: str = "model",
+        path: Path | None = None,
         step: int = 0,
         corpus_digest: str | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
         super().__init__(config, vocab, tensors, name)
+        self.path = path
         self.step = step
         self.corpus_digest = corpus_digest
         self.warnings = warnings
@@ -278,17 +281,24 @@ class Model(Generator):
 
 
 def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:
-    """Load a run's best saved step (its latest, if nothing was validated yet); without `run`, the newest run's.
+    """Load a run's best saved step (its latest, if nothing was validated yet).
 
-    Raises CheckpointError if there is no such run or nothing in it can be verified.
+    Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. Raises
+    CheckpointError if there is no such run or nothing in it can be verified.
     """
-    folder = open_run(None if run is None else str(run), checkpoints)
-    return _model_of(folder, folder.load_best())
+    folder, warning = open_run_to_read(None if run is None else str(run), checkpoints)
+    model = _model_of(folder, folder.load_best())
+    if warning is not None:
+        model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
+    return model
 
 
 def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
-    """Load every saved step of a run that is whole, from the first to the last. Raises as `load` does."""
-    folder = open_run(None if run is None else str(run), checkpoints)
+    """Load every saved step of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
+
+    For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
+    """
+    folder, _ = open_run_to_read(None if run is None else str(run), checkpoints)
     for name in folder.steps():
         loaded = folder.load_step(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
@@ -302,6 +312,7 @@ def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
         loaded.description.vocab(),
         dict(loaded.model),
         name=folder.path.name,
+        path=folder.path.absolute(),
         step=loaded.step,
         corpus_digest=digest if isinstance(digest, str) else None,
         warnings=loaded.warnings,

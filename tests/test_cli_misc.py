@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import SMALL_RUN, Ran, TrainedRun
 from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
@@ -276,6 +276,50 @@ def test_a_damaged_run_does_not_hide_the_others(command: Command, lab: Path, gru
     assert [run["name"] for run in json.loads(ran.out)] == ["lstm-001"]
     assert "gru-001" in ran.err and "damaged" in ran.err
     assert command("runs", "--quiet").err == ""
+
+
+@pytest.fixture
+def abandoned(lab: Path, corpus_file: Path) -> str:
+    """The name of a run beside that of `lab` that ended before its first step: newer, and never validated."""
+    config = charrnn.Config(corpus=(str(corpus_file),), steps=5, **SMALL_RUN)
+    *_, done = charrnn.train(config, out=lab.parent / "abandoned-001", should_stop=lambda: True)
+    assert (done.step, done.is_complete) == (0, False)
+    os.utime(lab / "latest", (100, 100))
+    return "abandoned-001"
+
+
+LINES_THAT_READ_A_RUN = ("sample --length 5", "predict zib", "evaluate", "visualize --cell 0:1 --chars 20")
+
+
+@pytest.mark.parametrize("line", LINES_THAT_READ_A_RUN)
+def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_reads(
+    command: Command, lab: Path, abandoned: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, *options = line.split()
+    expected = command(name, lab.name, *options)
+    assert (expected.code, expected.err) == (0, "")
+    assert command(name, *options) == expected, "nobody reads what is piped away"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("CI", "1")  # no bars
+    ran = command(name, *options)
+    assert (ran.code, ran.out, ran.err) == (0, expected.out, f"Run: {lab.name}\n")
+    assert command(name, lab.name, *options).err == "", "who names a run knows its name"
+    assert command(name, *options, "--quiet").err == ""
+
+
+def test_where_no_run_was_validated_that_is_said(command: Command, lab: Path, abandoned: str) -> None:
+    shutil.rmtree(lab)
+    ran = command("predict", "zib")
+    assert ran.code == 0
+    assert ran.err == (
+        f"warning: no run in checkpoints has been validated yet; using the newest, {abandoned}, at step 0\n"
+    )
+    assert command("predict", "zib", "--quiet").err == ""
+    assert command("predict", abandoned, "zib").err == ""
+
+
+def test_what_was_abandoned_is_what_is_resumed(command: Command, lab: Path, abandoned: str) -> None:
+    assert command("train", "--resume", "--quiet").out == f"checkpoints/{abandoned}\n"
 
 
 def test_no_runs_yet(command: Command) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html.parser
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -484,6 +485,24 @@ def test_the_history_of_a_cell_ends_where_the_cell_is_now(
     ran = command(*options)
     assert (ran.code, ran.err) == (0, "") and "steps 0 to 60" in ran.out and "Few steps" not in ran.out
     assert any(block in ran.out for block in "▃▄▅▆")
+
+
+def test_a_history_is_of_the_run_that_was_loaded_though_another_is_newer_by_then(
+    command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = charrnn.api.load
+
+    def load_and_finish_another(*arguments: Any) -> charrnn.Model:
+        model = load(*arguments)
+        shutil.copytree(gru.path, lab.parent / gru.name)
+        os.utime(lab / "latest", (100, 100))
+        return model
+
+    expected = command("visualize", lab.name, "--history", "--detector", "quote", "--json")
+    assert expected.code == 0, expected.err
+    monkeypatch.setattr("charrnn.api.load", load_and_finish_another)
+    assert command("visualize", "--history", "--detector", "quote", "--json") == expected
+    assert charrnn.api.open_run_to_read(None)[0].path.name == gru.name
 
 
 def test_a_sparkline_stands_under_each_line_also_in_colour(

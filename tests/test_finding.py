@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from saved_runs import make_run, save
+from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.finding import list_runs, open_run
+from charrnn.runs.finding import list_runs, open_run, open_run_to_read
 from charrnn.runs.folder import RunFolder
 
 
@@ -37,6 +37,32 @@ def test_the_newest_run_is_the_one_that_saved_last(tmp_path: Path) -> None:
     assert open_run(None, checkpoints).path.name == "a-001"
 
 
+def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    older, validated, abandoned, started = (make_run(checkpoints / f"{name}-001") for name in "abcd")
+    commit(older, 9, best_step=9)
+    commit(validated, 9, best_step=9)
+    save(abandoned, 0)
+    for seconds, made in enumerate((older, validated, abandoned)):
+        set_time(made.path / "latest", 100 + seconds)
+    set_time(started.path / "config.yaml", 900)
+    assert open_run_to_read(None, checkpoints) == (validated, None)
+    assert open_run(None, checkpoints) == abandoned, "which is what --resume goes on with"
+    for named in (abandoned, older):
+        assert open_run_to_read(named.path.name, checkpoints) == (named, None)
+
+
+def test_where_no_run_was_validated_the_newest_is_read_and_said_to_be_so(tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    for seconds, name in enumerate(("a-001", "b-001")):
+        made = make_run(checkpoints / name)
+        save(made, 0)
+        set_time(made.path / "latest", 100 + seconds)
+    found, warning = open_run_to_read(None, checkpoints)
+    assert found == made
+    assert warning == f"no run in {checkpoints} has been validated yet; using the newest, b-001"
+
+
 def test_a_run_is_found_by_path_and_by_name(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 1)
     assert open_run(str(run.path), Path("elsewhere")) == run
@@ -62,8 +88,9 @@ def test_a_run_not_found_names_the_near_and_the_newest(run: RunFolder) -> None:
 def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
     checkpoints = tmp_path / "checkpoints"
     for _ in range(2):
-        with pytest.raises(CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"):
-            open_run(None, checkpoints)
+        for find in (open_run, open_run_to_read):
+            with pytest.raises(CheckpointError, match=r"no runs in .* yet\ntrain one first: charrnn train"):
+                find(None, checkpoints)
         checkpoints.mkdir(exist_ok=True)
     (checkpoints / "half").mkdir()
     (checkpoints / "half" / "config.yaml").write_text("")
@@ -72,8 +99,9 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
         open_run("half", checkpoints)
     made = make_run(checkpoints / "begun")
     for name in ("begun", None):
-        with pytest.raises(CheckpointError, match="begun has nothing saved yet"):
-            open_run(name, checkpoints)
+        for find in (open_run, open_run_to_read):
+            with pytest.raises(CheckpointError, match="begun has nothing saved yet"):
+                find(name, checkpoints)
     save(made, 1)
     (made.path / "latest").unlink()
     assert open_run(None, checkpoints) == made

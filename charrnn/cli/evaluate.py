@@ -13,6 +13,7 @@ from charrnn.cli.terminal import (
     RunArgument,
     TextOption,
     can_animate,
+    load_model,
     print_json,
     read_text,
     result_console,
@@ -44,8 +45,7 @@ def evaluate(
 
     if part is not None and text is not None:
         raise UsageError("--part is of the run's own text: leave it out with --text.")
-    model = api.load(run)
-    warn(model.warnings, quiet=quiet)
+    model = load_model(run, quiet=quiet)
     if text is None:
         content, context = model.held_out_text(part or "validation")
     else:

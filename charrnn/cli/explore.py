@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charrnn.cli.signals import Signals
-from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, read_text, warn
+from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, load_model, read_text
 
 CHARS_SCORED = 65_536
 """Half of what `charrnn visualize` reads: here every cell's value at each of them stays in memory."""
@@ -47,14 +47,12 @@ def explore(
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
     if not quiet:
         sys.stderr.write("Looking into the model ...\n")
-    from charrnn.api import load
     from charrnn.cli.explorer.app import Explorer
 
-    model = load(run)
+    model = load_model(run, quiet=quiet)
     content, before = model.held_out_text() if text is None else (read_text(text, model.config), "")
     if not content:
         raise DataError("There is no text to look at: it is empty.")
-    warn(model.warnings, quiet=quiet)
     explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], before, num_shown=chars, num_scored=CHARS_SCORED)
     # Textual would print where it was interrupted.
     signals: Signals = context.obj

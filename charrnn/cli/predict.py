@@ -9,10 +9,10 @@ from charrnn.cli.terminal import (
     JsonOption,
     QuietOption,
     UnknownOption,
+    load_model,
     print_json,
     result_console,
     spelled,
-    warn,
 )
 
 
@@ -30,14 +30,12 @@ def predict(
 
     Each with its probability, after TEXT.
     """
-    from charrnn.api import load
     from charrnn.errors import UsageError
 
     if len(arguments) > 2:
         raise UsageError(f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text.")
     *run, text = arguments
-    model = load(run[0] if run else None)
-    warn(model.warnings, quiet=quiet)
+    model = load_model(run[0] if run else None, quiet=quiet)
     predictions = model.predict(spelled(text, model.vocab.kind), top=top, unknown=unknown)
     if json:
         print_json([{"character": p.character, "probability": p.probability} for p in predictions])

@@ -23,6 +23,7 @@ from charrnn.cli.terminal import (
     QuietOption,
     RunArgument,
     UnknownOption,
+    load_model,
     parse_cell,
     print_json,
     progress,
@@ -148,7 +149,6 @@ def sample(
 
     The text goes to stdout as it is written, and nothing else does. Several samples are set apart by a blank line.
     """
-    from charrnn.api import load
     from charrnn.errors import UsageError
 
     if prime and prime_file is not None:
@@ -183,8 +183,7 @@ def sample(
         _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
     if min_copy is not None and min_copy < 1:
         raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try 30.")
-    model = load(run)
-    warn(model.warnings, quiet=quiet)
+    model = load_model(run, quiet=quiet)
     kind = model.vocab.kind
     before = spelled(prime, kind) if prime_file is None else _read_prime(prime_file, kind)
     if len(before) > SLOW_PRIME:

@@ -23,7 +23,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 RunArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run folder, or its name under checkpoints/. Default: the newest run."),
+    typer.Argument(
+        metavar="[RUN]",
+        help="A run folder, or its name under checkpoints/. Default: the newest run that was validated.",
+    ),
 ]
 
 TextOption = Annotated[
@@ -68,6 +71,20 @@ def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Say what the user should know on stderr, unless told to be quiet."""
     for message in messages if not quiet else ():
         sys.stderr.write(f"warning: {printable(message)}\n")
+
+
+def load_model(run: str | None, *, quiet: bool) -> "Model":
+    """Load the run that a command names, or the newest, whose name is then written on stderr if that is a terminal.
+
+    Also shows what the user should know of it. Raises CheckpointError as `api.load` does.
+    """
+    from charrnn.api import load
+
+    model = load(run)
+    if run is None and not quiet and sys.stderr.isatty():
+        sys.stderr.write(f"Run: {printable(model.name)}\n")
+    warn(model.warnings, quiet=quiet)
+    return model
 
 
 def result_console() -> "Console":

@@ -26,6 +26,7 @@ from charrnn.cli.terminal import (
     RunArgument,
     TextOption,
     can_animate,
+    load_model,
     parse_cell,
     print_json,
     progress,
@@ -137,8 +138,7 @@ def visualize(
     detectors = [*(get_detectors(detector) if detector or not own else ()), *own]
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
-    model = load(run)
-    warn(model.warnings, quiet=quiet)
+    model = load_model(run, quiet=quiet)
     content, context = model.held_out_text() if text is None else (read_text(text, model.config), None)
     context = content[:0] if context is None else context
     num_available = len(content)
@@ -171,7 +171,7 @@ def visualize(
         findings = _find(model, content, context, detectors, has_worth=False, quiet=quiet)
         half = len(content) // 2
         later, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
-        steps = list(load_steps(run))
+        steps = list(load_steps(model.path))
         spelled = content if isinstance(content, str) else content.decode("latin-1")
         labelled = [(detector, detector.label(spelled)) for detector in detectors]
         known = [

@@ -1,4 +1,4 @@
-"""Which run is meant: by path, by name, or the one that saved last; a name mistyped meets the nearest ones."""
+"""Which run is meant: by path, by name, or the newest; a name mistyped meets the nearest ones."""
 
 from __future__ import annotations
 
@@ -13,23 +13,40 @@ from charrnn.runs.folder import RunFolder
 
 
 def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFolder:
-    """The run at path `run` or of that name under `checkpoints`; None is the one whose `latest` moved last.
+    """The run at path `run` or of that name under `checkpoints`; None is the one that saved last, as `resume` needs.
 
     Raises CheckpointError when there is no such run, or nothing is saved in it yet.
     """
-    if run is None:
-        known = list_runs(checkpoints)
-        if not known:
-            raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
-        started = [folder for folder in known if os.path.isfile(folder.path / "latest")]
-        found = (started or known)[-1]
-    else:
-        found = _find_run(run, checkpoints)
+    found = _saved_runs(checkpoints)[-1] if run is None else _find_run(run, checkpoints)
     if not found.steps():
         raise CheckpointError(
             f"{found.path} has nothing saved yet\ntrain it again with the command that began it, or name another run"
         )
     return found
+
+
+def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -> tuple[RunFolder, str | None]:
+    """As `open_run`, but None is the newest run that was validated, and a warning to show where none was.
+
+    A run that has just started, or was abandoned at once, is newer than the one that a reader means. Raises
+    CheckpointError as `open_run` does.
+    """
+    if run is not None:
+        return open_run(run, checkpoints), None
+    saved = _saved_runs(checkpoints)
+    for folder in reversed(saved):
+        if folder.is_validated():
+            return folder, None
+    newest = open_run(None, checkpoints)
+    return newest, f"no run in {checkpoints} has been validated yet; using the newest, {newest.path.name}"
+
+
+def _saved_runs(checkpoints: Path) -> list[RunFolder]:
+    """The runs that have saved something, oldest first; all of them, if none has. Raises CheckpointError for none."""
+    known = list_runs(checkpoints)
+    if not known:
+        raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
+    return [folder for folder in known if os.path.isfile(folder.path / "latest")] or known
 
 
 def list_runs(checkpoints: Path) -> list[RunFolder]:

@@ -219,10 +219,13 @@ class RunFolder:
         """Check every file of a step against its manifest. Raises CheckpointError naming the file that is damaged."""
         read_step(self.path / step_name, with_training=True)
 
+    def is_validated(self) -> bool:
+        """Whether a saved step was validated. Raises CheckpointError as `steps` does, NewerFormatError."""
+        return best_known(self.path)[0] is not None or os.path.lexists(self.path / "best")
+
     def load_best(self) -> LoadedStep:
         """The step that validated best; the latest, if none was validated. Raises as `load_step` does."""
-        is_known = best_known(self.path)[0] is not None or os.path.lexists(self.path / "best")
-        return self.load_step("best" if is_known else "latest", with_training=False)
+        return self.load_step("best" if self.is_validated() else "latest", with_training=False)
 
     def load_step(self, which: str, *, with_training: bool) -> LoadedStep:
         """Read `latest`, `best` or a step by name; when it is damaged, the newest good step before it, with a warning.
