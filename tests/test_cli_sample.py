@@ -232,7 +232,7 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
         (lab / "best").unlink(missing_ok=True)
         if best is not None:
             (lab / "best").write_text(best + "\n")
-        return command("sample", "--length", 300)
+        return command("sample", lab.name, "--length", 300)
 
     from_oldest = sample(oldest, best_step=step_number(oldest))
     from_newest = sample(newest, best_step=step_number(newest))
