@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import random
 import shutil
+import string
 import subprocess
 import sys
 import tempfile
@@ -200,6 +201,22 @@ def byte_run(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("bytes") / "bytes.txt"
     path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
     return train_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
+
+
+@pytest.fixture(scope="session")
+def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never trained: the alphabet and a newline, over and over. Forty characters of it are no loop."""
+    from built_runs import build_chain
+
+    return build_chain(tmp_path_factory.mktemp("runs") / "alphabet-001", "\n" + string.ascii_lowercase)
+
+
+@pytest.fixture(scope="session")
+def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never trained, the likeliest text of which is a loop of five characters."""
+    from built_runs import build_chain
+
+    return build_chain(tmp_path_factory.mktemp("runs") / "loop-001", "\nabcd")
 
 
 @pytest.fixture

@@ -526,14 +526,15 @@ def test_a_device_that_is_not_there(command: Command, mess: Path, monkeypatch: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_named(lab: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_named(lab: Path, tmp_path: Path, unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "charrnn", "sample", "--length", "5"],
             stdout=full,
             stderr=subprocess.PIPE,
             cwd=tmp_path,
-            env=clean_environment(),
+            env=clean_environment(PYTHONUNBUFFERED=unbuffered),
             check=False,
             timeout=120,
         )

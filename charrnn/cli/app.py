@@ -85,6 +85,8 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
+        if not error.filename:
+            stop_writing()  # Python flushes standard output once more as it ends, and a failure there exits with 120.
         if is_debugging:
             raise
         what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"

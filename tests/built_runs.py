@@ -1,0 +1,69 @@
+"""Runs whose weights come from a formula, so that every machine has the same model and knows what it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from charrnn.config import Config
+from charrnn.runs.description import Description
+from charrnn.runs.folder import RunFolder
+from charrnn.text.vocab import Vocab
+
+LAST_PLACE = 4
+"""From this place in the cycle on all characters are equally unlikely."""
+
+
+def build_chain(path: Path, cycle: str, *, corpus: tuple[str, ...] = ()) -> Path:
+    """Save a plain RNN that goes through the characters of `cycle`, a Markov chain of order 1, and return its folder.
+
+    The likeliest character is always the next one of `cycle`, the second likeliest the one after it, and so on, with at
+    least two nats between them, far more than any rounding. Each character occurs once in `cycle`; a newline should be
+    one of them, because a text without a prime starts after one.
+    """
+    assert len(set(cycle)) == len(cycle)
+    vocab = Vocab("char", ("", *sorted(cycle)))
+    size = len(vocab)
+    config = Config(
+        corpus=corpus,
+        cell="rnn",
+        num_layers=1,
+        hidden_size=size,
+        embedding_size=size,
+        dropout=0.0,
+        input_dropout=0.0,
+        num_lanes=1,
+        bptt_length=2,
+        steps=1,
+        learning_rate=0.1,
+        device="cpu",
+        precision="fp32",
+        threads=1,
+        evaluate_every=1,
+        save_every=1,
+    )
+    one_hot = np.eye(size, dtype=np.float32)
+    place = {character: index for index, character in enumerate(cycle)}
+    scores = np.zeros((size, size), np.float32)  # (next character, character): nats below the likeliest
+    for following, name in enumerate(vocab.characters):
+        for current, before in enumerate(vocab.characters):
+            index = place.get(before, 0)
+            distance = (place[name] - index - 1) % len(cycle) if name else len(cycle)
+            # The square root makes each omission cost something else, so that few texts are equally likely.
+            scores[following, current] = -min(distance, LAST_PLACE) * (2 + index**0.5)
+    weights = {
+        "embedding.weight": one_hot,
+        "layers.0.weight_ih_l0": 8 * one_hot,  # tanh(8) is 1 to seven digits: the state is the last character.
+        "layers.0.weight_hh_l0": np.zeros_like(one_hot),
+        "layers.0.bias_ih_l0": np.zeros(size, np.float32),
+        "layers.0.bias_hh_l0": np.zeros(size, np.float32),
+        "output.weight": scores,
+        "output.bias": np.zeros(size, np.float32),
+    }
+    run = RunFolder.create_at(path)
+    description = Description.of(path, config, vocab)
+    run.write_description(description)
+    state = {"step": 1, "best_nats": 1.0, "best_step": 1}
+    run.commit(1, weights, {"count": np.array(1)}, state, description, keep=1)
+    return path
