@@ -36,6 +36,9 @@ SMALL_RUN: dict[str, Any] = {
 }
 """Settings of a run that is trained only to see what becomes of it: milliseconds, the same on every machine."""
 
+TRAINING = {"train_run", "nursery"}
+"""Fixtures that every fixture of a trained run asks for, directly or not."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("charrnn")
@@ -68,8 +71,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     return "environment: " + " ".join([*environment.imitated(), *(o for o in options if not o.endswith("None"))])
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of freshly trained models, before `-m` selects, and shuffle where that is asked for."""
+    for item in items:
+        if TRAINING & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.trained)
     if (seed := config.getoption("--shuffle")) is not None:
         random.Random(seed).shuffle(items)
 

@@ -112,6 +112,7 @@ def test_streaming_is_lazy(model: charrnn.Model) -> None:
     assert "".join(next(stream)[0] for _ in range(30)) == model.sample(length=30).text
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("run", ["lstm", "gru", "rnn"])
 def test_log_probabilities_are_those_of_the_network(run: str, request: pytest.FixtureRequest) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
@@ -308,6 +309,7 @@ def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
         charrnn.find_cells(model.trace(text[:199]))
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("run", ["lstm", "gru", "rnn", "byte_run"])
 def test_evaluate_agrees_with_what_training_reported(run: str, request: pytest.FixtureRequest) -> None:
     trained: TrainedRun = request.getfixturevalue(run)

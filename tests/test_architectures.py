@@ -12,6 +12,8 @@ from charrnn.config import CELLS, DEPTHS
 TEXT = "".join(
     f'the {word} said "{word} {word}" to me\n    and left\n' for word in ("lamp", "stone", "river", "owl") * 40
 )
+
+pytestmark = pytest.mark.trained
 ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
     *(("lstm", depth) for depth in DEPTHS[1:]),

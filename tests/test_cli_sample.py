@@ -205,6 +205,7 @@ def test_a_byte_model_takes_any_prime(command: Command, byte_run: TrainedRun) ->
     assert ran.out.startswith("Ж語 ")
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize("run", ["gru", "rnn"])
 def test_every_cell_writes(command: Command, run: str, request: pytest.FixtureRequest) -> None:
     trained: TrainedRun = request.getfixturevalue(run)

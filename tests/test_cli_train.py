@@ -139,6 +139,7 @@ def make_torch_stack(path: Path, cell: type[nn.RNNBase]) -> Callable[[torch.Tens
     return logits
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(("run", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU), ("rnn", nn.RNN)])
 def test_the_saved_weights_are_a_torch_model(run: str, cell: type[nn.RNNBase], request: Any) -> None:
     trained: TrainedRun = request.getfixturevalue(run)

@@ -309,6 +309,7 @@ def test_no_line_is_wider_than_the_window(
     assert max(cell_len(line) for line in ran.out.splitlines()) <= width
 
 
+@pytest.mark.trained
 @pytest.mark.parametrize(("run", "cell"), [("gru", "1:11"), ("rnn", "0:2")])
 def test_the_cells_of_a_gru_or_a_plain_rnn_are_its_h(
     command: Command, run: str, cell: str, request: pytest.FixtureRequest

@@ -11,7 +11,7 @@ import charrnn
 from charrnn.microscope.statistics import strength
 from charrnn.records.microscope import CellFindings, CellScore
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.trained]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from charrnn.records.training import DoneEvent, EvaluationEvent, StartEvent
 from charrnn.settings import from_yaml
 from charrnn.training.loop import resume
 
+pytestmark = pytest.mark.trained
+
 Command = Callable[..., Ran]
 NEW_TEXT = make_corpus(num_chars=6_000, seed=5).text.replace("a", "я")
 

@@ -16,6 +16,8 @@ from charrnn.runs.samples import SampleLog
 from charrnn.training import loop
 from charrnn.training.trainer import StepResult, Trainer
 
+pytestmark = pytest.mark.trained
+
 TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
 SETTINGS: dict[str, Any] = {
     "corpus": ("text.txt",),

@@ -16,6 +16,8 @@ from charrnn.microscope.detectors import label_quotes
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
+pytestmark = pytest.mark.trained
+
 V, H = 11, 8
 INSIDE, OUTSIDE = "nopqrstu", "abcdefgh"
 
