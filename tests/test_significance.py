@@ -72,3 +72,9 @@ def test_a_score_below_the_best_of_all_cells_by_chance_is_not(score: CellScore) 
     assert replace(score, null_level=reached - 1e-6).is_significant
     assert not replace(score, null_level=reached).is_significant
     assert not replace(score, null_level=reached + 0.01).is_significant
+
+
+def test_strength_ranks_yes_no_and_count_detectors_on_one_scale() -> None:
+    assert YES_NO.strength == pytest.approx(0.8)
+    assert replace(YES_NO, auc=0.4).strength == 0
+    assert COUNT.strength == NEGATIVE.strength == 0.6

@@ -1,0 +1,42 @@
+"""How large the files of a run may be: what is larger is refused before it is read."""
+
+from pathlib import Path
+
+import pytest
+from saved_runs import CONFIG, VOCAB, forge, make_run, save
+
+from charrnn.config import Config
+from charrnn.errors import CheckpointError
+from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes
+from charrnn.runs.disk import MAX_TEXT_BYTES, read_capped
+
+
+def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
+    config = Config(cell="rnn", num_layers=1, hidden_size=200, embedding_size=100, num_lanes=7)
+    num_weights = 50 * 100 + 200 * (100 + 200) + 2 * 200 + 50 * 200 + 50
+    state = 1 * 1 * 7 * 200
+    assert most_bytes(config, 50) == 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
+    assert MAX_HEADER_BYTES == 2**20
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_larger_file_than_the_model_can_need_is_refused_by_its_size(tmp_path: Path, excess: int) -> None:
+    run = make_run(tmp_path / "run")
+    name = save(run, 9)
+    forge(run, name, "training.safetensors", bytes(most_bytes(CONFIG, len(VOCAB)) + excess))
+    # Zeros are no tensors either: a file of the permitted size is read, and refused for its content.
+    reason = "it is larger than config.yaml tells" if excess else "training.safetensors is damaged: (?!it is larger)"
+    with pytest.raises(CheckpointError, match=reason):
+        run.load_step(name, with_training=True)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_text_file_of_a_run_may_have_sixteen_mebibytes(tmp_path: Path, excess: int) -> None:
+    path = tmp_path / "vocab.json"
+    with path.open("wb") as file:
+        file.truncate(16 * 2**20 + excess)
+    if excess:
+        with pytest.raises(CheckpointError, match="16,777,217 bytes, expected at most 16,777,216"):
+            read_capped(path, max_bytes=MAX_TEXT_BYTES)
+    else:
+        assert len(read_capped(path, max_bytes=MAX_TEXT_BYTES)) == 16 * 2**20
