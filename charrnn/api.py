@@ -25,7 +25,7 @@ from charrnn.text.lanes import split_ids
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
-    from charrnn.microscope.detectors import Detector
+    from charrnn.detectors.registry import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
@@ -195,8 +195,8 @@ class Model(Generator):
         The text is read after `context`, twice. Raises UsageError for a cell, detector or `at` there is not, DataError
         for a text under 2 characters.
         """
+        from charrnn.detectors.registry import get_detectors
         from charrnn.microscope.causal import WAYS, ablate_ids
-        from charrnn.microscope.detectors import get_detectors
 
         self.stepper.check_cell(layer, unit)
         if at not in WAYS:
@@ -261,7 +261,7 @@ class Model(Generator):
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained twin
         unless `untrained` is false; `on_progress` is told of both. Raises UsageError, DataError.
         """
-        from charrnn.microscope.detectors import get_detectors
+        from charrnn.detectors.registry import get_detectors
         from charrnn.microscope.survey import Read, survey
         from charrnn.microscope.trace import stream_cells
 
@@ -334,7 +334,7 @@ def follow_cells(
 
     The text is read by each model after `context`. Raises UsageError, DataError.
     """
-    from charrnn.microscope.detectors import get_detectors
+    from charrnn.detectors.registry import get_detectors
     from charrnn.microscope.history import follow
 
     traces = ((model.step, model.trace(text, context=context, on_progress=on_progress)) for model in models)
@@ -346,8 +346,8 @@ def find_cells(
 ) -> CellFindings:
     """The best cell of `trace` for each named detector (all, if none is named), chosen on its first half, scored on
     the second; `untrained` is an untrained twin's trace of the same text. Raises UsageError, DataError."""
+    from charrnn.detectors.registry import get_detectors
     from charrnn.microscope import scores
-    from charrnn.microscope.detectors import get_detectors
 
     return scores.find_cells(trace, get_detectors(detectors), untrained)
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
+from charrnn.detectors.registry import Detector, get_detectors, label_quotes
 from charrnn.microscope.causal import WAYS, _mean_change, ablate_ids
-from charrnn.microscope.detectors import Detector, get_detectors, label_quotes
 from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP

@@ -25,7 +25,7 @@ from saved_runs import forge_description
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.microscope.detectors import DETECTORS
+from charrnn.detectors.registry import DETECTORS
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 
-from charrnn.errors import UsageError
-from charrnn.microscope.detectors import (
+from charrnn.detectors.registry import (
     DETECTORS,
     MIN_POSITIVES,
     MIN_SPANS,
@@ -18,6 +17,7 @@ from charrnn.microscope.detectors import (
     get_detectors,
     why_not_scored,
 )
+from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included

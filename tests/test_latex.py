@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 
-from charrnn.microscope.detectors import DETECTORS
-from charrnn.microscope.latex import looks_like_latex
+from charrnn.detectors.latex import looks_like_latex
+from charrnn.detectors.registry import DETECTORS
 
 HEADER = "\\begin{document}\n\\section{Lamps}\n\n" * 3
 PIECES = ["$", "$$", "\\", "(", ")", "[", "]", "\\begin{equation}", "\\end{equation}", "%", "\n", " ", "x", "\ud800"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 
-from charrnn.microscope.detectors import DETECTORS
+from charrnn.detectors.registry import DETECTORS
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 MIXED = st.text(st.sampled_from(list("abAB01_.,'’\"“” \t\r\n:-é\u0301\ud800\x00")), max_size=50)

@@ -8,7 +8,7 @@ from conftest import TrainedRun
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.microscope.detectors import DETECTORS, get_detectors
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.microscope.ranking import rank_cells
 from charrnn.microscope.scores import find_cells
 from charrnn.microscope.trace import Trace

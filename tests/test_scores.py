@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from charrnn.detectors.registry import Detector, Labels, get_detectors
 from charrnn.errors import DataError
-from charrnn.microscope.detectors import Detector, Labels, get_detectors
 from charrnn.microscope.scores import find_cells
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.survey import MIN_TEXT

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from charrnn.microscope import python_source
-from charrnn.microscope.source import Region, SourceLabels, looks_like_source, scan_source
+from charrnn.detectors import python_source
+from charrnn.detectors.source import Region, SourceLabels, looks_like_source, scan_source
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 PYTHON = "import os\nimport sys\n" * 3

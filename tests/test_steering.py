@@ -11,8 +11,8 @@ import pytest
 
 import charrnn
 from charrnn.config import CELLS, Config
+from charrnn.detectors.registry import label_quotes
 from charrnn.errors import UsageError
-from charrnn.microscope.detectors import label_quotes
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from synthetic import SyntheticCorpus, make_corpus
 
-from charrnn.microscope.detectors import DETECTORS, why_not_scored
-from charrnn.microscope.source import looks_like_source
+from charrnn.detectors.registry import DETECTORS, why_not_scored
+from charrnn.detectors.source import looks_like_source
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another() -> None:

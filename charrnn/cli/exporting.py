@@ -8,7 +8,7 @@ from charrnn.cli.pictures import Shown
 from charrnn.cli.terminal import print_path, result_console, to_json
 
 if TYPE_CHECKING:
-    from charrnn.microscope.detectors import Detector
+    from charrnn.detectors.registry import Detector
     from charrnn.microscope.trace import Trace
 
 EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")

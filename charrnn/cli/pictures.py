@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
-    from charrnn.microscope.detectors import Detector
+    from charrnn.detectors.registry import Detector
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, ColouredText, GateReport, GradientReach
     from charrnn.render.page import Page, PageRow

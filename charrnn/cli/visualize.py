@@ -36,7 +36,7 @@ from charrnn.cli.terminal import (
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.microscope.detectors import Detector, Labels
+    from charrnn.detectors.registry import Detector, Labels
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import CellFindings
 
@@ -113,9 +113,9 @@ def visualize(
     are coloured over the text: red where the cell is low, blue where it is high.
     """
     from charrnn.api import follow_cells, load, load_steps
+    from charrnn.detectors.custom import custom_detector
+    from charrnn.detectors.registry import get_detectors
     from charrnn.errors import DataError, UsageError
-    from charrnn.microscope.detectors import get_detectors
-    from charrnn.microscope.own_detector import own_detector
 
     check_export(export, text)
     if json and export is not None:
@@ -134,7 +134,7 @@ def visualize(
         raise UsageError("--sparkline stands under a coloured text: leave out --guesses, --find and other pictures.")
     if beside and not gradients:
         raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
-    own = [_in_time(own_detector(spec)) for spec in detect or ()]
+    own = [_in_time(custom_detector(spec)) for spec in detect or ()]
     detectors = [*(get_detectors(detector) if detector or not own else ()), *own]
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
@@ -227,7 +227,7 @@ def _in_time(detector: "Detector") -> "Detector":
         return detector
 
     class TooSlow(BaseException):
-        """No Exception, which the user's own code may catch, and `own_detector` takes for a fault of that code."""
+        """No Exception, which the user's own code may catch, and `custom_detector` takes for a fault of that code."""
 
     def give_up(*_: object) -> None:
         raise TooSlow

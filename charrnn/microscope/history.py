@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from charrnn.microscope.detectors import Detector
+from charrnn.detectors.registry import Detector
 from charrnn.microscope.statistics import strength
 from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellFindings, CellHistory

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from charrnn.microscope.detectors import Labels
+from charrnn.detectors.registry import Labels
 
 NUM_LINES = 8
 MAX_LENGTH = 900

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.microscope.detectors import Detector, Labels
+from charrnn.detectors.registry import Detector, Labels
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellScore

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.microscope.detectors import Detector
+from charrnn.detectors.registry import Detector
 from charrnn.microscope.survey import Read, survey
 from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellFindings

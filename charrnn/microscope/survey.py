@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.detectors.registry import Detector, Labels, why_not_scored
 from charrnn.errors import DataError
-from charrnn.microscope.detectors import Detector, Labels, why_not_scored
 from charrnn.microscope.histograms import LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments

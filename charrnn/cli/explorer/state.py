@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.config import resolved
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
-from charrnn.microscope.detectors import DETECTORS, get_detectors
 from charrnn.model.equations import CELLS
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import interval_text, score_text, way_text

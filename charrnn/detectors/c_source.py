@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from charrnn.microscope.regions import Region, RegionsAndDepths, SourceLabels
+from charrnn.detectors.regions import Region, RegionsAndDepths, SourceLabels
 
 C_LINE = re.compile(
     r"(?m)[{}][ \t]*(?://.*)?\r?$"  # a block

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.registry import why_not_scored
 from charrnn.errors import UsageError
-from charrnn.microscope.detectors import why_not_scored
-from charrnn.microscope.own_detector import own_detector
 
 PATTERNS = {
     "inside matches": (
@@ -42,13 +42,13 @@ PATTERNS = {
 
 @pytest.mark.parametrize(("spec", "text", "expected"), PATTERNS.values(), ids=PATTERNS.keys())
 def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -> None:
-    labels = own_detector(spec).label(text)
+    labels = custom_detector(spec).label(text)
     assert labels is not None and labels.dtype == bool
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
 def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
-    detector = own_detector("[aeiou]")
+    detector = custom_detector("[aeiou]")
     assert (detector.name, detector.looks_for) == ("[aeiou]", "inside what matches [aeiou]")
     assert why_not_scored(detector.label("lamp " * 100)) is None
     assert why_not_scored(detector.label("xyz " * 100)) == "there are none in this text"
@@ -67,12 +67,12 @@ def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
 )
 def test_a_pattern_that_cannot_be_used_says_so(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        own_detector(spec)
+        custom_detector(spec)
 
 
 @given(st.text(st.characters(), max_size=60))
 def test_labels_are_as_long_as_their_text(text: str) -> None:
-    labels = own_detector(r"\w+|\n").label(text)
+    labels = custom_detector(r"\w+|\n").label(text)
     assert labels is not None and labels.shape == (len(text),)
 
 
@@ -93,7 +93,7 @@ def write(folder: Path, code: str) -> str:
     ],
 )
 def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[int]) -> None:
-    detector = own_detector(write(tmp_path, code))
+    detector = custom_detector(write(tmp_path, code))
     labels = detector.label("aba")
     assert labels is not None and labels.tolist() == expected
     assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
@@ -102,7 +102,7 @@ def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[
 
 
 def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
-    labels = own_detector(write(tmp_path, "def label(text):\n    return []\n")).label("")
+    labels = custom_detector(write(tmp_path, "def label(text):\n    return []\n")).label("")
     assert labels is not None and labels.shape == (0,)
 
 
@@ -127,7 +127,7 @@ def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
 )
 def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        own_detector(write(tmp_path, code))
+        custom_detector(write(tmp_path, code))
 
 
 @pytest.mark.parametrize(
@@ -147,24 +147,24 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, messag
     ],
 )
 def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) -> None:
-    detector = own_detector(write(tmp_path, f"def label(text):\n    {body}\n"))
+    detector = custom_detector(write(tmp_path, f"def label(text):\n    {body}\n"))
     with pytest.raises(UsageError, match=message):
         detector.label("aba")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.py: No such file"):
-        own_detector(str(tmp_path / "none.py"))
+        custom_detector(str(tmp_path / "none.py"))
     with pytest.raises(UsageError, match="Is a directory"):
         (tmp_path / "folder.py").mkdir()
-        own_detector(str(tmp_path / "folder.py"))
+        custom_detector(str(tmp_path / "folder.py"))
 
 
 def test_what_a_detector_prints_goes_to_stderr_and_a_text_is_labelled_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     body = "def label(text):\n    print('counting')\n    return [c == 'a' for c in text]\n"
-    detector = own_detector(write(tmp_path, body))
+    detector = custom_detector(write(tmp_path, body))
     first, again = detector.label("banana"), detector.label("banana")
     assert first is not None and again is not None and first.tolist() == again.tolist()
     assert capsys.readouterr() == ("", "counting\n")

@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
-from charrnn.microscope.c_source import C_LINE, scan_c
-from charrnn.microscope.latex import looks_like_latex
-from charrnn.microscope.python_source import PYTHON_LINE, scan_python
-from charrnn.microscope.regions import Region, SourceLabels
+from charrnn.detectors.c_source import C_LINE, scan_c
+from charrnn.detectors.latex import looks_like_latex
+from charrnn.detectors.python_source import PYTHON_LINE, scan_python
+from charrnn.detectors.regions import Region, SourceLabels
 
 __all__ = ["Region", "SourceLabels", "looks_like_source", "scan_source"]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.microscope.regions import Region, RegionsAndDepths, SourceLabels
+from charrnn.detectors.regions import Region, RegionsAndDepths, SourceLabels
 
 PYTHON_LINE = re.compile(r"(?m)^[ \t]*(?:def |class |import |from \w+ import |return\b|elif |if .*:$|for .*:$|self\.)")
 """A line that looks like Python."""

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.detectors.prose import label_spans
+from charrnn.detectors.registry import Detector, Labels
 from charrnn.errors import UsageError
-from charrnn.microscope.detectors import Detector, Labels
-from charrnn.microscope.prose import label_spans
 
 
-def own_detector(spec: str) -> Detector:
+def custom_detector(spec: str) -> Detector:
     """The detector of `--detect SPEC`: a file if SPEC ends in .py, else a regular expression.
 
     The file is run, here and only because it was named; its `label(text)` gives a bool or an int for each character.

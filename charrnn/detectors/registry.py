@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, did_you_mean
-from charrnn.microscope.latex import label_latex_math
-from charrnn.microscope.prose import (
+from charrnn.detectors.latex import label_latex_math
+from charrnn.detectors.prose import (
     label_capitals,
     label_digits,
     label_indentation,
@@ -26,8 +25,9 @@ from charrnn.microscope.prose import (
     label_urls,
     label_word_position,
 )
-from charrnn.microscope.regions import Region, SourceLabels
-from charrnn.microscope.source import looks_like_source, scan_source
+from charrnn.detectors.regions import Region, SourceLabels
+from charrnn.detectors.source import looks_like_source, scan_source
+from charrnn.errors import UsageError, did_you_mean
 
 Labels = NDArray[Any]
 MIN_POSITIVES = 50

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.microscope.source import looks_like_source
+from charrnn.detectors.source import looks_like_source
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]

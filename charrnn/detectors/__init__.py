@@ -1,0 +1,1 @@
+"""What a cell might keep track of: functions that label every character of a text. No model, no torch."""
