@@ -6,6 +6,7 @@ The models are real and take about two seconds. Tests that change a run change a
 from __future__ import annotations
 
 import io
+import os
 import random
 import shutil
 import string
@@ -39,6 +40,9 @@ SMALL_RUN: dict[str, Any] = {
 TRAINING = {"train_run", "nursery"}
 """Fixtures that every fixture of a trained run asks for, directly or not."""
 
+MAX_WORKERS = 4
+"""Processes that `pytest` starts at most: each takes up to 1.5 GB, most of it torch and traces of models."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("charrnn")
@@ -63,6 +67,15 @@ def pytest_configure(config: pytest.Config) -> None:
         import perturbation as perturbed
 
         perturbed.install(perturbation)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker for each core, but at most `MAX_WORKERS`; none, and so no time to start them, for single files."""
+    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+        return 0
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(num_cores, MAX_WORKERS)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
