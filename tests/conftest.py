@@ -52,21 +52,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="imitate another processor: multiply all initial weights by 1 + 1e-6 times noise of seed N",
     )
+    group.addoption(
+        "--without",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="imitate a machine on which this package cannot be imported (repeatable)",
+    )
     group.addoption("--shuffle", type=int, metavar="N", help="run the tests in the random order of seed N")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Settle the environment before NumPy, torch or numba is imported, and before xdist starts its workers."""
-    perturbation = config.getoption("--perturb")
     home = tempfile.TemporaryDirectory(prefix="charrnn-tests-home-")
     config.add_cleanup(home.cleanup)
-    environment.settle(Path(home.name), perturbation=perturbation)
-    if perturbation is not None:
-        sys.path.append(str(environment.PERTURBED))
-        import perturbation as perturbed
+    sys.path.append(str(environment.IMITATION))
+    import hypothesis
+    import imitation
 
-        perturbed.install(perturbation)
+    # The same examples on every machine, however slow it is, and no file of those that failed elsewhere.
+    hypothesis.settings.register_profile("charrnn", derandomize=True, deadline=None, database=None)
+    hypothesis.settings.load_profile("charrnn")
+    variables = imitation.variables(config.getoption("--perturb"), config.getoption("--without"))
+    environment.settle(Path(home.name), variables)
+    imitation.install_from_environment(variables)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -78,10 +88,13 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(num_cores, MAX_WORKERS)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Which machine is imitated, and how: what a failure is to be repeated with."""
-    options = [f"--{name} {config.getoption(name)}" for name in ("perturb", "shuffle")]
-    return "environment: " + " ".join([*environment.imitated(), *(o for o in options if not o.endswith("None"))])
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After a failure, say with what it is to be repeated: which machine is imitated, and how."""
+    if not {"failed", "error"} & terminalreporter.stats.keys():
+        return
+    chosen = {name: config.getoption(name) for name in ("perturb", "without", "shuffle")}
+    options = [f"--{name} {value}" for name, value in chosen.items() if value not in (None, [])]
+    terminalreporter.write_line("environment: " + " ".join([*environment.described(), *options]))
 
 
 @pytest.hookimpl(tryfirst=True)

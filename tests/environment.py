@@ -6,17 +6,19 @@ Nothing of the caller's environment reaches a test unless its name is in `PASSED
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import locale
 import os
 import signal
 import site
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-PERTURBED = Path(__file__).parent / "perturbed"
-"""The folder whose `sitecustomize` perturbs the initial weights in subprocesses; see `pytest --perturb`."""
+IMITATION = Path(__file__).parent / "imitation"
+"""The folder whose `sitecustomize` makes subprocesses imitate what this process does."""
 
 PASSED = (
     *("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES"),
@@ -33,10 +35,10 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGC
 _standard: dict[str, str] = {}
 
 
-def settle(home: Path, *, perturbation: int | None = None) -> None:
+def settle(home: Path, imitated: Mapping[str, str]) -> None:
     """Make the environment of this process the standard one. Call it before NumPy, torch or numba is imported.
 
-    `home` is an empty folder, and `perturbation` the seed of `pytest --perturb`.
+    `home` is an empty folder, and `imitated` the variables for `imitation`.
     """
     fixed = {
         "HOME": str(home),
@@ -48,12 +50,11 @@ def settle(home: Path, *, perturbation: int | None = None) -> None:
         "OMP_NUM_THREADS": "1",
         # Packages of `pip install --user` are found from the home folder.
         "PYTHONUSERBASE": site.getuserbase(),
-        "PYTHONPATH": python_path(perturbation=perturbation),
+        "PYTHONPATH": python_path(),
     }
-    if perturbation is not None:
-        fixed["TESTS_PERTURBATION"] = str(perturbation)
+    passed = {name: os.environ[name] for name in (*PASSED, *MACHINE) if name in os.environ}
     _standard.clear()
-    _standard.update({name: os.environ[name] for name in (*PASSED, *MACHINE) if name in os.environ} | fixed)
+    _standard.update(passed | fixed | imitated)
     restore()
     os.umask(0o022)
     with contextlib.suppress(locale.Error):  # A system without C.UTF-8 keeps its own.
@@ -93,10 +94,9 @@ def _survive(number: int, frame: object) -> None:
     """Do nothing."""
 
 
-def python_path(*folders: Path, perturbation: int | None = None) -> str:
+def python_path(*folders: Path) -> str:
     """The PYTHONPATH of a subprocess that imports this checkout and modules in `folders`."""
-    is_perturbed = perturbation is not None or "TESTS_PERTURBATION" in _standard
-    return os.pathsep.join(map(str, (*([PERTURBED] if is_perturbed else []), REPOSITORY, *folders)))
+    return os.pathsep.join(map(str, (IMITATION, REPOSITORY, *folders)))
 
 
 def clean_environment(**changes: str) -> dict[str, str]:
@@ -105,6 +105,9 @@ def clean_environment(**changes: str) -> dict[str, str]:
     return _standard | changes
 
 
-def imitated() -> list[str]:
-    """The variables of `MACHINE` that are set, as NAME=value, and the Python that runs."""
-    return [f"{name}={os.environ[name]}" for name in MACHINE if name in os.environ] + [f"python={sys.executable}"]
+def described() -> list[str]:
+    """What differs between machines, as NAME=value: the processor that libraries imitate, the Python, the package."""
+    package = importlib.util.find_spec("charrnn")
+    where = {"python": sys.executable, "charrnn": package.origin if package else None}
+    set_here = {name: os.environ[name] for name in MACHINE if name in os.environ}
+    return [f"{name}={value}" for name, value in (set_here | where).items()]

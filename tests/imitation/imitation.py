@@ -1,4 +1,5 @@
-"""Imitate another processor: multiply the initial weights of every network by 1 + 1e-6 times Gaussian noise.
+"""Imitate other machines in this process: a processor with other last digits (`--perturb`), a missing package
+(`--without`).
 
 Processors differ in the last digits of a sum. Training amplifies such a difference, so that the trained weights differ
 in their first digits. Noise on the initial weights has the same effect, on one machine and repeatably.
@@ -6,22 +7,34 @@ in their first digits. Noise on the initial weights has the same effect, on one 
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 from typing import Any
 
+PERTURB, WITHOUT = "TESTS_PERTURB", "TESTS_WITHOUT"
+"""Environment variables of subprocesses: the seed of the noise, and packages that cannot be imported."""
 MODULE = "charrnn.model.network"
 SIZE = 1e-6
-"""Relative to a weight; some eight times the spacing of float32 numbers."""
+"""Standard deviation of the noise relative to a weight: some eight times the spacing of float32 numbers."""
 
 
-def install(seed: int) -> None:
-    """Perturb the weights of networks in this process. Call it before `charrnn.model.network` is imported."""
-    assert MODULE not in sys.modules
-    sys.meta_path.insert(0, _Finder(seed))
+def variables(perturb: int | None, without: Sequence[str]) -> dict[str, str]:
+    """The environment variables that say what is to be imitated."""
+    chosen = {PERTURB: "" if perturb is None else str(perturb), WITHOUT: ",".join(without)}
+    return {name: value for name, value in chosen.items() if value}
+
+
+def install_from_environment(environment: Mapping[str, str] = os.environ) -> None:
+    """Imitate what the environment says. Call it before anything of `charrnn` is imported."""
+    for package in filter(None, environment.get(WITHOUT, "").split(",")):
+        sys.modules[package] = None  # type: ignore[assignment]  # `import` raises ImportError then
+    if seed := environment.get(PERTURB):
+        assert MODULE not in sys.modules
+        sys.meta_path.insert(0, _Finder(int(seed)))
 
 
 class _Finder(MetaPathFinder):
@@ -49,7 +62,7 @@ class _Loader(SourceFileLoader):
 
 
 def _perturb(network: type, seed: int) -> None:
-    """Let `network` perturb its weights whenever it draws them."""
+    """Let `network` multiply its weights by 1 + SIZE * noise whenever it draws them."""
     import torch
 
     draw_weights = network._draw_weights  # type: ignore[attr-defined]
