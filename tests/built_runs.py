@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,18 +17,19 @@ LAST_PLACE = 4
 """From this place in the cycle on all characters are equally unlikely."""
 
 
-def build_chain(path: Path, cycle: str, *, corpus: tuple[str, ...] = ()) -> Path:
+def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
     """Save a plain RNN that goes through the characters of `cycle`, a Markov chain of order 1, and return its folder.
 
     The likeliest character is always the next one of `cycle`, the second likeliest the one after it, and so on, with at
     least two nats between them, far more than any rounding. Each character occurs once in `cycle`; a newline should be
-    one of them, because a text without a prime starts after one.
+    one of them, because a text without a prime starts after one. `corpus` is the file that the run claims to
+    have learned from.
     """
     assert len(set(cycle)) == len(cycle)
     vocab = Vocab("char", ("", *sorted(cycle)))
     size = len(vocab)
     config = Config(
-        corpus=corpus,
+        corpus=(str(corpus),) if corpus else (),
         cell="rnn",
         num_layers=1,
         hidden_size=size,
@@ -64,6 +67,8 @@ def build_chain(path: Path, cycle: str, *, corpus: tuple[str, ...] = ()) -> Path
     run = RunFolder.create_at(path)
     description = Description.of(path, config, vocab)
     run.write_description(description)
-    state = {"step": 1, "best_nats": 1.0, "best_step": 1}
+    state: dict[str, Any] = {"step": 1, "best_nats": 1.0, "best_step": 1}
+    if corpus is not None:
+        state["corpus_digest"] = hashlib.sha256(corpus.read_bytes()).hexdigest()
     run.commit(1, weights, {"count": np.array(1)}, state, description, keep=1)
     return path

