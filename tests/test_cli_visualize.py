@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +193,63 @@ def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: 
     assert "".join(shown).replace("↵", "\n") == fresh.text[:300]
     levels = [BLOCKS.index(block) for block in "".join(blocks)]
     assert levels == [min(7, int((value + 1) / 2 * 8)) for value in found["values"]]
+
+
+def test_each_of_several_cells_has_its_picture_on_the_same_text(command: Command, fresh_file: Path, lab: Path) -> None:
+    options = ("visualize", "--text", fresh_file, "--chars", 200)
+    single = [command(*options, "--cell", cell).out.splitlines() for cell in ("0:7", "0:3")]
+    ran = command(*options, "--cell", "0:7", "--cell", "0:3", "--cell", "0:7")
+    assert (ran.code, ran.err) == (0, "")
+    # The second without a legend of its own; named again, the first is shown once.
+    assert ran.out.splitlines() == [*single[0], "", single[1][0], *single[1][2:]]
+    guesses = command(*options, "--cell", "0:7", "--cell", "0:3", "--guesses").out
+    assert guesses.count("what may come next") == 1 and "cell 0:3 of" in guesses
+
+
+def test_several_cells_are_one_object_and_one_page(command: Command, fresh_file: Path, lab: Path) -> None:
+    options = ("visualize", "--text", fresh_file, "--chars", 200)
+    single = [json.loads(command(*options, "--cell", cell, "--json").out) for cell in ("0:7", "0:3")]
+    found = json.loads(command(*options, "--cell", "0:7", "--cell", "0:3", "--json").out)
+    assert single[0].keys() == {"run", "layer", "unit", "text", "values", "cells"} == found.keys()
+    assert found == {**single[0], "cells": [single[0]["cells"][0], single[1]["cells"][0]]}
+    assert found["cells"][1] == {name: single[1][name] for name in ("layer", "unit", "values")}
+    for suffix in ("html", "svg", "txt", "json", "npz"):
+        assert command(*options, "--cell", "0:7", "--cell", "0:3", "--export", f"cells.{suffix}").code == 0
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("cells.html").read_text(encoding="utf-8"))[1])
+    assert [cell["name"] for cell in data["cells"]] == ["0:7", "0:3"] and len(data["rows"]) == 2
+    for suffix in ("svg", "txt"):
+        picture = Path(f"cells.{suffix}").read_text(encoding="utf-8")
+        assert re.findall(r"0:\d", picture.partition("</title>")[2] or picture) == ["0:7", "0:3"]
+    assert json.loads(Path("cells.json").read_text()) == found
+    with np.load("cells.npz", allow_pickle=False) as arrays:
+        assert arrays["cells"][:, 0, 3].tolist() == pytest.approx(found["cells"][1]["values"], abs=1e-6)
+
+
+def test_a_cell_there_is_not_among_several_is_refused(command: Command, lab: Path) -> None:
+    ran = command("visualize", "--cell", "0:7", "--cell", "0:99")
+    assert (ran.code, ran.out) == (2, "") and "--cell 0:99" in ran.err
+
+
+def test_a_png_is_the_picture_of_the_svg(command: Command, fresh_file: Path, lab: Path) -> None:
+    pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
+    options = ("visualize", "--text", fresh_file, "--cell", "0:7", "--chars", 200)
+    assert command(*options, "--export", "picture.svg").code == 0
+    ran = command(*options, "--export", "picture.PNG")
+    if ran.code != 0:
+        assert "install a monospaced one" in ran.err, "this machine has no font"
+        return
+    size = struct.unpack(">II", Path("picture.PNG").read_bytes()[16:24])
+    drawn = ElementTree.fromstring(Path("picture.svg").read_text(encoding="utf-8"))
+    assert size == tuple(round(2 * float(drawn.get(side, ""))) for side in ("width", "height"))
+
+
+def test_without_the_extra_a_png_gives_the_commands_that_make_one(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.cli.exporting.find_spec", lambda name: None)
+    ran = command("visualize", "--export", "a.png")
+    assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
+    assert "pip install 'charrnn[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
 
 
 def test_the_default_text_is_what_was_held_out(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:

@@ -2,13 +2,14 @@
 
 import io
 import math
+import re
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.records.microscope import GradientReach
-from charrnn.render.curves import ASCII_MARKS, MARKS, MAX_TICKS, STYLES, GradientChart, _decades, _lags
+from charrnn.render.curves import ASCII_MARKS, GRID, MARKS, MAX_TICKS, STYLES, GradientChart, _decades, _lags
 
 
 def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:
@@ -188,3 +189,36 @@ def test_any_number_of_lags(furthest: int, width: int) -> None:
     assert max(map(cell_len, lines)) <= width
     numbers = lines[-3].split()
     assert numbers[0] == "1" and numbers == sorted(set(numbers), key=int)
+
+
+def points(element: str) -> list[tuple[float, float]]:
+    numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])]  # type: ignore[index]
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
+    """A factor per character is a straight line down; a norm of 10 ** -k stands at the gridline of 1e-k."""
+    height, shapes = GradientChart([FADING, reach("gru-001", 1.0, start=1e-3)]).to_shapes(1200.0)
+    grid = [points(one)[0][1] for one in shapes if GRID in one]
+    ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
+    assert ticks == sorted(ticks) and grid == sorted(grid, reverse=True) and len(ticks) == len(grid) == 7
+    curves = [points(one) for one in shapes if one.startswith("<path") and 'stroke-width="2"' in one]
+    assert [len(curve) for curve in curves] == [200, 200]
+    (x, top), *_, (right, bottom) = curves[0]
+    assert (top, bottom) == pytest.approx((grid[ticks.index(0)], grid[ticks.index(-6)]), abs=1)
+    for at, y in curves[0]:
+        assert y == pytest.approx(top + (at - x) / (right - x) * (bottom - top), abs=0.05)
+    assert {y for _, y in curves[1]} == {grid[ticks.index(-3)]}
+    assert all(0 <= at <= 1200 and 0 <= y <= height for curve in curves for at, y in curve)
+    assert "characters before" in "".join(shapes) and ">rnn-001<" in shapes[-3] and ">gru-001<" in shapes[-1]
+
+
+def test_a_curve_that_leaves_the_chart_is_drawn_in_pieces() -> None:
+    norms = (1.0, 0.5, 1e-20, 0.25, 0.125)
+    chart = GradientChart([GradientReach(name="gap", lags=(1, 2, 3, 4, 5), norms=(norms,), num_losses=9)])
+    curves = [points(one) for one in chart.to_shapes(1200.0)[1] if 'stroke-width="2"' in one]
+    assert [len(curve) for curve in curves] == [2, 2]
+
+
+def test_nothing_to_draw_is_said_in_an_exported_picture_too() -> None:
+    assert "nothing to draw" in GradientChart([reach("gone", 1.0, start=1e-20)]).to_shapes(1200.0)[1][-1]

@@ -1,22 +1,33 @@
 """Pictures for others: self-contained, well-formed, and no text in them becomes code."""
 
 import re
+import shutil
+import struct
+import subprocess
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.errors import UsageError
 from charrnn.records.microscope import ColouredText, GradientReach
 from charrnn.render.curves import GradientChart
-from charrnn.render.export import to_html, to_svg, to_text
+from charrnn.render.export import to_html, to_text
 from charrnn.render.heat import HeatMap, Legend, visible
+from charrnn.render.raster import to_png
+from charrnn.render.svg import COLUMN_WIDTH, to_svg
 from charrnn.render.tables import _table
 
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 HOSTILE = """<script>lamp("on")</script>&amp;<!--'--> ]]></style></svg>[bold]"""
@@ -47,11 +58,42 @@ class Page(HTMLParser):
         self.code += data if "code" in self.tags else ""
 
 
+def svg_lines(svg: str) -> list[str]:
+    """The text of each line of a picture, as a reader of XML finds it."""
+    root = ElementTree.fromstring(svg)
+    assert root.get("{http://www.w3.org/XML/1998/namespace}space") == "preserve"
+    return ["".join(element.itertext()) for element in root.iter(f"{{{SVG_NAMESPACE}}}text")]
+
+
 def svg_text(svg: str) -> str:
-    """The text of a picture's lines; rich spells spaces as no-break spaces and writes none between coloured words."""
-    return "".join(
-        element.text or "" for element in ElementTree.fromstring(svg).iter(f"{{{SVG_NAMESPACE}}}text")
-    ).replace("\xa0", " ")
+    return "\n".join(svg_lines(svg))
+
+
+def read_png(data: bytes) -> NDArray[np.uint8]:
+    """The pixels (rows, columns, channels) of a PNG of 8-bit colours that is not interlaced (W3C, PNG, 2003)."""
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height, depth, kind, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
+    assert (depth, interlace) == (8, 0) and kind in (2, 6)
+    packed, at = b"", 8
+    while at < len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        packed += data[at + 8 : at + 8 + length] if name == b"IDAT" else b""
+        at += length + 12
+    channels = 3 if kind == 2 else 4
+    lines = zlib.decompress(packed)
+    size = width * channels
+    before, rows = bytearray(size + channels), []  # one pixel to the left of the picture, and one row above it: zeros
+    for begin in range(0, len(lines), size + 1):
+        way, row = lines[begin], bytearray(channels) + lines[begin + 1 : begin + 1 + size]
+        for x in range(channels, size + channels if way else 0):
+            left, up, corner = row[x - channels], before[x], before[x - channels]
+            if way == 4:
+                guess = left + up - corner
+                guess = min((left, up, corner), key=lambda one: abs(guess - one))
+            row[x] = (row[x] + (0, left, up, (left + up) // 2, guess if way == 4 else 0)[way]) % 256
+        rows.append(row[channels:])
+        before = row
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(height, width, channels)
 
 
 def test_html_shows_the_text_and_runs_none_of_it() -> None:
@@ -68,9 +110,96 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     root = ElementTree.fromstring(svg)
     assert root.tag == f"{{{SVG_NAMESPACE}}}svg"
     names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
-    assert names == {"svg", "style", "defs", "clipPath", "rect", "g", "text"}
-    assert "A lamp <b>" in svg_text(svg)
-    assert HOSTILE.replace(" ", "") in svg_text(svg).replace(" ", "")
+    assert names == {"svg", "title", "rect", "g", "text", "tspan"}
+    assert svg_lines(svg) == ["A lamp <b>", HOSTILE]
+
+
+@pytest.mark.parametrize("to_picture", [to_html, to_svg])
+def test_a_picture_has_a_title_which_is_text(to_picture: Callable[..., str]) -> None:
+    picture = to_picture([heat_map("lamp")], "Cells of {braces} <b>&\x1b")
+    assert "<title>Cells of {braces} &lt;b&gt;&amp;␛</title>" in picture
+    if to_picture is to_svg:
+        assert ElementTree.fromstring(picture)[0].tag == f"{{{SVG_NAMESPACE}}}title", "its first element names it"
+
+
+def test_spaces_stay_and_words_stand_where_they_do_on_the_terminal() -> None:
+    """Viewers may drop spaces, or take another width for them: each word has its place."""
+    text = "    if x  == 1:\n\n  return\n"
+    for picture in (to_svg([heat_map(text)]), to_svg([heat_map(text, 0.0)]), to_svg([Text(text.replace("\n", "↵\n"))])):
+        assert [line for line in svg_lines(picture) if line] == ["    if x  == 1:↵", "↵", "  return↵"]
+        places = {
+            element.text: float(element.get("x", "nan")) / COLUMN_WIDTH
+            for element in ElementTree.fromstring(picture).iter(f"{{{SVG_NAMESPACE}}}tspan")
+        }
+        assert {word.strip("↵"): round(place, 2) for word, place in places.items() if word and word.strip("↵")} == {
+            "if": 4,
+            "x": 7,
+            "==": 10,
+            "1:": 13,
+            "return": 2,
+        }
+
+
+def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
+    """No font draws them from edge to edge alike."""
+    picture = to_svg([HeatMap(ColouredText(text="ab", values=(-1.0, 1.0)), strip=True)])
+    assert svg_lines(picture) == ["ab", "▁█"]
+    blocks = [
+        (float(element.get("x", "")), float(element.get("height", "")))
+        for element in ElementTree.fromstring(picture).iter(f"{{{SVG_NAMESPACE}}}rect")
+        if element.get("fill") == "#1e1e22"
+    ]
+    assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
+
+
+def test_a_png_shows_the_colours_of_the_picture() -> None:
+    pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
+    from charrnn.render import raster
+
+    picture = to_svg([heat_map(" " * 30, -1.0), heat_map(" " * 30, 1.0)])
+    if not raster._has_font():
+        with pytest.raises(UsageError, match="install a monospaced one"):
+            to_png(picture)
+        return
+    pixels = read_png(to_png(picture))
+    wanted = ElementTree.fromstring(picture)
+    assert pixels.shape[:2] == tuple(round(2 * float(wanted.get(side, ""))) for side in ("height", "width"))
+    colours, counts = np.unique(pixels[:, :, :3].reshape(-1, 3), axis=0, return_counts=True)
+    area = round(30 * COLUMN_WIDTH * 24 * raster.ZOOM**2)
+    found = {tuple(colour): count for colour, count in zip(colours.tolist(), counts.tolist(), strict=True)}
+    assert found[212, 38, 38] == pytest.approx(area, rel=0.02) == found[36, 92, 230]
+
+
+def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
+    monkeypatch.setattr("charrnn.render.raster._has_font", lambda: False)
+    with pytest.raises(UsageError, match="none was found: install a monospaced one"):
+        to_png(to_svg([heat_map("lamp")]))
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on this machine")
+@pytest.mark.parametrize("scale", [1, 2])
+def test_underscores_can_be_seen_in_a_browser(tmp_path: Path, scale: int) -> None:
+    """Ink is light on colour: at the lower edge of the coloured box it would run into the paper."""
+    assert BROWSER is not None
+    (tmp_path / "page.html").write_text(to_html([heat_map(("_" * 20 + "\n") * 6, 1.0)]), encoding="utf-8")
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+    flags += ("--disable-component-update", "--disable-sync", "--window-size=500,250", "--hide-scrollbars")
+    flags += (f"--force-device-scale-factor={scale}", f"--user-data-dir={tmp_path / 'user'}")
+    address = (tmp_path / "page.html").as_uri()
+    command = [BROWSER, *flags, f"--screenshot={tmp_path / 'page.png'}", address]
+    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    pixels = read_png((tmp_path / "page.png").read_bytes())[:, :, :3].astype(int)
+    is_blue = (pixels[:, :, 2] - pixels[:, :, 0]) > 100
+    assert is_blue.any()
+    # Within each line's box, colour above and below, a row of pixels is light nearly all along: the underscores.
+    rows, columns = np.flatnonzero(is_blue.any(axis=1)), np.flatnonzero(is_blue.any(axis=0))
+    boxes = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    assert len(boxes) == 6
+    for box in boxes:
+        inside = pixels[box[0] : box[-1] + 1, columns[0] : columns[-1] + 1]
+        lightness = (inside.min(axis=2) > 100).mean(axis=1)
+        assert lightness[:-1].max() > 0.5 > lightness[-1]
 
 
 @pytest.mark.parametrize("to_picture", [to_html, to_svg, to_text])
@@ -129,11 +258,6 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
 def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: str) -> None:
     root = ElementTree.fromstring(to_svg([heat_map(f"lamp{character}")]))
     assert "lamp" in "".join(root.itertext())
-
-
-def test_no_word_of_a_picture_begins_with_a_space() -> None:
-    svg = to_svg([heat_map("    indented\n  if x:\n")])
-    assert "indented" in svg and ">&#160;" not in svg, "some viewers swallow spaces there, and the word moves"
 
 
 def test_a_drawing_stands_in_a_page_as_the_picture_it_is() -> None:

@@ -1,13 +1,14 @@
 """Scatters of saturated gates: each unit where its shares put it, at 60, 80 and 120 columns, and in ASCII."""
 
 import io
+import re
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.records.microscope import GateReport, GateUse
-from charrnn.render.scatters import STYLES, GateScatters
+from charrnn.render.scatters import DOT, INK, STYLES, GateScatters
 
 
 def report(letters: str = "fio", num_layers: int = 2) -> GateReport:
@@ -103,3 +104,18 @@ def test_gates_have_colours_of_their_own() -> None:
         color = STYLES[letter].color
         assert color is not None and styles == {color.name}
     assert len({STYLES[letter] for letter in "fio"}) == 3
+
+
+def test_in_an_exported_picture_each_unit_is_a_dot_where_its_shares_put_it() -> None:
+    height, shapes = GateScatters(report("fi", num_layers=1)).to_shapes(1200.0)
+    drawn = "".join(shapes)
+    axes = [re.findall(r"[\d.]+", d) for d in re.findall(rf'd="(M[^"]*)" fill="none" stroke="{INK}"', drawn)]
+    assert len(axes) == 2, "one plot for each gate"
+    left, upper, _, lower, right, _ = map(float, axes[0])
+    places = [(float(x) + DOT, float(y)) for x, y in re.findall(rf'd="M([\d.]+) ([\d.]+)a{DOT:g} ', drawn)]
+    # (shut, open): (0, 0), (1, 0), (0, 1), (1/4, 1/4)
+    middle = (left + (right - left) / 4, lower - (lower - upper) / 4)
+    expected = [(left, lower), (right, lower), (left, upper), middle]
+    assert [(x, y) for place in places[:4] for x, y in [place]] == [pytest.approx(one, abs=0.02) for one in expected]
+    assert len(places) == 8 and all(x <= 1200 and y <= height for x, y in places)
+    assert "layer 0: forget" in drawn and "layer 0: input" in drawn and "shut 31% open 31%" in drawn

@@ -1,6 +1,7 @@
 """Where a picture of `charrnn visualize` goes: to the terminal, or to a file for others."""
 
 import io
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.registry import Detector
     from charrnn.microscope.trace import Trace
 
-EXPORTS = (".html", ".svg", ".txt", ".json", ".npz")
+EXPORTS = (".html", ".svg", ".png", ".txt", ".json", ".npz")
 
 
 def check_export(export: Path | None, text: str | None) -> None:
@@ -20,6 +21,12 @@ def check_export(export: Path | None, text: str | None) -> None:
 
     if export is not None and export.suffix.lower() not in EXPORTS:
         raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
+    if export is not None and export.suffix.lower() == ".png" and find_spec("resvg_py") is None:
+        picture = export.with_suffix(".svg")
+        raise UsageError(
+            f"--export {export}: that needs the extra `png`: pip install 'charrnn[png]'\n"
+            f"Or give --export {picture}, and then: rsvg-convert -z 2 -o {export} {picture}"
+        )
     if export is not None and not export.parent.is_dir():
         raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
     if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
@@ -33,17 +40,28 @@ def deliver(shown: Shown, export: Path | None) -> None:
         for picture in shown.pictures:
             console.print(picture)
         return
-    from charrnn.render.export import to_html, to_svg, to_text
-    from charrnn.render.page import to_page
+    _write(export, _spell(shown, export.suffix.lower()))
 
-    kind = export.suffix.lower()
+
+def _spell(shown: Shown, kind: str) -> bytes:
+    """The file that holds what is shown, by its suffix. Raises UsageError if it cannot be drawn on this machine."""
+    from charrnn.render.export import to_html, to_text
+    from charrnn.render.page import to_page
+    from charrnn.render.svg import to_svg
+
     if kind == ".json":
-        page = to_json(shown.data) + "\n"
-    elif kind == ".html" and shown.page is not None:
-        page = to_page(shown.page)
-    else:
-        page = {".svg": to_svg, ".html": to_html, ".txt": to_text}[kind](shown.pictures)
-    _write(export, page.encode("utf-8"))
+        return (to_json(shown.data) + "\n").encode("ascii")
+    if kind == ".html":
+        page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
+        return page.encode("utf-8")
+    if kind == ".txt":
+        return to_text(shown.pictures).encode("utf-8")
+    picture = to_svg(shown.pictures, shown.title)
+    if kind == ".svg":
+        return picture.encode("utf-8")
+    from charrnn.render.raster import to_png
+
+    return to_png(picture)
 
 
 def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:

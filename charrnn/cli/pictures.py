@@ -21,6 +21,9 @@ LEGEND = (
     "or more characters after a span began or ended (for counts R²)"
 )
 """What the columns of the table are, in short."""
+ABOUT_GUESSES = (
+    "Below each character: what may come next, likeliest first (from 2 %; in colours, the likelier the brighter)."
+)
 ABOUT_COLUMNS = (
     "score: AUC, how often the cell ranks a character inside above one outside, or for a count Spearman's ρ",
     "chance: what the best of all cells stays under for 95 % of labels that were shifted along the text",
@@ -34,16 +37,23 @@ ABOUT_COLUMNS = (
 class Shown:
     """What a command found, for people and for programs."""
 
+    title: str
+    """The name of an exported picture."""
     pictures: Sequence["RenderableType"]
     data: Any
     page: "Page | None" = None
     """What an exported .html shows, if that is more than the pictures."""
 
 
-def show_cell(
-    model: "Model", trace: "Trace", layer: int, unit: int, *, shows_guesses: bool, has_sparkline: bool
+def show_cells(
+    model: "Model",
+    trace: "Trace",
+    cells: Sequence[tuple[int, int]],
+    *,
+    shows_guesses: bool,
+    has_sparkline: bool,
 ) -> Shown:
-    """One cell over a text, with guesses below it if the trace has them and they are asked for, or a sparkline."""
+    """One picture of the text for each cell (layer, unit), with guesses below it, or a sparkline, if asked for."""
     from rich.text import Text
 
     from charrnn.model.equations import CELLS
@@ -52,20 +62,28 @@ def show_cell(
     from charrnn.render.page import PageRow
 
     kind = CELLS[model.config.cell].shows
-    coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
-    caption = Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  ")
-    data = {"run": model.name, "layer": layer, "unit": unit, "text": trace.text, "values": list(coloured.values)}
-    row = PageRow(shown=[f"{layer}:{unit}"], cell=(layer, unit))
-    page = _page(model, trace, f"A cell of {model.name}", ["cell"], [row])
-    if not shows_guesses:
-        return Shown([caption, Legend(), HeatMap(coloured, has_sparkline or None)], data, page)
-    guesses = _guesses(model, trace)
-    below = Text(
-        "Below each character: what may come next, likeliest first (from 2 %; in colours, the likelier the brighter)."
-    )
-    return Shown(
-        [caption, Legend(), below, GuessMap(trace.text, coloured.values, guesses)], data | {"guesses": guesses}, page
-    )
+    guesses = _guesses(model, trace) if shows_guesses else []
+    pictures: list[RenderableType] = []
+    drawn = []
+    for layer, unit in cells:
+        coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
+        drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values)})
+        pictures += [Text()] if pictures else []
+        pictures.append(Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  "))
+        if len(drawn) == 1:
+            pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
+        pictures.append(
+            GuessMap(trace.text, coloured.values, guesses)
+            if shows_guesses
+            else HeatMap(coloured, has_sparkline or None)
+        )
+    # The first cell stands there by itself too, as it did when there could be only one.
+    data = {"run": model.name, **drawn[0], "text": trace.text, "cells": drawn}
+    names = [f"{layer}:{unit}" for layer, unit in cells]
+    title = f"{'A cell' if len(cells) == 1 else 'Cells'} of {model.name}"
+    rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, cells, strict=True)]
+    page = _page(model, trace, title, ["cell"], rows)
+    return Shown(f"{model.name}: {', '.join(names)}", pictures, data | ({"guesses": guesses} if guesses else {}), page)
 
 
 def _guesses(model: "Model", trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
@@ -125,7 +143,8 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
         f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  ",
     )
     data = {"run": model.name, "text": trace.text, "bits": bits.tolist()}
-    return Shown([caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist(), has_sparkline or None)], data)
+    title = f"Surprise of {model.name}"
+    return Shown(title, [caption, SURPRISE_LEGEND, SurpriseMap(trace.text, bits.tolist(), has_sparkline or None)], data)
 
 
 def show_findings(
@@ -213,7 +232,7 @@ def show_findings(
             known,
             [title, *ABOUT_COLUMNS, *unscored],
         )
-    return Shown(pictures, [score.to_json() for score in findings.scores], page)
+    return Shown(f"Cells of {model.name}", pictures, [score.to_json() for score in findings.scores], page)
 
 
 def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredText":
@@ -227,14 +246,14 @@ def show_gates(report: "GateReport") -> Shown:
     """How often the gates of each layer are saturated."""
     from charrnn.render.scatters import GateScatters
 
-    return Shown([GateScatters(report)], report.to_json())
+    return Shown(f"Gates of {report.name}", [GateScatters(report)], report.to_json())
 
 
 def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:
     """How far the error signal reaches back, in one chart."""
     from charrnn.render.curves import GradientChart
 
-    return Shown([GradientChart(reaches)], [reach.to_json() for reach in reaches])
+    return Shown(f"Gradients of {reaches[0].name}", [GradientChart(reaches)], [reach.to_json() for reach in reaches])
 
 
 def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> Shown:
@@ -252,7 +271,11 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     pictures: list[RenderableType] = [caption, ablation_table(at_mean, at_zero)]
     if at_mean.skipped:
         pictures.append(skipped_lines(at_mean.skipped))
-    return Shown(pictures, {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()})
+    return Shown(
+        f"Ablation of cell {name} of {model.name}",
+        pictures,
+        {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()},
+    )
 
 
 def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:
@@ -267,4 +290,4 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     pictures.append(history_table(histories))
     if histories and len(histories[0].steps) < FEW_STEPS:
         pictures.append(Text("Few steps were saved: train with --save-every and --keep 100 to see cells come to be."))
-    return Shown(pictures, [history.to_json() for history in histories])
+    return Shown(title, pictures, [history.to_json() for history in histories])

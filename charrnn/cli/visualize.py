@@ -12,7 +12,7 @@ from charrnn.cli.pictures import (
     NUM_GUESSES,
     Shown,
     show_ablation,
-    show_cell,
+    show_cells,
     show_findings,
     show_gates,
     show_gradients,
@@ -53,7 +53,8 @@ PATIENCE = 20
 def visualize(
     run: RunArgument = None,
     cell: Annotated[
-        str | None, typer.Option("--cell", help="Show this cell: layer and unit, from 0.", metavar="L:U")
+        list[str] | None,
+        typer.Option("--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U"),
     ] = None,
     detector: Annotated[
         list[str] | None, typer.Option("--detector", help="Look for this only (repeatable).", metavar="NAME")
@@ -99,7 +100,9 @@ def visualize(
     export: Annotated[
         Path | None,
         typer.Option(
-            "--export", help="Write it to FILE.html, .svg or .txt, or its numbers to .json or .npz.", metavar="FILE"
+            "--export",
+            help="Write it to FILE.html, .svg, .png or .txt, or its numbers to .json or .npz.",
+            metavar="FILE",
         ),
     ] = None,
     json: JsonOption = False,
@@ -128,7 +131,7 @@ def visualize(
         raise UsageError(f"{' and '.join(given)} are different pictures: give one of them.")
     if given and (find or (given[0] not in ("--ablate", "--history") and (detector or detect))):
         raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
-    if guesses and cell is None:
+    if guesses and not cell:
         raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
     if sparkline and (guesses or find or (given and given not in (["--cell"], ["--surprise"]))):
         raise UsageError("--sparkline stands under a coloured text: leave out --guesses, --find and other pictures.")
@@ -142,7 +145,7 @@ def visualize(
     content, context = model.held_out_text() if text is None else (read_text(text, model.config), None)
     context = content[:0] if context is None else context
     num_available = len(content)
-    content = content[: chars if cell is not None or surprise else CHARS_SCORED]
+    content = content[: chars if cell or surprise else CHARS_SCORED]
     warn(model.hard_to_read(content), quiet=quiet)
     kind = "" if export is None else export.suffix.lower()
     if kind == ".npz" and given not in ([], ["--cell"]):
@@ -180,16 +183,15 @@ def visualize(
         with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
             histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
         shown = show_history(model, histories, len(later))
-    elif cell is not None or kind == ".npz":
-        layer_unit = None if cell is None else parse_cell("--cell", cell, model)
+    elif cell or kind == ".npz":
+        cells = list(dict.fromkeys(parse_cell("--cell", one, model) for one in cell or ()))
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
         trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz")
         if export is not None and kind == ".npz":
-            num_chosen_on = len(trace.text) // 2 if layer_unit is None else len(trace.text)
+            num_chosen_on = len(trace.text) if cells else len(trace.text) // 2
             save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
             return
-        assert layer_unit is not None
-        shown = show_cell(model, trace, *layer_unit, shows_guesses=guesses, has_sparkline=sparkline)
+        shown = show_cells(model, trace, cells, shows_guesses=guesses, has_sparkline=sparkline)
     else:
         findings = _find(model, content, context, detectors, has_worth=find, quiet=quiet)
         if (detector or detect) and not findings.scores:

@@ -1,7 +1,7 @@
 """How far error signals reach back: a line for each layer of each run, on a log scale."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -12,16 +12,38 @@ from rich.text import Text
 from charrnn.records.microscope import GradientReach
 from charrnn.render.canvas import Canvas
 from charrnn.render.heat import all_visible, visible_in_ascii
+from charrnn.render.svg import COLUMN_WIDTH, LINE_HEIGHT, colour_of, label, path, shape
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
 MARKS = "●▲■◆○△□"
 ASCII_MARKS = "ox*@%&$"
+SHAPES = (
+    (24, 0.0, True),
+    (3, 0.0, True),
+    (4, 0.125, True),
+    (4, 0.0, True),
+    (24, 0.0, False),
+    (3, 0.0, False),
+    (4, 0.125, False),
+)
+"""The same in an exported picture: corners (24 make a circle), turned by that share of a turn, filled or hollow."""
+NUM_MARKS = 6
+"""Marks on each line of an exported picture."""
+TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
+NOTHING = "There is nothing to draw between 1e-12 and 1e12."
 HEIGHT = 15
 """Lines from the lowest power of ten to the highest, or a few less: as many between any two."""
 MARK_EVERY = 12
 """Columns from one mark of a line to its next, if the lines are few: they take turns."""
 LOWEST, HIGHEST = -12, 12
 """Powers of ten that a line leaves the chart at: what fades to 1e-60 would else press all others flat."""
+PICTURE_HEIGHT = 380.0
+"""Pixels of the drawing in an exported picture."""
+PICTURE_MARGIN = 70.0
+"""Pixels on its left, for the numbers there."""
+MARK_SIZE = 6.0
+"""Pixels from the middle of a mark to its ends."""
+GRID, INK = "#d8d8d4", "#1e1e22"
 MIN_WIDTH = 20
 """Columns of the drawing; what does not fit into the terminal is cut off."""
 MAX_TICKS = 7
@@ -50,9 +72,9 @@ class GradientChart:
         ascii_only, width = options.ascii_only, options.max_width
         curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=ascii_only)]
         heights = [height for curve in curves for height in curve.heights.values()]
-        yield Text("Mean norm of the loss's gradient by earlier states (nats)", style="bold")
+        yield Text(TITLE, style="bold")
         if not heights:
-            yield Text("There is nothing to draw between 1e-12 and 1e12.")
+            yield Text(NOTHING)
             return
         ticks = _decades(min(heights), max(heights))
         low, high = ticks[0], ticks[-1]
@@ -87,6 +109,79 @@ class GradientChart:
         yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
         yield _line("characters before".rjust(margin + 1 + canvas.width))
         yield from _legend([(f"{mark} {c.name}", s) for c, mark, s in zip(curves, marks, styles, strict=True)], width)
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """The same chart as lines and marks; see `charrnn.render.svg`."""
+        curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=False)]
+        heights = [height for curve in curves for height in curve.heights.values()]
+        shapes = [label(0, LINE_HEIGHT * 0.75, TITLE, bold=True)]
+        if not heights:
+            return 2 * LINE_HEIGHT, [*shapes, label(0, 1.75 * LINE_HEIGHT, NOTHING)]
+        ticks = _decades(min(heights), max(heights))
+        furthest = max(2, *(lag for curve in curves for lag in curve.heights))
+        top, left, right = 1.5 * LINE_HEIGHT, PICTURE_MARGIN, width - 2 * COLUMN_WIDTH
+        bottom = top + PICTURE_HEIGHT
+
+        def place(lag: float, height: float) -> tuple[float, float]:
+            share = (height - ticks[0]) / (ticks[-1] - ticks[0])
+            return left + (lag - 1) / (furthest - 1) * (right - left), bottom - share * PICTURE_HEIGHT
+
+        for tick in ticks:
+            y = place(1, tick)[1]
+            shapes += [
+                path([(left, y), (right, y)], GRID, width=1),
+                label(left - 8, y + 6, f"1e{tick}", anchor="end"),
+            ]
+        for lag in _lags(furthest, 10):
+            x = place(lag, ticks[0])[0]
+            shapes += [
+                path([(x, bottom), (x, bottom + 6)], INK),
+                label(x, bottom + LINE_HEIGHT, str(lag), anchor="middle"),
+            ]
+        shapes += [
+            path([(left, top), (left, bottom), (right, bottom)], INK),
+            label(right, bottom + 2 * LINE_HEIGHT, "characters before", anchor="end"),
+        ]
+        for number, curve in enumerate(curves):
+            shapes += _drawn(curve, number, len(curves), furthest, place)
+        y = bottom + 3 * LINE_HEIGHT
+        for number, curve in enumerate(curves):
+            shapes += [
+                _mark(number, (MARK_SIZE + 2, y - 6)),
+                label(2 * COLUMN_WIDTH, y, curve.name, fill=_colour(number)),
+            ]
+            y += LINE_HEIGHT
+        return y - LINE_HEIGHT / 2, shapes
+
+
+def _drawn(
+    curve: _Curve, number: int, num_curves: int, furthest: int, place: Callable[[float, float], tuple[float, float]]
+) -> Iterator[str]:
+    """A curve, in pieces where it leaves the chart, and its marks, which take turns with those of the others."""
+    piece: list[int] = []
+    for lag in [*sorted(curve.heights), furthest + 2]:
+        if piece and lag != piece[-1] + 1:
+            yield path([place(one, curve.heights[one]) for one in piece], _colour(number), width=2)
+            piece = []
+        piece.append(lag)
+    for turn in range(NUM_MARKS):
+        lag = 1 + round((turn + (number + 0.5) / num_curves) / NUM_MARKS * (furthest - 1))
+        if lag in curve.heights:
+            yield _mark(number, place(lag, curve.heights[lag]))
+
+
+def _colour(number: int) -> str:
+    return colour_of(STYLES[number % len(STYLES)])
+
+
+def _mark(number: int, centre: tuple[float, float]) -> str:
+    """The mark of MARKS of that number, filled or hollow."""
+    num_corners, turn, is_filled = SHAPES[number % len(SHAPES)]
+    angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
+    x, y = centre
+    outline = [(x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles]
+    colour = _colour(number)
+    return shape(outline, colour if is_filled else "#fcfcfa", stroke=colour)
 
 
 def _line(*pieces: str | Text) -> Text:

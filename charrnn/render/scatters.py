@@ -1,5 +1,6 @@
 """Saturated gates as small scatters: one plot for each gate, a row of them for each layer."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from charrnn.records.microscope import GateReport, GateUse
 from charrnn.render.canvas import Canvas
+from charrnn.render.svg import LINE_HEIGHT, colour_of, dots, label, path
 
 NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
 STYLES = {
@@ -20,6 +22,13 @@ MIN_WIDTH, MAX_WIDTH = 18, 34
 """Columns of a plot, its scale included."""
 GAP = 2
 SCALE_WIDTH = 3
+MAX_SIDE = 330.0
+"""Pixels of a plot's side in an exported picture."""
+PICTURE_GAP = 60.0
+"""Pixels left of each plot, for the numbers there."""
+DOT = 4.0
+GRID, INK = "#d8d8d4", "#1e1e22"
+ABOUT = "A dot is a unit; both axes are shares of the characters."
 
 
 @dataclass(frozen=True)
@@ -34,15 +43,53 @@ class GateScatters:
     report: GateReport
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        right, up = ("x", "y") if options.ascii_only else ("→", "↑")
-        title = f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
-        yield Text(title, style="bold")
+        yield Text(self._title(*("x", "y") if options.ascii_only else ("→", "↑")), style="bold")
         for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
             uses = list(of_layer)
             width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
             yield Text()
             yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
-        yield Text("A dot is a unit; both axes are shares of the characters.", style="dim")
+        yield Text(ABOUT, style="dim")
+
+    def _title(self, right: str, up: str) -> str:
+        return f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """The same plots as dots and lines; see `charrnn.render.svg`."""
+        shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
+        top = 2 * LINE_HEIGHT
+        for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            side = min(MAX_SIDE, width / len(uses) - PICTURE_GAP)
+            for index, use in enumerate(uses):
+                shapes += _draw(use, index * (side + PICTURE_GAP) + PICTURE_GAP / 2, top, side)
+            top += side + 5 * LINE_HEIGHT
+        return top, [*shapes, label(0, top - LINE_HEIGHT, ABOUT, fill=INK)]
+
+
+def _draw(use: GateUse, left: float, top: float, side: float) -> Sequence[str]:
+    """The plot of one gate in a square of `side` pixels, its name above and its means below."""
+    upper, lower = top + LINE_HEIGHT, top + LINE_HEIGHT + side
+    right, middle = left + side, left + side / 2
+    places = [(left + shut * side, lower - is_open * side) for shut, is_open in zip(use.left, use.right, strict=True)]
+    return (
+        label(left, top + 0.5 * LINE_HEIGHT, _name(use), bold=True),
+        path([(left, upper), (right, lower)], GRID),
+        path([(left, upper), (left, lower), (right, lower)], INK),
+        *(label(left - 8, y, number, anchor="end") for y, number in ((upper + 14, "1"), (lower, "0"))),
+        *(label(x, lower + LINE_HEIGHT, number, anchor="middle") for x, number in ((left, "0"), (right, "1"))),
+        dots(places, DOT, colour_of(STYLES[use.gate])),
+        label(middle, lower + LINE_HEIGHT, _means(use), anchor="middle"),
+    )
+
+
+def _name(use: GateUse) -> str:
+    return f"layer {use.layer}: {NAMES[use.gate]}"
+
+
+def _means(use: GateUse) -> str:
+    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
+    return f"shut {shut:.0%} open {is_open:.0%}"
 
 
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
@@ -52,13 +99,12 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
         canvas.dot(left, right, STYLES[use.gate])
     side, corner, floor = "|+-" if ascii_only else "│└─"
     scale = {0: "1", canvas.height - 1: "0"}
-    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
     return Text("\n", no_wrap=True).join(
         (
-            Text(f"layer {use.layer}: {NAMES[use.gate]}", style="bold"),
+            Text(_name(use), style="bold"),
             *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
             Text(f"  {corner}{floor * canvas.width}"),
             Text(f"   0{'1':>{canvas.width - 1}}"),
-            Text(f"shut {shut:.0%} open {is_open:.0%}".center(width).rstrip()),
+            Text(_means(use).center(width).rstrip()),
         )
     )

@@ -1,0 +1,211 @@
+"""Renderables as one SVG picture that every viewer places alike: words one by one, blocks and charts as shapes.
+
+Lengths are pixels of the picture. Each word has a place of its own, because viewers differ in how wide a space, or a
+font, is; spaces stay in the text for those who copy it.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from io import StringIO
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
+
+from rich.cells import cell_len
+from rich.color import Color, blend_rgb
+from rich.color_triplet import ColorTriplet
+from rich.console import Console, RenderableType
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+
+from charrnn.render.heat import all_visible
+
+COLUMNS = 100
+"""Columns that text and drawings have."""
+MIN_COLUMNS = 50
+"""A picture of text is as wide as its longest line, or so wide."""
+FONT_SIZE = 20.0
+COLUMN_WIDTH = 0.602 * FONT_SIZE
+"""The advance of a character in Menlo and DejaVu Sans Mono; other fonts are stretched to it where a viewer can."""
+LINE_HEIGHT = 24.0
+BASELINE = 18.0
+"""From the top of a line down to where its letters stand."""
+MARGIN = 14.0
+FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
+FAINT = 0.4
+"""How far a faint colour is mixed with the paper's."""
+RECORDING: dict[str, Any] = {
+    "force_terminal": True,
+    "color_system": "truecolor",
+    "legacy_windows": False,
+    "markup": False,
+    "emoji": False,
+    "highlight": False,
+    "_environ": {},
+}
+"""Options of a rich Console: what looks like markup is text, and no picture depends on this terminal's settings."""
+
+LIGHT = TerminalTheme(
+    (252, 252, 250),
+    (30, 30, 34),
+    [
+        (30, 30, 34),
+        (180, 30, 30),
+        (30, 120, 50),
+        (150, 100, 0),
+        (30, 70, 180),
+        (130, 40, 130),
+        (0, 110, 120),
+        (120, 120, 120),
+    ],
+)
+"""Dark ink on light paper."""
+
+_BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
+"""Block characters, and how much of a line's height they fill, from below."""
+_RULES = {"─": 1.5, "━": 3.0}
+"""Horizontal rules and their thickness."""
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A renderable that is more than text: it draws itself in a picture."""
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Its height, and its SVG elements for a picture of `width` pixels, from (0, 0) on."""
+
+
+def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
+    """Draw renderables below each other as one SVG picture, COLUMNS wide at the most, named `title`."""
+    elements: list[str] = []
+    top, num_columns = 0.0, MIN_COLUMNS
+    for renderable in renderables:
+        if isinstance(renderable, Drawing):
+            height, shapes = renderable.to_shapes(COLUMNS * COLUMN_WIDTH)
+            elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
+            top, num_columns = top + height, COLUMNS
+            continue
+        for line in _lines(renderable):
+            num_columns = max(num_columns, sum(segment.cell_length for segment in line))
+            elements += _draw_line(line, top)
+            top += LINE_HEIGHT
+    right, bottom = (_number(size + 2 * MARGIN) for size in (num_columns * COLUMN_WIDTH, top))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
+        f'viewBox="0 0 {right} {bottom}" role="img" xml:space="preserve">\n'
+        f"<title>{_escape(title)}</title>\n"
+        f'<rect width="100%" height="100%" rx="8" fill="{LIGHT.background_color.hex}"/>\n'
+        f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
+        f'font-size="{_number(FONT_SIZE)}" fill="{LIGHT.foreground_color.hex}" style="white-space: pre">\n'
+        + "\n".join(elements)
+        + "\n</g>\n</svg>\n"
+    )
+
+
+def label(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = "") -> str:
+    """Text at a baseline's start, middle or end, without markup."""
+    attributes = f' text-anchor="{anchor}"' * (anchor != "start") + ' font-weight="bold"' * bold
+    attributes += f' fill="{fill}"' if fill else ""
+    return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
+
+
+def path(points: Sequence[tuple[float, float]], stroke: str, *, width: float = 1.5) -> str:
+    """A line through points."""
+    return f'<path d="{_through(points)}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
+
+
+def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = "") -> str:
+    """A polygon; `stroke` draws its edge."""
+    edge = f' stroke="{stroke}" stroke-width="1.5"' if stroke else ""
+    return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
+
+
+def dots(centres: Sequence[tuple[float, float]], radius: float, fill: str) -> str:
+    """Round dots, which are darker where they lie over each other."""
+    turn = f"a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0a{radius:g} {radius:g} 0 1 0 {-2 * radius:g} 0"
+    return "".join(
+        f'<path d="M{_number(x - radius)} {_number(y)}{turn}z" fill="{fill}" fill-opacity="0.55"/>' for x, y in centres
+    )
+
+
+def colour_of(style: Style) -> str:
+    """The colour of a style's ink on light paper, as #rrggbb."""
+    return _ink(style).hex
+
+
+def _through(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
+
+
+def _lines(renderable: RenderableType) -> list[list[Segment]]:
+    console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
+    return console.render_lines(renderable, pad=False)
+
+
+def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
+    """The backgrounds of a line, its words and its shapes."""
+    words: list[str] = []
+    column = 0
+    for style, stretch in groupby(line, key=lambda segment: segment.style or Style()):
+        text = "".join(segment.text for segment in stretch if not segment.control)
+        width = cell_len(text)
+        paper = style.color if style.reverse else style.bgcolor
+        if width and paper is not None and not paper.is_default:
+            yield _rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex)
+        for piece in re.findall(
+            f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
+        ):
+            width = cell_len(piece)
+            if piece in _BLOCKS:
+                height = _BLOCKS[piece] * LINE_HEIGHT
+                yield _rectangle(column, top + LINE_HEIGHT - height, 1, height, _ink(style).hex)
+                words.append(f'<tspan fill="none">{piece}</tspan>')
+            elif piece[0] in _RULES:
+                thick = _RULES[piece[0]]
+                yield _rectangle(column, top + (LINE_HEIGHT - thick) / 2, width, thick, _ink(style).hex)
+                words.append(f'<tspan fill="none">{piece}</tspan>')
+            else:
+                words.append(piece if piece[0] == " " else _word(piece, column, width, style))
+            column += width
+    while words and not words[-1].strip():
+        words.pop()
+    if words:
+        yield f'<text y="{_number(top + BASELINE)}">{"".join(words)}</text>'
+
+
+def _word(text: str, column: int, width: int, style: Style) -> str:
+    ink = _ink(style)
+    look = f' fill="{ink.hex}"' * (ink != LIGHT.foreground_color)
+    look += ' font-weight="bold"' * bool(style.bold) + ' font-style="italic"' * bool(style.italic)
+    x, length = _number(column * COLUMN_WIDTH), _number(width * COLUMN_WIDTH)
+    stretched = f' textLength="{length}" lengthAdjust="spacingAndGlyphs"'
+    return f'<tspan x="{x}"{stretched}{look}>{_escape(text)}</tspan>'
+
+
+def _rectangle(column: float, top: float, num_columns: float, height: float, fill: str) -> str:
+    x, width = _number(column * COLUMN_WIDTH), _number(num_columns * COLUMN_WIDTH)
+    place = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
+    return f'<rect {place} fill="{fill}" shape-rendering="crispEdges"/>'
+
+
+def _ink(style: Style) -> ColorTriplet:
+    colour = style.bgcolor if style.reverse else style.color
+    paper = style.color if style.reverse else style.bgcolor
+    ink = _triplet(colour, is_ink=not style.reverse)
+    return blend_rgb(ink, _triplet(paper, is_ink=bool(style.reverse)), FAINT) if style.dim else ink
+
+
+def _triplet(colour: Color | None, *, is_ink: bool) -> ColorTriplet:
+    if colour is None or colour.is_default:
+        return LIGHT.foreground_color if is_ink else LIGHT.background_color
+    return colour.get_truecolor(LIGHT)
+
+
+def _escape(text: str) -> str:
+    """Text for XML, in one line: nothing in it is markup or a control character."""
+    return escape(all_visible(text), quote=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
