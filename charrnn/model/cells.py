@@ -229,7 +229,9 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
         products = {
-            name: RecurrentProduct(self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype))
+            name: RecurrentProduct(
+                self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype), x.shape[1], x.shape[0]
+            )
             for name, weight in weights.items()
         }
 

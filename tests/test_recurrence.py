@@ -1,0 +1,144 @@
+"""Products with a weight that is packed once, and the recurrences built on them, beside plain matrix products.
+
+Shapes: T time, B batch, H hidden.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+from charrnn.model import recurrence
+from charrnn.model.recurrence import LEAST_STEPS_TO_PACK, RecurrentProduct, RepeatedProduct, can_pack, gru, rnn
+
+T, B, H = 2 * LEAST_STEPS_TO_PACK, 5, 24
+# A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each add up over T steps.
+ROUNDED: dict[str, Any] = {"rtol": 2**-6, "atol": 2**-5}
+
+
+def draw(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tensor:
+    return (scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_steps", [1, T])
+def test_a_repeated_product_is_a_matrix_product(dtype: torch.dtype, num_steps: int) -> None:
+    weight, bias = draw(3 * H, H, dtype=dtype, seed=0), draw(3 * H, dtype=dtype, seed=1)
+    x, added = draw(B, H, dtype=dtype, seed=2), draw(B, 3 * H, dtype=dtype, seed=3)
+    product = RepeatedProduct(weight, B, num_steps)
+    before = added.clone()
+    expected = x.double() @ weight.double().t()
+    # One rounding of a sum of 24 terms of size 1.
+    tolerance = {"rtol": 4 * torch.finfo(dtype).eps, "atol": 40 * torch.finfo(dtype).eps}
+    torch.testing.assert_close(product(x).double(), expected, **tolerance)
+    torch.testing.assert_close(product(x, bias).double(), expected + bias.double(), **tolerance)
+    torch.testing.assert_close(product.plus(x, added).double(), expected + added.double(), **tolerance)
+    assert torch.equal(added, before), "what is added is left as it was"
+    assert product(x).dtype == dtype
+
+
+def test_only_a_bf16_weight_that_is_used_often_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = []
+
+    def reorder(weight: Tensor, batch_size: int) -> Tensor:
+        packed.append((weight.dtype, batch_size))
+        return weight
+
+    monkeypatch.setattr(recurrence, "can_pack", lambda: True)
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_reorder_linear_weight=reorder))
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        for num_steps in (1, LEAST_STEPS_TO_PACK - 1, LEAST_STEPS_TO_PACK):
+            RepeatedProduct(draw(H, H, dtype=dtype, seed=0), B, num_steps)
+    assert packed == [(torch.bfloat16, B)]
+
+
+def broken(*arguments: object) -> Tensor:
+    raise RuntimeError("no such kernel")
+
+
+def wrong(x: Tensor, packed: Tensor, *rest: object) -> Tensor:
+    return torch.zeros(2, 4, dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        SimpleNamespace(),
+        SimpleNamespace(_reorder_linear_weight=broken, _linear_pointwise=wrong),
+        SimpleNamespace(_reorder_linear_weight=lambda weight: weight, _linear_pointwise=wrong),
+        SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=wrong),
+    ],
+    ids=["missing", "not for this processor", "of another signature", "without a binary form"],
+)
+def test_without_the_packed_operators_plain_products_are_taken(
+    monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace
+) -> None:
+    monkeypatch.setattr(torch.ops, "mkldnn", operators)
+    can_pack.cache_clear()
+    try:
+        assert not can_pack()
+        weight, x = draw(H, H, dtype=torch.bfloat16, seed=0), draw(B, H, dtype=torch.bfloat16, seed=1)
+        torch.testing.assert_close(RepeatedProduct(weight, B, T)(x), linear(x, weight), **ROUNDED)
+    finally:
+        can_pack.cache_clear()
+
+
+def test_operators_that_compute_something_else_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong.binary = wrong  # type: ignore[attr-defined]
+    operators = SimpleNamespace(_reorder_linear_weight=lambda weight, size: weight, _linear_pointwise=wrong)
+    monkeypatch.setattr(torch.ops, "mkldnn", operators)
+    can_pack.cache_clear()
+    try:
+        assert not can_pack()
+    finally:
+        del wrong.binary  # type: ignore[attr-defined]
+        can_pack.cache_clear()
+
+
+def results(cell: str, dtype: torch.dtype, omega: float = 0.0) -> list[Tensor]:
+    """The outputs and every gradient of a recurrence, in float64."""
+    blocks = 3 if cell == "gru" else 1
+    arguments = [
+        draw(T, B, blocks * H, dtype=dtype, seed=0),
+        draw(B, H, dtype=dtype, seed=1, scale=0.3),
+        draw(blocks * H, H, dtype=dtype, seed=2, scale=0.1),
+        draw(blocks * H, dtype=dtype, seed=3, scale=0.1),
+    ]
+    for argument in arguments:
+        argument.requires_grad_()
+    outputs = gru(*arguments) if cell == "gru" else rnn(*arguments, omega)
+    outputs.backward(draw(T, B, H, dtype=dtype, seed=4, scale=0.2))  # type: ignore[no-untyped-call]
+    return [
+        value.detach().double() for value in (outputs, *(argument.grad for argument in arguments)) if value is not None
+    ]
+
+
+@pytest.mark.parametrize("omega", [0.0, 0.5])
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_packing_changes_a_recurrence_by_its_rounding_alone(
+    monkeypatch: pytest.MonkeyPatch, cell: str, omega: float
+) -> None:
+    packed = results(cell, torch.bfloat16, omega)
+    monkeypatch.setattr(recurrence, "can_pack", lambda: False)
+    plain, exact = results(cell, torch.bfloat16, omega), results(cell, torch.float64, omega)
+    for one, other, truth in zip(packed, plain, exact, strict=True):
+        # A relative error of 2^-9 per rounding, of which some add up: measured 0.5 % at the most.
+        assert (one - truth).norm() < 0.02 * truth.norm() and (other - truth).norm() < 0.02 * truth.norm()
+
+
+def test_a_recurrent_product_in_bf16_has_the_gradients_of_a_plain_one() -> None:
+    weight, bias = draw(H, H, dtype=torch.bfloat16, seed=0, scale=0.1), draw(H, dtype=torch.bfloat16, seed=1)
+    start = draw(B, H, dtype=torch.bfloat16, seed=2)
+    found = []
+    for is_ours in (True, False):
+        leaves = [value.clone().requires_grad_() for value in (weight, bias, start)]
+        ours = RecurrentProduct(leaves[0], leaves[1], B, T)
+        h = leaves[2]
+        for _ in range(T):
+            h = torch.tanh(ours(h) if is_ours else linear(h, leaves[0], leaves[1]))
+        found.append(torch.autograd.grad(h.float().sum(), leaves))
+    for one, other in zip(*found, strict=True):
+        assert (one.double() - other.double()).norm() < 0.03 * other.double().norm()
