@@ -21,7 +21,7 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"}, {"detectors"}),
-    ({"settings", "config", "records", "errors", "clock", "recipes"},),
+    ({"settings", "config", "records", "errors", "clock", "code_cache", "recipes"},),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {

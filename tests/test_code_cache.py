@@ -1,0 +1,205 @@
+"""Compiled code on disk: found, verified, removed when damaged, and made again."""
+
+import errno
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from charrnn import code_cache
+from charrnn.code_cache import HEADER, KeptFunction, cache_folders
+
+ARGUMENTS = (np.zeros(2), 1)
+
+
+def add(numbers: Any, number: Any) -> None:
+    for index in range(len(numbers)):
+        numbers[index] += number
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "package" / "module.py"
+    path.parent.mkdir()
+    path.write_text("first version")
+    return path
+
+
+@pytest.fixture
+def make(source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., KeptFunction]]:
+    """A function as a new process has it: not compiled."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+
+    def fresh(target: str = "this processor") -> KeptFunction:
+        return KeptFunction(add, [source], [target])
+
+    yield fresh
+
+
+class Warnings(list[str]):
+    """Messages, in the order in which they came."""
+
+    def __call__(self, message: str) -> None:
+        self.append(message)
+
+
+def compiled_file(function: KeptFunction) -> Path:
+    """Compile without a warning, and return the file that keeps the code."""
+    warnings = Warnings()
+    function.compile(ARGUMENTS, warnings)
+    assert not warnings
+    return function.path(ARGUMENTS)
+
+
+def check_works(function: KeptFunction) -> None:
+    numbers = np.arange(3.0)
+    function(numbers, 2)
+    assert numbers.tolist() == [2, 3, 4]
+
+
+def test_code_is_kept_beside_its_source_and_found_by_another_process(
+    make: Callable[..., KeptFunction], source: Path
+) -> None:
+    warnings = Warnings()
+    assert not make().find(ARGUMENTS, warnings)
+    path = compiled_file(make())
+    assert path.parent == source.parent / "__pycache__" and path.stat().st_mode & 0o444 == 0o444
+    later = make()
+    assert later.find(ARGUMENTS, warnings) and later.is_ready(ARGUMENTS) and not warnings
+    check_works(later)
+    assert [found.name for found in path.parent.iterdir()] == [path.name], "no temporary file is left"
+
+
+def test_code_of_another_source_processor_or_type_is_not_found(make: Callable[..., KeptFunction], source: Path) -> None:
+    path = compiled_file(make())
+    warnings = Warnings()
+    assert not make("another processor").find(ARGUMENTS, warnings)
+    assert not make().find((np.zeros(2, np.float32), 1), warnings)
+    source.write_text("second version")
+    assert not make().find(ARGUMENTS, warnings) and not warnings
+    assert compiled_file(make()) != path and not path.exists(), "code of the first version is removed"
+
+
+def damage(name: str, data: bytes) -> bytes:
+    middle = len(data) // 2
+    return {
+        "empty": b"",
+        "truncated": data[:middle],
+        "one bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "header": b"x" + data[1:],
+        "no code": data[: len(HEADER)],
+        "longer": data + b"x",
+    }[name]
+
+
+@pytest.mark.parametrize("kind", ["empty", "truncated", "one bit", "header", "no code", "longer"])
+def test_damaged_code_is_never_used_and_is_made_again(make: Callable[..., KeptFunction], kind: str) -> None:
+    path = compiled_file(make())
+    path.write_bytes(damage(kind, path.read_bytes()))
+    function, warnings = make(), Warnings()
+    assert not function.find(ARGUMENTS, warnings)
+    assert len(warnings) == 1 and f"{path} is damaged" in warnings[0] and "removed" in warnings[0]
+    assert not path.exists()
+    assert not function.find(ARGUMENTS, warnings) and len(warnings) == 1, "the warning comes once"
+    compiled_file(function)
+    check_works(function)
+    assert make().find(ARGUMENTS, warnings) and len(warnings) == 1
+
+
+def test_code_that_another_numba_cannot_use_is_made_again(make: Callable[..., KeptFunction]) -> None:
+    import hashlib
+    import pickle
+
+    path = compiled_file(make())
+    payload = pickle.dumps(("not", "what", "numba", "keeps"))
+    path.write_bytes(HEADER + hashlib.sha256(payload).digest() + payload)
+    function, warnings = make(), Warnings()
+    assert not function.find(ARGUMENTS, warnings)
+    assert len(warnings) == 1 and str(path) in warnings[0]
+    compiled_file(function)
+    check_works(function)
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = compiled_file(make())
+
+    def fail(self: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    warnings = Warnings()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", fail)
+        patch.setattr(KeptFunction, "_source_digest", lambda self: path.name.split("-")[1])
+        assert not make().find(ARGUMENTS, warnings)
+    assert len(warnings) == 1 and f"{path} cannot be read (Input/output error)" in warnings[0]
+
+
+def test_without_a_folder_to_write_to_code_is_used_but_not_kept(
+    make: Callable[..., KeptFunction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
+    function, warnings = make(), Warnings()
+    problem = function.cannot_keep()
+    assert f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in problem
+    function.compile(ARGUMENTS, warnings)
+    check_works(function)
+    assert len(warnings) == 1 and "cannot be written (Not a directory)" in warnings[0]
+    assert "Set NUMBA_CACHE_DIR" in warnings[0]
+
+
+def test_a_full_disk_is_noticed_before_compiling_and_after(
+    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    class Full:
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def write(self, data: bytes) -> None:
+            raise full
+
+    def write_bytes(self: Path, data: bytes) -> int:
+        self.touch()
+        raise full
+
+    function, warnings = make(), Warnings()
+    assert function.cannot_keep() == ""
+    monkeypatch.setattr(code_cache.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    assert "No space left on device" in function.cannot_keep()
+    function.compile(ARGUMENTS, warnings)
+    check_works(function)
+    assert (
+        len(warnings) == 1 and "No space left on device" in warnings[0] and str(function.path(ARGUMENTS)) in warnings[0]
+    )
+    assert list(function.path(ARGUMENTS).parent.iterdir()) == [], "no part of a file is left"
+
+
+def test_the_user_s_folder_serves_where_the_package_cannot_be_written(
+    make: Callable[..., KeptFunction], source: Path, tmp_path: Path
+) -> None:
+    (source.parent / "__pycache__").touch()
+    function = make()
+    assert function.cannot_keep() == ""
+    function.compile(ARGUMENTS, Warnings())
+    assert function.path(ARGUMENTS).parent == tmp_path / "user" / "charrnn"
+    assert make().find(ARGUMENTS, Warnings())
+
+
+def test_numba_s_own_variable_chooses_the_folder(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "/some/where")
+    assert cache_folders(source) == [Path("/some/where/charrnn")]
+    monkeypatch.delenv("NUMBA_CACHE_DIR")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert cache_folders(source) == [source.parent / "__pycache__"]
