@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import TrainedRun, clean_environment
+from conftest import REPOSITORY, TrainedRun, clean_environment
 from numpy.typing import NDArray
 
 import charrnn
@@ -28,6 +27,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
 
 compiled = pytest.importorskip("charrnn.generation.compiled", reason="numba is not installed")
+from charrnn.generation.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
@@ -148,7 +148,7 @@ def test_10_000_characters_on_it_and_numpy_still_agree_with_the_network(cell: st
     weights, state, logits = compiled.pack(stepper), stepper.initial_state(1), np.zeros((1, V), np.float32)
     scratch = compiled.make_scratch(weights, 1)
     for begin in range(0, len(ids), 50):
-        compiled.read(weights, ids[begin : begin + 50], state, logits, scratch)
+        compiled.LOOPS["read"](weights, ids[begin : begin + 50], state, logits, scratch)
         assert np.abs(logits - expected[begin + 49]).max() < 1e-5
 
 
@@ -262,20 +262,6 @@ def test_of_equals_at_the_border_of_top_p_the_same_are_kept() -> None:
             assert np.flatnonzero(next_char_probs(scores[None], shaping)[0]).tolist() == list(range(num_kept))
 
 
-def test_code_of_another_loop_or_an_older_version_does_not_count_as_cached(tmp_path: Path) -> None:
-    read, write = (
-        SimpleNamespace(__name__=name, stats=SimpleNamespace(cache_path=str(tmp_path))) for name in ("read", "write")
-    )
-    assert not compiled.is_cached(write)
-    left = tmp_path / "compiled.write-491.py311.1.nbc"
-    left.touch()
-    changed = Path(compiled.__file__).stat().st_mtime
-    os.utime(left, (changed + 10, changed + 10))
-    assert compiled.is_cached(write) and not compiled.is_cached(read)
-    os.utime(left, (changed - 10, changed - 10))
-    assert not compiled.is_cached(write)
-
-
 @pytest.fixture
 def long_text(lstm: TrainedRun) -> list[str]:
     return ["-m", "charrnn", "sample", str(lstm.path), "--length", "2500", "--count", "2"]
@@ -291,38 +277,203 @@ def test_without_numba_the_same_bytes_come_more_slowly(long_text: list[str]) -> 
     assert ran[0].stdout == ran[1].stdout and len(ran[0].stdout) > 5000
 
 
-@pytest.mark.parametrize(("is_cached", "num_chars", "said"), [(False, 0, 1), (False, -1, 0), (True, 0, 0)])
-@pytest.mark.parametrize("loop", ["read", "write"])
-def test_it_is_said_that_a_loop_is_compiled_only_if_it_is(
-    loop: str, is_cached: bool, num_chars: int, said: int, monkeypatch: pytest.MonkeyPatch
+class Loop:
+    """A loop that is, or is not, on disk, and what was done with it."""
+
+    def __init__(self, *, is_kept: bool, problem: str = "", error: Exception | None = None) -> None:
+        self.is_kept, self.problem, self.error, self.num_compiled = is_kept, problem, error, 0
+
+    def find(self, arguments: object, warn: object) -> bool:
+        return self.is_kept
+
+    def cannot_keep(self) -> str:
+        return self.problem
+
+    def compile(self, arguments: object, warn: object) -> None:
+        if self.error:
+            raise self.error
+        self.num_compiled += 1
+
+
+@pytest.mark.parametrize(("is_kept", "num_chars", "compiles"), [(False, 0, 1), (False, -1, 0), (True, 0, 0)])
+@pytest.mark.parametrize("name", ["read", "write"])
+def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
+    name: str, is_kept: bool, num_chars: int, compiles: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
-    monkeypatch.setattr(compiled, "is_cached", lambda _: is_cached)
+    loop = Loop(is_kept=is_kept)
+    monkeypatch.setitem(compiled.LOOPS, name, loop)
     stepper, num_chars = make_stepper(BASE, "int8"), sampling.UNCACHED_FROM + num_chars
-    found = sampling.compiled_loop(stepper, num_chars, loop, lambda: calls.append(1))
-    assert len(calls) == said and (found is None) == (not is_cached and not said)
+    found = sampling.compiled_loop(stepper, num_chars, name, lambda: calls.append(loop.num_compiled))
+    assert calls == [0] * compiles and loop.num_compiled == compiles
+    assert (found is None) == (not is_kept and not compiles)
 
 
-def test_who_draws_is_told_of_compiling_after_options_were_checked(
+@pytest.mark.parametrize(
+    ("loop", "message"),
+    [
+        (
+            Loop(is_kept=False, problem="Compiled code cannot be kept in /x (No space left on device)."),
+            "in /x (No space",
+        ),
+        (Loop(is_kept=False, error=ValueError("LLVM says no\nand why")), "ValueError: LLVM says no)"),
+    ],
+)
+def test_what_cannot_be_compiled_is_written_by_numpy_after_one_warning(
+    loop: Loop, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warnings: list[str] = []
+    monkeypatch.setitem(compiled.LOOPS, "write", loop)
+    stepper = make_stepper(BASE, "int8")
+    assert sampling.compiled_loop(stepper, sampling.UNCACHED_FROM, on_warning=warnings.append) is None
+    assert len(warnings) == 1 and message in warnings[0] and "NumPy writes" in warnings[0] and "\n" not in warnings[0]
+
+
+def test_compiling_is_announced_after_options_were_checked(
     lstm: TrainedRun, choose: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[int] = []
+    calls: list[str] = []
     choose(True)
-    monkeypatch.setattr(compiled, "is_cached", lambda _: False)
+    for name, loop in compiled.LOOPS.items():
+        monkeypatch.setattr(loop, "find", lambda *_: False)
+        monkeypatch.setattr(loop, "compile", lambda *_, name=name: calls.append(f"{name} is compiled"))
     model = charrnn.load(lstm.path)
     with pytest.raises(UsageError, match="--count is 5000"):
-        model.samples(5000, on_compile=lambda: calls.append(1))
+        model.samples(5000, on_compile=lambda: calls.append("said"))
     assert not calls
-    model.sample(length=3, on_compile=lambda: calls.append(1))
-    assert len(calls) == 2, "the loop that reads and the one that writes"
+    model.sample(length=3, on_compile=lambda: calls.append("said"))
+    assert calls == ["said", "read is compiled", "said", "write is compiled"]
 
 
+def test_every_call_has_the_types_that_were_compiled(choose: Callable[[bool], None]) -> None:
+    choose(True)
+    for precision in ("int8", "fp32"):
+        draw_all(make_stepper(BASE, precision), length=5)
+    for loop in compiled.LOOPS.values():
+        assert len(loop._dispatcher.signatures) == 1, "another one is compiled in silence, and never kept"
+
+
+@pytest.fixture
+def kept_code() -> Path:
+    """The compiled loop that writes, as this checkout keeps it."""
+    loop = compiled.prepare("write", may_compile=True, on_compile=lambda: None, on_warning=pytest.fail)
+    return Path(loop.path(compiled.arguments_of("write")))
+
+
+LONG = ("--length", "2500", "--seed", "3")
+
+
+def numpy_text(long_run: str, process: Callable[..., Any]) -> bytes:
+    return bytes(process("-m", "charrnn", "sample", long_run, *LONG, NUMBA_CACHE_DIR="/nowhere").stdout)
+
+
+@pytest.mark.parametrize("kind", ["whole", "empty", "truncated", "flipped"])
+def test_a_long_text_comes_whatever_became_of_the_kept_code(
+    kind: str, kept_code: Path, lstm: TrainedRun, process: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = kept_code.read_bytes()
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 64]) + data[middle + 1 :]
+    copied = tmp_path / "charrnn" / kept_code.name
+    copied.parent.mkdir()
+    copied.write_bytes({"whole": data, "empty": b"", "truncated": data[:middle], "flipped": flipped}[kind])
+    command = ("-m", "charrnn", "sample", str(lstm.path), *LONG)
+    ran = process(*command, NUMBA_CACHE_DIR=str(tmp_path))
+    errors = ran.stderr.decode().splitlines()
+    assert ran.returncode == 0 and ran.stdout == numpy_text(str(lstm.path), process) and len(ran.stdout) >= 2500
+    if kind == "whole":
+        assert errors == [] and copied.read_bytes() == data
+    else:
+        assert len(errors) == 1 and errors[0].startswith(f"warning: {copied} is damaged; it is removed")
+
+
+@pytest.mark.parametrize("options", [["-O"], ["-OO"]], ids="".join)
+def test_kept_code_serves_a_python_that_optimizes(
+    options: list[str], kept_code: Path, process: Callable[..., Any], tmp_path: Path
+) -> None:
+    code = (
+        "from charrnn.generation import compiled;"
+        "print(compiled.prepare('write', may_compile=False, on_compile=None, on_warning=None) is not None)"
+    )
+    assert process(*options, "-c", code).stdout == b"True\n"
+
+
+def test_without_a_compiler_a_long_text_comes_after_one_warning(lstm: TrainedRun, process: Callable[..., Any]) -> None:
+    ran = process("-m", "charrnn", "sample", str(lstm.path), *LONG, NUMBA_DISABLE_JIT="1")
+    assert ran.returncode == 0 and ran.stdout == numpy_text(str(lstm.path), process)
+    assert [line[:35] for line in ran.stderr.decode().splitlines()] == ["warning: NUMBA_DISABLE_JIT is set, "]
+
+
+def test_where_code_cannot_be_kept_a_very_long_text_comes_after_one_warning(
+    lstm: TrainedRun, process: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code = "import charrnn.generation.sampling as s; s.UNCACHED_FROM = 2500; from charrnn.__main__ import main; main()"
+    arguments = ("sample", str(lstm.path), *LONG)
+    ran = process("-c", code, *arguments, NUMBA_CACHE_DIR=str(tmp_path / "file"))
+    errors = ran.stderr.decode().splitlines()
+    assert ran.returncode == 0 and ran.stdout == numpy_text(str(lstm.path), process)
+    assert len(errors) == 1 and f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in errors[0]
+    assert "Set NUMBA_CACHE_DIR" in errors[0]
+
+
+def test_a_long_text_begins_before_numba_is_imported(choose: Callable[[bool], None]) -> None:
+    code = """
+import sys
+import numpy as np
+from charrnn.generation import sampling
+from charrnn.generation.distribution import Shaping
+from test_sampling import H, config_of, random_tensors
+from charrnn.model.stepper import Stepper
+stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20), "int8")
+reading = sampling.read_prime(stepper, np.array([1]))
+blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(1, 0)], length=10**6)
+first = next(blocks)
+print(first.ids.size, "numba" in sys.modules)
+"""
+    path = os.pathsep.join(map(str, (REPOSITORY, Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment(PYTHONPATH=path), check=True
+    )
+    assert done.stdout == "1 False\n"
+
+
+@pytest.mark.parametrize("length", [1, 16, 17, 60])
+def test_numpy_begins_what_the_compiled_loop_goes_on_with(
+    length: int, choose: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepper = make_stepper(BASE, "int8")
+    choose(True)
+    expected = draw_all(stepper, range(3), length)
+    monkeypatch.delitem(sys.modules, sampling.COMPILED)
+    monkeypatch.setattr(sampling.importlib, "import_module", lambda name: compiled)
+    monkeypatch.setattr(sampling, "BEFORE_LOADING", 50)
+    found = draw_all(stepper, range(3), length)
+    assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.values, expected.values)
+
+
+@pytest.mark.parametrize("is_integer", [True, False])
 @pytest.mark.parametrize("size", [1e-45, 1e-30, 2.0**-60, 1.0, 1e30])
-def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float) -> None:
+def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float, is_integer: bool) -> None:
     generator = np.random.default_rng(5)
     matrix = Matrix(generator.standard_normal((6, 21)), is_int8=True)
     bias, x = np.zeros(6, np.float32), (np.float32(size) * generator.random((5, 21), np.float32)).astype(np.float32)
-    parts = (np.ascontiguousarray(matrix.values.T), matrix.scale, bias, np.array(matrix.bits))
+    values, start = pack_matrix(matrix) if is_integer else (matrix.values.T.astype(np.float32), np.zeros(0))
     out = np.empty((5, 6), np.float32)
-    compiled._products(compiled.Stack(*(part[None] for part in parts)), 0, x, np.zeros((4, 21), np.float32), out)
-    assert np.array_equal(out, matrix.product(x))
+    scratch = [np.zeros(4096, np.uint8) for _ in compiled.Places._fields]
+    parts = [values, start, matrix.scale, bias, x, out, *scratch]
+    memory = Memory([part.nbytes for part in parts])
+    memory.fill(parts)
+    fields = np.array([matrix.bits, 6, *memory.addresses[:4]])
+    places = compiled.Places(*memory.addresses[6:])._replace(sum_stride=4 * padded(6, compiled.ROWS))
+    multiply = compiled._integer_products if is_integer else compiled._float_products
+    multiply(fields, places, 5, 21, memory.addresses[4], memory.addresses[5])
+    begin = memory.addresses[5] - memory.addresses[0]
+    found = memory.bytes[begin : begin + out.nbytes].view(np.float32).reshape(5, 6)
+    assert np.array_equal(found, matrix.product(x))
+
+
+def test_exp_is_exp() -> None:
+    for x in [0.0, -1e-300, -0.3, -0.34657, -0.34658, -1.0, -20.5, -300.0, -699.9]:
+        assert compiled._exp(x) == pytest.approx(math.exp(x), rel=3e-16)
+    assert [compiled._exp(x) for x in (-700.1, -1e300, -math.inf, math.nan)] == [0, 0, 0, 0]

@@ -223,6 +223,7 @@ def sample(
         "precision": precision,
         "max_line": max_line or 0,
         "on_compile": lambda: _say_that_it_compiles(quiet=quiet),
+        "on_warning": lambda message: warn((message,), quiet=quiet),
     }
     if len(before) > SLOW_PRIME:
         # A model remembers what it has read last, so the prime is read here, under a bar, and not again.

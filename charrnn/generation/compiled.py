@@ -1,38 +1,83 @@
-"""Reading and writing without Python between two characters: the loop of `Stepper` and `draw`, compiled by numba.
+"""Reading and sampling without Python between two characters: the loop of `Stepper` and `draw`, compiled by numba.
 
-All of it stands in one file, because numba's cache on disk notices changes of the file that a loop stands in, and of no
-other: whoever changes a number that comes from another file (`TANH_TOP`, `Antisymmetric.STEP` ...) changes this one
-too, if only its comment. With int8 weights it computes the very bits that `Stepper` computes: sums are exact in any
-order, and nothing else may be reordered or fused. With float32 weights sums come in another order and are fused, and
-tanh is `exact_tanh`, off by 4e-7.
+With int8 weights it computes the same bits as `Stepper`: sums of whole numbers are exact in any order, and nothing
+else may be reordered or fused. With float32 weights sums come in another order and are fused, and tanh is
+`exact_tanh`, off by 4e-7. `prepare` loads or compiles a loop; code on disk is keyed by the contents of `SOURCES`.
 
-Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights.
+Inside a step everything is passed by its address. Numba counts the references to an array at every use, atomically:
+that took longer than the products of a small model, and made two threads wait for each other.
+
+Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights,
+R rows and C columns of a matrix.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import config, njit
 from numpy.typing import NDArray
 
+import charrnn.code_cache
+import charrnn.generation.dot_products
+import charrnn.model.equations
+import charrnn.model.weights
+from charrnn.code_cache import ADVICE, KeptFunction
+from charrnn.generation.dot_products import (
+    CHOSEN,
+    COLUMN_MULTIPLE,
+    MOST_BITS,
+    TARGET,
+    Memory,
+    bytes_at,
+    double_of_bits,
+    floats_at,
+    longs_at,
+    make_dot,
+    pack_matrix,
+    padded,
+    shorts_at,
+    whole_at,
+)
 from charrnn.model.equations import Antisymmetric
 from charrnn.model.stepper import Stepper
-from charrnn.model.weights import SMALLEST_EXPONENT, TANH_BOTTOM, TANH_LIMIT, TANH_TOP, Floats, Matrix
+from charrnn.model.weights import (
+    SMALLEST_EXPONENT,
+    TANH_BOTTOM,
+    TANH_LIMIT,
+    TANH_TOP,
+    Floats,
+    Matrix,
+)
 
 KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric")
 """Cells that are compiled."""
 DEPTHS = ("stacked", "residual", "highway")
 LSTM, PEEPHOLE, COUPLED, MLSTM, GRU, RNN, IRNN, ANTISYMMETRIC = range(len(KINDS))
 STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
+INPUT, RECURRENT, MULTIPLICATIVE, HIGHWAYS, OUTPUT = range(5)
+"""What a matrix of a layer is for."""
+BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
+"""What is known of a matrix: the last four are addresses."""
+NUM_FIELDS = 6
+FLOAT, LONG = 4, 8
+"""Bytes of a number."""
 
 SUMS = {"reassoc", "contract", "nsz"}
-"""What the compiler may do to a sum of products: exact in any order where weights are int8."""
+"""What the compiler may do to a sum of products in float32."""
 
-# Python's own would look at every divisor, and no loop with a division in it would become vector code.
+# Python's own error model would look at every divisor, and no loop with a division in it would become vector code.
 _compiled = njit(error_model="numpy")
-_kept = njit(error_model="numpy", cache=True, nogil=True)
+
+SOURCES = tuple(
+    Path(module.__file__ or "")
+    for module in (charrnn.generation.dot_products, charrnn.model.equations, charrnn.model.weights, charrnn.code_cache)
+)
+"""Besides this file, what the compiled code comes from."""
+ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
+_dot_one, _dot_many = make_dot(1), make_dot(STREAMS)
 
 LIMIT = np.float32(TANH_LIMIT)
 P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
@@ -41,38 +86,77 @@ HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
 STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING)
 
 
-class Stack(NamedTuple):
-    """A matrix of every layer, as `weights.Matrix` but transposed: values (L, C, R), scale, bias (L, R), bits (L,)."""
-
-    values: NDArray[Any]
-    scale: Floats
-    bias: Floats
-    bits: NDArray[np.int64]
-
-
-class Weights(NamedTuple):
-    """A whole model; stacks that it does not have are empty."""
+class Plan(NamedTuple):
+    """A model as numbers and addresses."""
 
     kind: int
     depth: int
     sums_outputs: bool
     kept: np.float32
     """What zoneout leaves of a change."""
-    table: Floats
-    inputs: Stack
-    """Of layers 1 and up."""
-    recurrent: Stack
-    multiplicative: Stack
-    highways: Stack
-    output: Stack
-    extras: Floats
-    """(L, 3, H): a peephole's weights ci, cf, co."""
-    has_c: bool
+    num_layers: int
+    num_states: int
+    size: int
+    """H."""
     holds: bool
     """Whether any unit is held."""
-    is_held: NDArray[np.bool_]
-    held: Floats
-    """(L, H) each."""
+    input_width: int
+    """X * H."""
+    recurrent_width: int
+    """P * H."""
+    table: int
+    """Address of the first layer's input product (V, X * H)."""
+    matrices: int
+    """Address of int64 (5, L, NUM_FIELDS), by role and layer."""
+    extras: int
+    """Address of (L, 3, H): a peephole's weights ci, cf, co."""
+    is_held: int
+    """Address of (L, H) bytes."""
+    held: int
+    """Address of (L, H)."""
+
+
+class Weights(NamedTuple):
+    """A whole model."""
+
+    plan: Plan
+    memory: NDArray[np.uint8]
+    """What the addresses of the plan point into."""
+
+
+class Places(NamedTuple):
+    """Addresses of the memory for one step of B streams."""
+
+    x: int
+    """(B, X * H) products with the inputs."""
+    u: int
+    """(B, P * H) products with h."""
+    m: int
+    """(B, H) of a multiplicative LSTM, and of a highway's gate."""
+    below: int
+    """(B, H) outputs of the layer below."""
+    total: int
+    """(B, H) what the output layer reads."""
+    rounded: int
+    """(4, H) inputs of products that are done in float32."""
+    inputs: int
+    """(B, padded H) inputs of `dot_products`, two bytes each."""
+    sums: int
+    """(B, padded R) int32."""
+    sum_stride: int
+    """Bytes of a row of `sums`."""
+    factors: int
+    """(B,) what the sums are to be multiplied with."""
+    old: int
+    """(2, H) a state before zoneout."""
+
+
+class Scratch(NamedTuple):
+    """Memory for one step of B streams."""
+
+    places: Places
+    memory: NDArray[np.uint8]
+    """What the addresses point into."""
 
 
 class Drawing(NamedTuple):
@@ -92,58 +176,78 @@ def can_compile(stepper: Stepper) -> bool:
     return stepper.cell_name in KINDS and stepper.depth in DEPTHS
 
 
-def is_cached(loop: Any) -> bool:
-    """Whether code of one of the loops below was left on this machine, so that none need be waited for.
-
-    Code older than this file is of another version of it.
-    """
-    changed = Path(__file__).stat().st_mtime
-    left = Path(loop.stats.cache_path or "").glob(f"compiled.{loop.__name__}-*.nbc")
-    return any(path.stat().st_mtime > changed for path in left)
-
-
 def pack(stepper: Stepper) -> Weights:
-    """The weights of a stepper that `can_compile`."""
+    """The weights of a stepper that `can_compile`, in one piece of memory."""
     layers, size = stepper.layers, stepper.hidden_size
     names = ("weight_ci", "weight_cf", "weight_co")
     extras = np.zeros((len(layers), 3, size), np.float32)
-    is_held, held = np.zeros((len(layers), size), np.bool_), np.zeros((len(layers), size), np.float32)
+    is_held, held = np.zeros((len(layers), size), np.uint8), np.zeros((len(layers), size), np.float32)
     for index, layer in enumerate(layers):
         for row, name in enumerate(names):
             if name in layer.extras:
                 extras[index, row] = layer.extras[name]
         for unit, value in stepper.held.get(index, {}).items():
-            is_held[index, unit], held[index, unit] = True, value
-    return Weights(
-        kind=KINDS.index(stepper.cell_name),
-        depth=DEPTHS.index(stepper.depth),
-        sums_outputs=stepper.sum_outputs,
+            is_held[index, unit], held[index, unit] = 1, value
+    by_role: dict[int, list[tuple[Matrix, Floats]]] = {
+        # The first layer reads a row of the table.
+        INPUT: [(layer.weight_ih, layer.bias_ih) for layer in layers[1:]],
+        RECURRENT: [layer.recurrent["hh"] for layer in layers],
+        MULTIPLICATIVE: [layer.recurrent["mh"] for layer in layers if "mh" in layer.recurrent],
+        HIGHWAYS: stepper.highways,
+        OUTPUT: [stepper.output],
+    }
+    matrices = np.zeros((len(by_role), len(layers), NUM_FIELDS), np.int64)
+    parts: list[NDArray[Any]] = [matrices, stepper.table, extras, is_held, held]
+    for role, pairs in by_role.items():
+        for index, (matrix, bias) in enumerate(pairs):
+            is_packed = 0 < matrix.bits <= MOST_BITS
+            values, start = pack_matrix(matrix) if is_packed else (matrix.values.T.astype(np.float32), np.zeros(0))
+            # Addresses are filled in when they are known; until then, numbers of parts.
+            first = len(parts)
+            matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
+            parts += [values, start, matrix.scale, bias]
+    memory = Memory([part.nbytes for part in parts])
+    matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
+    memory.fill(parts)
+    plan = Plan(
+        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth), stepper.sum_outputs),
         kept=np.float32(1) - stepper.zoneout,
-        table=stepper.table,
-        inputs=_stack([(layer.weight_ih, layer.bias_ih) for layer in layers[1:]], stepper),
-        recurrent=_stack([layer.recurrent["hh"] for layer in layers], stepper),
-        multiplicative=_stack([layer.recurrent["mh"] for layer in layers if "mh" in layer.recurrent], stepper),
-        highways=_stack(stepper.highways, stepper),
-        output=_stack([stepper.output], stepper),
-        extras=extras,
-        has_c=stepper.cell.num_states == 2,
+        num_layers=len(layers),
+        num_states=stepper.cell.num_states,
+        size=size,
         holds=bool(is_held.any()),
-        is_held=is_held,
-        held=held,
+        input_width=stepper.table.shape[1],
+        recurrent_width=len(layers[0].recurrent["hh"][1]),
+        matrices=memory.addresses[0],
+        table=memory.addresses[1],
+        extras=memory.addresses[2],
+        is_held=memory.addresses[3],
+        held=memory.addresses[4],
     )
+    return Weights(plan, memory.bytes)
 
 
-def _stack(parts: list[tuple[Matrix, Floats]], stepper: Stepper) -> Stack:
-    if not parts:
-        dtype = stepper.output[0].values.dtype
-        nothing = np.zeros((0, 0), np.float32)
-        return Stack(np.zeros((0, 0, 0), dtype), nothing, nothing, np.zeros(0, np.int64))
-    return Stack(
-        np.stack([np.ascontiguousarray(matrix.values.T) for matrix, _ in parts]),
-        np.stack([matrix.scale for matrix, _ in parts]),
-        np.stack([bias for _, bias in parts]),
-        np.array([matrix.bits for matrix, _ in parts]),
+def make_scratch(weights: Weights, num_streams: int) -> Scratch:
+    """Memory for `_step`."""
+    plan = weights.plan
+    most_rows = int(_matrix_fields(weights)[..., NUM_ROWS].max(initial=0))
+    sum_stride = FLOAT * padded(most_rows, ROWS)
+    row = FLOAT * num_streams
+    sizes = (
+        *(row * plan.input_width, row * plan.recurrent_width, row * plan.size, row * plan.size, row * plan.size),
+        *(4 * FLOAT * plan.size, 2 * num_streams * padded(plan.size, COLUMN_MULTIPLE), sum_stride * num_streams),
+        *(row, 2 * FLOAT * plan.size),
     )
+    memory = Memory(sizes)
+    *first, factors, old = memory.addresses
+    places = (*first, sum_stride, factors, old)
+    return Scratch(Places(*places), memory.bytes)
+
+
+def _matrix_fields(weights: Weights) -> NDArray[np.int64]:
+    begin = weights.plan.matrices - weights.memory.ctypes.data
+    fields = weights.memory[begin:].view(np.int64)[: 5 * weights.plan.num_layers * NUM_FIELDS]
+    return fields.reshape(5, -1, NUM_FIELDS)
 
 
 @_compiled
@@ -161,288 +265,463 @@ def _sigmoid(x: Any) -> Any:
 
 
 @njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def _largest(x: Any) -> Any:
+def _largest(at: Any, size: Any) -> Any:
+    x = floats_at(at, size)
     largest = ZERO
-    for value in x:
-        largest = max(largest, abs(value))
+    for column in range(size):
+        largest = max(largest, abs(x[column]))
     return largest
 
 
+# Products. Arguments named `..._at`, and those without a shape, are addresses.
+
+
 @_compiled
-def _round(x: Any, bits: Any, out: Any) -> Any:
-    """x (C,) to whole numbers `out`; returns what these are to be multiplied with."""
+def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
+    """(C,) to whole numbers in float32; returns what these are to be multiplied with. 0 bits leave all as it is."""
+    x, rounded = floats_at(at, size), floats_at(rounded_at, size)
     if bits == 0:
-        out[:] = x
+        for column in range(size):
+            rounded[column] = x[column]
         return ONE
-    exponent = max(math.frexp(_largest(x))[1], SMALLEST_EXPONENT)
+    exponent = max(math.frexp(_largest(at, size))[1], SMALLEST_EXPONENT)
     up = np.float32(math.ldexp(1.0, bits - exponent))
-    for column in range(len(x)):
-        out[column] = np.rint(x[column] * up)
+    for column in range(size):
+        rounded[column] = np.rint(x[column] * up)
+    return np.float32(math.ldexp(1.0, exponent - bits))
+
+
+@_compiled
+def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
+    """(C,) to whole numbers for `dot_products`; returns what these are to be multiplied with."""
+    x = floats_at(at, size)
+    exponent = max(math.frexp(_largest(at, size))[1], SMALLEST_EXPONENT)
+    up = np.float32(math.ldexp(1.0, bits - exponent))
+    if SPLITS_INPUTS:
+        low = bytes_at(inputs_at, size)
+        high = bytes_at(inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size)
+        offset = np.int32(1) << np.int32(bits)
+        for column in range(size):
+            whole = np.int32(np.rint(x[column] * up)) + offset
+            low[column] = np.uint8(whole & 255)
+            high[column] = np.uint8(whole >> 8)
+    else:
+        shorts = shorts_at(inputs_at, size)
+        for column in range(size):
+            shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
     return np.float32(math.ldexp(1.0, exponent - bits))
 
 
 @njit(error_model="numpy", fastmath=SUMS)
-def _sums(weight: Any, x: Any, out: Any) -> None:
+def _sums(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
     """out (R,) = x (C,) @ weight (C, R). Eight columns at a time: each result is then written an eighth as often."""
-    for row in range(len(out)):
+    x, out = floats_at(x_at, num_columns), floats_at(out_at, num_rows)
+    stride = FLOAT * num_rows
+    for row in range(num_rows):
         out[row] = ZERO
-    whole = len(x) - len(x) % 8
+    whole = num_columns - num_columns % 8
     for c in range(0, whole, 8):
-        w0, w1, w2, w3 = weight[c], weight[c + 1], weight[c + 2], weight[c + 3]
-        w4, w5, w6, w7 = weight[c + 4], weight[c + 5], weight[c + 6], weight[c + 7]
+        at = weight_at + c * stride
+        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
+        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
+        w4, w5 = floats_at(at + 4 * stride, num_rows), floats_at(at + 5 * stride, num_rows)
+        w6, w7 = floats_at(at + 6 * stride, num_rows), floats_at(at + 7 * stride, num_rows)
         x0, x1, x2, x3, x4, x5, x6, x7 = x[c], x[c + 1], x[c + 2], x[c + 3], x[c + 4], x[c + 5], x[c + 6], x[c + 7]
-        for row in range(len(out)):
+        for row in range(num_rows):
             out[row] += (
-                np.float32(w0[row]) * x0
-                + np.float32(w1[row]) * x1
-                + np.float32(w2[row]) * x2
-                + np.float32(w3[row]) * x3
-                + np.float32(w4[row]) * x4
-                + np.float32(w5[row]) * x5
-                + np.float32(w6[row]) * x6
-                + np.float32(w7[row]) * x7
+                w0[row] * x0
+                + w1[row] * x1
+                + w2[row] * x2
+                + w3[row] * x3
+                + w4[row] * x4
+                + w5[row] * x5
+                + w6[row] * x6
+                + w7[row] * x7
             )
-    for c in range(whole, len(x)):
-        for row in range(len(out)):
-            out[row] += np.float32(weight[c, row]) * x[c]
+    for c in range(whole, num_columns):
+        w0, x0 = floats_at(weight_at + c * stride, num_rows), x[c]
+        for row in range(num_rows):
+            out[row] += w0[row] * x0
 
 
 @njit(error_model="numpy", fastmath=SUMS)
-def _sums_of_four(weight: Any, x: Any, out: Any) -> None:
-    """Four streams, out (4, R) = x (4, C) @ weight (C, R): each weight is fetched and made float32 once for all."""
-    a, b, c, d = out[0], out[1], out[2], out[3]
-    for row in range(len(a)):
+def _sums_of_four(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
+    """Four streams, out (4, R) = x (4, C) @ weight (C, R): each weight is loaded once for all."""
+    stride, x_stride = FLOAT * num_rows, FLOAT * num_columns
+    a, b = floats_at(out_at, num_rows), floats_at(out_at + stride, num_rows)
+    c, d = floats_at(out_at + 2 * stride, num_rows), floats_at(out_at + 3 * stride, num_rows)
+    xa, xb = floats_at(x_at, num_columns), floats_at(x_at + x_stride, num_columns)
+    xc, xd = floats_at(x_at + 2 * x_stride, num_columns), floats_at(x_at + 3 * x_stride, num_columns)
+    for row in range(num_rows):
         a[row], b[row], c[row], d[row] = ZERO, ZERO, ZERO, ZERO
-    whole = x.shape[1] - x.shape[1] % 4
+    whole = num_columns - num_columns % 4
     for k in range(0, whole, 4):
-        a0, a1, a2, a3 = x[0, k], x[0, k + 1], x[0, k + 2], x[0, k + 3]
-        b0, b1, b2, b3 = x[1, k], x[1, k + 1], x[1, k + 2], x[1, k + 3]
-        c0, c1, c2, c3 = x[2, k], x[2, k + 1], x[2, k + 2], x[2, k + 3]
-        d0, d1, d2, d3 = x[3, k], x[3, k + 1], x[3, k + 2], x[3, k + 3]
-        w0, w1, w2, w3 = weight[k], weight[k + 1], weight[k + 2], weight[k + 3]
-        for row in range(len(a)):
-            v0, v1, v2, v3 = np.float32(w0[row]), np.float32(w1[row]), np.float32(w2[row]), np.float32(w3[row])
+        at = weight_at + k * stride
+        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
+        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
+        a0, a1, a2, a3 = xa[k], xa[k + 1], xa[k + 2], xa[k + 3]
+        b0, b1, b2, b3 = xb[k], xb[k + 1], xb[k + 2], xb[k + 3]
+        c0, c1, c2, c3 = xc[k], xc[k + 1], xc[k + 2], xc[k + 3]
+        d0, d1, d2, d3 = xd[k], xd[k + 1], xd[k + 2], xd[k + 3]
+        for row in range(num_rows):
+            v0, v1, v2, v3 = w0[row], w1[row], w2[row], w3[row]
             a[row] += v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
             b[row] += v0 * b0 + v1 * b1 + v2 * b2 + v3 * b3
             c[row] += v0 * c0 + v1 * c1 + v2 * c2 + v3 * c3
             d[row] += v0 * d0 + v1 * d1 + v2 * d2 + v3 * d3
-    for k in range(whole, x.shape[1]):
-        for row in range(len(a)):
-            v0 = np.float32(weight[k, row])
-            a[row] += v0 * x[0, k]
-            b[row] += v0 * x[1, k]
-            c[row] += v0 * x[2, k]
-            d[row] += v0 * x[3, k]
+    for k in range(whole, num_columns):
+        w0 = floats_at(weight_at + k * stride, num_rows)
+        for row in range(num_rows):
+            a[row] += w0[row] * xa[k]
+            b[row] += w0[row] * xb[k]
+            c[row] += w0[row] * xc[k]
+            d[row] += w0[row] * xd[k]
 
 
 @_compiled
-def _scale(stack: Any, layer: Any, factor: Any, out: Any) -> None:
-    scale, bias = stack.scale[layer], stack.bias[layer]
-    for row in range(len(out)):
+def _scale(fields: Any, factor: Any, out_at: Any) -> None:
+    num_rows = fields[NUM_ROWS]
+    scale, bias, out = (
+        floats_at(fields[SCALE], num_rows),
+        floats_at(fields[BIAS], num_rows),
+        floats_at(out_at, num_rows),
+    )
+    for row in range(num_rows):
         out[row] = out[row] * (scale[row] * factor) + bias[row]
 
 
 @_compiled
-def _products(stack: Any, layer: Any, x: Any, rounded: Any, out: Any) -> None:
-    """Every stream: out (B, R) = x (B, C) @ weight.T + bias; rounded (4, C) is room."""
-    weight, bits = stack.values[layer], stack.bits[layer]
-    fours = len(x) - len(x) % 4
-    for first in range(0, fours, 4):
-        f0, f1 = _round(x[first], bits, rounded[0]), _round(x[first + 1], bits, rounded[1])
-        f2, f3 = _round(x[first + 2], bits, rounded[2]), _round(x[first + 3], bits, rounded[3])
-        _sums_of_four(weight, rounded, out[first : first + 4])
-        _scale(stack, layer, f0, out[first])
-        _scale(stack, layer, f1, out[first + 1])
-        _scale(stack, layer, f2, out[first + 2])
-        _scale(stack, layer, f3, out[first + 3])
-    for stream in range(fours, len(x)):
-        factor = _round(x[stream], bits, rounded[0])
-        _sums(weight, rounded[0], out[stream])
-        _scale(stack, layer, factor, out[stream])
-
-
-# The loops below are over slices, without branches and of few arrays each: those the compiler turns into vector code.
+def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
+    num_rows = fields[NUM_ROWS]
+    scale, bias, out = (
+        floats_at(fields[SCALE], num_rows),
+        floats_at(fields[BIAS], num_rows),
+        floats_at(out_at, num_rows),
+    )
+    sums = whole_at(sums_at, num_rows)
+    for row in range(num_rows):
+        out[row] = np.float32(sums[row]) * (scale[row] * factor) + bias[row]
 
 
 @_compiled
-def _sigmoids(x: Any, u: Any) -> None:
+def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
+    factors, num_rows = floats_at(places.factors, num_streams), fields[NUM_ROWS]
+    num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
+    input_stride, sum_stride = 2 * num_columns, places.sum_stride
+    for stream in range(num_streams):
+        at = x_at + stream * FLOAT * size
+        factors[stream] = _round_to_inputs(at, size, fields[BITS], places.inputs + stream * input_stride)
+    together = num_streams - num_streams % STREAMS
+    # All streams multiply with one group of rows, which stays in the cache, before the next group is read.
+    for first_row in range(0, num_rows, ROWS):
+        weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
+        sums = places.sums + FLOAT * first_row
+        for stream in range(0, together, STREAMS):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_many(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+        for stream in range(together, num_streams):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+    for stream in range(num_streams):
+        _scale_sums(fields, factors[stream], places.sums + stream * sum_stride, out_at + stream * FLOAT * num_rows)
+
+
+@_compiled
+def _float_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
+    bits, num_rows, weight_at, rounded = fields[BITS], fields[NUM_ROWS], fields[VALUES], places.rounded
+    row, out_row = FLOAT * size, FLOAT * num_rows
+    fours = num_streams - num_streams % 4
+    for first in range(0, fours, 4):
+        at, out = x_at + first * row, out_at + first * out_row
+        f0, f1 = _round(at, size, bits, rounded), _round(at + row, size, bits, rounded + row)
+        f2 = _round(at + 2 * row, size, bits, rounded + 2 * row)
+        f3 = _round(at + 3 * row, size, bits, rounded + 3 * row)
+        _sums_of_four(weight_at, num_rows, rounded, size, out)
+        _scale(fields, f0, out)
+        _scale(fields, f1, out + out_row)
+        _scale(fields, f2, out + 2 * out_row)
+        _scale(fields, f3, out + 3 * out_row)
+    for stream in range(fours, num_streams):
+        factor = _round(x_at + stream * row, size, bits, rounded)
+        _sums(weight_at, num_rows, rounded, size, out_at + stream * out_row)
+        _scale(fields, factor, out_at + stream * out_row)
+
+
+@_compiled
+def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+    """Every stream: (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias."""
+    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
+    if 0 < fields[BITS] <= MOST_BITS:
+        _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
+    else:
+        _float_products(fields, places, num_streams, plan.size, x_at, out_at)
+
+
+# The loops below are without branches and of few arrays each: those the compiler turns into vector code.
+
+
+@_compiled
+def _sigmoids(x_at: Any, u_at: Any, size: Any) -> None:
     """u = sigmoid(x + u)."""
-    for j in range(len(u)):
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
         u[j] = _sigmoid(x[j] + u[j])
 
 
 @_compiled
-def _tanhs(x: Any, u: Any) -> None:
+def _tanhs(x_at: Any, u_at: Any, size: Any) -> None:
     """u = tanh(x + u)."""
-    for j in range(len(u)):
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
         u[j] = _tanh(x[j] + u[j])
 
 
 @_compiled
-def _peep(x: Any, u: Any, weight: Any, c: Any) -> None:
+def _peep(x_at: Any, u_at: Any, weight_at: Any, c_at: Any, size: Any) -> None:
     """u = sigmoid(x + u + weight * c)."""
-    for j in range(len(u)):
+    x, u, weight, c = floats_at(x_at, size), floats_at(u_at, size), floats_at(weight_at, size), floats_at(c_at, size)
+    for j in range(size):
         u[j] = _sigmoid(x[j] + u[j] + weight[j] * c[j])
 
 
 @_compiled
-def _output(o: Any, c: Any, h: Any) -> None:
+def _output(o_at: Any, c_at: Any, h_at: Any, size: Any) -> None:
     """h = o * tanh(c)."""
-    for j in range(len(h)):
+    o, c, h = floats_at(o_at, size), floats_at(c_at, size), floats_at(h_at, size)
+    for j in range(size):
         h[j] = o[j] * _tanh(c[j])
 
 
 @_compiled
-def _hold(weights: Any, layer: Any, memory: Any) -> None:
-    if weights.holds:
-        for j in range(len(memory)):
-            if weights.is_held[layer, j]:
-                memory[j] = weights.held[layer, j]
+def _remember(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
+    """c = f * c + i * g."""
+    f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
+    for j in range(size):
+        c[j] = f[j] * c[j] + i[j] * g[j]
 
 
 @_compiled
-def _keep(new: Any, old: Any, kept: Any) -> None:
+def _mix(new_at: Any, share_at: Any, old_at: Any, size: Any) -> None:
+    """old = new + share * (old - new)."""
+    new, share, old = floats_at(new_at, size), floats_at(share_at, size), floats_at(old_at, size)
+    for j in range(size):
+        old[j] = new[j] + share[j] * (old[j] - new[j])
+
+
+@_compiled
+def _multiply(x_at: Any, y_at: Any, size: Any) -> None:
+    """y = x * y."""
+    x, y = floats_at(x_at, size), floats_at(y_at, size)
+    for j in range(size):
+        y[j] = x[j] * y[j]
+
+
+@_compiled
+def _copy(from_at: Any, to_at: Any, size: Any) -> None:
+    source, to = floats_at(from_at, size), floats_at(to_at, size)
+    for j in range(size):
+        to[j] = source[j]
+
+
+@_compiled
+def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
+    """An antisymmetric cell's step."""
+    x, x_z = floats_at(x_at, size), floats_at(x_at + FLOAT * size, size)
+    u, h = floats_at(u_at, size), floats_at(h_at, size)
+    for j in range(size):
+        u[j] = u[j] - DAMPING * h[j]
+    for j in range(size):
+        h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x[j])
+
+
+@_compiled
+def _rectify(x_at: Any, u_at: Any, size: Any) -> None:
+    """u = relu(x + u)."""
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
+        u[j] = max(x[j] + u[j], ZERO)
+
+
+@_compiled
+def _hold(plan: Any, layer: Any, memory_at: Any) -> None:
+    if plan.holds:
+        size = plan.size
+        is_held, held = bytes_at(plan.is_held + layer * size, size), floats_at(plan.held + layer * FLOAT * size, size)
+        memory = floats_at(memory_at, size)
+        for j in range(size):
+            if is_held[j]:
+                memory[j] = held[j]
+
+
+@_compiled
+def _keep(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
     """Zoneout's mean: new = old + kept * (new - old)."""
-    for j in range(len(new)):
+    new, old = floats_at(new_at, size), floats_at(old_at, size)
+    for j in range(size):
         new[j] = old[j] + kept * (new[j] - old[j])
 
 
 @_compiled
-def _step_units(weights: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
+def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     """The equations of `model.equations`: x (X*H,), u (P*H,) is used up; h and c (H,) change in place."""
-    kind, size = weights.kind, len(h)
-    zones_out = weights.kept != ONE
-    old_h, old_c = (h.copy(), c.copy()) if zones_out else (h, c)
-    if kind in (LSTM, PEEPHOLE, MLSTM):
-        i, f, g, o = u[:size], u[size : 2 * size], u[2 * size : 3 * size], u[3 * size :]
-        x_o = x[3 * size : 4 * size]
-        if kind == PEEPHOLE:
-            _peep(x[:size], i, weights.extras[layer, 0], c)
-            _peep(x[size : 2 * size], f, weights.extras[layer, 1], c)
-        else:
-            _sigmoids(x[: 2 * size], u[: 2 * size])
-        _tanhs(x[2 * size : 3 * size], g)
-        for j in range(size):
-            c[j] = f[j] * c[j] + i[j] * g[j]
-        _hold(weights, layer, c)
-        if kind == PEEPHOLE:
-            _peep(x_o, o, weights.extras[layer, 2], c)
-        else:
-            _sigmoids(x_o, o)
-        _output(o, c, h)
+    kind, size = plan.kind, plan.size
+    row = FLOAT * size
+    if kind in (LSTM, MLSTM):
+        _sigmoids(x, u, 2 * size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _remember(u + row, u, u + 2 * row, c, size)
+        _hold(plan, layer, c)
+        _sigmoids(x + 3 * row, u + 3 * row, size)
+        _output(u + 3 * row, c, h, size)
+    elif kind == PEEPHOLE:
+        extras = plan.extras + 3 * layer * row
+        _peep(x, u, extras, c, size)
+        _peep(x + row, u + row, extras + row, c, size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _remember(u + row, u, u + 2 * row, c, size)
+        _hold(plan, layer, c)
+        _peep(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
+        _output(u + 3 * row, c, h, size)
     elif kind == COUPLED:
-        f, g, o = u[:size], u[size : 2 * size], u[2 * size :]
-        _sigmoids(x[:size], f)
-        _tanhs(x[size : 2 * size], g)
-        _sigmoids(x[2 * size :], o)
-        for j in range(size):
-            c[j] = g[j] + f[j] * (c[j] - g[j])
-        _hold(weights, layer, c)
-        _output(o, c, h)
+        _sigmoids(x, u, size)
+        _tanhs(x + row, u + row, size)
+        _sigmoids(x + 2 * row, u + 2 * row, size)
+        _mix(u + row, u, c, size)
+        _hold(plan, layer, c)
+        _output(u + 2 * row, c, h, size)
     elif kind == GRU:
-        r, z, n = u[:size], u[size : 2 * size], u[2 * size :]
-        _sigmoids(x[: 2 * size], u[: 2 * size])
-        for j in range(size):
-            n[j] = r[j] * n[j]
-        _tanhs(x[2 * size :], n)
-        for j in range(size):
-            h[j] = n[j] + z[j] * (h[j] - n[j])
-        _hold(weights, layer, h)
+        _sigmoids(x, u, 2 * size)
+        _multiply(u, u + 2 * row, size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _mix(u + 2 * row, u + row, h, size)
+        _hold(plan, layer, h)
     elif kind == ANTISYMMETRIC:
-        x_h, x_z = x[:size], x[size:]
-        for j in range(size):
-            u[j] = u[j] - DAMPING * h[j]
-        for j in range(size):
-            h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x_h[j])
-        _hold(weights, layer, h)
+        _rotate(x, u, h, size)
+        _hold(plan, layer, h)
     else:
         if kind == RNN:
-            _tanhs(x, u)
+            _tanhs(x, u, size)
         else:
-            for j in range(size):
-                u[j] = max(x[j] + u[j], ZERO)
-        h[:] = u
-        _hold(weights, layer, h)
-    if zones_out:
-        _keep(h, old_h, weights.kept)
-        if weights.has_c:
-            _keep(c, old_c, weights.kept)
-        _hold(weights, layer, c)  # without a c of its own, a cell's h
-
-
-class Scratch(NamedTuple):
-    """Room for one step of B streams."""
-
-    x: Floats
-    u: Floats
-    m: Floats
-    below: Floats
-    total: Floats
-    rounded: Floats
-
-
-def make_scratch(weights: Weights, num_streams: int) -> Scratch:
-    """Room for `step`."""
-    size = weights.held.shape[1]
-    widths = (weights.table.shape[1], weights.recurrent.scale.shape[1], size, size, size)
-    x, u, m, below, total = (np.zeros((num_streams, width), np.float32) for width in widths)
-    return Scratch(x, u, m, below, total, np.zeros((4, size), np.float32))
+            _rectify(x, u, size)
+        _copy(u, h, size)
+        _hold(plan, layer, h)
 
 
 @_compiled
-def _step(weights: Any, ids: Any, state: Any, scratch: Any) -> None:
-    """Read ids (B,): the state (L, S, B, H) changes in place, scratch.total becomes what the output layer reads."""
-    x, u, m, below, total, rounded = scratch
-    size = state.shape[3]
-    for layer in range(len(state)):
-        h = state[layer, 0]
-        c = state[layer, state.shape[1] - 1]
+def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any) -> None:
+    """`_step_units`, and zoneout. c is the address of h in a cell without a c."""
+    if plan.kept == ONE:
+        _step_units(plan, layer, x, u, h, c)
+        return
+    size = plan.size
+    old_c = old + FLOAT * size
+    _copy(h, old, size)
+    _copy(c, old_c, size)
+    _step_units(plan, layer, x, u, h, c)
+    _keep(h, old, plan.kept, size)
+    if c != h:
+        _keep(c, old_c, plan.kept, size)
+    _hold(plan, layer, c)
+
+
+@_compiled
+def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
+    """Make the layer's outputs out of h and of the outputs `below`, in whose place they come."""
+    size = plan.size
+    h, below, total, gate = (
+        floats_at(h_at, size),
+        floats_at(below_at, size),
+        floats_at(total_at, size),
+        floats_at(gate_at, size),
+    )
+    if layer == 0 or plan.depth == STACKED:
+        for j in range(size):
+            below[j] = h[j]
+    elif plan.depth == RESIDUAL:
+        for j in range(size):
+            below[j] = below[j] + h[j]
+    else:
+        for j in range(size):
+            below[j] = below[j] + _sigmoid(gate[j]) * (h[j] - below[j])
+    if layer > 0 and plan.sums_outputs:
+        for j in range(size):
+            total[j] = total[j] + below[j]
+    else:
+        for j in range(size):
+            total[j] = below[j]
+
+
+@_compiled
+def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.total` becomes what the output layer reads."""
+    num_streams, size = len(ids), plan.size
+    row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
+    for layer in range(plan.num_layers):
+        h = state_at + layer * plan.num_states * num_streams * row
+        c = h + (plan.num_states - 1) * num_streams * row
         if layer > 0:
-            _products(weights.inputs, layer - 1, below, rounded, x)
+            _products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
+        if plan.kind == MLSTM:
+            _products(plan, MULTIPLICATIVE, layer, places, num_streams, h, places.m)
+            for stream in range(num_streams):
+                x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+                _multiply(x + 4 * row, places.m + stream * row, size)
+            _products(plan, RECURRENT, layer, places, num_streams, places.m, places.u)
         else:
-            for stream in range(len(ids)):
-                x[stream] = weights.table[ids[stream]]
-        if weights.kind == MLSTM:
-            _products(weights.multiplicative, layer, h, rounded, m)
-            for stream in range(len(ids)):
-                for j in range(size):
-                    m[stream, j] = x[stream, 4 * size + j] * m[stream, j]
-            _products(weights.recurrent, layer, m, rounded, u)
-        else:
-            _products(weights.recurrent, layer, h, rounded, u)
-        for stream in range(len(ids)):
-            _step_units(weights, layer, x[stream], u[stream], h[stream], c[stream])
-        if layer > 0 and weights.depth == HIGHWAY:
-            _products(weights.highways, layer - 1, below, rounded, m)
-        for stream in range(len(ids)):
-            for j in range(size):
-                output = h[stream, j]
-                if layer > 0 and weights.depth == RESIDUAL:
-                    output = below[stream, j] + output
-                elif layer > 0 and weights.depth == HIGHWAY:
-                    output = below[stream, j] + _sigmoid(m[stream, j]) * (output - below[stream, j])
-                below[stream, j] = output
-                total[stream, j] = total[stream, j] + output if layer > 0 and weights.sums_outputs else output
+            _products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+        for stream in range(num_streams):
+            x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+            u = places.u + stream * recurrent_row
+            _step_stream(plan, layer, x, u, h + stream * row, c + stream * row, places.old)
+        if layer > 0 and plan.depth == HIGHWAY:
+            _products(plan, HIGHWAYS, layer - 1, places, num_streams, places.below, places.m)
+        for stream in range(num_streams):
+            at = stream * row
+            _join(plan, layer, places.m + at, h + at, places.below + at, places.total + at)
+
+
+# Drawing.
+
+INVERSE_LN2, LN2_HIGH, LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
+"""1 / ln 2, and ln 2 in two parts; a whole number below 2^20 times the first is exact."""
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(n) for n in range(2, 14))
+"""Taylor's terms of exp: what follows is below 2^-53 for |x| <= ln(2) / 2."""
+EXP_LIMIT = -700.0
+"""Below it, exp is taken for 0."""
+
+
+@_compiled
+def _exp(x: Any) -> Any:
+    """exp(x) for x <= 0 in float64, off by some 2^-52: without a branch or a call, so that loops become vector code."""
+    inside = max(x, EXP_LIMIT)
+    power = np.rint(inside * INVERSE_LN2)
+    r = (inside - power * LN2_HIGH) - power * LN2_LOW
+    high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
+    total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
+    scaled = total * double_of_bits((np.int64(power) + 1023) << 52)
+    return scaled if x >= EXP_LIMIT else 0.0
 
 
 @_compiled
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
-    """Draw one id from scores (V,), as `next_char_probs` and `draw` do; probs (V,) is room."""
+    """Draw one id from scores (V,), as `next_char_probs` and `draw` do; probs (V,) is overwritten."""
     size = len(scores)
+    is_banned = drawing.is_banned
     likeliest, best = 0, -np.inf
     for char in range(size):
-        if not drawing.is_banned[char] and scores[char] > best:
+        if not is_banned[char] and scores[char] > best:
             likeliest, best = char, scores[char]
     temperature = drawing.temperature[stream]
     if temperature == 0:
         return likeliest
+    for char in range(size):
+        probs[char] = _exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
     for char in range(size):
-        probs[char] = 0.0 if drawing.is_banned[char] else math.exp((scores[char] - best) / temperature)
         total += probs[char]
     top_k, top_p, min_p = drawing.top_k[stream], drawing.top_p[stream], drawing.min_p[stream]
     if top_k < size or top_p <= 1:
-        ordered = np.where(drawing.is_banned, -np.inf, scores)
+        ordered = np.where(is_banned, -np.inf, scores)
         order = np.argsort(-ordered, kind="mergesort")
         probs[order[top_k:]] = 0.0
         # Likeliest first, as `next_char_probs` adds: of equals at the border of top-p the same are kept.
@@ -471,33 +750,36 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     return last
 
 
-@_compiled
+@njit(error_model="numpy", fastmath={"reassoc"})
 def _log_sum(scores: Any) -> Any:
     largest = -np.inf
     for score in scores:
         largest = max(largest, score)
     total = 0.0
     for score in scores:
-        total += math.exp(score - largest)
+        total += _exp(score - largest)
     return largest + math.log(total)
 
 
 @_compiled
-def _value(weights: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
+def _value(plan: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
     """What the microscope shows of a unit: tanh(c), or h of those that stay within [-1, 1], or tanh(h)."""
     memory = state[layer, state.shape[1] - 1, stream, unit]
-    return memory if weights.kind == GRU or weights.kind == RNN else _tanh(memory)
+    return memory if plan.kind == GRU or plan.kind == RNN else _tanh(memory)
 
 
-@_compiled
+# The loops.
+
+
 def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
     """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
     for index in range(len(ids)):
-        _step(weights, ids[index : index + 1], state, scratch)
-    _products(weights.output, 0, scratch.total, scratch.rounded, logits)
+        _step(plan, ids[index : index + 1], state_at, places)
+    _products(plan, OUTPUT, 0, places, 1, places.total, logits_at)
 
 
-@_compiled
 def write(
     weights: Any,
     state: Any,
@@ -519,7 +801,9 @@ def write(
     character (if shown_layer >= 0) are written.
     """
     num_streams, num_chars = uniforms.shape
-    scores, probs = np.empty(logits.shape[1]), np.empty(logits.shape[1])
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    scores, probs, drawn_now = np.empty(logits.shape[1]), np.empty(logits.shape[1]), np.empty(num_streams, np.int64)
     for index in range(num_chars):
         for stream in range(num_streams):
             for char in range(len(scores)):
@@ -528,37 +812,58 @@ def write(
             if drawing.max_line > 0 and columns[stream] >= drawing.max_line:
                 drawn = drawing.newline
             columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
-            ids[stream, index] = drawn
+            drawn_now[stream] = ids[stream, index] = drawn
             logprobs[stream, index] = scores[drawn] - _log_sum(scores)
-        _step(weights, ids[:, index], state, scratch)
-        _products(weights.output, 0, scratch.total, scratch.rounded, logits)
+        _step(plan, drawn_now, state_at, places)
+        _products(plan, OUTPUT, 0, places, num_streams, places.total, logits_at)
         if shown_layer >= 0:
             for stream in range(num_streams):
-                shown[stream, index] = _value(weights, state, shown_layer, stream, shown_unit)
+                shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
-# By precision, because whether compiled code was kept is seen by a function's name alone.
+LOOPS = {loop.__name__: KeptFunction(loop, (Path(__file__), *SOURCES), TARGET) for loop in (read, write)}
+"""The loops that `prepare` makes callable."""
 
 
-@_kept
-def read_int8(*arguments: Any) -> None:
-    """`read` of int8 weights."""
-    read(*arguments)
+def arguments_of(name: str) -> tuple[Any, ...]:
+    """Arguments of a loop, of the types that every call has: no characters in one stream of a model without layers."""
+    nothing = np.zeros(1, np.uint8)
+    numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
+    plan = Plan(**(numbers | {"kept": np.float32(1)}))
+    scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
+    state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    if name == "read":
+        return Weights(plan, nothing), ids, state, logits, scratch
+    doubles, values = np.zeros(1), np.zeros((1, 0), np.float32)
+    drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
+    uniforms = np.zeros((1, 0))
+    written = np.zeros((1, 0), np.int64), uniforms, values
+    return Weights(plan, nothing), state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
 
 
-@_kept
-def read_fp32(*arguments: Any) -> None:
-    """`read` of float32 weights."""
-    read(*arguments)
+def prepare(
+    name: str, *, may_compile: bool, on_compile: Callable[[], object], on_warning: Callable[[str], object]
+) -> KeptFunction | None:
+    """The compiled loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be compiled.
 
-
-@_kept
-def write_int8(*arguments: Any) -> None:
-    """`write` of int8 weights."""
-    write(*arguments)
-
-
-@_kept
-def write_fp32(*arguments: Any) -> None:
-    """`write` of float32 weights."""
-    write(*arguments)
+    Calls `on_compile` before compiling, and `on_warning` with a message if something keeps the loop from being used.
+    """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        on_warning("NUMBA_DISABLE_JIT is set, so NumPy writes the text, which takes longer. Unset it.")
+        return None
+    loop, arguments = LOOPS[name], arguments_of(name)
+    try:
+        if loop.find(arguments, on_warning):
+            return loop
+        if not may_compile:
+            return None
+        if problem := loop.cannot_keep():
+            on_warning(f"{problem} NumPy writes the text, which takes longer. {ADVICE}")
+            return None
+        on_compile()
+        loop.compile(arguments, on_warning)
+    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy writes the same text
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        on_warning(f"numba cannot compile the loop ({reason}). NumPy writes the text, which takes longer.")
+        return None
+    return loop

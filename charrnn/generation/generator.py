@@ -16,11 +16,13 @@ from charrnn.generation.sampling import (
     Block,
     Ids,
     OnCompile,
+    OnWarning,
     Reading,
     read_prime,
     sample_ids,
     start_ids,
     unwritable_ids,
+    warn,
 )
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.stepper import Stepper
@@ -68,6 +70,8 @@ class SamplingOptions(TypedDict, total=False):
     precision: str
     """`int8` (`auto`): weights in eight bits, the same text compiled or not, alone or among others; `fp32`: weights as
     they are."""
+    on_warning: OnWarning
+    """Called with a message if compiled code on disk is damaged, or none can be kept. Default: a Python warning."""
     on_compile: OnCompile
     """Called before the loop is compiled that draws long texts, or reads long primes: some 10 seconds, once on a
     machine."""
@@ -269,6 +273,7 @@ class Generator:
         cell: tuple[int, int] | None = None,
         precision: str = "auto",
         on_compile: OnCompile = lambda: None,
+        on_warning: OnWarning = warn,
         on_read: Callable[[int], object] = lambda num_chars: None,
     ) -> Iterator[Block]:
         """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
@@ -296,7 +301,7 @@ class Generator:
             for change in changes
         ]
         seeds = [(seed, change.get("stream", 0)) for change in changes]
-        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile, on_read)
+        reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile, on_read, on_warning)
         return sample_ids(
             stepper,
             reading,
@@ -307,6 +312,7 @@ class Generator:
             newline=newline,
             cell=cell,
             on_compile=on_compile,
+            on_warning=on_warning,
         )
 
     def _banned_ids(self, ban: str) -> set[int]:
@@ -320,12 +326,17 @@ class Generator:
         return banned
 
     def _reading_of(
-        self, prime: Ids, stepper: Stepper, on_compile: OnCompile, on_read: Callable[[int], object]
+        self,
+        prime: Ids,
+        stepper: Stepper,
+        on_compile: OnCompile,
+        on_read: Callable[[int], object],
+        on_warning: OnWarning,
     ) -> Reading:
         """What the model knows after `prime`; the last one is remembered, so that a long prime is read once."""
         key = (prime.tobytes(), stepper.precision, repr(stepper.held))
         if self._last_reading is None or self._last_reading[0] != key:
-            self._last_reading = key, read_prime(stepper, prime, on_compile, on_read)
+            self._last_reading = key, read_prime(stepper, prime, on_compile, on_read, on_warning)
         return self._last_reading[1]
 
 

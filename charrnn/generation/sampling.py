@@ -6,8 +6,11 @@ them.
 
 import importlib
 import os
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -20,13 +23,22 @@ from charrnn.text.vocab import Vocab
 
 Ids = NDArray[np.integer[Any]]
 OnCompile = Callable[[], object]
+OnWarning = Callable[[str], object]
 
 COMPILED_FROM = 2_000
-"""Characters from which on loading the compiled loop (0.2 seconds) is worth it."""
+"""Characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
 UNCACHED_FROM = 100_000
-"""Characters from which on compiling it first (about 10 seconds, once on a machine) is worth it."""
+"""Characters from which compiling it first (about 10 seconds, once on a machine) saves time."""
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
-"""Characters that the compiled loop writes before it hands them over: few at first, so that they are seen soon."""
+"""Characters that the compiled loop draws before it yields them: few at first, so that they appear soon."""
+BEFORE_LOADING = 16
+"""Characters that NumPy draws before the compiled loop is loaded, so that a text begins at once."""
+COMPILED = "charrnn.generation.compiled"
+
+
+def warn(message: str) -> None:
+    """What becomes of a warning without another `OnWarning`."""
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 class Block(NamedTuple):
@@ -45,26 +57,28 @@ class Reading(NamedTuple):
 
 
 def compiled_loop(
-    stepper: Stepper, num_chars: int, loop: str = "write", on_compile: OnCompile = lambda: None
+    stepper: Stepper,
+    num_chars: int,
+    loop: str = "write",
+    on_compile: OnCompile = lambda: None,
+    on_warning: OnWarning = warn,
 ) -> ModuleType | None:
-    """`generation.compiled`, if it serves this model and its `loop` is worth loading for so many characters.
+    """`generation.compiled`, if it can run this model and its `loop` saves time for so many characters.
 
-    Calls `on_compile` if the loop is to be compiled first.
+    Calls `on_compile` before the loop is compiled, and `on_warning` with a message if something is wrong with it.
     """
     if num_chars < COMPILED_FROM:
         return None
     try:
-        # Imported by name, because numba may be missing, or find no folder to keep its code in (a RuntimeError).
-        compiled = importlib.import_module("charrnn.generation.compiled")
-    except (ImportError, RuntimeError):
+        # Imported by name, because numba may be missing.
+        compiled = importlib.import_module(COMPILED)
+    except ImportError:
         return None
     if not compiled.can_compile(stepper):
         return None
-    if not compiled.is_cached(getattr(compiled, f"{loop}_{stepper.precision}")):
-        if num_chars < UNCACHED_FROM:
-            return None
-        on_compile()
-    return compiled
+    may_compile = num_chars >= UNCACHED_FROM
+    found = compiled.prepare(loop, may_compile=may_compile, on_compile=on_compile, on_warning=on_warning)
+    return compiled if found else None
 
 
 def read_prime(
@@ -72,12 +86,14 @@ def read_prime(
     prime: Ids,
     on_compile: OnCompile = lambda: None,
     on_read: Callable[[int], object] = lambda num_chars: None,
+    on_warning: OnWarning = warn,
 ) -> Reading:
     """Read ids (N,), N >= 1, from the state that a text starts from.
 
-    `on_compile` as in `compiled_loop`; `on_read` is told how many characters were read since it was last called.
+    `on_compile` and `on_warning` as in `compiled_loop`; `on_read` is called with the number of characters that were
+    read since its last call.
     """
-    compiled = compiled_loop(stepper, len(prime), "read", on_compile)
+    compiled = compiled_loop(stepper, len(prime), "read", on_compile, on_warning)
     state, logits = stepper.initial_state(1), np.zeros((1, stepper.vocab_size), np.float32)
     weights = scratch = None
     if compiled is not None:
@@ -88,7 +104,7 @@ def read_prime(
         if compiled is None:
             logits, state = stepper.read(block, state)
         else:
-            getattr(compiled, f"read_{stepper.precision}")(weights, block, state, logits, scratch)
+            compiled.LOOPS["read"](weights, block, state, logits, scratch)
         on_read(len(block))
     return Reading(logits, state)
 
@@ -118,6 +134,7 @@ def sample_ids(
     newline: int = -1,
     cell: tuple[int, int] | None = None,
     on_compile: OnCompile = lambda: None,
+    on_warning: OnWarning = warn,
 ) -> Iterator[Block]:
     """Yield `length` characters of each of B streams, block by block, all of them after the same reading.
 
@@ -125,31 +142,63 @@ def sample_ids(
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
     The values are those of `cell` (layer, unit) after each character; 0 without one. In int8, compiled or not, the
     same ids come for the same stream; in fp32 too, but for draws that fall within rounding (some 1e-7) of a border.
-    `on_compile` as in `compiled_loop`.
+    `on_compile` and `on_warning` as in `compiled_loop`.
     """
-    columns = np.zeros(len(seeds), np.int64)
-    generators = [generator_of(*seed) for seed in seeds]
-    compiled = compiled_loop(stepper, length * len(seeds), "write", on_compile)
-    if compiled is not None:
+    num_streams = len(seeds)
+    streams = Streams(
+        np.repeat(reading.logits, num_streams, axis=0),
+        np.repeat(reading.state, num_streams, axis=2),
+        np.zeros(num_streams, np.int64),
+        [generator_of(*seed) for seed in seeds],
+        shapings,
+    )
+    drawn, num_chars = 0, length * num_streams
+    if num_chars >= COMPILED_FROM and COMPILED not in sys.modules:
+        drawn = min(length, BEFORE_LOADING // num_streams)
+        yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
+    compiled = compiled_loop(stepper, num_chars, "write", on_compile, on_warning)
+    if compiled is None:
+        yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
+    else:
         drawing = compiled.Drawing(**_limits(shapings, stepper.vocab_size), max_line=max_line, newline=newline)
-        yield from _compiled_blocks(compiled, stepper, reading, drawing, generators, length, cell)
-        return
-    logits, state = (np.repeat(reading.logits, len(seeds), axis=0), np.repeat(reading.state, len(seeds), axis=2))
-    for index in range(length):
+        yield from _compiled_blocks(compiled, stepper, streams, drawing, length - drawn, cell)
+
+
+@dataclass
+class Streams:
+    """B texts that are being drawn; logits, state and columns change with every character."""
+
+    logits: NDArray[np.float32]
+    """(B, V)."""
+    state: NDArray[np.float32]
+    """(L, S, B, H)."""
+    columns: NDArray[np.int64]
+    """(B,) characters since the last newline."""
+    generators: list[np.random.Generator]
+    shapings: Sequence[Shaping]
+
+
+def _numpy_blocks(
+    stepper: Stepper, streams: Streams, length: int, max_line: int, newline: int, cell: tuple[int, int] | None
+) -> Iterator[Block]:
+    """Draw `length` characters in each stream, one per block."""
+    for _ in range(length):
+        logits = streams.logits
         ids = np.array(
             [
                 draw(next_char_probs(logits[[stream]], shaping)[0], generator.random())
-                for stream, (shaping, generator) in enumerate(zip(shapings, generators, strict=True))
+                for stream, (shaping, generator) in enumerate(zip(streams.shapings, streams.generators, strict=True))
             ]
         )
         if max_line:
-            ids[columns >= max_line] = newline
-        columns = np.where(ids == newline, 0, columns + 1)
+            ids[streams.columns >= max_line] = newline
+        streams.columns = np.where(ids == newline, 0, streams.columns + 1)
         logprobs = np.take_along_axis(log_softmax(logits), ids[:, None], axis=1)
-        if index + 1 < length or cell is not None:
-            logits, state = stepper.step(ids, state)
-        values = stepper.values(state)[cell[0], :, cell[1], None] if cell else np.zeros((len(ids), 1), np.float32)
-        yield Block(ids[:, None], logprobs, values)
+        streams.logits, streams.state = stepper.step(ids, streams.state)
+        shown = np.zeros((len(ids), 1), np.float32)
+        if cell:
+            shown = stepper.values(streams.state)[cell[0], :, cell[1], None]
+        yield Block(ids[:, None], logprobs, shown)
 
 
 def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[Any]]:
@@ -168,43 +217,40 @@ def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[A
 def _compiled_blocks(
     compiled: ModuleType,
     stepper: Stepper,
-    reading: Reading,
+    streams: Streams,
     drawing: Any,
-    generators: list[np.random.Generator],
     length: int,
     cell: tuple[int, int] | None,
 ) -> Iterator[Block]:
-    weights, loop = compiled.pack(stepper), getattr(compiled, f"write_{stepper.precision}")
-    num_streams = len(generators)
-    # Streams know nothing of each other: each processor takes some of them, without waiting for the others.
+    weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
+    num_streams = len(streams.generators)
+    # Streams do not depend on each other: each processor takes some of them, without waiting for the others.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     groups = np.array_split(np.arange(num_streams), min(cores, num_streams))
     places = [
         (
-            np.repeat(reading.state, len(group), axis=2),
-            np.repeat(reading.logits, len(group), axis=0),
-            np.zeros(len(group), np.int64),
+            streams.state.take(group, axis=2),
+            streams.logits.take(group, axis=0),
+            streams.columns.take(group),
             compiled.make_scratch(weights, len(group)),
         )
         for group in groups
     ]
+    shaped = [drawing._replace(**{name: getattr(drawing, name)[group] for name in PER_STREAM}) for group in groups]
+    shown = cell or (-1, 0)
 
     def write(index: int, uniforms: NDArray[np.float64]) -> Block:
         group, (state, logits, columns, scratch) = groups[index], places[index]
         shape = (len(group), uniforms.shape[1])
         block = Block(np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape, np.float32))
-        shaped = drawing._replace(**{name: getattr(drawing, name)[group] for name in PER_STREAM})
-        shown = cell or (-1, 0)
-        loop(weights, state, logits, columns, uniforms[group], shaped, scratch, *shown, *block)
+        loop(weights, state, logits, columns, uniforms[group], shaped[index], scratch, *shown, *block)
         return block
 
-    # Nothing is drawn yet, but what is not compiled is compiled now: here, where Ctrl-C is heard.
-    write(0, np.zeros((num_streams, 0)))
     written, size = 0, FIRST_BLOCK
     with ThreadPoolExecutor(len(groups)) as pool:
         while written < length:
             size = min(size, length - written)
-            uniforms = np.stack([generator.random(size) for generator in generators])
+            uniforms = np.stack([generator.random(size) for generator in streams.generators])
             blocks = list(pool.map(write, range(len(groups)), [uniforms] * len(groups)))
             yield Block(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
             written += size
