@@ -20,8 +20,8 @@ from charrnn.records.microscope import Ablation, CellFindings, CellHistory, Gate
 from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import LoadedStep
-from charrnn.text.corpus import read_corpus
 from charrnn.text.lanes import split_ids
+from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ class Model(Generator):
         name: str = "model",
         path: Path | None = None,
         step: int = 0,
-        corpus_digest: str | None = None,
+        recorded_corpus: RecordedCorpus | None = None,
         warnings: tuple[str, ...] = (),
     ) -> None:
         super().__init__(config, vocab, tensors, name)
         self.path = path
         self.step = step
-        self.corpus_digest = corpus_digest
+        self.recorded_corpus = recorded_corpus
         self.warnings = warnings
 
     @cached_property
@@ -102,7 +102,7 @@ class Model(Generator):
             raise UsageError(
                 f"{self.name} has no test text: it was trained without --split 80/10/10. Leave --part out."
             )
-        content = self._read_corpus_again("Give --text FILE.")
+        content = self._read_corpus_again(instead=" or give --text FILE")
         held_out = split_ids(len(content), self.config.split)[index]
         return content[held_out], content[: held_out.start]
 
@@ -119,24 +119,21 @@ class Model(Generator):
             text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
-        content = self._read_corpus_again("What is copied shows only beside the text it learned from.")
+        content = self._read_corpus_again(reason=" What is copied shows only beside the text it learned from.")
         training, validation = split_ids(len(content), self.config.split)[:2]
         learned, held_out = content[training], content[validation][:HELD_OUT_CHARS]
         expected = find_copies(held_out, learned, min_length=min_length).share_copied
         return replace(find_copies(text, learned, min_length=min_length), held_out_share=expected)
 
-    def _read_corpus_again(self, remedy: str) -> str | bytes:
-        """The run's whole text. Raises DataError, mostly ended by `remedy`, if it is gone or not what it was."""
+    def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
+        """The run's whole text. Raises DataError if it is gone or not what it was, as `RecordedCorpus.read` does."""
         if "-" in self.config.corpus:
-            raise DataError(f"{self.name} learned from standard input, which is gone. {remedy}")
-        if self.corpus_digest is None:  # of a stranger's run, which could name any file of this disk
-            raise DataError(f"{self.name} does not tell the digest of its text. {remedy}")
-        corpus = read_corpus(
-            self.config.corpus, alphabet=self.config.alphabet, encoding=self.config.encoding, is_named_by_run=True
-        )
-        if corpus.digest != self.corpus_digest:
-            raise DataError(f"The text of {self.name} has changed since it was trained. {remedy}")
-        return corpus.content
+            otherwise = instead.replace(" or", ":", 1)
+            raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
+        if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
+            otherwise = instead.replace(" or", ":", 1)
+            raise DataError(f"{self.name} does not tell the digest of its text{otherwise}.{reason}")
+        return self.recorded_corpus.read(instead=instead, reason=reason).content
 
     def trace(
         self,
@@ -306,15 +303,15 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
 
 
 def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
-    digest = loaded.state.get("corpus_digest")
+    config = loaded.description.config()
     model = Model(
-        loaded.description.config(),
+        config,
         loaded.description.vocab(),
         dict(loaded.model),
         name=folder.path.name,
         path=folder.path.absolute(),
         step=loaded.step,
-        corpus_digest=digest if isinstance(digest, str) else None,
+        recorded_corpus=recorded_corpus(folder.path.name, config, loaded.state),
         warnings=loaded.warnings,
     )
     model._check_alphabet(check_shapes(model.config, model.tensors))

@@ -30,6 +30,18 @@ class DataError(CharRNNError):
     exit_code = 3
 
 
+class NotHereError(DataError):
+    """A corpus that leads nowhere on this machine. `source` is its name as it was typed."""
+
+    def __init__(self, source: str, message: str) -> None:
+        super().__init__(message)
+        self.source = source
+
+
+class TooLargeError(DataError):
+    """A corpus all files of which together are more than this machine's memory can hold."""
+
+
 class CheckpointError(CharRNNError):
     """A run folder that is missing, damaged or of a newer format (exit code 4)."""
 

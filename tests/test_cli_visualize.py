@@ -22,7 +22,7 @@ import pytest
 from conftest import Ran, TrainedRun
 from numpy.typing import NDArray
 from rich.cells import cell_len
-from saved_runs import forge_description
+from saved_runs import forge, forge_description
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
@@ -399,9 +399,13 @@ def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, 
     config = (lab / "config.yaml").read_text().partition("\n")[2]
     gone = re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config)
     forge_description(RunFolder(lab), "config.yaml", seal(gone))
+    for step in RunFolder(lab).steps():
+        state = json.loads((lab / step / "training.json").read_text())
+        state["corpus_locations"] = [str(lab / "gone.txt")]
+        forge(RunFolder(lab), step, "training.json", json.dumps(state).encode())
     ran = command("visualize")
     assert (ran.code, ran.out) == (3, "")
-    assert "gone.txt" in ran.err
+    assert "The text of lstm-001, gone.txt, is not here: put it back or give --text FILE." in ran.err
     assert command("visualize", "--find", "--text", fresh_file).code == 0
     shutil.copyfile(fresh_file, "gone.txt")
     ran = command("visualize")

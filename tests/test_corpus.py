@@ -36,7 +36,8 @@ def write(path: str, content: str | bytes = TEXT) -> str:
 
 def test_a_file() -> None:
     corpus = read_corpus([write("dickens.txt")])
-    assert corpus == Corpus(name="dickens", content=TEXT, sources=("dickens.txt",))
+    here = os.path.abspath("dickens.txt")
+    assert corpus == Corpus(name="dickens", content=TEXT, sources=("dickens.txt",), locations=(here,))
     assert corpus.digest == hashlib.sha256(TEXT.encode()).hexdigest()
     assert corpus.notes == ()
 
@@ -198,7 +199,7 @@ def test_a_catalogue_name_is_fetched_into_the_corpora_folder(monkeypatch: pytest
         """Be recognised."""
 
     # The download itself is tested against a real server in test_catalogue.
-    monkeypatch.setattr("charrnn.text.corpus.fetch", fetch)
+    monkeypatch.setattr("charrnn.text.sources.fetch", fetch)
     for _ in range(2):
         corpus = read_corpus(["shakespeare.txt"], corpora_dir=tmp_path / "cache", on_download=on_download)
         assert (corpus.name, corpus.content) == ("shakespeare", TEXT)
@@ -290,24 +291,80 @@ def test_what_is_not_in_that_encoding_is_refused(encoding: str, content: bytes, 
         read_corpus([write("bad.txt", content)], encoding=encoding)
 
 
-def test_what_no_memory_holds_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": 80, "SC_PAGE_SIZE": 1000}.__getitem__)
+def have_memory(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    """Let this machine have that much memory, an eighth of which a corpus may take."""
+    monkeypatch.setattr("os.sysconf", {"SC_PHYS_PAGES": num_bytes, "SC_PAGE_SIZE": 1}.__getitem__)
+
+
+def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_memory(monkeypatch, 80_000)
     fits = write("fits.txt", TEXT * (10_000 // len(TEXT)))
     assert len(read_corpus([fits]).content) <= 10_000
     large = write("large.txt", TEXT * (10_000 // len(TEXT) + 1))
     bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 10_000))
-    for source, stdin in ((large, None), (bomb, None), ("-", io.BytesIO(b"lamb " * 10_000))):
-        with pytest.raises(DataError, match="too large for this machine's memory"):
+    for source, size, stdin in (
+        (large, "large.txt: 10.0 kB of text", None),
+        (bomb, "bomb.txt.gz: more than 10.0 kB of text", None),
+        ("-", "standard input: more than 10.0 kB of text", io.BytesIO(b"lamb " * 10_000)),
+    ):
+        with pytest.raises(DataError) as caught:
             read_corpus([source], stdin=stdin)
+        assert str(caught.value) == (
+            f"{size}, but this machine's memory of 80.0 kB is enough for 10.0 kB\n"
+            "take fewer files, or a part of one: head -c 5000 FILE > part.txt"
+        )
 
 
-def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.text.corpus.fetch", lambda *_, **__: pytest.fail("downloads"))
-    with pytest.raises(DataError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
-        read_corpus(["shakespeare"], is_named_by_run=True)
-    os.mkfifo("pipe")
-    with pytest.raises(DataError, match="pipe is not a plain file"):
-        read_corpus(["pipe"], is_named_by_run=True)
+def make_thirteen(suffix: str) -> list[str]:
+    """Thirteen files of 999 bytes of text, which is 12,987 in all."""
+    text = (TEXT * 19)[:999].encode()
+    return [write(f"books/{n:02d}{suffix}", gzip.compress(text) if suffix == ".gz" else text) for n in range(13)]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".gz"])
+@pytest.mark.parametrize("way", ["files", "folder", "pattern"])
+def test_all_files_together_must_fit_into_memory(suffix: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = make_thirteen(suffix)
+    sources = {"files": files, "folder": ["books"], "pattern": ["books/*"]}[way]
+    have_memory(monkeypatch, 8 * 12_987)
+    assert len(read_corpus(sources).content) == 13 * 1_000 - 1
+    have_memory(monkeypatch, 8 * 12_986)
+    what = "the 13 sources together" if way == "files" else sources[0]
+    with pytest.raises(DataError, match=f"^{re.escape(what)}: (more than )?13.0 kB of text, but this machine's memory"):
+        read_corpus(sources)
+
+
+def test_files_too_large_together_are_refused_before_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_thirteen(".txt")
+    have_memory(monkeypatch, 80_000)
+    monkeypatch.setattr(Path, "open", lambda path, *_: pytest.fail(f"reads {path}"))
+    with pytest.raises(DataError, match=r"13 sources together: 13\.0 kB of text"):
+        read_corpus([f"books/{n:02d}.txt" for n in range(13)])
+
+
+def test_what_is_no_text_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("book/a.txt")
+    for name in ("video.mp4", "more.mp4"):
+        with Path("book", name).open("wb") as file:
+            file.truncate(10**12)
+    have_memory(monkeypatch, 80_000)
+    corpus = read_corpus(["book"])
+    assert (corpus.content, corpus.notes) == (
+        TEXT,
+        ("skipped 2 files that are empty, unreadable or not UTF-8 text in book",),
+    )
+    with pytest.raises(DataError, match=r"book: 2,000\.0 GB of text"):
+        read_corpus(["book"], alphabet="byte")
+
+
+def test_a_text_to_look_at_may_be_of_one_character() -> None:
+    for content in ("x", "a" * 100, "six ch"):
+        path = write("short.txt", content)
+        assert read_corpus([path], is_for_training=False).content == content
+        with pytest.raises(DataError, match=r"cannot be learned from|is all there is"):
+            read_corpus([path])
+    with pytest.raises(DataError, match="is empty"):
+        read_corpus([write("short.txt", "")], is_for_training=False)
 
 
 def test_bytes_too_need_a_minimum() -> None:

@@ -46,10 +46,11 @@ def spelled(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: "Config") -> str | bytes:
-    """The text of --text, read as the run's own text was. Raises DataError if it cannot be read or is nearly empty."""
+    """The text of --text, read as the run's own text was. Raises DataError if it cannot be read or is empty."""
     from charrnn.text.corpus import read_corpus
 
-    return read_corpus([source], alphabet=config.alphabet, encoding=config.encoding).content
+    corpus = read_corpus([source], alphabet=config.alphabet, encoding=config.encoding, is_for_training=False)
+    return corpus.content
 
 
 def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:

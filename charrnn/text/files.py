@@ -1,12 +1,13 @@
-"""One file's bytes, and the UTF-8 text in them; else why they cannot be learned from."""
+"""One file's bytes, and the UTF-8 text in them; else why they cannot be used."""
 
 import codecs
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from charrnn.errors import DataError
+from charrnn.errors import DataError, TooLargeError
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -22,56 +23,124 @@ class _Readable(Protocol):
     def read(self, num_bytes: int, /) -> bytes: ...
 
 
-def read_stream(label: str, stream: BinaryIO) -> bytes:
-    """All that comes from a stream. Raises DataError if it cannot be read, or is too much for this machine."""
+class MemoryLimit:
+    """The bytes of a corpus, counted against the most that this machine's memory can hold while a text is read."""
+
+    def __init__(self, what: str) -> None:
+        """`what` names the corpus in messages."""
+        self.what = what
+        self.num_bytes = 0
+        self._memory, self._most = _memory_bytes(), float("inf")
+        if self._memory is not None:
+            self._most = self._memory // _MEMORY_PER_BYTE
+
+    def add(self, num_bytes: int) -> None:
+        """Count what has been read. Raises TooLargeError if the total exceeds the limit."""
+        self.check(num_bytes)
+        self.num_bytes += num_bytes
+
+    def check(self, num_bytes: int) -> None:
+        """Raise TooLargeError if that many more bytes exceed the limit. A stream's size is not known beforehand."""
+        if self.num_bytes + num_bytes > self._most:
+            raise self._error(f"more than {_size(self._most)}")
+
+    def check_files(self, files: Sequence[tuple[Path, bool]], encoding: str | None) -> None:
+        """Raise TooLargeError if files exceed the limit by their sizes on disk, before any of them is read.
+
+        Each comes with whether it is skipped if it is no text. A .gz does not count here: only reading it tells.
+        """
+        sized = [(path, skips, _size_on_disk(path)) for path, skips in files if path.suffix != ".gz"]
+        total = sum(size for _, _, size in sized)
+        if total > self._most:
+            # Of what is no text only the head is read.
+            total -= sum(size for path, skips, size in sized if skips and size and _is_no_text(path, encoding))
+        if total > self._most:
+            raise self._error(_size(total))
+
+    def _error(self, size: str) -> TooLargeError:
+        assert self._memory is not None, "there is no limit without it"
+        half = int(self._most) // 2
+        part = f"{half // 10**6}M" if half >= 10**6 else str(half)
+        return TooLargeError(
+            f"{self.what}: {size} of text, but this machine's memory of {_size(self._memory)} is enough for "
+            f"{_size(self._most)}\n"
+            f"take fewer files, or a part of one: head -c {part} FILE > part.txt"
+        )
+
+
+def read_stream(label: str, stream: BinaryIO, limit: MemoryLimit) -> bytes:
+    """All that comes from a stream. Raises DataError if it cannot be read, TooLargeError if it exceeds the limit."""
     try:
-        return _read_blocks(label, stream)
+        return _read_blocks(stream, limit)
     except OSError as error:
         raise unreadable(label, error) from error
 
 
-def read_file(path: Path, encoding: str | None, *, wants_plain: bool) -> bytes:
+def read_file(path: Path, encoding: str | None, limit: MemoryLimit, *, needs_plain: bool) -> bytes:
     """All of a file, decompressed if it is named .gz; only its head where a NUL there tells that it is no UTF-8 text.
 
-    `encoding` is None for raw bytes. Raises DataError if the file cannot be read, is too large for this machine or,
-    with `wants_plain`, is a pipe or a device.
+    `encoding` is None for raw bytes. Raises DataError if the file cannot be read or, with `needs_plain`, is a pipe or
+    a device; TooLargeError if it exceeds the limit.
     """
     import gzip
     import zlib
 
     try:
-        status = path.stat()
-        if wants_plain and not stat.S_ISREG(status.st_mode):
+        if needs_plain and not stat.S_ISREG(path.stat().st_mode):
             raise DataError(f"{path} is not a plain file: name the text itself")
-        _check_fits(str(path), status.st_size)
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
-            # A folder may hold gigabytes of something else: the first NUL already tells that it is no text.
-            is_no_text = encoding is not None and _is_utf8(encoding) and b"\0" in head
-            return head if is_no_text else _read_blocks(str(path), file, head)
+            return head if _has_nul(head, encoding) else _read_blocks(file, limit, head)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged or no gzip file ({error}): fetch or compress it again") from error
     except OSError as error:
         raise unreadable(str(path), error) from error
 
 
-def _read_blocks(label: str, file: _Readable, head: bytes = b"") -> bytes:
-    """Read on to the end. A small .gz can hold more than any memory, and so can a pipe: raises DataError for those."""
+def _has_nul(head: bytes, encoding: str | None) -> bool:
+    # A folder may hold gigabytes of something else: the first NUL already tells that it is no text.
+    return encoding is not None and _is_utf8(encoding) and b"\0" in head
+
+
+def _is_no_text(path: Path, encoding: str | None) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _has_nul(file.read(_HEAD_BYTES), encoding)
+    except OSError:
+        return True
+
+
+def _read_blocks(file: _Readable, limit: MemoryLimit, head: bytes = b"") -> bytes:
+    """Read on to the end. A small .gz can hold more than any memory, and so can a pipe: raises TooLargeError."""
     blocks, num_bytes = [head], len(head)
+    limit.check(num_bytes)
     while block := file.read(_BLOCK_BYTES):
         blocks.append(block)
         num_bytes += len(block)
-        _check_fits(label, num_bytes)
+        limit.check(num_bytes)
     return b"".join(blocks)
 
 
-def _check_fits(label: str, num_bytes: int) -> None:
+def _memory_bytes() -> int | None:
+    """This machine's memory; None where the system does not tell."""
     try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
-        return
-    if num_bytes > memory // _MEMORY_PER_BYTE:
-        raise DataError(f"{label} is too large for this machine's memory of {memory / 1e9:,.0f} GB: take a part of it")
+        return None
+
+
+def _size_on_disk(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _size(num_bytes: float) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:,.1f} {unit}"
+    return f"{num_bytes:,.0f} bytes"
 
 
 def as_utf8(data: bytes, encoding: str | None) -> tuple[bytes, str | None]:

@@ -36,6 +36,7 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.text.lanes import Lanes
+from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Download, Text, plan_steps, read_text, take_notes, with_model_of
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes
@@ -167,10 +168,11 @@ def resume(
         device = pick_device(config.device)
         vocab = loaded.description.vocab()
         check_shapes(config, loaded.model)
-        if "corpus_digest" not in loaded.state:  # a stranger's run could name any file of this disk
+        recorded = recorded_corpus(folder.path.name, config, loaded.state)
+        if recorded is None:  # a stranger's run could name any file of this disk
             raise CheckpointError(f"{folder.path.name} does not tell the digest of its text.")
         try:
-            text = read_text(config, stdin, None, vocab, is_resumed=True)
+            text = read_text(config, stdin, None, vocab, recorded)
         except DataError as error:
             if "-" not in config.corpus:
                 raise
@@ -178,11 +180,6 @@ def resume(
                 f"{folder.path.name} learned from standard input: {error}\n"
                 f"Pipe the same text in again: cat TEXT | charrnn train --resume {folder.path.name}"
             ) from None
-        if loaded.state.get("corpus_digest") != text.corpus.digest:
-            raise DataError(
-                f"The text of {folder.path.name} has changed since it was trained ({', '.join(text.corpus.sources)}).\n"
-                "Put the old text back, or start a new run."
-            )
         if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
             # `choose_sizes` never does that, and such a step could need any memory.
             raise CheckpointError(
@@ -240,7 +237,7 @@ def _run(
         nonlocal saved_step
         run.check_in_place()
         tensors, counters = trainer.snapshot()
-        state = {**counters, "best_nats": best_nats, "best_step": best_step, "corpus_digest": text.corpus.digest}
+        state = {**counters, "best_nats": best_nats, "best_step": best_step, **state_of_corpus(text.corpus)}
         if is_validation_due:
             state["is_validation_due"] = True
         path = run.commit(trainer.step, trainer.model_tensors(), tensors, state, description, keep=config.keep)

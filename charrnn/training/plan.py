@@ -12,6 +12,7 @@ from charrnn.errors import UsageError
 from charrnn.model.reading import IdArray
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
+from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
 from charrnn.training.recipe import choose_steps
 from charrnn.training.trainer import measure_step
@@ -87,18 +88,18 @@ def read_text(
     stdin: BinaryIO | None,
     on_download: Download | None,
     vocab: Vocab | None = None,
-    *,
-    is_resumed: bool = False,
+    recorded: RecordedCorpus | None = None,
 ) -> Text:
-    """The corpus of a configuration in a given alphabet, else its own. Raises DataError if it cannot be used."""
-    corpus = read_corpus(
-        config.corpus,
-        alphabet=config.alphabet,
-        encoding=config.encoding,
-        stdin=stdin,
-        on_download=on_download,
-        is_named_by_run=is_resumed,
-    )
+    """The corpus of a configuration in a given alphabet, else its own; for a run that is resumed, the one `recorded`.
+
+    Raises DataError if it cannot be used.
+    """
+    if recorded is not None:
+        corpus = recorded.read(stdin=stdin, instead=" or start a new run")
+    else:
+        corpus = read_corpus(
+            config.corpus, alphabet=config.alphabet, encoding=config.encoding, stdin=stdin, on_download=on_download
+        )
     content = corpus.content
     if vocab is None:
         vocab = Vocab.of_bytes() if isinstance(content, bytes) else Vocab.from_text(content, min_count=config.min_count)

@@ -351,6 +351,26 @@ HOSTILE: dict[str, Hostile] = {
         f"a text that is {what}": Hostile(lambda run, out, where=where: steal(run, where(run, out), WRONG), WANTS_TEXT)
         for what, where in TEXTS.items()
     },
+    # The name in config.yaml still leads to the text that it learned, but the digest is none.
+    **{
+        f"a text recorded as {what}": Hostile(
+            lambda run, out, where=where: set_state(run, corpus_locations=[str(where(run, out))], corpus_digest=WRONG),
+            WANTS_TEXT,
+        )
+        for what, where in TEXTS.items()
+    },
+    **{
+        f"a text recorded at {what}": Hostile(
+            lambda run, _, where=where: set_state(run, corpus_locations=where), NOBODY
+        )
+        for what, where in {
+            "10^5 places": ["/etc/passwd"] * 100_000,
+            "no place": [],
+            "places that are none": [{"a": [1]}],
+            "a place of 10^5 characters": ["/" + "k" * 100_000],
+            "an impossible place": ["/\0\ud800"],
+        }.items()
+    },
     "a text in an encoding that is a module": Hostile(lambda run, _: set_config(run, encoding="antigravity")),
     "a run to start with": Hostile(lambda run, out: set_config(run, init_from=str(out)), NOBODY),
     "a history of huge numbers": Hostile(

@@ -107,7 +107,8 @@ def check(did: dict[str, Any]) -> None:
     """Assert that a command did nothing it may not, and refused what it must in a few lines."""
     case, command = did["case"], did["command"]
     # A text that is named is read, to compare its digest.
-    named = ("open", "secret.txt") if case.removeprefix("a text that is ") in TEXTS else ("-", "-")
+    kind = case.removeprefix("a text that is ").removeprefix("a text recorded as ")
+    named = ("open", "secret.txt") if kind in TEXTS else ("-", "-")
     assert [event for event in did["events"] if not (event.startswith(named[0]) and event.endswith(named[1]))] == []
     assert SECRET[:20] not in did["out"] + did["err"]
     # 3: its text is not there, or not its text. 4: the run itself.

@@ -1,0 +1,123 @@
+"""The text of a run, found again: where the run recorded it, else where its names lead now; checked by its digest."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from charrnn.config import Config
+from charrnn.errors import DataError, NotHereError
+from charrnn.text.corpus import Corpus, read_origins
+from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
+
+MAX_LOCATIONS_LENGTH = 200_000
+"""Characters of JSON that the locations of a corpus may have; those of thousands of files are not recorded."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecordedCorpus:
+    """What a run says of its text. It may be a stranger's run, which could name any file of this machine."""
+
+    run: str
+    """Name of the run, for messages."""
+    config: Config
+    """Of the run: the sources as they were typed, the alphabet and the encoding."""
+    locations: tuple[str | None, ...]
+    """Where each was found (`Corpus.locations`); empty if that was not recorded."""
+    digest: str
+
+    def read(self, *, stdin: BinaryIO | None = None, instead: str = "", reason: str = "") -> Corpus:
+        """Read the text from where it was found or, if it is not there or another, from where its names lead now.
+
+        Nothing is downloaded, and only plain files and `stdin` are read. Raises DataError if the text is gone, cannot
+        be read or has changed; the message goes on with what can be done `instead` of putting it back (" or give
+        ...") and ends with the `reason` why the text is needed.
+        """
+        alphabet, encoding = self.config.alphabet, self.config.encoding
+        faults: list[DataError] = []
+        tried: list[list[str | None]] = []
+        # Standard input can be read only once.
+        ways = (self.locations,) if "-" in self.config.corpus else (self.locations, ())
+        for locations in ways:
+            try:
+                origins = self._origins(locations, stdin)
+                if (where := [origin.location for origin in origins]) in tried:
+                    continue
+                tried.append(where)
+                corpus = read_origins(origins, alphabet=alphabet, encoding=encoding)
+            except NotHereError as error:
+                faults.append(error)
+                continue
+            except DataError as error:
+                faults.append(DataError(f"The text of {self.run} cannot be read again: {error}"))
+                continue
+            if corpus.digest == self.digest:
+                return corpus
+            faults.append(DataError(self._changed(corpus.sources, instead, reason)))
+            del corpus  # before as much again is read
+        fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
+        if isinstance(fault, NotHereError):
+            raise DataError(self._not_here(fault.source, instead, reason)) from None
+        raise fault
+
+    def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
+        """Each source where it was found, if it is still there, else where its name leads. Raises DataError."""
+        sources = self.config.corpus
+        if not sources:
+            folder = locations[0] if locations else None
+            return [standard_library(folder if folder is not None and os.path.isdir(folder) else None)]
+        origins = []
+        for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
+            origin = None if location is None else origin_at(location)
+            origins.append(
+                origin
+                or find_origin(source, stdin=stdin, corpora_dir=Path("corpora"), on_download=None, is_named_by_run=True)
+            )
+        return origins
+
+    def _changed(self, labels: tuple[str, ...], instead: str, reason: str) -> str:
+        if not self.config.corpus:
+            return f"{self.run} learned the {labels[0]}, or another than is here: use that Python{instead}.{reason}"
+        listed = _short(", ".join(labels))
+        return f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
+
+    def _not_here(self, source: str, instead: str, reason: str) -> str:
+        from charrnn.text.catalogue import find_entry
+
+        lines = [f"The text of {self.run}, {_short(source)}, is not here: put it back{instead}.{reason}"]
+        location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
+        if location is not None and location != source:
+            lines.append(f"It was found at {_short(location)}.")
+        if (entry := find_entry(source)) is not None:
+            lines.append(f"The catalogue has it, too: charrnn corpora fetch {entry.name}")
+        return "\n".join(lines)
+
+
+def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> RecordedCorpus | None:
+    """What a run's configuration and the state of a saved step say of its text; None if they do not tell its digest.
+
+    Locations that cannot be those of the sources count as not recorded.
+    """
+    digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
+    if not isinstance(digest, str):
+        return None
+    if not isinstance(locations, list) or len(locations) != max(1, len(config.corpus)):
+        locations = []
+    if not all(place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations):
+        locations = []
+    return RecordedCorpus(run=run, config=config, locations=tuple(locations), digest=digest)
+
+
+def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
+    """What a saved step records of its corpus, for `recorded_corpus` to read."""
+    state: dict[str, str | list[str | None]] = {"corpus_digest": corpus.digest}
+    locations = list(corpus.locations)
+    if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:
+        state["corpus_locations"] = locations
+    return state
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:200]}…"

@@ -1,0 +1,264 @@
+"""The text of a run is found again wherever it was, or is moved with the run; and is never another one."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN, Ran
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.config import Config
+from charrnn.errors import DataError
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.recorded import MAX_LOCATIONS_LENGTH, RecordedCorpus, recorded_corpus, state_of_corpus
+
+Command = Callable[..., Ran]
+TEXT = make_corpus(num_chars=3_000).text
+OTHER = TEXT.upper()
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, in another one, with `novel.txt` in it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
+    Path("novel.txt").write_text(TEXT, encoding="utf-8")
+    return folder
+
+
+def record(*sources: str, stdin: bytes | None = None, **settings: Any) -> RecordedCorpus:
+    """What a run that learns these sources now records of them."""
+    config = Config(corpus=sources, **settings)
+    stream = None if stdin is None else io.BytesIO(stdin)
+    corpus = read_corpus(sources, alphabet=config.alphabet, encoding=config.encoding, stdin=stream)
+    recorded = recorded_corpus("novel-001", config, state_of_corpus(corpus))
+    assert recorded is not None
+    return recorded
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Go to another folder, which is empty."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return Path.cwd()
+
+
+@pytest.mark.parametrize("sources", [("novel.txt",), ("novel",), (".",), ("n*.txt",), ("novel.txt", "novel")])
+def test_it_is_found_from_another_folder(
+    sources: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record(*sources)
+    content = recorded.read().content
+    leave(monkeypatch, tmp_path)
+    assert recorded.read().content == content
+    assert str(content).startswith(TEXT)
+
+
+def test_it_is_found_where_it_was_moved_with_the_run(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record("novel.txt")
+    monkeypatch.chdir(project.rename(tmp_path / "renamed"))
+    corpus = recorded.read()
+    assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
+
+
+def test_it_is_found_without_the_environment_that_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shelf").mkdir()
+    Path("novel.txt").rename(tmp_path / "shelf" / "tale.txt")
+    monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
+    recorded = record("tale")
+    monkeypatch.delenv("CHARRNN_CORPORA")
+    assert recorded.read().content == TEXT
+    (tmp_path / "shelf").rename(tmp_path / "books")
+    with pytest.raises(DataError, match=r"^The text of novel-001, tale, is not here"):
+        recorded.read()
+    monkeypatch.setenv("CHARRNN_CORPORA", str(tmp_path / "books"))
+    assert recorded.read().content == TEXT
+
+
+def test_each_source_is_looked_for_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is where it was, the other came along to another folder."""
+    Path("second.txt").write_text(OTHER, encoding="utf-8")
+    recorded = record("novel.txt", "second.txt")
+    content = recorded.read().content
+    second = Path("second.txt").absolute()
+    second.rename(leave(monkeypatch, tmp_path) / "second.txt")
+    assert recorded.read().content == content
+
+
+def test_another_text_in_its_place_is_passed_over_for_the_right_one(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record("novel.txt")
+    here = leave(monkeypatch, tmp_path)
+    shutil.copy(project / "novel.txt", here / "novel.txt")
+    (project / "novel.txt").write_text(OTHER, encoding="utf-8")
+    assert recorded.read().content == TEXT
+    (here / "novel.txt").write_text(OTHER, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        recorded.read(instead=" or give --text FILE")
+    assert str(caught.value) == (
+        f"The text of novel-001 has changed since it was trained ({project / 'novel.txt'}): "
+        "put it back or give --text FILE."
+    )
+
+
+def test_what_is_gone_is_named_with_the_place_where_it_was(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = record("novel.txt")
+    Path("novel.txt").unlink()
+    leave(monkeypatch, tmp_path)
+    with pytest.raises(DataError) as caught:
+        recorded.read(instead=" or give --text FILE")
+    assert str(caught.value) == (
+        "The text of novel-001, novel.txt, is not here: put it back or give --text FILE.\n"
+        f"It was found at {project / 'novel.txt'}."
+    )
+
+
+def test_what_the_catalogue_has_is_not_downloaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
+    Path("corpora").mkdir()
+    Path("novel.txt").rename("corpora/shakespeare.txt")
+    recorded = record("shakespeare")
+    Path("corpora/shakespeare.txt").unlink()
+    with pytest.raises(DataError) as caught:
+        recorded.read(reason=" It is needed.")
+    first, second, third = str(caught.value).splitlines()
+    assert first == "The text of novel-001, shakespeare, is not here: put it back. It is needed."
+    assert second == f"It was found at {os.path.abspath('corpora/shakespeare.txt')}."
+    assert third == "The catalogue has it, too: charrnn corpora fetch shakespeare"
+
+
+def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
+    recorded = record("novel.txt")
+    Path("novel.txt").write_bytes(b"good so far\0 and bad")
+    with pytest.raises(DataError, match=r"^The text of novel-001 cannot be read again: /.*/novel\.txt has a NUL"):
+        recorded.read()
+    Path("novel.txt").unlink()
+    os.mkfifo("novel.txt")
+    with pytest.raises(DataError, match=r"cannot be read again: /.*/novel\.txt is not a plain file"):
+        recorded.read()
+
+
+def test_a_right_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = record("novel.txt")
+    Path("novel.txt").write_text(OTHER, encoding="utf-8")
+    opened = []
+    real = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *how: (opened.append(path.name), real(path, *how))[1])
+    with pytest.raises(DataError, match="has changed"):
+        recorded.read()
+    assert opened == ["novel.txt"], "its name leads to the same file"
+
+
+def test_standard_input_is_read_once_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = record("-", "novel.txt", stdin=OTHER.encode())
+    assert recorded.locations == (None, os.path.abspath("novel.txt"))
+    leave(monkeypatch, tmp_path)
+    assert recorded.read(stdin=io.BytesIO(OTHER.encode())).content == f"{OTHER}{TEXT}"
+    with pytest.raises(DataError, match="has changed since it was trained"):
+        recorded.read(stdin=io.BytesIO(TEXT.encode()))
+
+
+def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "python3.1").mkdir()
+    (tmp_path / "python3.1" / "abc.py").write_text(TEXT)
+    (tmp_path / "python3.1" / "_sysconfigdata_linux.py").write_text("paths")
+    state = state_of_corpus(Corpus(name="x", content=TEXT, sources=(), locations=(str(tmp_path / "python3.1"),)))
+    recorded = recorded_corpus("stdlib-001", Config(), state)
+    assert recorded is not None and recorded.read().content == TEXT
+    shutil.rmtree(tmp_path / "python3.1")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with pytest.raises(DataError, match=rf"^stdlib-001 learned .*library of Python {version}, or another than is here"):
+        recorded.read()
+
+
+@pytest.mark.parametrize(
+    "locations",
+    [
+        None,
+        "/novel.txt",
+        {"novel.txt": 1},
+        [],
+        ["/a", "/b"],
+        ["novel.txt"],
+        ["../novel.txt"],
+        [7],
+        [["/novel.txt"]],
+    ],
+)
+def test_locations_that_cannot_be_its_own_count_as_not_recorded(locations: object) -> None:
+    config = Config(corpus=("novel.txt",))
+    recorded = recorded_corpus("evil-001", config, {"corpus_digest": "0" * 64, "corpus_locations": locations})
+    assert recorded is not None and recorded.locations == ()
+
+
+@pytest.mark.parametrize("state", [{}, {"corpus_digest": None}, {"corpus_digest": 7, "corpus_locations": ["/a"]}])
+def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -> None:
+    assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
+
+
+def test_locations_of_thousands_of_files_are_not_recorded() -> None:
+    many = tuple(f"/folder/{number:05d}.txt" for number in range(MAX_LOCATIONS_LENGTH // 20))
+    corpus = Corpus(name="many", content=TEXT, sources=many, locations=many)
+    assert set(state_of_corpus(corpus)) == {"corpus_digest"}
+    few = Corpus(name="few", content=TEXT, sources=many[:9], locations=many[:9])
+    assert state_of_corpus(few)["corpus_locations"] == list(many[:9])
+
+
+def train(out: str, **settings: Any) -> Path:
+    """A run of one step in `project`."""
+    list(charrnn.train(Config(**{"corpus": ("novel.txt",), **SMALL_RUN, "steps": 1, **settings}), out=Path(out)))
+    return Path(out).absolute()
+
+
+LINES_THAT_READ_ITS_TEXT = ("evaluate {} --json", "visualize {} --cell 0:1 --json", "sample {} --novelty --json")
+
+
+def test_every_command_finds_the_text_from_another_folder(
+    command: Command, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    run = train("run")
+    found = [command(*line.format(run).split()) for line in LINES_THAT_READ_ITS_TEXT]
+    leave(monkeypatch, tmp_path)
+    for line, expected in zip(LINES_THAT_READ_ITS_TEXT, found, strict=True):
+        assert expected.code == 0, expected.err
+        assert command(*line.format(run).split()) == expected
+    ran = command("train", "--resume", run, "--steps", 2)
+    assert ran.code == 0, ran.err
+    assert f"{project / 'novel.txt'}:" in "".join(ran.err.split()), "which is what it went on to learn"
+    (project / "novel.txt").unlink()
+    for line in (*LINES_THAT_READ_ITS_TEXT, "train --resume {} --steps 3"):
+        ran = command(*line.format(run).split())
+        assert (ran.code, ran.out) == (3, "")
+        assert ran.err.startswith("error: The text of run, novel.txt, is not here: put it back")
+        assert "catalogue" not in ran.err and len(ran.err.splitlines()) <= 3
+        assert ("or give --text FILE" in ran.err) is line.startswith(("evaluate", "visualize"))
+
+
+def test_a_run_that_goes_on_elsewhere_records_the_new_place(
+    command: Command, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    train("run")
+    moved = project.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    assert command("train", "--resume", "run", "--steps", 2).code == 0
+    monkeypatch.chdir(tmp_path)
+    recorded = charrnn.load(moved / "run").recorded_corpus
+    assert recorded is not None and recorded.locations == (str(moved / "novel.txt"),)
+    assert recorded.config.corpus == ("novel.txt",), "as it was typed, so that the run can be repeated elsewhere"

@@ -1,0 +1,122 @@
+"""Where names lead, and where what was found is recorded to be."""
+
+import glob
+import io
+import os
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from charrnn.errors import DataError, NotHereError
+from charrnn.text.corpus import read_corpus
+from charrnn.text.sources import Origin, find_origin, origin_at
+
+TEXT = "It was the best of times, it was the worst of times.\n"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder, whose name is a pattern, with two books in it."""
+    folder = tmp_path / "here [1]*"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("CHARRNN_CORPORA", raising=False)
+    for name in ("book/b.txt", "book/deep/a.txt", "dickens.txt"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(TEXT)
+    return folder
+
+
+def find(source: str, *, is_named_by_run: bool = False) -> Origin:
+    return find_origin(
+        source, stdin=None, corpora_dir=Path("corpora"), on_download=None, is_named_by_run=is_named_by_run
+    )
+
+
+@pytest.mark.parametrize(
+    "source", ["dickens.txt", "dickens", "./dickens.txt", "book", "book/", "book/**/*.txt", "b*/*"]
+)
+def test_what_was_found_is_found_again_from_another_folder(
+    source: str, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find(source)
+    assert found.location is not None and os.path.isabs(found.location)
+    assert read_corpus([source]).locations == (found.location,)
+    monkeypatch.chdir(tmp_path)
+    again = origin_at(found.location)
+    assert again is not None
+    assert again.location == found.location
+    assert [os.path.realpath(path) for path in again.paths] == [os.path.realpath(here / path) for path in found.paths]
+    assert (again.skips_unusable, again.needs_plain) == (found.skips_unusable, not found.skips_unusable)
+
+
+def test_locations_are_those_of_the_sources(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "shelf" / "austen.txt").write_text(TEXT)
+    monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
+    corpus = read_corpus(["austen", "-", "b*/*.txt", "book"], stdin=io.BytesIO(TEXT.encode()))
+    pattern = os.path.join(glob.escape(str(here)), "b*/*.txt")
+    assert corpus.locations == (str(tmp_path / "shelf" / "austen.txt"), None, pattern, str(here / "book"))
+    assert read_corpus([]).locations == (sysconfig.get_paths()["stdlib"],)
+
+
+def test_a_location_that_leads_nowhere_is_none(here: Path) -> None:
+    for location in (str(here / "gone.txt"), str(here / "gone*"), "dickens.txt", "", "/nul\0byte", "/\ud800"):
+        assert origin_at(location) is None
+
+
+def test_a_location_below_the_working_folder_is_shown_as_it_would_be_typed(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text(TEXT)
+    for location, label in (
+        (here / "book", "book"),
+        (here / "book" / "b.txt", "book/b.txt"),
+        (tmp_path / "other.txt", str(tmp_path / "other.txt")),
+    ):
+        origin = origin_at(str(location))
+        assert origin is not None and origin.label == label
+
+
+def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
+        find("shakespeare", is_named_by_run=True)
+    os.mkfifo("pipe")
+    assert find("pipe", is_named_by_run=True).needs_plain
+    recorded = origin_at(os.path.abspath("pipe"))
+    assert recorded is not None and recorded.needs_plain
+
+
+def test_a_folder_of_the_environment_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["book", "nosuch"]))
+    with pytest.raises(NotHereError, match=r"not in corpora, book, nosuch \(no such folder\) \(each also with \.txt\)"):
+        find("qqq")
+    assert find("b").paths == (Path("book/b.txt"),), "which is no reason to find nothing elsewhere"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_in_a_folder_that_is_locked_is_not_said_to_be_missing() -> None:
+    Path("book").chmod(0)
+    try:
+        with pytest.raises(DataError, match=r"cannot read book/b\.txt: Permission denied"):
+            find("book/b.txt")
+    finally:
+        Path("book").chmod(0o700)
+
+
+def test_a_folder_that_says_it_is_locked_is_not_said_to_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test before does, for root: the system's refusal is played."""
+    real = os.stat
+
+    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
+        if str(path).startswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("os.stat", refuse)
+    with pytest.raises(DataError, match=r"cannot read locked/a\.txt: Permission denied; check .* you may read it"):
+        find("locked/a.txt")
+    monkeypatch.setenv("CHARRNN_CORPORA", os.pathsep.join(["locked", "book"]))
+    assert find("b.txt").paths == (Path("book/b.txt"),)
+    with pytest.raises(DataError, match=r"cannot read locked/qqq: Permission denied"):
+        find("qqq")
