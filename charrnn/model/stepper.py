@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.equations import CELLS, Cell, Lstm
+from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_product, exact_sin
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 from charrnn.model.weights import Floats, Matrix, exact_tanh
 
@@ -38,9 +39,17 @@ NUMPY = SimpleNamespace(
 )
 """What the equations need of NumPy."""
 EXACT = SimpleNamespace(
-    **{**vars(NUMPY), "tanh": exact_tanh, "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5}
+    **{
+        **vars(NUMPY),
+        "tanh": exact_tanh,
+        "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
+        "cos": exact_cos,
+        "sin": exact_sin,
+        "fft": exact_fft,
+        "ifft": exact_ifft,
+    }
 )
-"""The same, with operations that round alike everywhere: all but the transforms and angles of a unitary cell."""
+"""The same, with operations that round alike on every processor."""
 
 
 class Stepper:
@@ -75,15 +84,14 @@ class Stepper:
             for index in range(self.num_layers - 1 if self.depth == "highway" else 0)
         ]
         self.output = Matrix(self._weights["output.weight"], is_int8=is_int8), self._weights["output.bias"]
-        # In float64, so that the table is the same wherever it is made.
         vectors = self._weights["embedding.weight"].astype(np.float64)
         if self.grids:
-            bottom = vectors @ self._weights["bottom.weight"].T.astype(np.float64) + self._weights["bottom.bias"]
+            bottom = exact_product(vectors, self._weights["bottom.weight"]) + self._weights["bottom.bias"]
             self._bottom = bottom.astype(np.float32)
             vectors = bottom[:, : self.hidden_size]
-        first = self._weights["layers.0.weight_ih_l0"].T.astype(np.float64)
+        first = exact_product(vectors, self._weights["layers.0.weight_ih_l0"])
         with np.errstate(over="ignore"):  # in a model that ran away
-            self.table: Floats = (vectors @ first + self.layers[0].bias_ih).astype(np.float32)
+            self.table: Floats = (first + self.layers[0].bias_ih).astype(np.float32)
 
     def hold(self, layer: int, unit: int, value: float) -> None:
         """Keep a unit's memory where its shown value is `value` (tanh(c), h or tanh(h), as `Cell.shows`) from now on.

@@ -1,0 +1,130 @@
+"""Products, angles and Fourier transforms that round alike on every processor.
+
+BLAS adds in an order of its own, and NumPy's sine, cosine, complex product and FFT take other instructions, with other
+roundings, on other processors. What is used here rounds as IEEE 754 says: additions, multiplications, divisions and
+square roots of real numbers, one at a time, and sums by NumPy in an order that depends on shapes alone.
+
+Shapes: B batch, N points of a transform, K terms of a sum.
+"""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+MANTISSA_BITS = 53
+"""Whole numbers up to 2^53 are exact in float64."""
+HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
+"""pi / 2 in three parts; a whole number below 2^20 times one of the first two is exact."""
+SINE = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(9))
+COSINE = tuple((-1) ** n / math.factorial(2 * n) for n in range(10))
+"""Taylor's terms: what follows is below 2^-55 for |x| <= pi / 4."""
+
+
+def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
+    """x (B, K) @ weight (R, K).T in float64, whatever order BLAS adds in; off by some 2^-45 of the largest factors.
+
+    Each row becomes two whole numbers per value, one after the other, so short that every sum of their products is a
+    whole number that float64 holds (Ozaki, Ogita, Oishi & Rump 2012). Values that are not finite are multiplied as
+    they are.
+    """
+    x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
+    if not (np.isfinite(x).all() and np.isfinite(weight).all()):
+        return np.asarray(x @ weight.T)
+    num_bits = (MANTISSA_BITS - math.ceil(math.log2(max(1, x.shape[1])))) // 2
+    x_high, x_low, x_exponent = _split(x, num_bits)
+    w_high, w_low, w_exponent = _split(weight, num_bits)
+    high = x_high @ w_high.T
+    middle = x_high @ w_low.T + x_low @ w_high.T
+    low = x_low @ w_low.T
+    total = high + np.ldexp(middle + np.ldexp(low, -num_bits), -num_bits)
+    return np.asarray(np.ldexp(total, x_exponent + w_exponent.T - 2 * num_bits))
+
+
+def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
+    """x (B, K) to whole numbers high and low with x = (high + low / 2^bits) 2^(exponent - bits), exponent (B, 1)."""
+    _, exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0))
+    scaled = np.ldexp(x, num_bits - exponent)
+    high = np.rint(scaled)
+    return high, np.rint(np.ldexp(scaled - high, num_bits)), exponent
+
+
+def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
+    """Cosine and sine in float64 of angles in radians up to 10^6; off by some 2^-52."""
+    angle = np.asarray(angle, np.float64)
+    turns = np.rint(angle * (2 / math.pi))
+    rest = angle
+    for part in HALF_PI:
+        rest = rest - turns * part
+    square = rest * rest
+    sine, cosine = np.full_like(rest, SINE[-1]), np.full_like(rest, COSINE[-1])
+    for term in SINE[-2::-1]:
+        sine = sine * square + term
+    for term in COSINE[-2::-1]:
+        cosine = cosine * square + term
+    sine = sine * rest
+    quarter = np.mod(turns, 4)
+    is_swapped = np.mod(turns, 2) == 1
+    cos = np.where(is_swapped, sine, cosine) * np.where((quarter == 1) | (quarter == 2), -1.0, 1.0)
+    sin = np.where(is_swapped, cosine, sine) * np.where(quarter >= 2, -1.0, 1.0)
+    return cos, sin
+
+
+@lru_cache(maxsize=256)
+def _cos_sin_of(angles: bytes) -> tuple[Floats, Floats]:
+    """The angles of a model are the same at every character."""
+    cos, sin = exact_cos_sin(np.frombuffer(angles, np.float32))
+    return cos.astype(np.float32), sin.astype(np.float32)
+
+
+def exact_cos(angle: Floats) -> Floats:
+    """Cosine of float32 angles (K,), rounded to float32."""
+    return _cos_sin_of(angle.tobytes())[0]
+
+
+def exact_sin(angle: Floats) -> Floats:
+    """Sine of float32 angles (K,), rounded to float32."""
+    return _cos_sin_of(angle.tobytes())[1]
+
+
+@lru_cache(maxsize=64)
+def _powers_of_unity(size: int, rows: int, columns: int) -> tuple[Doubles, Doubles]:
+    """exp(-2 pi i row column / size), real and imaginary parts (rows, columns)."""
+    exponents = np.mod(np.outer(np.arange(rows), np.arange(columns)), size)
+    cos, sin = exact_cos_sin(exponents * (2 * math.pi / size))
+    return cos, -sin
+
+
+def _times(re: Doubles, im: Doubles, w: tuple[Doubles, Doubles]) -> tuple[Doubles, Doubles]:
+    return re * w[0] - im * w[1], re * w[1] + im * w[0]
+
+
+def exact_fft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
+    """The Fourier transform of complex numbers (B, N), divided by sqrt(N): real and imaginary parts.
+
+    Computed in float64, in two steps of sums over the factors of N nearest to its square root (Cooley & Tukey 1965).
+    """
+    batch, size = re.shape
+    inner = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
+    outer = size // inner
+    # n = outer * n1 + n2, k = k1 + inner * k2: first over n1, then over n2.
+    real, imaginary = (part.astype(np.float64).reshape(batch, inner, 1, outer) for part in (re, im))
+    w_real, w_imaginary = _powers_of_unity(inner, inner, inner)
+    real, imaginary = _times(real, imaginary, (w_real[:, :, None], w_imaginary[:, :, None]))
+    real, imaginary = real.sum(axis=1), imaginary.sum(axis=1)
+    real, imaginary = _times(real, imaginary, _powers_of_unity(size, inner, outer))
+    real, imaginary = _times(real[..., None], imaginary[..., None], _powers_of_unity(outer, outer, outer))
+    found = (part.sum(axis=2).transpose(0, 2, 1).reshape(batch, size) for part in (real, imaginary))
+    first, second = ((part / math.sqrt(size)).astype(np.float32) for part in found)
+    return first, second
+
+
+def exact_ifft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
+    """The inverse of `exact_fft`."""
+    imaginary, real = exact_fft(im, re)
+    return real, imaginary
