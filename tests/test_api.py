@@ -364,7 +364,7 @@ def test_the_protocols_of_evaluate(model: charrnn.Model, corpus: SyntheticCorpus
     with pytest.raises(UsageError, match="'windowed'"):
         charrnn.evaluate(model, text, protocol="windowed")
     for short, protocol in (("z", "stateful"), (text[:256], "windowed-256")):
-        with pytest.raises(DataError, match=f"{len(short)} characters"):
+        with pytest.raises(DataError, match=f"{len(short)} character"):
             charrnn.evaluate(model, short, protocol=protocol)
 
 

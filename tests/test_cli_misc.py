@@ -208,7 +208,32 @@ def test_evaluate_draws_a_table_of_both_protocols(command: Command, lab: Path) -
     rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
     for name, report in (("stateful", found), ("windowed-256", found["windowed_256"])):
         numbers = [f"{report[key]:.4f}" for key in ("nats_per_char", "bpc", "bits_per_byte")]
-        assert rows[name] == [*numbers, f"{report['num_chars']:,}"]
+        assert rows[name] == [*numbers, f"{report['num_chars']:,}", "fp32"]
+    assert found["skipped"] == []
+
+
+def test_evaluate_names_the_precision_that_it_computed_in(
+    command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_fast in (True, False):
+        monkeypatch.setattr("charrnn.model.device.has_fast_bf16", lambda device, answer=is_fast: answer)
+        for asked, taken in (("bf16", "bf16"), ("fp32", "fp32"), ("auto", "bf16" if is_fast else "fp32")):
+            found = as_json(command("evaluate", "--precision", asked, "--json"))
+            assert (found["precision"], found["windowed_256"]["precision"]) == (taken, taken)
+    assert "precision is 'fp64'" in command("evaluate", "--precision", "fp64").err
+
+
+@pytest.mark.parametrize(("num_chars", "is_short"), [(256, True), (257, False), (2, True)])
+def test_evaluate_says_why_it_leaves_out_a_protocol(
+    command: Command, lab: Path, corpus: SyntheticCorpus, num_chars: int, is_short: bool
+) -> None:
+    Path("short.txt").write_bytes(corpus.text[:num_chars].encode())
+    found = as_json(command("evaluate", "--text", "short.txt", "--json"))
+    reason = f"it needs more than 256 characters, and the text has {num_chars}"
+    assert found["skipped"] == [{"protocol": "windowed-256", "reason": reason}] * is_short
+    assert ("windowed_256" in found) is not is_short
+    ran = command("evaluate", "--text", "short.txt")
+    assert (f"windowed-256 is skipped: {reason}." in " ".join(ran.out.split())) is is_short
 
 
 def test_evaluate_reads_the_test_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:

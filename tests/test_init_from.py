@@ -1,6 +1,7 @@
 """`--init-from`: a new run that starts with an old one's weights and alphabet, and leaves the old one alone."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,47 @@ def test_another_model_is_refused(
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 4, *options)
     assert (ran.code, ran.out) == (code, "") and message in ran.err
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
+
+
+def text_with(share: float, part: slice) -> str:
+    """The text that the old run learned, with that share of the characters in a part of it replaced by new ones."""
+    characters = list(make_corpus(num_chars=6_000, seed=5).text)
+    places = range(len(characters))[part]
+    for index in range(int(share * len(places))):
+        characters[places[int(index / share)]] = "я"
+    return "".join(characters)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [(slice(0, 5_000), "training"), (slice(-500, None), "validation"), (slice(None), "training")]
+)
+def test_a_text_of_unknown_characters_is_refused(command: Command, lab: Path, part: slice, name: str) -> None:
+    """It would be learned as one symbol, at a loss that is excellent and says nothing."""
+    Path("new.txt").write_text(text_with(0.9, part), encoding="utf-8")
+    ran = command("train", "new.txt", "--init-from", "old", "--steps", 4)
+    assert (ran.code, ran.out) == (3, "")
+    first, second = ran.err.splitlines()
+    assert re.fullmatch(
+        rf"error: \d\d% of the characters of the {name} text are not in the alphabet of old; "
+        "with --init-from at most 10% may be unknown",
+        first,
+    )
+    assert "train without --init-from" in second and "--alphabet byte" in second
+    assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
+    assert command("train", "new.txt", "--steps", 1, "--hidden-size", 4).code == 0, "which is what the message says"
+
+
+def test_up_to_a_tenth_may_be_unknown(command: Command, lab: Path) -> None:
+    for share, code in ((0.09, 0), (0.12, 3)):
+        Path("new.txt").write_text(text_with(share, slice(None)), encoding="utf-8")
+        ran = command("train", "new.txt", "--init-from", "old", "--steps", 1)
+        assert ran.code == code, ran.err
+
+
+def test_bytes_are_never_unknown(command: Command, lab: Path, byte_run: TrainedRun) -> None:
+    Path("new.txt").write_bytes(bytes(range(256)) * 30)
+    ran = command("train", "new.txt", "--init-from", byte_run.path, "--alphabet", "byte", "--steps", 1)
+    assert ran.code == 0, ran.err
 
 
 def test_a_run_that_is_not_there_is_named(command: Command, lab: Path) -> None:

@@ -111,7 +111,16 @@ WIDE_TABLES: dict[str, RenderableType] = {
     "skipped": skipped_lines(FINDINGS.skipped),
     "predictions": predictions_table([Prediction(character=c, probability=1.0) for c in ("日", "\\x80", "\u200d")]),
     "losses": losses_table(
-        [LossReport(protocol="windowed-256", nats_per_char=10, bpc=14.4, bits_per_byte=57.7, num_chars=10**12)]
+        [
+            LossReport(
+                protocol="windowed-256",
+                nats_per_char=10,
+                bpc=14.4,
+                bits_per_byte=57.7,
+                num_chars=10**12,
+                precision="bf16",
+            )
+        ]
     ),
     "novelty": novelty_table(novelty("日本" * 500_000, (0, 1_000_000), held_out_share=1.0)),
     "runs": runs_table([summary(LONG_NAME), summary("日本" * 30)]),
@@ -199,8 +208,10 @@ def test_predictions_show_what_cannot_be_seen_and_a_bar_as_long_as_they_are_like
 
 
 def test_losses_are_named_by_their_protocol() -> None:
-    report = LossReport(protocol="stateful", nats_per_char=1.0, bpc=1.442695, bits_per_byte=1.3, num_chars=111_540)
-    assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540"]]
+    report = LossReport(
+        protocol="stateful", nats_per_char=1.0, bpc=1.442695, bits_per_byte=1.3, num_chars=111_540, precision="fp32"
+    )
+    assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540", "fp32"]]
 
 
 def test_novelty_shows_how_much_and_the_longest_copy() -> None:

@@ -53,16 +53,25 @@ def evaluate(
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write(f"Reading {len(content):,} characters ...\n")
     reports = [api.evaluate(model, content, context=context, precision=precision)]
+    skipped = []
     if len(content) > WINDOWED_LENGTH:
         reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
+    else:
+        unit = "byte" if isinstance(content, bytes) else "character"
+        reason = f"it needs more than {WINDOWED_LENGTH} {unit}s, and the text has {len(content)}"
+        skipped.append({"protocol": "windowed-256", "reason": reason})
     if json:
         windowed = {"windowed_256": asdict(reports[1])} if len(reports) > 1 else {}
         source = {"part": part or "validation"} if text is None else {}
-        print_json({"run": model.name, "step": model.step, **source, **asdict(reports[0]), **windowed})
+        report = {"run": model.name, "step": model.step, **source, **asdict(reports[0]), **windowed}
+        print_json(report | {"skipped": skipped})
         return
     from charrnn.render.tables import losses_table
 
-    result_console().print(losses_table(reports))
+    console = result_console()
+    console.print(losses_table(reports))
+    for row in skipped:
+        console.print(f"{row['protocol']} is skipped: {row['reason']}.")
     unknown = reports[0].num_unknown
     if unknown:
         warn((f"{unknown:,} characters of this text are unknown to the model; they count as one symbol",), quiet=quiet)

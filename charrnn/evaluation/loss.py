@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError
-from charrnn.model.device import autocast
+from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.evaluation import LossReport
@@ -89,7 +89,7 @@ def report_loss(
     before = vocab.encode(context)
     if protocol == "stateful":
         if len(ids) < 2:
-            raise DataError(f"The text has {len(ids)} characters; its loss needs at least 2.")
+            raise DataError(f"The text has {len(ids)} character{'s' * (len(ids) != 1)}; its loss needs at least 2.")
         first = max(1, len(before))
         nats = stateful_nats(network, np.concatenate((before, ids)), first, precision=precision)
         num_scored = len(before) + len(ids) - first
@@ -108,4 +108,5 @@ def report_loss(
         bits_per_byte=bits(nats) * len(ids) / num_bytes,
         num_chars=num_scored,
         num_unknown=int((ids == 0).sum()) if vocab.kind == "char" else 0,
+        precision=chosen_precision(network.output.weight.device, precision),
     )

@@ -38,10 +38,17 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     Raises UsageError for any other precision.
     """
+    is_bf16 = chosen_precision(device, precision) == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
+
+
+def chosen_precision(device: torch.device, precision: str) -> str:
+    """`fp32` or `bf16`, whichever `autocast` computes in. Raises UsageError as it does."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
-    is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
+    if precision == "auto":
+        return "bf16" if has_fast_bf16(device) else "fp32"
+    return precision
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

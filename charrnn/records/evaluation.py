@@ -13,3 +13,5 @@ class LossReport:
     bits_per_byte: float
     num_chars: int
     num_unknown: int = 0
+    precision: str
+    """What it was computed in: fp32 or bf16."""

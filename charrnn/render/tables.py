@@ -261,6 +261,7 @@ def losses_table(reports: Sequence[LossReport]) -> Table:
         "bits/char",
         "bits/byte",
         "characters",
+        "precision",
         right=("nats/char", "bits/char", "bits/byte", "characters"),
     )
     for report in reports:
@@ -270,6 +271,7 @@ def losses_table(reports: Sequence[LossReport]) -> Table:
             f"{report.bpc:.4f}",
             f"{report.bits_per_byte:.4f}",
             f"{report.num_chars:,}",
+            report.precision,
         )
     return table
 

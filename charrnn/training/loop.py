@@ -38,7 +38,7 @@ from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
-from charrnn.training.plan import Download, Text, plan_steps, read_text, take_notes, with_model_of
+from charrnn.training.plan import Download, Text, check_alphabet, plan_steps, read_text, take_notes, with_model_of
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes
 from charrnn.training.trainer import Trainer
 
@@ -94,6 +94,8 @@ def train(
         if check_shapes(config, start.model) != len(vocab):
             raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     text = read_text(config, stdin, on_download, vocab)
+    if config.init_from is not None:
+        check_alphabet(config.init_from, text)
     sized = choose_sizes(config, text.num_train)
     check_memory(sized, len(text.vocab))
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))

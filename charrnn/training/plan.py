@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
-from charrnn.errors import UsageError
+from charrnn.errors import DataError, UsageError
 from charrnn.model.reading import IdArray
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
@@ -21,6 +21,9 @@ MEASURE_SECONDS = 2.5
 MEASURE_SHARE = 0.03
 LEAST_MEASURE_SECONDS = 0.25
 """A budget in minutes is measured for so long, but for no more than this share of it; for a few steps at the least."""
+
+MOST_UNKNOWN = 0.1
+"""The share of unknown characters above which a text is refused: they are all one symbol, which is easy to predict."""
 
 Download = Callable[[int, int], None]
 
@@ -48,6 +51,28 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
         if asked not in (there, getattr(default, name)):
             raise UsageError(f"{name} is {asked}, but {there} in {run}: --init-from keeps the model.")
     return replace(config, **model)
+
+
+def check_alphabet(run: str, text: Text) -> None:
+    """Raise DataError if the alphabet of `run` has too few characters of the training or of a held-out text.
+
+    The loss would be excellent, and say nothing: most of what is predicted would be the unknown symbol.
+    """
+    if text.vocab.kind == "byte":
+        return
+    parts = {
+        "training text": text.ids[: text.num_train],
+        "validation text": text.ids[text.num_train : text.num_before_test],
+        "test text": text.ids[text.num_before_test :],
+    }
+    for name, ids in parts.items():
+        share = float((ids == 0).mean()) if len(ids) else 0.0
+        if share > MOST_UNKNOWN:
+            raise DataError(
+                f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
+                f"with --init-from at most {MOST_UNKNOWN:.0%} may be unknown\n"
+                "train without --init-from, or train both runs with --alphabet byte, which knows every text"
+            )
 
 
 def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, began: float) -> Config:
