@@ -17,7 +17,8 @@ from train_speed import IDS, VOCAB_SIZE, our_step
 from charrnn.model.device import on_threads
 from charrnn.text.lanes import Lanes
 from charrnn.training.loop import MEASURE_SECONDS
-from charrnn.training.trainer import Trainer, measure_step
+from charrnn.training.measuring import measure_step
+from charrnn.training.trainer import Trainer
 
 SECONDS = 8.0
 SHAPES = ((1, 512, 32, 128), (2, 128, 50, 50))

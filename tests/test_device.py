@@ -4,12 +4,20 @@ import ctypes
 import platform
 import subprocess
 import sys
+from collections.abc import Generator
 
 import pytest
 import torch
 
 from charrnn.errors import UsageError
-from charrnn.model.device import autocast, has_fast_bf16, keep_freed_memory, on_threads, pick_device
+from charrnn.model.device import (
+    autocast,
+    computed_on_threads,
+    has_fast_bf16,
+    keep_freed_memory,
+    on_threads,
+    pick_device,
+)
 
 CPU = torch.device("cpu")
 
@@ -53,6 +61,19 @@ def test_bf16_is_fast_on_a_processor_with_its_instructions(
     assert has_fast_bf16(CPU) is expected
 
 
+@pytest.mark.parametrize(
+    ("cap", "expected"),
+    [("AVX2", False), ("AVX512_CORE", False), ("avx512_core_vnni", False), ("AVX512_CORE_BF16", True)]
+    + [(cap, True) for cap in ("AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10_1_512", "ALL", "default")],
+)
+def test_bf16_is_not_fast_where_onednn_may_not_use_its_instructions(
+    monkeypatch: pytest.MonkeyPatch, cap: str, expected: bool
+) -> None:
+    pretend_instructions(monkeypatch, avx512_bf16=True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", cap)
+    assert has_fast_bf16(CPU) is expected
+
+
 def test_bf16_is_fast_on_a_graphics_card_that_does_not_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for is_native in (True, False):
         supported = lambda including_emulation=True, native=is_native: including_emulation or native  # noqa: E731
@@ -83,6 +104,50 @@ def test_threads_are_given_back() -> None:
     with pytest.raises(KeyError), on_threads(before + 1):
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
+    before, computed, closed = torch.get_num_threads(), [], []
+
+    def count() -> Generator[int, None, None]:
+        try:
+            for number in range(3):
+                computed.append(torch.get_num_threads())
+                yield number
+            computed.append(torch.get_num_threads())
+        finally:
+            closed.append(True)
+
+    seen = []
+    try:
+        for number in computed_on_threads(before + 3, count()):
+            seen.append((number, torch.get_num_threads()))
+            torch.set_num_threads(before + 1)  # the caller may choose anew
+        assert seen == [(0, before), (1, before + 1), (2, before + 1)]
+        assert computed == [before + 3] * 4 and closed == [True]
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_items_that_end_early_leave_the_threads_as_they_were() -> None:
+    before, closed = torch.get_num_threads(), []
+
+    def fail() -> Generator[int, None, None]:
+        try:
+            yield 1
+            raise KeyError("second")
+        finally:
+            closed.append(True)
+
+    items = computed_on_threads(before + 2, fail())
+    assert next(items) == 1
+    with pytest.raises(KeyError):
+        next(items)
+    items = computed_on_threads(before + 2, fail())
+    next(items)
+    items.close()
+    assert closed == [True, True] and torch.get_num_threads() == before
 
 
 FAULTS = """

@@ -6,18 +6,21 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import SMALL_RUN, Ran, clean_environment
-from saved_runs import FILES, turn_to_format_1
+from saved_runs import FILES, forge_description, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
 from charrnn.runs.folder import RunFolder
 from charrnn.settings import from_yaml
+from charrnn.training import loop, measuring, plan
+from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=3_000, seed=6).text
@@ -353,6 +356,87 @@ def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
     assert (ran.code, ran.out) == (6, "")
     assert "in use" in ran.err and len(ran.err.splitlines()) <= 3
     assert command("train", "--resume", "run").code == 0
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def nothing_to_choose(*arguments: object) -> Any:
+    raise AssertionError("nothing is left to measure")
+
+
+def test_the_recorded_configuration_trains_the_same_weights_again(
+    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads and precision were measured once; whatever is measured later, `config.yaml` repeats the run."""
+    with monkeypatch.context() as patched:
+        patched.setattr(plan, "choose_threads", lambda *arguments: 1)
+        patched.setattr(loop, "choose_precision", lambda *arguments: "bf16")
+        first = train("first", precision="auto", threads="auto")
+    config = from_yaml((first / "config.yaml").read_text(), "config.yaml")
+    assert (config.precision, config.threads, config.steps) == ("bf16", 1, SETTINGS["steps"])
+    monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
+    *_, done = charrnn.train(config, out=Path("checkpoints", "second"))
+    for name in ("model.safetensors", "training.safetensors"):
+        assert saved_files(first)[name] == saved_files(Path(done.run))[name]
+
+
+def test_threads_and_precision_may_be_measured_anew(
+    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = train("run", stop=3, threads=2)
+    monkeypatch.setattr(plan, "choose_threads", lambda config, *_: 1 if config.threads == "auto" else config.threads)
+    monkeypatch.setattr(loop, "choose_precision", lambda *arguments: "bf16")
+    changes = ("--steps", 4), ("--steps", 5, "--set", "threads=auto"), ("--steps", 6, "--precision", "auto")
+    found = []
+    for change in changes:
+        assert command("train", "--resume", "run", *change).code == 0
+        config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+        found.append((config.threads, config.precision))
+    assert found == [(2, "fp32"), (1, "fp32"), (1, "bf16")]
+
+
+def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
+    command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs used to record `precision: auto`, and before that no threads: nothing is measured for them now."""
+    run = train("run", stop=3)
+    lines = (run / "config.yaml").read_text().splitlines()
+    auto = [line for line in lines if line.split(":")[0] not in ("threads", "precision")] + ["precision: auto"]
+    forge_description(RunFolder(run), "config.yaml", ("\n".join(auto) + "\n").encode())
+    monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
+    assert command("train", "--resume", "run").code == 0
+    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+    assert (config.precision, config.threads) == ("auto", 2)
+
+
+@pytest.mark.parametrize("start", ["train", "resume"])
+def test_between_events_the_caller_s_threads_are_theirs(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    before = torch.get_num_threads()
+    computed = []
+    take_step = Trainer.take_step
+
+    def take(self: Trainer) -> Any:
+        computed.append(torch.get_num_threads())
+        return take_step(self)
+
+    if start == "resume":
+        train("run", stop=3, threads=before + 1)
+    monkeypatch.setattr(Trainer, "take_step", take)
+    if start == "train":
+        events = charrnn.train(make_config(threads=before + 1), out=Path("checkpoints", "run"))
+    else:
+        events = charrnn.resume("run")
+    assert {torch.get_num_threads() for _ in events} == {before}
+    assert torch.get_num_threads() == before
+    assert set(computed) == {before + 1}
 
 
 def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file: Path) -> None:

@@ -3,7 +3,6 @@
 Shapes: T window length, B lanes, V vocabulary.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,7 +20,7 @@ from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.optim import learning_rate_at
-from charrnn.training.trainer import StepResult, Trainer, measure_step
+from charrnn.training.trainer import StepResult, Trainer
 
 CELLS = ("lstm", "gru", "rnn")
 V, B, T = 9, 6, 7
@@ -138,58 +137,6 @@ def test_what_was_restored_from_is_left_as_it_was() -> None:
     restored.restore(model, training, counters)
     take_steps(restored, 2)
     assert all(np.array_equal(value, before[name]) for name, value in training.items())
-
-
-@pytest.mark.parametrize("dropout", ["auto", 0.0])
-def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> None:
-    trainer, twin = make_trainer(), make_trainer()
-    config = make_config(dropout=dropout, steps=None, minutes=1.0)
-    state_of_torch = torch.get_rng_state()
-    begin = time.perf_counter()
-    seconds, threads = measure_step(config, trainer.lanes, V, CPU, 0.05)
-    assert 0 < seconds <= (time.perf_counter() - begin) / 3
-    assert torch.equal(torch.get_rng_state(), state_of_torch)
-    assert take_steps(trainer, 2) == take_steps(twin, 2)
-    # As many as are fastest, and for so small a model that may be one of several.
-    assert 1 <= threads <= torch.get_num_threads()
-
-
-@pytest.mark.parametrize(
-    ("asked", "milliseconds", "expected"),
-    [
-        ("auto", {4: 10, 3: 12, 1: 30}, 4),
-        ("auto", {4: 40, 3: 12, 1: 30}, 3),  # a neighbour on one core
-        ("auto", {4: 40, 3: 38, 1: 12}, 1),
-        ("auto", {4: 10.0, 3: 9.7, 1: 30}, 4),  # not worth it
-        ("auto", {4: 300, 3: 350}, 4),  # one thread could take more than the half second there is
-        (4, {4: 40}, 4),  # what is asked for is not measured against anything
-        (2, {2: 10}, 2),
-    ],
-)
-def test_a_busy_neighbour_is_left_its_core(
-    monkeypatch: pytest.MonkeyPatch, asked: int | str, milliseconds: dict[int, float], expected: int
-) -> None:
-    clock, tried = 0.0, []
-
-    def take_step(self: Trainer) -> None:
-        nonlocal clock
-        num_threads = torch.get_num_threads()
-        tried.append(num_threads)
-        clock += milliseconds[num_threads] / 1000
-
-    before = torch.get_num_threads()
-    monkeypatch.setattr(Trainer, "take_step", take_step)
-    monkeypatch.setattr(time, "perf_counter", lambda: clock)
-    torch.set_num_threads(2 if asked == 2 else 4)
-    try:
-        config = make_config(steps=None, minutes=1.0, threads=asked)
-        seconds, threads = measure_step(config, Lanes(np.arange(300, dtype=np.uint16), B), V, CPU, 0.5)
-        assert torch.get_num_threads() == (2 if asked == 2 else 4)
-    finally:
-        torch.set_num_threads(before)
-    assert threads == expected
-    assert seconds == pytest.approx(milliseconds[expected] / 1000)
-    assert set(tried) == set(milliseconds)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -435,18 +382,3 @@ def test_a_new_run_begins_in_the_old_ones_learned_state() -> None:
     model["learned_state"][:] = 0.5
     trainer.start_with(model)
     assert bool((trainer.state == 0.5).all())
-
-
-def test_a_neighbour_s_busy_moments_are_left_out_of_the_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, num_taken = 0.0, 0
-
-    def take_step(self: Trainer) -> None:
-        nonlocal clock, num_taken
-        num_taken += 1
-        clock += (0.01, 0.01, 0.05)[num_taken % 3]
-
-    monkeypatch.setattr(Trainer, "take_step", take_step)
-    monkeypatch.setattr(time, "perf_counter", lambda: clock)
-    config = make_config(steps=None, minutes=1.0, threads=1)
-    seconds, _ = measure_step(config, Lanes(np.arange(300, dtype=np.uint16), B), V, CPU, 0.5)
-    assert seconds == pytest.approx(0.01), "the lower quartile"

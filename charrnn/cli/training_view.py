@@ -127,6 +127,7 @@ class TrainingView:
                 "Training",
                 f"{event.num_steps:,} steps of {wide} = {_rounded(epochs)} epochs",
             ),
+            ("Computing", f"{config['precision']}, threads: {config['threads']}"),
             ("Losses", "train and val in nats per character, bpc in bits per character"),
             ("Saved in", event.run),
         ]

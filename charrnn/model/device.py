@@ -1,8 +1,10 @@
 """Where a model computes, in which precision, on how many threads and out of which memory."""
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
 
 import torch
 
@@ -24,10 +26,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic is faster than fp32 there (on a CPU: AVX512-BF16 or AMX instructions)."""
+    """Whether the device has instructions for bf16 products (on a CPU: AVX512-BF16 or AMX, unless oneDNN is capped)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
+        cap = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper()
+        if not any(word in cap for word in CAPS_WITH_BF16):
+            return False
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
@@ -51,6 +56,9 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     return precision
 
 
+Item = TypeVar("Item")
+CAPS_WITH_BF16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
+"""Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave it emulated."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
@@ -78,3 +86,18 @@ def on_threads(num_threads: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def computed_on_threads(num_threads: int, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
+    """The same items, each computed on that many processor threads.
+
+    Between two of them, torch's number of threads is the caller's own.
+    """
+    with closing(items):
+        while True:
+            with on_threads(num_threads):
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item

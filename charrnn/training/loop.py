@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import torch
+
 from charrnn.clock import seconds_since_start
 from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, NonFiniteError, UsageError
@@ -15,7 +17,7 @@ from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import TextStream, write_chunks
-from charrnn.model.device import on_threads, pick_device
+from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_memory, check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records.training import (
@@ -38,6 +40,7 @@ from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab
+from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Download, Text, check_alphabet, plan_steps, read_text, take_notes, with_model_of
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes
 from charrnn.training.trainer import Trainer
@@ -99,6 +102,8 @@ def train(
     sized = choose_sizes(config, text.num_train)
     check_memory(sized, len(text.vocab))
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
+    # Recorded, so that the run goes on, and can be repeated, in the precision it began with.
+    sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
     planned = plan_steps(sized, text, lanes, device, began)
 
     def create() -> RunFolder:
@@ -109,14 +114,15 @@ def train(
         notes = take_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, lanes, len(text.vocab), device)
-            if start is not None:
-                trainer.start_with(start.model)
-                notes = (*start.warnings, *notes)
-            with closing(_run(run, trainer, text, notes, should_stop, should_save)) as events:
-                for event in events:
-                    if isinstance(event, DoneEvent) and event.is_complete and config.minutes is not None:
-                        yield from _told_of_haste(run, 60 * config.minutes, time.perf_counter() - began)
-                    yield event
+        if start is not None:
+            trainer.start_with(start.model)
+            notes = (*start.warnings, *notes)
+        steps = _run(run, trainer, text, notes, should_stop, should_save)
+        with closing(computed_on_threads(resolved(planned.threads), steps)) as events:
+            for event in events:
+                if isinstance(event, DoneEvent) and event.is_complete and config.minutes is not None:
+                    yield from _told_of_haste(run, 60 * config.minutes, time.perf_counter() - began)
+                yield event
 
 
 def _told_of_haste(run: RunFolder, asked: float, took: float) -> Iterator[WarningEvent]:
@@ -166,6 +172,8 @@ def resume(
             parsed = {**dict.fromkeys(BUDGETS), **parsed}
         if parsed.get("minutes") is not None and "threads" not in parsed:
             parsed["threads"] = "auto"  # measured anew, with the steps
+        elif config.threads == "auto":  # of a run from before threads were recorded: it took all there are
+            parsed.setdefault("threads", torch.get_num_threads())
         config = replace(config, **parsed)
         device = pick_device(config.device)
         vocab = loaded.description.vocab()
@@ -189,6 +197,8 @@ def resume(
                 f"characters per step are more than the {text.num_train:,} of its text"
             )
         lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
+        if parsed.get("precision") == "auto":  # but not that of an older run, which goes on as `autocast` takes it
+            config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
         planned = plan_steps(config, text, lanes, device, began)
         if config.steps is None:
             planned = replace(planned, steps=loaded.step + (planned.steps or 0))
@@ -202,8 +212,9 @@ def resume(
         folder.write_description(Description.of(folder.path, planned, vocab))
         damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
         loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
-        with on_threads(resolved(planned.threads)):
-            yield from _run(folder, trainer, text, text.corpus.notes, should_stop, should_save, loaded)
+        steps = _run(folder, trainer, text, text.corpus.notes, should_stop, should_save, loaded)
+        with closing(computed_on_threads(resolved(planned.threads), steps)) as events:
+            yield from events
 
 
 def _run(

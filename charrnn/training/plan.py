@@ -14,8 +14,8 @@ from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
+from charrnn.training.measuring import choose_threads, measure_step
 from charrnn.training.recipe import choose_steps
-from charrnn.training.trainer import measure_step
 
 MEASURE_SECONDS = 2.5
 MEASURE_SHARE = 0.03
@@ -76,11 +76,15 @@ def check_alphabet(run: str, text: Text) -> None:
 
 
 def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, began: float) -> Config:
-    """Turn the budget into steps and fill in what depends on them. Minutes are measured, and count from `began`."""
+    """Turn the budget into steps and fill in what depends on them, and the number of threads.
+
+    Minutes are measured, and count from `began`. Sums on another number of threads differ in their last digits, so the
+    configuration that is returned, not the command, reproduces a run.
+    """
     num_val = text.num_before_test - text.num_train
-    if config.minutes is None:  # then nothing is measured, so that the same command trains the same weights
-        threads = torch.get_num_threads() if config.threads == "auto" else config.threads
-        return choose_steps(replace(config, threads=threads), text.num_train, num_val)
+    if config.minutes is None:
+        planned = choose_steps(config, text.num_train, num_val)
+        return replace(planned, threads=choose_threads(planned, lanes, len(text.vocab), device))
     seconds = min(MEASURE_SECONDS, max(LEAST_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))

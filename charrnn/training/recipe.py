@@ -62,6 +62,14 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     )
 
 
+def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
+    """Optimizer steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
+    if config.epochs is not None:
+        chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+        return round(config.epochs * num_train_chars / chars_per_step)
+    return config.steps
+
+
 def choose_steps(
     config: Config,
     num_train_chars: int,
@@ -74,16 +82,13 @@ def choose_steps(
     `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left.
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
-    if config.steps is not None:
-        steps = config.steps
-    elif config.epochs is not None:
-        steps = round(config.epochs * num_train_chars / chars_per_step)
-    else:
+    budget = steps_of_budget(config, num_train_chars)
+    if budget is None:
         assert seconds_per_step is not None, "a budget in minutes needs a measured step"
-        steps = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
-    steps = max(1, min(steps, 10**9))
+        budget = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
+    steps = max(1, min(budget, 10**9))
     epochs = steps * chars_per_step / num_train_chars
-    wish = DROPOUT_PER_EPOCH * epochs * math.sqrt(_recurrent_weights(config) / num_train_chars)
+    wish = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
     auto_dropout = 0.0 if epochs < 3 else round(min(MOST_DROPOUT, wish), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
@@ -101,7 +106,7 @@ def choose_steps(
     )
 
 
-def _recurrent_weights(config: Config) -> int:
+def num_recurrent_weights(config: Config) -> int:
     """Weights of the recurrent layers, biases and a highway's or a grid's own aside."""
     cell, hidden_size = CELLS[config.cell], resolved(config.hidden_size)
     input_sizes = resolved(config.embedding_size) + (resolved(config.num_layers) - 1) * hidden_size

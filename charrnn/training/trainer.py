@@ -5,9 +5,8 @@ Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
 
 import copy
 import reprlib
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError
-from charrnn.model.device import autocast, keep_freed_memory, on_threads
+from charrnn.model.device import autocast, keep_freed_memory
 from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
 from charrnn.training.optim import learning_rate_at, make_optimizers, update_average
@@ -143,45 +142,6 @@ class Trainer:
             reason = " ".join(str(error).split())[:200]
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         self.state, self.step, self.cursor = state, step, cursor
-
-
-def measure_step(
-    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float
-) -> tuple[float, int]:
-    """Seconds of one step and the threads to take it on, measured for about `seconds` on a trainer of its own.
-
-    All processor threads are tried, all but one and one alone, in turn, if a step of them is sure to fit in. Beside a
-    busy neighbour fewer are faster: the others would wait at every operation for the thread that shares its core. The
-    seconds are the lower quartile of those on the threads chosen, not the median: a neighbour that was busy for these
-    few seconds would otherwise cost the whole run its steps.
-    """
-    # What is not chosen yet costs the same at any share.
-    shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
-    trial = replace(config, minutes=None, epochs=None, steps=10**6, **shares)
-    trainer = Trainer(trial, lanes, vocab_size, device)
-    most = torch.get_num_threads() if config.threads == "auto" else config.threads
-    is_chosen = config.threads != "auto" or device.type != "cpu"
-    # The first step chooses its kernels.
-    with on_threads(most):
-        trainer.take_step()
-        begin = time.perf_counter()
-        trainer.take_step()
-        one_step = time.perf_counter() - begin
-    times: dict[int, list[float]] = {most: []}
-    for fewer in () if is_chosen else (most - 1, 1):
-        if fewer > 0 and one_step * most / fewer <= seconds:
-            times[fewer] = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[most]) < 3:
-        for num_threads, taken in times.items():
-            with on_threads(num_threads):
-                begin = time.perf_counter()
-                trainer.take_step()
-                taken.append(time.perf_counter() - begin)
-    fastest = min(times, key=lambda num_threads: np.median(times[num_threads]))
-    # Fewer only if it is worth it: the measurement is short.
-    chosen = fastest if np.median(times[fastest]) < 0.9 * np.median(times[most]) else most
-    return float(np.quantile(times[chosen], 0.25)), chosen
 
 
 def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:

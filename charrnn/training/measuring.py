@@ -1,0 +1,148 @@
+"""How fast this machine takes the steps of a model that is to be trained: in which precision, on how many threads."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from charrnn.config import Config, resolved
+from charrnn.model.device import has_fast_bf16, on_threads
+from charrnn.text.lanes import Lanes
+from charrnn.training.recipe import num_recurrent_weights, steps_of_budget
+from charrnn.training.trainer import Trainer
+
+LEAST_STEPS, LEAST_SECONDS = 50, 10
+"""A smaller budget is over before measuring could pay."""
+MOST_SECONDS, SHARE = 0.5, 0.03
+"""A budget in steps or epochs is measured for so many seconds, but for no more than this share of it."""
+WORTH = 1.1
+"""How many times faster bf16, or fewer threads, must be to be taken: the measurement is short, and fp32 is exact."""
+CLEAR = 1.5
+"""Ratio of two precisions beyond which one measurement is enough."""
+OPERATIONS_MEASURED = 3e9
+TRIAL_RATE = 1e-9
+SHORTEST_WINDOW = 16
+"""A trial step of a large model reads fewer characters, so that it does about so many operations."""
+
+
+def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> str:
+    """`fp32` or `bf16` for a configuration whose precision is `auto`.
+
+    bf16 is taken where the processor has instructions for it and trial steps are faster with it: products are, but
+    small ones are outweighed by what it costs to convert numbers. A budget under LEAST_STEPS steps or LEAST_SECONDS,
+    and a device that is not a CPU, go by the instructions alone.
+    """
+    if config.precision != "auto":
+        return config.precision
+    if not has_fast_bf16(device):
+        return "fp32"
+    num_steps = steps_of_budget(config, len(lanes.ids))
+    is_short = num_steps < LEAST_STEPS if num_steps is not None else 60 * (config.minutes or 0) < LEAST_SECONDS
+    if device.type != "cpu" or is_short:
+        return "bf16"
+    trials = {name: _trial(replace(config, precision=name), lanes, vocab_size, device) for name in ("bf16", "fp32")}
+    most = torch.get_num_threads() if config.threads == "auto" else config.threads
+    with on_threads(most):
+        for trainer in trials.values():
+            trainer.take_step()  # Which chooses its kernels.
+        least = dict.fromkeys(trials, float("inf"))
+        for _ in range(4):
+            for name, trainer in trials.items():
+                least[name] = min(least[name], _seconds(trainer.take_step))
+            ratio = least["fp32"] / least["bf16"]
+            if not 1 / CLEAR < ratio < CLEAR:
+                break
+    return "bf16" if ratio > WORTH else "fp32"
+
+
+def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> int:
+    """Processor threads for a configuration with a number of steps: what it says, or for `auto` what is measured.
+
+    All threads, unmeasured, where there is one, for fewer than LEAST_STEPS steps, and on a device that is not a CPU.
+    """
+    most = torch.get_num_threads() if config.threads == "auto" else config.threads
+    num_steps = resolved(config.steps or 0)
+    if config.threads != "auto" or most == 1 or num_steps < LEAST_STEPS or device.type != "cpu":
+        return most
+    trainer = _trial(config, lanes, vocab_size, device)
+    one_step = _warm_up(trainer, most)
+    length = resolved(config.bptt_length)
+    budget = num_steps * one_step * length / resolved(trainer.config.bptt_length)
+    seconds = min(MOST_SECONDS, SHARE * budget)
+    candidates = _candidates(most, one_step, seconds)
+    return _fastest(_measure(trainer, candidates, seconds)) if len(candidates) > 1 else most
+
+
+def measure_step(
+    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float
+) -> tuple[float, int]:
+    """Seconds of one step and the threads to take it on, measured for about `seconds` on a trainer of its own.
+
+    The seconds are the lower quartile of those on the threads chosen, not the median: a neighbour that was busy for
+    these few seconds would otherwise cost the whole run its steps.
+    """
+    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length))
+    most = torch.get_num_threads() if config.threads == "auto" else config.threads
+    one_step = _warm_up(trainer, most)
+    is_chosen = config.threads != "auto" or device.type != "cpu"
+    times = _measure(trainer, [most] if is_chosen else _candidates(most, one_step, seconds), seconds)
+    chosen = _fastest(times)
+    return float(np.quantile(times[chosen], 0.25)), chosen
+
+
+def _trial(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, length: int | None = None) -> Trainer:
+    """A trainer of its own, on windows of `length` characters, else as short as a large model wants them."""
+    if length is None:
+        per_character = 6 * lanes.num_lanes * num_recurrent_weights(config)
+        wish = max(SHORTEST_WINDOW, int(OPERATIONS_MEASURED / per_character))
+        length = min(wish, resolved(config.bptt_length))
+    # What is not chosen yet costs the same at any share, and a step at any rate: at a small one nothing diverges.
+    shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
+    trial = replace(
+        config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
+    )
+    return Trainer(trial, lanes, vocab_size, device)
+
+
+def _warm_up(trainer: Trainer, num_threads: int) -> float:
+    """Seconds of a trainer's second step; the first chooses its kernels."""
+    with on_threads(num_threads):
+        trainer.take_step()
+        return _seconds(trainer.take_step)
+
+
+def _candidates(most: int, one_step: float, seconds: float) -> list[int]:
+    """All threads, all but one, and one alone, as far as a step on so many is sure to fit into the seconds.
+
+    Beside a busy neighbour fewer are faster: the others would wait at every operation for the thread that shares its
+    core.
+    """
+    fewer = [count for count in (most - 1, 1) if count > 0 and one_step * most / count <= seconds]
+    return [most, *dict.fromkeys(fewer)]
+
+
+def _measure(trainer: Trainer, candidates: list[int], seconds: float) -> dict[int, list[float]]:
+    """Seconds of steps on each number of threads, in turn, for so many seconds and three steps at the least."""
+    times: dict[int, list[float]] = {num_threads: [] for num_threads in candidates}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[candidates[0]]) < 3:
+        for num_threads, taken in times.items():
+            with on_threads(num_threads):
+                taken.append(_seconds(trainer.take_step))
+    return times
+
+
+def _fastest(times: Mapping[int, list[float]]) -> int:
+    """The number of threads whose median is the least: fewer than the first only if that is worth it."""
+    most = next(iter(times))
+    fastest = min(times, key=lambda num_threads: np.median(times[num_threads]))
+    return fastest if np.median(times[fastest]) * WORTH < np.median(times[most]) else most
+
+
+def _seconds(step: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    step()
+    return time.perf_counter() - begin

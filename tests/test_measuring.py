@@ -1,0 +1,237 @@
+"""What is measured before a run begins: seconds of a step, the number of threads, the precision."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.config import Config
+from charrnn.text.lanes import Lanes
+from charrnn.training import measuring
+from charrnn.training.measuring import LEAST_SECONDS, LEAST_STEPS, choose_precision, choose_threads, measure_step
+from charrnn.training.trainer import Trainer
+
+V, B, T = 9, 6, 7
+CPU = torch.device("cpu")
+
+
+def make_config(**changes: Any) -> Config:
+    values: dict[str, Any] = {
+        "cell": "lstm",
+        "num_layers": 1,
+        "hidden_size": 12,
+        "embedding_size": 5,
+        "dropout": 0.3,
+        "input_dropout": 0.1,
+        "steps": 1000,
+        "num_lanes": B,
+        "bptt_length": T,
+        "learning_rate": 0.01,
+        "precision": "fp32",
+    }
+    return Config(**{**values, **changes})
+
+
+def make_lanes() -> Lanes:
+    return Lanes(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+Clock = Callable[[Callable[[Trainer], float]], list[Trainer]]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let steps take the seconds that a function of their trainer says; returns the trainers of the steps taken."""
+
+    def install(seconds_of: Callable[[Trainer], float]) -> list[Trainer]:
+        now, stepped = 0.0, []
+
+        def take_step(self: Trainer) -> None:
+            nonlocal now
+            stepped.append(self)
+            now += seconds_of(self)
+
+        monkeypatch.setattr(Trainer, "take_step", take_step)
+        monkeypatch.setattr(time, "perf_counter", lambda: now)
+        return stepped
+
+    return install
+
+
+def by_threads(milliseconds: dict[int, float]) -> Callable[[Trainer], float]:
+    return lambda trainer: milliseconds[torch.get_num_threads()] / 1000
+
+
+@pytest.mark.parametrize("dropout", ["auto", 0.0])
+def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> None:
+    trainer, twin = (Trainer(make_config(), make_lanes(), V, CPU) for _ in range(2))
+    config = make_config(dropout=dropout, steps=None, minutes=1.0)
+    state_of_torch = torch.get_rng_state()
+    begin = time.perf_counter()
+    seconds, threads = measure_step(config, trainer.lanes, V, CPU, 0.05)
+    assert 0 < seconds <= (time.perf_counter() - begin) / 3
+    assert torch.equal(torch.get_rng_state(), state_of_torch)
+    assert [trainer.take_step() for _ in range(2)] == [twin.take_step() for _ in range(2)]
+    # As many as are fastest, and for so small a model that may be one of several.
+    assert 1 <= threads <= torch.get_num_threads()
+
+
+@pytest.mark.parametrize(
+    ("asked", "milliseconds", "expected"),
+    [
+        ("auto", {4: 10, 3: 12, 1: 30}, 4),
+        ("auto", {4: 40, 3: 12, 1: 30}, 3),  # a neighbour on one core
+        ("auto", {4: 40, 3: 38, 1: 12}, 1),
+        ("auto", {4: 10.0, 3: 9.7, 1: 30}, 4),  # not worth it
+        ("auto", {4: 300, 3: 350}, 4),  # one thread could take more than the half second there is
+        (4, {4: 40}, 4),  # what is asked for is not measured against anything
+        (2, {2: 10}, 2),
+    ],
+)
+def test_a_busy_neighbour_is_left_its_core(
+    monkeypatch: pytest.MonkeyPatch, asked: int | str, milliseconds: dict[int, float], expected: int
+) -> None:
+    clock, tried = 0.0, []
+
+    def take_step(self: Trainer) -> None:
+        nonlocal clock
+        num_threads = torch.get_num_threads()
+        tried.append(num_threads)
+        clock += milliseconds[num_threads] / 1000
+
+    before = torch.get_num_threads()
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    torch.set_num_threads(2 if asked == 2 else 4)
+    try:
+        config = make_config(steps=None, minutes=1.0, threads=asked)
+        seconds, threads = measure_step(config, make_lanes(), V, CPU, 0.5)
+        assert torch.get_num_threads() == (2 if asked == 2 else 4)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == expected
+    assert seconds == pytest.approx(milliseconds[expected] / 1000)
+    assert set(tried) == set(milliseconds)
+
+
+def test_a_neighbour_s_busy_moments_are_left_out_of_the_measured_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, num_taken = 0.0, 0
+
+    def take_step(self: Trainer) -> None:
+        nonlocal clock, num_taken
+        num_taken += 1
+        clock += (0.01, 0.01, 0.05)[num_taken % 3]
+
+    monkeypatch.setattr(Trainer, "take_step", take_step)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock)
+    config = make_config(steps=None, minutes=1.0, threads=1)
+    seconds, _ = measure_step(config, make_lanes(), V, CPU, 0.5)
+    assert seconds == pytest.approx(0.01), "the lower quartile"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [({4: 10, 3: 9.5, 1: 30}, 4), ({4: 40, 3: 12, 1: 30}, 3), ({4: 40, 3: 38, 1: 12}, 1)],
+)
+def test_a_budget_in_steps_takes_the_fastest_threads_too(
+    four_threads: None, clock: Clock, milliseconds: dict[int, float], expected: int
+) -> None:
+    stepped = clock(by_threads(milliseconds))
+    assert choose_threads(make_config(), make_lanes(), V, CPU) == expected
+    assert torch.get_num_threads() == 4
+    assert len(stepped) * min(milliseconds.values()) < 700, "about half a second of steps"
+
+
+def test_a_short_budget_is_not_spent_on_measuring(clock: Clock, four_threads: None) -> None:
+    stepped = clock(by_threads({4: 10, 3: 9, 2: 20, 1: 1}))
+    torch.set_num_threads(2)
+    # 3 % of 50 steps is less than the two steps that one thread might take for one.
+    assert choose_threads(make_config(steps=LEAST_STEPS), make_lanes(), V, CPU) == 2
+    assert len(stepped) == 2
+    assert choose_threads(make_config(steps=10 * LEAST_STEPS), make_lanes(), V, CPU) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "available", "expected"),
+    [
+        ({"threads": 2}, 4, 2),  # what is asked for
+        ({}, 1, 1),  # nothing to choose from
+        ({"steps": LEAST_STEPS - 1}, 4, 4),  # over before it could pay
+    ],
+)
+def test_threads_are_not_measured_where_there_is_nothing_to_gain(
+    four_threads: None, clock: Clock, changes: dict[str, Any], available: int, expected: int
+) -> None:
+    torch.set_num_threads(available)
+    stepped = clock(lambda trainer: 0.01)
+    assert choose_threads(make_config(**changes), make_lanes(), V, CPU) == expected
+    assert stepped == []
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [
+        ({"bf16": 10, "fp32": 40}, "bf16"),
+        ({"bf16": 10, "fp32": 12}, "bf16"),
+        ({"bf16": 10, "fp32": 10.5}, "fp32"),  # not worth its rounding
+        ({"bf16": 10, "fp32": 5}, "fp32"),
+    ],
+)
+def test_bf16_is_taken_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, milliseconds: dict[str, float], expected: str
+) -> None:
+    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
+    stepped = clock(lambda trainer: milliseconds[trainer.config.precision] / 1000)
+    assert choose_precision(make_config(precision="auto"), make_lanes(), V, CPU) == expected
+    assert {trainer.config.precision for trainer in stepped} == {"bf16", "fp32"}
+    # One that is clear needs one step of each; the first of each is not counted.
+    assert len(stepped) == (4 if max(milliseconds.values()) > 1.5 * min(milliseconds.values()) else 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_instructions", "expected"),
+    [
+        ({"precision": "fp32"}, True, "fp32"),
+        ({"precision": "bf16"}, False, "bf16"),
+        ({"precision": "auto"}, False, "fp32"),
+        ({"precision": "auto", "steps": LEAST_STEPS - 1}, True, "bf16"),
+        ({"precision": "auto", "steps": None, "epochs": 1.0}, True, "bf16"),  # 7 steps
+        ({"precision": "auto", "steps": None, "minutes": LEAST_SECONDS / 61}, True, "bf16"),
+    ],
+)
+def test_precision_is_not_measured_where_there_is_nothing_to_gain(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, changes: dict[str, Any], has_instructions: bool, expected: str
+) -> None:
+    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: has_instructions)
+    stepped = clock(lambda trainer: 0.01)
+    assert choose_precision(make_config(**changes), make_lanes(), V, CPU) == expected
+    assert stepped == []
+
+
+def test_a_trial_step_of_a_large_model_reads_fewer_characters(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
+    monkeypatch.setattr(measuring, "OPERATIONS_MEASURED", 1e7)
+    stepped = clock(lambda trainer: 0.01)
+    small = make_config(precision="auto", bptt_length=25)
+    large = make_config(precision="auto", bptt_length=25, hidden_size=200)
+    for config, expected in ((small, 25), (large, measuring.SHORTEST_WINDOW)):
+        stepped.clear()
+        choose_precision(config, make_lanes(), V, CPU)
+        assert {trainer.config.bptt_length for trainer in stepped} == {expected}
+
+
+def test_a_rate_that_would_diverge_does_not_end_the_measurement() -> None:
+    config = make_config(learning_rate=10.0, precision="fp32", muon_scale=0.0, weight_decay=0.0)
+    seconds, _ = measure_step(config, make_lanes(), V, CPU, 0.2)
+    assert seconds > 0
