@@ -30,6 +30,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
+    Path("shown.txt").write_text(TEXT[:1500], encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
     # Ten characters per step: no multiple of 4, the largest dilation.
     sizes = ["--set", "num_lanes=4", "--set", "bptt_length=10", "--evaluate-every", "20", "--quiet"]
@@ -56,7 +57,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     loaded = charrnn.load("whole")
     assert loaded.beam(width=4, length=10)[0].logprob >= loaded.beam(width=1, length=10)[0].logprob - 1e-4  # float32
     assert sum(p.probability for p in loaded.predict("the ", top=len(loaded.vocab))) == pytest.approx(1)
-    assert run(["visualize", "whole", "--text", "text.txt", "--json"]) == 0
+    assert run(["visualize", "whole", "--text", "shown.txt", "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert {"quote", "line-position"} <= {score["detector"] for score in scores}
     assert run(["visualize", "whole", "--cell", "2:15", "--chars", "80"]) == 0

@@ -343,7 +343,7 @@ def test_svg_is_well_formed(command: Command, fresh_file: Path, arguments: tuple
     assert {element.get("fill") for element in root.iter("{http://www.w3.org/2000/svg}rect")} - {None, "#fcfcfa"}
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [60, *(pytest.param(width, marks=pytest.mark.thorough) for width in (80, 120))])
 def test_no_line_is_wider_than_the_window(
     command: Command, lab: Path, byte_run: TrainedRun, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

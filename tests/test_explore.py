@@ -400,7 +400,9 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(
     play(model, script, HOSTILE.encode() * 9 if alphabet == "byte" else HOSTILE * 9)
 
 
-@pytest.mark.parametrize("size", [(20, 5), (1, 1), (40, 10), (80, 24), (200, 60)])
+@pytest.mark.parametrize(
+    "size", [(1, 1), (40, 10), *(pytest.param(s, marks=pytest.mark.thorough) for s in ((20, 5), (80, 24), (200, 60)))]
+)
 def test_every_size_will_do(model: Model, size: tuple[int, int]) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)

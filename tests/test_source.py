@@ -433,7 +433,7 @@ def is_cut_in_c_line(labels: SourceLabels, text: str, cut: int) -> bool:
 
 @pytest.mark.parametrize("text", [LAMPS_PYTHON, LAMPS_C], ids=["python", "c"])
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_a_text_cut_anywhere_has_the_labels_of_the_whole(text: str, data: st.DataObject) -> None:
     """From the first settled line to the last line but one: the end is not told what follows."""
     text *= 4

@@ -25,7 +25,7 @@ from charrnn.runs.folder import RunFolder
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
 
-ERRORS = (errno.ENOSPC, errno.EIO)
+ERRORS = (errno.ENOSPC, pytest.param(errno.EIO, marks=pytest.mark.thorough))
 OLD, NEW = "step-00000100", "step-00000200"
 
 
@@ -71,7 +71,7 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
     return make
 
 
-@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", [add_a_step, replace_a_damaged_step, replace_another_step, go_on])
 def test_whatever_fails_what_was_saved_loads(
     before: Callable[..., RunFolder], action: Callable[[RunFolder], None], number: int
@@ -119,7 +119,7 @@ def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: in
 
 
 @pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.thorough)])
-@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 def test_a_training_fails_clearly_and_goes_on_to_the_same_weights(
     command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
 ) -> None:
