@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from charrnn.config import Config
 from charrnn.model.cells import RecurrentLayer
+from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
@@ -191,6 +192,7 @@ def test_a_network_s_trace_is_its_forward_pass_with_every_layer_shown(cell: str)
         torch.testing.assert_close(hidden[:, :, index], inputs, **EXACT)
 
 
+@pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
 @pytest.mark.parametrize("cell", REFERENCES)
 @torch.no_grad()
 def test_a_trace_in_bf16_stays_near_the_one_in_float32(cell: str) -> None:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,8 @@ def test_a_missing_device_is_refused_with_the_way_out(monkeypatch: pytest.Monkey
 
 def pretend_instructions(monkeypatch: pytest.MonkeyPatch, **capabilities: bool) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: True)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +97,26 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
     assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16}
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
+
+
+def test_bf16_is_refused_where_it_cannot_be_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.model.device.cpu_computes_bf16", lambda: False)
+    with pytest.raises(UsageError, match=r"precision is 'bf16', but .*Use auto or fp32"):
+        autocast(CPU, "bf16")
+
+
+TRAIN = """
+import sys
+from charrnn.cli.app import run
+open("text.txt", "w").write("the lamp is lit\\n" * 90)
+sys.exit(run(["train", "text.txt", "--steps", "2", "--set", "hidden_size=8", "--set", "num_lanes=2", "--quiet"]))
+"""
+
+
+@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+def test_auto_trains_whatever_instructions_are_allowed(process: Any, instructions: str) -> None:
+    ran = process("-c", TRAIN, ONEDNN_MAX_CPU_ISA=instructions)
+    assert (ran.returncode, ran.stderr) == (0, b"")
 
 
 def test_threads_are_given_back() -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.evaluation import loss as loss_module
 from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
+from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
 
@@ -131,6 +132,7 @@ def test_the_only_window_of_the_shortest_text_is_the_text_from_its_start() -> No
         windowed_nats(network, ids[:-1])
 
 
+@pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
 def test_bf16_is_asked_for_by_name_and_stays_near() -> None:
     network, ids = make_network().float(), make_ids(400)
     exact = stateful_nats(network, ids, precision="fp32")

@@ -4,6 +4,7 @@ import ctypes
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -38,10 +39,27 @@ def has_fast_bf16(device: torch.device) -> bool:
     return False
 
 
+@cache
+def cpu_computes_bf16() -> bool:
+    """Whether an LSTM runs in bf16 on this CPU.
+
+    PyTorch asks the processor, but computes with oneDNN, which ONEDNN_MAX_CPU_ISA limits to lesser instructions: then
+    PyTorch chooses a kernel that oneDNN does not have.
+    """
+    with torch.random.fork_rng(devices=[]):
+        lstm = torch.nn.LSTM(1, 1)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            lstm(torch.zeros(1, 1, 1))
+    except RuntimeError:
+        return False
+    return True
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """A fresh autocast context for `auto`, `fp32` or `bf16`; `auto` takes bf16 where it is fast.
 
-    Raises UsageError for any other precision.
+    Raises UsageError for any other precision, and for `bf16` on a CPU that cannot compute in it.
     """
     is_bf16 = chosen_precision(device, precision) == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
@@ -51,6 +69,8 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     """`fp32` or `bf16`, whichever `autocast` computes in. Raises UsageError as it does."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+    if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
+        raise UsageError("precision is 'bf16', but oneDNN cannot compute in it on this CPU. Use auto or fp32.")
     if precision == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return precision
