@@ -164,7 +164,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
             capture_output=True,
             cwd=tmp_path,
             env=clean_environment(**environment),
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

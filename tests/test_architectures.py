@@ -17,9 +17,9 @@ pytestmark = pytest.mark.trained
 ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
     *(("lstm", depth) for depth in DEPTHS[1:]),
-    ("mlstm", "dilated"),
-    ("gru", "grid"),
-    ("lstm --set initial_state=learned", "dilated"),
+    pytest.param("mlstm", "dilated", marks=pytest.mark.thorough),
+    pytest.param("gru", "grid", marks=pytest.mark.thorough),
+    pytest.param("lstm --set initial_state=learned", "dilated", marks=pytest.mark.thorough),
     ("rnn --set initial_state=learned --set omega=0.1", "stacked"),
 ]
 

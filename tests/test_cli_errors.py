@@ -536,7 +536,7 @@ def test_a_full_disk_is_named(lab: Path, tmp_path: Path, unbuffered: str) -> Non
             cwd=tmp_path,
             env=clean_environment(PYTHONUNBUFFERED=unbuffered),
             check=False,
-            timeout=120,
+            timeout=600,
         )
     assert ran.returncode == 1
     assert ran.stderr.startswith(b"error: ") and b"No space left on device" in ran.stderr

@@ -489,7 +489,7 @@ def test_training_whose_reader_leaves_saves_and_stops(tmp_path: Path) -> None:
             process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(timeout=60) == 128 + 13
+        assert process.wait(timeout=600) == 128 + 13
     run = tmp_path / "checkpoints" / "text-001"
     steps = [record["step"] for record in read_metrics(run)]
     assert (run / "latest").read_text() == f"step-{steps[-1]:08d}\n", "what was learned is saved"

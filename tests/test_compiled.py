@@ -178,8 +178,8 @@ Z = NormalDist().inv_cdf(1 - 1e-6)
 @pytest.mark.parametrize(
     "shaping",
     [
-        Shaping(),
-        Shaping(temperature=0.7),
+        pytest.param(Shaping(), marks=pytest.mark.thorough),
+        pytest.param(Shaping(temperature=0.7), marks=pytest.mark.thorough),
         Shaping(temperature=1.7),
         Shaping(temperature=1.5, top_k=5),
         Shaping(temperature=1.5, top_p=0.9),

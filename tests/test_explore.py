@@ -64,8 +64,8 @@ def play(
 
 
 async def until(pilot: Pilot[None], is_reached: Callable[[], bool]) -> None:
-    """Wait for it, half a minute at the most."""
-    end = time.monotonic() + 30
+    """Wait for it; ten minutes at the most, so that a busy machine does not matter."""
+    end = time.monotonic() + 600
     while time.monotonic() < end:
         await pilot.pause()
         if is_reached():

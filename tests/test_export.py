@@ -188,7 +188,7 @@ def test_underscores_can_be_seen_in_a_browser(tmp_path: Path, scale: int) -> Non
     flags += (f"--force-device-scale-factor={scale}", f"--user-data-dir={tmp_path / 'user'}")
     address = (tmp_path / "page.html").as_uri()
     command = [BROWSER, *flags, f"--screenshot={tmp_path / 'page.png'}", address]
-    subprocess.run(command, capture_output=True, timeout=60, check=True)
+    subprocess.run(command, capture_output=True, timeout=600, check=True)
     pixels = read_png((tmp_path / "page.png").read_bytes())[:, :, :3].astype(int)
     is_blue = (pixels[:, :, 2] - pixels[:, :, 0]) > 100
     assert is_blue.any()

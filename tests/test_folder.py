@@ -47,7 +47,7 @@ def test_simultaneous_starts_get_a_folder_each(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    names = [name for process in processes for name in process.communicate(timeout=10)[0].split()]
+    names = [name for process in processes for name in process.communicate(timeout=600)[0].split()]
     assert sorted(names) == [f"run-{number:03d}" for number in range(1, 21)]
 
 

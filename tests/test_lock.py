@@ -42,7 +42,7 @@ def test_lock_is_refused_while_held_and_free_after_kill_9(run: RunFolder) -> Non
         after = (run.path / "lock").stat()
         assert (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
         holder.send_signal(signal.SIGKILL)
-        holder.wait(timeout=5)
+        holder.wait(timeout=600)
     with run.lock():
         assert (run.path / "lock").read_text() == str(os.getpid())
 
@@ -69,7 +69,7 @@ FORKER = (
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 def test_lock_is_freed_although_a_forked_worker_lives_on(run: RunFolder) -> None:
-    done = subprocess.run([sys.executable, "-c", FORKER, str(run.path)], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", FORKER, str(run.path)], capture_output=True, text=True, timeout=600)
     assert done.stdout == "free\n", done.stderr
 
 

@@ -116,7 +116,7 @@ def in_a_browser(folder: Path, page: Page, fragment: str) -> str:
     return subprocess.run(
         [BROWSER, *flags, f"--user-data-dir={folder / 'user'}", "--dump-dom", address],
         capture_output=True,
-        timeout=60,
+        timeout=600,
         check=True,
         encoding="utf-8",
     ).stdout

@@ -200,7 +200,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, t
         assert line, told
         told += line
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (130, "checkpoints/text-001\n")
     step = assert_was_saved_whole(tmp_path / "checkpoints" / "text-001")
     assert err.splitlines()[-2:] == [
@@ -220,7 +220,7 @@ def test_sigterm_saves_too(text_file: Path, tmp_path: Path) -> None:
     while '"event": "evaluation"' not in process.stdout.readline():
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 143
     assert "Traceback" not in err
     saved, done = (json.loads(line) for line in out.splitlines()[-2:])

@@ -82,7 +82,7 @@ def test_so_the_kernel_saw_it(strace: str, tmp_path: Path) -> None:
         [strace, "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace), sys.executable, "-c", script, str(run)],
         env=clean_environment(PYTHONPATH=python_path(REPOSITORY / "tests")),
         check=True,
-        timeout=120,
+        timeout=600,
     )
     lines = trace.read_text().splitlines()
     begin = max(number for number, line in enumerate(lines) if '/mark"' in line and line.startswith("rename"))

@@ -109,7 +109,7 @@ def check(run: Path, name: str) -> bool:
     return bool(log.problems())
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(1_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("damage", [flip, truncate])
 def test_damage_is_noticed_and_named(
     run: Path, damage: Callable[[bytes, random.Random], bytes], count: int, capsys: pytest.CaptureFixture[str]

@@ -162,7 +162,7 @@ def on_pty(width: int, folder: Path, *arguments: object, **environment: str) -> 
             break
         shown += block
     os.close(leader)
-    assert process.wait(timeout=60) == 0, shown.decode()
+    assert process.wait(timeout=600) == 0, shown.decode()
     return shown.decode()
 
 
@@ -216,12 +216,12 @@ def test_a_reader_that_leaves_is_no_error(here: Path, arguments: tuple[str, ...]
     process.stdout.close()
     told = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=60), told) == (0, b"")
+    assert (process.wait(timeout=600), told) == (0, b"")
     # Both streams into the same pipe: 2>&1 | head -1
     process = spawn(here.parent.parent, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=600) == 0
 
 
 @pytest.mark.parametrize(
