@@ -120,6 +120,21 @@ def test_debug_shows_where_it_happened(process: Process) -> None:
     assert ran.stdout == b""
 
 
+@pytest.mark.parametrize("arguments", ["train text.txt", "evaluate", "runs"])
+def test_a_folder_that_was_removed_under_it_is_said(process: Process, tmp_path: Path, arguments: str) -> None:
+    script = f"""
+import os, sys
+os.mkdir("gone")
+os.chdir("gone")
+os.rmdir("../gone")
+from charrnn.cli.app import run
+sys.exit(run({arguments.split()!r}))
+"""
+    ran = process("-c", script)
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert ran.stderr == b"error: the folder that this was started in was removed: change to another one (cd)\n"
+
+
 def test_a_bug_of_ours_is_one_line_and_the_way_to_see_more(
     command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

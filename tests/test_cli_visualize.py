@@ -395,6 +395,17 @@ def test_quotations_are_found_by_a_byte_model_too(command: Command, byte_run: Tr
     assert score["num_positive"] > 500
 
 
+@pytest.mark.parametrize("options", ["--cell 0:1", "--cell 0:1 --guesses", "--surprise", "--gates", "--ablate 0:1", ""])
+@pytest.mark.parametrize("text", ["z", "zib fo"])
+def test_a_text_to_look_at_may_be_of_a_few_characters(command: Command, lab: Path, text: str, options: str) -> None:
+    Path("short.txt").write_text(text)
+    ran = command("visualize", "--text", "short.txt", *options.split())
+    assert "cannot be learned from" not in ran.err and "Warning" not in ran.err
+    needed = {"": 200, "--surprise": 2, "--ablate 0:1": 2}.get(options, 1)
+    assert ran.code == (0 if len(text) >= needed else 3)
+    assert (f"needs at least {needed}" in ran.err) is (len(text) < needed)
+
+
 def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, fresh_file: Path) -> None:
     config = (lab / "config.yaml").read_text().partition("\n")[2]
     gone = re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config)

@@ -250,6 +250,18 @@ def test_every_command_finds_the_text_from_another_folder(
         assert ("or give --text FILE" in ran.err) is line.startswith(("evaluate", "visualize"))
 
 
+@pytest.mark.parametrize("source", [".", "**/*.txt"])
+def test_a_run_finds_its_text_in_the_folder_that_it_is_in(
+    command: Command, project: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    train("checkpoints/project-001", corpus=(source,))
+    ran = command("evaluate", "--json")
+    assert ran.code == 0, ran.err
+    ran = command("train", "--resume", "--steps", 2)
+    assert ran.code == 0, ran.err
+
+
 def test_a_run_that_goes_on_elsewhere_records_the_new_place(
     command: Command, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,29 @@ def test_a_location_below_the_working_folder_is_shown_as_it_would_be_typed(here:
         assert origin is not None and origin.label == label
 
 
+def put_run(path: str) -> None:
+    """What a run leaves that looks like text, in a folder."""
+    Path(path, "step-00000001").mkdir(parents=True)
+    for name in ("config.yaml", "vocab.json", "samples.txt", "step-00000001/config.txt"):
+        Path(path, name).write_text("step 1\n")
+
+
+@pytest.mark.parametrize("source", [".", "**/*.txt", "book/../book/../**/*.t*"])
+def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> None:
+    before = read_corpus([source])
+    put_run("checkpoints/here-001")
+    put_run("book/run")
+    after = read_corpus([source])
+    assert after.content == before.content
+    assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
+
+
+@pytest.mark.parametrize("source", ["checkpoints/here-001", "checkpoints/*/samples.txt"])
+def test_a_run_that_is_meant_is_read(source: str) -> None:
+    put_run("checkpoints/here-001")
+    assert str(read_corpus([source], is_for_training=False).content).endswith("step 1\n")
+
+
 def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
     with pytest.raises(NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):

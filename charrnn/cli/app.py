@@ -64,6 +64,9 @@ def run(arguments: Sequence[str]) -> int:
         # A stream that cannot spell a character shows its escape, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if not _has_working_folder():
+        print_error("the folder that this was started in was removed: change to another one (cd)")
+        return 1
     signals = Signals()
     try:
         with signals.heard():
@@ -109,6 +112,15 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print_error(f"unexpected {type(error).__name__}: {error}\nAdd --debug to see where it happened.")
         return 1
+
+
+def _has_working_folder() -> bool:
+    # Without one torch ends the process, with a message about a library of its own.
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 def _command_name(arguments: Sequence[str]) -> str:

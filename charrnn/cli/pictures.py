@@ -135,8 +135,11 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
     import numpy as np
     from rich.text import Text
 
+    from charrnn.errors import DataError
     from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap, all_visible
 
+    if len(trace.logprobs) < 2 and np.isnan(trace.logprobs).all():
+        raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
     bits = -trace.logprobs / np.log(2)
     caption = Text.assemble(
         (f"surprise of {all_visible(model.name)}", "bold"),

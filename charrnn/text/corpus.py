@@ -54,10 +54,10 @@ def read_corpus(
 ) -> Corpus:
     """Read the sources, in the order given, into one corpus; without any, the standard library's own Python source.
 
-    A source is "-" (`stdin`, by default this process's), a file (.gz is decompressed), a folder (all files below it but
-    hidden ones, by relative path), a glob pattern, or a name that is looked for as a path, in `corpora_dir`, in the
-    folders of $CHARRNN_CORPORA (each time also with .txt appended) and in the catalogue, from which it is downloaded
-    into `corpora_dir` (`on_download` gets the bytes so far and in all).
+    A source is "-" (`stdin`, by default this process's), a file (.gz is decompressed), a folder (all files below it, by
+    relative path, but hidden ones and those of runs), a glob pattern, or a name that is looked for as a path, in
+    `corpora_dir`, in the folders of $CHARRNN_CORPORA (each time also with .txt appended) and in the catalogue, from
+    which it is downloaded into `corpora_dir` (`on_download` gets the bytes so far and in all).
 
     "char" takes text in `encoding` without NUL, drops byte-order marks, turns CRLF into LF and starts each file on a
     new line; "byte" takes the bytes exactly as they are. Folders and patterns skip the files that cannot be used and
@@ -127,6 +127,7 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
     unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
     skipped = [f"{_count(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
     skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
+    skipped += [_count(origin.num_runs, "run")] * bool(origin.num_runs)
     if not usable:
         reason = " and ".join(skipped) or "nothing"
         raise DataError(f"{origin.label} has no file to learn from (skipped: {reason}): give one with text")

@@ -15,6 +15,9 @@ from charrnn.text.files import unreadable
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders that corpora are looked for in, separated like those of PATH."""
 
+RUN_FILES = frozenset({"config.yaml", "vocab.json"})
+"""What makes a folder that of a run, which is no text: a run in the folder that it learned would change its text."""
+
 _MAX_LINE_LENGTH = 200
 
 
@@ -33,6 +36,8 @@ class Origin:
     skips_unusable: bool = False
     """Whether unusable files are skipped (folder, pattern) rather than refused."""
     num_hidden: int = 0
+    num_runs: int = 0
+    """Hidden names, and folders of runs, that were left out."""
 
 
 def find_origin(
@@ -136,6 +141,9 @@ def _pattern(label: str, pattern: str) -> Origin:
     paths = sorted(
         (path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file()), key=Path.as_posix
     )
+    runs = {folder for folder in {parent for path in paths for parent in path.parents} if _is_run(folder)}
+    # What matches only in runs was meant to.
+    paths = [path for path in paths if runs.isdisjoint(path.parents)] or paths
     if not paths:
         nothing = _fit(f"no file matches the pattern {label!r} in {_absolute(Path()) or 'a folder that was removed'}")
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
@@ -150,8 +158,12 @@ def _folder(folder: Path, label: str) -> Origin:
         raise unreadable(str(error.filename), error) from error
 
     paths: list[Path] = []
-    num_hidden = 0
+    num_hidden = num_runs = 0
     for root, subfolders, files in os.walk(folder, onerror=refuse):
+        if RUN_FILES.issubset(files) and Path(root) != folder:
+            num_runs += 1
+            subfolders.clear()
+            continue
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         paths += [Path(root, name) for name in files if not name.startswith(".")]
@@ -164,7 +176,12 @@ def _folder(folder: Path, label: str) -> Origin:
         location=_absolute(folder),
         skips_unusable=True,
         num_hidden=num_hidden,
+        num_runs=num_runs,
     )
+
+
+def _is_run(folder: Path) -> bool:
+    return all(os.path.lexists(folder / name) for name in RUN_FILES)
 
 
 def _absolute(path: Path) -> str | None:
