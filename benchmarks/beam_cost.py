@@ -9,14 +9,11 @@ A wide beam cannot be free: its matrix products do as many times the work, at th
 that of a matrix times a vector.
 """
 
-import argparse
-import platform
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from measuring import Report, in_turn, make_parser
 
 from charrnn.config import CELLS, Config
 from charrnn.generation.beam import BeamOptions, BeamSearch
@@ -53,21 +50,16 @@ def steps(stepper: Stepper, width: int) -> Callable[[], object]:
     return run
 
 
-def microseconds(run: Callable[[], object]) -> float:
-    """Microseconds per character of one run."""
-    begin = time.perf_counter()
-    run()
-    return (time.perf_counter() - begin) / LENGTH * 1e6
-
-
 def main() -> None:
-    """Print the machine and one row per kind of search."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Report one row per kind of search."""
+    parser = make_parser(__doc__)
     parser.add_argument("--cell", default="lstm", choices=CELLS)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long to measure")
     arguments = parser.parse_args()
+    report = Report("beam_cost", as_json=arguments.json)
     stepper, width = make_stepper(arguments.cell, arguments.layers, arguments.hidden), arguments.width
     runs = {
         "plain, width 1": search(stepper, 1),
@@ -78,18 +70,16 @@ def main() -> None:
         "step, width 1": steps(stepper, 1),
         f"step, width {width}": steps(stepper, width),
     }
-    for run in runs.values():
-        run()
-    times: list[list[float]] = []
-    end = time.perf_counter() + SECONDS
-    while len(times) < REPEATS or time.perf_counter() < end:
-        times.append([microseconds(run) for run in runs.values()])
-    medians = [statistics.median(column) for column in zip(*times, strict=True)]
-    print(f"{platform.machine()}, NumPy {np.__version__}, {arguments.cell} {arguments.layers}x{arguments.hidden}")
-    print(f"{'':<26} {'µs/char':>8} {'ratio':>6}   median of {len(times)}")
+    medians = in_turn(*runs.values(), warm_ups=1, repeats=REPEATS, at_least_seconds=arguments.seconds)
     for name, median in zip(runs, medians, strict=True):
         single = medians[list(runs).index("step, width 1")] if name.startswith("step") else medians[0]
-        print(f"{name:<26} {median:>8,.0f} {median / single:>6.1f}")
+        report.add(
+            search=name,
+            model=f"{arguments.cell} {arguments.layers}x{arguments.hidden}",
+            microseconds_per_char=median / LENGTH * 1e6,
+            ratio=median / single,
+        )
+    report.close()
 
 
 if __name__ == "__main__":

@@ -1,26 +1,27 @@
-"""What a process that keeps one core busy costs training, on the threads that `--minutes` chooses and on all of them.
+"""What a process that keeps one core busy costs training, on the threads that are chosen and on all of them.
 
     python benchmarks/busy_neighbour.py
 
-Rates are medians of whole optimizer steps taken for SECONDS after the choice was made.
+The threads are chosen as for `--minutes` and as for `--steps`. Rates are medians of whole optimizer steps taken for
+SECONDS after the choice was made.
 """
 
-import platform
 import statistics
 import subprocess
 import sys
 import time
 
 import torch
+from measuring import Report, make_parser, seconds
 from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
 from charrnn.text.lanes import Lanes
-from charrnn.training.loop import MEASURE_SECONDS
-from charrnn.training.measuring import measure_step
+from charrnn.training.measuring import choose_threads, measure_step
+from charrnn.training.plan import MEASURE_SECONDS
 from charrnn.training.trainer import Trainer
 
-SECONDS = 8.0
+SECONDS = 5.0
 SHAPES = ((1, 512, 32, 128), (2, 128, 50, 50))
 
 
@@ -30,37 +31,41 @@ def rate(trainer: Trainer, num_threads: int, chars: int) -> float:
     end = time.perf_counter() + SECONDS
     with on_threads(num_threads):
         while time.perf_counter() < end:
-            begin = time.perf_counter()
-            trainer.take_step()
-            times.append(time.perf_counter() - begin)
+            times.append(seconds(trainer.take_step))
     return chars / statistics.median(times)
 
 
-def measure(shape: tuple[int, int, int, int]) -> tuple[int, float, float]:
-    """The threads chosen, and the rates with them and with all."""
+def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> None:
+    """Add the threads chosen, and the rates with them and with all."""
     num_layers, hidden_size, num_lanes, length = shape
     trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
-    lanes = Lanes(IDS, num_lanes)
-    _, threads = measure_step(trainer.config, lanes, VOCAB_SIZE, torch.device("cpu"), MEASURE_SECONDS)
-    chars = num_lanes * length
-    return threads, rate(trainer, threads, chars), rate(trainer, torch.get_num_threads(), chars)
+    given = trainer.config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu")
+    _, for_minutes = measure_step(*given, MEASURE_SECONDS)
+    for_steps = choose_threads(*given)
+    chars, most = num_lanes * length, torch.get_num_threads()
+    rates = {count: rate(trainer, count, chars) for count in {for_minutes, for_steps, most}}
+    report.add(
+        shape=f"{num_layers}x{hidden_size}, {num_lanes}x{length}",
+        machine=machine,
+        threads_for_minutes=for_minutes,
+        threads_for_steps=for_steps,
+        chars_per_second=rates[for_steps],
+        on_all_threads=rates[most],
+    )
 
 
 def main() -> None:
-    """Print the rates without and with a neighbour, and what it costs."""
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    """Report the rates without and with a neighbour."""
+    arguments = make_parser(__doc__).parse_args()
+    report = Report("busy_neighbour", as_json=arguments.json, with_limits=False)
     for shape in SHAPES:
-        quiet_threads, quiet, _ = measure(shape)
+        measure(report, shape, "quiet")
         with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
             try:
-                busy_threads, busy, busy_all = measure(shape)
+                measure(report, shape, "one core busy")
             finally:
                 neighbour.kill()
-        print(
-            f"{shape}: quiet {quiet:,.0f} characters/s on {quiet_threads} threads; "
-            f"busy {busy:,.0f} on {busy_threads} ({quiet / busy:.2f} times slower), "
-            f"{busy_all:,.0f} on all ({quiet / busy_all:.2f} times)"
-        )
+    report.close()
 
 
 if __name__ == "__main__":

@@ -129,6 +129,16 @@ def show(value: str | int | float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
+def print_table(rows: list[Row], columns: tuple[str, ...] = ()) -> None:
+    """Print rows; one of other columns than those before it, first `columns`, starts a table with a header."""
+    for row in rows:
+        if columns != tuple(row):
+            columns = tuple(row)
+            print("\n| " + " | ".join(name.replace("_", " ") for name in columns) + " |")
+            print("| " + " | ".join("---" for _ in columns) + " |")
+        print("| " + " | ".join(map(show, row.values())) + " |", flush=True)
+
+
 class Report:
     """The rows of one benchmark, under a description of the machine."""
 
@@ -146,11 +156,8 @@ class Report:
         self._rows.append(row)
         if self._as_json:
             return
-        if self._columns != (columns := tuple(row)):
-            self._columns = columns
-            print("\n| " + " | ".join(name.replace("_", " ") for name in columns) + " |")
-            print("| " + " | ".join("---" for _ in columns) + " |")
-        print("| " + " | ".join(map(show, row.values())) + " |", flush=True)
+        print_table([row], self._columns)
+        self._columns = tuple(row)
 
     def close(self) -> None:
         """Print the JSON object, if that was asked for, with the load average as it is now."""

@@ -11,7 +11,6 @@ Shares: for stretches of several lengths, what the first 100,000 characters of t
 nine tenths before it, and with the other file; the same with the files exchanged.
 """
 
-import argparse
 import multiprocessing
 import platform
 import random
@@ -20,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measuring import Report, make_parser
 
 from charrnn.generation.novelty import MIN_LENGTH, find_copies
 
@@ -54,8 +54,10 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
-def measure(name: str, text: str, corpus: str, min_length: int = MIN_LENGTH) -> None:
-    """Print one row, measured in a process that has done nothing else."""
+def measure(report: Report, name: str, text: str, corpus: str, min_length: int = MIN_LENGTH) -> None:
+    """Add one row, measured in a process that has done nothing else."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
 
     def work() -> None:
         before = peak_bytes()
@@ -64,57 +66,70 @@ def measure(name: str, text: str, corpus: str, min_length: int = MIN_LENGTH) -> 
             begin, begin_cpu = time.perf_counter(), time.process_time()
             novelty = find_copies(text, corpus, min_length=min_length)
             times.append((time.perf_counter() - begin, time.process_time() - begin_cpu))
-        seconds, cpu_seconds = map(min, zip(*times, strict=True))
+        wall, cpu = map(min, zip(*times, strict=True))
         added = (peak_bytes() - before) / 2**20
-        print(
-            f"{name:<28} {len(text):>9,} {len(corpus):>11,} {min_length:>4} {seconds:>8.2f} {cpu_seconds:>8.2f} "
-            f"{added:>8.1f} {novelty.share_copied:>7.2%} {len(novelty.copies):>7,}",
-            flush=True,
+        sender.send(
+            {
+                "text": name,
+                "text_chars": len(text),
+                "corpus_chars": len(corpus),
+                "min_length": min_length,
+                "seconds": wall,
+                "cpu_seconds": cpu,
+                "added_mib": added,
+                "percent_copied": 100 * novelty.share_copied,
+                "copies": len(novelty.copies),
+            }
         )
 
-    process = multiprocessing.get_context("fork").Process(target=work)
+    process = context.Process(target=work)
     process.start()
+    sender.close()
+    report.add(**receiver.recv())
     process.join()
 
 
-def print_speed() -> None:
-    """Print the table of speeds."""
-    headers = f"{'text':>9} {'corpus':>11} {'N':>4} {'seconds':>8} {'CPU s':>8} {'MiB':>8} {'copied':>7} {'copies':>7}"
-    print(f"{'':<28} {headers}")
-    large = make_text(100_000_000, seed=2)
+def report_speed(report: Report, large_size: int) -> None:
+    """Add the table of speeds."""
+    large = make_text(large_size, seed=2)
     for corpus in (large[:1_000_000], large):
         for num_chars in (1_000, 100_000):
-            measure("words", with_copies(make_text(num_chars, seed=1), corpus), corpus)
-    measure("words", with_copies(make_text(1_000_000, seed=1), large), large)
-    measure("words, short copies", make_text(1_000, seed=1), large[:10_000_000], 5)
-    measure("one character", "a" * 100_000, "a" * 10_000_000)
-    measure("period 2, text of 30", "ab" * 15, "ab" * 5_000_000)
+            measure(report, "words", with_copies(make_text(num_chars, seed=1), corpus), corpus)
+    measure(report, "words", with_copies(make_text(1_000_000, seed=1), large), large)
+    measure(report, "words, short copies", make_text(1_000, seed=1), large[:10_000_000], 5)
+    measure(report, "one character", "a" * 100_000, "a" * 10_000_000)
+    measure(report, "period 2, text of 30", "ab" * 15, "ab" * 5_000_000)
 
 
-def print_shares(one: str, other: str) -> None:
-    """Print what each text shares with itself and with the other."""
-    print(f"{'N':>3} {'one, held out':>22} {'one in other':>22} {'other, held out':>22} {'other in one':>22}")
+def report_shares(report: Report, one: str, other: str) -> None:
+    """Add what each text shares with itself and with the other."""
     for min_length in (10, 15, 20, 25, 30, 40):
-        cells = []
-        for text, stranger in ((one, other), (other, one)):
+        for name, text, stranger in (("one", one, other), ("other", other, one)):
             cut = int(0.9 * len(text))
-            for corpus in (text[:cut], stranger):
+            for where, corpus in (("itself", text[:cut]), ("the other", stranger)):
                 novelty = find_copies(text[cut : cut + 100_000], corpus, min_length=min_length)
                 longest = novelty.longest.length if novelty.longest else 0
-                cells.append(f"{novelty.share_copied:>9.3%}, longest {longest:>3}")
-        print(f"{min_length:>3} " + " ".join(cells))
+                report.add(
+                    min_length=min_length,
+                    text=name,
+                    found_in=where,
+                    percent_copied=100 * novelty.share_copied,
+                    longest=longest,
+                )
 
 
 def main() -> None:
-    """Print the machine and one of the two tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Report one of the two tables."""
+    parser = make_parser(__doc__)
     parser.add_argument("--shares", nargs=2, type=Path, metavar="FILE")
+    parser.add_argument("--largest", type=int, default=100_000_000, metavar="CHARS", help="of the largest corpus")
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}")
+    report = Report("novelty_speed", as_json=arguments.json, with_limits=False)
     if arguments.shares:
-        print_shares(*(path.read_text(encoding="utf-8") for path in arguments.shares))
+        report_shares(report, *(path.read_text(encoding="utf-8") for path in arguments.shares))
     else:
-        print_speed()
+        report_speed(report, arguments.largest)
+    report.close()
 
 
 if __name__ == "__main__":

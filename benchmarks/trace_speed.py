@@ -7,16 +7,13 @@ Both sides read the same ids in the same lanes (`model.reading`), in turn, in on
 to warm up. The survey is `charrnn.Model.survey`, untrained twin and all, with what numba compiles and BLAS warms up.
 """
 
-import argparse
-import platform
 import random
 import resource
-import statistics
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from measuring import Report, in_turn, make_parser
 from torch import Tensor
 
 from charrnn.api import Model
@@ -52,21 +49,8 @@ def make_text(num_chars: int) -> str:
     return "".join(draw.choices(LINES, k=num_chars // 40))[:num_chars]
 
 
-def in_turn(*calls: Callable[[], object]) -> list[float]:
-    """Median seconds of each call."""
-    times: list[list[float]] = []
-    for _ in range(1 + REPEATS):
-        row = []
-        for call in calls:
-            begin = time.perf_counter()
-            call()
-            row.append(time.perf_counter() - begin)
-        times.append(row)
-    return [statistics.median(column) for column in zip(*times[1:], strict=True)]
-
-
-def compare(cell: str, num_layers: int, hidden_size: int) -> None:
-    """Print one row: characters per second read, traced, and their ratio."""
+def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> None:
+    """Add one row: characters per second read, traced, and their ratio."""
     network = make_model(cell, num_layers, hidden_size).network
     num_chars = 2 * WINDOW * MAX_LANES
     ids = np.random.default_rng(0).integers(0, network.output.out_features, num_chars).astype(np.uint16)
@@ -83,40 +67,45 @@ def compare(cell: str, num_layers: int, hidden_size: int) -> None:
         for _ in stream_cells(network, ids, 0):
             pass
 
-    plain, traced = in_turn(read, trace)
-    shape = f"{num_layers}x{hidden_size}"
-    print(
-        f"{cell:<6} {shape:<8} {num_chars / plain:>10,.0f} {num_chars / traced:>10,.0f} {plain / traced:>6.2f}",
-        flush=True,
+    plain, traced = in_turn(read, trace, warm_ups=1, repeats=REPEATS, at_least_seconds=0)
+    report.add(
+        cell=cell,
+        shape=f"{num_layers}x{hidden_size}",
+        read_chars_per_second=num_chars / plain,
+        traced_chars_per_second=num_chars / traced,
+        ratio=plain / traced,
     )
 
 
-def time_survey(num_chars: int, num_layers: int, hidden_size: int) -> None:
-    """Print the seconds that a survey takes and the most memory that this process has held."""
+def time_survey(report: Report, num_chars: int, num_layers: int, hidden_size: int) -> None:
+    """Add the seconds that a survey takes and the most memory that this process has held."""
     model, text = make_model("lstm", num_layers, hidden_size), make_text(num_chars)
     begin = time.perf_counter()
     findings = model.survey(text)
     seconds = time.perf_counter() - begin
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        f"survey of {num_chars:,} characters, {findings.num_cells:,} cells, {len(findings.scores)} detectors: "
-        f"{seconds:.1f} s; {memory:.2f} GiB at the most"
+    report.add(
+        survey_chars=num_chars,
+        cells=findings.num_cells,
+        detectors=len(findings.scores),
+        seconds=seconds,
+        most_memory_gib=memory,
     )
 
 
 def main() -> None:
-    """Print the machine, the table, and the survey if it is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Report the rates, and the survey if it is asked for."""
+    parser = make_parser(__doc__)
     parser.add_argument("--survey", type=int, metavar="CHARS")
     parser.add_argument("--num-layers", type=int, default=2)
     parser.add_argument("--hidden-size", type=int, default=512)
     arguments = parser.parse_args()
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{'cell':<6} {'shape':<8} {'read':>10} {'traced':>10} {'ratio':>6}")
+    report = Report("trace_speed", as_json=arguments.json)
     for cell in ("lstm", "gru", "rnn"):
-        compare(cell, arguments.num_layers, arguments.hidden_size)
+        compare(report, cell, arguments.num_layers, arguments.hidden_size)
     if arguments.survey:
-        time_survey(arguments.survey, arguments.num_layers, arguments.hidden_size)
+        time_survey(report, arguments.survey, arguments.num_layers, arguments.hidden_size)
+    report.close()
 
 
 if __name__ == "__main__":

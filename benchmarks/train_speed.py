@@ -1,58 +1,43 @@
 """Characters per second of whole optimizer steps, ours beside a stock torch.nn loop, in one process and in turn.
 
-    python benchmarks/train_speed.py                 # torch-rnn's grid, and 2x512 with every cell
-    python benchmarks/train_speed.py --quick         # 2x512 and 2x128 only
+    python benchmarks/train_speed.py                 # 2x512 with every cell, and torch-rnn's grid
+    python benchmarks/train_speed.py --part cells    # 2x512 alone; grid: torch-rnn's grid alone
+    python benchmarks/train_speed.py --quick         # lstm, gru and rnn of 2x512 and 2x128 only
     python benchmarks/train_speed.py --precision fp32    # what a processor without bf16 does
 
-Ours is `charrnn.training.trainer.Trainer.take_step`, with `--precision auto` and, as stock has, with AdamW for all
-weights; `--muon-scale 2` takes the recipe's Muon instead. Stock is what the peers write: fp32, batch_first, an
-`nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of the steps in SECONDS (at least
-REPEATS), after two to warm up, the two sides in turn; the ratio is ours over stock. The share is the rate at which our
-step does the multiplications it needs (forward once, backward twice) over this machine's own matrix-multiply rate in
-that precision, measured in the same process.
+Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto` chooses for a long run
+and, as stock has, with AdamW for all weights; `--muon-scale 2` takes the recipe's Muon instead. Stock is what the peers
+write: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of
+the steps in a second (at least 5), after two to warm up, the two sides in turn.
+
+ratio: ours over stock.
+share of products: the time of our step's own matrix products alone over the time of the step. They are `torch.mm` into
+    memory that is there already, in our precision and at our shapes: each layer's recurrent product (B x H by H x GH)
+    T times one after the other, forward and backward; the products over all B * T rows, for the inputs of every layer
+    but one that reads a table, the output, and all gradients of weights.
+share of matrix rate: the rate of our step's multiplications over that of a large square product (see the first lines).
 """
 
-import argparse
-import platform
-import statistics
-import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
+from measuring import Report, in_turn, make_parser, matmul_rate
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config import CELLS, PRECISIONS, Config, resolved
-from charrnn.model.device import has_fast_bf16
 from charrnn.model.equations import CELLS as EQUATIONS
 from charrnn.text.lanes import Lanes
+from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer
 
 VOCAB_SIZE = 65
 EMBEDDING_SIZE = 64
-REPEATS, SECONDS = 5, 1.0
 STOCK = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 IDS = np.random.default_rng(0).integers(0, VOCAB_SIZE, 1_000_000).astype(np.uint16)
-
-
-def seconds(step: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    begin = time.perf_counter()
-    step()
-    return time.perf_counter() - begin
-
-
-def in_turn(*steps: Callable[[], object]) -> list[float]:
-    """Median seconds of each step, the steps taken in turn so that a machine whose speed drifts treats them alike."""
-    for step in steps:
-        step()
-        step()
-    times: list[list[float]] = []
-    end = time.perf_counter() + SECONDS
-    while len(times) < REPEATS or time.perf_counter() < end:
-        times.append([seconds(step) for step in steps])
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def our_step(
@@ -65,6 +50,7 @@ def our_step(
         hidden_size=hidden_size,
         embedding_size=EMBEDDING_SIZE,
         dropout=0.0,
+        input_dropout=0.0,
         num_lanes=num_lanes,
         bptt_length=length,
         learning_rate=1e-3,
@@ -72,7 +58,9 @@ def our_step(
         precision=precision,
         muon_scale=muon_scale,
     )
-    return Trainer(config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"))
+    lanes, device = Lanes(IDS, num_lanes), torch.device("cpu")
+    chosen = choose_precision(config, lanes, VOCAB_SIZE, device)
+    return Trainer(replace(config, precision=chosen), lanes, VOCAB_SIZE, device)
 
 
 def stock_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int) -> Callable[[], object]:
@@ -97,61 +85,100 @@ def stock_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, len
     return step
 
 
-def matmul_rate(dtype: torch.dtype, size: int = 2048) -> float:
-    """This machine's matrix-multiply rate in operations per second."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    (median,) = in_turn(lambda: a @ b)
-    return 2 * size**3 / median
+def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
+    """The step's matrix products as (rows, terms, columns): those of every character, and those of the whole window."""
+    cell, hidden_size = EQUATIONS[config.cell], resolved(config.hidden_size)
+    num_lanes, num_rows = resolved(config.num_lanes), resolved(config.num_lanes) * resolved(config.bptt_length)
+    each_step, whole = [], []
+    # (inputs, outputs) of a product over all rows.
+    wide = [(hidden_size, VOCAB_SIZE)]
+    for layer in range(resolved(config.num_layers)):
+        for blocks in cell.products.values():
+            columns = blocks * hidden_size
+            each_step += [(num_lanes, hidden_size, columns), (num_lanes, columns, hidden_size)]
+            whole.append((columns, num_rows, hidden_size))
+        # oneDNN's LSTM takes vectors; the others take rows of a table, which is no product of this size.
+        if layer or config.cell == "lstm":
+            wide.append((hidden_size if layer else EMBEDDING_SIZE, cell.input_blocks * hidden_size))
+    for inputs, outputs in wide:
+        whole += [(num_rows, inputs, outputs), (num_rows, outputs, inputs), (outputs, num_rows, inputs)]
+    return each_step, whole
 
 
-def operations_per_char(cell: str, num_layers: int, hidden_size: int) -> float:
-    """What the matrix products of our step need per character, forward and backward; the table of the input is free."""
-    blocks = EQUATIONS[cell].input_blocks, sum(EQUATIONS[cell].products.values())
-    recurrent = num_layers * blocks[1] * hidden_size**2
-    inputs = (num_layers - 1) * blocks[0] * hidden_size**2
-    if cell == "lstm":  # oneDNN's takes vectors, so its first layer multiplies the embedding
-        inputs += blocks[0] * hidden_size * EMBEDDING_SIZE
-    return 3 * 2.0 * (recurrent + inputs + hidden_size * VOCAB_SIZE)
+def products_alone(config: Config) -> Callable[[], object]:
+    """All matrix products of one step of that configuration, and nothing else."""
+    dtype, length = DTYPES[config.precision], resolved(config.bptt_length)
+    each_step, whole = product_shapes(config)
+
+    def operands(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        rows, terms, columns = shape
+        return (
+            torch.randn(rows, terms).to(dtype),
+            torch.randn(columns, terms).to(dtype).t(),
+            torch.empty(rows, columns, dtype=dtype),
+        )
+
+    def run(shapes: list[tuple[Tensor, Tensor, Tensor]], repeats: int) -> None:
+        for a, b, out in shapes:
+            for _ in range(repeats):
+                torch.mm(a, b, out=out)
+
+    small, large = [operands(shape) for shape in each_step], [operands(shape) for shape in whole]
+
+    def step() -> None:
+        run(small, length)
+        run(large, 1)
+
+    return step
 
 
-def compare(ours: Trainer, machine_rate: float) -> None:
-    """Print one row: ours, stock, ratio, share."""
+def num_operations(config: Config) -> float:
+    """Floating-point operations of all matrix products of a step."""
+    each_step, whole = product_shapes(config)
+    per_step, once = (sum(2.0 * rows * terms * columns for rows, terms, columns in part) for part in (each_step, whole))
+    return resolved(config.bptt_length) * per_step + once
+
+
+def compare(report: Report, ours: Trainer, machine_rates: dict[str, float]) -> None:
+    """Add one row."""
     config = ours.config
     cell, num_layers, hidden_size = config.cell, resolved(config.num_layers), resolved(config.hidden_size)
     num_lanes, length = resolved(config.num_lanes), resolved(config.bptt_length)
-    steps: list[Callable[[], object]] = [ours.take_step]
+    calls: list[Callable[[], object]] = [ours.take_step, products_alone(config)]
     if cell in STOCK:
-        steps.append(stock_step(cell, num_layers, hidden_size, num_lanes, length))
-    medians = in_turn(*steps)
+        calls.append(stock_step(cell, num_layers, hidden_size, num_lanes, length))
+    step, products, *stock = in_turn(*calls)
     chars = num_lanes * length
-    rate = chars / medians[0]
-    share = rate * operations_per_char(cell, num_layers, hidden_size) / machine_rate
-    stock = f"{chars / medians[1]:>10,.0f} {medians[1] / medians[0]:>6.2f}" if len(medians) > 1 else f"{'':>17}"
-    shape = f"{num_layers}x{hidden_size}, {num_lanes}x{length}"
-    print(f"{cell:<14} {shape:<16} {rate:>10,.0f} {stock} {share:>6.2f}", flush=True)
+    report.add(
+        cell=cell,
+        shape=f"{num_layers}x{hidden_size}, {num_lanes}x{length}",
+        precision=config.precision,
+        chars_per_second=chars / step,
+        stock=chars / stock[0] if stock else None,
+        ratio=stock[0] / step if stock else None,
+        share_of_products=products / step,
+        share_of_matrix_rate=num_operations(config) / step / machine_rates[config.precision],
+    )
 
 
 def main() -> None:
-    """Print the machine, its matrix-multiply rates and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2x512 and 2x128 only")
+    """Report every shape."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="lstm, gru and rnn of 2x512 and 2x128 only")
+    parser.add_argument("--part", default="all", choices=("all", "cells", "grid"))
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--muon-scale", type=float, default=0.0)
     arguments = parser.parse_args()
-    quick, precision, scale = arguments.quick, arguments.precision, arguments.muon_scale
-    fp32, bf16 = matmul_rate(torch.float32), matmul_rate(torch.bfloat16)
-    is_bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(torch.device("cpu")))
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"matrix product: fp32 {fp32 / 1e9:,.0f} GFLOP/s, bf16 {bf16 / 1e9:,.0f} GFLOP/s")
-    print(f"ours runs in {'bf16' if is_bf16 else 'fp32'}")
-    print(f"{'cell':<14} {'shape':<16} {'chars/s':>10} {'stock':>10} {'ratio':>6} {'share':>6}")
-    machine_rate = bf16 if is_bf16 else fp32
-    for cell in CELLS:
-        compare(our_step(cell, 2, 512, 64, 128, precision, scale), machine_rate)
-    for cell in ("lstm", "gru", "rnn"):
-        for num_layers in (2,) if quick else (1, 2, 3):
-            for hidden_size in (128,) if quick else (64, 128, 256, 512):
-                compare(our_step(cell, num_layers, hidden_size, 50, 50, precision, scale), machine_rate)
+    report = Report("train_speed", as_json=arguments.json)
+    rates = {name: matmul_rate(dtype) for name, dtype in DTYPES.items()}
+    precision, scale = arguments.precision, arguments.muon_scale
+    for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELLS:
+        compare(report, our_step(cell, 2, 512, 64, 128, precision, scale), rates)
+    for cell in () if arguments.part == "cells" else STOCK:
+        for num_layers in (2,) if arguments.quick else (1, 2, 3):
+            for hidden_size in (128,) if arguments.quick else (64, 128, 256, 512):
+                compare(report, our_step(cell, num_layers, hidden_size, 50, 50, precision, scale), rates)
+    report.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,76 @@
+"""Every benchmark that needs nothing but this machine, one after the other, in one table.
+
+    python benchmarks/all.py                     # about ten minutes; --quick: about four
+    python benchmarks/all.py --json > here.json  # one JSON object: {"machine": {...}, "benchmarks": {NAME: ...}}
+    python benchmarks/all.py --only train_speed sample_speed
+
+Each benchmark is a process of its own with `--json`, and is ended after MOST_SECONDS; what fails is named, and the exit
+code is then 1. `architectures.py` (half an hour) and `time_to_loss.py` (needs a text) are run by hand. To imitate a
+lesser processor, cap the instruction set; the description of the machine says so:
+
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/all.py
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from measuring import describe_machine, make_parser, measure_limits, print_machine, print_table
+
+MOST_SECONDS = 600
+FULL: dict[str, tuple[str, ...]] = {
+    "train_speed": (),
+    "busy_neighbour": (),
+    "sample_speed": (),
+    "trace_speed": (),
+    "beam_cost": (),
+    "novelty_speed": (),
+}
+QUICK: dict[str, tuple[str, ...]] = FULL | {
+    "train_speed": ("--quick",),
+    "beam_cost": ("--seconds", "5"),
+    "novelty_speed": ("--largest", "10000000"),
+}
+
+
+def run(name: str, options: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
+    """The rows of one benchmark, and what went wrong, if anything did."""
+    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), "--json", *options]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
+    except subprocess.TimeoutExpired:
+        return [], f"not finished after {MOST_SECONDS} seconds"
+    if done.returncode:
+        return [], (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return json.loads(done.stdout)["rows"], ""
+
+
+def main() -> int:
+    """Run all, print the tables or one JSON object; 1 if one failed."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter texts")
+    parser.add_argument("--only", nargs="+", choices=sorted(FULL), metavar="NAME", help=", ".join(FULL))
+    arguments = parser.parse_args()
+    machine = describe_machine() | measure_limits()
+    if not arguments.json:
+        print_machine(machine)
+    found: dict[str, dict[str, Any]] = {}
+    for name, options in (QUICK if arguments.quick else FULL).items():
+        if arguments.only and name not in arguments.only:
+            continue
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        rows, error = run(name, options)
+        found[name] = {"rows": rows, "error": error or None}
+        if not arguments.json:
+            print(f"\n{name}{': ' + error if error else ''}")
+            print_table(rows)
+    machine["load_average_at_end"] = describe_machine()["load_average"]
+    if arguments.json:
+        print(json.dumps({"machine": machine, "benchmarks": found}))
+    return 1 if any(result["error"] for result in found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

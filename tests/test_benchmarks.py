@@ -1,0 +1,127 @@
+"""The benchmarks' own arithmetic and reports: what they count and print, not how fast anything is."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Import a benchmark by its name, as its own process would."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+
+    def import_module(name: str) -> ModuleType:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        return importlib.import_module(name)
+
+    return import_module
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_report_prints_its_rows_as_a_table_or_as_one_object(
+    load: Any, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    report = load("measuring").Report("name", as_json=as_json, with_limits=False)
+    report.add(cell="lstm", chars_per_second=12345.6, ratio=1.234)
+    report.add(cell="gru", chars_per_second=99.994, ratio=None)
+    report.add(seconds=3)
+    report.close()
+    out = capsys.readouterr().out
+    if as_json:
+        found = json.loads(out)
+        assert found["benchmark"] == "name"
+        assert {"processor", "threads", "capped_by", "load_average", "load_average_at_end"} <= found["machine"].keys()
+        assert found["rows"] == [
+            {"cell": "lstm", "chars_per_second": 12345.6, "ratio": 1.234},
+            {"cell": "gru", "chars_per_second": 99.994, "ratio": None},
+            {"seconds": 3},
+        ]
+    else:
+        assert "| cell | chars per second | ratio |\n| --- | --- | --- |\n| lstm | 12,346 | 1.23 |\n" in out
+        assert "| gru | 99.99 |  |\n\n| seconds |\n| --- |\n| 3 |\n" in out
+        assert "processor: " in out and "load average at the end: " in out
+
+
+def test_caps_of_the_instruction_set_are_reported(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = load("measuring")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert measuring.describe_machine()["capped_by"]["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert "ONEDNN_MAX_CPU_ISA" not in measuring.describe_machine()["capped_by"]
+
+
+def test_calls_are_timed_in_turn_after_those_that_do_not_count(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    measuring = load("measuring")
+    now, called = 0.0, []
+
+    def call(name: str, durations: list[float]) -> Any:
+        def run() -> None:
+            nonlocal now
+            called.append(name)
+            now += durations.pop(0)
+
+        return run
+
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now)
+    # The first is slow while it is compiled; the second meets a busy moment.
+    medians = measuring.in_turn(call("a", [9, 1, 1, 1]), call("b", [9, 2, 50, 2]), warm_ups=1, repeats=3)
+    assert medians == pytest.approx([1, 2])
+    assert called == ["a", "b"] * 4
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn", "mlstm"])
+def test_a_step_s_products_are_those_of_its_equations(load: Any, cell: str) -> None:
+    """Counted by hand: forward once, and twice as much backward, of every weight but a table's."""
+    train_speed = load("train_speed")
+    num_layers, hidden_size, lanes, length = 2, 12, 3, 5
+    trainer = train_speed.our_step(cell, num_layers, hidden_size, lanes, length, "fp32")
+    layers = [layer for layer in trainer.network.modules() if hasattr(layer, "matrices")]
+    weights = sum(layer.weight(name).numel() for layer in layers for name in layer.cell.products)
+    weights += sum(layer.weight("ih").numel() for layer in layers[0 if cell == "lstm" else 1 :])
+    weights += trainer.network.output.weight.numel()
+    assert train_speed.num_operations(trainer.config) == 3 * 2 * weights * lanes * length
+    train_speed.products_alone(trainer.config)()
+
+
+def test_all_names_what_failed_and_keeps_the_rest(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("all")
+    scripts = {
+        "good": "import json; print(json.dumps({'rows': [{'chars_per_second': 7}]}))",
+        "bad": "raise SystemExit('no such kernel')",
+    }
+    for name, script in scripts.items():
+        (tmp_path / f"{name}.py").write_text(script)
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "all.py"))
+    monkeypatch.setattr(module, "FULL", dict.fromkeys(scripts, ()))
+    monkeypatch.setattr(module, "measure_limits", dict)
+    monkeypatch.setattr(sys, "argv", ["all.py", "--json"])
+    assert module.main() == 1
+    found = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert found["good"] == {"rows": [{"chars_per_second": 7}], "error": None}
+    assert found["bad"]["error"] == "no such kernel"
+
+
+def test_all_goes_on_after_a_benchmark_that_does_not_end(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("all")
+
+    def run(command: list[str], timeout: float, **options: Any) -> None:
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert module.run("train_speed", ()) == ([], "not finished after 600 seconds")
+
+
+def test_all_runs_benchmarks_that_exist(load: Any) -> None:
+    module = load("all")
+    assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
+    assert module.QUICK.keys() == module.FULL.keys()
