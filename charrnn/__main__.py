@@ -14,10 +14,14 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     except KeyboardInterrupt:  # before the command began
         code = 130
-    except Exception as error:  # what --debug lets through
-        from charrnn.cli.terminal import print_traceback
+    except Exception as error:  # what --debug lets through, or a module that cannot be imported
+        from charrnn.cli.terminal import print_error, print_traceback
+        from charrnn.errors import describe_unexpected
 
-        print_traceback(error)
+        if "--debug" in sys.argv:
+            print_traceback(error)
+        else:
+            print_error(describe_unexpected(error))
         code = 1
     sys.exit(code)
 

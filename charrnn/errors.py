@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+MAX_MESSAGE = 200
+"""Characters that are shown of the message of an unexpected exception, which may quote a whole file."""
+
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """The end of a message about a word that is none of `words`: " Did you mean quote?", or nothing if none is near."""
@@ -10,6 +13,15 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     # Whatever its case: that is what `QUOTE` has wrong.
     near = difflib.get_close_matches(word.lower(), words, n=1)
     return f" Did you mean {near[0]}?" if near else ""
+
+
+def describe_unexpected(error: BaseException) -> str:
+    """Two lines about an exception that no one foresaw: its type, its message cut to `MAX_MESSAGE`, and the way out."""
+    message = " ".join(str(error).split())
+    if len(message) > MAX_MESSAGE:
+        message = message[: MAX_MESSAGE - 1] + "…"
+    colon = ": " if message else ""
+    return f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
 
 
 class CharRNNError(Exception):

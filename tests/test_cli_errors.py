@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
@@ -17,6 +21,7 @@ from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.cli.terminal import announce_wait
 from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
@@ -165,7 +170,10 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("sample --novelty --min-copy 0", USAGE, ("--min-copy is 0", "at least 1")),
     ("sample --novelty --temps 1,2", USAGE, ("--novelty looks at one text",)),
     ("sample --novelty --show-cell 0:1", USAGE, ("--show-cell does not go with --novelty",)),
-    ("sample --beam 4 --count 2", USAGE, ("--count does not go with --beam",)),
+    ("sample --beam 4 --count 5", USAGE, ("--count is 5", "1 to 4 texts", "widen --beam")),
+    ("sample --beam 4 --count 0", USAGE, ("--count is 0", "1 to 4 texts")),
+    ("sample --beam 4 --temps 1,2", USAGE, ("--temps does not go with --beam",)),
+    ("sample --beam 4 --count 2 --novelty", USAGE, ("--novelty looks at one text",)),
     ("sample --beam 4 --precision int8", USAGE, ("--precision does not go with --beam",)),
     ("sample --beam-mode diverse", USAGE, ("--beam-mode belongs to a beam search", "--beam 8")),
     ("sample --beam 4 --beam-mode wild", USAGE, ("--beam-mode is 'wild'", "stochastic")),
@@ -430,7 +438,7 @@ def test_the_saved_step_stands_in_for_a_damaged_configuration_or_alphabet(
     (told,) = [text for text in ran.err.splitlines() if "damaged" in text]
     assert told.startswith(f"warning: checkpoints/lstm-001/{file} is damaged") and "; using step-00000" in told
     if "--resume" in line:
-        assert command("sample", "--length", 5).err == "", "it was mended"
+        assert command("sample", "--seed", 0, "--length", 5).err == "", "it was mended"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -530,7 +538,7 @@ def test_a_device_that_is_not_there(command: Command, mess: Path, monkeypatch: p
 def test_a_full_disk_is_named(lab: Path, tmp_path: Path, unbuffered: str) -> None:
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
-            [sys.executable, "-m", "charrnn", "sample", "--length", "5"],
+            [sys.executable, "-m", "charrnn", "sample", "--seed", "0", "--length", "5"],
             stdout=full,
             stderr=subprocess.PIPE,
             cwd=tmp_path,
@@ -568,3 +576,150 @@ def test_words_that_are_near_are_suggested() -> None:
     assert did_you_mean("qoute", ("quote", "line")) == " Did you mean quote?"
     assert did_you_mean("QUOTE", ("line", "quote")) == " Did you mean quote?"
     assert did_you_mean("lamp", ("quote", "line")) == did_you_mean("", ()) == ""
+
+
+LONG_MESSAGE = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
+UNEXPECTED = [
+    (EOFError("marshal data too short"), "error: unexpected EOFError: marshal data too short"),
+    (EOFError(), "error: unexpected EOFError"),
+    (RuntimeError(LONG_MESSAGE), "error: unexpected RuntimeError: first line of it more than anybody reads"),
+    (ZeroDivisionError("a\n\nb\r\nc\nd"), "error: unexpected ZeroDivisionError: a b c d"),
+]
+
+
+@pytest.mark.parametrize(("error", "begin"), UNEXPECTED, ids=[begin[17:40] for _, begin in UNEXPECTED])
+@pytest.mark.parametrize("line", ["sample", "train good.txt", "corpora list"])
+def test_what_nobody_expected_is_a_short_error(
+    command: Command, mess: Path, error: Exception, begin: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    for place in ("charrnn.api.load", "charrnn.settings.merge_settings", "charrnn.text.catalogue.load_catalogue"):
+        monkeypatch.setattr(place, fail)
+    ran = command(*line.split())
+    assert (ran.code, ran.out) == (1, "")
+    first, second = ran.err.splitlines()
+    assert first.startswith(begin) and len(first) < 300
+    assert first == begin or len(first) > 200, "a long message is cut, not dropped"
+    assert second.strip() == "Add --debug to see where it happened."
+    with pytest.raises(Exception) as raised:
+        command(*line.split(), "--debug")
+    assert error in (raised.value, raised.value.__cause__)
+
+
+def test_only_an_interrupt_is_an_interrupt(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback, or an import, may turn Ctrl-C into another exception: what counts is that it was pressed."""
+
+    def interrupt(*_: object) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise EOFError("closed") from None
+
+    monkeypatch.setattr("charrnn.api.load", interrupt)
+    assert (command("sample", alphabet_run).code, command("sample", alphabet_run).err) == (130, "")
+
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("charrnn.api.load", press)
+    assert (command("sample", alphabet_run).code, command("sample", alphabet_run).err) == (130, "")
+
+
+@pytest.mark.parametrize("error", ["EOFError('marshal data too short')", "ImportError('no such thing')"])
+def test_a_module_that_cannot_be_imported_is_a_short_error(process: Callable[..., Any], error: str) -> None:
+    script = f"""
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "charrnn.cli.app":
+            raise {error}
+sys.meta_path.insert(0, Finder())
+from charrnn.__main__ import main
+main()
+"""
+    ran = process("-c", script)
+    assert (ran.returncode, ran.stdout) == (1, b"")
+    assert ran.stderr.decode().splitlines() == [
+        f"error: unexpected {error.replace('(', ': ').strip(')').replace(chr(39), '')}",
+        "       Add --debug to see where it happened.",
+    ]
+    assert b"Traceback" in process("-c", script, "--debug").stderr
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Callable[[str], str]:
+    """Make a named pipe that a text is written to as soon as it is read; returns its name."""
+
+    def make(text: str) -> str:
+        os.mkfifo(tmp_path / "pipe")
+        writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(text,), daemon=True)
+        writer.start()
+        return "pipe"
+
+    return make
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+@pytest.mark.parametrize(
+    "line", ["sample RUN --seed 0 --prime-file", "evaluate RUN --text", "train --steps 1 --out run"]
+)
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_it_is_said_that_a_named_pipe_is_waited_for(
+    command: Command, alphabet_run: Path, pipe: Callable[[str], str], line: str, is_quiet: bool
+) -> None:
+    small = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
+    arguments = [str(alphabet_run) if part == "RUN" else part for part in line.split()]
+    name = pipe("abcdefghijklmnop\n" * 40)
+    ran = command(*arguments, name, *(small if "train" in line else []), *(["--quiet"] if is_quiet else []))
+    assert ran.code == 0, ran.err
+    assert ("waiting for text from the named pipe pipe\n" in ran.err) == (not is_quiet)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_named_pipe_without_a_writer_is_named_while_it_is_waited_for(alphabet_run: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    line = f"-m charrnn sample {alphabet_run} --prime-file pipe --seed 0 --length 40"
+    waiting = subprocess.Popen(
+        [sys.executable, *line.split()],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert waiting.stdout is not None and waiting.stderr is not None
+    with waiting.stdout, waiting.stderr:
+        assert waiting.stderr.readline() == b"waiting for text from the named pipe pipe\n"
+        assert waiting.poll() is None, "it waits"
+        (tmp_path / "pipe").write_text("xyz")
+        assert len(waiting.stdout.read()) == 41
+        assert (waiting.wait(timeout=60), waiting.stderr.read()) == (0, b"")
+
+
+def test_a_text_from_the_keyboard_is_waited_for_aloud(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    stdin = io.StringIO()
+    monkeypatch.setattr(sys, "stdin", stdin)
+    for source in ("-", str(tmp_path), "no such file", "no\0name"):
+        announce_wait(source, quiet=False)
+    assert capsys.readouterr().err == "", "neither a keyboard nor a pipe"
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    announce_wait("-", quiet=True)
+    assert capsys.readouterr().err == ""
+    announce_wait("-", quiet=False)
+    assert capsys.readouterr().err == "waiting for text from the keyboard (Ctrl-D ends it)\n"
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
+def test_the_pipe_of_a_shell_s_substitution_has_a_writer(capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    try:
+        announce_wait(f"/dev/fd/{reader}", quiet=False)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert capsys.readouterr().err == ""

@@ -8,15 +8,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.core
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.signals import Signals
 from charrnn.cli.terminal import print_error, stop_writing
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, describe_unexpected
+
+
+class _EndOfFile(Exception):
+    """An EOFError, by a name that typer does not know."""
+
+
+class _Commands(typer.core.TyperGroup):
+    """The group of all commands.
+
+    Typer takes every EOFError for a prompt that the user closed, and ends without a message. No command prompts: an
+    EOFError comes from a damaged file or from a bug.
+    """
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise _EndOfFile from error
+
 
 app = typer.Typer(
     name="charrnn",
+    cls=_Commands,
     help="A laboratory for character-level recurrent language models: train one, let it write, look at its cells.",
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
@@ -107,10 +128,10 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except typer.Abort:
         return 130
-    except Exception as error:  # a bug of ours: still one line, with the way to see more
+    except Exception as error:  # a bug of ours: still a short message, with the way to see more
         if is_debugging:
             raise
-        print_error(f"unexpected {type(error).__name__}: {error}\nAdd --debug to see where it happened.")
+        print_error(describe_unexpected(error.__cause__ or error if isinstance(error, _EndOfFile) else error))
         return 1
 
 

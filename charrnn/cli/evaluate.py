@@ -49,7 +49,7 @@ def evaluate(
     if text is None:
         content, context = model.held_out_text(part or "validation")
     else:
-        content, context = read_text(text, model.config), ""
+        content, context = read_text(text, model.config, quiet=quiet), ""
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write(f"Reading {len(content):,} characters ...\n")
     reports = [api.evaluate(model, content, context=context, precision=precision)]

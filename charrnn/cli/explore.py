@@ -50,7 +50,7 @@ def explore(
     from charrnn.cli.explorer.app import Explorer
 
     model = load_model(run, quiet=quiet)
-    content, before = model.held_out_text() if text is None else (read_text(text, model.config), "")
+    content, before = model.held_out_text() if text is None else (read_text(text, model.config, quiet=quiet), "")
     if not content:
         raise DataError("There is no text to look at: it is empty.")
     explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], before, num_shown=chars, num_scored=CHARS_SCORED)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,12 +46,32 @@ def spelled(text: str, alphabet: str) -> str | bytes:
     return os.fsencode(text) if alphabet == "byte" else text
 
 
-def read_text(source: str, config: "Config") -> str | bytes:
+def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | bytes:
     """The text of --text, read as the run's own text was. Raises DataError if it cannot be read or is empty."""
     from charrnn.text.corpus import read_corpus
 
+    announce_wait(source, quiet=quiet)
     corpus = read_corpus([source], alphabet=config.alphabet, encoding=config.encoding, is_for_training=False)
     return corpus.content
+
+
+def announce_wait(source: str, *, quiet: bool) -> None:
+    """Say on stderr that `source` is a named pipe or the keyboard, which may keep the command waiting without end."""
+    if quiet:
+        return
+    if source == "-":
+        if sys.stdin is not None and sys.stdin.isatty():
+            sys.stderr.write("waiting for text from the keyboard (Ctrl-D ends it)\n")
+    elif _is_named_pipe(source):
+        sys.stderr.write(f"waiting for text from the named pipe {printable(source)}\n")
+
+
+def _is_named_pipe(path: str) -> bool:
+    try:
+        # Not the pipes of `<(command)`, which always have a writer: these are links into /proc.
+        return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/"))
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
 
 
 def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:

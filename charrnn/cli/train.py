@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, download_bar, print_json, result_console
+from charrnn.cli.terminal import (
+    DebugOption,
+    JsonOption,
+    QuietOption,
+    announce_wait,
+    download_bar,
+    print_json,
+    result_console,
+)
 from charrnn.cli.training_view import TrainingView
 
 if TYPE_CHECKING:
@@ -212,6 +220,8 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
+    for source in config.corpus:
+        announce_wait(source, quiet=quiet)
     events = loop.train(
         config,
         out=out,

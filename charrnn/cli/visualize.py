@@ -142,7 +142,7 @@ def visualize(
     if can_animate(sys.stderr) and not quiet:
         sys.stderr.write("Looking into the model ...\n")
     model = load_model(run, quiet=quiet)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config), None)
+    content, context = model.held_out_text() if text is None else (read_text(text, model.config, quiet=quiet), None)
     context = content[:0] if context is None else context
     num_available = len(content)
     content = content[: chars if cell or surprise else CHARS_SCORED]
