@@ -439,6 +439,36 @@ def test_a_byte_alphabet_takes_any_bytes(command: Command, tmp_path: Path) -> No
     assert json.loads(Path(start["run"], "vocab.json").read_text())["kind"] == "byte"
 
 
+@pytest.mark.parametrize(
+    ("content", "options", "said", "num_distinct", "vocab_size"),
+    [
+        ("ab" * 500, (), "1,000 characters, 2 different", 2, 3),
+        ("ab" * 9_999 + "xy", (), "20,000 characters, 4 different", 4, 3),
+        ("ab" * 500, ("--alphabet", "byte"), "1,000 bytes, 2 different", 2, 256),
+        ("ab" * 490 + "Жba語" * 5, ("--init-from", "LOOP"), "1,000 characters, 4 different", 4, 6),
+    ],
+    ids=["all of them", "rare ones", "bytes", "another alphabet"],
+)
+def test_the_different_characters_are_those_of_the_text(
+    command: Command,
+    tmp_path: Path,
+    loop_run: Path,
+    content: str,
+    options: tuple[str, ...],
+    said: str,
+    num_distinct: int,
+    vocab_size: int,
+) -> None:
+    (tmp_path / "ab.txt").write_text(content, encoding="utf-8")
+    options = tuple(str(loop_run) if part == "LOOP" else part for part in options)
+    small = SMALL if "--init-from" not in options else ("--set", "num_lanes=2", "--set", "bptt_length=8")
+    ran = command("train", "ab.txt", "--steps", 1, *small, *options)
+    assert ran.code == 0, ran.err
+    assert f"ab.txt: {said}" in ran.err
+    start = json.loads(command("train", "ab.txt", "--steps", 1, *small, *options, "--json").out.splitlines()[0])
+    assert (start["num_distinct_chars"], start["vocab_size"]) == (num_distinct, vocab_size)
+
+
 def test_marks_and_line_ends_that_are_mended_are_announced(command: Command, tmp_path: Path) -> None:
     (tmp_path / "dos.txt").write_bytes(b"\xef\xbb\xbf" + TEXT.replace("\n", "\r\n").encode())
     ran = command("train", "dos.txt", "--steps", 1, *SMALL)

@@ -117,8 +117,9 @@ class TrainingView:
         self._start = event
         epochs = event.num_steps * chars_per_step / event.num_train_chars
         wide = f"{config['num_lanes']} lanes (stretches read side by side) × {config['bptt_length']} characters"
+        unit = "bytes" if config["alphabet"] == "byte" else "characters"
         facts = [
-            ("Text", f"{event.corpus}: {event.num_chars:,} characters, {event.vocab_size} different"),
+            ("Text", f"{event.corpus}: {event.num_chars:,} {unit}, {event.num_distinct_chars:,} different"),
             (
                 "Model",
                 f"{config['cell']} {config['num_layers']}×{config['hidden_size']}, {event.num_parameters:,} parameters",

@@ -17,7 +17,11 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(Event):
-    """The run is set up: nothing is trained yet, its folder exists."""
+    """The run is set up: nothing is trained yet, its folder exists.
+
+    `num_distinct_chars` counts those of the text; `vocab_size` the entries of the model's alphabet, the unknown symbol
+    included. They differ where rare characters are not learned, and with `--init-from`.
+    """
 
     event: ClassVar[str] = "start"
     run: str
@@ -28,6 +32,7 @@ class StartEvent(Event):
     corpus: str
     num_chars: int
     num_train_chars: int
+    num_distinct_chars: int
     vocab_size: int
     notes: tuple[str, ...] = ()
 

@@ -216,6 +216,20 @@ class Decoder:
         return rest
 
 
+def count_distinct(text: str | bytes) -> int:
+    """Count the distinct characters (code points) of a text, or the distinct bytes, in any alphabet or none."""
+    is_seen = np.zeros(_NUM_CODE_POINTS, np.bool_)
+    for points in _byte_values(text) if isinstance(text, bytes) else _code_points(text):
+        is_seen[points] = True
+    return int(np.count_nonzero(is_seen))
+
+
+def _byte_values(data: bytes) -> Iterator[NDArray[np.uint8]]:
+    """Yield the bytes block by block, because an array that is used as an index is copied eight bytes wide."""
+    for start in range(0, len(data), _BLOCK_CHARS):
+        yield np.frombuffer(data, np.uint8)[start : start + _BLOCK_CHARS]
+
+
 def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
     """Yield the code points of a text, block by block, so that a large one is never held four bytes wide."""
     for start in range(0, len(text), _BLOCK_CHARS):

@@ -39,7 +39,7 @@ from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus, state_of_corpus
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import Vocab, count_distinct
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Download, Text, check_alphabet, plan_steps, read_text, take_notes, with_model_of
 from charrnn.training.recipe import DEFAULT_MINUTES, choose_sizes
@@ -285,6 +285,7 @@ def _run(
         corpus=", ".join(text.corpus.sources),
         num_chars=len(text.ids),
         num_train_chars=text.num_train,
+        num_distinct_chars=count_distinct(text.corpus.content),
         vocab_size=len(text.vocab),
         notes=notes,
     )
