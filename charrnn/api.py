@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.generation.generator import Generator
-from charrnn.generation.novelty import MIN_LENGTH, find_copies
+from charrnn.generation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
 from charrnn.model.shapes import check_shapes
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 FEW_UNKNOWN = 0.001
 """The share of a text's characters from which on it is told that they are unknown."""
-HELD_OUT_CHARS = 50_000
-"""How much of the validation text `Model.novelty` compares: a share is as steady as its text is long."""
 
 
 class Model(Generator):
@@ -115,15 +113,16 @@ class Model(Generator):
         text: names, idioms and licences recur without any copying. A share near it is no sign of copying.
         Raises DataError as `held_out_text` does and for a text too long, UsageError for a `min_length` under 1.
         """
-        if self.vocab.kind == "byte":
-            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-        elif isinstance(text, str):
-            text = text.replace("\r\n", "\n")
+        return self.novelty_reference().compare(text, min_length=min_length)
+
+    def novelty_reference(self) -> NoveltyReference:
+        """The run's training text, read again and verified, for `compare` to compare several texts with.
+
+        Raises DataError as `held_out_text` does.
+        """
         content = self._read_corpus_again(reason=" What is copied shows only beside the text it learned from.")
         training, validation = split_ids(len(content), self.config.split)[:2]
-        learned, held_out = content[training], content[validation][:HELD_OUT_CHARS]
-        expected = find_copies(held_out, learned, min_length=min_length).share_copied
-        return replace(find_copies(text, learned, min_length=min_length), held_out_share=expected)
+        return NoveltyReference(content[training], content[validation][:HELD_OUT_CHARS])
 
     def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
         """The run's whole text. Raises DataError if it is gone or not what it was, as `RecordedCorpus.read` does."""

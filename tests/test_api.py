@@ -107,10 +107,30 @@ def test_a_sample_is_what_streams(model: charrnn.Model) -> None:
     assert len(pieces) == 80
 
 
+def test_without_a_seed_each_text_has_one_of_its_own_and_names_it(alphabet_run: Path) -> None:
+    model = charrnn.load(alphabet_run)
+    options: dict[str, Any] = {"length": 60, "temperature": 4.0}
+    drawn = [*(model.sample(**options) for _ in range(3)), model.sample(**options, seed=None)]
+    # Two of four numbers below 2^31 are the same once in 400 million tries.
+    assert len({text.text for text in drawn}) == len({text.seed for text in drawn}) == 4
+    assert all(text.seed is not None and 0 <= text.seed < 2**31 for text in drawn)
+    assert model.sample(**options, seed=drawn[0].seed) == drawn[0]
+    several = model.samples(3, **options)
+    assert len({text.seed for text in several}) == 1 and len({text.text for text in several}) == 3
+    assert model.samples(3, **options, seed=several[0].seed) == several
+    assert len({"".join(write(**options)) for write in (model.write, model.write)}) == 2
+    assert len({"".join(piece.text for piece in model.stream(**options)) for _ in range(2)}) == 2
+    searches = [model.beam(width=3, length=20, mode="stochastic") for _ in range(2)]
+    assert len({found.seed for found in searches[0]}) == 1
+    assert searches[0][0].seed != searches[1][0].seed
+    assert model.beam(width=3, length=20, mode="stochastic", seed=searches[0][0].seed) == searches[0]
+    assert {found.seed for found in model.beam(width=3, length=20)} == {None}
+
+
 def test_streaming_is_lazy(model: charrnn.Model) -> None:
     # More takes minutes, and is not so much that a loop is compiled first.
-    stream = model.stream(length=99_999)
-    assert "".join(next(stream)[0] for _ in range(30)) == model.sample(length=30).text
+    stream = model.stream(seed=0, length=99_999)
+    assert "".join(next(stream)[0] for _ in range(30)) == model.sample(seed=0, length=30).text
 
 
 @pytest.mark.trained
@@ -378,7 +398,7 @@ def test_bits_per_byte_count_bytes(model: charrnn.Model) -> None:
 def test_a_byte_model_reads_text_and_bytes_alike(byte_model: charrnn.Model) -> None:
     text = "zäb «molu»\n" * 30
     assert charrnn.evaluate(byte_model, text) == charrnn.evaluate(byte_model, text.encode())
-    sample = byte_model.sample(length=200, prime="語")
+    sample = byte_model.sample(seed=0, length=200, prime="語")
     assert len(sample.text) < 200
     assert len(sample.text.replace("\ufffd", "").encode()) <= 200
 

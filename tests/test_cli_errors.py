@@ -239,8 +239,8 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --surprise --export a.npz", USAGE, ("--surprise has no activations", ".json")),
     ("visualize --json --export a.html", USAGE, ("--json or --export",)),
     ("visualize --export folder.svg", 1, ("--export folder.svg", "Is a directory")),
-    ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .txt, .json or .npz")),
-    ("visualize --export picture", USAGE, ("--export picture", ".html, .svg, .txt, .json or .npz")),
+    ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .png, .txt, .json or .npz")),
+    ("visualize --export picture", USAGE, ("--export picture", ".html, .svg, .png, .txt, .json or .npz")),
     ("visualize --export nosuch/picture.svg", USAGE, ("--export nosuch/picture.svg", "no folder nosuch")),
     ("visualize --text nosuch.txt", DATA, ("'nosuch.txt'",)),
     ("visualize --text empty.txt", DATA, ("empty.txt is empty",)),
@@ -723,3 +723,13 @@ def test_the_pipe_of_a_shell_s_substitution_has_a_writer(capsys: pytest.CaptureF
         os.close(reader)
         os.close(writer)
     assert capsys.readouterr().err == ""
+
+
+def test_a_prime_that_does_not_fit_in_memory_is_refused(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prime.txt").write_text("a" * 2_000)
+    monkeypatch.setattr("charrnn.text.files._memory_bytes", lambda: 8_000)
+    for name, stdin in (("prime.txt", b""), ("-", b"a" * 2_000)):
+        ran = command("sample", alphabet_run, "--prime-file", name, stdin=stdin)
+        assert_is_clear(ran, DATA, (f"--prime-file {name}: more than",))

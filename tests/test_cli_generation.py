@@ -1,6 +1,7 @@
 """`charrnn sample`, option by option: several texts, stop strings, bans, temperatures side by side, beams, novelty."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from string import ascii_lowercase
@@ -28,64 +29,69 @@ def text_of(ran: Ran) -> str:
 
 def test_several_samples_are_independent_and_the_same_however_many(command: Command, lab: Path) -> None:
     three, five = (
-        [found["text"] for found in json_lines(command("sample", "--count", n, "--length", 120, "--json"))]
+        [found["text"] for found in json_lines(command("sample", "--seed", 0, "--count", n, "--length", 120, "--json"))]
         for n in (3, 5)
     )
     assert five[:3] == three and len(set(five)) == 5
-    assert text_of(command("sample", "--length", 120)).rstrip("\n") == five[0].rstrip("\n"), "the first is that of none"
-    printed = text_of(command("sample", "--count", 3, "--length", 120, "--prime", "zib "))
-    primed = charrnn.load(lab).samples(3, length=120, temperature=0.8, prime="zib ")
+    assert text_of(command("sample", "--seed", 0, "--length", 120)).rstrip("\n") == five[0].rstrip("\n"), (
+        "the first is that of none"
+    )
+    printed = text_of(command("sample", "--seed", 0, "--count", 3, "--length", 120, "--prime", "zib "))
+    primed = charrnn.load(lab).samples(3, seed=0, length=120, temperature=0.8, prime="zib ")
     texts = ["zib " + found.text for found in primed]
     assert printed == "\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
 
 
 def test_a_stop_string_ends_the_text_before_it_or_after_it(command: Command, lab: Path) -> None:
-    whole = text_of(command("sample", "--length", 1000))
+    whole = text_of(command("sample", "--seed", 0, "--length", 1000))
     stop = whole[200:204]
     assert "\n" not in stop, "the premise"
     first = whole.index(stop)
-    assert text_of(command("sample", "--length", 1000, "--stop", stop)).rstrip("\n") == whole[:first].rstrip("\n")
-    assert text_of(command("sample", "--length", 1000, "--stop", stop, "--keep-stop")) == whole[: first + 4] + "\n"
-    either = text_of(command("sample", "--length", 1000, "--stop", "no such text", "--stop", "\\n"))
+    stopped = ("sample", "--seed", 0, "--length", 1000, "--stop", stop)
+    assert text_of(command(*stopped)).rstrip("\n") == whole[:first].rstrip("\n")
+    assert text_of(command(*stopped, "--keep-stop")) == whole[: first + 4] + "\n"
+    either = text_of(command("sample", "--seed", 0, "--length", 1000, "--stop", "no such text", "--stop", "\\n"))
     assert either == whole.split("\n")[0] + "\n"
-    found = json_lines(command("sample", "--length", 1000, "--stop", "or", "--count", 4, "--json"))
+    found = json_lines(command("sample", "--seed", 0, "--length", 1000, "--stop", "or", "--count", 4, "--json"))
     assert len({len(one["text"]) for one in found}) > 1, "each ends where it ends"
     assert all("or" not in one["text"] and len(one["text"]) == len(one["logprobs"]) for one in found)
 
 
 def test_banned_characters_are_not_written(command: Command, alphabet_run: Path) -> None:
-    assert set("zrb") <= set(text_of(command("sample", alphabet_run, "--length", 60)))
-    assert not set("zrbЖ") & set(text_of(command("sample", alphabet_run, "--length", 60, "--ban", "zrbЖ")))
+    assert set("zrb") <= set(text_of(command("sample", alphabet_run, "--seed", 0, "--length", 60)))
+    assert not set("zrbЖ") & set(text_of(command("sample", alphabet_run, "--seed", 0, "--length", 60, "--ban", "zrbЖ")))
     beam = ("sample", alphabet_run, "--length", 40, "--beam", 3)
     assert set("zrb") <= set(text_of(command(*beam)))
     assert not set("zrb") & set(text_of(command(*beam, "--ban", "zrb")))
 
 
 def test_no_line_is_longer_than_it_may_be(command: Command, lab: Path, byte_run: TrainedRun) -> None:
-    lines = text_of(command("sample", "--length", 800, "--max-line", 12)).split("\n")
+    lines = text_of(command("sample", "--seed", 0, "--length", 800, "--max-line", 12)).split("\n")
     assert max(map(len, lines)) == 12
-    assert max(map(len, text_of(command("sample", "--length", 800)).split("\n"))) > 12
-    by_bytes = text_of(command("sample", byte_run.path, "--length", 400, "--max-line", 9)).split("\n")
+    assert max(map(len, text_of(command("sample", "--seed", 0, "--length", 800)).split("\n"))) > 12
+    by_bytes = text_of(command("sample", "--seed", 0, byte_run.path, "--length", 400, "--max-line", 9)).split("\n")
     assert max(len(line.encode()) for line in by_bytes) <= 9 + 2 * 9, "a broken character is spelled in three bytes"
 
 
 def test_unknown_characters_of_a_prime_are_refused_left_out_or_read_as_the_nearest(command: Command, lab: Path) -> None:
-    assert command("sample", "--prime", "zíb “Ж”").code == 3
+    assert command("sample", "--seed", 0, "--prime", "zíb “Ж”").code == 3
     for way, read in (("skip", "zb "), ("nearest", 'zib ""')):
-        ran = text_of(command("sample", "--prime", "zíb “Ж”", "--unknown", way, "--length", 40))
-        assert ran == "zíb “Ж”" + text_of(command("sample", "--prime", read, "--length", 40))[len(read) :]
-    assert command("sample", "--unknown", "guess").code == 2
+        ran = text_of(command("sample", "--seed", 0, "--prime", "zíb “Ж”", "--unknown", way, "--length", 40))
+        assert ran == "zíb “Ж”" + text_of(command("sample", "--seed", 0, "--prime", read, "--length", 40))[len(read) :]
+    assert command("sample", "--seed", 0, "--unknown", "guess").code == 2
 
 
 def test_temperatures_stand_side_by_side(command: Command, lab: Path) -> None:
-    shown = text_of(command("sample", "--temps", "0.2,0.7,1.5", "--length", 100))
+    shown = text_of(command("sample", "--seed", 0, "--temps", "0.2,0.7,1.5", "--length", 100))
     header = next(line for line in shown.splitlines() if "temperature" in line)
     assert header.split() == ["temperature", "0.2", "temperature", "0.7", "temperature", "1.5"]
     assert max(map(len, shown.splitlines())) <= 80
-    found = json_lines(command("sample", "--temps", "0.2,0.7,1.5", "--length", 100, "--json"))
+    found = json_lines(command("sample", "--seed", 0, "--temps", "0.2,0.7,1.5", "--length", 100, "--json"))
     assert [one["temperature"] for one in found] == [0.2, 0.7, 1.5]
     model = charrnn.load(lab)
-    assert [one["text"] for one in found] == [model.sample(length=100, temperature=t).text for t in (0.2, 0.7, 1.5)]
+    assert [one["text"] for one in found] == [
+        model.sample(seed=0, length=100, temperature=t).text for t in (0.2, 0.7, 1.5)
+    ]
     columns = "".join(shown.split())
     assert all(one["text"][:10].split()[0] in columns for one in found)
 
@@ -94,7 +100,7 @@ def test_temperatures_stand_side_by_side(command: Command, lab: Path) -> None:
 def test_the_log_probabilities_are_the_model_s_to_the_precision_of_its_weights(
     command: Command, lab: Path, precision: str
 ) -> None:
-    (found,) = json_lines(command("sample", "--length", 300, "--precision", precision, "--json"))
+    (found,) = json_lines(command("sample", "--seed", 0, "--length", 300, "--precision", precision, "--json"))
     trace = charrnn.load(lab).trace("\n" + found["text"])
     error = abs(sum(found["logprobs"]) - float(trace.logprobs[1:].sum())) / 300
     assert error < (0.02 if precision == "int8" else 1e-5), "nats per character"
@@ -114,12 +120,100 @@ def test_every_kind_of_beam_is_that_of_the_library(
     expected = charrnn.load(alphabet_run).beam(width=4, length=40, **wanted)
     assert [beam["text"] for beam in found["beams"]] == [text.text for text in expected]
     assert [beam["score"] for beam in found["beams"]] == [text.score for text in expected]
-    printed = command("sample", alphabet_run, "--beam", 4, "--length", 40, *options)
-    assert printed.out.rstrip("\n") == expected[0].text.rstrip("\n")
+    printed = text_of(command("sample", alphabet_run, "--beam", 4, "--length", 40, *options, "--count", 1))
+    assert printed.rstrip("\n") == expected[0].text.rstrip("\n")
+
+
+DIVERSE = ("--beam-mode", "diverse", "--diversity", 9)
+"""So diverse that no two groups find the same text."""
+
+
+@pytest.mark.parametrize(
+    ("options", "num_shown"),
+    [
+        ((), 1),
+        (("--count", 3), 3),
+        (DIVERSE, 4),
+        ((*DIVERSE, "--count", 2), 2),
+        ((*DIVERSE, "--count", 1), 1),
+        (("--beam-mode", "stochastic"), 4),
+        (("--beam-mode", "stochastic", "--count", 3), 3),
+    ],
+)
+def test_the_texts_of_a_search_are_numbered_best_first(
+    command: Command, alphabet_run: Path, options: tuple[Any, ...], num_shown: int
+) -> None:
+    options = ("sample", alphabet_run, "--beam", 4, "--length", 12, "--prime", "xy", "--seed", 5, *options)
+    (found,) = json_lines(command(*options, "--json"))
+    beams = found["beams"]
+    assert len(beams) == (num_shown if options[-2] == "--count" or "--beam-mode" in options else 4)
+    scores = [beam["score"] for beam in beams]
+    assert scores == sorted(scores, reverse=True)
+    assert (found["text"], found["logprob"]) == (beams[0]["text"], beams[0]["logprob"])
+    assert found["seed"] == (5 if "stochastic" in options else None)
+    parts = [
+        (f"--- {number} of {num_shown}: log-probability {beam['logprob']:.2f} nats ---\n" if num_shown > 1 else "")
+        + with_newline(f"xy{beam['text']}")
+        for number, beam in enumerate(beams[:num_shown], start=1)
+    ]
+    assert text_of(command(*options)) == "\n".join(parts)
+
+
+def with_newline(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"
+
+
+def seed_of(ran: Ran) -> int:
+    """The fresh seed that a command named, which is all that it said."""
+    match = re.fullmatch(r"seed (\d+)\n", ran.err)
+    assert match is not None and ran.code == 0, ran.err
+    return int(match[1])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--json",),
+        ("--count", 3),
+        ("--count", 3, "--json"),
+        ("--temps", "1,3"),
+        ("--show-cell", "0:1"),
+        ("--precision", "fp32"),
+        ("--beam", 4, "--beam-mode", "stochastic"),
+        ("--beam", 4, "--beam-mode", "stochastic", "--json"),
+    ],
+    ids=lambda options: " ".join(map(str, options)),
+)
+def test_without_a_seed_each_call_draws_one_and_names_it(
+    command: Command, alphabet_run: Path, options: tuple[object, ...]
+) -> None:
+    hot = () if "--temps" in options or "--beam" in options else ("--temp", 4)
+    options = ("sample", alphabet_run, "--length", 60, *hot, *options)
+    drawn = [command(*options) for _ in range(3)]
+    seeds = [seed_of(ran) for ran in drawn]
+    # Three of 2^31 are the same twice once in 700 million tries.
+    assert len(set(seeds)) == len({ran.out for ran in drawn}) == 3
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert text_of(command(*options, "--seed", seeds[0])) == drawn[0].out
+    if "--json" in options:
+        assert [json.loads(line)["seed"] for line in drawn[1].out.splitlines()] == [seeds[1]] * (
+            3 if "--count" in options else 1
+        )
+    quiet = command(*options, "--quiet")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert quiet.out not in {ran.out for ran in drawn}
+
+
+def test_nothing_is_said_of_a_seed_that_nothing_is_drawn_with(command: Command, alphabet_run: Path) -> None:
+    for options in (("--beam", 3), ("--beam", 3, "--beam-mode", "diverse"), ("--seed", 0)):
+        text_of(command("sample", alphabet_run, "--length", 20, *options))
+    refused = command("sample", alphabet_run, "--top-p", 7)
+    assert refused.code == 2 and "seed" not in refused.err
 
 
 def test_a_beam_stops_and_its_length_counts_by_the_penalty(command: Command, lab: Path) -> None:
-    options = ("sample", "--beam", 6, "--length", 60, "--stop", " ", "--stop", "\\n", "--json", "-q")
+    options = ("sample", "--seed", 0, "--beam", 6, "--length", 60, "--stop", " ", "--stop", "\\n", "--json", "-q")
     (short,), (long,) = (json_lines(command(*options, "--length-penalty", alpha)) for alpha in (0, 3))
     assert not {" ", "\n"} & set("".join(beam["text"] for beam in (*short["beams"], *long["beams"])))
     assert {beam["stop"] for beam in short["beams"]} <= {" ", "\n", ""} and short["beams"][0]["stop"]
@@ -134,7 +228,7 @@ def test_a_text_that_goes_round_in_circles_is_remarked_on(command: Command, loop
     way_out = command("sample", loop_run, "--beam", 3, "--length", 300, "--no-repeat", 20)
     assert (way_out.code, way_out.err) == (0, "")
     assert find_loop(way_out.out[:-1]) is None
-    assert "a higher --temp" in command("sample", loop_run, "--temp", 0, "--length", 400).err
+    assert "a higher --temp" in command("sample", loop_run, "--seed", 0, "--temp", 0, "--length", 400).err
 
 
 def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_path: Path) -> None:
@@ -143,7 +237,7 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
     path = tmp_path / "half.txt"
     path.write_bytes(text.encode())
     run = build_chain(tmp_path / "half-001", "\n" + ascii_lowercase, corpus=path)
-    options = ("sample", run, "--length", 60, "--temp", 0.3, "--novelty", "--min-copy", 12)
+    options = ("sample", run, "--seed", 0, "--length", 60, "--temp", 0.3, "--novelty", "--min-copy", 12)
     (found,) = json_lines(command(*options, "--json"))
     longest = found["novelty"]["longest"]
     copied = found["text"][longest["start"] : longest["start"] + longest["length"]]
@@ -157,25 +251,27 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
 
 
 def test_a_text_is_cut_where_its_reader_closes_however_it_is_drawn(command: Command, lab: Path) -> None:
-    lengths = [len(text_of(command("sample", "--length", n))) for n in (0, 1, 31, 32, 33)]
+    lengths = [len(text_of(command("sample", "--seed", 0, "--length", n))) for n in (0, 1, 31, 32, 33)]
     assert lengths[0] == 0 and all(n <= found <= n + 1 for n, found in zip((1, 31, 32, 33), lengths[1:], strict=True))
 
 
 def test_temperatures_that_have_no_room_beside_each_other_stand_below_each_other(command: Command, lab: Path) -> None:
-    shown = text_of(command("sample", "--temps", "0.2,0.4,0.6,0.8,1,1.2", "--length", 50))
+    shown = text_of(command("sample", "--seed", 0, "--temps", "0.2,0.4,0.6,0.8,1,1.2", "--length", 50))
     headings = [line for line in shown.splitlines() if line.startswith("temperature ")]
     assert headings == [f"temperature {t}" for t in ("0.2", "0.4", "0.6", "0.8", "1", "1.2")]
-    assert charrnn.load(lab).sample(length=50, temperature=0.6).text in shown
+    assert charrnn.load(lab).sample(seed=0, length=50, temperature=0.6).text in shown
 
 
 def test_novelty_shows_the_prime_too(command: Command, lab: Path) -> None:
-    assert text_of(command("sample", "--novelty", "--prime", "zib ab", "--length", 40)).startswith("zib ab\n")
+    assert text_of(command("sample", "--seed", 0, "--novelty", "--prime", "zib ab", "--length", 40)).startswith(
+        "zib ab\n"
+    )
 
 
 def test_bytes_that_are_no_text_are_read_as_they_were_typed(command: Command, byte_run: TrainedRun) -> None:
     Path("prime").write_bytes(b"\xff\xfe")
-    typed = command("sample", byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json")
-    from_file = command("sample", byte_run.path, "--prime-file", "prime", "--length", 40, "--json")
+    typed = command("sample", "--seed", 0, byte_run.path, "--prime", "\udcff\udcfe", "--length", 40, "--json")
+    from_file = command("sample", "--seed", 0, byte_run.path, "--prime-file", "prime", "--length", 40, "--json")
     assert typed.code == 0 and typed.out == from_file.out
 
 
@@ -187,7 +283,7 @@ def test_predict_takes_the_nearest_characters_too(command: Command, lab: Path) -
 def test_a_long_prime_is_read_in_blocks_and_once(lstm: TrainedRun) -> None:
     model, read = charrnn.load(lstm.path), []
     prime = "zib molu " * 400
-    first = model.sample(prime=prime, length=20, on_read=read.append)
+    first = model.sample(seed=0, prime=prime, length=20, on_read=read.append)
     assert sum(read) == len(prime) and max(read) <= 1024 < len(prime)
-    assert model.sample(prime=prime, length=20, on_read=read.append) == first
+    assert model.sample(seed=0, prime=prime, length=20, on_read=read.append) == first
     assert sum(read) == len(prime), "the second time it was remembered"

@@ -36,14 +36,14 @@ def with_newline(text: str) -> str:
 
 
 def test_stdout_is_the_text_and_nothing_else(command: Command, lab: Path) -> None:
-    ran = command("sample", "--length", 300)
+    ran = command("sample", "--seed", 0, "--length", 300)
     model = charrnn.load(lab)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == with_newline(model.sample(temperature=0.8, seed=0, length=300).text)
 
 
 def test_a_trained_model_writes_words_of_its_text(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
-    text = command("sample", "--length", 2000, "--temp", 0.5).out
+    text = command("sample", "--seed", 0, "--length", 2000, "--temp", 0.5).out
     assert set(text) <= set(corpus.text)
     words = "".join(c if c.isalpha() else " " for c in text).split()[1:-1]
     # 0.79 to 0.96 under ten perturbations. An untrained model writes hardly any.
@@ -51,35 +51,35 @@ def test_a_trained_model_writes_words_of_its_text(command: Command, lab: Path, c
 
 
 def test_the_same_seed_gives_the_same_bytes_wherever_they_go(command: Command, process: Process, lab: Path) -> None:
-    by_seed = {seed: command("sample", "--seed", seed, "--length", 200).out for seed in (0, 1, 2)}
+    by_seed = {seed: command("sample", "--seed", 0, "--seed", seed, "--length", 200).out for seed in (0, 1, 2)}
     assert len(set(by_seed.values())) == 3
     for seed, text in by_seed.items():
-        assert command("sample", "--seed", seed, "--length", 200).out == text
-        assert as_json(command("sample", "--seed", seed, "--length", 200, "--json"))["text"] in text
+        assert command("sample", "--seed", 0, "--seed", seed, "--length", 200).out == text
+        assert as_json(command("sample", "--seed", 0, "--seed", seed, "--length", 200, "--json"))["text"] in text
     piped = process("-m", "charrnn", "sample", "--seed", 1, "--length", 200)
     assert (piped.returncode, piped.stderr) == (0, b"")
     assert piped.stdout == by_seed[1].encode()
 
 
 def test_a_longer_text_begins_as_the_shorter_one(command: Command, lab: Path) -> None:
-    shorter, longer = (as_json(command("sample", "--length", n, "--json"))["text"] for n in (50, 80))
+    shorter, longer = (as_json(command("sample", "--seed", 0, "--length", n, "--json"))["text"] for n in (50, 80))
     assert longer.startswith(shorter)
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 300])
 def test_the_length_is_exact(command: Command, lab: Path, length: int) -> None:
-    text = as_json(command("sample", "--length", length, "--json"))["text"]
+    text = as_json(command("sample", "--seed", 0, "--length", length, "--json"))["text"]
     assert len(text) == length
     # Printed, the text ends with exactly one newline; no text is no line.
-    assert command("sample", "--length", length).out == (with_newline(text) if text else "")
+    assert command("sample", "--seed", 0, "--length", length).out == (with_newline(text) if text else "")
 
 
 def test_without_a_length_it_writes_a_thousand_characters(command: Command, lab: Path) -> None:
-    assert len(as_json(command("sample", "--json"))["text"]) == 1000
+    assert len(as_json(command("sample", "--seed", 0, "--json"))["text"]) == 1000
 
 
 def test_json_holds_the_text_its_seed_and_its_log_probabilities(command: Command, lab: Path) -> None:
-    found = as_json(command("sample", "--length", 40, "--seed", 3, "--prime", "molu ", "--json"))
+    found = as_json(command("sample", "--seed", 0, "--length", 40, "--seed", 3, "--prime", "molu ", "--json"))
     assert found.keys() >= {"run", "text", "prime", "seed", "logprob", "logprobs"}
     assert (found["run"], found["prime"], found["seed"]) == ("lstm-001", "molu ", 3)
     assert len(found["logprobs"]) == len(found["text"]) == 40
@@ -87,7 +87,7 @@ def test_json_holds_the_text_its_seed_and_its_log_probabilities(command: Command
     assert found["logprob"] == pytest.approx(sum(found["logprobs"]))
     # Shaping the draw does not change what the model says about a character.
     options = ("--length", 1, "--temp", 0, "--prime", "molu ", "--precision", "fp32", "--json")
-    sharper = as_json(command("sample", *options))
+    sharper = as_json(command("sample", "--seed", 0, *options))
     likeliest = charrnn.load(lab).predict("molu ", top=1)[0]
     assert sharper["text"] == likeliest.character
     # Among the characters that can be written, so without the little that the unknown symbol has.
@@ -111,60 +111,73 @@ def test_temperature_zero_is_greedy_whatever_the_seed(command: Command, alphabet
 
 @pytest.mark.parametrize("shaping", [("--top-k", 1), ("--top-p", 1e-9), ("--min-p", 1), ("--temp", 1e-6)])
 def test_the_narrowest_choice_is_greedy_too(command: Command, lab: Path, shaping: tuple[object, ...]) -> None:
-    assert command("sample", "--length", 60, *shaping).out == command("sample", "--length", 60, "--temperature", 0).out
+    assert (
+        command("sample", "--seed", 0, "--length", 60, *shaping).out
+        == command("sample", "--seed", 0, "--length", 60, "--temperature", 0).out
+    )
 
 
 @pytest.mark.parametrize("shaping", [("--top-k", 40), ("--top-p", 1), ("--min-p", 0)])
 def test_the_widest_choice_changes_nothing(command: Command, lab: Path, shaping: tuple[object, ...]) -> None:
-    assert command("sample", "--length", 60, *shaping).out == command("sample", "--length", 60).out
+    assert (
+        command("sample", "--seed", 0, "--length", 60, *shaping).out
+        == command("sample", "--seed", 0, "--length", 60).out
+    )
 
 
 def test_a_higher_temperature_writes_less_likely_text(command: Command, lab: Path) -> None:
-    scores = [as_json(command("sample", "--length", 400, "--temp", temp, "--json"))["logprob"] for temp in (0.2, 1, 3)]
+    scores = [
+        as_json(command("sample", "--seed", 0, "--length", 400, "--temp", temp, "--json"))["logprob"]
+        for temp in (0.2, 1, 3)
+    ]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_the_prime_comes_first_and_is_gone_on_from(command: Command, lab: Path) -> None:
     model = charrnn.load(lab)
     for prime in ('zib vask, "', "if jora(zib):\n    "):
-        ran = command("sample", "--prime", prime, "--length", 30)
-        assert ran.out == with_newline(prime + model.sample(temperature=0.8, prime=prime, length=30).text)
-    assert model.sample(prime='zib vask, "', length=30).logprobs != model.sample(length=30).logprobs
+        ran = command("sample", "--seed", 0, "--prime", prime, "--length", 30)
+        assert ran.out == with_newline(prime + model.sample(seed=0, temperature=0.8, prime=prime, length=30).text)
+    assert model.sample(seed=0, prime='zib vask, "', length=30).logprobs != model.sample(seed=0, length=30).logprobs
 
 
 def test_a_prime_from_a_file_or_a_pipe_is_not_repeated(command: Command, lab: Path) -> None:
     prime = "molu tarn.\n\nif "
     Path("prime.txt").write_bytes(prime.encode())
-    printed = command("sample", "--prime", prime, "--length", 30).out
-    from_file = command("sample", "--prime-file", "prime.txt", "--length", 30)
-    from_pipe = command("sample", "--prime-file", "-", "--length", 30, stdin=prime.encode())
+    printed = command("sample", "--seed", 0, "--prime", prime, "--length", 30).out
+    from_file = command("sample", "--seed", 0, "--prime-file", "prime.txt", "--length", 30)
+    from_pipe = command("sample", "--seed", 0, "--prime-file", "-", "--length", 30, stdin=prime.encode())
     assert prime + from_file.out == printed
     assert (from_file.code, from_pipe.out) == (0, from_file.out)
-    assert as_json(command("sample", "--prime-file", "prime.txt", "--length", 30, "--json"))["prime"] == prime
+    assert (
+        as_json(command("sample", "--seed", 0, "--prime-file", "prime.txt", "--length", 30, "--json"))["prime"] == prime
+    )
 
 
 def test_an_empty_prime_is_none(command: Command, lab: Path) -> None:
-    expected = command("sample", "--length", 30).out
-    assert command("sample", "--prime", "", "--length", 30).out == expected
-    assert command("sample", "--prime-file", "-", "--length", 30).out == expected
+    expected = command("sample", "--seed", 0, "--length", 30).out
+    assert command("sample", "--seed", 0, "--prime", "", "--length", 30).out == expected
+    assert command("sample", "--seed", 0, "--prime-file", "-", "--length", 30).out == expected
 
 
 def test_a_beam_ranks_the_texts_it_finds(command: Command, lab: Path) -> None:
     prime = ("--prime", 'zib "')
     for width in (1, 5):
-        found = as_json(command("sample", "--beam", width, "--length", 24, *prime, "--json"))
+        found = as_json(command("sample", "--seed", 0, "--beam", width, "--length", 24, *prime, "--json"))
         assert found.keys() >= {"run", "prime", "text", "logprob", "beams"}
         assert len(found["beams"]) == len({beam["text"] for beam in found["beams"]}) == width
         assert all(len(beam["text"]) == len(beam["logprobs"]) == 24 for beam in found["beams"])
         ranked = [beam["logprob"] for beam in found["beams"]]
         assert ranked == sorted(ranked, reverse=True)
         assert (found["text"], found["logprob"]) == (found["beams"][0]["text"], ranked[0])
-        assert command("sample", "--beam", width, "--length", 24, *prime).out == with_newline('zib "' + found["text"])
+        assert command("sample", "--seed", 0, "--beam", width, "--length", 24, *prime).out == with_newline(
+            'zib "' + found["text"]
+        )
 
 
 def test_a_beam_of_one_is_greedy(command: Command, lab: Path) -> None:
     ways = (("--beam", 1), ("--temp", 0, "--precision", "fp32"))
-    beam, drawn = (as_json(command("sample", "--length", 24, *how, "--json")) for how in ways)
+    beam, drawn = (as_json(command("sample", "--seed", 0, "--length", 24, *how, "--json")) for how in ways)
     assert beam["text"] == drawn["text"]
     assert beam["logprob"] == pytest.approx(drawn["logprob"])
 
@@ -176,8 +189,8 @@ def test_a_beam_finds_text_at_least_as_likely_as_the_greedy_one(command: Command
     for prime in ("zib ", "if ", 'molu "', "    "):
         for length, width in ((2, num_texts), (20, 60)):
             options = ("--prime", prime, "--length", length, "--json")
-            beam = as_json(command("sample", "--beam", width, *options))["logprob"]
-            drawn = as_json(command("sample", "--temp", 0, "--precision", "fp32", *options))["logprob"]
+            beam = as_json(command("sample", "--seed", 0, "--beam", width, *options))["logprob"]
+            drawn = as_json(command("sample", "--seed", 0, "--temp", 0, "--precision", "fp32", *options))["logprob"]
             assert beam >= drawn - 1e-6 or length == 20
             totals["beam"] += beam
             totals["greedy"] += drawn
@@ -185,9 +198,9 @@ def test_a_beam_finds_text_at_least_as_likely_as_the_greedy_one(command: Command
 
 
 def test_a_byte_model_writes_valid_text(process: Process, command: Command, byte_run: TrainedRun) -> None:
-    text = command("sample", byte_run.path, "--length", 400).out
+    text = command("sample", "--seed", 0, byte_run.path, "--length", 400).out
     for locale in ("C.UTF-8", "C"):
-        piped = process("-m", "charrnn", "sample", byte_run.path, "--length", 400, LC_ALL=locale)
+        piped = process("-m", "charrnn", "sample", byte_run.path, "--seed", 0, "--length", 400, LC_ALL=locale)
         assert (piped.returncode, piped.stderr) == (0, b"")
         assert piped.stdout.decode("utf-8") == text, "whole characters in UTF-8, in any locale"
     assert any(ord(character) > 127 and character != "\ufffd" for character in text)
@@ -196,12 +209,12 @@ def test_a_byte_model_writes_valid_text(process: Process, command: Command, byte
 
 def test_a_byte_model_has_a_log_probability_for_each_byte(command: Command, byte_run: TrainedRun) -> None:
     for length in range(1, 12):
-        found = as_json(command("sample", byte_run.path, "--length", length, "--temp", 2, "--json"))
+        found = as_json(command("sample", "--seed", 0, byte_run.path, "--length", length, "--temp", 2, "--json"))
         assert len(found["logprobs"]) == length
 
 
 def test_a_byte_model_takes_any_prime(command: Command, byte_run: TrainedRun) -> None:
-    ran = command("sample", byte_run.path, "--prime", "Ж語 ", "--length", 20)
+    ran = command("sample", "--seed", 0, byte_run.path, "--prime", "Ж語 ", "--length", 20)
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.startswith("Ж語 ")
 
@@ -210,18 +223,22 @@ def test_a_byte_model_takes_any_prime(command: Command, byte_run: TrainedRun) ->
 @pytest.mark.parametrize("run", ["gru", "rnn"])
 def test_every_cell_writes(command: Command, run: str, request: pytest.FixtureRequest) -> None:
     trained: TrainedRun = request.getfixturevalue(run)
-    ran = command("sample", trained.path, "--length", 50)
+    ran = command("sample", "--seed", 0, trained.path, "--length", 50)
     assert ran.code == 0
-    assert ran.out == with_newline(charrnn.load(trained.path).sample(temperature=0.8, length=50).text)
+    assert ran.out == with_newline(charrnn.load(trained.path).sample(seed=0, temperature=0.8, length=50).text)
 
 
 def test_a_run_is_named_by_its_path_or_its_name_or_is_the_newest(command: Command, lab: Path, gru: TrainedRun) -> None:
-    newest = command("sample", "--length", 30).out
-    assert command("sample", "lstm-001", "--length", 30).out == newest
-    assert command("sample", lab, "--length", 30).out == newest
+    newest = command("sample", "--seed", 0, "--length", 30).out
+    assert command("sample", "--seed", 0, "lstm-001", "--length", 30).out == newest
+    assert command("sample", "--seed", 0, lab, "--length", 30).out == newest
     shutil.copytree(gru.path, lab.parent / "gru-001", copy_function=shutil.copyfile)
     (lab.parent / "gru-001" / "latest").touch()
-    assert command("sample", "--length", 30).out == command("sample", "gru-001", "--length", 30).out != newest
+    assert (
+        command("sample", "--seed", 0, "--length", 30).out
+        == command("sample", "--seed", 0, "gru-001", "--length", 30).out
+        != newest
+    )
 
 
 def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: Path) -> None:
@@ -234,7 +251,7 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
         (lab / "best").unlink(missing_ok=True)
         if best is not None:
             (lab / "best").write_text(best + "\n")
-        return command("sample", lab.name, "--length", 300)
+        return command("sample", lab.name, "--seed", 0, "--length", 300)
 
     from_oldest = sample(oldest, best_step=step_number(oldest))
     from_newest = sample(newest, best_step=step_number(newest))
@@ -245,7 +262,7 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
 def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         # So much takes a minute, and is not so much that a loop is compiled first.
-        [sys.executable, "-m", "charrnn", "sample", "--length", "99999"],
+        [sys.executable, "-m", "charrnn", "sample", "--seed", "0", "--length", "99999"],
         cwd=tmp_path,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
@@ -262,7 +279,7 @@ def test_a_reader_that_has_enough_ends_it_quietly(lab: Path, tmp_path: Path) -> 
 
 def test_a_reader_that_reads_nothing_ends_it_quietly_too(lab: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "charrnn", "sample", "--length", "5", "--json"],
+        [sys.executable, "-m", "charrnn", "sample", "--seed", "0", "--length", "5", "--json"],
         cwd=tmp_path,
         env=clean_environment(),
         stdin=subprocess.DEVNULL,
@@ -280,8 +297,8 @@ def test_writing_imports_no_torch(process: Process, lab: Path) -> None:
     script = """
 import sys
 from charrnn.cli.app import run
-for arguments in (["sample", "--length", "20"], ["sample", "--beam", "2", "--length", "5"], ["predict", "zib"]):
-    assert run(arguments) == 0
+for line in ("sample --seed 0 --length 20", "sample --beam 2 --length 5", "predict zib"):
+    assert run(line.split()) == 0
 print(sorted({"torch", "rich", "numpy"} & {*sys.modules}), file=sys.stderr)
 """
     ran = process("-c", script)
@@ -294,10 +311,10 @@ def test_a_damaged_step_is_passed_over_with_a_warning_beside_the_text(command: C
     data = bytearray((best / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (best / "model.safetensors").write_bytes(data)
-    ran = command("sample", "--length", 20)
+    ran = command("sample", "--seed", 0, "--length", 20)
     assert ran.code == 0
     assert len(ran.out.rstrip("\n")) <= 20
     assert ran.err.startswith("warning: ")
     assert best.name in ran.err and "damaged" in ran.err
-    quiet = command("sample", "--length", 20, "--quiet")
+    quiet = command("sample", "--seed", 0, "--length", 20, "--quiet")
     assert (quiet.out, quiet.err) == (ran.out, "")

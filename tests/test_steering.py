@@ -93,7 +93,7 @@ def test_with_its_quotation_cell_held_a_model_writes_more_or_less_inside_quotati
     values, inside = trace.cells[:, found.layer, found.unit], label_quotes(trace.text)
 
     def share_inside(**options: Any) -> float:
-        written = "".join(sample.text for sample in quoting_model.samples(4, length=2000, **options))
+        written = "".join(sample.text for sample in quoting_model.samples(4, seed=0, length=2000, **options))
         num_inside, num_outside = (sum(map(written.count, letters)) for letters in (INSIDE, OUTSIDE))
         return num_inside / (num_inside + num_outside)
 
@@ -115,7 +115,7 @@ def test_silencing_its_quotation_cell_costs_more_inside_quotations(quoting_model
 
 
 def test_values_come_with_the_pieces_and_are_those_of_a_trace(quoting_model: charrnn.Model) -> None:
-    pieces = list(quoting_model.stream(length=200, cell=(0, 3), precision="fp32", prime='ab "no'))
+    pieces = list(quoting_model.stream(seed=0, length=200, cell=(0, 3), precision="fp32", prime='ab "no'))
     trace = quoting_model.trace('ab "no' + "".join(piece.text for piece in pieces))
     assert [piece.value for piece in pieces] == pytest.approx(trace.cells[6:, 0, 3].tolist(), abs=1e-4)
 
@@ -127,24 +127,26 @@ def test_a_prime_is_read_again_where_another_precision_or_clamp_would_read_it_ot
     fresh = []
     for way in ways:
         quoting_model._last_reading = None
-        fresh.append(quoting_model.sample(length=1, prime='ab "no', **way).logprobs)
+        fresh.append(quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs)
     assert len(set(fresh)) == len(ways), "the premise"
-    assert [quoting_model.sample(length=1, prime='ab "no', **way).logprobs for way in ways] == fresh
+    assert [quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs for way in ways] == fresh
 
 
 @pytest.fixture
 def sample(command: Callable[..., Any], quoting_model: charrnn.Model, tmp_path: Path) -> Callable[..., Any]:
     folder = Path(quoting_model.config.corpus[0]).parent / "quotes-001"
-    return lambda *options: command("sample", folder, *options)
+    return lambda *options: command("sample", folder, "--seed", 0, *options)
 
 
 def test_a_clamp_on_the_command_line_is_the_one_of_the_library(
     sample: Callable[..., Any], quoting_model: charrnn.Model
 ) -> None:
     ran = sample("--length", 80, "--clamp", "0:1=-0.5", "--clamp", "0:2=1")
-    expected = quoting_model.sample(length=80, temperature=0.8, clamps={(0, 1): -0.5, (0, 2): 1.0}).text
+    expected = quoting_model.sample(seed=0, length=80, temperature=0.8, clamps={(0, 1): -0.5, (0, 2): 1.0}).text
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.rstrip("\n") == expected.rstrip("\n") != quoting_model.sample(length=80, temperature=0.8).text
+    assert (
+        ran.out.rstrip("\n") == expected.rstrip("\n") != quoting_model.sample(seed=0, length=80, temperature=0.8).text
+    )
 
 
 def test_a_shown_cell_changes_no_byte_of_a_pipe(sample: Callable[..., Any]) -> None:

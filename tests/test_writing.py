@@ -88,7 +88,7 @@ def blocks_of(texts: Sequence[str], vocab: Vocab, size: int) -> list[Block]:
     ids = np.stack([vocab.encode(text).astype(np.int64) for text in texts])
     cuts = range(0, ids.shape[1], size)
     return [
-        Block(part, np.zeros(part.shape), np.full(part.shape, 0.5, np.float32))
+        Block(part, -part.astype(np.float64), np.full(part.shape, 0.5, np.float32))
         for part in (ids[:, begin : begin + size] for begin in cuts)
     ]
 
@@ -104,10 +104,11 @@ def test_chunks_pieces_and_many_texts_at_once_say_the_same(vocab: Vocab, size: i
     for text, found in zip(texts, together, strict=True):
         blocks = blocks_of([text], vocab, size)
         expected = cut(text, stops, keeps_stop=False)
-        assert "".join(piece.text for piece in found) == expected
-        assert list(write_text(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == found
+        pieces = list(write_text(iter(blocks), TextStream(vocab, stops, keeps_stop=False)))
+        assert found.text == "".join(piece.text for piece in pieces) == expected
+        assert found.logprobs == tuple(piece.logprob for piece in pieces)
         assert "".join(write_chunks(iter(blocks), TextStream(vocab, stops, keeps_stop=False))) == expected
-        assert {piece.value for piece in found} <= {0.5}
+        assert {piece.value for piece in pieces} <= {0.5}
 
 
 def test_nothing_more_is_drawn_when_every_text_has_ended() -> None:

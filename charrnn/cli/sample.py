@@ -1,41 +1,37 @@
 """charrnn sample: text on stdout, nothing else."""
 
 import sys
-from collections import deque
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.sample_view import (
-    as_json,
-    beams_as_json,
-    warn_of_loop,
-    write,
-    write_coloured,
-    write_novelty,
-    write_side_by_side,
-)
+from charrnn.cli.sample_view import Page
 from charrnn.cli.terminal import (
     DebugOption,
     JsonOption,
     QuietOption,
     RunArgument,
     UnknownOption,
+    announce_wait,
     load_model,
     parse_cell,
-    print_json,
     progress,
     spelled,
     warn,
 )
+from charrnn.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.generation.novelty import NoveltyReference
 
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
+MAX_JSON_CHARS = 5_000_000
+"""The longest text of --json, whose object needs all of it at once: some 60 bytes for each character."""
+MAX_TABLE_CHARS = 1_000_000
+"""The longest texts side by side, all together: some 50 bytes for each character."""
 
 
 def sample(
@@ -59,9 +55,14 @@ def sample(
         typer.Option("--min-p", help="Draw from those at least P times as likely as the likeliest.", metavar="P"),
     ] = None,
     seed: Annotated[
-        int,
-        typer.Option("--seed", help="The same seed writes the same text.", metavar="N", min=0),
-    ] = 0,
+        int | None,
+        typer.Option(
+            "--seed",
+            help="The same seed writes the same text. Default: a fresh one, named on stderr.",
+            metavar="N",
+            min=0,
+        ),
+    ] = None,
     ban: Annotated[str, typer.Option("--ban", help="Characters never to write.", metavar="CHARS")] = "",
     temps: Annotated[
         str | None,
@@ -93,7 +94,7 @@ def sample(
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option("--count", help="Independent samples, drawn at once.", metavar="N"),
+        typer.Option("--count", help="Independent samples; with --beam: its N best texts.", metavar="N"),
     ] = None,
     beam: Annotated[
         int | None,
@@ -149,11 +150,7 @@ def sample(
 
     The text goes to stdout as it is written, and nothing else does. Several samples are set apart by a blank line.
     """
-    from charrnn.errors import UsageError
 
-    if prime and prime_file is not None:
-        raise UsageError("Give --prime or --prime-file, not both.")
-    drawing = {"--temp": temp, "--top-k": top_k, "--top-p": top_p, "--min-p": min_p, "--max-line": max_line}
     searching = {
         "--beam-mode": beam_mode,
         "--groups": groups,
@@ -161,18 +158,22 @@ def sample(
         "--length-penalty": length_penalty,
         "--no-repeat": no_repeat,
     }
-    several = {"--count": count, "--temps": temps}
+    drawing = {"--temp": temp, "--top-k": top_k, "--top-p": top_p, "--min-p": min_p, "--max-line": max_line}
+    exact = {"--precision": None if precision in ("auto", "fp32") else precision}
     looking = {"--show-cell": show_cell, "--novelty": novelty or None}
+    if prime and prime_file is not None:
+        raise UsageError("Give --prime or --prime-file, not both.")
     if beam is None:
         _refuse(searching, "belongs to a beam search: add --beam 8, or leave it out")
     else:
         _refuse(
-            drawing
-            | several
-            | {"--precision": None if precision in ("auto", "fp32") else precision}
-            | {"--show-cell": show_cell},
+            drawing | {"--temps": temps} | exact | {"--show-cell": show_cell},
             "does not go with --beam, which looks for the likeliest",
         )
+        if count is not None and not 1 <= count <= beam:
+            raise UsageError(
+                f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
+            )
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
     if temps is not None or count is not None:
@@ -183,14 +184,17 @@ def sample(
         _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
     if min_copy is not None and min_copy < 1:
         raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try 30.")
+    temperatures = () if temps is None else _parse_temps(temps)
+    if beam is None:
+        _check_length(length, len(temperatures), show_as_json=json)
     model = load_model(run, quiet=quiet)
-    kind = model.vocab.kind
-    before = spelled(prime, kind) if prime_file is None else _read_prime(prime_file, kind)
-    if len(before) > SLOW_PRIME:
-        warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
+    reference = _novelty_reference(model, length) if novelty else None
+    before = _read_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
+    page = Page(model, prime, before, show_as_json=json, quiet=quiet, reference=reference, min_copy=min_copy)
+    is_random = beam is None or beam_mode == "stochastic"
     common: dict[str, Any] = {
         "length": length,
-        "seed": seed,
+        "seed": page.choose_seed() if seed is None and is_random else seed,
         "prime": before,
         "unknown": unknown,
         "stops": [_unescape(text) for text in stop or ()],
@@ -199,21 +203,10 @@ def sample(
         "clamps": dict(_parse_clamp(text, model) for text in clamp or ()),
     }
     if beam is not None:
-        chosen: dict[str, Any] = {
-            option.removeprefix("--").removeprefix("beam-").replace("-", "_"): value
-            for option, value in searching.items()
-            if value is not None
-        }
-        search = model.search(width=beam, **common, **chosen)
-        if novelty:
-            deque(search, maxlen=0)
-            write_novelty(model, search.texts[0], prime, before, min_copy, show_as_json=json)
-        elif json:
-            deque(search, maxlen=0)
-            print_json(beams_as_json(model, search.texts, before))
-        else:
-            write(chain([prime], search))
-        warn_of_loop(search.texts[0].text, "--no-repeat 20, --beam-mode stochastic or --temp 0.8", quiet=quiet)
+        chosen = {_KEYWORDS[option]: value for option, value in searching.items() if value is not None}
+        is_single = novelty or (beam_mode in (None, "plain") and not json)
+        default_count = 1 if is_single else beam
+        page.show_search(default_count if count is None else count, **common, **chosen, width=beam)
         return
     options = common | {
         "temperature": 0.8 if temp is None else temp,
@@ -229,28 +222,52 @@ def sample(
         # A model remembers what it has read last, so the prime is read here, under a bar, and not again.
         with progress(len(before), "reading", quiet=quiet) as advance:
             model.write(**options, on_read=advance)
-    if temps is not None:
-        temperatures = _parse_temps(temps)
-        texts = model.samples(len(temperatures), temperatures=temperatures, **options)
-        if json:
-            for temperature, text in zip(temperatures, texts, strict=True):
-                print_json({"temperature": temperature} | as_json(model, text, before))
-        else:
-            write_side_by_side([f"{temperature:g}" for temperature in temperatures], [prime + t.text for t in texts])
+    if temperatures:
+        page.show_temperatures(temperatures, **options)
     elif novelty:
-        write_novelty(model, model.sample(**options), prime, before, min_copy, show_as_json=json)
-    elif json:
-        for text in model.samples(1 if count is None else count, **options):
-            print_json(as_json(model, text, before))
-    elif count is not None:
-        for index, text in enumerate(model.samples(count, **options)):
-            write([*(["\n"] if index else []), prime, text.text])
+        page.show_novelty(**options)
+    elif json or count is not None:
+        page.show_samples(1 if count is None else count, **options)
     elif show_cell is not None:
-        cell = parse_cell("--show-cell", show_cell, model)
-        write_coloured(prime, model.stream(**options, cell=cell))
+        page.show_cell(parse_cell("--show-cell", show_cell, model), **options)
     else:
-        end = write(chain([prime], model.write(**options)))
-        warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95", quiet=quiet)
+        page.show_text(**options)
+
+
+_KEYWORDS = {
+    "--beam-mode": "mode",
+    "--groups": "groups",
+    "--diversity": "diversity",
+    "--length-penalty": "length_penalty",
+    "--no-repeat": "no_repeat",
+}
+"""What the options of a search are called in Python."""
+
+
+def _check_length(length: int, num_temperatures: int, *, show_as_json: bool) -> None:
+    """Refuse, before anything is drawn, texts that must be kept whole and are too long for that."""
+    if show_as_json and length > MAX_JSON_CHARS:
+        raise UsageError(
+            f"--length is {length:,}; --json prints a whole text as one object, of at most {MAX_JSON_CHARS:,} "
+            "characters.\nLeave out --json, which prints a text of any length as it is written, or shorten it."
+        )
+    if not show_as_json and length * num_temperatures > MAX_TABLE_CHARS:
+        raise UsageError(
+            f"--length is {length:,}; {num_temperatures} texts side by side may have "
+            f"{MAX_TABLE_CHARS // num_temperatures:,} characters each.\n"
+            "Shorten it, add --json, or draw one text after the other with --temp."
+        )
+
+
+def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
+    """What --novelty compares with. Raises, before anything is drawn, what would keep it from comparing."""
+    from charrnn.generation.novelty import longest_comparable
+
+    longest = longest_comparable(model.vocab.kind)
+    if length > longest:
+        unit = "bytes" if model.vocab.kind == "byte" else "characters"
+        raise UsageError(f"--length is {length:,}; --novelty compares {longest:,} {unit} at most. Shorten it.")
+    return model.novelty_reference()
 
 
 def _say_that_it_compiles(*, quiet: bool) -> None:
@@ -263,18 +280,14 @@ def _unescape(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
-def _parse_temps(text: str) -> list[float]:
-    from charrnn.errors import UsageError
-
+def _parse_temps(text: str) -> tuple[float, ...]:
     try:
-        return [float(part) for part in text.split(",")]
+        return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
 
 
 def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
-    from charrnn.errors import UsageError
-
     cell, _, number = text.partition("=")
     try:
         layer_unit, value = parse_cell("--clamp", cell, model), float(number)
@@ -285,24 +298,35 @@ def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
     return layer_unit, value
 
 
-def _read_prime(name: str, alphabet: str) -> str | bytes:
-    """What comes before, cleaned as a corpus is; its bytes as they are for the byte alphabet."""
-    from charrnn.errors import DataError
+def _read_prime(prime: str, file: str | None, alphabet: str, *, quiet: bool) -> str | bytes:
+    """What comes before: `prime`, or what `file` holds, cleaned as a corpus is. Bytes for the byte alphabet."""
+    before = spelled(prime, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
+    if len(before) > SLOW_PRIME:
+        warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
+    return before
+
+
+def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
+    from charrnn.text.files import MemoryLimit, read_stream
 
     if name == "-" and sys.stdin is None:
         raise DataError("--prime-file -: standard input is closed.")
+    announce_wait(name, quiet=quiet)
+    option = f"--prime-file {name}"
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if name == "-":
+            data = read_stream(option, sys.stdin.buffer, MemoryLimit(option))
+        else:
+            with Path(name).open("rb") as file:
+                data = read_stream(option, file, MemoryLimit(option))
         return data if alphabet == "byte" else data.decode("utf-8-sig").replace("\r\n", "\n")
     except OSError as error:
-        raise DataError(f"--prime-file {name}: {error.strerror}. Give a text file, or - for standard input.") from None
+        raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"--prime-file {name}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+        raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
 
 
 def _refuse(options: dict[str, Any], reason: str) -> None:
-    from charrnn.errors import UsageError
-
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UsageError(f"{given[0]} {reason}." + ("" if "leave" in reason else " Leave one of them out."))

@@ -1,21 +1,185 @@
-"""What `charrnn sample` shows: text as it comes, coloured, side by side, marked; or JSON."""
+"""What `charrnn sample` shows: text as it comes, coloured, side by side, marked, numbered; or JSON."""
 
+import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.terminal import print_json, printable, result_console, warn
+from charrnn.cli.terminal import can_animate, finite, printable, progress, result_console, warn
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.generation.novelty import NoveltyReference
     from charrnn.generation.writing import Piece
     from charrnn.records.generation import GeneratedText
 
+LONG = 10_000
+"""Characters that may take a second or more to draw: from there on a bar appears after a second."""
+LONGEST_LINE = 50
+"""Rows of a terminal after which the line of blocks follows, even if the line of text goes on."""
 NARROWEST = 16
 """Columns that a text side by side with others needs."""
 LOOKED_AT = 2_000
 """Characters at the end of a text among which a loop is looked for."""
+
+
+@dataclass(slots=True)
+class Page:
+    """How one call shows what a model writes: options are those of `Generator`."""
+
+    model: "Model"
+    prime: str
+    """What was typed before the text, and is printed first."""
+    before: str | bytes
+    """What the model reads before it writes: the prime, or the content of a file."""
+    show_as_json: bool
+    quiet: bool
+    reference: "NoveltyReference | None" = None
+    """What the text is compared with, if that is asked for."""
+    min_copy: int | None = None
+    _fresh_seed: int | None = field(default=None, init=False)
+
+    def choose_seed(self) -> int:
+        """Draw a seed, which is then named on stderr as soon as something is drawn with it."""
+        from charrnn.generation.generator import fresh_seed
+
+        self._fresh_seed = fresh_seed()
+        return self._fresh_seed
+
+    def show_text(self, **options: Any) -> None:
+        """One text, as it is drawn."""
+        with self._drawing(options["length"], is_streamed=True) as on_draw:
+            end = write(chain([self.prime], self.model.write(**options, on_draw=on_draw)))
+        self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
+
+    def show_cell(self, cell: tuple[int, int], **options: Any) -> None:
+        """One text as it is drawn, coloured by the value of `cell`."""
+        with self._drawing(options["length"], is_streamed=True) as on_draw:
+            write_coloured(self.prime, self.model.stream(**options, cell=cell, on_draw=on_draw))
+
+    def show_samples(self, count: int, **options: Any) -> None:
+        """Several texts, set apart by a blank line, or one JSON object for each."""
+        from charrnn.generation.generator import GROUP_CHARS
+
+        is_streamed = not self.show_as_json and 2 * options["length"] > GROUP_CHARS  # drawn one by one
+        with self._drawing(count * options["length"], is_streamed=is_streamed) as on_draw:
+            options["on_draw"] = on_draw
+            if self.show_as_json:
+                for text in self.model.iter_samples(count, **options):
+                    with _above_bar():
+                        print_long_json(as_json(self.model, text, self.before))
+                return
+            for index, chunks in enumerate(self.model.write_each(count, **options)):
+                with _above_bar():
+                    write(chain(["\n"] * (index > 0), [self.prime], chunks))
+
+    def show_temperatures(self, temperatures: Sequence[float], **options: Any) -> None:
+        """A text for each temperature, side by side, or one JSON object for each."""
+        with self._drawing(len(temperatures) * options["length"]) as on_draw:
+            drawn = self.model.iter_samples(1, temperatures=temperatures, **options, on_draw=on_draw)
+            if self.show_as_json:
+                for temperature, text in zip(temperatures, drawn, strict=True):
+                    with _above_bar():
+                        print_long_json({"temperature": temperature} | as_json(self.model, text, self.before))
+                return
+            texts = [self.prime + text.text for text in drawn]
+        write_side_by_side([f"{temperature:g}" for temperature in temperatures], texts)
+
+    def show_novelty(self, **options: Any) -> None:
+        """One text with what it copies marked."""
+        with self._drawing(options["length"]) as on_draw:
+            text = self.model.sample(**options, on_draw=on_draw)
+        self._write_novelty(text)
+
+    def show_search(self, count: int, **options: Any) -> None:
+        """The `count` best texts of a beam search, numbered, best first; a single one as soon as it gets certain."""
+        is_streamed = count == 1 and self.reference is None and not self.show_as_json
+        with self._drawing(options["length"], num_texts=options["width"], is_streamed=is_streamed) as on_draw:
+            search = self.model.search(**options, on_draw=on_draw)
+            if is_streamed:
+                write(chain([self.prime], search))
+            else:
+                deque(search, maxlen=0)
+        texts = search.texts[:count]
+        if self.reference is not None:
+            self._write_novelty(texts[0])
+        elif self.show_as_json:
+            print_long_json(beams_as_json(self.model, texts, self.before))
+        elif not is_streamed:
+            write_numbered(self.prime, texts)
+        self._warn_of_loop(texts[0].text, "--no-repeat 20, --beam-mode stochastic or --temp 0.8")
+
+    @contextmanager
+    def _drawing(
+        self, num_chars: int, *, num_texts: int = 1, is_streamed: bool = False
+    ) -> Iterator[Callable[[int], object]]:
+        """Yield what to call with the number of characters just drawn: it names a fresh seed once, and moves a bar.
+
+        There is no bar for short texts, nor beside a text that appears on the terminal as it is drawn.
+        """
+        has_bar = num_chars * num_texts > LONG and not (is_streamed and sys.stdout.isatty())
+        is_shown = has_bar and not self.quiet and can_animate(sys.stderr)  # else tqdm need not be imported
+        with progress(num_chars, "writing") if is_shown else nullcontext(_ignore) as advance:
+
+            def on_draw(num_drawn: int) -> None:
+                if self._fresh_seed is not None:
+                    if not self.quiet:
+                        sys.stderr.write(f"seed {self._fresh_seed}\n")
+                        sys.stderr.flush()
+                    self._fresh_seed = None
+                advance(num_drawn)
+
+            yield on_draw
+
+    def _write_novelty(self, text: "GeneratedText") -> None:
+        """The prime that was typed, the text with what it copies marked, and the figures."""
+        from charrnn.generation.novelty import MIN_LENGTH
+        from charrnn.render.copied import CopiedText
+        from charrnn.render.tables import novelty_table
+
+        assert self.reference is not None
+        found = self.reference.compare(text.text, min_length=MIN_LENGTH if self.min_copy is None else self.min_copy)
+        if self.show_as_json:
+            print_long_json(as_json(self.model, text, self.before) | {"novelty": found.to_json()})
+            return
+        console = result_console()
+        if self.prime:
+            sys.stdout.write(printable(self.prime) + "\n")
+        console.print(CopiedText(found))
+        console.print(novelty_table(found))
+
+    def _warn_of_loop(self, text: str, remedy: str) -> None:
+        """Say on stderr that a text ends in a loop, and the way out."""
+        from charrnn.generation.loops import find_loop
+
+        if loop := find_loop(text):
+            warn(
+                (
+                    f"the text ends in a loop: its last {_characters(loop.period)} {loop.repeats} times. "
+                    f"The likeliest texts of character models do that; try {remedy}.",
+                ),
+                quiet=self.quiet,
+            )
+
+
+def _ignore(num_chars: int) -> None:
+    pass
+
+
+@contextmanager
+def _above_bar() -> Iterator[None]:
+    """Clear a bar from the terminal while something else is written there."""
+    if "tqdm" not in sys.modules or not sys.stdout.isatty():
+        yield
+        return
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stdout):
+        yield
 
 
 def write(chunks: Iterable[str]) -> str:
@@ -24,15 +188,30 @@ def write(chunks: Iterable[str]) -> str:
     On a terminal, characters that could steer it are made visible, and each chunk is shown at once. Returns the end of
     the text.
     """
-    is_terminal, end = sys.stdout.isatty(), ""
+    end = ""
     for chunk in chunks:
-        sys.stdout.write(printable(chunk) if is_terminal else chunk)
-        if is_terminal:
-            sys.stdout.flush()
+        write_chunk(chunk)
         end = (end + chunk)[-LOOKED_AT:]
     if end and not end.endswith("\n"):
         sys.stdout.write("\n")
     return end
+
+
+def write_chunk(chunk: str) -> None:
+    """Write a part of a text to stdout, on a terminal at once and with nothing in it that steers it."""
+    if sys.stdout.isatty():
+        sys.stdout.write(printable(chunk))
+        sys.stdout.flush()
+    else:
+        sys.stdout.write(chunk)
+
+
+def write_numbered(prime: str, texts: Sequence["GeneratedText"]) -> None:
+    """Each text under a line with its number and its log-probability, set apart by blank lines."""
+    for number, text in enumerate(texts, start=1):
+        gap = "\n" if number > 1 else ""
+        heading = f"{gap}--- {number} of {len(texts)}: log-probability {text.logprob:.2f} nats ---\n"
+        write([heading, prime, text.text])
 
 
 def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
@@ -49,7 +228,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     shown_prime = printable(prime)
     if console.color_system is None or console.no_color:
         sys.stdout.write(shown_prime + ("\n" if prime else ""))
-        for line in _lines_of(pieces):
+        for line in _lines_of(pieces, LONGEST_LINE * console.width):
             values = tuple(piece.value for piece in line for _ in piece.text)
             console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
         return
@@ -64,11 +243,11 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
         sys.stdout.write("\n")
 
 
-def _lines_of(pieces: Iterable["Piece"]) -> Iterator[list["Piece"]]:
+def _lines_of(pieces: Iterable["Piece"], max_length: int) -> Iterator[list["Piece"]]:
     line: list[Piece] = []
     for piece in pieces:
         line.append(piece)
-        if piece.text.endswith("\n"):
+        if piece.text.endswith("\n") or len(line) == max_length:
             yield line
             line = []
     if line:
@@ -110,46 +289,16 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
         for text in texts
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
-    return {"run": model.name, "prime": _spell(prime), **best, "beams": beams}
+    return {"run": model.name, "prime": _spell(prime), "seed": texts[0].seed, **best, "beams": beams}
 
 
-def write_novelty(
-    model: "Model",
-    text: "GeneratedText",
-    shown_prime: str,
-    prime: str | bytes,
-    min_copy: int | None,
-    *,
-    show_as_json: bool,
-) -> None:
-    """The prime that was typed, the text with what it copies marked, and the figures."""
-    from charrnn.generation.novelty import MIN_LENGTH
-    from charrnn.render.copied import CopiedText
-    from charrnn.render.tables import novelty_table
-
-    found = model.novelty(text.text, min_length=MIN_LENGTH if min_copy is None else min_copy)
-    if show_as_json:
-        print_json(as_json(model, text, prime) | {"novelty": found.to_json()})
-        return
-    console = result_console()
-    if shown_prime:
-        sys.stdout.write(printable(shown_prime) + "\n")
-    console.print(CopiedText(found))
-    console.print(novelty_table(found))
-
-
-def warn_of_loop(text: str, remedy: str, *, quiet: bool) -> None:
-    """Say on stderr that a text ends in a loop, and the way out."""
-    from charrnn.generation.loops import find_loop
-
-    if loop := find_loop(text):
-        warn(
-            (
-                f"the text ends in a loop: its last {_characters(loop.period)} {loop.repeats} times. "
-                f"The likeliest texts of character models do that; try {remedy}.",
-            ),
-            quiet=quiet,
-        )
+def print_long_json(value: dict[str, Any]) -> None:
+    """What `print_json` prints, in parts: the line is several times as large as what it spells."""
+    parts = json.JSONEncoder(allow_nan=False).iterencode(finite(value))
+    while part := "".join(islice(parts, 10_000)):
+        sys.stdout.write(part.replace("\x7f", "\\u007f"))
+    sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def _spell(prime: str | bytes) -> str:

@@ -6,7 +6,7 @@ their states.
 
 import math
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import merge
 from itertools import count, pairwise
@@ -21,6 +21,8 @@ from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
 
 MAX_WIDTH = 4096
+MAX_BEAM_CHARS = MAX_WIDTH * 1024
+"""Characters of all live texts together. A search keeps every one of them, in some 100 bytes each, until it ends."""
 MAX_LENGTH_PENALTY = 10
 DIVERSITY = 0.5
 Mode = Literal["plain", "diverse", "stochastic"]
@@ -59,6 +61,11 @@ class BeamOptions:
             raise UsageError(f"--beam is {self.width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
         if self.length < 1:
             raise UsageError(f"--length is {self.length}; beam search needs at least 1 character.")
+        if self.width * self.length > MAX_BEAM_CHARS:
+            raise UsageError(
+                f"--beam {self.width} with --length {self.length} would keep {self.width * self.length:,} characters; "
+                f"at most {MAX_BEAM_CHARS:,} are kept: --length {MAX_BEAM_CHARS // self.width}, or fewer beams."
+            )
         if self.mode not in get_args(Mode):
             near = did_you_mean(self.mode, get_args(Mode))
             raise UsageError(f"--beam-mode is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
@@ -136,10 +143,19 @@ class BeamSearch:
     texts that were stopped, or if there are none, with the live ones as they were.
     """
 
-    def __init__(self, stepper: Stepper, prime: NDArray[np.integer[Any]], options: BeamOptions) -> None:
-        """Take the ids `prime` (P,), P >= 1, that the model reads before it writes."""
+    def __init__(
+        self,
+        stepper: Stepper,
+        prime: NDArray[np.integer[Any]],
+        options: BeamOptions,
+        on_step: Callable[[int], object] = lambda num_chars: None,
+    ) -> None:
+        """Take the ids `prime` (P,), P >= 1, that the model reads before it writes.
+
+        `on_step` is called with 1 whenever the live texts have become one character longer.
+        """
         self.beams: list[Beam] = []
-        self._stepper, self._prime, self.options = stepper, prime, options
+        self._stepper, self._prime, self.options, self._on_step = stepper, prime, options, on_step
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         options = self.options
@@ -167,6 +183,7 @@ class BeamSearch:
             if len(rows) == 0:
                 break
             live = live.write(rows, chars, logprobs[rows, chars], totals[rows, chars], keys[rows, chars])
+            self._on_step(1)
             going_on = found.collect(live)
             live, rows, chars = live.take(going_on), rows.take(going_on), chars.take(going_on)
             agreed = found.agreed(live, num_yielded)

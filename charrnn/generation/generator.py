@@ -1,5 +1,6 @@
 """What writes: a model's weights and its alphabet, texts drawn from them or searched for, by options checked here."""
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
@@ -24,7 +25,14 @@ from charrnn.generation.sampling import (
     unwritable_ids,
     warn,
 )
-from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
+from charrnn.generation.writing import (
+    Piece,
+    TextSearch,
+    TextStream,
+    write_chunks,
+    write_text,
+    write_texts,
+)
 from charrnn.model.stepper import Stepper
 from charrnn.records.generation import GeneratedText, Prediction
 from charrnn.text.vocab import Vocab
@@ -34,8 +42,15 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("auto", "int8", "fp32")
 UNKNOWN_WAYS = ("error", "skip", "nearest")
+DEFAULT_LENGTH = 1000
+"""Characters of a text, unless asked otherwise."""
 MAX_COUNT = 4096
 """Samples at once."""
+GROUP_CHARS = 2_000_000
+"""Characters of several texts that are drawn together, at most, unless one text alone is longer. They are kept until
+the texts before them are handed over: some 10 bytes each."""
+MAX_FRESH_SEED = 2**31 - 1
+"""Fresh seeds are small enough to be typed."""
 
 
 class SamplingOptions(TypedDict, total=False):
@@ -49,8 +64,8 @@ class SamplingOptions(TypedDict, total=False):
     top_p: float | None
     min_p: float | None
     """As in `generation.distribution.Shaping`."""
-    seed: int
-    """Default: 0."""
+    seed: int | None
+    """The same seed draws the same text. Default: None, a fresh one, which `GeneratedText.seed` carries."""
     prime: str | bytes
     """What comes before, of any length; not repeated. Default: a new line."""
     unknown: str
@@ -77,6 +92,13 @@ class SamplingOptions(TypedDict, total=False):
     machine."""
     on_read: Callable[[int], object]
     """Told how many characters of the prime were read since it was last called."""
+    on_draw: Callable[[int], object]
+    """Called with the number of characters (of all texts together) drawn since it was last called."""
+
+
+def fresh_seed() -> int:
+    """Draw a seed between 0 and `MAX_FRESH_SEED` from the operating system's random numbers."""
+    return secrets.randbelow(MAX_FRESH_SEED + 1)
 
 
 class Generator:
@@ -109,7 +131,7 @@ class Generator:
     def _check_alphabet(self, vocab_size: int) -> None:
         if vocab_size != len(self.vocab):
             raise CheckpointError(
-                f"The alphabet of {self.name} has {len(self.vocab)} characters, its weights know {vocab_size}."
+                f"The alphabet of {self.name} has {len(self.vocab)} entries, its weights are for {vocab_size}."
             )
 
     def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
@@ -158,24 +180,51 @@ class Generator:
 
     def sample(self, **options: "Unpack[SamplingOptions]") -> GeneratedText:
         """Draw a text after a prime (which is not repeated). Raises as `stream` does."""
-        return _joined(list(self.stream(**options)), options.get("seed", 0))
+        return next(self.iter_samples(1, **options))
 
     def samples(
         self, count: int, *, temperatures: Sequence[float] = (), **options: "Unpack[SamplingOptions]"
     ) -> list[GeneratedText]:
         """Draw `count` texts at once: text i is the same however many there are, and the first is that of `sample`.
 
-        With `temperatures`, a text for each of them instead, all by the same random numbers. Raises as `stream` does.
+        With `temperatures`, a text for each of them instead, all by the same random numbers. All texts share one seed.
+        Raises as `stream` does.
         """
-        if temperatures:
-            changes: list[dict[str, Any]] = [{"temperature": temperature, "stream": 0} for temperature in temperatures]
-        elif 1 <= count <= MAX_COUNT:
-            changes = [{"stream": stream} for stream in range(count)]
-        else:
-            raise UsageError(f"--count is {count}; it must be between 1 and {MAX_COUNT}.")
-        streams = [self._text_stream(options) for _ in changes]
-        written = write_texts(self._draw(changes, **options), streams)
-        return [_joined(pieces, options.get("seed", 0)) for pieces in written]
+        return list(self.iter_samples(count, temperatures=temperatures, **options))
+
+    def iter_samples(
+        self, count: int, *, temperatures: Sequence[float] = (), **options: "Unpack[SamplingOptions]"
+    ) -> Iterator[GeneratedText]:
+        """Yield the texts of `samples` one after the other, keeping about `GROUP_CHARS` characters, or one text.
+
+        Raises as `stream` does, when the first text is asked for.
+        """
+        options["seed"] = seed = _seed_of(options)
+        for blocks, streams in self._groups(_changes(count, temperatures), options):
+            for record in write_texts(blocks, streams):
+                yield GeneratedText(text=record.text, logprobs=record.logprobs, seed=seed)
+
+    def write_each(self, count: int, **options: "Unpack[SamplingOptions]") -> Iterator[Iterator[str]]:
+        """Yield the texts of `samples` one after the other, each in chunks, keeping about `GROUP_CHARS` characters.
+
+        A text that is longer than that is drawn by itself, chunk by chunk; use up its chunks before asking for the next
+        text. Raises as `iter_samples` does.
+        """
+        options["seed"] = _seed_of(options)
+        for blocks, streams in self._groups(_changes(count), options):
+            if len(streams) == 1:
+                yield write_chunks(blocks, streams[0])
+            else:
+                yield from (iter((record.text,)) for record in write_texts(blocks, streams))
+
+    def _groups(
+        self, changes: Sequence[Mapping[str, Any]], options: SamplingOptions
+    ) -> Iterator[tuple[Iterator[Block], list[TextStream]]]:
+        """The blocks of as many of the texts `changes` as are drawn together, and a stream for each, group by group."""
+        size = max(1, GROUP_CHARS // max(1, options.get("length", DEFAULT_LENGTH)))
+        for first in range(0, len(changes), size):
+            group = changes[first : first + size]
+            yield self._draw(group, **options), [self._text_stream(options) for _ in group]
 
     def beam(self, **options: Any) -> list[GeneratedText]:
         """The best texts that a beam search finds after `prime`, best first. Options, errors: as `search`."""
@@ -197,16 +246,18 @@ class Generator:
         stops: Sequence[str] = (),
         keep_stop: bool = False,
         ban: str = "",
-        seed: int = 0,
+        seed: int | None = None,
         prime: str | bytes = "",
         unknown: str = "error",
         clamps: Mapping[tuple[int, int], float] = MappingProxyType({}),
+        on_draw: Callable[[int], object] = lambda num_chars: None,
     ) -> TextSearch:
         """A beam search for what comes after `prime`, to be iterated over: it yields the best text as it gets certain.
 
-        The options are those of `BeamOptions` and `SamplingOptions`; the weights are taken as they are (fp32). With the
-        byte alphabet `length` and `no_repeat` count bytes. Raises UsageError for an option out of range or a stop
-        string with characters the model never saw, DataError for such a prime.
+        The options are those of `BeamOptions` and `SamplingOptions`; the weights are taken as they are (fp32). Without
+        `seed` a stochastic search draws a fresh one. With the byte alphabet `length` and `no_repeat` count bytes.
+        Raises UsageError for an option out of range or a stop string with characters the model never saw, DataError
+        for such a prime.
         """
         for stop in stops:
             if missing := self.vocab.unknown_characters(stop):
@@ -224,9 +275,9 @@ class Generator:
             no_repeat=no_repeat,
             stops=tuple(tuple(self.vocab.encode(stop).tolist()) for stop in stops),
             banned=(*unwritable_ids(self.vocab), *self._banned_ids(ban)),
-            seed=seed,
+            seed=_seed_of({"seed": seed}) if mode == "stochastic" else seed or 0,
         )
-        search = BeamSearch(self._stepper_for("fp32", clamps), self.encode_prime(prime, unknown), options)
+        search = BeamSearch(self._stepper_for("fp32", clamps), self.encode_prime(prime, unknown), options, on_draw)
         return TextSearch(search, self.vocab, stops, keeps_stop=keep_stop)
 
     def predict(self, text: str | bytes, *, top: int = 5, unknown: str = "error") -> list[Prediction]:
@@ -257,12 +308,12 @@ class Generator:
         self,
         changes: Sequence[Mapping[str, Any]],
         *,
-        length: int = 1000,
+        length: int = DEFAULT_LENGTH,
         temperature: float = 1.0,
         top_k: int | None = None,
         top_p: float | None = None,
         min_p: float | None = None,
-        seed: int = 0,
+        seed: int | None = None,
         prime: str | bytes = "",
         unknown: str = "error",
         stops: Sequence[str] = (),
@@ -275,8 +326,10 @@ class Generator:
         on_compile: OnCompile = lambda: None,
         on_warning: OnWarning = warn,
         on_read: Callable[[int], object] = lambda num_chars: None,
+        on_draw: Callable[[int], object] = lambda num_chars: None,
     ) -> Iterator[Block]:
         """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
+        seed = fresh_seed() if seed is None else seed
         if length < 0:
             raise UsageError(f"--length is {length}; it must be 0 or more.")
         if max_line < 0:
@@ -302,7 +355,7 @@ class Generator:
         ]
         seeds = [(seed, change.get("stream", 0)) for change in changes]
         reading = self._reading_of(self.encode_prime(prime, unknown), stepper, on_compile, on_read, on_warning)
-        return sample_ids(
+        blocks = sample_ids(
             stepper,
             reading,
             shapings,
@@ -314,6 +367,7 @@ class Generator:
             on_compile=on_compile,
             on_warning=on_warning,
         )
+        return _counted(blocks, on_draw)
 
     def _banned_ids(self, ban: str) -> set[int]:
         """Ids of the characters of `ban`; ones that the model never saw are never written anyway."""
@@ -340,7 +394,21 @@ class Generator:
         return self._last_reading[1]
 
 
-def _joined(pieces: Sequence[Piece], seed: int) -> GeneratedText:
-    return GeneratedText(
-        text="".join(piece.text for piece in pieces), logprobs=tuple(piece.logprob for piece in pieces), seed=seed
-    )
+def _changes(count: int, temperatures: Sequence[float] = ()) -> list[dict[str, Any]]:
+    """What each of several texts has of its own: the number of its stream, or a temperature."""
+    if temperatures:
+        return [{"temperature": temperature, "stream": 0} for temperature in temperatures]
+    if not 1 <= count <= MAX_COUNT:
+        raise UsageError(f"--count is {count}; it must be between 1 and {MAX_COUNT}.")
+    return [{"stream": stream} for stream in range(count)]
+
+
+def _seed_of(options: SamplingOptions) -> int:
+    seed = options.get("seed")
+    return fresh_seed() if seed is None else seed
+
+
+def _counted(blocks: Iterator[Block], on_draw: Callable[[int], object]) -> Iterator[Block]:
+    for block in blocks:
+        on_draw(block.ids.size)
+        yield block

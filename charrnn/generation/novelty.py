@@ -8,6 +8,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_lengt
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ with the other (0.1 and 0.3 % of it) and none of 25. With the nine tenths before
 MAX_CHARS = 1_000_000
 """The longest text that is compared."""
 
+HELD_OUT_CHARS = 50_000
+"""How much of the validation text is compared, too: a share is as steady as its text is long."""
+
 BLOCK_CHARS = 1 << 16
 """Windows of the corpus that are hashed at a time: few enough for their hashes to stay in a core's own cache."""
 
@@ -35,6 +39,35 @@ _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
 
 Codes = NDArray[np.uint64]
+
+
+def longest_comparable(alphabet: str) -> int:
+    """The longest sample, in characters (in bytes, for the byte alphabet), that can be compared whatever it holds.
+
+    A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+    """
+    return MAX_CHARS // 3 if alphabet == "byte" else MAX_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class NoveltyReference:
+    """What texts of a model are compared with: its training text, and validation text that nobody copied.
+
+    Both are str, or both bytes for the byte alphabet.
+    """
+
+    learned: str | bytes = field(repr=False)
+    held_out: str | bytes = field(repr=False)
+
+    def compare(self, text: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:
+        """What of `text` is copied from the training text; see `Model.novelty`. Raises UsageError, DataError."""
+        if isinstance(self.learned, bytes):
+            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        elif isinstance(text, str):
+            text = text.replace("\r\n", "\n")
+        found = find_copies(text, self.learned, min_length=min_length)
+        expected = find_copies(self.held_out, self.learned, min_length=min_length).share_copied
+        return replace(found, held_out_share=expected)
 
 
 def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:

@@ -1,5 +1,7 @@
 """Ids as they are drawn or found, made text: spelled out, cut at stop strings, one text or several."""
 
+import io
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -33,9 +35,14 @@ class TextStream:
         self._held.append(Piece(self._decoder.feed(id), logprob, value))
         return self._release()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether every id is one character and no stop string is looked for, so that nothing is held back."""
+        return self._vocab.kind == "char" and not self._stops
+
     def feed_all(self, ids: Iterable[int]) -> str:
         """The text that is certain, now that these ids follow."""
-        if self._vocab.kind == "char" and not self._stops:
+        if self.is_plain:
             return self._vocab.decode(ids)
         released: list[Piece] = []
         for id in ids:
@@ -105,20 +112,58 @@ def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
     yield "".join(piece.text for piece in stream.finish())
 
 
-def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[list[Piece]]:
-    """All pieces of every stream of `blocks`; ends early when all are done."""
-    written: list[list[Piece]] = [[] for _ in streams]
+class TextRecord:
+    """A whole text and its log-probabilities, kept compactly while it grows: 8 bytes for each log-probability."""
+
+    def __init__(self, stream: TextStream) -> None:
+        self.stream = stream
+        self._text = io.StringIO(newline="")  # "" keeps every line end as it is
+        self._logprobs = array("d")
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._text.getvalue()
+
+    @property
+    def logprobs(self) -> tuple[float, ...]:
+        """The log-probabilities so far, in nats, one for each id that is part of the text."""
+        return tuple(self._logprobs)
+
+    def feed(self, ids: Sequence[int], logprobs: Sequence[float]) -> None:
+        """Add what is certain to belong to the text, now that these ids follow."""
+        if self.stream.is_plain:
+            self._text.write(self.stream.feed_all(ids))
+            self._logprobs.extend(logprobs)
+            return
+        for id, logprob in zip(ids, logprobs, strict=True):
+            if self.stream.is_done:
+                return
+            self._add(self.stream.feed(id, logprob, 0.0))
+
+    def finish(self) -> None:
+        """Add what is left when no id follows."""
+        if not self.stream.is_done:
+            self._add(self.stream.finish())
+
+    def _add(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            self._text.write(piece.text)
+            self._logprobs.append(piece.logprob)
+
+
+def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[TextRecord]:
+    """The whole text of every stream of `blocks`; ends early when all are done."""
+    records = [TextRecord(stream) for stream in streams]
     for block in blocks:
-        for row, stream in enumerate(streams):
-            for id, logprob, value in zip(*(part[row].tolist() for part in block), strict=True):
-                if not stream.is_done:
-                    written[row] += stream.feed(id, logprob, value)
+        for record, ids, logprobs in zip(records, block.ids, block.logprobs, strict=True):
+            if not record.stream.is_done:
+                record.feed(ids.tolist(), logprobs.tolist())
         if all(stream.is_done for stream in streams):
             break
-    for row, stream in enumerate(streams):
-        if not stream.is_done:
-            written[row] += stream.finish()
-    return written
+    for record in records:
+        record.finish()
+    return records
 
 
 class TextSearch:

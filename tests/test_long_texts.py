@@ -1,0 +1,258 @@
+"""Long and many texts: what must be kept stays small, what cannot be kept is refused before anything is drawn.
+
+B texts drawn together, N characters.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+from conftest import Ran
+
+import charrnn
+from charrnn.cli import sample_view
+from charrnn.cli.sample import MAX_JSON_CHARS, MAX_TABLE_CHARS
+from charrnn.cli.sample_view import print_long_json
+from charrnn.cli.terminal import to_json
+from charrnn.generation import generator
+from charrnn.generation.beam import MAX_BEAM_CHARS
+from charrnn.generation.novelty import MAX_CHARS, longest_comparable
+from charrnn.generation.sampling import Block
+from charrnn.generation.writing import Piece
+
+Command = Callable[..., Ran]
+MIB = 2**20
+
+
+@pytest.fixture
+def model(alphabet_run: Path) -> charrnn.Model:
+    return charrnn.load(alphabet_run)
+
+
+@pytest.fixture
+def drawn_together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many texts were drawn together, call by call; characters come as fast as they can be made."""
+    numbers: list[int] = []
+
+    def draw(
+        stepper: object, reading: object, shapings: Sequence[object], seeds: object, *, length: int, **_: Any
+    ) -> Iterator[Block]:
+        numbers.append(len(shapings))
+        for start in range(0, length, 1024):
+            shape = (len(shapings), min(1024, length - start))
+            yield Block(np.full(shape, 2), np.full(shape, -1.5), np.zeros(shape, np.float32))
+
+    monkeypatch.setattr(generator, "sample_ids", draw)
+    return numbers
+
+
+@pytest.fixture
+def nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail as soon as a character is drawn."""
+    monkeypatch.setattr(generator, "sample_ids", lambda *_, **__: pytest.fail("something was drawn"))
+
+
+@contextmanager
+def at_most(num_bytes: int) -> Iterator[None]:
+    """Fail if more memory than that was taken at any time in this block."""
+    tracemalloc.start()
+    try:
+        yield
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < num_bytes, f"{peak / MIB:.1f} MiB"
+
+
+@pytest.mark.parametrize("group_chars", [1, 50, 100, 170, 10**6])
+@pytest.mark.parametrize("stops", [(), ("mn",)])
+def test_texts_are_the_same_however_many_are_drawn_together(
+    model: charrnn.Model, group_chars: int, stops: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"length": 50, "temperature": 3.0, "seed": 4, "prime": "k", "stops": stops}
+    expected = [
+        list(model.stream(**options)),
+        *([Piece(c, p, 0.0) for c, p in zip(t.text, t.logprobs, strict=True)] for t in model.samples(5, **options)[1:]),
+    ]
+    monkeypatch.setattr(generator, "GROUP_CHARS", group_chars)
+    found = list(model.iter_samples(5, **options))
+    assert [text.text for text in found] == ["".join(piece.text for piece in pieces) for pieces in expected]
+    assert [text.logprobs for text in found] == [tuple(piece.logprob for piece in pieces) for pieces in expected]
+    assert ["".join(chunks) for chunks in model.write_each(5, **options)] == [text.text for text in found]
+    warm = model.iter_samples(0, temperatures=(0.5, 1, 2), **options)
+    assert [text.text for text in warm] == [model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)]
+
+
+@pytest.mark.parametrize(("length", "expected"), [(1_000, [7]), (300_000, [6, 1]), (900_000, [2, 2, 2, 1])])
+def test_so_many_texts_are_drawn_together_as_two_million_characters_allow(
+    model: charrnn.Model, drawn_together: list[int], length: int, expected: list[int]
+) -> None:
+    assert generator.GROUP_CHARS == 2_000_000
+    for chunks in model.write_each(7, length=length):
+        next(chunks)
+    assert drawn_together == expected
+
+
+def test_several_long_texts_are_written_in_little_memory(
+    model: charrnn.Model, drawn_together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "GROUP_CHARS", 20_000)
+    list(model.write_each(1, length=10))  # what is made once
+    with at_most(2 * MIB):
+        num_chars = sum(len(chunk) for chunks in model.write_each(3, length=700_000) for chunk in chunks)
+        num_chars += sum(len(chunk) for chunks in model.write_each(100, length=5_000) for chunk in chunks)
+    assert num_chars == 3 * 700_000 + 100 * 5_000
+
+
+def test_a_text_of_json_takes_sixty_bytes_a_character(
+    command: Command, alphabet_run: Path, drawn_together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Nowhere:
+        def write(self, text: str) -> None:
+            assert len(text) < MIB / 2
+
+        def flush(self) -> None:
+            pass
+
+        def isatty(self) -> bool:
+            return False
+
+    options = ("sample", alphabet_run, "--json", "--quiet", "--length")
+    command(*options, 10)
+    monkeypatch.setattr(sys, "stdout", Nowhere())
+    with at_most(60 * 300_000):
+        assert command(*options, 300_000).code == 0
+
+
+def test_a_long_json_is_that_of_a_short_one(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {
+        "text": 'a\n\x7f\x1bЖ🙂"\\' * 9_000,
+        "logprobs": tuple(-index / 7 for index in range(30_000)),
+        "odd": [float("nan"), float("-inf"), None, True, 1e-300],
+        "nested": {"empty": [], "none": {}},
+    }
+    print_long_json(value)
+    printed = capsys.readouterr().out
+    assert printed == to_json(value) + "\n"
+    assert json.loads(printed)["text"] == value["text"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--json", "--length", MAX_JSON_CHARS + 1), ("5,000,001", "at most 5,000,000", "Leave out --json")),
+        (("--json", "--count", 2, "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
+        (("--json", "--temps", "1,2", "--length", 10**12), ("1,000,000,000,000", "Leave out --json")),
+        (("--temps", "1,2", "--length", MAX_TABLE_CHARS // 2 + 1), ("500,001", "500,000 characters each", "--temp")),
+        (("--beam", 8, "--length", MAX_BEAM_CHARS // 8 + 1), ("--beam 8", "--length 524288")),
+    ],
+)
+def test_a_text_that_is_too_long_to_be_kept_is_refused(
+    command: Command, alphabet_run: Path, nothing_is_drawn: None, options: tuple[object, ...], named: tuple[str, ...]
+) -> None:
+    ran = command("sample", alphabet_run, *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ") and len(ran.err.splitlines()) <= 3
+    assert all(part in ran.err for part in named), ran.err
+
+
+def test_novelty_is_refused_before_anything_is_drawn(command: Command, tmp_path: Path, nothing_is_drawn: None) -> None:
+    corpus = tmp_path / "cycle.txt"
+    corpus.write_text("abcdefg\n" * 40, encoding="utf-8")
+    run = build_chain(tmp_path / "run", "\nabcdefg", corpus=corpus)
+
+    def refuse(code: int, *named: str, options: tuple[object, ...] = ()) -> None:
+        ran = command("sample", run, "--novelty", *options)
+        assert (ran.code, ran.out) == (code, "")
+        assert ran.err.startswith("error: ") and len(ran.err.splitlines()) <= 3
+        assert all(part in ran.err for part in named), ran.err
+
+    refuse(2, "1,000,001", "1,000,000 characters at most", options=("--length", MAX_CHARS + 1))
+    refuse(2, "1,000,001", "1,000,000 characters at most", options=("--length", MAX_CHARS + 1, "--beam", 2))
+    corpus.write_text("abcdefg\n" * 41, encoding="utf-8")
+    refuse(3, "has changed since it was trained")
+    corpus.unlink()
+    refuse(3, "cycle.txt")
+
+
+def test_a_sample_of_bytes_may_grow_threefold_when_it_is_spelled() -> None:
+    assert longest_comparable("char") == MAX_CHARS
+    assert len((b"\xff" * longest_comparable("byte")).decode("utf-8", "replace").encode()) <= MAX_CHARS
+
+
+class Bars:
+    """Bars that were shown: their totals, and how far they came."""
+
+    def __init__(self) -> None:
+        self.totals: list[int] = []
+        self.reached: list[int] = []
+
+    @contextmanager
+    def __call__(self, total: int, label: str) -> Iterator[Callable[[int], object]]:
+        self.totals.append(total)
+        self.reached.append(0)
+
+        def advance(num_chars: int) -> None:
+            self.reached[-1] += num_chars
+
+        yield advance
+
+
+@pytest.mark.parametrize(
+    ("options", "total"),
+    [
+        (("--length", 20_000), 20_000),
+        (("--length", 20_000, "--json"), 20_000),
+        (("--length", 5_000, "--count", 4), 20_000),
+        (("--length", 5_000, "--count", 4, "--json"), 20_000),
+        (("--length", 5_000, "--temps", "1,2,3"), 15_000),
+        (("--length", 20_000, "--show-cell", "0:1"), 20_000),
+        (("--length", 9_000), None),
+        (("--length", 20_000, "--quiet"), None),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_shows_how_far_a_long_text_has_come(
+    command: Command,
+    alphabet_run: Path,
+    drawn_together: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[object, ...],
+    total: int | None,
+    is_terminal: bool,
+) -> None:
+    bars = Bars()
+    monkeypatch.setattr(sample_view, "progress", bars)
+    monkeypatch.setattr(sample_view, "can_animate", lambda stream: is_terminal)
+    ran = command("sample", alphabet_run, "--seed", 0, *options)
+    assert ran.code == 0 and len(ran.out) > 4_999
+    expected = [total] if total is not None and is_terminal else []
+    assert bars.totals == bars.reached == expected
+
+
+def test_a_search_moves_a_bar_too(command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = Bars()
+    monkeypatch.setattr(sample_view, "progress", bars)
+    monkeypatch.setattr(sample_view, "can_animate", lambda stream: True)
+    assert command("sample", alphabet_run, "--beam", 200, "--length", 51, "--count", 9, "--quiet").code == 0
+    assert bars.totals == []
+    assert command("sample", alphabet_run, "--beam", 200, "--length", 51, "--count", 9).code == 0
+    assert bars.totals == bars.reached == [51]
+
+
+def test_a_line_without_end_is_shown_in_parts() -> None:
+    pieces = (Piece("a", -1.0, 0.5) for _ in range(10**9))
+    lines = sample_view._lines_of(pieces, 400)
+    assert [len(next(lines)) for _ in range(3)] == [400] * 3
+    ended = [Piece(character, -1.0, 0.5) for character in "ab\ncd"]
+    assert [len(line) for line in sample_view._lines_of(iter(ended), 400)] == [3, 2]
