@@ -81,8 +81,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker for each core, but at most `MAX_WORKERS`; none, and so no time to start them, for single files."""
-    if all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
+    """A worker for each core, but at most `MAX_WORKERS`; none, and so no time to start them, for one or two files."""
+    if len(config.args) <= 2 and all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(num_cores, MAX_WORKERS)
