@@ -72,6 +72,26 @@ def test_a_run_is_found_by_path_and_by_name(run: RunFolder, monkeypatch: pytest.
     assert open_run("shakespeare-001").path == Path("checkpoints/shakespeare-001")
 
 
+def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's refusal is played, for root may look into everything."""
+    checkpoints = tmp_path / "checkpoints"
+    for name in ("open-001", "locked-001"):
+        commit(make_run(checkpoints / name), 1, best_step=1)
+    real = os.stat
+
+    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
+        if "locked-001/" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("os.stat", refuse)
+    for name in ("locked-001", str(checkpoints / "locked-001")):
+        with pytest.raises(CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"):
+            open_run(name, checkpoints)
+    assert [run.path.name for run in list_runs(checkpoints)] == ["locked-001", "open-001"], "so that it is shown"
+    assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
+
+
 def test_a_run_not_found_names_the_near_and_the_newest(run: RunFolder) -> None:
     save(run, 1)
     for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):

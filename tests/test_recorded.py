@@ -153,6 +153,19 @@ def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
         recorded.read()
 
 
+def test_a_file_that_cannot_be_read_any_more_is_a_reason_to_have_changed() -> None:
+    for name in ("a.txt", "b.txt"):
+        Path("book", name).parent.mkdir(exist_ok=True)
+        Path("book", name).write_text(TEXT)
+    recorded = record("book")
+    Path("book", "b.txt").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        recorded.read()
+    first, second = str(caught.value).splitlines()
+    assert first == "The text of novel-001 has changed since it was trained (book): put it back."
+    assert second == ("When it was read again: skipped 1 file that is empty, unreadable or not UTF-8 text in book.")
+
+
 def test_a_right_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("novel.txt")
     Path("novel.txt").write_text(OTHER, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import os
 from pathlib import Path
 
@@ -52,7 +53,8 @@ def _saved_runs(checkpoints: Path) -> list[RunFolder]:
 def list_runs(checkpoints: Path) -> list[RunFolder]:
     """The runs in a folder, oldest first by their last save; entries that are no runs are skipped.
 
-    Raises CheckpointError when the folder is there but cannot be read.
+    A folder that may not be looked into counts as one, so that it is not missing without a word. Raises CheckpointError
+    when `checkpoints` is there but cannot be read.
     """
     try:
         entries = list(checkpoints.iterdir())
@@ -60,7 +62,7 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    runs = [RunFolder(entry) for entry in entries if not _missing_from(entry)]
+    runs = [RunFolder(entry) for entry in entries if _is_locked(entry) or not _missing_from(entry)]
     return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
 
 
@@ -68,6 +70,8 @@ def _find_run(run: str, checkpoints: Path) -> RunFolder:
     """The run at that path, else of that name. Raises CheckpointError with what is missing or the nearest names."""
     places = [Path(run), checkpoints / run]
     for place in places:
+        if run and _is_locked(place):
+            raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
             return RunFolder(place)
     known = [folder.path.name for folder in reversed(list_runs(checkpoints))]
@@ -84,6 +88,17 @@ def _find_run(run: str, checkpoints: Path) -> RunFolder:
 def _missing_from(path: Path) -> list[str]:
     # os.path rather than Path.is_file, which raises on folders we may not enter and on impossible names.
     return [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether the system does not let us look into a folder."""
+    try:
+        os.stat(path / CONFIG)
+    except PermissionError:
+        return True
+    except (OSError, ValueError):  # ValueError: an impossible name
+        return False
+    return False
 
 
 def _last_change(path: Path) -> int:

@@ -55,7 +55,7 @@ class RecordedCorpus:
                 continue
             if corpus.digest == self.digest:
                 return corpus
-            faults.append(DataError(self._changed(corpus.sources, instead, reason)))
+            faults.append(DataError(self._changed(corpus, instead, reason)))
             del corpus  # before as much again is read
         fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
         if isinstance(fault, NotHereError):
@@ -77,11 +77,15 @@ class RecordedCorpus:
             )
         return origins
 
-    def _changed(self, labels: tuple[str, ...], instead: str, reason: str) -> str:
+    def _changed(self, corpus: Corpus, instead: str, reason: str) -> str:
         if not self.config.corpus:
-            return f"{self.run} learned the {labels[0]}, or another than is here: use that Python{instead}.{reason}"
-        listed = _short(", ".join(labels))
-        return f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
+            label = corpus.sources[0]
+            return f"{self.run} learned the {label}, or another than is here: use that Python{instead}.{reason}"
+        listed = _short(", ".join(corpus.sources))
+        message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
+        # A file that may not be read any more is left out of a folder.
+        notes = [note for note in corpus.notes if note.startswith("skipped")]
+        return "\n".join((message, *(f"When it was read again: {_short('; '.join(notes))}." for _ in notes[:1])))
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:
         from charrnn.text.catalogue import find_entry
