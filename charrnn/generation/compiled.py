@@ -264,13 +264,20 @@ def _sigmoid(x: Any) -> Any:
     return HALF * _tanh(HALF * x) + HALF
 
 
-@njit(error_model="numpy", fastmath={"nnan", "nsz", "reassoc"})
-def _largest(at: Any, size: Any) -> Any:
-    x = floats_at(at, size)
-    largest = ZERO
+@_compiled
+def _exponent(at: Any, size: Any) -> Any:
+    """The exponent of the largest of |x| (C,) as frexp gives it, but at least the smallest one."""
+    # Bits of positive floats are ordered as the floats are. Below 2^-126, where they begin with 0, they are too small.
+    bits, largest = whole_at(at, size), np.int32(0)
     for column in range(size):
-        largest = max(largest, abs(x[column]))
-    return largest
+        largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
+    return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
+
+
+@_compiled
+def _power_of_two(exponent: Any) -> Any:
+    """2^exponent in float64, from -1022 to 1023."""
+    return double_of_bits((np.int64(exponent) + 1023) << 52)
 
 
 # Products. Arguments named `..._at`, and those without a shape, are addresses.
@@ -284,19 +291,19 @@ def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
         for column in range(size):
             rounded[column] = x[column]
         return ONE
-    exponent = max(math.frexp(_largest(at, size))[1], SMALLEST_EXPONENT)
-    up = np.float32(math.ldexp(1.0, bits - exponent))
+    exponent = _exponent(at, size)
+    up = np.float32(_power_of_two(bits - exponent))
     for column in range(size):
         rounded[column] = np.rint(x[column] * up)
-    return np.float32(math.ldexp(1.0, exponent - bits))
+    return np.float32(_power_of_two(exponent - bits))
 
 
 @_compiled
 def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
     """(C,) to whole numbers for `dot_products`; returns what these are to be multiplied with."""
     x = floats_at(at, size)
-    exponent = max(math.frexp(_largest(at, size))[1], SMALLEST_EXPONENT)
-    up = np.float32(math.ldexp(1.0, bits - exponent))
+    exponent = _exponent(at, size)
+    up = np.float32(_power_of_two(bits - exponent))
     if SPLITS_INPUTS:
         low = bytes_at(inputs_at, size)
         high = bytes_at(inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size)
@@ -309,7 +316,7 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
         shorts = shorts_at(inputs_at, size)
         for column in range(size):
             shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
-    return np.float32(math.ldexp(1.0, exponent - bits))
+    return np.float32(_power_of_two(exponent - bits))
 
 
 @njit(error_model="numpy", fastmath=SUMS)
@@ -698,7 +705,7 @@ def _exp(x: Any) -> Any:
     r = (inside - power * LN2_HIGH) - power * LN2_LOW
     high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
     total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
-    scaled = total * double_of_bits((np.int64(power) + 1023) << 52)
+    scaled = total * _power_of_two(power)
     return scaled if x >= EXP_LIMIT else 0.0
 
 
@@ -751,13 +758,16 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
 
 
 @njit(error_model="numpy", fastmath={"reassoc"})
-def _log_sum(scores: Any) -> Any:
+def _log_sum(scores: Any, powers: Any) -> Any:
+    """log(sum(exp(scores))); powers (V,) is overwritten."""
     largest = -np.inf
     for score in scores:
         largest = max(largest, score)
+    for char in range(len(scores)):
+        powers[char] = _exp(scores[char] - largest)
     total = 0.0
-    for score in scores:
-        total += _exp(score - largest)
+    for char in range(len(scores)):
+        total += powers[char]
     return largest + math.log(total)
 
 
@@ -813,7 +823,7 @@ def write(
                 drawn = drawing.newline
             columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
             drawn_now[stream] = ids[stream, index] = drawn
-            logprobs[stream, index] = scores[drawn] - _log_sum(scores)
+            logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
         _step(plan, drawn_now, state_at, places)
         _products(plan, OUTPUT, 0, places, num_streams, places.total, logits_at)
         if shown_layer >= 0:

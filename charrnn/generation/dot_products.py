@@ -154,8 +154,6 @@ bytes_at, shorts_at, whole_at, longs_at, floats_at = map(
 
 @intrinsic
 def _double_of_bits(typing_context: Any, bits: Any) -> Any:
-    """For compiled code: the float64 whose bits are an int64."""
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], ir.DoubleType())
 
@@ -163,6 +161,7 @@ def _double_of_bits(typing_context: Any, bits: Any) -> Any:
 
 
 double_of_bits: Any = _double_of_bits
+"""For compiled code: the float64 whose bits are an int64."""
 
 
 def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
