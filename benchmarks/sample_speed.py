@@ -4,29 +4,32 @@
     python benchmarks/sample_speed.py --run RUN    # also: what eight bits cost that run, and when its text begins
 
 Ours is `sample_ids` and `write_chunks`, text included, at temperature 0.8 without limits, on one thread for one text.
-Stock is what the peers write: an `nn.LSTM` called with one character, softmax, `torch.multinomial`, `item()`. The
-ratio is ours over stock. The share is the rate at which our weights are read over the rate at which one thread of this
-machine adds up so many bytes of memory. Figures are medians of REPEATS.
+It is compiled before it is measured. Stock is what the peers write: an `nn.LSTM` called with one character, softmax,
+`torch.multinomial`, `item()`. The ratio is ours over stock. The share of one text is the rate at which our weights are
+read over the rate at which one thread of this machine adds up so many bytes. The share of several texts at once is the
+rate of multiplications over the rate at which all cores repeat the same dot-product instructions on a few kilobytes.
 """
 
-import argparse
-import platform
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from measuring import Report, in_turn, make_parser, read_rate
 from numba import njit
 from torch import nn
 
 from charrnn.api import load
 from charrnn.config import Config
 from charrnn.evaluation.loss import stateful_nats
+from charrnn.generation.compiled import prepare
 from charrnn.generation.distribution import Shaping
+from charrnn.generation.dot_products import CHOSEN, make_dot
 from charrnn.generation.sampling import read_prime, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
@@ -35,25 +38,12 @@ from charrnn.model.weights import Matrix
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("".join(map(chr, range(32, 97))))
-REPEATS = 7
-SHAPES = ((2, 128, 30_000, 400), (2, 256, 15_000, 200), (2, 512, 5_000, 60))
+REPEATS = 5
+SHAPES = ((2, 128, 40_000, 400), (2, 256, 20_000, 200), (2, 512, 8_000, 60))
 """Layers, units, and characters that ours and stock draw."""
 STREAMS = 64
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
-
-
-def in_turn(*calls: Callable[[], object]) -> list[float]:
-    """Median seconds of each call, taken in turn after one to warm up."""
-    for call in calls:
-        call()
-    times = [[seconds(call) for call in calls] for _ in range(REPEATS)]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+DOT_COLUMNS = 256
+"""Columns of the rows whose products are repeated: they stay in the level-1 cache."""
 
 
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
@@ -88,16 +78,6 @@ def stock(num_layers: int, hidden_size: int, length: int) -> Callable[[], object
     return write
 
 
-@njit(error_model="numpy", fastmath=True)
-def add_up(numbers: Any, repeats: int) -> Any:
-    """Read all numbers (N,) so many times."""
-    total = np.float32(0)
-    for _ in range(repeats):
-        for index in range(len(numbers)):
-            total += numbers[index]
-    return total
-
-
 def num_weights(stepper: Stepper) -> int:
     """Weights that are read for every character; of the first layer's input only a row of a table is."""
     matrices: list[Matrix] = [stepper.output[0], *(layer.recurrent["hh"][0] for layer in stepper.layers)]
@@ -105,39 +85,63 @@ def num_weights(stepper: Stepper) -> int:
     return sum(matrix.values.size for matrix in matrices)
 
 
-def read_rate(num_bytes: int) -> float:
-    """Bytes per second at which one thread reads an array of that size over and over."""
-    numbers = np.ones(num_bytes // 4, np.float32)
-    repeats = max(1, 50_000_000 // num_bytes)
-    (median,) = in_turn(lambda: add_up(numbers, repeats))
-    return num_bytes * repeats / median
+def multiply_rate(num_threads: int) -> float:
+    """Multiplications per second of one group of rows with the inputs of a few streams, over and over, on threads."""
+    dot, num_streams = make_dot(CHOSEN.streams), CHOSEN.streams
+
+    @njit(nogil=True)
+    def run(weights: Any, inputs: Any, start: Any, sums: Any, repeats: int) -> None:
+        for _ in range(repeats):
+            addresses = weights.ctypes.data, inputs.ctypes.data, start.ctypes.data, sums.ctypes.data
+            dot(addresses[0], DOT_COLUMNS, addresses[1], inputs.strides[0], addresses[2], addresses[3], sums.strides[0])
+
+    def arrays() -> tuple[Any, ...]:
+        return (
+            np.ones(CHOSEN.rows * DOT_COLUMNS, np.int8),
+            np.ones((num_streams, 2 * DOT_COLUMNS), np.uint8),
+            np.zeros(CHOSEN.rows, np.int32),
+            np.zeros((num_streams, CHOSEN.rows), np.int32),
+        )
+
+    repeats = 100_000
+
+    def on_all_threads() -> None:
+        threads = [threading.Thread(target=run, args=(*arrays(), repeats)) for _ in range(num_threads)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    (median,) = in_turn(on_all_threads, at_least_seconds=0.3)
+    return num_threads * repeats * CHOSEN.rows * DOT_COLUMNS * num_streams / median
 
 
-def compare(num_layers: int, hidden_size: int, our_length: int, stock_length: int) -> None:
-    """Print a row for each precision and number of texts."""
+def compare(report: Report, most_multiplications: float, shape: tuple[int, int, int, int]) -> None:
+    """Add a row for each precision and number of texts."""
+    num_layers, hidden_size, our_length, stock_length = shape
     config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
     tensors = {name: value.numpy() for name, value in CharRNN(config, len(VOCAB)).state_dict().items()}
     int8, fp32 = (Stepper(config, tensors, precision) for precision in ("int8", "fp32"))
-    many = our_length // 10
-    calls = [ours(int8, 1, our_length), ours(fp32, 1, our_length), ours(int8, STREAMS, many)]
-    medians = in_turn(*calls, stock(num_layers, hidden_size, stock_length))
-    rates = [
-        n / median for n, median in zip((our_length, our_length, STREAMS * many, stock_length), medians, strict=True)
-    ]
-    shape = f"{num_layers}x{hidden_size}"
-    for name, rate, num_bytes in (("int8", rates[0], 1), ("fp32", rates[1], 4)):
-        size = num_weights(int8) * num_bytes
-        share = rate * size / read_rate(size)
-        print(
-            f"{shape:<8} {name:<12} {rate:>12,.0f} {rates[3]:>10,.0f} {rate / rates[3]:>8.1f} {share:>6.2f}", flush=True
-        )
-    print(
-        f"{shape:<8} {f'int8, {STREAMS} texts':<12} {rates[2]:>12,.0f} {'':>10} {rates[2] / rates[0]:>8.1f} x one text"
+    many = our_length // 8
+    calls = [ours(int8, 1, our_length), ours(fp32, 1, our_length // 2), ours(int8, STREAMS, many)]
+    medians = in_turn(*calls, stock(num_layers, hidden_size, stock_length), warm_ups=1, repeats=REPEATS)
+    lengths = (our_length, our_length // 2, STREAMS * many, stock_length)
+    one, one_fp32, several, peer = (n / median for n, median in zip(lengths, medians, strict=True))
+    size = num_weights(int8)
+    common: dict[str, Any] = {"model": f"lstm {num_layers}x{hidden_size}"}
+    rows = (
+        ("int8", 1, one, one * size / read_rate(size)),
+        ("fp32", 1, one_fp32, 4 * one_fp32 * size / read_rate(4 * size)),
+        ("int8", STREAMS, several, several * size / most_multiplications),
     )
+    for precision, texts, rate, share in rows:
+        over_one = rate / one if texts > 1 else None
+        figures = {"chars_per_second": rate, "stock": peer, "ratio": rate / peer, "share": share, "over_one": over_one}
+        report.add(**common, precision=precision, texts=texts, **figures)
 
 
-def cost_of_eight_bits(run: str) -> None:
-    """Print the validation loss of a run with its weights as they are, and with what eight bits make of them."""
+def cost_of_eight_bits(report: Report, run: str) -> None:
+    """Add the validation loss of a run with its weights as they are, and with what eight bits make of them."""
     model = load(run)
     text, context = model.held_out_text()
     ids, before = model.vocab.encode(text), model.vocab.encode(context)[-512:]
@@ -148,7 +152,7 @@ def cost_of_eight_bits(run: str) -> None:
         }
         network = load_network(model.config, len(model.vocab), tensors)
         losses.append(stateful_nats(network, np.concatenate((before, ids)), len(before), precision="fp32"))
-    print(f"{model.name}: {losses[0]:.5f} nats/char, in eight bits {losses[1]:.5f}: {losses[1] - losses[0]:+.5f}")
+    report.add(run=model.name, fp32_nats_per_char=f"{losses[0]:.5f}", int8_nats_per_char=f"{losses[1]:.5f}")
 
 
 def rounded(value: Any) -> Any:
@@ -174,18 +178,27 @@ def first_character(run: str, *options: str) -> float:
 
 
 def main() -> None:
-    """Print the machine and the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Print the machine and the tables."""
+    parser = make_parser(__doc__)
     parser.add_argument("--run", help="a trained run")
-    run = parser.parse_args().run
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    print(f"{'shape':<8} {'ours':<12} {'chars/s':>12} {'stock':>10} {'ratio':>8} {'share':>6}")
+    arguments = parser.parse_args()
+    for loop in ("read", "write"):
+        found = prepare(
+            loop, may_compile=True, on_compile=lambda: None, on_warning=lambda text: print(text, file=sys.stderr)
+        )
+        assert found, "what would be measured is NumPy"
+    report = Report("sample_speed", as_json=arguments.json)
+    most = multiply_rate(report.machine["cores"])
+    report.machine |= {"dot_products": CHOSEN.name, "multiplications_per_second": most}
+    if not arguments.json:
+        print(f"dot products: {CHOSEN.name}, at most {most / 1e9:,.0f} billion multiplications a second on all cores")
     for shape in SHAPES:
-        compare(*shape)
-    if run:
-        cost_of_eight_bits(run)
-        for options in (("--length", "1"), ("--length", "1000"), ("--length", "1000000")):
-            print(f"charrnn sample {' '.join(options)}: first character after {first_character(run, *options):.2f} s")
+        compare(report, most, shape)
+    if arguments.run:
+        cost_of_eight_bits(report, arguments.run)
+        for length in (1, 1_000, 1_000_000):
+            report.add(length=length, seconds_to_first_char=first_character(arguments.run, "--length", str(length)))
+    report.close()
 
 
 if __name__ == "__main__":
