@@ -20,6 +20,7 @@ import llvmlite  # type: ignore[import-untyped]
 import numba
 from numba import njit
 from numba.core import caching, compiler, serialize
+from numba.core.registry import cpu_target
 
 Warn = Callable[[str], object]
 # Numba's own types do not cover what stands behind `njit(cache=True)`.
@@ -28,6 +29,8 @@ CompileResult: Any = compiler.CompileResult
 NullCache: Any = caching.NullCache
 dumps: Any = serialize.dumps
 
+TARGET = tuple(str(part) for part in cpu_target.target_context.codegen().magic_tuple())
+"""What numba compiles for: triple, processor, features (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included)."""
 HEADER = b"charrnn code 1\n"
 NUM_DIGEST_BYTES = 32
 MOST_CODE_BYTES = 1 << 20
@@ -49,10 +52,13 @@ def cache_folders(source: Path) -> list[Path]:
 class KeptFunction:
     """A function compiled by numba whose machine code is kept on disk."""
 
-    def __init__(self, function: Callable[..., Any], sources: Sequence[Path], target: Sequence[str]) -> None:
-        """Key the code by the contents of `sources` and by `target`, a description of the processor."""
+    def __init__(self, function: Callable[..., Any], sources: Sequence[Path], target: Sequence[str] = TARGET) -> None:
+        """Key the code by the contents of `sources`, and of this file, and by `target`, a description of the processor.
+
+        The code is kept beside the first source, or in the user's cache folder.
+        """
         self.name = function.__name__
-        self._sources, self._target = tuple(sources), tuple(target)
+        self._sources, self._target = (*sources, Path(__file__)), tuple(target)
         # Without the global interpreter lock. numba's error model: Python's own would look at every divisor, and no
         # loop with a division in it would become vector code.
         self._dispatcher: Any = njit(error_model="numpy", nogil=True)(function)
@@ -68,8 +74,8 @@ class KeptFunction:
         return next((path for path in paths if os.path.isfile(path)), paths[0])
 
     def is_ready(self, arguments: Sequence[Any]) -> bool:
-        """Whether this process has the code for arguments of these types."""
-        return _types(arguments) in self._loaded
+        """Whether this process has the code for arguments of these types, or NUMBA_DISABLE_JIT is set."""
+        return bool(NUMBA.config.DISABLE_JIT) or _types(arguments) in self._loaded
 
     def find(self, arguments: Sequence[Any], warn: Warn) -> bool:
         """Load the code for arguments of these types from disk, unless it is loaded; whether it is there.
@@ -88,10 +94,15 @@ class KeptFunction:
             return False
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
-        warn(f"{path} {reason}; it is removed and made again when a long text needs it.")
+        warn(f"{path} {reason}; it is removed, and compiled again when it is needed.")
         with contextlib.suppress(OSError):
             path.unlink()
         return False
+
+    def load(self, arguments: Sequence[Any], warn: Warn) -> None:
+        """Make the function ready for arguments of these types: from disk, or by compiling it."""
+        if not self.find(arguments, warn):
+            self.compile(arguments, warn)
 
     def cannot_keep(self) -> str:
         """Why the code could not be kept if it was compiled now, in a sentence; "" if it can be."""

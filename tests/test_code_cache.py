@@ -203,3 +203,29 @@ def test_numba_s_own_variable_chooses_the_folder(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
     assert cache_folders(source) == [source.parent / "__pycache__"]
+
+
+def test_a_function_is_made_ready_from_disk_or_by_compiling(make: Callable[..., KeptFunction]) -> None:
+    warnings, first, second = Warnings(), make(), make()
+    first.load(ARGUMENTS, warnings)
+    path = first.path(ARGUMENTS)
+    written = path.stat().st_mtime_ns
+    second.load(ARGUMENTS, warnings)
+    check_works(first)
+    check_works(second)
+    assert not warnings and path.stat().st_mtime_ns == written, "the second one compiles nothing"
+
+
+def test_without_a_compiler_python_runs_the_function(process: Callable[..., Any], source: Path) -> None:
+    code = f"""
+from pathlib import Path
+import numpy as np
+from charrnn.code_cache import KeptFunction
+def double(numbers):
+    return numbers * 2
+function = KeptFunction(double, [Path({str(source)!r})])
+function.load((np.ones(2),), print)
+print(function(np.ones(2)))
+"""
+    assert process("-c", code, NUMBA_DISABLE_JIT="1").stdout == b"[2. 2.]\n"
+    assert list(source.parent.iterdir()) == [source]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, TrainedRun, clean_environment
+from hand_built import TEXTS, text_hash
 from numpy.typing import NDArray
 
 import charrnn
@@ -118,6 +119,12 @@ def test_in_float32_it_computes_the_numbers_of_numpy(cell: str, choose: Callable
     assert np.array_equal(found.ids, expected.ids)
     np.testing.assert_allclose(found.logprobs, expected.logprobs, rtol=0, atol=1e-5)
     np.testing.assert_allclose(found.values, expected.values, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("cell", sorted(set(TEXTS) - {"unitary"}))
+def test_a_seed_writes_the_same_text_as_ever(cell: str, choose: Callable[[bool], None]) -> None:
+    choose(True)
+    assert text_hash(cell) == TEXTS[cell]
 
 
 def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool], None]) -> None:

@@ -12,12 +12,12 @@ from charrnn.model.weights import Matrix
 pytest.importorskip("numba")
 from numba import njit
 
+from charrnn.code_cache import TARGET
 from charrnn.generation.dot_products import (
     ALIGNMENT,
     COLUMN_MULTIPLE,
     INSTRUCTION_SETS,
     MOST_BITS,
-    TARGET,
     InstructionSet,
     Memory,
     choose_instruction_set,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import clean_environment
 from environment import python_path
+from hand_built import TEXTS, text_hash
 
 from charrnn.model.exact import exact_cos, exact_cos_sin, exact_fft, exact_ifft, exact_product, exact_sin
 
@@ -65,6 +66,11 @@ def test_the_transform_is_that_of_numpy(size: int) -> None:
     np.testing.assert_allclose(found[1], expected.imag, rtol=6e-8, atol=1e-13)
     for part, original in zip(exact_ifft(*found), (re, im), strict=True):
         np.testing.assert_allclose(part, original, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("cell", TEXTS)
+def test_a_seed_writes_the_same_text_as_ever(cell: str) -> None:
+    assert text_hash(cell) == TEXTS[cell]
 
 
 WRITE = """

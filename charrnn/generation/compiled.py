@@ -20,7 +20,6 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-import charrnn.code_cache
 import charrnn.generation.dot_products
 import charrnn.model.equations
 import charrnn.model.weights
@@ -29,7 +28,6 @@ from charrnn.generation.dot_products import (
     CHOSEN,
     COLUMN_MULTIPLE,
     MOST_BITS,
-    TARGET,
     Memory,
     bytes_at,
     double_of_bits,
@@ -73,7 +71,7 @@ _compiled = njit(error_model="numpy")
 
 SOURCES = tuple(
     Path(module.__file__ or "")
-    for module in (charrnn.generation.dot_products, charrnn.model.equations, charrnn.model.weights, charrnn.code_cache)
+    for module in (charrnn.generation.dot_products, charrnn.model.equations, charrnn.model.weights)
 )
 """Besides this file, what the compiled code comes from."""
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
@@ -831,7 +829,7 @@ def write(
                 shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
-LOOPS = {loop.__name__: KeptFunction(loop, (Path(__file__), *SOURCES), TARGET) for loop in (read, write)}
+LOOPS = {loop.__name__: KeptFunction(loop, (Path(__file__), *SOURCES)) for loop in (read, write)}
 """The loops that `prepare` makes callable."""
 
 

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np import arrayobj
 from numpy.typing import NDArray
 
+from charrnn.code_cache import TARGET
 from charrnn.model.weights import Matrix
 
 MOST_BITS = 14
@@ -76,8 +76,6 @@ def choose_instruction_set(features: str) -> InstructionSet:
     return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
 
 
-TARGET = tuple(str(part) for part in cpu_target.target_context.codegen().magic_tuple())
-"""What numba compiles for: triple, processor, features (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included)."""
 CHOSEN = choose_instruction_set(TARGET[2])
 
 

@@ -6,11 +6,14 @@ and Spearman's rho of every cell with every detector follow at once, and memory 
 Shapes: N characters (n of them in a window), C cells (or other columns), K bins, D detectors.
 """
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from charrnn.code_cache import KeptFunction
 
 Floats = NDArray[np.float64]
 NUM_BINS = 512
@@ -18,7 +21,6 @@ NUM_CALIBRATING = 8192
 """Values of each cell that its bins are laid by. Lanes spread over the text, so the first windows are a fair sample."""
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
 def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
     """Add values (C, n) with labels (n, D) to counts (C, K) and sums (C, K, D); edges (C, K - 1) ascend."""
     num_cells, num_values = values.shape
@@ -36,6 +38,14 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
             counts[cell, bins[index]] += 1
             for label in range(num_labels):
                 sums[cell, bins[index], label] += labels[index, label]
+
+
+FILL = KeptFunction(_fill, [Path(__file__)])
+"""`_fill`, compiled."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 class LabelledHistograms:
@@ -57,7 +67,12 @@ class LabelledHistograms:
                 return
             self.finish()
         else:
-            _fill(np.ascontiguousarray(values.T), self.edges, labels, self.counts, self.sums)
+            self._fill(self.edges, values, labels)
+
+    def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Floats) -> None:
+        arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
+        FILL.load(arguments, _warn)
+        FILL(*arguments)
 
     def finish(self) -> None:
         """Count what still waits for its bins to be laid."""
@@ -70,7 +85,7 @@ class LabelledHistograms:
             self.edges = np.ascontiguousarray(ordered[:, at])
             self.counts = np.zeros((num_columns, NUM_BINS), np.int64)
             self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
-            _fill(np.ascontiguousarray(values.T), self.edges, labels, self.counts, self.sums)
+            self._fill(self.edges, values, labels)
 
     def ranks(self) -> Floats:
         """The rank of a value in each bin (C, K), less the mean of all ranks; values in one bin count as equal."""
