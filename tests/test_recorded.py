@@ -238,7 +238,11 @@ def train(out: str, **settings: Any) -> Path:
     return Path(out).absolute()
 
 
-LINES_THAT_READ_ITS_TEXT = ("evaluate {} --json", "visualize {} --cell 0:1 --json", "sample {} --seed 0 --novelty --json")
+LINES_THAT_READ_ITS_TEXT = (
+    "evaluate {} --json",
+    "visualize {} --cell 0:1 --json",
+    "sample {} --seed 0 --novelty --json",
+)
 
 
 def test_every_command_finds_the_text_from_another_folder(
