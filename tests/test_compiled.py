@@ -296,10 +296,12 @@ class Loop:
     def cannot_keep(self) -> str:
         return self.problem
 
-    def compile(self, arguments: object, warn: object) -> None:
+    def compile(self, arguments: object, warn: Callable[[str], object]) -> None:
         if self.error:
             raise self.error
         self.num_compiled += 1
+        if self.problem:
+            warn(self.problem)
 
 
 @pytest.mark.parametrize(("is_kept", "num_chars", "compiles"), [(False, 0, 1), (False, -1, 0), (True, 0, 0)])
@@ -316,24 +318,23 @@ def test_a_loop_is_compiled_after_saying_so_and_only_for_a_long_text(
     assert (found is None) == (not is_kept and not compiles)
 
 
-@pytest.mark.parametrize(
-    ("loop", "message"),
-    [
-        (
-            Loop(is_kept=False, problem="Compiled code cannot be kept in /x (No space left on device)."),
-            "in /x (No space",
-        ),
-        (Loop(is_kept=False, error=ValueError("LLVM says no\nand why")), "ValueError: LLVM says no)"),
-    ],
-)
-def test_what_cannot_be_compiled_is_written_by_numpy_after_one_warning(
-    loop: Loop, message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_compiled_is_written_by_numpy_after_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
-    monkeypatch.setitem(compiled.LOOPS, "write", loop)
+    monkeypatch.setitem(compiled.LOOPS, "write", Loop(is_kept=False, error=ValueError("LLVM says no\nand why")))
     stepper = make_stepper(BASE, "int8")
     assert sampling.compiled_loop(stepper, sampling.UNCACHED_FROM, on_warning=warnings.append) is None
-    assert len(warnings) == 1 and message in warnings[0] and "NumPy writes" in warnings[0] and "\n" not in warnings[0]
+    assert len(warnings) == 1 and "ValueError: LLVM says no)" in warnings[0] and "NumPy writes" in warnings[0]
+    assert "\n" not in warnings[0]
+
+
+def test_what_cannot_be_kept_is_compiled_after_one_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    loop = Loop(is_kept=False, problem="Compiled code cannot be kept in /x (No space left on device).")
+    monkeypatch.setitem(compiled.LOOPS, "write", loop)
+    stepper = make_stepper(BASE, "int8")
+    assert sampling.compiled_loop(stepper, sampling.UNCACHED_FROM, on_warning=warnings.append) is compiled
+    assert loop.num_compiled == 1 and len(warnings) == 1
+    assert "/x (No space" in warnings[0] and "Set NUMBA_CACHE_DIR" in warnings[0]
 
 
 def test_compiling_is_announced_after_options_were_checked(
@@ -420,8 +421,8 @@ def test_where_code_cannot_be_kept_a_very_long_text_comes_after_one_warning(
     ran = process("-c", code, *arguments, NUMBA_CACHE_DIR=str(tmp_path / "file"))
     errors = ran.stderr.decode().splitlines()
     assert ran.returncode == 0 and ran.stdout == numpy_text(str(lstm.path), process)
-    assert len(errors) == 1 and f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in errors[0]
-    assert "Set NUMBA_CACHE_DIR" in errors[0]
+    assert len(errors) == 2 and f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in errors[0]
+    assert "Set NUMBA_CACHE_DIR" in errors[0] and errors[1].startswith("compiling the loop")
 
 
 def test_a_long_text_begins_before_numba_is_imported(choose: Callable[[bool], None]) -> None:

@@ -849,6 +849,10 @@ def arguments_of(name: str) -> tuple[Any, ...]:
     return Weights(plan, nothing), state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
 
 
+def _ignore(message: str) -> None:
+    """Of a problem that a warning was given of before."""
+
+
 def prepare(
     name: str, *, may_compile: bool, on_compile: Callable[[], object], on_warning: Callable[[str], object]
 ) -> KeptFunction | None:
@@ -865,11 +869,11 @@ def prepare(
             return loop
         if not may_compile:
             return None
+        # Even if it is for this text alone, compiling takes less time than NumPy does for a text that may be compiled.
         if problem := loop.cannot_keep():
-            on_warning(f"{problem} NumPy writes the text, which takes longer. {ADVICE}")
-            return None
+            on_warning(f"{problem} It is compiled again for every long text. {ADVICE}")
         on_compile()
-        loop.compile(arguments, on_warning)
+        loop.compile(arguments, _ignore if problem else on_warning)
     except Exception as error:  # whatever another version of numba or LLVM raises: NumPy writes the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         on_warning(f"numba cannot compile the loop ({reason}). NumPy writes the text, which takes longer.")
