@@ -113,7 +113,7 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """fp32 or bf16 (autocast); auto: bf16 where the processor has instructions for it and steps are faster with it."""
+    """fp32 or bf16 (autocast); auto: bf16 where the processor has instructions for it and it pays."""
     threads: int | Auto = "auto"
     """Processor threads; auto: as many as measure fastest (fewer, beside a busy neighbour)."""
     evaluate_every: int | Auto = "auto"

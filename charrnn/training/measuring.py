@@ -19,7 +19,7 @@ LEAST_STEPS, LEAST_SECONDS = 50, 10
 MOST_SECONDS, SHARE = 0.5, 0.03
 """A budget in steps or epochs is measured for so many seconds, but for no more than this share of it."""
 WORTH = 1.1
-"""How many times faster bf16, or fewer threads, must be to be taken: the measurement is short, and fp32 is exact."""
+"""How many times faster fp32, or fewer threads, must be to be taken: a short measurement is noisy."""
 CLEAR = 1.5
 """Ratio of two precisions beyond which one measurement is enough."""
 OPERATIONS_MEASURED = 3e9
@@ -31,8 +31,8 @@ SHORTEST_WINDOW = 16
 def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> str:
     """`fp32` or `bf16` for a configuration whose precision is `auto`.
 
-    bf16 is taken where the processor has instructions for it and trial steps are faster with it: products are, but
-    small ones are outweighed by what it costs to convert numbers. A budget under LEAST_STEPS steps or LEAST_SECONDS,
+    bf16 is taken where the processor has instructions for it, unless trial steps are clearly faster in fp32: small
+    products gain less from bf16 than it costs to convert numbers. A budget under LEAST_STEPS steps or LEAST_SECONDS,
     and a device that is not a CPU, go by the instructions alone.
     """
     if config.precision != "auto":
@@ -55,7 +55,7 @@ def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torc
             ratio = least["fp32"] / least["bf16"]
             if not 1 / CLEAR < ratio < CLEAR:
                 break
-    return "bf16" if ratio > WORTH else "fp32"
+    return "fp32" if ratio * WORTH < 1 else "bf16"
 
 
 def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> int:
