@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config import Config, resolved
 from charrnn.errors import DataError, UsageError, did_you_mean
 from charrnn.generation.generator import Generator
 from charrnn.generation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
@@ -18,14 +18,16 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.finding import open_run_to_read
+from charrnn.runs.findings import FindingsCache
 from charrnn.runs.folder import RunFolder
-from charrnn.runs.step import LoadedStep
+from charrnn.runs.step import LoadedStep, name_of_step
 from charrnn.text.lanes import split_ids
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
 if TYPE_CHECKING:
     from charrnn.detectors.registry import Detector
+    from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
@@ -37,7 +39,7 @@ class Model(Generator):
     """A trained model: writes (without torch), predicts, and shows its cells.
 
     Attributes: `config`, `vocab`, `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
-    it was saved at, `warnings` from loading it.
+    it was saved at, `warnings` from loading it, `step_digest` of its weights, configuration and alphabet.
     """
 
     def __init__(
@@ -51,12 +53,24 @@ class Model(Generator):
         step: int = 0,
         recorded_corpus: RecordedCorpus | None = None,
         warnings: tuple[str, ...] = (),
+        step_digest: str | None = None,
     ) -> None:
         super().__init__(config, vocab, tensors, name)
         self.path = path
         self.step = step
         self.recorded_corpus = recorded_corpus
         self.warnings = warnings
+        self.step_digest = step_digest
+
+    @cached_property
+    def findings(self) -> FindingsCache:
+        """What was measured of this step and is kept with its run, if it was loaded from one; see `survey`."""
+        from charrnn.microscope.recall import program_digest
+
+        program = program_digest()
+        if self.path is None or self.step_digest is None or program is None:
+            return FindingsCache(None)
+        return FindingsCache(self.path, name_of_step(self.step), f"{self.step_digest} {program}")
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -250,29 +264,47 @@ class Model(Generator):
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
         untrained: bool = True,
+        ablations: bool = False,
+        cached: bool = False,
         on_progress: Callable[[int], object] = lambda num_chars: None,
+        on_ablation: Callable[[int], object] = lambda num_chars: None,
     ) -> CellFindings:
         """The best cell for each named detector (all, if none is named), as `find_cells`, without keeping a trace.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained twin
-        unless `untrained` is false; `on_progress` is told of both. Raises UsageError, DataError.
+        unless `untrained` is false; `on_progress` is told of both. `ablations` adds what silencing each of these cells
+        costs (see `ablate`), on the 16,384 characters of the second half in which its labels change most often.
+
+        With `cached`, what was measured before of these weights and labels is taken from the run's folder, and what is
+        measured now is kept there (see docs/formats.md). Raises UsageError, DataError.
         """
         from charrnn.detectors.registry import get_detectors
-        from charrnn.microscope.survey import Read, survey
-        from charrnn.microscope.trace import stream_cells
+
+        return self.study(text, context=context, cached=cached).findings(
+            get_detectors(detectors),
+            untrained=untrained,
+            ablations=ablations,
+            on_progress=on_progress,
+            on_ablation=on_ablation,
+        )
+
+    def study(self, text: str | bytes, *, context: str | bytes = "", cached: bool = False) -> "Study":
+        """What the cells do over `text`, read after `context`: findings, rankings and values, each measured once.
+
+        With `cached` they are kept in the run's folder. Raises DataError for an empty text.
+        """
+        from charrnn.microscope.study import Study
 
         ids, first, spelled = self._encode_after(text, context)
-
-        def reader(network: "CharRNN") -> Read:
-            return lambda begin, end: stream_cells(network, ids[: first + end], first + begin)
-
-        return survey(
-            spelled,
-            reader(self.network),
-            self.network.hidden_size,
-            get_detectors(detectors),
-            reader(self.untrained_twin()) if untrained else None,
-            on_progress,
+        return Study(
+            text=spelled,
+            ids=ids,
+            first=first,
+            num_layers=resolved(self.config.num_layers),
+            num_units=resolved(self.config.hidden_size),
+            network=lambda: self.network,
+            untrained_twin=self.untrained_twin,
+            cache=self.findings if cached else FindingsCache(None),
         )
 
 
@@ -312,6 +344,7 @@ def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
         step=loaded.step,
         recorded_corpus=recorded_corpus(folder.path.name, config, loaded.state),
         warnings=loaded.warnings,
+        step_digest=loaded.digest,
     )
     model._check_alphabet(check_shapes(model.config, model.tensors))
     return model

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +32,7 @@ from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_WRITTEN, TEMPERATURE, TypedText
+from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_WRITTEN, TEMPERATURE, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 
 if TYPE_CHECKING:
@@ -107,7 +110,7 @@ def expected_styles(model: Model, cell: tuple[int, int], cursor: int, num: int) 
 
 
 def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: Model) -> None:
-    found = charrnn.find_cells(model.trace(FRESH), untrained=model.trace(FRESH, network=model.untrained_twin())).scores
+    found = model.survey(FRESH).scores
     assert len(found) > 3
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
@@ -126,6 +129,7 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
             assert caption.startswith(f"cell {score.layer}:{score.unit} follows {score.detector} (")
             assert f"{value:.3f}" in caption
             assert f"untrained twin {score.untrained:.3f}" in caption
+            assert f"{score.chosen_on:.3f} on the first half" in caption
             assert " ".join(caption.split())[:40] in screen(app)
             await pilot.press("down")
         assert len(seen) == len({(score.layer, score.unit) for score in found}) > 1
@@ -171,7 +175,8 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
             await pilot.pause()
             assert (state.order, state.row, table.row_count) == (name, 0, len(state.orders[name]))
             assert name in shown(app, "#title")
-            assert [str(cell) for cell in table.get_row_at(0)] == state.rows[0].shown()
+            assert [str(cell) for cell in table.get_row_at(0)] == state.rows[0].shown(name)
+            assert [str(column.label) for column in table.columns.values()] == list(columns(name))
         best = {row.score.detector: row.cell for row in state.orders[BEST] if row.score}
         assert all(state.orders[name][0].cell == best[name] for name in best)
         assert len(state.orders["quote"]) == len(state.orders[ALL]) == 32
@@ -200,6 +205,53 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
         assert state.order == ALL
 
     play(model, script)
+
+
+def test_each_list_shows_the_column_that_it_is_sorted_by(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until_scored(app, pilot)
+        state, table = app.browser.exploration, app.browser.query_one(DataTable)
+        for name in list(state.orders):
+            assert state.order == name
+            marked = [index for index, column in enumerate(columns(name)) if column[-1] in "▲▼"]
+            assert len(marked) == 1
+            shown_values = [str(table.get_row_at(row)[marked[0]]) for row in range(table.row_count)]
+            assert len(shown_values) == len(state.rows)
+            if name == ALL:
+                assert shown_values == [f"0:{unit}" for unit in range(32)]
+            else:
+                numbers = [float(value.split()[-1]) for value in shown_values]
+                distances = [abs(n - 0.5) if "AUC" in v else abs(n) for n, v in zip(numbers, shown_values, strict=True)]
+                assert distances == sorted(distances, reverse=True)
+            await pilot.press("s")
+            await pilot.pause()
+
+    play(model, script)
+
+
+def test_it_shows_the_figures_that_visualize_reports(
+    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charrnn.cli import explore, visualize
+
+    (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
+    reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
+    opened: list[Explorer] = []
+    monkeypatch.setattr(explore, "_is_terminal", lambda: True)
+    monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
+    assert command("explore", "--text", "mine.txt").code == 0
+    content, context, _, num_scored = opened[0]._work
+    assert (content, context, num_scored) == (FRESH, "", visualize.CHARS_SCORED)
+    found = [
+        one
+        for one in exploration.look(opened[0].model, content, context, 100, num_scored, str, contextlib.nullcontext())
+        if isinstance(one, exploration.Found)
+    ]
+    assert json.loads(json.dumps([score.to_json() for score in found[-1].findings.scores])) == reported
+    # The first of a detector's list is that cell, with that score; all cells are there.
+    for score in found[-1].findings.scores:
+        ranked = found[-1].ranked[score.detector]
+        assert ranked[0] == score and len({(one.layer, one.unit) for one in ranked}) == len(ranked) == 32
 
 
 def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) -> None:

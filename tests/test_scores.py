@@ -13,7 +13,7 @@ from charrnn.detectors.registry import Detector, Labels, get_detectors
 from charrnn.errors import DataError
 from charrnn.microscope.scores import find_cells
 from charrnn.microscope.statistics import auc, average_ranks, spearman
-from charrnn.microscope.survey import MIN_TEXT
+from charrnn.microscope.targets import MIN_TEXT
 from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellFindings, CellScore
 

@@ -9,9 +9,8 @@ import typer
 
 from charrnn.cli.signals import Signals
 from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, load_model, read_text
+from charrnn.cli.visualize import CHARS_SCORED
 
-CHARS_SCORED = 65_536
-"""Half of what `charrnn visualize` reads: here every cell's value at each of them stays in memory."""
 CHARS_SHOWN = 8_000
 
 

@@ -9,8 +9,9 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.detectors.registry import Detector
+    from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
-    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, ColouredText, GateReport, GradientReach
+    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
@@ -47,42 +48,47 @@ class Shown:
 
 def show_cells(
     model: "Model",
-    trace: "Trace",
+    study: "Study",
     cells: Sequence[tuple[int, int]],
     *,
+    trace: "Trace | None",
     shows_guesses: bool,
     has_sparkline: bool,
 ) -> Shown:
-    """One picture of the text for each cell (layer, unit), with guesses below it, or a sparkline, if asked for."""
+    """One picture of the text for each cell (layer, unit), with guesses below it, or a sparkline, if asked for.
+
+    Guesses, and the page of an exported .html, are those of `trace`, which has them.
+    """
     from rich.text import Text
 
     from charrnn.model.equations import CELLS
+    from charrnn.records.microscope import ColouredText
     from charrnn.render.guesses import GuessMap
     from charrnn.render.heat import HeatMap, Legend, all_visible
     from charrnn.render.page import PageRow
 
     kind = CELLS[model.config.cell].shows
-    guesses = _guesses(model, trace) if shows_guesses else []
+    guesses = _guesses(model, trace) if trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn = []
-    for layer, unit in cells:
-        coloured = _colour(trace, layer, unit, slice(0, len(trace.text)))
+    for (layer, unit), found in zip(cells, study.values(cells, slice(None)), strict=True):
+        coloured = ColouredText(text=study.text, values=tuple(map(float, found)))
         drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values)})
         pictures += [Text()] if pictures else []
         pictures.append(Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  "))
         if len(drawn) == 1:
             pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
         pictures.append(
-            GuessMap(trace.text, coloured.values, guesses)
+            GuessMap(study.text, coloured.values, guesses)
             if shows_guesses
             else HeatMap(coloured, has_sparkline or None)
         )
     # The first cell stands there by itself too, as it did when there could be only one.
-    data = {"run": model.name, **drawn[0], "text": trace.text, "cells": drawn}
+    data = {"run": model.name, **drawn[0], "text": study.text, "cells": drawn}
     names = [f"{layer}:{unit}" for layer, unit in cells]
     title = f"{'A cell' if len(cells) == 1 else 'Cells'} of {model.name}"
     rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, cells, strict=True)]
-    page = _page(model, trace, title, ["cell"], rows)
+    page = None if trace is None else _page(model, trace, title, ["cell"], rows)
     return Shown(f"{model.name}: {', '.join(names)}", pictures, data | ({"guesses": guesses} if guesses else {}), page)
 
 
@@ -152,6 +158,7 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
 
 def show_findings(
     model: "Model",
+    study: "Study",
     text: str | bytes,
     context: str | bytes,
     findings: "CellFindings",
@@ -167,6 +174,7 @@ def show_findings(
     from rich.text import Text
 
     from charrnn.microscope.passage import choose_passage
+    from charrnn.records.microscope import ColouredText
     from charrnn.render.heat import HeatMap, Legend, all_visible
     from charrnn.render.page import PageRow
     from charrnn.render.tables import (
@@ -209,10 +217,10 @@ def show_findings(
         labels = by_name[score.detector].label(spelled)
         assert labels is not None, "a scored detector has labels"
         passage = choose_passage(spelled, labels, half)
-        trace = model.trace(text[passage], context=context + text[: passage.start])  # type: ignore[operator]
+        (values,) = study.values([(score.layer, score.unit)], passage)
         caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
         caption += f": {way_text(score)}"
-        coloured = _colour(trace, score.layer, score.unit, slice(0, len(trace.text)))
+        coloured = ColouredText(text=study.text[passage], values=tuple(map(float, values)))
         pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
     unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
     page = None
@@ -236,13 +244,6 @@ def show_findings(
             [title, *ABOUT_COLUMNS, *unscored],
         )
     return Shown(f"Cells of {model.name}", pictures, [score.to_json() for score in findings.scores], page)
-
-
-def _colour(trace: "Trace", layer: int, unit: int, passage: slice) -> "ColouredText":
-    from charrnn.records.microscope import ColouredText
-
-    values = trace.cells[passage, layer, unit]
-    return ColouredText(text=trace.text[passage], values=tuple(map(float, values)))
 
 
 def show_gates(report: "GateReport") -> Shown:

@@ -37,13 +37,14 @@ from charrnn.cli.terminal import (
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.detectors.registry import Detector, Labels
+    from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import CellFindings
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SILENCED = 16_384
-"""Characters that the chosen cells are silenced on, and that the steps before are measured on."""
+"""Characters that the steps before are measured on, and, as `study` has it, chosen cells silenced on."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
 PATIENCE = 20
@@ -105,6 +106,9 @@ def visualize(
             metavar="FILE",
         ),
     ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Measure again what was found before and kept in the run.")
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -151,6 +155,10 @@ def visualize(
     if kind == ".npz" and given not in ([], ["--cell"]):
         raise UsageError(f"--export {export}: {given[0]} has no activations; use .json.")
 
+    if recompute:
+        model.findings.ignore_saved()
+    study = model.study(content, context=context, cached=True)
+
     def read(label: str, **options: Any) -> "Trace":
         with progress(len(content), label, quiet=quiet) as advance:
             return model.trace(content, context=context, on_progress=advance, **options)
@@ -171,7 +179,7 @@ def visualize(
     elif surprise:
         shown = show_surprise(model, read("reading"), has_sparkline=sparkline)
     elif history:
-        findings = _find(model, content, context, detectors, has_worth=False, quiet=quiet)
+        findings = _find(study, detectors, has_worth=False, quiet=quiet)
         half = len(content) // 2
         later, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
         steps = list(load_steps(model.path))
@@ -186,19 +194,21 @@ def visualize(
     elif cell or kind == ".npz":
         cells = list(dict.fromkeys(parse_cell("--cell", one, model) for one in cell or ()))
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
-        trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz")
-        if export is not None and kind == ".npz":
+        has_trace = num_guesses > 0 or kind == ".npz"
+        trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz") if has_trace else None
+        if export is not None and kind == ".npz" and trace is not None:
             num_chosen_on = len(trace.text) if cells else len(trace.text) // 2
             save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
             return
-        shown = show_cells(model, trace, cells, shows_guesses=guesses, has_sparkline=sparkline)
+        shown = show_cells(model, study, cells, trace=trace, shows_guesses=guesses, has_sparkline=sparkline)
     else:
-        findings = _find(model, content, context, detectors, has_worth=find, quiet=quiet)
+        findings = _find(study, detectors, has_worth=find, quiet=quiet)
         if (detector or detect) and not findings.scores:
             reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
             raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
         shown = show_findings(
             model,
+            study,
             content,
             context,
             findings,
@@ -251,47 +261,17 @@ def _in_time(detector: "Detector") -> "Detector":
     return replace(detector, label=label)
 
 
-def _find(
-    model: "Model",
-    content: str | bytes,
-    context: str | bytes,
-    detectors: "Sequence[Detector]",
-    *,
-    has_worth: bool,
-    quiet: bool,
-) -> "CellFindings":
+def _find(study: "Study", detectors: "Sequence[Detector]", *, has_worth: bool, quiet: bool) -> "CellFindings":
     """The best cell for each detector; `has_worth` adds what silencing it costs."""
-    from dataclasses import replace
-
-    from charrnn.microscope.passage import busiest
     from charrnn.microscope.survey import num_read
 
-    with progress(num_read(len(content), has_twin=True), "reading", quiet=quiet) as advance:
-        findings = model.survey(content, context=context, detectors=detectors, on_progress=advance)
+    with progress(num_read(len(study.text), has_twin=True), "reading", quiet=quiet) as advance:
+        findings = study.findings(detectors, on_progress=advance)
     if not has_worth:
         return findings
-    by_name = {detector.name: detector for detector in detectors}
-    spelled = content if isinstance(content, str) else content.decode("latin-1")
-    scores = []
-    num_chars = min(CHARS_SILENCED, len(content) - len(content) // 2)
+    num_chars = min(CHARS_SILENCED, len(study.text) - len(study.text) // 2)
     with progress(2 * num_chars * len(findings.scores), "silencing", quiet=quiet) as advance:
-        for score in findings.scores:
-            labels = by_name[score.detector].label(spelled)
-            assert labels is not None, "a scored detector has labels"
-            begin = busiest(labels, len(content) // 2, num_chars)
-            found = model.ablate(
-                score.layer,
-                score.unit,
-                content[begin : begin + num_chars],
-                context=context + content[:begin],  # type: ignore[operator]
-                detectors=[by_name[score.detector].knowing(labels[begin : begin + num_chars])],
-                on_progress=advance,
-            )
-            inside, outside = (
-                (found.effects[0].change_inside, found.effects[0].change_outside) if found.effects else (None, None)
-            )
-            scores.append(replace(score, ablation_inside=inside, ablation_outside=outside))
-    return replace(findings, scores=tuple(scores))
+        return study.findings(detectors, ablations=True, on_ablation=advance)
 
 
 def _measure_gradients(

@@ -7,13 +7,15 @@ Shapes: N characters (n of them in a window), C cells (or other columns), K bins
 """
 
 import warnings
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.code_cache import KeptFunction
+if TYPE_CHECKING:
+    from charrnn.code_cache import KeptFunction
 
 Floats = NDArray[np.float64]
 NUM_BINS = 512
@@ -40,8 +42,12 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
                 sums[cell, bins[index], label] += labels[index, label]
 
 
-FILL = KeptFunction(_fill, [Path(__file__)])
-"""`_fill`, compiled."""
+@cache
+def _compiled_fill() -> "KeptFunction":
+    # Here, because what was measured before is shown without importing numba.
+    from charrnn.code_cache import KeptFunction
+
+    return KeptFunction(_fill, [Path(__file__)])
 
 
 def _warn(message: str) -> None:
@@ -71,8 +77,8 @@ class LabelledHistograms:
 
     def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Floats) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
-        FILL.load(arguments, _warn)
-        FILL(*arguments)
+        _compiled_fill().load(arguments, _warn)
+        _compiled_fill()(*arguments)
 
     def finish(self) -> None:
         """Count what still waits for its bins to be laid."""
@@ -98,7 +104,8 @@ class LabelledHistograms:
         it is the number of pairs (one inside, one outside). AUC: Mann & Whitney 1947.
         """
         ranks = self.ranks()
-        sums = np.einsum("ck,ckd->cd", ranks, self.sums)
+        # Label by label, so that the sums for one do not depend on how many there are.
+        sums = np.stack([(ranks * self.sums[:, :, label]).sum(axis=1) for label in range(self.sums.shape[2])], axis=1)
         norms = np.sqrt((self.counts * ranks**2).sum(axis=1)[:, None] * spread)
         scale = np.where(is_yes_no, spread / 2, norms)
         return np.asarray(np.divide(sums, scale, out=np.zeros(sums.shape), where=scale > 0))

@@ -34,7 +34,9 @@ class Moments:
         shifted = cells - self.origin
         self.num_chars += len(cells)
         self._products += shifted.T @ shifted
-        self._with_targets += shifted.T @ targets.astype(np.float32)
+        # Target by target, so that sums in float32 do not depend on how many there are.
+        for index in range(targets.shape[1]):
+            self._with_targets[:, index] += shifted.T @ np.ascontiguousarray(targets[:, index], np.float32)
         self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
         self._target_sums += targets.sum(axis=0)
 
@@ -64,8 +66,9 @@ class Moments:
         sizes = (*(size for size in SIZES if size < num_cells), num_cells)
         weights = np.zeros((num_cells, num_targets, len(sizes)))
         ridge = np.eye(num_cells) * (num_cells / self.num_chars)
-        weights[:, :, -1] = np.linalg.solve(correlations + ridge, towards)
+        inverse = np.linalg.inv(correlations + ridge)
         for target in range(num_targets):
+            weights[:, target, -1] = inverse @ np.ascontiguousarray(towards[:, target])
             begin = [first[target]] if first else []
             chosen = _choose_greedily(correlations, towards[:, target], max(sizes[:-1], default=0), begin)
             for index, size in enumerate(sizes[:-1]):
@@ -73,7 +76,7 @@ class Moments:
                 solved = np.linalg.solve(correlations[np.ix_(some, some)], towards[some, target])
                 weights[some, target, index] = solved
         weights /= scale[:, None, None]
-        intercepts = target_mean[:, None] - np.einsum("c,cds->ds", mean + self.origin, weights)
+        intercepts = target_mean[:, None] - ((mean + self.origin)[:, None, None] * weights).sum(axis=0)
         return sizes, weights.reshape(num_cells, -1).astype(np.float32), intercepts.reshape(-1)
 
 

@@ -72,6 +72,11 @@ def strength(values: NDArray[Any], labels: Labels, polarity: int) -> float:
     return found if polarity > 0 else 1 - found
 
 
+def read_strength(value: float, polarity: int, *, is_yes_no: bool) -> float:
+    """A signed strength in [-1, 1] as it is reported: the AUC, turned by the polarity, or Spearman's rho."""
+    return (1 + polarity * value) / 2 if is_yes_no else value
+
+
 def f1(is_called: NDArray[np.bool_], is_inside: NDArray[np.bool_]) -> float:
     """Harmonic mean of precision and recall (van Rijsbergen 1979); 0 where nothing is called."""
     return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))

@@ -13,46 +13,32 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Detector, Labels, why_not_scored
-from charrnn.errors import DataError
+from charrnn.detectors.registry import Detector, why_not_scored
 from charrnn.microscope.histograms import LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments
-from charrnn.microscope.statistics import Choice, average_ranks, interior, score_cell, strength
-from charrnn.records.microscope import CellFindings, Skipped
+from charrnn.microscope.statistics import Choice, interior, read_strength, score_cell, strength
+from charrnn.microscope.targets import Target, choose_targets
+from charrnn.records.microscope import CellFindings, CellScore
 
 Cells = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Cells]]]
 """Reads text[begin:end]: yields, in any order, (indices (n,) from 0, cells (n, C)) of each of its characters once;
 the first windows stand for all, as those from lanes do."""
 Floats = NDArray[np.float64]
-MIN_TEXT = 200
-"""Fewer characters than this cannot be cut into halves worth scoring."""
 TWIN_CHARS = 131_072
 """Characters of each half that the untrained twin reads at the most: it only shows what no training reaches."""
 SAMPLE_VALUES = 2**24
 """Numbers that the null is measured on: characters, spread evenly over part A, times cells."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """One detector's labels of the whole text (N,), and what the statistics make of those of part A."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """The score of the cell that follows a target best, and how well every cell follows it on the first half."""
 
-    name: str
-    labels: Labels
-    half: int
-
-    @property
-    def is_yes_no(self) -> bool:
-        return self.labels.dtype == bool
-
-    def scale(self, num_chars: int) -> tuple[Floats, float]:
-        """Of the first so many: what is summed up in histograms (n,), and its spread, as `strengths` wants them."""
-        labels = self.labels[:num_chars]
-        if self.is_yes_no:
-            return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
-        ranks = average_ranks(labels) - (num_chars + 1) / 2
-        return ranks, float((ranks**2).sum())
+    score: CellScore
+    first_half: NDArray[np.float32]
+    """(C,): 2 * AUC - 1, or Spearman's rho."""
 
 
 def num_read(num_chars: int, *, has_twin: bool) -> int:
@@ -75,15 +61,29 @@ def survey(
     `read_untrained` reads the same text with an untrained twin, where the same choice is made. A detector that has too
     little to see in one of the halves is skipped and says why. Raises DataError for a text under MIN_TEXT characters.
     """
-    num_chars = len(text)
-    if num_chars < MIN_TEXT:
-        raise DataError(
-            f"The text has {num_chars} characters; scoring cells needs at least {MIN_TEXT}. Give a longer --text."
-        )
-    half = num_chars // 2
-    targets, skipped = _targets(text, half, detectors)
+    targets, skipped = choose_targets(text, detectors)
+    measured = measure(targets, read, num_units, read_untrained, on_progress)
+    return CellFindings(
+        scores=tuple(sorted((one.score for one in measured), key=lambda score: -score.strength)),
+        skipped=tuple(skipped),
+        num_chars=len(text),
+        num_cells=len(measured[0].first_half) if measured else 0,
+    )
+
+
+def measure(
+    targets: list[Target],
+    read: Read,
+    num_units: int,
+    read_untrained: Read | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> list[Measured]:
+    """What `survey` finds for each target, in their order. What is found for one does not depend on the others.
+
+    `on_progress` is also told of no characters, between two longer computations.
+    """
     if not targets:
-        return CellFindings(scores=(), skipped=tuple(skipped), num_chars=num_chars)
+        return []
 
     def watched(reader: Read) -> Read:
         def read_on(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], Cells]]:
@@ -93,6 +93,7 @@ def survey(
 
         return read_on
 
+    half = targets[0].half
     part_a = _PartA(targets, half)
     part_a.read(watched(read), keeps_moments=True)
     choices = [part_a.choose(index) for index in range(len(targets))]
@@ -100,46 +101,29 @@ def survey(
     twin_values: list[float | None] = [None] * len(targets)
     if read_untrained is not None:
         twin_values = _score_twin(watched(read_untrained), targets, half)
-    scores = []
+    measured = []
     for index, (target, choice) in enumerate(zip(targets, choices, strict=True)):
+        on_progress(0)
         labels = target.labels[half:]
         score = score_cell(target.name, choice, num_units, values[index], labels, interior(target.labels)[half:])
         p_value, level = part_a.chance(index)
-        scores.append(
-            replace(
-                score,
-                untrained=twin_values[index],
-                p_value=p_value,
-                null_level=(1 + level) / 2 if target.is_yes_no else level,
-                probe=probed[index],
-            )
+        first_half = part_a.strengths(index)
+        score = replace(
+            score,
+            chosen_on=read_strength(float(first_half[choice.cell]), choice.polarity, is_yes_no=target.is_yes_no),
+            untrained=twin_values[index],
+            p_value=p_value,
+            null_level=(1 + level) / 2 if target.is_yes_no else level,
+            probe=probed[index],
         )
-    return CellFindings(
-        scores=tuple(sorted(scores, key=lambda score: -score.strength)),
-        skipped=tuple(skipped),
-        num_chars=num_chars,
-        num_cells=part_a.num_cells,
-    )
-
-
-def _targets(text: str, half: int, detectors: list[Detector]) -> tuple[list[_Target], list[Skipped]]:
-    targets, skipped = [], []
-    for detector in detectors:
-        labels = detector.label(text)
-        reason = why_not_scored(labels, detector.absence)
-        if reason is None and labels is not None:
-            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
-        if reason is not None or labels is None:
-            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
-        else:
-            targets.append(_Target(detector.name, labels, half))
-    return targets, skipped
+        measured.append(Measured(score, first_half))
+    return measured
 
 
 class _PartA:
     """What the first `num_chars` of a text tell about every cell and every target."""
 
-    def __init__(self, targets: list[_Target], num_chars: int) -> None:
+    def __init__(self, targets: list[Target], num_chars: int) -> None:
         self._targets, self.num_chars, self.num_cells = targets, num_chars, 0
         scaled, spreads = zip(*(target.scale(num_chars) for target in targets), strict=True)
         self._scaled, self._spreads = np.stack(scaled, axis=1), np.array(spreads)
@@ -168,6 +152,10 @@ class _PartA:
             self._sampled -= self._sampled.mean(axis=0)
             self._norms = np.sqrt((self._sampled**2).sum(axis=0))
 
+    def strengths(self, index: int) -> NDArray[np.float32]:
+        """How well each cell (C,) follows a target: 2 * AUC - 1, or Spearman's rho."""
+        return self._strengths[:, index].astype(np.float32)
+
     def choose(self, index: int) -> Choice:
         """The cell that follows a target best, and how to read it."""
         strengths = self._strengths[:, index]
@@ -192,13 +180,13 @@ class _PartA:
         return best_by_chance(self._sampled, target.astype(np.float32), scale.astype(np.float32))
 
 
-def _raw(targets: list[_Target], indices: NDArray[np.int64], first: int = 0) -> Floats:
+def _raw(targets: list[Target], indices: NDArray[np.int64], first: int = 0) -> Floats:
     """The labels (n, D) as numbers."""
     return np.stack([target.labels[first + indices] for target in targets], axis=1).astype(np.float64)
 
 
 def _read_part_b(
-    read: Read, targets: list[_Target], choices: list[Choice], moments: Moments
+    read: Read, targets: list[Target], choices: list[Choice], moments: Moments
 ) -> tuple[list[Cells], list[tuple[tuple[int, float], ...]]]:
     """The chosen cells' values (N,) on part B, and (number of cells, AUC or R²) of each target's probes."""
     half, end = targets[0].half, len(targets[0].labels)
@@ -209,7 +197,9 @@ def _read_part_b(
     errors = np.zeros((len(targets), len(sizes)))
     for indices, cells in read(half, end):
         kept[:, indices] = cells[:, chosen].T
-        predicted = cells @ weights + intercepts.astype(np.float32)
+        # Target by target, so that sums in float32 do not depend on how many there are.
+        by_target = [cells @ np.ascontiguousarray(part) for part in np.split(weights, len(targets), axis=1)]
+        predicted = np.concatenate(by_target, axis=1) + intercepts.astype(np.float32)
         labels = _raw(targets, indices, half)
         predictions.add(predicted, labels)
         errors += ((predicted.reshape(len(cells), len(targets), -1) - labels[:, :, None]) ** 2).sum(axis=0)
@@ -226,7 +216,7 @@ def _read_part_b(
     return list(kept), probed
 
 
-def _score_twin(read: Read, targets: list[_Target], half: int) -> list[float | None]:
+def _score_twin(read: Read, targets: list[Target], half: int) -> list[float | None]:
     """AUC or rho of the twin's own choice for each target, on as much of the text as it reads."""
     first = min(half, TWIN_CHARS)
     second = min(len(targets[0].labels) - half, TWIN_CHARS)

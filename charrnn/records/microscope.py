@@ -24,6 +24,8 @@ class CellScore:
     spearman: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    chosen_on: float | None = None
+    """The same figure on the text that the cell was chosen on, from its values in 512 bins."""
     untrained: float | None = None
     r2: float | None = None
     """Counts: share of their variance that a straight line in the cell's value explains, drawn where it was chosen."""

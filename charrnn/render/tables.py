@@ -156,6 +156,13 @@ def score_text(score: CellScore) -> str:
     return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
 
 
+def chosen_text(score: CellScore) -> str:
+    """Its score on the text that it was chosen on, with its name, or nothing if that is not known."""
+    if score.chosen_on is None:
+        return ""
+    return f"AUC {score.chosen_on:.3f}" if score.auc is not None else f"ρ {score.chosen_on:+.3f}"
+
+
 def interval_text(score: CellScore) -> str:
     """Its 95 % interval, or nothing if there is none."""
     return "" if score.ci_low is None or score.ci_high is None else f"{score.ci_low:.3f}…{score.ci_high:.3f}"

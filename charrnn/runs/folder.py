@@ -30,6 +30,7 @@ from charrnn.runs.disk import (
     write_atomically,
     write_synced,
 )
+from charrnn.runs.findings import discard_findings
 from charrnn.runs.lock import hold
 from charrnn.runs.pointers import KINDS, best_known, list_steps, read_pointer, wanted_step
 from charrnn.runs.step import (
@@ -210,6 +211,7 @@ class RunFolder:
         for name in loose[: max(len(loose) - keep, 0)]:
             with explained("remove", self.path / name):
                 self._discard(name)
+            discard_findings(self.path, name)
 
     def steps(self) -> list[str]:
         """Names of the committed steps, ascending. Raises CheckpointError when the folder cannot be read."""

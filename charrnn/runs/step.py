@@ -48,6 +48,8 @@ class LoadedStep:
     """The content of training.json: step, cursor, best loss and step, digest of the corpus."""
     description: Description
     """Configuration and alphabet as they were when it was saved."""
+    digest: str
+    """SHA-256 of the weights, the configuration and the alphabet."""
     warnings: tuple[str, ...] = ()
     """What was found damaged, and what was taken in its place, one sentence each."""
 
@@ -127,6 +129,7 @@ def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
         if size > max_bytes:
             raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} tells")
     model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
+    parts = (expected[_MODEL][1], _sha256(description.config_yaml), _sha256(description.vocab_json))
     training_bytes = _read_checked(folder / _TRAINING, expected)
     training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
     state = _read_state(folder, expected)
@@ -137,6 +140,7 @@ def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
         training=training,
         state=state,
         description=description,
+        digest=_sha256(" ".join(parts).encode("ascii")),
     )
 
 

@@ -31,7 +31,7 @@ class Explorer(App[None]):
     .-narrow #body { layout: vertical; }
     .-wide #body { layout: horizontal; }
     .-narrow CellTable { height: 30%; min-height: 3; }
-    .-wide CellTable { width: 54; height: 1fr; }
+    .-wide CellTable { width: 63; height: 1fr; }
     CellTable { scrollbar-size: 1 1; }
     CellTable > .datatable--header { text-style: bold; background: ansi_default; color: ansi_default; }
     CellTable > .datatable--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }

@@ -14,7 +14,7 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText
+from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.terminal import printable
 from charrnn.model.equations import CELLS
@@ -115,8 +115,9 @@ class Browser(Screen[None]):
         table, row = self.query_one(CellTable), self.exploration.row
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
-            table.add_columns(*(Text(name) for name in ("cell", "follows", "score", "reads")))
-            table.add_rows(tuple(map(Text, row.shown())) for row in self.exploration.rows)
+            order = self.exploration.order
+            table.add_columns(*map(Text, columns(order)))
+            table.add_rows(tuple(map(Text, row.shown(order))) for row in self.exploration.rows)
             table.move_cursor(row=row, animate=False)
         self._show()
 

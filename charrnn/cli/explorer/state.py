@@ -19,7 +19,7 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.model.equations import CELLS
 from charrnn.records.microscope import CellFindings, CellScore
-from charrnn.render.tables import interval_text, score_text, way_text
+from charrnn.render.tables import chosen_text, interval_text, score_text, way_text
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -155,11 +155,23 @@ class Row:
     cell: Cell
     score: CellScore | None = None
 
-    def shown(self) -> list[str]:
-        """Under the columns cell, follows, score, reads."""
+    def shown(self, order: str) -> list[str]:
+        """Under the `columns` of the list of that name."""
         if self.score is None:
-            return [_name(self.cell), "", "", ""]
-        return [_name(self.cell), self.score.detector, score_text(self.score), way_text(self.score)]
+            return [_name(self.cell), "", "", "", ""]
+        sorted_by = f"{self.score.strength:.3f}" if order == BEST else chosen_text(self.score)
+        return [_name(self.cell), self.score.detector, score_text(self.score), sorted_by, way_text(self.score)]
+
+
+def columns(order: str) -> tuple[str, ...]:
+    """The columns of a list; the one that it is sorted by is marked.
+
+    `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the score on the half of the
+    text that a cell is chosen on, `score` that on the other.
+    """
+    if order == ALL:
+        return ("cell ▲", "follows", "score", "1st half", "reads")
+    return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "reads")
 
 
 @dataclass
@@ -188,9 +200,9 @@ class Exploration:
         return self.rows[self.row].cell
 
     def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
-        """Take the scores: of the best cell for each detector, and of all cells for each."""
+        """Take the scores: of the best cell for each detector and, if they are there, of all cells for each."""
         strongest: dict[Cell, CellScore] = {}
-        for scores in ranked.values():
+        for scores in (findings.scores, *ranked.values()):
             for score in scores:
                 known = strongest.setdefault((score.layer, score.unit), score)
                 if score.strength > known.strength:
@@ -231,6 +243,7 @@ class Exploration:
                 f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}",
                 f", 95 % {interval}" if interval else "",
                 f", {way_text(score)}",
+                f"; {chosen_text(score)} on the first half",
                 "" if score.untrained is None else f"; best of an untrained twin {score.untrained:.3f}",
             )
         )
@@ -253,13 +266,12 @@ def look(
     tell: Callable[[str], object],
     using_torch: AbstractContextManager[Any],
 ) -> Iterator["Trace | Found"]:
-    """Yield the trace of the first characters, then the scores of all cells, then these beside an untrained twin's.
+    """Yield the trace of the first characters, then the best cell for each detector, then all cells for each.
 
     `tell` is told what is being done; what it raises ends the work. `using_torch` is entered whenever torch is at work.
     Raises DataError if the text is too short to score.
     """
-    from charrnn.microscope.ranking import rank_cells
-    from charrnn.microscope.scores import find_cells
+    from charrnn.microscope.survey import num_read
 
     def watch(label: str, total: int) -> Callable[[int], object]:
         done = 0
@@ -267,7 +279,7 @@ def look(
         def advance(num: int) -> None:
             nonlocal done
             done += num
-            tell(f"{label} {done / total:.0%}")
+            tell(f"{label} {min(1, done / max(1, total)):.0%}")
 
         tell(f"{label} ...")
         return advance
@@ -276,21 +288,19 @@ def look(
         shown, advance = content[:num_shown], watch("reading", min(num_shown, len(content)))
         trace = model.trace(shown, context=context, num_guesses=NUM_GUESSES, on_progress=advance)
     yield trace
-    scored = content[:num_scored]
+    # As `charrnn visualize` does, with the same figures, which are measured once for both.
+    study = model.study(content[:num_scored], context=context, cached=True)
     with using_torch:
-        trace = model.trace(scored, context=context, on_progress=watch("reading, to score the cells", len(scored)))
-    tell("scoring ...")
-    findings = find_cells(trace, get_detectors(None))
-    found = get_detectors([score.detector for score in findings.scores]) if findings.scores else []
-    num_cells = trace.cells.shape[1] * trace.cells.shape[2]
-    ranked = rank_cells(trace, found, watch("scoring all cells", num_cells))
-    yield Found(findings, ranked)
-    if not found:
+        advance = watch("reading, to score the cells", num_read(len(study.text), has_twin=True))
+        findings = study.findings(get_detectors(None), on_progress=advance)
+    yield Found(findings, {})
+    if not findings.scores:
         return
     with using_torch:
-        advance = watch("reading with an untrained twin", len(scored))
-        untrained = model.trace(scored, context=context, network=model.untrained_twin(), on_progress=advance)
-    yield Found(find_cells(trace, found, untrained), ranked)
+        advance = watch("reading, to score all cells", len(study.text) - len(study.text) // 2)
+        all_cells = watch("scoring all cells", study.num_layers * study.num_units)
+        ranked = study.ranking(get_detectors([score.detector for score in findings.scores]), advance, all_cells)
+    yield Found(findings, ranked)
 
 
 @dataclass(frozen=True, slots=True)

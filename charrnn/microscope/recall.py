@@ -1,0 +1,107 @@
+"""Measurements as they are kept in a run, and back: each is checked, for a run may be a stranger's.
+
+Shapes: N characters, C = L * H cells.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.detectors.registry import Labels
+from charrnn.microscope.probes import SIZES
+from charrnn.microscope.survey import Measured
+from charrnn.microscope.targets import Target
+from charrnn.records.microscope import CellScore
+from charrnn.runs.disk import JSON
+
+NAMES = frozenset(field.name for field in fields(CellScore)) - {"detector"}
+FIGURES = NAMES - {"layer", "unit", "polarity", "num_positive", "probe"}
+NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
+"""Figures that every score of `measure` has."""
+
+
+@cache
+def program_digest() -> str | None:
+    """A digest of the source code that measures; None where that is not at hand, and so may be any."""
+    package = Path(__file__).parents[1]
+    sources = sorted(path for room in ("microscope", "model") for path in (package / room).glob("*.py"))
+    if not sources:
+        return None
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def labels_digest(labels: Labels) -> str:
+    """The SHA-256 of labels (N,): the same for every detector that gives the same."""
+    return hashlib.sha256(labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes()).hexdigest()
+
+
+def floats_to_json(values: NDArray[np.float32]) -> JSON:
+    """Numbers (N,) in as few digits as give them back exactly."""
+    return [float(str(value)) for value in values]
+
+
+def floats_from_json(value: JSON, size: int) -> NDArray[np.float32] | None:
+    """Numbers (size,) in [-1, 1]; None if these are none."""
+    if not isinstance(value, list) or len(value) != size:
+        return None
+    if not all(isinstance(number, float) and -1 <= number <= 1 for number in value):
+        return None
+    return np.array(value, np.float32)
+
+
+def measured_to_json(measured: Measured) -> JSON:
+    """A measurement without its detector, which is known by its labels."""
+    score = {name: value for name, value in asdict(measured.score).items() if name in NAMES}
+    score["probe"] = [list(pair) for pair in measured.score.probe]
+    return {"score": score, "first_half": floats_to_json(measured.first_half)}
+
+
+def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: int) -> Measured | None:
+    """The measurement of a target with L layers of H units; None if this is none."""
+    if not isinstance(value, Mapping) or value.keys() != {"score", "first_half"}:
+        return None
+    num_cells = num_layers * num_units
+    first_half = floats_from_json(value["first_half"], num_cells)
+    score: Any = value["score"]
+    if first_half is None or not isinstance(score, dict) or score.keys() != NAMES:
+        return None
+    needed = NEEDED | {"auc" if target.is_yes_no else "spearman"}
+    unwanted = "spearman" if target.is_yes_no else "auc"
+    is_whole = all(type(score[name]) is int for name in ("layer", "unit", "polarity", "num_positive"))
+    is_there = is_whole and 0 <= score["layer"] < num_layers and 0 <= score["unit"] < num_units
+    if not is_there or score["polarity"] not in (-1, 1) or not 0 <= score["num_positive"] <= len(target.labels):
+        return None
+    if not all(_is_figure(score[name], is_needed=name in needed) for name in FIGURES) or score[unwanted] is not None:
+        return None
+    probe = score["probe"]
+    sizes = [*(size for size in SIZES if size < num_cells), num_cells]
+    if not isinstance(probe, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in probe):
+        return None
+    if [size for size, _ in probe] != sizes or not all(_is_figure(reached, is_needed=True) for _, reached in probe):
+        return None
+    pairs = tuple((int(size), float(reached)) for size, reached in probe)
+    return Measured(CellScore(**{**score, "detector": target.name, "probe": pairs}), first_half)
+
+
+def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:
+    """Two figures, or two times None; None if this is neither."""
+    if not isinstance(value, list) or len(value) != 2 or not all(_is_figure(one, is_needed=False) for one in value):
+        return None
+    inside, outside = value
+    return (inside, outside) if (inside is None) == (outside is None) else None
+
+
+def _is_figure(value: object, *, is_needed: bool) -> bool:
+    if value is None:
+        return not is_needed
+    return isinstance(value, float) and math.isfinite(value)

@@ -1,0 +1,206 @@
+"""What the cells of one model do over one text: each thing is measured once and then known, in the run's folder too.
+
+Shapes: N characters, C = L * H cells.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.detectors.registry import Detector
+from charrnn.microscope.passage import busiest
+from charrnn.microscope.ranking import measure_all, rank
+from charrnn.microscope.recall import (
+    floats_from_json,
+    floats_to_json,
+    labels_digest,
+    measured_from_json,
+    measured_to_json,
+    pair_from_json,
+)
+from charrnn.microscope.survey import Measured, Read, measure
+from charrnn.microscope.targets import Target, choose_targets
+from charrnn.records.microscope import CellFindings, CellScore, Skipped
+from charrnn.runs.disk import JSON
+from charrnn.runs.findings import FindingsCache
+
+if TYPE_CHECKING:
+    from charrnn.model.network import CharRNN
+
+CHARS_SILENCED = 16_384
+"""Characters that the cell found for a detector is silenced on."""
+OnProgress = Callable[[int], object]
+
+
+def ignore(num_done: int) -> None:
+    """Nobody wants to know how far it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A text of N characters (`ids` from `first` on, what comes before being context) and a model that reads it.
+
+    Networks are made when something has to be read. What was measured is looked for in `cache` and added to it.
+    """
+
+    text: str
+    """One character per id."""
+    ids: NDArray[np.uint16]
+    first: int
+    num_layers: int
+    num_units: int
+    network: Callable[[], "CharRNN"]
+    untrained_twin: Callable[[], "CharRNN"]
+    cache: FindingsCache
+
+    def findings(
+        self,
+        detectors: Sequence[Detector],
+        *,
+        untrained: bool = True,
+        ablations: bool = False,
+        on_progress: OnProgress = ignore,
+        on_ablation: OnProgress = ignore,
+    ) -> CellFindings:
+        """The best cell for each detector, as `survey` finds it; `ablations` adds what silencing it costs.
+
+        `on_progress` is told how many characters were read since it was last called, `on_ablation` how many with a cell
+        held or let go. Raises DataError for a text too short.
+        """
+        targets, skipped = choose_targets(self.text, detectors)
+        scores = [one.score for one in self._measure(targets, untrained, on_progress)]
+        if ablations:
+            scores = [self._ablate(one, target, on_ablation) for one, target in zip(scores, targets, strict=True)]
+        self.cache.save()
+        return self._ordered(scores, skipped)
+
+    def ranking(
+        self, detectors: Sequence[Detector], on_progress: OnProgress = ignore, on_cells: OnProgress = ignore
+    ) -> dict[str, tuple[CellScore, ...]]:
+        """All cells for each detector that can be scored, by its name, as `rank` orders and scores them.
+
+        `on_progress` is told how many characters were read since it was last called, `on_cells` how many cells were
+        scored. Raises DataError for a text too short.
+        """
+        targets, _ = choose_targets(self.text, detectors)
+        measured = self._measure(targets, True, on_progress)
+        known = [
+            floats_from_json(self.cache.get("second half", self._key(target)), self.num_layers * self.num_units)
+            for target in targets
+        ]
+        missing = [target for target, strengths in zip(targets, known, strict=True) if strengths is None]
+        if missing:
+            cells = self._read_all(len(self.text) // 2, on_progress)
+            fresh = measure_all(cells, missing, on_cells)
+            for target, strengths in zip(missing, fresh, strict=True):
+                self.cache.put("second half", self._key(target), floats_to_json(strengths))
+            remaining = iter(fresh)
+            known = [next(remaining) if strengths is None else strengths for strengths in known]
+        self.cache.save()
+        return {
+            target.name: rank(target, one, strengths, self.num_units)
+            for target, one, strengths in zip(targets, measured, known, strict=True)
+            if strengths is not None
+        }
+
+    def values(self, cells: Sequence[tuple[int, int]], part: slice) -> list[NDArray[np.float32]]:
+        """The value of each cell (layer, unit) at each character of a part of the text, read after all before it."""
+        begin, end, _ = part.indices(len(self.text))
+        ids = self.ids[: self.first + end]
+        keys: list[dict[str, JSON]] = [
+            {"ids": _digest(ids), "length": end - begin, "layer": layer, "unit": unit} for layer, unit in cells
+        ]
+        known = [floats_from_json(self.cache.get("values", key), end - begin) for key in keys]
+        if any(values is None for values in known):
+            from charrnn.microscope.trace import trace_ids
+
+            trace = trace_ids(self.network(), ids, self.first + begin, self.text[begin:end])
+            fresh = [np.ascontiguousarray(trace.cells[:, layer, unit]) for layer, unit in cells]
+            for key, values in zip(keys, fresh, strict=True):
+                self.cache.put("values", key, floats_to_json(values))
+            self.cache.save()
+            return fresh
+        return [values for values in known if values is not None]
+
+    def _measure(self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress) -> list[Measured]:
+        """What is known of each target, in their order; the others are measured together."""
+        keys = [self._key(target) | {"untrained": untrained} for target in targets]
+        found = [
+            measured_from_json(self.cache.get("score", key), target, self.num_layers, self.num_units)
+            for key, target in zip(keys, targets, strict=True)
+        ]
+        missing = [target for target, measured in zip(targets, found, strict=True) if measured is None]
+        if missing:
+            twin = self._reader(self.untrained_twin()) if untrained else None
+            fresh = iter(measure(missing, self._reader(self.network()), self.num_units, twin, on_progress))
+            for index, key in enumerate(keys):
+                if found[index] is None:
+                    found[index] = one = next(fresh)
+                    self.cache.put("score", key, measured_to_json(one))
+        return [measured for measured in found if measured is not None]
+
+    def _ablate(self, score: CellScore, target: Target, on_progress: OnProgress) -> CellScore:
+        """A score with what silencing its cell costs where the target's labels change most often."""
+        num_chars = min(CHARS_SILENCED, len(self.text) - target.half)
+        key = self._key(target) | {"layer": score.layer, "unit": score.unit, "length": num_chars}
+        costs = pair_from_json(self.cache.get("ablation", key))
+        if costs is None:
+            from charrnn.microscope.causal import ablate_ids
+
+            begin = busiest(target.labels, target.half, num_chars)
+            labels = target.labels[begin : begin + num_chars]
+            ablation = ablate_ids(
+                self.network(),
+                self.ids[: self.first + begin + num_chars],
+                self.first + begin,
+                self.text[begin : begin + num_chars],
+                [Detector(target.name, "", lambda part: labels)],
+                layer=score.layer,
+                unit=score.unit,
+                at="mean",
+                on_progress=on_progress,
+            )
+            effects = ablation.effects
+            costs = (effects[0].change_inside, effects[0].change_outside) if effects else (None, None)
+            self.cache.put("ablation", key, list(costs))
+        return replace(score, ablation_inside=costs[0], ablation_outside=costs[1])
+
+    def _ordered(self, scores: Sequence[CellScore], skipped: Sequence[Skipped]) -> CellFindings:
+        return CellFindings(
+            scores=tuple(sorted(scores, key=lambda score: -score.strength)),
+            skipped=tuple(skipped),
+            num_chars=len(self.text),
+            num_cells=self.num_layers * self.num_units if scores else 0,
+        )
+
+    def _reader(self, network: "CharRNN") -> Read:
+        def read(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+            from charrnn.microscope.trace import stream_cells
+
+            return stream_cells(network, self.ids[: self.first + end], self.first + begin)
+
+        return read
+
+    def _read_all(self, begin: int, on_progress: OnProgress) -> NDArray[np.float32]:
+        """Every cell's value (n, C) at each character from `begin` on."""
+        cells = np.empty((len(self.text) - begin, self.num_layers * self.num_units), np.float32)
+        for indices, values in self._reader(self.network())(begin, len(self.text)):
+            cells[indices] = values
+            on_progress(len(indices))
+        return cells
+
+    def _key(self, target: Target) -> dict[str, JSON]:
+        return {"ids": self._ids_digest, "first": self.first, "labels": labels_digest(target.labels)}
+
+    @cached_property
+    def _ids_digest(self) -> str:
+        return _digest(self.ids)
+
+
+def _digest(ids: NDArray[np.uint16]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(ids).tobytes()).hexdigest()

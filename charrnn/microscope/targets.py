@@ -1,0 +1,64 @@
+"""What cells are compared with: the labels of a text that have enough to see in both of its halves.
+
+Shapes: N characters.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.detectors.registry import Detector, Labels, why_not_scored
+from charrnn.errors import DataError
+from charrnn.microscope.statistics import average_ranks
+from charrnn.records.microscope import Skipped
+
+Floats = NDArray[np.float64]
+MIN_TEXT = 200
+"""Fewer characters than this cannot be cut into halves worth scoring."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One detector's labels of the whole text (N,), and what the statistics make of those of its first half."""
+
+    name: str
+    labels: Labels
+    half: int
+
+    @property
+    def is_yes_no(self) -> bool:
+        return self.labels.dtype == bool
+
+    def scale(self, num_chars: int) -> tuple[Floats, float]:
+        """Of the first so many: what is summed up in histograms (n,), and its spread, as `strengths` wants them."""
+        labels = self.labels[:num_chars]
+        if self.is_yes_no:
+            return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
+        ranks = average_ranks(labels) - (num_chars + 1) / 2
+        return ranks, float((ranks**2).sum())
+
+
+def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
+    """The detectors that have enough to see in both halves, in order, and the others, with the reason.
+
+    Raises DataError for a text under MIN_TEXT characters.
+    """
+    num_chars = len(text)
+    if num_chars < MIN_TEXT:
+        raise DataError(
+            f"The text has {num_chars} characters; scoring cells needs at least {MIN_TEXT}. Give a longer --text."
+        )
+    half = num_chars // 2
+    targets, skipped = [], []
+    for detector in detectors:
+        labels = detector.label(text)
+        reason = why_not_scored(labels, detector.absence)
+        if reason is None and labels is not None:
+            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
+        if reason is not None or labels is None:
+            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
+        else:
+            targets.append(Target(detector.name, labels, half))
+    return targets, skipped

@@ -1,0 +1,368 @@
+"""What was measured of a step is kept in its run: used when it is whole and of this step, measured again otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Ran, TrainedRun
+from saved_runs import commit, make_run, save
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.api import Model
+from charrnn.detectors.registry import DETECTORS
+from charrnn.microscope import recall, study
+from charrnn.runs import findings as findings_module
+from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
+
+Command = Callable[..., Ran]
+TEXT = make_corpus(num_chars=4_000, seed=2).text
+QUOTE = ("visualize", "--detector", "quote", "--text", "mine.txt")
+
+
+@pytest.fixture
+def kept(command: Command, lab: Path, tmp_path: Path) -> Path:
+    """The file with the findings of the run in `lab`, which have just been measured for `QUOTE`."""
+    (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
+    assert command(*QUOTE).code == 0
+    return findings_path(lab, charrnn.load(lab).findings.step_name)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by the names of the targets that are measured."""
+    names: list[str] = []
+
+    def measure(targets: Any, *arguments: Any) -> Any:
+        names.extend(target.name for target in targets)
+        return real(targets, *arguments)
+
+    real = study.measure
+    monkeypatch.setattr(study, "measure", measure)
+    return names
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a file says and sign it anew, as somebody who forges it would."""
+    findings = json.loads(path.read_bytes())["findings"]
+    change(findings)
+    body = json.dumps(findings, separators=(",", ":"))
+    digest = hashlib.sha256(body.encode("ascii")).hexdigest()
+    path.write_text(f'{{"sha256":"{digest}","findings":{body}}}\n', encoding="ascii")
+
+
+def entry(findings: dict[str, Any], kind: str) -> Any:
+    (found,) = (value for name, value in findings["entries"].items() if name.startswith(f"{kind} "))
+    return found
+
+
+def test_a_second_call_shows_the_same_and_reads_nothing(
+    command: Command, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = kept.read_bytes()
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise AssertionError("the text is read again")
+
+    first = command(*QUOTE, "--recompute").out
+    monkeypatch.setattr(Model, "network", property(fail))
+    monkeypatch.setattr(Model, "untrained_twin", fail)
+    assert command(*QUOTE).out == first
+    assert json.loads(command(*QUOTE, "--json").out)[0]["detector"] == "quote"
+    assert command(*QUOTE, "--top", 0).code == 0
+    assert kept.read_bytes() == before, "nothing new, so nothing is written; measured again, it is the same"
+
+
+def test_a_second_call_imports_neither_torch_nor_numba(kept: Path, process: Callable[..., Any]) -> None:
+    code = "import sys; from charrnn.cli.app import run; code = run(sys.argv[1:]); "
+    code += "print(code, sorted({'torch', 'numba'} & set(sys.modules)), file=sys.stderr)"
+    ran = process("-c", code, *QUOTE)
+    assert ran.stderr.decode().strip() == "0 []"
+    assert "quote" in ran.stdout.decode()
+
+
+@pytest.mark.parametrize("mode", [("--find",), ("--cell", "0:3", "--cell", "0:5"), ("--top", "2", "--sparkline")])
+def test_every_picture_of_cells_is_the_same_from_what_was_kept(
+    command: Command, kept: Path, mode: tuple[str, ...]
+) -> None:
+    options = ("visualize", "--text", "mine.txt", *mode)
+    first, second, anew = command(*options), command(*options), command(*options, "--recompute")
+    assert first.out == second.out == anew.out and (second.code, second.err) == (0, "")
+
+
+def test_only_what_is_missing_is_measured(command: Command, kept: Path, measured: list[str]) -> None:
+    arguments = ("visualize", "--text", "mine.txt", "--find", "--json")
+    both = json.loads(command(*arguments, "--detector", "quote", "--detector", "indentation").out)
+    assert measured == ["indentation"]
+    assert sorted(score["detector"] for score in both) == ["indentation", "quote"]
+    again = json.loads(command(*arguments, "--detector", "quote", "--detector", "indentation", "--recompute").out)
+    assert sorted(measured[1:]) == ["indentation", "quote"] and again == both
+
+
+def test_a_detector_is_known_by_its_labels(command: Command, kept: Path, measured: list[str]) -> None:
+    """A file may give other labels each time, whatever it is called; one that gives the same is the same."""
+    Path("mine.py").write_text("def label(text):\n    return [c in 'aeiou' for c in text]\n", encoding="utf-8")
+    options = ("visualize", "--text", "mine.txt", "--find", "--detect", "mine.py", "--json")
+    first = command(*options).out
+    assert command(*options).out == first and measured == ["mine.py"]
+    assert json.loads(command("visualize", "--text", "mine.txt", "--find", "--detect", "[aeiou]", "--json").out) == [
+        json.loads(first)[0] | {"detector": "[aeiou]"}
+    ]
+    Path("mine.py").write_text("def label(text):\n    return [c in 'lmnz' for c in text]\n", encoding="utf-8")
+    assert command(*options).out != first
+    assert measured == ["mine.py", "mine.py"]
+
+
+def test_another_text_or_another_context_is_measured_anew(
+    command: Command, kept: Path, lab: Path, measured: list[str]
+) -> None:
+    Path("mine.txt").write_text(TEXT[:-1], encoding="utf-8")
+    assert command(*QUOTE).code == 0
+    assert measured == ["quote"]
+    model = charrnn.load(lab)
+    model.survey(TEXT, detectors=["quote"], cached=True)
+    assert measured == ["quote"], "the first text is still known"
+    model.survey(TEXT, detectors=["quote"], context="zib", cached=True)
+    model.survey(TEXT, detectors=["quote"], untrained=False, cached=True)
+    assert measured == ["quote"] * 3
+
+
+def test_nothing_is_kept_unless_that_is_asked_for(lstm: TrainedRun, tmp_path: Path) -> None:
+    shutil.copytree(lstm.path, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "findings", ignore_errors=True)
+    model = charrnn.load(tmp_path / "run")
+    scores = model.survey(TEXT, detectors=["quote"]).scores
+    assert not (tmp_path / "run" / "findings").exists()
+    assert model.survey(TEXT, detectors=["quote"], cached=True).scores == scores
+    assert (tmp_path / "run" / "findings").is_dir()
+
+
+def damage(path: Path, way: str) -> None:
+    data = path.read_bytes()
+    if way == "link":
+        path.rename(path.with_name("elsewhere.json"))
+        path.symlink_to("elsewhere.json")
+    elif way == "folder":
+        path.unlink()
+        path.mkdir()
+    elif way == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+    elif way == "large":
+        path.write_bytes(data + b" " * MAX_BYTES)
+    else:
+        middle = len(data) // 2
+        flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        path.write_bytes({"empty": b"", "half": data[:middle], "flipped": flipped, "twice": data * 2}[way])
+
+
+@pytest.mark.parametrize("way", ["empty", "half", "flipped", "twice", "large", "link", "folder", "pipe"])
+def test_a_damaged_file_is_not_used_and_made_again(command: Command, kept: Path, measured: list[str], way: str) -> None:
+    if way == "pipe" and not hasattr(os, "mkfifo"):
+        pytest.skip("there are no named pipes here")
+    whole, shown = kept.read_bytes(), command(*QUOTE).out
+    damage(kept, way)
+    ran = command(*QUOTE)
+    assert (ran.code, ran.out, ran.err, measured) == (0, shown, "", ["quote"])
+    if way != "folder":  # which is somebody's, perhaps with something in it
+        assert kept.read_bytes() == whole and not kept.is_symlink()
+        assert command(*QUOTE).out == shown and measured == ["quote"]
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "format": lambda it: it.update(format=2),
+    "identity": lambda it: it.update(identity="0" * 64),
+    "no entries": lambda it: it.update(entries=[]),
+    "no score": lambda it: entry(it, "score").update(score=None),
+    "a field more": lambda it: entry(it, "score")["score"].update(more=1.0),
+    "a field less": lambda it: entry(it, "score")["score"].pop("p_value"),
+    "unit": lambda it: entry(it, "score")["score"].update(unit=32),
+    "layer": lambda it: entry(it, "score")["score"].update(layer=-1),
+    "polarity": lambda it: entry(it, "score")["score"].update(polarity=0),
+    "yes": lambda it: entry(it, "score")["score"].update(layer=False),
+    "nan": lambda it: entry(it, "score")["score"].update(auc=float("nan")),
+    "text": lambda it: entry(it, "score")["score"].update(auc="\x1b[31m0.9"),
+    "no auc": lambda it: entry(it, "score")["score"].update(auc=None, spearman=0.5),
+    "both": lambda it: entry(it, "score")["score"].update(spearman=0.5),
+    "no interval": lambda it: entry(it, "score")["score"].update(ci_low=None),
+    "probe": lambda it: entry(it, "score")["score"].update(probe=[[1, 0.5]]),
+    "probe sizes": lambda it: entry(it, "score")["score"].update(probe=[["1", 0.5]] * 5),
+    "probe pairs": lambda it: entry(it, "score")["score"].update(probe=[1, 2, 3, 4, 5]),
+    "strengths": lambda it: entry(it, "score").update(first_half=[0.5] * 31),
+    "large strength": lambda it: entry(it, "score").update(first_half=[1.5] * 32),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_signed_but_no_finding_is_measured_anew(
+    command: Command, kept: Path, measured: list[str], name: str
+) -> None:
+    shown = command(*QUOTE, "--json").out
+    assert measured == []
+    rewrite(kept, CHANGES[name])
+    ran = command(*QUOTE, "--json")
+    assert (ran.code, ran.out, ran.err, measured) == (0, shown, "", ["quote"])
+
+
+@pytest.mark.parametrize("values", [[0.5], "x", [0.5, 2.0], [[0.1]], None])
+def test_what_is_signed_but_no_picture_is_read_anew(command: Command, kept: Path, values: Any) -> None:
+    picture = ("visualize", "--cell", "0:3", "--chars", 200, "--text", "mine.txt")
+    shown = command(*picture).out
+    (name,) = (name for name in json.loads(kept.read_bytes())["findings"]["entries"] if name.startswith("values "))
+    rewrite(kept, lambda it: it["entries"].update({name: values}))
+    ran = command(*picture)
+    assert (ran.code, ran.out, ran.err) == (0, shown, "")
+
+
+def test_a_forged_finding_is_shown_until_it_is_measured_again(command: Command, kept: Path) -> None:
+    """Whoever can write a run can write its findings, as the weights (docs/reliability.md): --recompute tells."""
+    shown = command(*QUOTE, "--json").out
+    rewrite(kept, lambda it: entry(it, "score")["score"].update(auc=0.875))
+    assert json.loads(command(*QUOTE, "--json").out)[0]["auc"] == 0.875
+    assert command(*QUOTE, "--json", "--recompute").out == shown
+    assert command(*QUOTE, "--json").out == shown, "and the measured one takes its place"
+
+
+def test_findings_of_another_run_are_not_believed(
+    command: Command, kept: Path, gru: TrainedRun, train_run: Callable[..., TrainedRun], tmp_path: Path
+) -> None:
+    """Nor those of other weights under the same name."""
+    other = tmp_path / "other-001"
+    shutil.copytree(gru.path, other)
+    alone = command("visualize", other, *QUOTE[1:], "--json").out
+    theirs = findings_path(other, charrnn.load(other).findings.step_name)
+    expected = theirs.read_bytes()
+    theirs.write_bytes(kept.read_bytes())
+    assert command("visualize", other, *QUOTE[1:], "--json").out == alone
+    assert theirs.read_bytes() == expected
+
+
+def test_another_program_measures_anew(
+    command: Command, kept: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(recall.program_digest() or "") == 64
+    monkeypatch.setattr(recall, "program_digest", lambda: "another")
+    assert command(*QUOTE).code == 0 and measured == ["quote"]
+    monkeypatch.setattr(recall, "program_digest", lambda: None)
+    before = kept.read_bytes()
+    assert command(*QUOTE).code == 0 and command(*QUOTE).code == 0
+    assert measured == ["quote"] * 3 and kept.read_bytes() == before, "a program that is not known keeps nothing"
+
+
+def test_a_full_disk_or_a_link_does_without(
+    command: Command, kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = command(*QUOTE).out
+    shutil.rmtree(kept.parent)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    kept.parent.symlink_to(outside)
+    assert command(*QUOTE).out == shown and list(outside.iterdir()) == []
+    kept.parent.unlink()
+
+    def fill(path: Path, data: bytes) -> None:
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("charrnn.runs.disk.write_synced", fill)
+    ran = command(*QUOTE)
+    assert (ran.code, ran.out, ran.err) == (0, shown, "") and list(kept.parent.iterdir()) == []
+    kept.parent.rmdir()
+    kept.parent.write_text("a file of somebody's")
+    ran = command(*QUOTE)
+    assert (ran.code, ran.out, ran.err) == (0, shown, "") and kept.parent.is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_run_does_without(command: Command, kept: Path) -> None:
+    shown, run = command(*QUOTE).out, kept.parents[1]
+    shutil.rmtree(kept.parent)
+    run.chmod(0o555)
+    try:
+        ran = command(*QUOTE)
+    finally:
+        run.chmod(0o755)
+    assert (ran.code, ran.out, ran.err) == (0, shown, "") and not kept.parent.exists()
+
+
+def test_findings_go_with_their_step(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run-001")
+    for step in (1, 2, 3):
+        commit(run, step, best_step=1, keep=9)
+        cache = FindingsCache(run.path, f"step-{step:08d}", "identity")
+        cache.put("score", {"of": step}, 1.0)
+        cache.save()
+    names = [f"step-{step:08d}.json" for step in (1, 2, 3)]
+    assert sorted(path.name for path in (run.path / "findings").iterdir()) == names
+    assert run.steps() == [name.removesuffix(".json") for name in names], "and are no steps themselves"
+    commit(run, 4, best_step=1, keep=0)
+    assert run.steps() == ["step-00000001", "step-00000004"]
+    assert sorted(path.name for path in (run.path / "findings").iterdir()) == names[:1]
+
+
+def test_a_step_of_other_weights_does_not_know_those_before(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run-001")
+    save(run, 5)
+    digest = run.load_step("latest", with_training=False).digest
+    assert digest == run.load_step("latest", with_training=True).digest
+    save(run, 5, 6.0)
+    assert run.load_step("latest", with_training=False).digest != digest
+
+
+def test_a_file_stays_small_and_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(findings_module, "MAX_BYTES", 16_384)
+    monkeypatch.setattr(findings_module, "MAX_ENTRY_BYTES", 4_096)
+    assert MAX_ENTRY_BYTES < MAX_BYTES
+    cache = FindingsCache(tmp_path, "step-00000001", "identity")
+    cache.put("values", {"of": "large"}, [0.25] * 1_000)
+    for number in range(100):
+        cache.put("values", {"of": number}, [0.5] * 100)
+        cache.save()
+    assert findings_path(tmp_path, "step-00000001").stat().st_size <= 16_384
+    read = FindingsCache(tmp_path, "step-00000001", "identity")
+    known = [number for number in range(100) if read.get("values", {"of": number}) is not None]
+    assert known == list(range(known[0], 100)) and 20 < len(known) < 40
+    assert read.get("values", {"of": "large"}) is None
+
+
+def test_two_processes_keep_what_either_found(tmp_path: Path) -> None:
+    first, second = (FindingsCache(tmp_path, "step-00000001", "identity") for _ in range(2))
+    assert first.get("score", {"of": 1}) is second.get("score", {"of": 1}) is None
+    first.put("score", {"of": 1}, 1.0)
+    second.put("score", {"of": 2}, 2.0)
+    first.save()
+    second.save()
+    third = FindingsCache(tmp_path, "step-00000001", "identity")
+    assert [third.get("score", {"of": number}) for number in (1, 2)] == [1.0, 2.0]
+
+
+def test_numbers_come_back_exactly() -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, 1_000).astype(np.float32)
+    spelled = json.loads(json.dumps(recall.floats_to_json(values)))
+    back = recall.floats_from_json(spelled, 1_000)
+    assert back is not None and back.dtype == np.float32 and (back == values).all()
+    assert len(json.dumps(spelled)) < 14 * 1_000
+
+
+@pytest.mark.parametrize("name", ["quote", "line-position"])
+def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None:
+    from charrnn.microscope.survey import measure
+    from charrnn.microscope.targets import choose_targets
+
+    model = charrnn.load(lstm.path)
+    targets, _ = choose_targets(TEXT, [DETECTORS[name]])
+    one = model.study(TEXT)
+    (measured,) = measure(targets, one._reader(model.network), 32, one._reader(model.untrained_twin()))
+    spelled = json.loads(json.dumps(recall.measured_to_json(measured), allow_nan=False))
+    back = recall.measured_from_json(spelled, targets[0], 1, 32)
+    assert back is not None and back.score == measured.score
+    assert (back.first_half == measured.first_half).all()
+    assert np.abs(measured.first_half).argmax() == measured.score.unit
