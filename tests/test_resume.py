@@ -344,6 +344,11 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
     assert command("train", "-", "--steps", 2, *flags, stdin=TEXT.encode()).code == 0
     other = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT[1:].encode())
     assert (other.code, other.out) == (3, "")
+    first, second = other.err.splitlines()
+    assert first.startswith("error: The text of stdin-001 has changed since it was trained (standard input)")
+    assert second.strip() == "Pipe the same text in again: cat TEXT | charrnn train --resume stdin-001"
+    empty = command("train", "--resume", "stdin-001", "--steps", 4)
+    assert empty.err.startswith("error: The text of stdin-001 cannot be read again: standard input is empty: ")
     same = command("train", "--resume", "stdin-001", "--steps", 4, stdin=TEXT.encode())
     assert same.code == 0
     assert num_steps_told(Path("checkpoints/stdin-001")) == [1, 2, 3, 4]

@@ -187,8 +187,7 @@ def resume(
             if "-" not in config.corpus:
                 raise
             raise DataError(
-                f"{folder.path.name} learned from standard input: {error}\n"
-                f"Pipe the same text in again: cat TEXT | charrnn train --resume {folder.path.name}"
+                f"{error}\nPipe the same text in again: cat TEXT | charrnn train --resume {folder.path.name}"
             ) from None
         if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
             # `choose_sizes` never does that, and such a step could need any memory.
