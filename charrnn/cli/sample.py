@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
 MAX_JSON_CHARS = 5_000_000
-"""The longest text of --json, whose object needs all of it at once: some 60 bytes for each character."""
+"""The longest text of --json, whose object needs all of it at once: some 90 bytes for each character."""
 MAX_TABLE_CHARS = 1_000_000
 """The longest texts side by side, all together: some 50 bytes for each character."""
 

@@ -236,7 +236,7 @@ def test_writing_ends_quietly(nursery: Nursery, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert nursery.run(*train(run, steps=1, cell="unitary"))[0] == 0
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        child = nursery.spawn("sample", run, "--length", 10**8)
+        child = nursery.spawn("sample", run, "--seed", 0, "--length", 10**8)
         until(lambda path=child.out_path: path.exists() and path.stat().st_size)
         os.kill(child.pid, number)
         assert (child.wait(), child.err) == (128 + number, "")
