@@ -108,8 +108,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def standard_environment() -> Iterator[None]:
-    """Let every test start with the same environment and answers to signals, whatever the one before it left."""
+def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let every test start with the same environment and answers to signals, whatever the one before it left.
+
+    Nothing that a test writes in this process need outlast a power cut, and disks differ in how long a sync takes.
+    """
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     environment.restore()
     yield
     environment.restore()
