@@ -238,7 +238,7 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("visualize --gates --export a.npz", USAGE, ("--gates has no activations", ".json")),
     ("visualize --surprise --export a.npz", USAGE, ("--surprise has no activations", ".json")),
     ("visualize --json --export a.html", USAGE, ("--json or --export",)),
-    ("visualize --export folder.svg", 1, ("--export folder.svg", "Is a directory")),
+    ("visualize --export folder.svg", USAGE, ("--export folder.svg", "that is a folder")),
     ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .png, .txt, .json or .npz")),
     ("visualize --export picture", USAGE, ("--export picture", ".html, .svg, .png, .txt, .json or .npz")),
     ("visualize --export nosuch/picture.svg", USAGE, ("--export nosuch/picture.svg", "no folder nosuch")),

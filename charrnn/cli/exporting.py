@@ -29,6 +29,8 @@ def check_export(export: Path | None, text: str | None) -> None:
         )
     if export is not None and not export.parent.is_dir():
         raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
+    if export is not None and export.is_dir():
+        raise UsageError(f"--export {export}: that is a folder. Give the name of a file.")
     if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
         raise UsageError(f"--export {export}: that is the text to look at, which it would replace. Give another name.")
 
