@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""
-CHARS_SILENCED = 16_384
-"""Characters that the steps before are measured on, and, as `study` has it, chosen cells silenced on."""
+CHARS_OF_HISTORY = 16_384
+"""Characters of the second half on which every saved step is measured."""
 CHARS_SHOWN = 1_200
 PICTURES = 3
 PATIENCE = 20
@@ -119,7 +119,7 @@ def visualize(
     held-out text and scored on the other, beside the same choice in an untrained twin of the model. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    from charrnn.api import follow_cells, load, load_steps
+    from charrnn.api import load
     from charrnn.detectors.custom import custom_detector
     from charrnn.detectors.registry import get_detectors
     from charrnn.errors import DataError, UsageError
@@ -179,18 +179,7 @@ def visualize(
     elif surprise:
         shown = show_surprise(model, read("reading"), has_sparkline=sparkline)
     elif history:
-        findings = _find(study, detectors, has_worth=False, quiet=quiet)
-        half = len(content) // 2
-        later, before = content[half : half + CHARS_SILENCED], context + content[:half]  # type: ignore[operator]
-        steps = list(load_steps(model.path))
-        spelled = content if isinstance(content, str) else content.decode("latin-1")
-        labelled = [(detector, detector.label(spelled)) for detector in detectors]
-        known = [
-            detector.knowing(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None
-        ]
-        with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
-            histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
-        shown = show_history(model, histories, len(later))
+        shown = _measure_history(model, study, content, context, detectors, quiet=quiet)
     elif cell or kind == ".npz":
         cells = list(dict.fromkeys(parse_cell("--cell", one, model) for one in cell or ()))
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
@@ -202,7 +191,7 @@ def visualize(
             return
         shown = show_cells(model, study, cells, trace=trace, shows_guesses=guesses, has_sparkline=sparkline)
     else:
-        findings = _find(study, detectors, has_worth=find, quiet=quiet)
+        findings = _find(study, detectors, has_ablations=find, quiet=quiet)
         if (detector or detect) and not findings.scores:
             reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
             raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
@@ -261,17 +250,43 @@ def _in_time(detector: "Detector") -> "Detector":
     return replace(detector, label=label)
 
 
-def _find(study: "Study", detectors: "Sequence[Detector]", *, has_worth: bool, quiet: bool) -> "CellFindings":
-    """The best cell for each detector; `has_worth` adds what silencing it costs."""
+def _find(study: "Study", detectors: "Sequence[Detector]", *, has_ablations: bool, quiet: bool) -> "CellFindings":
+    """The best cell for each detector; `has_ablations` adds how much ablating it raises the loss."""
+    from charrnn.microscope.study import CHARS_ABLATED
     from charrnn.microscope.survey import num_read
 
     with progress(num_read(len(study.text), has_twin=True), "reading", quiet=quiet) as advance:
         findings = study.findings(detectors, on_progress=advance)
-    if not has_worth:
+    if not has_ablations:
         return findings
-    num_chars = min(CHARS_SILENCED, len(study.text) - len(study.text) // 2)
+    num_chars = min(CHARS_ABLATED, len(study.text) - len(study.text) // 2)
     with progress(2 * num_chars * len(findings.scores), "silencing", quiet=quiet) as advance:
         return study.findings(detectors, ablations=True, on_ablation=advance)
+
+
+def _measure_history(
+    model: "Model",
+    study: "Study",
+    content: str | bytes,
+    context: str | bytes,
+    detectors: "Sequence[Detector]",
+    *,
+    quiet: bool,
+) -> Shown:
+    """The best cells of a model at each saved step of its run, over the first characters of the second half."""
+    from charrnn.api import follow_cells, load_steps
+
+    findings = _find(study, detectors, has_ablations=False, quiet=quiet)
+    half = len(content) // 2
+    later, before = content[half : half + CHARS_OF_HISTORY], context + content[:half]  # type: ignore[operator]
+    steps = list(load_steps(model.path))
+    # The labels of the whole text: those at the beginning of a part may depend on what comes before it.
+    spelled = content if isinstance(content, str) else content.decode("latin-1")
+    labelled = [(detector, detector.label(spelled)) for detector in detectors]
+    known = [detector.knowing(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None]
+    with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
+        histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
+    return show_history(model, histories, len(later))
 
 
 def _measure_gradients(

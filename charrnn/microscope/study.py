@@ -32,13 +32,13 @@ from charrnn.runs.findings import FindingsCache
 if TYPE_CHECKING:
     from charrnn.model.network import CharRNN
 
-CHARS_SILENCED = 16_384
-"""Characters that the cell found for a detector is silenced on."""
+CHARS_ABLATED = 16_384
+"""Characters of the second half on which the cell found for a detector is ablated, at most."""
 OnProgress = Callable[[int], object]
 
 
 def ignore(num_done: int) -> None:
-    """Nobody wants to know how far it is."""
+    """The progress callback that does nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +67,10 @@ class Study:
         on_progress: OnProgress = ignore,
         on_ablation: OnProgress = ignore,
     ) -> CellFindings:
-        """The best cell for each detector, as `survey` finds it; `ablations` adds what silencing it costs.
+        """The best cell for each detector, as `survey` finds it; `ablations` adds how much ablating it raises the loss.
 
-        `on_progress` is told how many characters were read since it was last called, `on_ablation` how many with a cell
-        held or let go. Raises DataError for a text too short.
+        `on_progress` is called with the number of characters read since its last call, `on_ablation` with those read
+        with and without the ablated cell. Raises DataError for a text too short.
         """
         targets, skipped = choose_targets(self.text, detectors)
         scores = [one.score for one in self._measure(targets, untrained, on_progress)]
@@ -84,7 +84,7 @@ class Study:
     ) -> dict[str, tuple[CellScore, ...]]:
         """All cells for each detector that can be scored, by its name, as `rank` orders and scores them.
 
-        `on_progress` is told how many characters were read since it was last called, `on_cells` how many cells were
+        `on_progress` is called with the number of characters read since its last call, `on_cells` with that of cells
         scored. Raises DataError for a text too short.
         """
         targets, _ = choose_targets(self.text, detectors)
@@ -145,8 +145,8 @@ class Study:
         return [measured for measured in found if measured is not None]
 
     def _ablate(self, score: CellScore, target: Target, on_progress: OnProgress) -> CellScore:
-        """A score with what silencing its cell costs where the target's labels change most often."""
-        num_chars = min(CHARS_SILENCED, len(self.text) - target.half)
+        """A score with the rise of the loss when its cell is ablated, where the target's labels change most often."""
+        num_chars = min(CHARS_ABLATED, len(self.text) - target.half)
         key = self._key(target) | {"layer": score.layer, "unit": score.unit, "length": num_chars}
         costs = pair_from_json(self.cache.get("ablation", key))
         if costs is None:
