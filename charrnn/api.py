@@ -39,7 +39,8 @@ class Model(Generator):
     """A trained model: writes (without torch), predicts, and shows its cells.
 
     Attributes: `config`, `vocab`, `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
-    it was saved at, `warnings` from loading it, `step_digest` of its weights, configuration and alphabet.
+    it was saved at, `recorded_corpus` (None if the run does not say what it learned), `warnings` from loading it,
+    `step_digest` of its weights, configuration and alphabet.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Model(Generator):
     @cached_property
     def findings(self) -> FindingsCache:
         """What was measured of this step and is kept with its run, if it was loaded from one; see `survey`."""
-        from charrnn.microscope.recall import program_digest
+        from charrnn.microscope.measured_json import program_digest
 
         program = program_digest()
         if self.path is None or self.step_digest is None or program is None:
@@ -140,11 +141,10 @@ class Model(Generator):
 
     def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
         """The run's whole text. Raises DataError if it is gone or not what it was, as `RecordedCorpus.read` does."""
+        otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
-            otherwise = instead.replace(" or", ":", 1)
             raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
         if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
-            otherwise = instead.replace(" or", ":", 1)
             raise DataError(f"{self.name} does not tell the digest of its text{otherwise}.{reason}")
         return self.recorded_corpus.read(instead=instead, reason=reason).content
 
@@ -272,8 +272,9 @@ class Model(Generator):
         """The best cell for each named detector (all, if none is named), as `find_cells`, without keeping a trace.
 
         A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained twin
-        unless `untrained` is false; `on_progress` is told of both. `ablations` adds what silencing each of these cells
-        costs (see `ablate`), on the 16,384 characters of the second half in which its labels change most often.
+        unless `untrained` is false; `on_progress` is called with the number of characters read by either since its last
+        call. `ablations` adds how much ablating each of these cells raises the loss (see `ablate`), on the 16,384
+        characters of the second half in which its labels change most often; `on_ablation` is called as `on_progress`.
 
         With `cached`, what was measured before of these weights and labels is taken from the run's folder, and what is
         measured now is kept there (see docs/formats.md). Raises UsageError, DataError.

@@ -19,7 +19,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.detectors.registry import DETECTORS
-from charrnn.microscope import recall, study
+from charrnn.microscope import measured_json, study
 from charrnn.runs import findings as findings_module
 from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
 
@@ -248,10 +248,10 @@ def test_findings_of_another_run_are_not_believed(
 def test_another_program_measures_anew(
     command: Command, kept: Path, measured: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert len(recall.program_digest() or "") == 64
-    monkeypatch.setattr(recall, "program_digest", lambda: "another")
+    assert len(measured_json.program_digest() or "") == 64
+    monkeypatch.setattr(measured_json, "program_digest", lambda: "another")
     assert command(*QUOTE).code == 0 and measured == ["quote"]
-    monkeypatch.setattr(recall, "program_digest", lambda: None)
+    monkeypatch.setattr(measured_json, "program_digest", lambda: None)
     before = kept.read_bytes()
     assert command(*QUOTE).code == 0 and command(*QUOTE).code == 0
     assert measured == ["quote"] * 3 and kept.read_bytes() == before, "a program that is not known keeps nothing"
@@ -346,8 +346,8 @@ def test_two_processes_keep_what_either_found(tmp_path: Path) -> None:
 
 def test_numbers_come_back_exactly() -> None:
     values = np.random.default_rng(0).uniform(-1, 1, 1_000).astype(np.float32)
-    spelled = json.loads(json.dumps(recall.floats_to_json(values)))
-    back = recall.floats_from_json(spelled, 1_000)
+    spelled = json.loads(json.dumps(measured_json.floats_to_json(values)))
+    back = measured_json.floats_from_json(spelled, 1_000)
     assert back is not None and back.dtype == np.float32 and (back == values).all()
     assert len(json.dumps(spelled)) < 14 * 1_000
 
@@ -361,8 +361,8 @@ def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None
     targets, _ = choose_targets(TEXT, [DETECTORS[name]])
     one = model.study(TEXT)
     (measured,) = measure(targets, one._reader(model.network), 32, one._reader(model.untrained_twin()))
-    spelled = json.loads(json.dumps(recall.measured_to_json(measured), allow_nan=False))
-    back = recall.measured_from_json(spelled, targets[0], 1, 32)
+    spelled = json.loads(json.dumps(measured_json.measured_to_json(measured), allow_nan=False))
+    back = measured_json.measured_from_json(spelled, targets[0], 1, 32)
     assert back is not None and back.score == measured.score
     assert (back.first_half == measured.first_half).all()
     assert np.abs(measured.first_half).argmax() == measured.score.unit

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.registry import Detector
-from charrnn.microscope.passage import busiest
-from charrnn.microscope.ranking import measure_all, rank
-from charrnn.microscope.recall import (
+from charrnn.microscope.measured_json import (
     floats_from_json,
     floats_to_json,
     labels_digest,
@@ -23,6 +21,8 @@ from charrnn.microscope.recall import (
     measured_to_json,
     pair_from_json,
 )
+from charrnn.microscope.passage import busiest
+from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets
 from charrnn.records.microscope import CellFindings, CellScore, Skipped

@@ -1,4 +1,4 @@
-"""Measurements as they are kept in a run, and back: each is checked, for a run may be a stranger's.
+"""Measurements to JSON for the findings of a run, and back: each is checked, for a run may be a stranger's.
 
 Shapes: N characters, C = L * H cells.
 """
@@ -29,9 +29,9 @@ NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
 
 @cache
 def program_digest() -> str | None:
-    """A digest of the source code that measures; None where that is not at hand, and so may be any."""
+    """The SHA-256 of the source code that measures; None where the source files are not installed."""
     package = Path(__file__).parents[1]
-    sources = sorted(path for room in ("microscope", "model") for path in (package / room).glob("*.py"))
+    sources = sorted(path for name in ("microscope", "model") for path in (package / name).glob("*.py"))
     if not sources:
         return None
     digest = hashlib.sha256()
