@@ -80,7 +80,7 @@ def measure(
 ) -> list[Measured]:
     """What `survey` finds for each target, in their order. What is found for one does not depend on the others.
 
-    `on_progress` is also told of no characters, between two longer computations.
+    `on_progress` is also called with 0 between two longer computations.
     """
     if not targets:
         return []

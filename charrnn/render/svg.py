@@ -147,8 +147,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
     """The backgrounds of a line, its words and its shapes."""
     words: list[str] = []
     column = 0
-    for style, stretch in groupby(line, key=lambda segment: segment.style or Style()):
-        text = "".join(segment.text for segment in stretch if not segment.control)
+    for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
+        text = "".join(segment.text for segment in segments if not segment.control)
         width = cell_len(text)
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:

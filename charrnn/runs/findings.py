@@ -102,10 +102,10 @@ class FindingsCache:
         return entries if isinstance(entries, dict) else {}
 
     def _encode(self, entries: Mapping[str, JSON]) -> bytes:
-        spelled = {name: _to_json(value) for name, value in entries.items()}
+        encoded = {name: _to_json(value) for name, value in entries.items()}
         kept: list[str] = []
         num_left = MAX_BYTES - 1024  # for what stands around the entries
-        for name, value in reversed(spelled.items()):
+        for name, value in reversed(encoded.items()):
             num_bytes = len(name) + len(value) + 4
             if num_bytes <= MAX_ENTRY_BYTES:
                 num_left -= num_bytes

@@ -100,7 +100,7 @@ class RecordedCorpus:
 
 
 def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> RecordedCorpus | None:
-    """What a run's configuration and the state of a saved step say of its text; None if they do not tell its digest.
+    """What a run's configuration and the state of a saved step say of its text; None if they do not record its digest.
 
     Locations that cannot be those of the sources count as not recorded.
     """

@@ -94,7 +94,7 @@ def standard_library(folder: str | None = None) -> Origin:
 
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
-    # _sysconfigdata* spells out the paths of this machine, which nobody wants to learn or to publish.
+    # _sysconfigdata* contains paths of this machine, which a model should neither learn nor publish.
     paths = [path for path in sorted(Path(folder).glob("*.py")) if not path.name.startswith("_sysconfigdata")]
     label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
     return Origin(

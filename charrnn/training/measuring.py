@@ -18,14 +18,16 @@ LEAST_STEPS, LEAST_SECONDS = 50, 10
 """A smaller budget is over before measuring could pay."""
 MOST_SECONDS, SHARE = 0.5, 0.03
 """A budget in steps or epochs is measured for so many seconds, but for no more than this share of it."""
-WORTH = 1.1
-"""How many times faster fp32, or fewer threads, must be to be taken: a short measurement is noisy."""
+MIN_SPEEDUP = 1.1
+"""How many times faster fp32, or fewer threads, must be to be chosen: a short measurement is noisy."""
 CLEAR = 1.5
 """Ratio of two precisions beyond which one measurement is enough."""
 OPERATIONS_MEASURED = 3e9
-TRIAL_RATE = 1e-9
+"""A trial step of a large model reads fewer characters, so that it does about this many operations."""
 SHORTEST_WINDOW = 16
-"""A trial step of a large model reads fewer characters, so that it does about so many operations."""
+"""Characters per lane that every trial step reads, at least."""
+TRIAL_RATE = 1e-9
+"""Learning rate of trial steps: too small for the weights to diverge."""
 
 
 def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> str:
@@ -55,7 +57,7 @@ def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torc
             ratio = least["fp32"] / least["bf16"]
             if not 1 / CLEAR < ratio < CLEAR:
                 break
-    return "fp32" if ratio * WORTH < 1 else "bf16"
+    return "fp32" if ratio * MIN_SPEEDUP < 1 else "bf16"
 
 
 def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> int:
@@ -94,12 +96,12 @@ def measure_step(
 
 
 def _trial(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, length: int | None = None) -> Trainer:
-    """A trainer of its own, on windows of `length` characters, else as short as a large model wants them."""
+    """A new trainer on windows of `length` characters; by default shorter than those of the run for a large model."""
     if length is None:
         per_character = 6 * lanes.num_lanes * num_recurrent_weights(config)
-        wish = max(SHORTEST_WINDOW, int(OPERATIONS_MEASURED / per_character))
-        length = min(wish, resolved(config.bptt_length))
-    # What is not chosen yet costs the same at any share, and a step at any rate: at a small one nothing diverges.
+        affordable = max(SHORTEST_WINDOW, int(OPERATIONS_MEASURED / per_character))
+        length = min(affordable, resolved(config.bptt_length))
+    # A dropout that is not chosen yet takes the same time at any share, and a step at any learning rate.
     shares: dict[str, Any] = {name: 0.1 for name in ("dropout", "input_dropout") if getattr(config, name) == "auto"}
     trial = replace(
         config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
@@ -136,10 +138,10 @@ def _measure(trainer: Trainer, candidates: list[int], seconds: float) -> dict[in
 
 
 def _fastest(times: Mapping[int, list[float]]) -> int:
-    """The number of threads whose median is the least: fewer than the first only if that is worth it."""
+    """The number of threads with the shortest median; the first, unless another is faster by `MIN_SPEEDUP`."""
     most = next(iter(times))
     fastest = min(times, key=lambda num_threads: np.median(times[num_threads]))
-    return fastest if np.median(times[fastest]) * WORTH < np.median(times[most]) else most
+    return fastest if np.median(times[fastest]) * MIN_SPEEDUP < np.median(times[most]) else most
 
 
 def _seconds(step: Callable[[], object]) -> float:
