@@ -8,7 +8,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.records.microscope import GateReport, GateUse
-from charrnn.render.scatters import DOT, INK, STYLES, GateScatters
+from charrnn.render.scatters import DOT, STYLES, GateScatters
+from charrnn.render.svg import INK
 
 
 def report(letters: str = "fio", num_layers: int = 2) -> GateReport:

@@ -37,7 +37,7 @@ COMPILED = "charrnn.generation.compiled"
 
 
 def warn(message: str) -> None:
-    """What becomes of a warning without another `OnWarning`."""
+    """Issue a RuntimeWarning: the default `OnWarning`."""
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from charrnn.records.microscope import GradientReach
 from charrnn.render.canvas import Canvas
 from charrnn.render.heat import all_visible, visible_in_ascii
-from charrnn.render.svg import COLUMN_WIDTH, LINE_HEIGHT, colour_of, label, path, shape
+from charrnn.render.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
 MARKS = "●▲■◆○△□"
@@ -43,7 +43,6 @@ PICTURE_MARGIN = 70.0
 """Pixels on its left, for the numbers there."""
 MARK_SIZE = 6.0
 """Pixels from the middle of a mark to its ends."""
-GRID, INK = "#d8d8d4", "#1e1e22"
 MIN_WIDTH = 20
 """Columns of the drawing; what does not fit into the terminal is cut off."""
 MAX_TICKS = 7
@@ -181,7 +180,7 @@ def _mark(number: int, centre: tuple[float, float]) -> str:
     x, y = centre
     outline = [(x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles]
     colour = _colour(number)
-    return shape(outline, colour if is_filled else "#fcfcfa", stroke=colour)
+    return shape(outline, colour if is_filled else PAPER, stroke=colour)
 
 
 def _line(*pieces: str | Text) -> Text:

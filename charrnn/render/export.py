@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console, RenderableType
 
 from charrnn.render.heat import all_visible
-from charrnn.render.svg import COLUMNS, LIGHT, RECORDING, Drawing, to_svg
+from charrnn.render.svg import COLUMNS, LIGHT, PAPER, RECORDING, Drawing, to_svg
 
 # Neither asks the network for anything: the fonts are whatever the reader's machine has.
 # A colour reaches below the letters: underscores lie on the lower edge of the box that browsers colour, or below it,
@@ -35,7 +35,7 @@ _HTML_OF_SVG = """<!DOCTYPE html>
 <head>
 <meta charset="UTF-8">
 <title>{title}</title>
-<style>body {{ margin: 2em; background: #fcfcfa; }} svg {{ max-width: 70em; width: 100%; height: auto; }}
+<style>body {{ margin: 2em; background: {paper}; }} svg {{ max-width: 70em; width: 100%; height: auto; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #17181c; }} }}</style>
 </head>
 <body>
@@ -49,7 +49,7 @@ def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> st
     """One HTML page, named `title`, that shows the renderables in order, 100 columns wide."""
     name = escape(all_visible(title))
     if any(isinstance(renderable, Drawing) for renderable in renderables):
-        return _HTML_OF_SVG.format(title=name, svg=to_svg(renderables, title))
+        return _HTML_OF_SVG.format(title=name, paper=PAPER, svg=to_svg(renderables, title))
     console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
     for renderable in renderables:
         console.print(renderable)

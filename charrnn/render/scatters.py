@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charrnn.records.microscope import GateReport, GateUse
 from charrnn.render.canvas import Canvas
-from charrnn.render.svg import LINE_HEIGHT, colour_of, dots, label, path
+from charrnn.render.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path
 
 NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
 STYLES = {
@@ -27,7 +27,6 @@ MAX_SIDE = 330.0
 PICTURE_GAP = 60.0
 """Pixels left of each plot, for the numbers there."""
 DOT = 4.0
-GRID, INK = "#d8d8d4", "#1e1e22"
 ABOUT = "A dot is a unit; both axes are shares of the characters."
 
 

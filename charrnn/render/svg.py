@@ -61,6 +61,9 @@ LIGHT = TerminalTheme(
     ],
 )
 """Dark ink on light paper."""
+INK, PAPER = LIGHT.foreground_color.hex, LIGHT.background_color.hex
+GRID = "#d8d8d4"
+"""Colour of the lines behind a chart."""
 
 _BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
 """Block characters, and how much of a line's height they fill, from below."""
@@ -95,9 +98,9 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
         f'viewBox="0 0 {right} {bottom}" role="img" xml:space="preserve">\n'
         f"<title>{_escape(title)}</title>\n"
-        f'<rect width="100%" height="100%" rx="8" fill="{LIGHT.background_color.hex}"/>\n'
+        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
         f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
-        f'font-size="{_number(FONT_SIZE)}" fill="{LIGHT.foreground_color.hex}" style="white-space: pre">\n'
+        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
         + "\n".join(elements)
         + "\n</g>\n</svg>\n"
     )
