@@ -22,9 +22,13 @@ from charrnn.records.microscope import CellScore
 from charrnn.runs.disk import JSON
 
 NAMES = frozenset(field.name for field in fields(CellScore)) - {"detector"}
-FIGURES = NAMES - {"layer", "unit", "polarity", "num_positive", "probe"}
+ABLATIONS = frozenset({"ablation_inside", "ablation_outside"})
+"""Figures that `measure` leaves out: they have entries of their own."""
+FIGURES = NAMES - ABLATIONS - {"layer", "unit", "polarity", "num_positive", "probe"}
 NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
 """Figures that every score of `measure` has."""
+ROUNDING = 1e-6
+"""How far sums of rounded numbers may lie beyond the end of a range."""
 
 
 @cache
@@ -76,18 +80,27 @@ def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: 
     if first_half is None or not isinstance(score, dict) or score.keys() != NAMES:
         return None
     needed = NEEDED | {"auc" if target.is_yes_no else "spearman"}
-    unwanted = "spearman" if target.is_yes_no else "auc"
+    unwanted = ABLATIONS | {"spearman" if target.is_yes_no else "auc"}
     is_whole = all(type(score[name]) is int for name in ("layer", "unit", "polarity", "num_positive"))
     is_there = is_whole and 0 <= score["layer"] < num_layers and 0 <= score["unit"] < num_units
     if not is_there or score["polarity"] not in (-1, 1) or not 0 <= score["num_positive"] <= len(target.labels):
         return None
-    if not all(_is_figure(score[name], is_needed=name in needed) for name in FIGURES) or score[unwanted] is not None:
+    if any(score[name] is not None for name in unwanted):
         return None
+    # R² has no least value.
+    lowest = {"r2": -math.inf, "threshold": -1.0}
+    least = 0.0 if target.is_yes_no else -1.0
+    for name in FIGURES:
+        if not _is_figure(score[name], is_needed=name in needed, low=lowest.get(name, least), high=1.0):
+            return None
     probe = score["probe"]
     sizes = [*(size for size in SIZES if size < num_cells), num_cells]
     if not isinstance(probe, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in probe):
         return None
-    if [size for size, _ in probe] != sizes or not all(_is_figure(reached, is_needed=True) for _, reached in probe):
+    least = 0.0 if target.is_yes_no else -math.inf
+    if [size for size, _ in probe] != sizes:
+        return None
+    if not all(_is_figure(reached, is_needed=True, low=least, high=1.0) for _, reached in probe):
         return None
     pairs = tuple((int(size), float(reached)) for size, reached in probe)
     return Measured(CellScore(**{**score, "detector": target.name, "probe": pairs}), first_half)
@@ -101,7 +114,8 @@ def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:
     return (inside, outside) if (inside is None) == (outside is None) else None
 
 
-def _is_figure(value: object, *, is_needed: bool) -> bool:
+def _is_figure(value: object, *, is_needed: bool, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Whether a value is a finite number in [low, high], or None where it is not needed."""
     if value is None:
         return not is_needed
-    return isinstance(value, float) and math.isfinite(value)
+    return isinstance(value, float) and math.isfinite(value) and low - ROUNDING <= value <= high + ROUNDING
