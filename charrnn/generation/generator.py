@@ -328,7 +328,10 @@ class Generator:
         on_read: Callable[[int], object] = lambda num_chars: None,
         on_draw: Callable[[int], object] = lambda num_chars: None,
     ) -> Iterator[Block]:
-        """The ids of a stream for each of `changes` (its `temperature` and number, where they differ)."""
+        """The ids of a stream for each of `changes` (its `temperature` and number, where they differ).
+
+        `stops` and `keep_stop` are not used here but by `_text_stream`, which takes the same options.
+        """
         seed = fresh_seed() if seed is None else seed
         if length < 0:
             raise UsageError(f"--length is {length}; it must be 0 or more.")
