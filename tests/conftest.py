@@ -107,6 +107,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         random.Random(seed).shuffle(items)
 
 
+def copy_run(run: Path, target: Path) -> Path:
+    """Copy a run that tests share, without the findings that another test may have kept in it; returns the copy."""
+    return shutil.copytree(run, target, ignore=shutil.ignore_patterns("findings"))
+
+
 @pytest.fixture(autouse=True)
 def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let every test start with the same environment and answers to signals, whatever the one before it left.
@@ -260,5 +265,5 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
     """The working folder with a copy of the LSTM's run in `checkpoints/`, to read or to damage; returns the copy."""
     copied = tmp_path / "checkpoints" / lstm.name
-    shutil.copytree(lstm.path, copied)
+    copy_run(lstm.path, copied)
     return copied

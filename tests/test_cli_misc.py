@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran, TrainedRun
+from conftest import SMALL_RUN, Ran, TrainedRun, copy_run
 from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
@@ -290,7 +290,7 @@ def test_evaluate_counts_bits_of_bytes(command: Command, byte_run: TrainedRun) -
 
 
 def test_runs_are_listed_oldest_first(command: Command, lab: Path, gru: TrainedRun) -> None:
-    shutil.copytree(gru.path, lab.parent / gru.name)
+    copy_run(gru.path, lab.parent / gru.name)
     for name, seconds in ((lab.name, 200), (gru.name, 100)):
         os.utime(lab.parent / name / "latest", (seconds, seconds))
     (lab.parent / "notes").mkdir()
@@ -309,7 +309,7 @@ def test_runs_are_listed_oldest_first(command: Command, lab: Path, gru: TrainedR
 
 
 def test_a_damaged_run_does_not_hide_the_others(command: Command, lab: Path, gru: TrainedRun) -> None:
-    shutil.copytree(gru.path, lab.parent / gru.name)
+    copy_run(gru.path, lab.parent / gru.name)
     (lab.parent / gru.name / "config.yaml").write_text("hidden_size: [")
     ran = command("runs", "--json")
     assert ran.code == 0

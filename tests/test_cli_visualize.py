@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import Ran, TrainedRun, copy_run
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from saved_runs import forge, forge_description
@@ -497,7 +497,7 @@ def test_gates_are_those_of_the_library(command: Command, lab: Path, fresh_file:
 def test_gradients_of_a_run_its_twin_and_others_share_a_chart(
     command: Command, lab: Path, fresh_file: Path, rnn: TrainedRun
 ) -> None:
-    shutil.copytree(rnn.path, lab.parent / rnn.name)
+    copy_run(rnn.path, lab.parent / rnn.name)
     options = ("visualize", lab.name, "--text", fresh_file, "--gradients", "--with", rnn.name)
     found = json.loads(command(*options, "--json").out)
     assert [reach["name"] for reach in found] == [lab.name, f"{lab.name}, untrained", rnn.name]
@@ -568,7 +568,7 @@ def test_a_history_is_of_the_run_that_was_loaded_though_another_is_newer_by_then
 
     def load_and_finish_another(*arguments: Any) -> charrnn.Model:
         model = load(*arguments)
-        shutil.copytree(gru.path, lab.parent / gru.name)
+        copy_run(gru.path, lab.parent / gru.name)
         os.utime(lab / "latest", (100, 100))
         return model
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun
+from conftest import Ran, TrainedRun, copy_run
 from saved_runs import commit, make_run, save
 from synthetic import make_corpus
 
@@ -136,7 +136,7 @@ def test_another_text_or_another_context_is_measured_anew(
 
 
 def test_nothing_is_kept_unless_that_is_asked_for(lstm: TrainedRun, tmp_path: Path) -> None:
-    shutil.copytree(lstm.path, tmp_path / "run")
+    copy_run(lstm.path, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "findings", ignore_errors=True)
     model = charrnn.load(tmp_path / "run")
     scores = model.survey(TEXT, detectors=["quote"]).scores
@@ -241,7 +241,7 @@ def test_findings_of_another_run_are_not_believed(
 ) -> None:
     """Nor those of other weights under the same name."""
     other = tmp_path / "other-001"
-    shutil.copytree(gru.path, other)
+    copy_run(gru.path, other)
     alone = command("visualize", other, *QUOTE[1:], "--json").out
     theirs = findings_path(other, charrnn.load(other).findings.step_name)
     expected = theirs.read_bytes()

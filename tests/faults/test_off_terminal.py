@@ -9,7 +9,6 @@ import fcntl
 import os
 import pty
 import re
-import shutil
 import struct
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, TrainedRun, clean_environment
+from conftest import SMALL_RUN, TrainedRun, clean_environment, copy_run
 from rich.cells import cell_len
 from terminals import COLOUR, Screen, screens
 
@@ -74,7 +73,7 @@ def on_screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
 def here(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a run in it; returns the run."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(lstm.path, tmp_path / "checkpoints" / lstm.name)
+    copy_run(lstm.path, tmp_path / "checkpoints" / lstm.name)
     return tmp_path / "checkpoints" / lstm.name
 
 
