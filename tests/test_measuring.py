@@ -64,6 +64,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
         monkeypatch.setattr(Trainer, "take_step", take_step)
         monkeypatch.setattr(time, "perf_counter", lambda: now)
+        monkeypatch.setattr(time, "thread_time", lambda: now)
         return stepped
 
     return install
@@ -153,13 +154,16 @@ def test_a_budget_in_steps_takes_the_fastest_threads_too(
     assert len(stepped) * min(milliseconds.values()) < 700, "about half a second of steps"
 
 
-def test_a_short_budget_is_not_spent_on_measuring(clock: Clock, four_threads: None) -> None:
-    stepped = clock(by_threads({4: 10, 3: 9, 2: 20, 1: 1}))
-    torch.set_num_threads(2)
-    # 3 % of 50 steps is less than the two steps that one thread might take for one.
-    assert choose_threads(make_config(steps=LEAST_STEPS), make_lanes(), V, CPU) == 2
-    assert len(stepped) == 2
-    assert choose_threads(make_config(steps=10 * LEAST_STEPS), make_lanes(), V, CPU) == 1
+def test_a_step_that_takes_long_is_not_measured_again(clock: Clock, four_threads: None) -> None:
+    stepped = clock(by_threads({4: 600, 3: 600, 1: 600}))
+    assert choose_threads(make_config(), make_lanes(), V, CPU) == 4
+    assert len(stepped) == 2, "the first, which chooses its kernels, and one"
+
+
+def test_threads_that_wait_for_each_other_are_measured_for_a_moment_only(clock: Clock, four_threads: None) -> None:
+    stepped = clock(by_threads({4: 5000, 3: 4000, 1: 50}))
+    assert choose_threads(make_config(), make_lanes(), V, CPU) == 1
+    assert len(stepped) == 2 + 3
 
 
 @pytest.mark.parametrize(
@@ -180,24 +184,38 @@ def test_threads_are_not_measured_where_there_is_nothing_to_gain(
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "expected"),
+    ("alone", "together", "expected"),
     [
-        ({"bf16": 10, "fp32": 40}, "bf16"),
-        ({"bf16": 10, "fp32": 12}, "bf16"),
-        ({"bf16": 10, "fp32": 9.5}, "bf16"),  # within what a short measurement may be wrong by
-        ({"bf16": 10, "fp32": 8.5}, "fp32"),
-        ({"bf16": 10, "fp32": 5}, "fp32"),
+        ((10, 40), None, "bf16"),  # so clear that threads are not tried
+        ((10, 14), (8, 12), "bf16"),
+        ((10, 9.5), (8, 7.5), "bf16"),  # within what a short measurement may be wrong by
+        ((10, 14), (8, 7), "fp32"),  # threads gain the larger products more
+        ((10, 14), (800, 9.5), "bf16"),  # a neighbour delayed bf16: it would be trained on one thread
+        ((10, 5), (8, 4), "fp32"),
+        ((10, 5), (80, 90), "fp32"),
     ],
 )
 def test_bf16_is_taken_unless_fp32_is_clearly_faster(
-    monkeypatch: pytest.MonkeyPatch, clock: Clock, milliseconds: dict[str, float], expected: str
+    monkeypatch: pytest.MonkeyPatch,
+    four_threads: None,
+    clock: Clock,
+    alone: tuple[float, float],
+    together: tuple[float, float] | None,
+    expected: str,
 ) -> None:
+    """Milliseconds in bf16 and fp32, on one thread and on all four."""
     monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
-    stepped = clock(lambda trainer: milliseconds[trainer.config.precision] / 1000)
+    milliseconds = {1: alone, 4: together}
+
+    def seconds_of(trainer: Trainer) -> float:
+        pair = milliseconds[torch.get_num_threads()]
+        assert pair is not None
+        return pair[trainer.config.precision == "fp32"] / 1000
+
+    stepped = clock(seconds_of)
     assert choose_precision(make_config(precision="auto"), make_lanes(), V, CPU) == expected
     assert {trainer.config.precision for trainer in stepped} == {"bf16", "fp32"}
-    # One that is clear needs one step of each; the first of each is not counted.
-    assert len(stepped) == (4 if max(milliseconds.values()) > 1.5 * min(milliseconds.values()) else 10)
+    assert torch.get_num_threads() == 4
 
 
 @pytest.mark.parametrize(
@@ -207,6 +225,7 @@ def test_bf16_is_taken_unless_fp32_is_clearly_faster(
         ({"precision": "bf16"}, False, "bf16"),
         ({"precision": "auto"}, False, "fp32"),
         ({"precision": "auto", "steps": LEAST_STEPS - 1}, True, "bf16"),
+        ({"precision": "auto", "hidden_size": measuring.UNITS_OF_LARGE}, True, "bf16"),
         ({"precision": "auto", "steps": None, "epochs": 1.0}, True, "bf16"),  # 7 steps
         ({"precision": "auto", "steps": None, "minutes": LEAST_SECONDS / 61}, True, "bf16"),
     ],
@@ -221,15 +240,17 @@ def test_precision_is_not_measured_where_there_is_nothing_to_gain(
 
 
 def test_a_trial_step_of_a_large_model_reads_fewer_characters(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
-    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
-    monkeypatch.setattr(measuring, "OPERATIONS_MEASURED", 1e7)
-    stepped = clock(lambda trainer: 0.01)
-    small = make_config(precision="auto", bptt_length=25)
-    large = make_config(precision="auto", bptt_length=25, hidden_size=200)
-    for config, expected in ((small, 25), (large, measuring.SHORTEST_WINDOW)):
-        stepped.clear()
-        choose_precision(config, make_lanes(), V, CPU)
-        assert {trainer.config.bptt_length for trainer in stepped} == {expected}
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(measuring, "OPERATIONS_MEASURED", 1e7)
+        stepped = clock(lambda trainer: 0.01)
+        for hidden_size, expected in ((12, 25), (200, measuring.SHORTEST_WINDOW)):
+            stepped.clear()
+            choose_threads(make_config(bptt_length=25, hidden_size=hidden_size), make_lanes(), V, CPU)
+            assert {trainer.config.bptt_length for trainer in stepped} == {expected}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_rate_that_would_diverge_does_not_end_the_measurement() -> None:

@@ -20,9 +20,17 @@ MOST_SECONDS, SHARE = 0.5, 0.03
 """A budget in steps or epochs is measured for so many seconds, but for no more than this share of it."""
 MIN_SPEEDUP = 1.1
 """How many times faster fp32, or fewer threads, must be to be chosen: a short measurement is noisy."""
+UNITS_OF_LARGE = 256
+"""From so many units on, bf16 products are more than twice as fast wherever there are instructions for them."""
+MOST_CHARACTERS = 64
+"""Of a trial step's window, in the choice of the precision."""
+ROUNDS = 3
+"""Steps of each precision on one thread, of which the fastest counts; twice as many on all threads."""
 CLEAR = 1.5
-"""Ratio of two precisions beyond which one measurement is enough."""
-OPERATIONS_MEASURED = 3e9
+"""How many times faster bf16 must be on one thread to be chosen without trying all threads."""
+LONGEST_DELAY = 5.0
+"""How many times longer than on one thread a first step may take, before it is clear that other work delays threads."""
+OPERATIONS_MEASURED = 1e9
 """A trial step of a large model reads fewer characters, so that it does about this many operations."""
 SHORTEST_WINDOW = 16
 """Characters per lane that every trial step reads, at least."""
@@ -34,8 +42,8 @@ def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torc
     """`fp32` or `bf16` for a configuration whose precision is `auto`.
 
     bf16 is taken where the processor has instructions for it, unless trial steps are clearly faster in fp32: small
-    products gain less from bf16 than it costs to convert numbers. A budget under LEAST_STEPS steps or LEAST_SECONDS,
-    and a device that is not a CPU, go by the instructions alone.
+    products gain less from bf16 than it costs to convert numbers. A model of UNITS_OF_LARGE units, a budget under
+    LEAST_STEPS steps or LEAST_SECONDS, and a device that is not a CPU, go by the instructions alone.
     """
     if config.precision != "auto":
         return config.precision
@@ -43,21 +51,39 @@ def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torc
         return "fp32"
     num_steps = steps_of_budget(config, len(lanes.ids))
     is_short = num_steps < LEAST_STEPS if num_steps is not None else 60 * (config.minutes or 0) < LEAST_SECONDS
-    if device.type != "cpu" or is_short:
+    if device.type != "cpu" or is_short or resolved(config.hidden_size) >= UNITS_OF_LARGE:
         return "bf16"
-    trials = {name: _trial(replace(config, precision=name), lanes, vocab_size, device) for name in ("bf16", "fp32")}
+    length = min(MOST_CHARACTERS, resolved(config.bptt_length))
+    configs = {name: replace(config, precision=name) for name in ("bf16", "fp32")}
+    trials = {name: _trial(trial, lanes, vocab_size, device, length) for name, trial in configs.items()}
+    # On one thread and by its own clock, because a neighbour delays neither.
+    least = _fastest_steps(trials, 1, time.thread_time, ROUNDS)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
-    with on_threads(most):
+    if most > 1 and least["fp32"] < CLEAR * least["bf16"]:
+        # Threads gain small bf16 products less. Beside a neighbour they wait for each other.
+        with on_threads(most):
+            delay = max(_seconds(trainer.take_step) / least[name] for name, trainer in trials.items())
+        if delay < LONGEST_DELAY:
+            together = _fastest_steps(trials, most, time.perf_counter, 2 * ROUNDS)
+            least = {name: min(least[name], together[name]) for name in trials}
+    return "fp32" if least["fp32"] * MIN_SPEEDUP < least["bf16"] else "bf16"
+
+
+def _fastest_steps(
+    trials: Mapping[str, Trainer], num_threads: int, clock: Callable[[], float], rounds: int
+) -> dict[str, float]:
+    """Seconds of each trainer's fastest step by that clock: the first of each is not counted."""
+    least = dict.fromkeys(trials, float("inf"))
+    end = time.perf_counter() + MOST_SECONDS
+    with on_threads(num_threads):
         for trainer in trials.values():
             trainer.take_step()  # Which chooses its kernels.
-        least = dict.fromkeys(trials, float("inf"))
-        for _ in range(4):
+        for _ in range(rounds):
             for name, trainer in trials.items():
-                least[name] = min(least[name], _seconds(trainer.take_step))
-            ratio = least["fp32"] / least["bf16"]
-            if not 1 / CLEAR < ratio < CLEAR:
+                least[name] = min(least[name], _seconds(trainer.take_step, clock))
+            if time.perf_counter() > end or least["fp32"] > CLEAR * least["bf16"]:
                 break
-    return "fp32" if ratio * MIN_SPEEDUP < 1 else "bf16"
+    return least
 
 
 def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> int:
@@ -70,12 +96,11 @@ def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.
     if config.threads != "auto" or most == 1 or num_steps < LEAST_STEPS or device.type != "cpu":
         return most
     trainer = _trial(config, lanes, vocab_size, device)
-    one_step = _warm_up(trainer, most)
-    length = resolved(config.bptt_length)
-    budget = num_steps * one_step * length / resolved(trainer.config.bptt_length)
+    # On one thread, because the time of the others says little beside a neighbour.
+    one_step = _warm_up(trainer, 1)
+    budget = num_steps * one_step * resolved(config.bptt_length) / resolved(trainer.config.bptt_length)
     seconds = min(MOST_SECONDS, SHARE * budget)
-    candidates = _candidates(most, one_step, seconds)
-    return _fastest(_measure(trainer, candidates, seconds)) if len(candidates) > 1 else most
+    return _fastest(_measure(trainer, _candidates(most), seconds)) if one_step <= seconds else most
 
 
 def measure_step(
@@ -90,7 +115,8 @@ def measure_step(
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     one_step = _warm_up(trainer, most)
     is_chosen = config.threads != "auto" or device.type != "cpu"
-    times = _measure(trainer, [most] if is_chosen else _candidates(most, one_step, seconds), seconds)
+    candidates = [most] if is_chosen else [n for n in _candidates(most) if n == most or one_step * most / n <= seconds]
+    times = _measure(trainer, candidates, seconds)
     chosen = _fastest(times)
     return float(np.quantile(times[chosen], 0.25)), chosen
 
@@ -106,7 +132,8 @@ def _trial(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, 
     trial = replace(
         config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
     )
-    return Trainer(trial, lanes, vocab_size, device)
+    with on_threads(1):  # Drawing weights on several takes no less time, and long beside a neighbour.
+        return Trainer(trial, lanes, vocab_size, device)
 
 
 def _warm_up(trainer: Trainer, num_threads: int) -> float:
@@ -116,25 +143,26 @@ def _warm_up(trainer: Trainer, num_threads: int) -> float:
         return _seconds(trainer.take_step)
 
 
-def _candidates(most: int, one_step: float, seconds: float) -> list[int]:
-    """All threads, all but one, and one alone, as far as a step on so many is sure to fit into the seconds.
+def _candidates(most: int) -> list[int]:
+    """All threads, all but one, and one alone.
 
     Beside a busy neighbour fewer are faster: the others would wait at every operation for the thread that shares its
     core.
     """
-    fewer = [count for count in (most - 1, 1) if count > 0 and one_step * most / count <= seconds]
-    return [most, *dict.fromkeys(fewer)]
+    return list(dict.fromkeys((most, max(1, most - 1), 1)))
 
 
 def _measure(trainer: Trainer, candidates: list[int], seconds: float) -> dict[int, list[float]]:
-    """Seconds of steps on each number of threads, in turn, for so many seconds and three steps at the least."""
+    """Seconds of steps on each number of threads, in turn, for so many seconds: three, if they fit into twice that."""
     times: dict[int, list[float]] = {num_threads: [] for num_threads in candidates}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times[candidates[0]]) < 3:
+    begin = time.perf_counter()
+    while True:
         for num_threads, taken in times.items():
             with on_threads(num_threads):
                 taken.append(_seconds(trainer.take_step))
-    return times
+        least = seconds if len(times[candidates[0]]) >= 3 else 2 * seconds
+        if time.perf_counter() - begin >= least:
+            return times
 
 
 def _fastest(times: Mapping[int, list[float]]) -> int:
@@ -144,7 +172,8 @@ def _fastest(times: Mapping[int, list[float]]) -> int:
     return fastest if np.median(times[fastest]) * MIN_SPEEDUP < np.median(times[most]) else most
 
 
-def _seconds(step: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+def _seconds(step: Callable[[], object], clock: Callable[[], float] | None = None) -> float:
+    clock = clock or time.perf_counter
+    begin = clock()
     step()
-    return time.perf_counter() - begin
+    return clock() - begin
