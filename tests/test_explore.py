@@ -207,6 +207,18 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
     play(model, script)
 
 
+def test_the_list_is_as_wide_as_its_values_whenever_the_findings_arrive(model: Model) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until_scored(app, pilot)
+        table, state = app.browser.query_one(DataTable), app.browser.exploration
+        app.browser.list_cells()
+        # At once: findings that were kept in the run arrive before the first list was measured.
+        for index, column in enumerate(table.ordered_columns):
+            assert column.get_render_width(table) >= max(len(row.shown(state.order)[index]) for row in state.rows)
+
+    play(model, script)
+
+
 def test_each_list_shows_the_column_that_it_is_sorted_by(model: Model) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -116,8 +117,11 @@ class Browser(Screen[None]):
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
             order = self.exploration.order
-            table.add_columns(*map(Text, columns(order)))
-            table.add_rows(tuple(map(Text, row.shown(order))) for row in self.exploration.rows)
+            shown = [row.shown(order) for row in self.exploration.rows]
+            # Not measured by the table, which cuts values off at the width of their headings when it is filled anew.
+            for heading, *values in zip(columns(order), *shown, strict=True):
+                table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
+            table.add_rows(tuple(map(Text, values)) for values in shown)
             table.move_cursor(row=row, animate=False)
         self._show()
 
