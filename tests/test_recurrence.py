@@ -12,7 +12,15 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from charrnn.model import recurrence
-from charrnn.model.recurrence import LEAST_STEPS_TO_PACK, RecurrentProduct, RepeatedProduct, can_pack, gru, rnn
+from charrnn.model.recurrence import (
+    LEAST_FP32_TO_PACK,
+    LEAST_STEPS_TO_PACK,
+    RecurrentProduct,
+    RepeatedProduct,
+    can_pack,
+    gru,
+    rnn,
+)
 
 T, B, H = 2 * LEAST_STEPS_TO_PACK, 5, 24
 # A bf16 number has 8 significant bits; results are rounded once or twice, and errors of 2^-9 each add up over T steps.
@@ -25,9 +33,10 @@ def draw(*shape: int, dtype: torch.dtype, seed: int, scale: float = 1.0) -> Tens
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("num_steps", [1, T])
-def test_a_repeated_product_is_a_matrix_product(dtype: torch.dtype, num_steps: int) -> None:
-    weight, bias = draw(3 * H, H, dtype=dtype, seed=0), draw(3 * H, dtype=dtype, seed=1)
-    x, added = draw(B, H, dtype=dtype, seed=2), draw(B, 3 * H, dtype=dtype, seed=3)
+@pytest.mark.parametrize("rows", [3 * H, LEAST_FP32_TO_PACK // H + 1])
+def test_a_repeated_product_is_a_matrix_product(rows: int, dtype: torch.dtype, num_steps: int) -> None:
+    weight, bias = draw(rows, H, dtype=dtype, seed=0), draw(rows, dtype=dtype, seed=1)
+    x, added = draw(B, H, dtype=dtype, seed=2), draw(B, rows, dtype=dtype, seed=3)
     product = RepeatedProduct(weight, B, num_steps)
     before = added.clone()
     expected = x.double() @ weight.double().t()
@@ -40,19 +49,21 @@ def test_a_repeated_product_is_a_matrix_product(dtype: torch.dtype, num_steps: i
     assert product(x).dtype == dtype
 
 
-def test_only_a_bf16_weight_that_is_used_often_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_weight_that_is_worth_it_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
     packed = []
 
     def reorder(weight: Tensor, batch_size: int) -> Tensor:
-        packed.append((weight.dtype, batch_size))
+        packed.append((weight.dtype, len(weight), batch_size))
         return weight
 
-    monkeypatch.setattr(recurrence, "can_pack", lambda: True)
+    monkeypatch.setattr(recurrence, "can_pack", lambda dtype: True)
     monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace(_reorder_linear_weight=reorder))
+    large = LEAST_FP32_TO_PACK // H + 1
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         for num_steps in (1, LEAST_STEPS_TO_PACK - 1, LEAST_STEPS_TO_PACK):
-            RepeatedProduct(draw(H, H, dtype=dtype, seed=0), B, num_steps)
-    assert packed == [(torch.bfloat16, B)]
+            for rows in (H, large):
+                RepeatedProduct(draw(rows, H, dtype=dtype, seed=0), B, num_steps)
+    assert packed == [(torch.float32, large, B), (torch.bfloat16, H, B), (torch.bfloat16, large, B)]
 
 
 def broken(*arguments: object) -> Tensor:
@@ -79,7 +90,7 @@ def test_without_the_packed_operators_plain_products_are_taken(
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     can_pack.cache_clear()
     try:
-        assert not can_pack()
+        assert not can_pack(torch.bfloat16)
         weight, x = draw(H, H, dtype=torch.bfloat16, seed=0), draw(B, H, dtype=torch.bfloat16, seed=1)
         torch.testing.assert_close(RepeatedProduct(weight, B, T)(x), linear(x, weight), **ROUNDED)
     finally:
@@ -92,7 +103,7 @@ def test_operators_that_compute_something_else_are_not_used(monkeypatch: pytest.
     monkeypatch.setattr(torch.ops, "mkldnn", operators)
     can_pack.cache_clear()
     try:
-        assert not can_pack()
+        assert not can_pack(torch.bfloat16)
     finally:
         del wrong.binary  # type: ignore[attr-defined]
         can_pack.cache_clear()
@@ -122,7 +133,7 @@ def test_packing_changes_a_recurrence_by_its_rounding_alone(
     monkeypatch: pytest.MonkeyPatch, cell: str, omega: float
 ) -> None:
     packed = results(cell, torch.bfloat16, omega)
-    monkeypatch.setattr(recurrence, "can_pack", lambda: False)
+    monkeypatch.setattr(recurrence, "can_pack", lambda dtype: False)
     plain, exact = results(cell, torch.bfloat16, omega), results(cell, torch.float64, omega)
     for one, other, truth in zip(packed, plain, exact, strict=True):
         # A relative error of 2^-9 per rounding, of which some add up: measured 0.5 % at the most.
