@@ -2,7 +2,9 @@
 
 import os
 import signal
+import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -33,3 +35,35 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypa
         time.sleep(30)
     assert (num_lost, heard.number) == (2, number)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no timer that could raise it again")
+def test_an_interrupt_in_a_finalizer_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python prints what a closing generator raises, and drops it."""
+    monkeypatch.setattr(signals, "PATIENCE", 0.05)
+    monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest, which keeps it
+
+    def interrupted_while_closing() -> Iterator[int]:
+        try:
+            yield 1
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+            sum(range(1000))
+
+    with pytest.raises(KeyboardInterrupt), Signals().heard():
+        any(interrupted_while_closing())
+        time.sleep(30)
+    assert capfd.readouterr().err == ""
+
+
+def test_other_errors_that_nothing_can_catch_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("in a finalizer")
+
+    with Signals().heard():
+        failing = Failing()
+        del failing
+    assert "ValueError: in a finalizer" in capfd.readouterr().err

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -50,9 +51,11 @@ class Signals:
         heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in heard:
             signal.signal(number, answers[number])
+        show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:
             yield
         finally:
+            sys.unraisablehook = show_unraisable
             if self.has_raised and hasattr(signal, "setitimer"):
                 signal.setitimer(signal.ITIMER_REAL, 0)
             for number in heard:
@@ -85,3 +88,9 @@ class Signals:
 
     def _save(self, number: int, frame: FrameType | None) -> None:
         self._is_save_asked = True
+
+
+def _skip_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Show errors that nothing can catch, without the KeyboardInterrupt that a finalizer drops: it is raised again."""
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
