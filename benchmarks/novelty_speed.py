@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from measuring import Report, make_parser
 
-from charrnn.generation.novelty import MIN_LENGTH, find_copies
+from charrnn.evaluation.novelty import MIN_LENGTH, find_copies
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config import CELLS, PRECISIONS, Config, resolved
-from charrnn.model.equations import CELLS as EQUATIONS
+from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.text.lanes import Lanes
 from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import DataError, UsageError, did_you_mean
+from charrnn.evaluation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
 from charrnn.generation.generator import Generator
-from charrnn.generation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
 from charrnn.model.shapes import check_shapes
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
@@ -377,9 +377,9 @@ def find_cells(
     """The best cell of `trace` for each named detector (all, if none is named), chosen on its first half, scored on
     the second; `untrained` is an untrained twin's trace of the same text. Raises UsageError, DataError."""
     from charrnn.detectors.registry import get_detectors
-    from charrnn.microscope import scores
+    from charrnn.microscope import survey
 
-    return scores.find_cells(trace, get_detectors(detectors), untrained)
+    return survey.find_cells(trace, get_detectors(detectors), untrained)
 
 
 def evaluate(

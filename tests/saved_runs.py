@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
+from charrnn.files import json_to_bytes
 from charrnn.runs.description import Description
-from charrnn.runs.disk import json_to_bytes
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import seal_manifest
 from charrnn.text.vocab import Vocab

@@ -1,244 +1,518 @@
-"""Cells: each is its equations, torch.nn's own layer, and its own trace; and each starts as its papers say.
+"""Every cell and every depth: the equations against naive ones, pieces against the whole, NumPy against torch.
 
-Shapes: T time, B batch, I input, H hidden, G gates, S state vectors, V vocabulary.
+Shapes: T time, B batch, H hidden, L layers, V vocabulary, I input.
 """
 
+import cmath
 import math
-from collections.abc import Sequence
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from charrnn.config import Config
-from charrnn.model.cells import RecurrentLayer
-from charrnn.model.device import cpu_computes_bf16
+from charrnn import config as configuration
+from charrnn.config import DEPTHS, Config
+from charrnn.model.cells import CELLS, Unitary
+from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
+from charrnn.model.recurrence import RecurrentProduct
+from charrnn.model.stepper import Stepper
 
-T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
-REFERENCES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+T, B, H, I, L, V = 13, 3, 6, 4, 3, 9  # noqa: E741
+ARCHITECTURES = list(product(CELLS, DEPTHS))
 
-# Both sides are the same sums of a dozen float64 terms in another order: they differ by some 1e-16.
-EXACT: dict[str, Any] = {"rtol": 0.0, "atol": 1e-10}
+# Both sides are sums of a dozen float64 terms in another order: they differ by some 1e-16 per step, and grow little.
+EXACT: dict[str, Any] = {"rtol": 1e-10, "atol": 1e-10}
 
 
-def make_layer(cell: str, seed: int = 0) -> RecurrentLayer:
-    """A layer in float64, every weight and bias drawn anew: zero biases would hide a bias that is left out."""
-    layer = RecurrentLayer(cell, I, H).double()
-    generator = torch.Generator().manual_seed(seed)
+def make_config(cell: str, depth: str = "stacked", **changes: Any) -> Config:
+    sizes: dict[str, Any] = {"num_layers": L, "hidden_size": H, "embedding_size": I, "dropout": 0.0}
+    return Config(cell=cell, depth=depth, **{**sizes, **changes})
+
+
+def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:
+    """A network in float64 whose parameters are all moved from where they start: a zero could hide a mistake."""
+    network = CharRNN(make_config(cell, depth, **changes), V).double()
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.normal_(std=0.7, generator=generator)
-    return layer
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return network
 
 
-def make_inputs(layer: RecurrentLayer, num_steps: int = T, seed: int = 1) -> tuple[Tensor, Tensor]:
-    """Inputs (T, B, I) and a first state (S, B, H) that is not zero and, for c, leaves [-1, 1]."""
-    generator = torch.Generator().manual_seed(seed)
-    inputs = torch.randn(num_steps, B, I, generator=generator, dtype=torch.float64)
-    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64)
-    state[0] = state[0].tanh()
-    return inputs, state
-
-
-def make_network(cell: str, *, num_layers: int = 2, dropout: float = 0.0, forget_bias: float = 1.0) -> CharRNN:
-    config = Config(
-        cell=cell, num_layers=num_layers, hidden_size=H, embedding_size=I, dropout=dropout, forget_bias=forget_bias
-    )
-    return CharRNN(config, V)
+def make_inputs(network: CharRNN) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    ids = torch.randint(0, V, (T, B), generator=generator)
+    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64)
+    return ids, 0.4 * state
 
 
 def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def naive_step(cell: str, layer: RecurrentLayer, x: Sequence[float], state: list[list[float]]) -> list[list[float]]:
-    """One row's state (S, H) after the input x (I,): a number at a time, gate by gate, as the papers write it."""
-    w_ih, w_hh, b_ih, b_hh = (
-        getattr(layer, f"{name}_l0").tolist() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
+def naive_step(cell: str, w: dict[str, NDArray[np.float64]], x: Any, state: list[list[float]]) -> list[list[float]]:
+    """One character of one row, unit by unit; w: parameters, x (I,), state num_states x (H,)."""
+
+    def dot(name: str, vector: Any, row: int) -> float:
+        total = float(w[f"bias_{name}_l0"][row])
+        for weight, value in zip(w[f"weight_{name}_l0"][row], vector, strict=True):
+            total += weight * value
+        return total
+
     h = state[0]
+    c = state[-1]
+    if cell == "unitary":
+        return [naive_unitary(w, [dot("ih", x, row) for row in range(H)], h)]
+    m = [dot("ih", x, 4 * H + u) * dot("mh", h, u) for u in range(H)] if cell == "mlstm" else h
+    new_h, new_c = [], []
+    for u in range(H):
 
-    def from_input(gate: int, unit: int) -> Any:
-        row = gate * H + unit
-        return sum(w_ih[row][k] * x[k] for k in range(I)) + b_ih[row]
+        def a(block: int, unit: int = u, with_hidden: bool = True) -> float:
+            return dot("ih", x, block * H + unit) + (dot("hh", m, block * H + unit) if with_hidden else 0.0)
 
-    def from_hidden(gate: int, unit: int) -> Any:
-        row = gate * H + unit
-        return sum(w_hh[row][k] * h[k] for k in range(H)) + b_hh[row]
-
-    new: list[list[float]] = [[] for _ in state]
-    for unit in range(H):
-        if cell == "lstm":
-            i, f, g, o = (from_input(gate, unit) + from_hidden(gate, unit) for gate in range(4))
-            c = sigmoid(f) * state[1][unit] + sigmoid(i) * math.tanh(g)
-            new[0].append(sigmoid(o) * math.tanh(c))
-            new[1].append(c)
+        if cell in ("rnn", "irnn"):
+            new_h.append(math.tanh(a(0)) if cell == "rnn" else max(0.0, a(0)))
         elif cell == "gru":
-            r, z = (sigmoid(from_input(gate, unit) + from_hidden(gate, unit)) for gate in range(2))
-            n = math.tanh(from_input(2, unit) + r * from_hidden(2, unit))
-            new[0].append((1 - z) * n + z * h[unit])
+            r, z = sigmoid(a(0)), sigmoid(a(1))
+            n = math.tanh(a(2, with_hidden=False) + r * dot("hh", h, 2 * H + u))
+            new_h.append((1 - z) * n + z * h[u])
+        elif cell == "antisymmetric":
+            weight = w["weight_hh_l0"]
+            recurrent = float(w["bias_hh_l0"][u]) - h[u]
+            for v in range(H):
+                recurrent += (weight[u, v] - weight[v, u]) * h[v]
+            gate = sigmoid(a(1, with_hidden=False) + recurrent)
+            new_h.append(h[u] + 0.5 * gate * math.tanh(a(0, with_hidden=False) + recurrent))
+        elif cell == "coupled":
+            f, g, o = sigmoid(a(0)), math.tanh(a(1)), sigmoid(a(2))
+            new_c.append(f * c[u] + (1 - f) * g)
+            new_h.append(o * math.tanh(new_c[-1]))
         else:
-            new[0].append(math.tanh(from_input(0, unit) + from_hidden(0, unit)))
-    return new
+            peep = [w[f"weight_c{gate}"][u] if cell == "peephole" else 0.0 for gate in "ifo"]
+            i, f = sigmoid(a(0) + peep[0] * c[u]), sigmoid(a(1) + peep[1] * c[u])
+            new_c.append(f * c[u] + i * math.tanh(a(2)))
+            new_h.append(sigmoid(a(3) + peep[2] * new_c[-1]) * math.tanh(new_c[-1]))
+    return [new_h, new_c] if new_c else [new_h]
 
 
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_a_cell_equals_a_naive_loop_over_its_gates(cell: str) -> None:
-    layer = make_layer(cell)
-    inputs, state = make_inputs(layer)
+def unitary_matrix(w: dict[str, NDArray[np.float64]]) -> NDArray[np.complex128]:
+    """D3 R2 F^-1 D2 P R1 F D1 as one dense matrix (H/2, H/2)."""
+    n = H // 2
+    fourier = np.array([[cmath.exp(-2j * math.pi * j * k / n) / math.sqrt(n) for k in range(n)] for j in range(n)])
+    diagonals = [np.diag(np.exp(1j * w[f"angle_{k}"])) for k in (1, 2, 3)]
+    vectors = [w[f"reflection_{k}"][0] + 1j * w[f"reflection_{k}"][1] for k in (1, 2)]
+    reflections = [np.eye(n) - 2 * np.outer(v, v.conj()) / np.vdot(v, v) for v in vectors]
+    permutation = np.eye(n)[w["permutation"].astype(int)]
+    steps = (diagonals[0], fourier, reflections[0], permutation, diagonals[1], fourier.conj().T, reflections[1])
+    matrix = np.eye(n, dtype=complex)
+    for step in (*steps, diagonals[2]):
+        matrix = step @ matrix
+    return matrix
+
+
+def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[float]) -> list[float]:
+    n = H // 2
+    z = unitary_matrix(w) @ (np.array(h[:n]) + 1j * np.array(h[n:])) + np.array(x[:n]) + 1j * np.array(x[n:])
+    out = [max(0.0, abs(value) + b) * value / abs(value) for value, b in zip(z, w["modrelu_bias"], strict=True)]
+    return [value.real for value in out] + [value.imag for value in out]
+
+
+def test_the_command_line_knows_the_cells_that_have_equations() -> None:
+    assert tuple(CELLS) == configuration.CELLS
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_layer_equals_a_naive_loop(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H).double()
+    generator = torch.Generator().manual_seed(0)
+    layer.draw_weights(generator, 1.0)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    inputs = torch.randn(3, 2, I, generator=generator, dtype=torch.float64)
+    state = 0.5 * torch.randn(layer.cell.num_states, 2, H, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         outputs, last = layer(inputs, state)
-    assert outputs.shape == (T, B, H) and last.shape == (layer.cell.num_states, B, H)
-    for row in range(B):
-        naive = state[:, row].tolist()
-        for t in range(T):
-            naive = naive_step(cell, layer, inputs[t, row].tolist(), naive)
-            np.testing.assert_allclose(outputs[t, row].numpy(), naive[0], **EXACT)
-        np.testing.assert_allclose(last[:, row].numpy(), naive, **EXACT)
+        _, cells, _ = layer.trace(inputs, state)
+    weights = {name: value.numpy() for name, value in layer.state_dict().items()}
+    for row in range(2):
+        current = state[:, row].tolist()
+        for t in range(3):
+            current = naive_step(cell, weights, inputs[t, row].tolist(), current)
+            np.testing.assert_allclose(outputs[t, row].numpy(), current[0], **EXACT)
+            shown = {"h": current[0], "tanh(h)": np.tanh(current[0]), "tanh(c)": np.tanh(current[-1])}
+            np.testing.assert_allclose(cells[t, row].numpy(), shown[layer.cell.shows], **EXACT)
+        np.testing.assert_allclose(last[:, row].numpy(), current, **EXACT)
 
 
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_a_cell_s_tensors_load_into_torch_nn_and_compute_the_same(cell: str) -> None:
-    layer = make_layer(cell)
-    reference = REFERENCES[cell](I, H).double()
-    assert layer.state_dict().keys() == reference.state_dict().keys()
-    reference.load_state_dict(layer.state_dict())
-    inputs, state = make_inputs(layer)
-    outputs, last = layer(inputs, state)
-    expected, expected_last = reference(inputs, tuple(state.chunk(2)) if cell == "lstm" else state)
-    torch.testing.assert_close(outputs, expected, **EXACT)
-    torch.testing.assert_close(last, torch.cat(expected_last) if cell == "lstm" else expected_last, **EXACT)
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_pieces_are_the_whole_and_the_trace_is_the_forward_pass(cell: str, depth: str) -> None:
+    network = make_network(cell, depth)
+    ids, state = make_inputs(network)
+    with torch.no_grad():
+        logits, last = network(ids, state)
+        traced, cells, hidden, traced_last = network.trace(ids, state)
+        for cuts in ((0, 1, 4, 11, T), tuple(range(T + 1))):
+            current, pieces = state, []
+            for begin, end in pairwise(cuts):
+                piece, current = network(ids[begin:end], current)
+                pieces.append(piece)
+            torch.testing.assert_close(torch.cat(pieces), logits, **EXACT)
+            torch.testing.assert_close(current, last, **EXACT)
+    torch.testing.assert_close(traced, logits, **EXACT)
+    torch.testing.assert_close(traced_last, last, **EXACT)
+    assert cells.shape == hidden.shape == (T, B, L, H) and cells.abs().max() <= 1
 
 
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_a_network_s_tensors_load_into_a_stacked_torch_nn_layer(cell: str) -> None:
-    network = make_network(cell).double()
-    renamed = {
-        name.split(".")[2].replace("l0", f"l{name.split('.')[1]}"): value
-        for name, value in network.state_dict().items()
-        if name.startswith("layers.")
-    }
-    reference = REFERENCES[cell](I, H, num_layers=2).double()
-    reference.load_state_dict(renamed)
-    ids = torch.tensor([[0, 5], [3, 1], [2, 2]])
-    outputs, _ = reference(network.embedding(ids))
-    logits, _ = network(ids, network.initial_state(B))
-    torch.testing.assert_close(logits, network.output(outputs), **EXACT)
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_a_row_of_the_batch_never_affects_another(cell: str, depth: str) -> None:
+    network = make_network(cell, depth)
+    ids, state = make_inputs(network)
+    others = ids.clone()
+    others[:, 1:] = (others[:, 1:] + 1) % V
+    with torch.no_grad():
+        torch.testing.assert_close(network(ids, state)[0][:, 0], network(others, state)[0][:, 0], rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_the_gradient_of_a_whole_network_is_the_numerical_one(cell: str, dropout: float) -> None:
-    network = make_network(cell, dropout=dropout).double()
-    names = [name for name, _ in network.named_parameters()]
-    weights = [parameter.detach().clone().requires_grad_() for parameter in network.parameters()]
-    ids = torch.tensor([[0, 5], [3, 1], [2, 2]])
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+@pytest.mark.parametrize("sum_outputs", [False, True])
+def test_the_stepper_computes_what_the_network_computes(cell: str, depth: str, sum_outputs: bool) -> None:
+    network = make_network(cell, depth, sum_outputs=sum_outputs)
+    ids, state = make_inputs(network)
+    stepper = Stepper(
+        make_config(cell, depth, sum_outputs=sum_outputs),
+        {name: value.numpy() for name, value in network.state_dict().items()},
+    )
+    with torch.no_grad():
+        expected, _ = network(ids, state)
+    current = state.numpy().astype(np.float32)
+    assert stepper.initial_state(B).shape == current.shape
+    for t in range(T):
+        before = current.copy()
+        logits, new = stepper.step(ids[t].numpy(), current)
+        assert np.array_equal(current, before), "the old state is left as it was"
+        current = new
+        # float32 against float64; an irnn's values grow to some hundreds.
+        scale = max(1.0, float(expected[t].abs().max()))
+        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5 * scale)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_gradients_are_those_of_finite_differences(cell: str, depth: str) -> None:
+    network = make_network(cell, depth, num_layers=2)
+    names, parameters = zip(*network.named_parameters(), strict=True)
+    ids, state = make_inputs(network)
+    ids = ids[:5]
+
+    def loss(*values: Tensor) -> Tensor:
+        logits, last = torch.func.functional_call(
+            network, dict(zip(names, values, strict=True)), (ids, state.requires_grad_())
+        )
+        return logits.square().mean() + last.sin().sum()
+
+    gradients = torch.autograd.grad(loss(*parameters), (*parameters, state))
+    generator = torch.Generator().manual_seed(5)
+    for index, parameter in enumerate(parameters):
+        direction = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        ends = []
+        for sign in (1, -1):
+            moved = list(parameters)
+            moved[index] = parameter + sign * 1e-6 * direction  # type: ignore[call-overload]
+            with torch.no_grad():
+                ends.append(loss(*moved).item())
+        numeric = (ends[0] - ends[1]) / 2e-6
+        analytic = (gradients[index] * direction).sum().item()
+        # Central differences at 1e-6 are right to some 1e-9 of the loss, whose size is around 10.
+        assert analytic == pytest.approx(numeric, rel=1e-5, abs=1e-6), names[index]
+    assert gradients[-1].abs().sum() > 0, "the error reaches the state before the window"
+
+
+@pytest.mark.parametrize("cell", ["gru", "rnn", "lstm"])
+def test_the_fast_recurrences_have_the_equations_gradients(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(layer.cell.num_states, B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
+    wanted = (inputs, state, *layer.parameters())
+    outputs, _ = layer(inputs, state)
+    fast = torch.autograd.grad((outputs * weights).sum(), wanted)
+    x = torch.nn.functional.linear(inputs, layer.weight("ih"), layer.bias("ih"))
+    by_equations, _, _ = layer._run_equations(x, {"hh": layer.weight("hh")}, state, None, want_cells=False)
+    slow = torch.autograd.grad((by_equations * weights).sum(), wanted)
+    torch.testing.assert_close(outputs, by_equations, **EXACT)
+    for one, other in zip(fast, slow, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_a_recurrent_product_is_a_linear_map_with_one_gradient_for_all_steps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(2 * H, H, generator=generator, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(2 * H, generator=generator, dtype=torch.float64, requires_grad=True)
+    start = torch.randn(B, H, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    def run(step: Any) -> tuple[Tensor, ...]:
+        h = start
+        for _ in range(T):
+            h = torch.tanh(step(h)).chunk(2, dim=-1)[0] + 0.1 * h
+        return torch.autograd.grad(h.sum(), (weight, bias, start))
+
+    expected = run(lambda h: torch.nn.functional.linear(h, weight, bias))
+    for one, other in zip(run(RecurrentProduct(weight, bias, B, T)), expected, strict=True):
+        torch.testing.assert_close(one, other, **EXACT)
+
+
+def test_the_unitary_recurrence_keeps_the_norm() -> None:
+    layer = RecurrentLayer("unitary", I, 64).double()
+    layer.draw_weights(torch.Generator().manual_seed(3), 1.0)
+    extras = {name: getattr(layer, name) for name in layer.cell.extras(64)}
+    h = torch.randn(5, 64, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    norms = h.norm(dim=-1)
+    with torch.no_grad():
+        for _ in range(200):
+            h = torch.cat(Unitary.rotate(TORCH, h, extras), dim=-1)
+    torch.testing.assert_close(h.norm(dim=-1), norms, rtol=1e-12, atol=0)
+    assert sorted(layer.permutation.tolist()) == list(range(32))
+    assert layer.permutation.tolist() != list(range(32))
+
+
+def test_the_antisymmetric_matrix_is_antisymmetric() -> None:
+    weight = torch.randn(H, H, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a = CELLS["antisymmetric"].effective_weight(weight)
+    torch.testing.assert_close(a + a.T, torch.zeros(H, H, dtype=torch.float64), rtol=0, atol=0)
+    assert np.abs(np.linalg.eigvals(a.numpy()).real).max() < 1e-12
+
+
+def test_the_damping_of_the_antisymmetric_cell_makes_the_error_signal_fade() -> None:
+    def step(h: Tensor, a: Tensor) -> Tensor:
+        zeros = torch.zeros(2 * H, dtype=torch.float64)
+        return CELLS["antisymmetric"].step(TORCH, zeros, lambda _, h: h @ a.T, (h,), {})[0]
+
+    rest = torch.zeros(H, dtype=torch.float64)
+    # At h = 0 the gate is 1/2 and tanh has slope 1, so the Jacobian is I + STEP / 2 * (A - DAMPING * I).
+    still = torch.zeros(H, H, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda h: step(h, still), rest)
+    torch.testing.assert_close(jacobian, 0.75 * torch.eye(H, dtype=torch.float64), rtol=1e-12, atol=0)
+    weight = torch.randn(H, H, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    a = CELLS["antisymmetric"].effective_weight(weight)
+    eigenvalues = np.linalg.eigvals(torch.autograd.functional.jacobian(lambda h: step(h, a), rest).numpy())
+    np.testing.assert_allclose(eigenvalues.real, 0.75, rtol=1e-12)
+
+
+def test_a_dilated_layer_continues_from_two_to_the_l_characters_before() -> None:
+    layer = RecurrentLayer("rnn", I, H, dilation=4).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    inputs = torch.randn(T, 1, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    moved = inputs.clone()
+    moved[2] += 1
+    state = torch.zeros(4, 1, H, dtype=torch.float64)
+    with torch.no_grad():
+        changed = (layer(inputs, state)[0] != layer(moved, state)[0]).any(dim=-1).flatten()
+    assert torch.nonzero(changed).flatten().tolist() == [2, 6, 10]
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_layers_are_joined_as_the_depth_says(depth: str) -> None:
+    network = make_network("gru", depth, num_layers=2, sum_outputs=depth == "residual")
+    ids, state = make_inputs(network)
+    first, second = network.recurrent_layers()
+    with torch.no_grad():
+        if depth != "grid":
+            below, _ = first(network.embedding(ids), state[0, :1])
+            y, _ = second(below, state[1])
+        if depth == "residual":
+            top = below + (below + y)
+        elif depth == "grid":
+            along = network.bottom(network.embedding(ids)).chunk(2, dim=-1)
+            for index, (layer, grid) in enumerate(zip((first, second), network.grid_layers(), strict=True)):
+                y, _ = layer(along[0], state[index])
+                gates = y @ grid.weight("ih").T + grid.bias("ih") + along[0] @ grid.weight("hh").T + grid.bias("hh")
+                i, f, g, o = gates.chunk(4, dim=-1)
+                c = f.sigmoid() * along[1] + i.sigmoid() * g.tanh()
+                along = (o.sigmoid() * c.tanh(), c)
+            top = along[0]
+        elif depth == "highway":
+            gate = torch.sigmoid(below @ network.highways[0].weight.T + network.highways[0].bias)  # type: ignore[operator, union-attr]
+            top = gate * y + (1 - gate) * below
+        else:
+            top = y
+        torch.testing.assert_close(network(ids, state)[0], network.output(top), **EXACT)
+    assert len(network.highways) == (depth == "highway") and len(network.grids) == 2 * (depth == "grid")
+    assert [layer.dilation for layer in (first, second)] == ([1, 2] if depth == "dilated" else [1, 1])
+
+
+@pytest.mark.parametrize("initial_state", ["zero", "learned"])
+def test_a_text_starts_from_zero_or_from_what_was_learned(initial_state: str) -> None:
+    network = make_network("mlstm", "dilated", initial_state=initial_state)
+    config = make_config("mlstm", "dilated", initial_state=initial_state)
+    stepper = Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()})
+    start = network.initial_state(B)
+    assert start.shape == (L, 2 * 4, B, H) and bool(start.any()) == (initial_state == "learned")
+    np.testing.assert_array_equal(stepper.initial_state(B), start.detach().numpy().astype(np.float32))
+    ids, _ = make_inputs(network)
+    logits, _ = network(ids, start)
+    weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    (logits * weights).sum().backward()
+    if initial_state == "learned":
+        assert network.learned_state is not None and network.learned_state.grad is not None
+        # Layer l continues 2^l sequences, of h and c each; there is room for 4.
+        reached = network.learned_state.grad.ne(0).any(dim=-1)
+        assert reached.tolist() == [[True] * n + [False] * (8 - n) for n in (2, 4, 8)]
+
+
+def test_omega_adds_its_own_gradient_to_the_recurrent_weight_alone() -> None:
+    omega = 0.7
+    layer = RecurrentLayer("rnn", I, H, omega=omega).double()
+    plain = RecurrentLayer("rnn", I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    plain.load_state_dict(layer.state_dict())
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(T, B, I, generator=generator, dtype=torch.float64)
+    state = torch.randn(1, B, H, generator=generator, dtype=torch.float64).tanh()
+    weights = torch.randn(T, B, H, generator=generator, dtype=torch.float64)
+    # From step 9 on nothing is asked of row 0: no error, so no ratio there.
+    weights[9:, 0] = 0
+
+    gradients = []
+    for each in (layer, plain):
+        (each(inputs, state)[0] * weights).sum().backward()
+        gradients.append({name: value.grad for name, value in each.named_parameters()})
+
+    # The loss's gradient by every h_t, by autograd through a loop that keeps them all.
+    hs = [state[0].requires_grad_()]
+    for t in range(T):
+        product = plain.bias("ih") + plain.bias("hh") + inputs[t] @ plain.weight("ih").T + hs[-1] @ plain.weight("hh").T
+        hs.append(product.tanh())
+    errors = torch.autograd.grad((torch.stack(hs[1:]) * weights).sum(), hs[1:])
+    weight = plain.weight("hh").detach().requires_grad_()
+    total = torch.zeros((), dtype=torch.float64)
+    for t in range(T):
+        for row in range(B):
+            error, slope = errors[t][row], 1 - hs[t + 1][row].detach() ** 2
+            if error.norm() > 0:
+                total = total + ((error * slope @ weight).norm() / error.norm() - 1) ** 2
+    (expected,) = torch.autograd.grad(omega * total / (T * B), weight)
+
+    for name, with_omega in gradients[0].items():
+        without = gradients[1][name]
+        assert with_omega is not None and without is not None
+        if name == "weight_hh_l0":
+            torch.testing.assert_close(with_omega - without, expected, **EXACT)
+            assert expected.abs().max() > 1e-3
+        else:
+            torch.testing.assert_close(with_omega, without, **EXACT)
+
+
+def test_omega_keeps_the_error_signal_of_a_small_rnn_alive() -> None:
+    norms = []
+    for omega in (0.0, 1.0):
+        layer = RecurrentLayer("rnn", I, H, omega=omega)
+        layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+        with torch.no_grad():
+            layer.weight("hh").mul_(0.3)
+        inputs = 0.1 * torch.randn(40, 1, I, generator=torch.Generator().manual_seed(1))
+        optimizer = torch.optim.SGD([layer.weight("hh")], lr=0.02)
+        for _ in range(50):
+            state = torch.zeros(1, 1, H, requires_grad=True)
+            optimizer.zero_grad()
+            layer(inputs, state)[0][-1].sum().backward()
+            assert state.grad is not None
+            norm = state.grad.norm().item()
+            if omega:
+                optimizer.step()
+        norms.append(norm)
+    assert norms[0] < 1e-20 and norms[1] > 1e-10
+
+
+def test_where_cells_start() -> None:
+    irnn = RecurrentLayer("irnn", I, H)
+    irnn.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    torch.testing.assert_close(irnn.weight("hh"), IRNN_SCALE * torch.eye(H))
+    assert irnn.weight("ih").abs().max() <= (1 - IRNN_SCALE) * math.sqrt(6 / (I + H))  # Glorot's bound, a tenth of it
+    unitary = RecurrentLayer("unitary", I, 64)
+    unitary.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    for name, bound in (("angle_1", math.pi), ("reflection_1", 1.0)):
+        # That none of 32 uniform numbers comes so near to one end happens once in ten thousand; the seed is fixed.
+        values = getattr(unitary, name)
+        assert -bound <= values.min() < -bound / 2 and bound / 2 < values.max() <= bound
+    for cell, block in (("lstm", 1), ("peephole", 1), ("mlstm", 1), ("coupled", 0)):
+        layer = RecurrentLayer(cell, I, H)
+        layer.draw_weights(torch.Generator().manual_seed(0), 0.7)
+        biases = layer.bias("ih").chunk(layer.cell.input_blocks)
+        for index, bias in enumerate(biases):
+            torch.testing.assert_close(bias, torch.full((H,), 0.7 if index == block else 0.0))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H, zoneout=0.3).double()
+    plain = RecurrentLayer(cell, I, H).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    plain.load_state_dict(layer.state_dict())
+    inputs = torch.randn(1, 400, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
-    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64).mul_(0.5)
-
-    def compute(state: Tensor, *weights: Tensor) -> Any:
-        mask = torch.Generator().manual_seed(3)  # anew at each call, for the same units to be dropped
-        return torch.func.functional_call(network, dict(zip(names, weights, strict=True)), (ids, state, mask))
-
-    # gradcheck's own bounds for float64: central differences over 1e-6 are right to some 1e-9, its limit is 1e-5.
-    assert torch.autograd.gradcheck(compute, (state.requires_grad_(), *weights), eps=1e-6, atol=1e-5, rtol=1e-3)
-
-
-def cells_step_by_step(cell: str, layer: RecurrentLayer, inputs: Tensor, state: Tensor) -> NDArray[np.float64]:
-    """tanh(c) for an LSTM, else h, (T, B, H), from one forward per character."""
-    cells = []
-    for t in range(len(inputs)):
-        _, state = layer(inputs[t : t + 1], state)
-        cells.append(state[1].tanh() if cell == "lstm" else state[0])
-    return torch.stack(cells).numpy()
+    state = 0.5 * torch.randn(layer.cell.num_states, 400, H, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        new = plain(inputs, state)[1]
+        mean = layer(inputs, state)[1]
+        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[1]
+    torch.testing.assert_close(mean, state + 0.7 * (new - state), **EXACT)
+    is_old = (noisy - state).abs() < 1e-12
+    assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), "each unit is either the old one or the new one"
+    # 2400 coins (twice as many with a c): the share of old ones is 0.3 within 6 standard deviations of 0.0094.
+    assert abs(is_old.double().mean().item() - 0.3) < 0.06
 
 
-@pytest.mark.parametrize("num_steps", [1, T, 40])
-@pytest.mark.parametrize("cell", REFERENCES)
-@torch.no_grad()
-def test_a_trace_is_the_forward_pass_with_the_cells_of_single_steps(cell: str, num_steps: int) -> None:
-    layer = make_layer(cell)
-    inputs, state = make_inputs(layer, num_steps)
-    before = state.clone()
-    outputs, last = layer(inputs, state)
-    traced, cells, traced_last = layer.trace(inputs, state)
-    assert torch.equal(traced, outputs) and torch.equal(traced_last, last)
-    assert torch.equal(state, before)
-    assert cells.abs().max() <= 1
-    # 40 steps of a forgetting memory do not add up rounding: still some 1e-15.
-    np.testing.assert_allclose(cells.numpy(), cells_step_by_step(cell, layer, inputs, state), **EXACT)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if CELLS[cell].products])
+def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: str) -> None:
+    layer = RecurrentLayer(cell, I, H, weight_drop=0.5).double()
+    layer.draw_weights(torch.Generator().manual_seed(0), 1.0)
+    inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    state = torch.zeros(layer.cell.num_states, 2, H, dtype=torch.float64)
+    with torch.no_grad():
+        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
+        again = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
+        noise = torch.Generator().manual_seed(3)
+        masked = RecurrentLayer(cell, I, H).double()
+        masked.load_state_dict(layer.state_dict())
+        for name in layer.cell.products:
+            weight = masked.weight(name)
+            weight.mul_(2 * torch.empty(weight.shape).bernoulli_(0.5, generator=noise).double())
+        expected = masked(inputs, state)[0]
+        quiet = layer(inputs, state)[0]
+    assert torch.equal(noisy, again)
+    torch.testing.assert_close(noisy, expected, **EXACT)
+    assert not torch.allclose(noisy, quiet)
 
 
-@pytest.mark.parametrize("cell", REFERENCES)
-@torch.no_grad()
-def test_a_network_s_trace_is_its_forward_pass_with_every_layer_shown(cell: str) -> None:
-    network = make_network(cell).double()
-    generator = torch.Generator().manual_seed(4)
-    ids = torch.randint(V, (T, B), generator=generator)
-    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64).tanh()
-    logits, last = network(ids, state)
-    traced, cells, hidden, traced_last = network.trace(ids, state)
-    assert torch.equal(traced, logits) and torch.equal(traced_last, last)
-    assert cells.shape == hidden.shape == (T, B, 2, H)
-    inputs = network.embedding(ids)
-    for index, layer in enumerate(network.recurrent_layers()):
-        expected = cells_step_by_step(cell, layer, inputs, state[index])
-        np.testing.assert_allclose(cells[:, :, index].numpy(), expected, **EXACT)
-        inputs, _ = layer(inputs, state[index])
-        torch.testing.assert_close(hidden[:, :, index], inputs, **EXACT)
+def test_input_dropout_drops_the_same_entries_of_the_vectors_at_all_steps() -> None:
+    network = make_network("gru", num_layers=1, input_dropout=0.5)
+    ids, state = make_inputs(network)
+    with torch.no_grad():
+        noisy, _ = network(ids, state, torch.Generator().manual_seed(1))
+        mask = 2 * torch.empty(B, I).bernoulli_(0.5, generator=torch.Generator().manual_seed(1)).double()
+        (layer,) = network.recurrent_layers()
+        expected = network.output(layer(network.embedding(ids) * mask, state[0])[0])
+    torch.testing.assert_close(noisy, expected, **EXACT)
+    assert not torch.allclose(network(ids, state)[0], noisy)
 
 
-@pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")
-@pytest.mark.parametrize("cell", REFERENCES)
-@torch.no_grad()
-def test_a_trace_in_bf16_stays_near_the_one_in_float32(cell: str) -> None:
-    network = make_network(cell)
-    ids = torch.randint(V, (200, B), generator=torch.Generator().manual_seed(5))
-    _, exact, _, _ = network.trace(ids, network.initial_state(B))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        _, cells, _, last = network.trace(ids, network.initial_state(B))
-    assert last.dtype == torch.float32
-    # An LSTM's scan adds small numbers to a large one for hundreds of steps: in bf16 most of them would vanish.
-    assert cell != "lstm" or cells.dtype == torch.float32
-    # bf16 keeps 8 bits, so each gate is off by some 0.4 %, and these cells forget an error within a few characters.
-    assert (cells - exact).abs().max() < 0.03
-
-
-def test_a_trace_needs_no_no_grad() -> None:
-    network = make_network("lstm")
-    ids = torch.zeros(T, B, dtype=torch.long)
-    _, cells, _, _ = network.trace(ids, network.initial_state(B))
-    assert cells.shape == (T, B, 2, H)
-
-
-@pytest.mark.parametrize("forget_bias", [1.0, 2.5])
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_biases_start_at_zero_but_for_the_forget_gate(cell: str, forget_bias: float) -> None:
-    for layer in make_network(cell, forget_bias=forget_bias).recurrent_layers():
-        # torch.nn adds two biases: only one of them may carry the forget bias, or it would count twice.
-        total = (layer.bias_ih_l0 + layer.bias_hh_l0).reshape(layer.cell.input_blocks, H)
-        for gate, values in enumerate(total):
-            expected = forget_bias if cell == "lstm" and gate == 1 else 0.0
-            assert torch.equal(values, torch.full((H,), expected))
-    assert make_network(cell).output.bias.count_nonzero() == 0
-
-
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_each_gate_starts_orthogonal_on_the_state_and_within_glorot_s_bound_on_the_input(cell: str) -> None:
-    config = Config(cell=cell, num_layers=2, hidden_size=16, embedding_size=8, dropout=0.0)
-    layers = CharRNN(config, V).recurrent_layers()
-    blocks = [block for layer in layers for block in layer.weight_hh_l0.detach().chunk(layer.cell.input_blocks)]
-    for block in blocks:
-        # float32 QR of a 16 x 16 matrix: products of unit rows are right to some 1e-6.
-        torch.testing.assert_close(block @ block.T, torch.eye(16), rtol=0.0, atol=1e-5)
-    for index, block in enumerate(blocks):
-        assert not any(torch.equal(block, other) for other in blocks[:index])
-    for layer in layers:
-        bound = math.sqrt(6 / (layer.input_size + 16))
-        for block in layer.weight_ih_l0.detach().chunk(layer.cell.input_blocks):
-            # The largest of 128 uniform numbers is under 0.9 of the bound once in a million draws.
-            assert 0.9 * bound < block.abs().max() <= bound
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_stepper_takes_zoneout_s_mean_too(depth: str) -> None:
+    network = make_network("lstm", depth, zoneout=0.4)
+    ids, state = make_inputs(network)
+    stepper = Stepper(
+        make_config("lstm", depth, zoneout=0.4), {name: value.numpy() for name, value in network.state_dict().items()}
+    )
+    current = state.numpy().astype(np.float32)
+    with torch.no_grad():
+        expected, _ = network(ids, state)
+    for t in range(T):
+        logits, current = stepper.step(ids[t].numpy(), current)
+        np.testing.assert_allclose(logits, expected[t].numpy(), rtol=0, atol=2e-5)

@@ -21,7 +21,7 @@ from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cli.terminal import announce_wait
+from charrnn.cli.arguments import announce_wait
 from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder

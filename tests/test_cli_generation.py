@@ -12,7 +12,7 @@ from built_runs import build_chain
 from conftest import Ran, TrainedRun
 
 import charrnn
-from charrnn.generation.loops import find_loop
+from charrnn.evaluation.loops import find_loop
 
 Command = Callable[..., Ran]
 

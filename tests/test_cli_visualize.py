@@ -686,7 +686,7 @@ def test_an_export_that_fails_leaves_the_older_one(
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("charrnn.runs.disk.write_synced", fill)
+    monkeypatch.setattr("charrnn.files.write_synced", fill)
     for name in ("picture.svg", "numbers.npz", "page.html"):
         Path(name).write_text("the older one")
         before = sorted(Path().iterdir())

@@ -300,7 +300,7 @@ def test_a_full_disk_or_a_link_does_without(
         path.write_bytes(data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("charrnn.runs.disk.write_synced", fill)
+    monkeypatch.setattr("charrnn.files.write_synced", fill)
     ran = command(*QUOTE)
     assert (ran.code, ran.out, ran.err) == (0, shown, "") and list(kept.parent.iterdir()) == []
     kept.parent.rmdir()

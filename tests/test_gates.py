@@ -11,7 +11,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.microscope.gates import _recording, watch_gates
-from charrnn.model.equations import CELLS
+from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.shapes import dilation_of

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import DEPTHS, Config
 from charrnn.errors import DataError, UsageError
 from charrnn.microscope.gradients import NUM_AT_ONCE, NUM_LOSSES, measure_reach
-from charrnn.model.equations import CELLS
+from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 
 V, H, K = 5, 4, 5

@@ -21,7 +21,7 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"}, {"detectors"}),
-    ({"settings", "config", "records", "errors", "clock", "code_cache", "recipes"},),
+    ({"files", "settings", "config", "records", "errors", "clock", "code_cache"},),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {
@@ -81,9 +81,9 @@ def test_no_import_runs_up_or_sideways() -> None:
         ("model/cells.py", "from . import device", False),
         ("model/cells.py", "from ..runs import folder", True),
         ("model/cells.py", "from .. import runs", True),
-        ("microscope/scores.py", "from charrnn.microscope.trace import Trace", False),
-        ("microscope/scores.py", "from charrnn.evaluation.loss import bits", True),
-        ("training/loop.py", "from charrnn.render.heat import visible", True),
+        ("microscope/survey.py", "from charrnn.microscope.trace import Trace", False),
+        ("microscope/survey.py", "from charrnn.evaluation.loss import bits", True),
+        ("training/loop.py", "from charrnn.render.visible import visible", True),
         ("training/loop.py", "from charrnn.evaluation.loss import bits", False),
         ("detectors/prose.py", "from charrnn.text.vocab import Vocab", True),
         ("detectors/prose.py", "from charrnn.model.network import CharRNN", True),
@@ -132,7 +132,7 @@ def test_what_writes_and_what_draws_imports_no_torch() -> None:
         *modules_in("generation"),
         *modules_in("render"),
     ]
-    assert {"charrnn.generation.sampling", "charrnn.render.heat"} <= set(modules)
+    assert {"charrnn.generation.sampling", "charrnn.render.heatmap"} <= set(modules)
     # Stops at the first that brings torch along, and says which.
     code = f"""
 import importlib, sys

@@ -7,8 +7,8 @@ from saved_runs import CONFIG, VOCAB, forge, make_run, save
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
+from charrnn.files import MAX_TEXT_BYTES, read_capped
 from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes
-from charrnn.runs.disk import MAX_TEXT_BYTES, read_capped
 
 
 def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:

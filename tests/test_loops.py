@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.generation.loops import MIN_CHARS, MIN_REPEATS, Loop, find_loop
+from charrnn.evaluation.loops import MIN_CHARS, MIN_REPEATS, Loop, find_loop
 
 
 def naive_loop(text: str) -> Loop | None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.runs.disk import JSON
+from charrnn.files import JSON
 from charrnn.runs.metrics import MetricsLog
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
-from charrnn.model.equations import CELLS as EQUATIONS
+from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.network import CharRNN, load_network
 
 CELLS = ("lstm", "gru", "rnn")

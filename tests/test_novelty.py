@@ -20,8 +20,8 @@ from synthetic import SyntheticCorpus, make_corpus
 import charrnn
 from charrnn import api
 from charrnn.errors import DataError, UsageError
-from charrnn.generation import novelty as room
-from charrnn.generation.novelty import find_copies, window_hashes
+from charrnn.evaluation import novelty as room
+from charrnn.evaluation.novelty import find_copies, window_hashes
 from charrnn.records.generation import Copy, Novelty
 
 EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)

@@ -17,7 +17,7 @@ from charrnn.config import Config
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.sampling import draw, generator_of, read_prime, sample_ids, start_ids, unwritable_ids
 from charrnn.generation.writing import Piece, TextStream, write_text
-from charrnn.model.equations import CELLS as EQUATIONS
+from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import REPLACEMENT, Vocab
 

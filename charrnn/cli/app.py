@@ -13,7 +13,7 @@ import typer.core
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.signals import Signals
-from charrnn.cli.terminal import print_error, stop_writing
+from charrnn.cli.streams import print_error, stop_writing
 from charrnn.errors import CharRNNError, describe_unexpected
 
 

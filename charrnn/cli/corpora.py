@@ -6,15 +6,9 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    download_bar,
-    print_json,
-    print_path,
-    result_console,
-)
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.progress import download_bar
+from charrnn.cli.streams import print_json, print_path, result_console
 
 app = typer.Typer(
     help="The catalogue of texts that `charrnn train NAME` knows.",

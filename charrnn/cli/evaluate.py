@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunArgument,
-    TextOption,
-    can_animate,
-    load_model,
-    print_json,
-    read_text,
-    result_console,
-    warn,
-)
+from charrnn.cli.arguments import load_model, read_text
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
+from charrnn.cli.streams import can_animate, print_json, result_console, warn
 
 
 def evaluate(

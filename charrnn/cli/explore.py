@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from charrnn.cli.arguments import load_model, read_text
+from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
-from charrnn.cli.terminal import DebugOption, QuietOption, RunArgument, TextOption, can_steer, load_model, read_text
+from charrnn.cli.streams import can_steer
 from charrnn.cli.visualize import CHARS_SCORED
 
 CHARS_SHOWN = 8_000

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.pictures import Shown
-from charrnn.cli.terminal import print_path, result_console, to_json
+from charrnn.cli.streams import print_path, result_console, to_json
 
 if TYPE_CHECKING:
     from charrnn.detectors.registry import Detector
@@ -73,7 +73,7 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
     """
     import numpy as np
 
-    from charrnn.render.heat import all_visible
+    from charrnn.render.visible import all_visible
 
     arrays = {
         "ids": trace.ids,
@@ -96,7 +96,7 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
 def _write(export: Path, data: bytes) -> None:
     """Write a file whole or not at all, so that an older one of that name is not lost for half of a new one."""
     from charrnn.errors import CharRNNError
-    from charrnn.runs.disk import write_atomically
+    from charrnn.files import write_atomically
 
     try:
         if export.exists() and not export.is_file():  # a pipe or a device: not to be replaced by a file

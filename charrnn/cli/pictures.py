@@ -61,11 +61,13 @@ def show_cells(
     """
     from rich.text import Text
 
-    from charrnn.model.equations import CELLS
+    from charrnn.model.cells import CELLS
     from charrnn.records.microscope import ColouredText
     from charrnn.render.guesses import GuessMap
-    from charrnn.render.heat import HeatMap, Legend, all_visible
+    from charrnn.render.heatmap import HeatMap
+    from charrnn.render.legend import Legend
     from charrnn.render.page import PageRow
+    from charrnn.render.visible import all_visible
 
     kind = CELLS[model.config.cell].shows
     guesses = _guesses(model, trace) if trace is not None and shows_guesses else []
@@ -116,7 +118,7 @@ def _page(
         return None
     import numpy as np
 
-    from charrnn.model.equations import CELLS
+    from charrnn.model.cells import CELLS
     from charrnn.render.page import Page
 
     part = slice(0, CHARS_ON_PAGE)
@@ -142,7 +144,9 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
     from rich.text import Text
 
     from charrnn.errors import DataError
-    from charrnn.render.heat import SURPRISE_LEGEND, SurpriseMap, all_visible
+    from charrnn.render.heatmap import SurpriseMap
+    from charrnn.render.legend import SURPRISE_LEGEND
+    from charrnn.render.visible import all_visible
 
     if len(trace.logprobs) < 2 and np.isnan(trace.logprobs).all():
         raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
@@ -175,7 +179,8 @@ def show_findings(
 
     from charrnn.microscope.passage import choose_passage
     from charrnn.records.microscope import ColouredText
-    from charrnn.render.heat import HeatMap, Legend, all_visible
+    from charrnn.render.heatmap import HeatMap
+    from charrnn.render.legend import Legend
     from charrnn.render.page import PageRow
     from charrnn.render.tables import (
         DOUBT,
@@ -186,6 +191,7 @@ def show_findings(
         way_text,
         worth_table,
     )
+    from charrnn.render.visible import all_visible
 
     half = findings.num_chars // 2
     of = "" if num_available == findings.num_chars else f" of {num_available:,}"
@@ -264,8 +270,8 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     """What silencing a cell costs."""
     from rich.text import Text
 
-    from charrnn.render.heat import all_visible
     from charrnn.render.tables import ablation_table, skipped_lines
+    from charrnn.render.visible import all_visible
 
     name = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(
@@ -286,8 +292,8 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     """How well the cells that are the best now followed their detectors at every saved step."""
     from rich.text import Text
 
-    from charrnn.render.heat import all_visible
     from charrnn.render.tables import history_table
+    from charrnn.render.visible import all_visible
 
     title = f"Cells of {all_visible(model.name)} over its saved steps, on {num_chars:,} characters"
     pictures: list[RenderableType] = [Text(title, style="bold")]

@@ -4,16 +4,9 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    UnknownOption,
-    load_model,
-    print_json,
-    result_console,
-    spelled,
-)
+from charrnn.cli.arguments import load_model, spelled
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
+from charrnn.cli.streams import print_json, result_console
 
 
 def predict(

@@ -3,7 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from charrnn.cli.terminal import DebugOption, JsonOption, QuietOption, print_json, result_console, warn
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.streams import print_json, result_console, warn
 
 
 def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:

@@ -6,25 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import announce_wait, load_model, parse_cell, spelled
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, UnknownOption
+from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunArgument,
-    UnknownOption,
-    announce_wait,
-    load_model,
-    parse_cell,
-    progress,
-    spelled,
-    warn,
-)
+from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.generation.novelty import NoveltyReference
+    from charrnn.evaluation.novelty import NoveltyReference
 
 SLOW_PRIME = 20_000
 """Characters that take a second or more to read."""
@@ -261,7 +252,7 @@ def _check_length(length: int, num_temperatures: int, *, show_as_json: bool) -> 
 
 def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
     """What --novelty compares with. Raises, before anything is drawn, what would keep it from comparing."""
-    from charrnn.generation.novelty import longest_comparable
+    from charrnn.evaluation.novelty import longest_comparable
 
     longest = longest_comparable(model.vocab.kind)
     if length > longest:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.terminal import can_animate, finite, printable, progress, result_console, warn
+from charrnn.cli.progress import progress
+from charrnn.cli.streams import can_animate, finite, printable, result_console, warn
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.generation.novelty import NoveltyReference
+    from charrnn.evaluation.novelty import NoveltyReference
     from charrnn.generation.writing import Piece
     from charrnn.records.generation import GeneratedText
 
@@ -137,7 +138,7 @@ class Page:
 
     def _write_novelty(self, text: "GeneratedText") -> None:
         """The prime that was typed, the text with what it copies marked, and the figures."""
-        from charrnn.generation.novelty import MIN_LENGTH
+        from charrnn.evaluation.novelty import MIN_LENGTH
         from charrnn.render.copied import CopiedText
         from charrnn.render.tables import novelty_table
 
@@ -154,7 +155,7 @@ class Page:
 
     def _warn_of_loop(self, text: str, remedy: str) -> None:
         """Say on stderr that a text ends in a loop, and the way out."""
-        from charrnn.generation.loops import find_loop
+        from charrnn.evaluation.loops import find_loop
 
         if loop := find_loop(text):
             warn(
@@ -219,7 +220,8 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     from rich.text import Text
 
     from charrnn.records.microscope import ColouredText
-    from charrnn.render.heat import HeatMap, value_style
+    from charrnn.render.heatmap import HeatMap
+    from charrnn.render.palette import value_style
 
     console = result_console()
     if not console.is_terminal:

@@ -5,15 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    announce_wait,
-    download_bar,
-    print_json,
-    result_console,
-)
+from charrnn.cli.arguments import announce_wait
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.progress import download_bar
+from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
 
 if TYPE_CHECKING:

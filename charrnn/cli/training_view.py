@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.terminal import can_animate, print_json, print_path, printable, stop_writing, talk_console
+from charrnn.cli.streams import can_animate, print_json, print_path, printable, stop_writing, talk_console
 
 if TYPE_CHECKING:
     from charrnn.records.training import (

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.cli.arguments import load_model, parse_cell, read_text
 from charrnn.cli.exporting import check_export, deliver, save_arrays
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.pictures import (
     NUM_GUESSES,
     Shown,
@@ -19,20 +21,8 @@ from charrnn.cli.pictures import (
     show_history,
     show_surprise,
 )
-from charrnn.cli.terminal import (
-    DebugOption,
-    JsonOption,
-    QuietOption,
-    RunArgument,
-    TextOption,
-    can_animate,
-    load_model,
-    parse_cell,
-    print_json,
-    progress,
-    read_text,
-    warn,
-)
+from charrnn.cli.progress import progress
+from charrnn.cli.streams import can_animate, print_json, warn
 
 if TYPE_CHECKING:
     from charrnn.api import Model

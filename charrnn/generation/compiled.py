@@ -21,7 +21,7 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 import charrnn.generation.dot_products
-import charrnn.model.equations
+import charrnn.model.cells
 import charrnn.model.weights
 from charrnn.code_cache import ADVICE, KeptFunction
 from charrnn.generation.dot_products import (
@@ -39,7 +39,7 @@ from charrnn.generation.dot_products import (
     shorts_at,
     whole_at,
 )
-from charrnn.model.equations import Antisymmetric
+from charrnn.model.cells import Antisymmetric
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import (
     SMALLEST_EXPONENT,
@@ -71,7 +71,7 @@ _compiled = njit(error_model="numpy")
 
 SOURCES = tuple(
     Path(module.__file__ or "")
-    for module in (charrnn.generation.dot_products, charrnn.model.equations, charrnn.model.weights)
+    for module in (charrnn.generation.dot_products, charrnn.model.cells, charrnn.model.weights)
 )
 """Besides this file, what the compiled code comes from."""
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
@@ -568,7 +568,7 @@ def _keep(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
 
 @_compiled
 def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
-    """The equations of `model.equations`: x (X*H,), u (P*H,) is used up; h and c (H,) change in place."""
+    """The equations of `model.cells`: x (X*H,), u (P*H,) is used up; h and c (H,) change in place."""
     kind, size = plan.kind, plan.size
     row = FLOAT * size
     if kind in (LSTM, MLSTM):

@@ -14,7 +14,7 @@ from torch import Tensor
 from charrnn.detectors.registry import Detector, why_not_scored
 from charrnn.microscope.statistics import draw_blocks, percentiles
 from charrnn.microscope.trace import score_following
-from charrnn.model.cells import TORCH
+from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.microscope import Ablation, AblationEffect, Skipped

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from charrnn.errors import UsageError
-from charrnn.model.cells import TORCH
-from charrnn.model.equations import CELLS
+from charrnn.model.cells import CELLS
+from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.microscope import GateReport, GateUse

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.registry import Labels
+from charrnn.files import JSON
 from charrnn.microscope.probes import SIZES
 from charrnn.microscope.survey import Measured
 from charrnn.microscope.targets import Target
 from charrnn.records.microscope import CellScore
-from charrnn.runs.disk import JSON
 
 NAMES = frozenset(field.name for field in fields(CellScore)) - {"detector"}
 ABLATIONS = frozenset({"ablation_inside", "ablation_outside"})

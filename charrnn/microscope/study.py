@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.registry import Detector
+from charrnn.files import JSON
 from charrnn.microscope.measured_json import (
     floats_from_json,
     floats_to_json,
@@ -26,7 +27,6 @@ from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets
 from charrnn.records.microscope import CellFindings, CellScore, Skipped
-from charrnn.runs.disk import JSON
 from charrnn.runs.findings import FindingsCache
 
 if TYPE_CHECKING:

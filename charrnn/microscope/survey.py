@@ -7,8 +7,9 @@ and a few numbers per character and detector, never by cells.
 Shapes: N characters (n of them in a window), C = L * H cells, D detectors, P probes.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from charrnn.microscope.statistics import Choice, interior, read_strength, score
 from charrnn.microscope.targets import Target, choose_targets
 from charrnn.records.microscope import CellFindings, CellScore
 
+if TYPE_CHECKING:
+    from charrnn.microscope.trace import Trace
+
 Cells = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Cells]]]
 """Reads text[begin:end]: yields, in any order, (indices (n,) from 0, cells (n, C)) of each of its characters once;
@@ -30,6 +34,9 @@ TWIN_CHARS = 131_072
 """Characters of each half that the untrained twin reads at the most: it only shows what no training reaches."""
 SAMPLE_VALUES = 2**24
 """Numbers that the null is measured on: characters, spread evenly over part A, times cells."""
+
+WINDOW = 8192
+"""Characters that are looked at at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +76,27 @@ def survey(
         num_chars=len(text),
         num_cells=len(measured[0].first_half) if measured else 0,
     )
+
+
+def find_cells(trace: "Trace", detectors: list[Detector], untrained: "Trace | None" = None) -> CellFindings:
+    """The best cell for each detector, strongest first, as `survey` finds it in the cells of a trace.
+
+    `untrained` is the trace of an untrained twin over the same text. Raises DataError for a text too short.
+    """
+    twin = None if untrained is None else _read_from(untrained)
+    return survey(trace.text, _read_from(trace), trace.cells.shape[2], detectors, twin)
+
+
+def _read_from(trace: "Trace") -> Read:
+    cells = trace.cells.reshape(len(trace.cells), trace.cells.shape[1] * trace.cells.shape[2])
+
+    def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        # Every so manieth character rather than stretches: the first window is to be a fair sample of the text.
+        stride = -(-(end - begin) // WINDOW)
+        for first in range(stride):
+            yield np.arange(first, end - begin, stride), cells[begin + first : end : stride]
+
+    return read
 
 
 def measure(

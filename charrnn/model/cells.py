@@ -1,302 +1,279 @@
-"""Recurrent layers in torch: the parameters of a cell, and its equations run over a window.
+"""The recurrent cells, each in its own few lines, written once for torch (training) and for NumPy (writing).
 
-Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters carry `torch.nn`'s own
-names, shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
+Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)`
+is `h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays
+(B, H), the output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy
+spell differently; its `hold` keeps units of the memory (c where there is one, else h) at given values, and does
+nothing where none are held. Nothing here knows which of the two it computes with.
 """
 
 import math
-from collections.abc import Mapping
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
-import torch
-from torch import Generator, Tensor, nn
-from torch.nn.functional import linear
-
-from charrnn.model.equations import CELLS, Cell, State
-from charrnn.model.recurrence import RecurrentProduct, gru, rnn
-
-TORCH = SimpleNamespace(
-    sigmoid=torch.sigmoid,
-    tanh=torch.tanh,
-    relu=torch.relu,
-    sqrt=torch.sqrt,
-    cos=torch.cos,
-    sin=torch.sin,
-    split=lambda x, blocks: x.chunk(blocks, dim=-1),
-    cat=lambda parts: torch.cat(parts, dim=-1),
-    permute=lambda x, order: x[..., order],
-    hold=lambda memory: memory,
-    fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
-    ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
-)
-"""What the equations need of torch."""
+Array = Any
+State = tuple[Array, ...]
+Product = Callable[[str, Array], Array]
+Shape = tuple[int, ...]
+MOST_HELD = 0.9999
+"""Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
 
 
-def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
-    return z.real, z.imag
+class Cell:
+    """What the equations of a cell need to know of each other. All of it is fixed per class."""
+
+    input_blocks: ClassVar[int] = 1
+    """Blocks of H rows in the input weight."""
+    products: ClassVar[Mapping[str, int]] = {"hh": 1}
+    """Recurrent weights and their blocks of H rows."""
+    num_states: ClassVar[int] = 1
+    shows: ClassVar[str] = "h"
+    """What `value` is, for a caption."""
+    forget_block: ClassVar[int | None] = None
+    """Which block of the input bias opens the forget gate."""
+    gates: ClassVar[tuple[str, ...]] = ()
+    """The gates' letters, in the order in which `step` gives them to `ops.sigmoid`."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        """Further parameters: name to (shape, how it is drawn: zeros, angles, uniform, permutation)."""
+        return {}
+
+    @staticmethod
+    def effective_weight(weight: Array) -> Array:
+        """The matrix that a recurrent weight (H, H) stands for; itself, for most cells."""
+        return weight
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        """One character: the state before it and its input to the state after it."""
+        raise AssertionError("every cell has its own equations")
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c; else h."""
+        return ops.tanh(state[1]) if len(state) > 1 else state[0]
+
+    @classmethod
+    def memory(cls, value: float) -> float:
+        """The memory whose `value` is `value`, within [-1, 1]: what `ops.hold` is to keep a unit at."""
+        # tanh never reaches 1.
+        return value if cls.shows == "h" else math.atanh(max(-MOST_HELD, min(MOST_HELD, value)))
 
 
-FAST = ("gru", "rnn")
-"""Cells that have a recurrence of their own in `model.recurrence`."""
-IRNN_SCALE = 0.9
-"""Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
+class Rnn(Cell):
+    """h = tanh(W x + U h) (Elman 1990)."""
 
-SMALLEST_OUTPUT_GATE = 1e-6
-"""An lstm's o under which tanh(c) = h / o is not computed: the gate's own rounding grows with its distance from 0."""
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        return (ops.hold(ops.tanh(x + product("hh", state[0]))),)
 
 
-class RecurrentLayer(nn.Module):
-    """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
+class Irnn(Cell):
+    """h = relu(W x + U h), U starting near the identity (Le, Jaitly & Hinton 2015)."""
 
-    With a dilation D, character t continues from character t - D (Chang 2017): the state holds the D latest ones, the
-    one to go on from first.
+    shows = "tanh(h)"
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        return (ops.hold(ops.relu(x + product("hh", state[0]))),)
+
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
+
+
+class Gru(Cell):
+    """r, z gates; n = tanh(x_n + r * U_n h); h = (1 - z) * n + z * h (Cho 2014, in cuDNN's form)."""
+
+    input_blocks = 3
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    gates = ("z", "r")
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        (h,) = state
+        x_r, x_z, x_n = ops.split(x, 3)
+        u_r, u_z, u_n = ops.split(product("hh", h), 3)
+        z = ops.sigmoid(x_z + u_z)
+        n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
+        return (ops.hold(n + z * (h - n)),)
+
+
+class Lstm(Cell):
+    """c = f * c + i * g; h = o * tanh(c) (Hochreiter & Schmidhuber 1997; forget gate: Gers 2000)."""
+
+    input_blocks = 4
+    products: ClassVar[Mapping[str, int]] = {"hh": 4}
+    num_states = 2
+    shows = "tanh(c)"
+    forget_block = 1
+    gates = ("f", "i", "o")
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        i, f, g, o = ops.split(x + product("hh", h), 4)
+        c = ops.hold(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class Peephole(Lstm):
+    """An LSTM whose gates see the cell: i and f the old one, o the new one (Gers & Schmidhuber 2000)."""
+
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        return dict.fromkeys(("weight_ci", "weight_cf", "weight_co"), ((hidden_size,), "zeros"))
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        i, f, g, o = ops.split(x + product("hh", h), 4)
+        kept = ops.sigmoid(f + p["weight_cf"] * c) * c
+        c = ops.hold(kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g))
+        return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
+
+
+class Coupled(Cell):
+    """An LSTM that writes exactly where it forgets: i = 1 - f (Greff 2016's CIFG)."""
+
+    input_blocks = 3
+    products: ClassVar[Mapping[str, int]] = {"hh": 3}
+    num_states = 2
+    shows = "tanh(c)"
+    forget_block = 0
+    gates = ("f", "o")
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        f, g, o = ops.split(x + product("hh", h), 3)
+        g = ops.tanh(g)
+        c = ops.hold(g + ops.sigmoid(f) * (c - g))
+        return ops.sigmoid(o) * ops.tanh(c), c
+
+
+class Mlstm(Cell):
+    """An LSTM whose recurrence passes through m = (W_m x) * (U_m h): each character has its own (Krause 2016)."""
+
+    input_blocks = 5
+    products: ClassVar[Mapping[str, int]] = {"mh": 1, "hh": 4}
+    num_states = 2
+    shows = "tanh(c)"
+    forget_block = 1
+    gates = ("f", "i", "o")
+
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        h, c = state
+        x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
+        u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
+        c = ops.hold(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
+        return ops.sigmoid(x_o + u_o) * ops.tanh(c), c
+
+
+class Antisymmetric(Cell):
+    """h = h + step * z * tanh(A h + x_h), z = sigmoid(A h + x_z), A = U - U' - damping * I (Chang 2019, gated).
+
+    U - U' has imaginary eigenvalues, so every eigenvalue of A has the real part -damping. Chang et al. use a small
+    damping, with which the error signal hardly fades. With the damping of 1 that is used here it does fade: at h = 0
+    and U = 0 each step multiplies it by 1 - step * z. Smaller values made the state grow without bound when it is
+    carried from window to window (docs/LOG.md).
     """
 
-    def __init__(
-        self,
-        cell_name: str,
-        input_size: int,
-        hidden_size: int,
-        *,
-        dilation: int = 1,
-        weight_drop: float = 0.0,
-        zoneout: float = 0.0,
-        omega: float = 0.0,
-    ) -> None:
-        """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
-        super().__init__()
-        self.cell_name = cell_name
-        self.cell: type[Cell] = CELLS[cell_name]
-        self.input_size = input_size
-        self.hidden_size = hidden_size
-        self.dilation = dilation
-        self.weight_drop = weight_drop
-        self.zoneout = zoneout
-        self.omega = omega
-        blocks = {"ih": self.cell.input_blocks, **self.cell.products}
-        for name, num_blocks in blocks.items():
-            rows, columns = num_blocks * hidden_size, input_size if name == "ih" else hidden_size
-            self.register_parameter(f"weight_{name}_l0", nn.Parameter(torch.empty(rows, columns)))
-            self.register_parameter(f"bias_{name}_l0", nn.Parameter(torch.empty(rows)))
-        for name, (shape, kind) in self.cell.extras(hidden_size).items():
-            if kind == "permutation":
-                self.register_buffer(name, torch.arange(shape[0]))
-            else:
-                self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+    shows = "tanh(h)"
+    input_blocks = 2
+    gates = ("z",)
+    STEP = 0.5
+    """Step size of the discretised differential equation (epsilon in the paper)."""
+    DAMPING = 1.0
+    """Strength of the diffusion term (gamma in the paper)."""
 
-    def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """Draw each block's input weights uniformly (Glorot & Bengio 2010), the recurrent ones orthogonal (Saxe 2014).
+    @staticmethod
+    def effective_weight(weight: Array) -> Array:
+        return weight - weight.T
 
-        Biases start at zero, the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015), an irnn's recurrent
-        weight at IRNN_SCALE times the identity (Le 2015).
-        """
-        for block in self.weight("ih").chunk(self.cell.input_blocks):
-            nn.init.xavier_uniform_(block, generator=generator)
-        for name, num_blocks in self.cell.products.items():
-            for block in self.weight(name).chunk(num_blocks):
-                nn.init.orthogonal_(block, generator=generator)
-            if self.cell_name == "irnn":
-                with torch.no_grad():
-                    nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
-                    self.weight("ih").mul_(1 - IRNN_SCALE)  # what goes in for ever adds up to what went in
-        for name in ("ih", *self.cell.products):
-            nn.init.zeros_(self.bias(name))
-        if self.cell.forget_block is not None:
-            nn.init.constant_(self.bias("ih").chunk(self.cell.input_blocks)[self.cell.forget_block], forget_bias)
-        for name, (shape, kind) in self.cell.extras(self.hidden_size).items():
-            value: Tensor = getattr(self, name)
-            with torch.no_grad():
-                if kind == "zeros":
-                    value.zero_()
-                elif kind == "permutation":
-                    value.copy_(torch.randperm(shape[0], generator=generator))
-                else:
-                    bound = math.pi if kind == "angles" else 1.0
-                    value.uniform_(-bound, bound, generator=generator)
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        (h,) = state
+        x_h, x_z = ops.split(x, 2)
+        a = product("hh", h) - Antisymmetric.DAMPING * h
+        return (ops.hold(h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h)),)
 
-    def matrices(self) -> list[nn.Parameter]:
-        """All weights (G*H, N) that are made of blocks of H rows."""
-        return [self.get_parameter(f"weight_{name}_l0") for name in ("ih", *self.cell.products)]
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
 
-    def weight(self, name: str) -> Tensor:
-        """The weight `ih` (G*H, I), `hh` or any other recurrent one (G*H, H)."""
-        value: Tensor = getattr(self, f"weight_{name}_l0")
-        return value
 
-    def bias(self, name: str) -> Tensor:
-        """The bias (G*H,) that goes with `weight(name)`."""
-        value: Tensor = getattr(self, f"bias_{name}_l0")
-        return value
+class Unitary(Cell):
+    """h = modReLU(D3 R2 F^-1 D2 P R1 F D1 h + W x), a norm-preserving recurrence on H/2 complex units (Arjovsky 2016).
 
-    def forward(
-        self,
-        inputs: Tensor,
-        state: Tensor,
-        embedding: Tensor | None = None,
-        noise: Generator | None = None,
-        ops: SimpleNamespace | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
+    D: diagonal of phases; R: reflection; F: Fourier transform; P: fixed permutation. h holds the real parts, then the
+    imaginary ones. modReLU(z) = relu(|z| + b) z / |z|.
+    """
 
-        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped and zoneout takes its mean.
-        With an `embedding` (V, I), inputs are ids (T, B): the input product is one over V rows, of which each character
-        takes its own, not one over T * B rows. With `ops`, in the place of `TORCH`, the cell's equations are computed
-        by them, and not by any faster way there is.
-        """
-        outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
-        return outputs, last
+    shows = "tanh(h)"
+    products: ClassVar[Mapping[str, int]] = {}
 
-    def trace(
-        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: SimpleNamespace | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
-        return self._read(inputs, embedding, state, None, ops, want_cells=True)
-
-    def _read(
-        self,
-        inputs: Tensor,
-        embedding: Tensor | None,
-        state: Tensor,
-        noise: Generator | None,
-        ops: SimpleNamespace | None,
-        *,
-        want_cells: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fold the D interleaved sequences of a dilated layer into the batch, and read them all at once."""
-        num_steps, batch_size = inputs.shape[:2]
-        dilation = self.dilation
-        if dilation == 1:
-            return self._run(inputs, embedding, state, noise, ops, want_cells=want_cells)
-        whole = num_steps - num_steps % dilation
-        outputs, cells, begin = [], [], 0
-        for length, num_rows in ((whole, dilation), (num_steps - whole, num_steps - whole)):
-            if length == 0:
-                continue
-            # Characters begin, begin + D, ... belong to row 0 of the state, the next ones to row 1, and so on.
-            piece = inputs[begin : begin + length]
-            folded = piece.reshape(length // num_rows, num_rows * batch_size, *piece.shape[2:])
-            rows = state.view(-1, dilation, batch_size, self.hidden_size)
-            first = rows[:, :num_rows].reshape(-1, num_rows * batch_size, self.hidden_size)
-            out, cell, last = self._run(folded, embedding, first, noise, ops, want_cells=want_cells)
-            outputs.append(out.reshape(length, batch_size, self.hidden_size))
-            cells.append(cell.reshape(length, batch_size, self.hidden_size))
-            read = last.reshape(-1, num_rows, batch_size, self.hidden_size)
-            state = torch.cat((rows[:, num_rows:], read), dim=1).reshape(state.shape)
-            begin += length
-        return torch.cat(outputs), torch.cat(cells), state
-
-    def _run(
-        self,
-        inputs: Tensor,
-        embedding: Tensor | None,
-        state: Tensor,
-        noise: Generator | None,
-        ops: SimpleNamespace | None,
-        *,
-        want_cells: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
-        weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
-        is_plain = ops is None and self.zoneout == 0
-        if self.cell_name == "lstm" and is_plain:
-            return self._run_lstm(inputs, embedding, weights["hh"], state, want_cells=want_cells)
-        if embedding is None:
-            x = linear(inputs, self.weight("ih"), self.bias("ih"))
-        else:
-            x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
-        if self.cell_name in FAST and is_plain:
-            h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
-            is_gru = self.cell_name == "gru"
-            outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, self.omega)
-            return outputs, outputs, outputs[-1:]
-        return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
-
-    def _dropped(self, weight: Tensor, noise: Generator | None) -> Tensor:
-        if noise is None or self.weight_drop == 0:
-            return weight
-        kept = torch.empty(weight.shape).bernoulli_(1 - self.weight_drop, generator=noise)
-        return weight * (kept / (1 - self.weight_drop)).to(weight)
-
-    def _run_equations(
-        self,
-        x: Tensor,
-        weights: Mapping[str, Tensor],
-        state: Tensor,
-        noise: Generator | None,
-        ops: SimpleNamespace = TORCH,
-        *,
-        want_cells: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
-        products = {
-            name: RecurrentProduct(
-                self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype), x.shape[1], x.shape[0]
-            )
-            for name, weight in weights.items()
+    @staticmethod
+    def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
+        half = hidden_size // 2
+        return {
+            **dict.fromkeys(("angle_1", "angle_2", "angle_3"), ((half,), "angles")),
+            **dict.fromkeys(("reflection_1", "reflection_2"), ((2, half), "uniform")),
+            "modrelu_bias": ((half,), "zeros"),
+            "permutation": ((half,), "permutation"),
         }
 
-        def product(name: str, h: Tensor) -> Tensor:
-            return products[name](h)
+    @staticmethod
+    def rotate(ops: Any, h: Array, p: Mapping[str, Array]) -> tuple[Array, Array]:
+        """The unitary product alone: h (B, H) to real and imaginary parts (B, H/2) of the same norm."""
+        z = ops.split(h, 2)
+        z = ops.fft(*_turn(ops, z, p["angle_1"]))
+        z = _reflect(z, p["reflection_1"])
+        z = (ops.permute(z[0], p["permutation"]), ops.permute(z[1], p["permutation"]))
+        z = ops.ifft(*_turn(ops, z, p["angle_2"]))
+        z = _reflect(z, p["reflection_2"])
+        return _turn(ops, z, p["angle_3"])
 
-        extras = {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
-        # Sums in the precision of the state: only the matrix products are worth bf16.
-        x = x.to(state.dtype)
-        current: State = tuple(state)
-        outputs, cells = [], []
-        for x_t in x:
-            new = self.cell.step(ops, x_t, product, current, extras)
-            if self.zoneout:
-                new = self._zone_out(current, new, noise)
-                # Zoneout let a held memory come only a part of the way.
-                new = (*new[:-1], ops.hold(new[-1]))
-            current = new
-            outputs.append(current[0])
-            if want_cells:
-                cells.append(self.cell.value(ops, current))
-        stacked = torch.stack(outputs)
-        return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
+    @staticmethod
+    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+        x_re, x_im = ops.split(x, 2)
+        re, im = Unitary.rotate(ops, state[0], p)
+        re, im = re + x_re, im + x_im
+        norm = ops.sqrt(re * re + im * im + 1e-12)
+        scale = ops.relu(norm + p["modrelu_bias"]) / norm
+        return (ops.hold(ops.cat((re * scale, im * scale))),)
 
-    def _zone_out(self, old: State, new: State, noise: Generator | None) -> State:
-        """Each unit's new state with chance 1 - zoneout, else its old one; without noise, the mean of that."""
-        if noise is None:
-            return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
-        taken = [torch.empty(part.shape).bernoulli_(1 - self.zoneout, generator=noise).to(part) for part in new]
-        return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
+    @staticmethod
+    def value(ops: Any, state: State) -> Array:
+        return ops.tanh(state[0])
 
-    def _run_lstm(
-        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """oneDNN's or cuDNN's LSTM.
 
-        It returns c at the end only; but with every h known, the gates of all steps are one matrix product. As
-        h = o * tanh(c), the output gate alone gives tanh(c). Where it is so closed that h / o would be noise, and in
-        other precisions, the other three gates do, by a scan.
-        """
-        weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
-        h, c = state.chunk(2)
-        # Indexing would do, but its gradient takes four times as long.
-        vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
-        outputs, h, c = torch.lstm(vectors, (h, c), weights, True, 1, 0.0, True, False, False)
-        last = torch.cat((h, c))
-        if not want_cells:
-            return outputs, outputs, last
-        h_before = torch.cat((state[:1], outputs[:-1].to(state)))
-        if outputs.dtype == torch.float32:
-            o = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(-self.hidden_size, None)).sigmoid_()
-            if o.amin() >= SMALLEST_OUTPUT_GATE:
-                return outputs, o.reciprocal_().mul_(outputs).clamp_(-1, 1), last
-        gates = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(3 * self.hidden_size))
-        i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
-        cell, cells = state[1], []
-        for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
-            cell = torch.addcmul(added, kept, cell)
-            cells.append(cell)
-        return outputs, torch.stack(cells).tanh(), last
+def _turn(ops: Any, z: tuple[Array, Array], angle: Array) -> tuple[Array, Array]:
+    """Multiply by exp(i angle)."""
+    cos, sin = ops.cos(angle), ops.sin(angle)
+    return z[0] * cos - z[1] * sin, z[0] * sin + z[1] * cos
 
-    def _lstm_gates(
-        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice
-    ) -> Tensor:
-        """What goes into the gates of `rows` of the weights, (T, B, R), for all steps at once."""
-        table = inputs if embedding is None else embedding
-        x = linear(table, self.weight("ih")[rows], self.bias("ih")[rows] + self.bias("hh")[rows])
-        return linear(h_before, weight_hh[rows]) + (x if embedding is None else x[inputs])
+
+def _reflect(z: tuple[Array, Array], v: Array) -> tuple[Array, Array]:
+    """z - 2 v <v, z> / |v|^2."""
+    v_re, v_im = v[0], v[1]
+    scale = 2 / (v * v).sum()
+    dot_re = (z[0] * v_re + z[1] * v_im).sum(-1)[..., None] * scale
+    dot_im = (z[1] * v_re - z[0] * v_im).sum(-1)[..., None] * scale
+    return z[0] - dot_re * v_re + dot_im * v_im, z[1] - dot_re * v_im - dot_im * v_re
+
+
+CELLS: dict[str, type[Cell]] = {
+    "lstm": Lstm,
+    "gru": Gru,
+    "rnn": Rnn,
+    "irnn": Irnn,
+    "peephole": Peephole,
+    "coupled": Coupled,
+    "mlstm": Mlstm,
+    "antisymmetric": Antisymmetric,
+    "unitary": Unitary,
+}
+"""The word that `--cell` takes, and its equations."""

@@ -11,11 +11,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
-from charrnn.model.cells import RecurrentLayer
+from charrnn.model.layer import RecurrentLayer
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
 LayerOps = Mapping[int, SimpleNamespace]
-"""By a layer's number, what its equations are to be computed with instead of `cells.TORCH`."""
+"""By a layer's number, what its equations are to be computed with instead of `layer.TORCH`."""
 HIGHWAY_BIAS = -1.0
 """Where a highway's transform gate starts: mostly carrying (Srivastava 2015)."""
 

@@ -138,7 +138,7 @@ def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class _Gru(Function):
-    """Blocks r, z, n, as in `equations.Gru`.
+    """Blocks r, z, n, as in `cells.Gru`.
 
     As few operations per character as possible, because below some 256 units most of the time goes into calling them:
     products are added to what the window's input gave already, views are made once, and whatever does not depend on

@@ -7,7 +7,7 @@ from typing import Any
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.model.equations import CELLS, Lstm
+from charrnn.model.cells import CELLS, Lstm
 
 MAX_HEADER_BYTES = 1 << 20
 """Of the header that names a file's tensors: ten times what the most layers need."""

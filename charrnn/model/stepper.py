@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.equations import CELLS, Cell, Lstm
+from charrnn.model.cells import CELLS, Cell, Lstm
 from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_product, exact_sin
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 from charrnn.model.weights import Floats, Matrix, exact_tanh

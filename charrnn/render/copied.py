@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 
 from charrnn.records.generation import Novelty
-from charrnn.render.heat import draw
+from charrnn.render.heatmap import draw
 
 STYLES = (
     Style(),

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from charrnn.records.microscope import GradientReach
 from charrnn.render.canvas import Canvas
-from charrnn.render.heat import all_visible, visible_in_ascii
 from charrnn.render.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
+from charrnn.render.visible import all_visible, visible_in_ascii
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
 MARKS = "●▲■◆○△□"

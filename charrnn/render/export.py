@@ -6,8 +6,8 @@ from io import StringIO
 
 from rich.console import Console, RenderableType
 
-from charrnn.render.heat import all_visible
 from charrnn.render.svg import COLUMNS, LIGHT, PAPER, RECORDING, Drawing, to_svg
+from charrnn.render.visible import all_visible
 
 # Neither asks the network for anything: the fonts are whatever the reader's machine has.
 # A colour reaches below the letters: underscores lie on the lower edge of the box that browsers colour, or below it,

@@ -8,7 +8,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
-from charrnn.render.heat import fold, is_plain, value_style, visible, visible_in_ascii
+from charrnn.render.heatmap import fold
+from charrnn.render.palette import is_plain, value_style
+from charrnn.render.visible import visible, visible_in_ascii
 
 FAINTEST = 0.02
 """Guesses less likely than this are left out."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.render.heat import all_visible, visible
+from charrnn.render.visible import all_visible, visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
 

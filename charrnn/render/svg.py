@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
-from charrnn.render.heat import all_visible
+from charrnn.render.visible import all_visible
 
 COLUMNS = 100
 """Columns that text and drawings have."""

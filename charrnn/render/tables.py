@@ -16,7 +16,8 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
-from charrnn.render.heat import ASCII_BLOCKS, BLOCKS, all_visible, block, visible
+from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block
+from charrnn.render.visible import all_visible, visible
 from charrnn.text.catalogue import CatalogueEntry
 
 _BEGIN_WIDTH = 20

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from charrnn.config import AUTO_FIELDS, Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.runs.disk import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
+from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.runs.disk import JSON, explained, parse_json, read_capped, sweep, write_atomically
+from charrnn.files import JSON, explained, parse_json, read_capped, sweep, write_atomically
 
 FOLDER = "findings"
 FORMAT_VERSION = 1

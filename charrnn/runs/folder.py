@@ -17,8 +17,7 @@ from pathlib import Path
 
 from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
-from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, parse_config
-from charrnn.runs.disk import (
+from charrnn.files import (
     JSON,
     MAX_TEXT_BYTES,
     encode_text,
@@ -30,6 +29,7 @@ from charrnn.runs.disk import (
     write_atomically,
     write_synced,
 )
+from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, parse_config
 from charrnn.runs.findings import discard_findings
 from charrnn.runs.lock import hold
 from charrnn.runs.pointers import KINDS, best_known, list_steps, read_pointer, wanted_step

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from charrnn.errors import CheckpointError, RunInUseError
+from charrnn.files import explained, read_capped, sweep
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.disk import explained, read_capped, sweep
 from charrnn.runs.folder import RunFolder
 
 _BEGUN = (CONFIG, VOCAB, "lock")

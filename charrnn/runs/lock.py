@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from charrnn.errors import RunInUseError
-from charrnn.runs.disk import check_is_plain, explained
+from charrnn.files import check_is_plain, explained
 
 
 @contextlib.contextmanager

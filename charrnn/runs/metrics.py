@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from charrnn.runs.disk import JSON, explained, read_capped, write_atomically
+from charrnn.files import JSON, explained, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
 """Six million steps."""

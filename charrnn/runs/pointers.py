@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.disk import read_capped
+from charrnn.files import read_capped
 from charrnn.runs.step import NewerFormatError, best_in, is_step_name, read_state, step_number
 
 KINDS = {"latest": "newest", "best": "best"}

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.runs.disk import MAX_TEXT_BYTES, encode_text, explained, read_capped, write_atomically
+from charrnn.files import MAX_TEXT_BYTES, encode_text, explained, read_capped, write_atomically
 
 _HEADING_LINE = re.compile(r"(?m)^--- step ")
 _HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from charrnn.errors import CheckpointError
+from charrnn.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.model.shapes import most_bytes
 from charrnn.runs.description import CONFIG, VOCAB, Description
-from charrnn.runs.disk import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,8 +1,8 @@
 """A run in one line."""
 
 from charrnn.config import resolved
+from charrnn.files import JSON
 from charrnn.records.runs import RunSummary
-from charrnn.runs.disk import JSON
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 

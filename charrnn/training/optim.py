@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from charrnn.config import Config
-from charrnn.model.cells import RecurrentLayer
 from charrnn.model.device import autocast
+from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)

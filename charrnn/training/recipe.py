@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.equations import CELLS
+from charrnn.model.cells import CELLS
 
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05

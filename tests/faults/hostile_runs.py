@@ -14,8 +14,8 @@ import numpy as np
 import safetensors.numpy
 import yaml
 
+from charrnn.files import json_to_bytes
 from charrnn.runs.description import _sealing
-from charrnn.runs.disk import json_to_bytes
 from charrnn.runs.step import seal_manifest
 
 SECRET = "the secret of another file of this disk, which no run may show; "

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from charrnn.runs import disk, folder
+from charrnn import files
+from charrnn.runs import folder
 from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
 
@@ -108,7 +109,7 @@ def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [si
     for name in ("save_step", "point", "prune"):
         setattr(RunFolder, name, as_a_save(getattr(RunFolder, name)))
     os.fsync = sync_counted
-    disk.write_synced = folder.write_synced = write_in_halves
+    files.write_synced = folder.write_synced = write_in_halves
     sys.addaudithook(hook)
 
 

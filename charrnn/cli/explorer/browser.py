@@ -17,9 +17,10 @@ from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
 from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
-from charrnn.cli.terminal import printable
-from charrnn.model.equations import CELLS
-from charrnn.render.heat import all_visible, block, value_style
+from charrnn.cli.streams import printable
+from charrnn.model.cells import CELLS
+from charrnn.render.palette import block, value_style
+from charrnn.render.visible import all_visible
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace

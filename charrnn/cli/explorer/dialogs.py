@@ -14,9 +14,9 @@ from textual.widgets import Input, Static
 from charrnn.api import Model
 from charrnn.cli.explorer.state import Clamp
 from charrnn.cli.explorer.text_view import TextView
-from charrnn.cli.terminal import printable
+from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.render.heat import all_visible
+from charrnn.render.visible import all_visible
 
 KEYS = (
     ("↑ ↓", "the cell before, the cell after"),

@@ -17,7 +17,7 @@ from charrnn.api import Model
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
-from charrnn.model.equations import CELLS
+from charrnn.model.cells import CELLS
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import chosen_text, interval_text, score_text, way_text
 

@@ -10,7 +10,8 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from charrnn.render.heat import block, fold, value_style
+from charrnn.render.heatmap import fold
+from charrnn.render.palette import block, value_style
 
 
 class TextView(ScrollView, can_focus=False):

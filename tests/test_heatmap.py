@@ -14,7 +14,10 @@ from rich.console import Console
 from rich.segment import Segment
 
 from charrnn.records.microscope import ColouredText
-from charrnn.render.heat import ASCII_BLOCKS, BLOCKS, LEGEND_WIDTH, HeatMap, Legend, value_style, visible
+from charrnn.render.heatmap import HeatMap
+from charrnn.render.legend import LEGEND_WIDTH, Legend
+from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, value_style
+from charrnn.render.visible import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

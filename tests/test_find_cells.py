@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from charrnn.detectors.registry import Detector, Labels, get_detectors
 from charrnn.errors import DataError
-from charrnn.microscope.scores import find_cells
 from charrnn.microscope.statistics import auc, average_ranks, spearman
+from charrnn.microscope.survey import find_cells
 from charrnn.microscope.targets import MIN_TEXT
 from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellFindings, CellScore

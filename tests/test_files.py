@@ -11,7 +11,7 @@ import pytest
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.runs.disk import parse_json, write_atomically, write_synced
+from charrnn.files import parse_json, write_atomically, write_synced
 from charrnn.runs.folder import RunFolder
 
 

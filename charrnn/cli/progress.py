@@ -1,0 +1,50 @@
+"""Progress bars on stderr."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+from charrnn.cli.streams import can_animate
+
+
+@contextmanager
+def progress(
+    total: int, label: str, *, quiet: bool = False, unit: str = "chars"
+) -> "Iterator[Callable[[int], object]]":
+    """A bar on stderr for work that takes more than a second; yields what to call with the amount just done."""
+    from tqdm import tqdm
+
+    from charrnn.render.visible import all_visible
+
+    with tqdm(
+        total=total,
+        desc=all_visible(label),
+        unit=unit,
+        unit_scale=True,
+        leave=False,
+        delay=1,
+        disable=quiet or not can_animate(sys.stderr),
+        dynamic_ncols=True,
+    ) as bar:
+        yield bar.update
+
+
+def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
+    """What to call with (bytes so far, bytes in all) during a download; the first call draws the bar."""
+    from tqdm import tqdm
+
+    bars: list[tqdm[Any]] = []
+
+    def advance(num_bytes: int, total: int) -> None:
+        if not bars:
+            is_hidden = quiet or not can_animate(sys.stderr)
+            bars.append(tqdm(total=total, desc="download", unit="B", unit_scale=True, leave=False, disable=is_hidden))
+        bars[0].update(num_bytes - bars[0].n)
+        if num_bytes >= total:
+            bars.pop().close()
+
+    return advance
