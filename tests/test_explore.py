@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from charrnn.render.palette import BLOCKS, block, value_style
 from conftest import Ran, TrainedRun
 from rich.cells import cell_len
 from rich.style import Style
@@ -23,6 +22,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
+from charrnn.render.palette import BLOCKS, block, value_style
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 

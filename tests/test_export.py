@@ -12,8 +12,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from charrnn.render.heatmap import HeatMap
-from charrnn.render.legend import Legend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -24,6 +22,8 @@ from charrnn.errors import UsageError
 from charrnn.records.microscope import ColouredText, GradientReach
 from charrnn.render.curves import GradientChart
 from charrnn.render.export import to_html, to_text
+from charrnn.render.heatmap import HeatMap
+from charrnn.render.legend import Legend
 from charrnn.render.raster import to_png
 from charrnn.render.svg import COLUMN_WIDTH, to_svg
 from charrnn.render.tables import _table

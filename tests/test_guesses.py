@@ -2,11 +2,11 @@
 
 import io
 
-from charrnn.render.heatmap import SurpriseMap
-from charrnn.render.legend import SURPRISE_LEGEND
 from rich.console import Console
 
 from charrnn.render.guesses import GuessMap, guess_style
+from charrnn.render.heatmap import SurpriseMap
+from charrnn.render.legend import SURPRISE_LEGEND
 
 
 def lines(renderable: object, width: int = 60) -> list[str]:
