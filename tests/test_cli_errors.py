@@ -21,7 +21,7 @@ from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.cli.arguments import announce_wait
+from charrnn.cli.arguments import print_waiting_notice
 from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
 from charrnn.runs.folder import RunFolder
@@ -705,12 +705,12 @@ def test_a_text_from_the_keyboard_is_waited_for_aloud(
     stdin = io.StringIO()
     monkeypatch.setattr(sys, "stdin", stdin)
     for source in ("-", str(tmp_path), "no such file", "no\0name"):
-        announce_wait(source, quiet=False)
+        print_waiting_notice(source, quiet=False)
     assert capsys.readouterr().err == "", "neither a keyboard nor a pipe"
     monkeypatch.setattr(stdin, "isatty", lambda: True)
-    announce_wait("-", quiet=True)
+    print_waiting_notice("-", quiet=True)
     assert capsys.readouterr().err == ""
-    announce_wait("-", quiet=False)
+    print_waiting_notice("-", quiet=False)
     assert capsys.readouterr().err == "waiting for text from the keyboard (Ctrl-D ends it)\n"
 
 
@@ -718,7 +718,7 @@ def test_a_text_from_the_keyboard_is_waited_for_aloud(
 def test_the_pipe_of_a_shell_s_substitution_has_a_writer(capsys: pytest.CaptureFixture[str]) -> None:
     reader, writer = os.pipe()
     try:
-        announce_wait(f"/dev/fd/{reader}", quiet=False)
+        print_waiting_notice(f"/dev/fd/{reader}", quiet=False)
     finally:
         os.close(reader)
         os.close(writer)

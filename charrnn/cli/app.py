@@ -13,7 +13,7 @@ import typer.core
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import print_error, stop_writing
+from charrnn.cli.streams import discard_output, print_error
 from charrnn.errors import CharRNNError, describe_unexpected
 
 
@@ -99,18 +99,18 @@ def run(arguments: Sequence[str]) -> int:
                 if not signals.has_raised:
                     raise
             if signals.has_raised:
-                stop_writing()
+                discard_output()
                 return 128 + signals.number
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
         # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
-        stop_writing()
+        discard_output()
         return 0
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         if not error.filename:
-            stop_writing()  # Python flushes standard output once more as it ends, and a failure there exits with 120.
+            discard_output()  # Python flushes standard output once more as it ends, and a failure there exits with 120.
         if is_debugging:
             raise
         what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"

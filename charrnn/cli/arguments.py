@@ -1,4 +1,4 @@
-"""From the words of a command line to values: texts, cells and runs."""
+"""Convert command-line arguments to values: texts, cells and runs."""
 
 import os
 import re
@@ -12,22 +12,25 @@ if TYPE_CHECKING:
 from charrnn.cli.streams import printable, warn
 
 
-def spelled(text: str, alphabet: str) -> str | bytes:
-    """A text from the command line, as the bytes that were typed where the alphabet is of bytes."""
+def to_content(text: str, alphabet: str) -> str | bytes:
+    """Return an argument as a model with this alphabet reads it: for `byte`, the bytes that were typed."""
     return os.fsencode(text) if alphabet == "byte" else text
 
 
 def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | bytes:
-    """The text of --text, read as the run's own text was. Raises DataError if it cannot be read or is empty."""
+    """Read the file of --text with the run's alphabet and encoding.
+
+    Raises DataError if the file cannot be read or is empty.
+    """
     from charrnn.text.corpus import read_corpus
 
-    announce_wait(source, quiet=quiet)
+    print_waiting_notice(source, quiet=quiet)
     corpus = read_corpus([source], alphabet=config.alphabet, encoding=config.encoding, is_for_training=False)
     return corpus.content
 
 
-def announce_wait(source: str, *, quiet: bool) -> None:
-    """Say on stderr that `source` is a named pipe or the keyboard, which may keep the command waiting without end."""
+def print_waiting_notice(source: str, *, quiet: bool) -> None:
+    """Print on stderr that the command waits for input, if `source` is a named pipe or the keyboard."""
     if quiet:
         return
     if source == "-":
@@ -39,14 +42,17 @@ def announce_wait(source: str, *, quiet: bool) -> None:
 
 def _is_named_pipe(path: str) -> bool:
     try:
-        # Not the pipes of `<(command)`, which always have a writer: these are links into /proc.
+        # Excludes the pipes of `<(command)`, which always have a writer: these are links into /proc.
         return stat.S_ISFIFO(os.stat(path).st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/"))
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except (OSError, ValueError):  # ValueError: the name contains a NUL.
         return False
 
 
 def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
-    """The (layer, unit) that `option` names as "layer:unit". Raises UsageError if `model` has no such cell."""
+    """Parse the cell index (layer, unit) that is given to `option` as "layer:unit".
+
+    Raises UsageError if the text has another form or `model` has no such cell.
+    """
     from charrnn.errors import UsageError
 
     match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
@@ -61,9 +67,10 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
 
 
 def load_model(run: str | None, *, quiet: bool) -> "Model":
-    """Load the run that a command names, or the newest, whose name is then written on stderr if that is a terminal.
+    """Load a run, by default the newest one, and print its warnings.
 
-    Also shows what the user should know of it. Raises CheckpointError as `api.load` does.
+    Prints the name of a run that was chosen by default, if stderr is a terminal. Raises CheckpointError as `api.load`
+    does.
     """
     from charrnn.api import load
 

@@ -10,7 +10,7 @@ import typer
 from charrnn.cli.arguments import load_model, read_text
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import can_steer
+from charrnn.cli.streams import supports_cursor_control
 from charrnn.cli.visualize import CHARS_SCORED
 
 CHARS_SHOWN = 8_000
@@ -65,4 +65,4 @@ def explore(
 
 def _is_terminal() -> bool:
     # Textual draws on stderr.
-    return sys.stdin.isatty() and sys.stdout.isatty() and can_steer(sys.stderr)
+    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)

@@ -1,16 +1,15 @@
-"""Options and arguments that several commands share."""
+"""Define the options and arguments that several commands share."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    pass
-
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing on stderr but errors.")]
+"""--json: print the result as JSON."""
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors on stderr.")]
+"""--quiet: print no progress, notes or warnings."""
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+"""--debug: print a traceback with an error."""
 RunArgument = Annotated[
     str | None,
     typer.Argument(
@@ -18,13 +17,15 @@ RunArgument = Annotated[
         help="A run folder, or its name under checkpoints/. Default: the newest run that was validated.",
     ),
 ]
+"""The run to use; None stands for the newest one that was validated."""
 
 TextOption = Annotated[
-    str | None, typer.Option("--text", help="Read this file, or - for stdin, instead.", metavar="FILE")
+    str | None, typer.Option("--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE")
 ]
-
+"""--text: read a file or standard input instead of held-out text."""
 
 UnknownOption = Annotated[
     str,
-    typer.Option("--unknown", help="Characters that the model never saw: error, skip or nearest.", metavar="WORD"),
+    typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD"),
 ]
+"""--unknown: what happens to characters of a text that are not in the vocabulary."""

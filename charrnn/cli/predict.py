@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, spelled
+from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
 from charrnn.cli.streams import print_json, result_console
 
@@ -29,7 +29,7 @@ def predict(
         raise UsageError(f"predict takes [RUN] TEXT, not {len(arguments)} words. Put quotes around the text.")
     *run, text = arguments
     model = load_model(run[0] if run else None, quiet=quiet)
-    predictions = model.predict(spelled(text, model.vocab.kind), top=top, unknown=unknown)
+    predictions = model.predict(to_content(text, model.vocab.kind), top=top, unknown=unknown)
     if json:
         print_json([{"character": p.character, "probability": p.probability} for p in predictions])
         return

@@ -1,4 +1,4 @@
-"""Progress bars on stderr."""
+"""Draw progress bars on stderr."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from charrnn.cli.streams import can_animate
 def progress(
     total: int, label: str, *, quiet: bool = False, unit: str = "chars"
 ) -> "Iterator[Callable[[int], object]]":
-    """A bar on stderr for work that takes more than a second; yields what to call with the amount just done."""
+    """Draw a bar for work that takes more than a second; yields a function to call with each amount done."""
     from tqdm import tqdm
 
     from charrnn.render.visible import all_visible
@@ -34,7 +34,7 @@ def progress(
 
 
 def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
-    """What to call with (bytes so far, bytes in all) during a download; the first call draws the bar."""
+    """Return a function to call with (bytes so far, total bytes) during a download; its first call draws the bar."""
     from tqdm import tqdm
 
     bars: list[tqdm[Any]] = []

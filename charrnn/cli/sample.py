@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import announce_wait, load_model, parse_cell, spelled
+from charrnn.cli.arguments import load_model, parse_cell, print_waiting_notice, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, UnknownOption
 from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
@@ -291,7 +291,7 @@ def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
 
 def _read_prime(prime: str, file: str | None, alphabet: str, *, quiet: bool) -> str | bytes:
     """What comes before: `prime`, or what `file` holds, cleaned as a corpus is. Bytes for the byte alphabet."""
-    before = spelled(prime, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
+    before = to_content(prime, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
     if len(before) > SLOW_PRIME:
         warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
     return before
@@ -302,7 +302,7 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
 
     if name == "-" and sys.stdin is None:
         raise DataError("--prime-file -: standard input is closed.")
-    announce_wait(name, quiet=quiet)
+    print_waiting_notice(name, quiet=quiet)
     option = f"--prime-file {name}"
     try:
         if name == "-":

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.progress import progress
-from charrnn.cli.streams import can_animate, finite, printable, result_console, warn
+from charrnn.cli.streams import can_animate, printable, replace_non_finite, result_console, warn
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -296,7 +296,7 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
 
 def print_long_json(value: dict[str, Any]) -> None:
     """What `print_json` prints, in parts: the line is several times as large as what it spells."""
-    parts = json.JSONEncoder(allow_nan=False).iterencode(finite(value))
+    parts = json.JSONEncoder(allow_nan=False).iterencode(replace_non_finite(value))
     while part := "".join(islice(parts, 10_000)):
         sys.stdout.write(part.replace("\x7f", "\\u007f"))
     sys.stdout.write("\n")

@@ -1,4 +1,4 @@
-"""The two streams: stdout carries the result and nothing else, stderr everything else."""
+"""Print to the two streams: stdout carries the result and nothing else, stderr everything else."""
 
 import json
 import os
@@ -10,91 +10,94 @@ if TYPE_CHECKING:
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
-    """Say what the user should know on stderr, unless told to be quiet."""
+    """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
         sys.stderr.write(f"warning: {printable(message)}\n")
 
 
 def result_console() -> "Console":
-    """Rich on stdout, coloured as NO_COLOR, FORCE_COLOR and the stream say."""
+    """Return a rich console on stdout. NO_COLOR, FORCE_COLOR and the stream decide about colours."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=False, width=_width())
 
 
-def talk_console() -> "Console":
-    """Rich on stderr."""
+def message_console() -> "Console":
+    """Return a rich console on stderr."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False, width=_width())
 
 
 def _width() -> int | None:
-    """80 where COLUMNS says that there is none, as terminals of some services do; else for rich to find out."""
+    """Return 80 if COLUMNS is 0, as on the terminals of some services; else None, and rich measures the width."""
     return 80 if os.environ.get("COLUMNS", "").strip() == "0" else None
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on one line of stdout; a number that is not finite becomes null."""
+    """Print one JSON value on one line of stdout; numbers that are not finite become null."""
     sys.stdout.write(to_json(value) + "\n")
     sys.stdout.flush()
 
 
 def to_json(value: Any) -> str:
-    """One line of printable ASCII: DEL, the one control character that JSON does not escape, is escaped too."""
-    return json.dumps(finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character JSON leaves as it is.
+
+    Numbers that are not finite become null.
+    """
+    return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def print_path(path: str) -> None:
-    """A path alone on a line of stdout: as it is, for programs; on a terminal with nothing in it that steers it."""
+    """Print a path on one line of stdout: unchanged for programs; on a terminal with control characters escaped."""
     sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
     sys.stdout.flush()
 
 
-def finite(value: Any) -> Any:
-    """`value` as JSON can spell it: a number that is not finite is null."""
+def replace_non_finite(value: Any) -> Any:
+    """Replace infinities and nan in a nested value by None, because JSON has no notation for them."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [replace_non_finite(item) for item in value]
     return None if isinstance(value, float) and value - value != 0 else value
 
 
 def print_error(message: str) -> None:
-    """At most three lines on stderr, with nothing in them that could move the cursor."""
-    # Not splitlines(), which also splits at what a name may hold, and the way out would be cut off.
+    """Print at most three lines on stderr, with control characters escaped."""
+    # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
     sys.stderr.write("\n".join(["error: " + "".join(lines[:1]), *("       " + line for line in lines[1:])]) + "\n")
 
 
 def print_traceback(error: BaseException) -> None:
-    """What --debug shows on stderr, with nothing in it that could move the cursor: errors quote what was read."""
+    """Print the traceback of --debug on stderr, with control characters escaped, because errors quote their input."""
     from traceback import format_exception
 
     sys.stderr.write(printable("".join(format_exception(error))))
 
 
 def printable(text: str) -> str:
-    """`text` with control and direction-changing characters made visible; newlines and tabs stay."""
+    """Return `text` with control and bidirectional characters made visible; newlines and tabs stay."""
     from charrnn.render.visible import visible
 
     return "".join(character if character in "\n\t" else visible(character) for character in text)
 
 
-def stop_writing() -> None:
-    """Send both streams to nowhere: their reader is gone, and Python would complain when it flushes them at exit."""
+def discard_output() -> None:
+    """Redirect both streams to the null device after their reader has gone; else Python fails to flush them at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except OSError:  # a closed pipe, or a terminal that was closed
+        except OSError:  # A closed pipe, or a terminal that was closed.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def can_steer(stream: TextIO) -> bool:
-    """Whether it is a terminal that understands cursor codes."""
+def supports_cursor_control(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that interprets cursor codes."""
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def can_animate(stream: TextIO) -> bool:
-    """Whether a bar may be drawn there: not under CI either, whose terminal is a log."""
-    return can_steer(stream) and os.environ.get("CI", "").lower() in ("", "0", "false")
+    """Return whether to draw progress bars on a stream: not under CI, where the terminal is a log."""
+    return supports_cursor_control(stream) and os.environ.get("CI", "").lower() in ("", "0", "false")

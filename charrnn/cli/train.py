@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import announce_wait
+from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
 from charrnn.cli.streams import print_json, result_console
@@ -216,7 +216,7 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
 
     view.announce("Reading the text and measuring the machine ...")
     for source in config.corpus:
-        announce_wait(source, quiet=quiet)
+        print_waiting_notice(source, quiet=quiet)
     events = loop.train(
         config,
         out=out,

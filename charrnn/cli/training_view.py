@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import can_animate, print_json, print_path, printable, stop_writing, talk_console
+from charrnn.cli.streams import can_animate, discard_output, message_console, print_json, print_path, printable
 
 if TYPE_CHECKING:
     from charrnn.records.training import (
@@ -40,7 +40,7 @@ class TrainingView:
         signals.is_quiet = quiet
         self.show_as_json = show_as_json
         self.quiet = quiet
-        self._console: Any = None if quiet or show_as_json else talk_console()
+        self._console: Any = None if quiet or show_as_json else message_console()
         self._signals = signals
         self._is_telling_save = False
         self._is_complete = True
@@ -86,7 +86,7 @@ class TrainingView:
                             failure = error  # A full disk; of a closed terminal SIGHUP has told.
                         self._signals.number = self._signals.number or READER_GONE
                         self._is_deaf = True
-                        stop_writing()
+                        discard_output()
         finally:
             if self._bar is not None:
                 self._bar.close()
