@@ -4,7 +4,7 @@ Shapes: N characters, T, B and H as in `model.reading`.
 """
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from charrnn.microscope.statistics import draw_blocks, percentiles
 from charrnn.microscope.trace import score_following
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
+from charrnn.model.ops import Ops
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.microscope import Ablation, AblationEffect, Skipped
 
@@ -83,15 +84,15 @@ def ablate_ids(
     )
 
 
-def _holding(unit: int, memory: float) -> SimpleNamespace:
+def _holding(unit: int, memory: float) -> Ops[Tensor]:
     """`TORCH`, with one unit's memory kept where it is to be."""
 
-    def hold(memories: Tensor) -> Tensor:
+    def clamp(memories: Tensor) -> Tensor:
         memories = memories.clone()
         memories[:, unit] = memory
         return memories
 
-    return SimpleNamespace(**{**vars(TORCH), "hold": hold})
+    return replace(TORCH, clamp=clamp)
 
 
 @torch.inference_mode()
@@ -101,7 +102,7 @@ def _read(
     first: int,
     layer: int,
     unit: int,
-    ops: SimpleNamespace,
+    ops: Ops[Tensor],
     on_progress: Callable[[int], object],
 ) -> tuple[Floats, Floats]:
     """Log-probabilities (N - 1,) in nats of ids[first + 1:], and the cell's values (N,) at ids[first:]; the layer

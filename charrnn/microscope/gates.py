@@ -4,7 +4,7 @@ Shapes: N characters, T time, B lanes, H units.
 """
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
+from charrnn.model.ops import Ops
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.microscope import GateReport, GateUse
 
@@ -77,11 +78,11 @@ def watch_gates(
     )
 
 
-def _recording(calls: list[Tensor]) -> SimpleNamespace:
+def _recording(calls: list[Tensor]) -> Ops[Tensor]:
     """`TORCH`, with every gate kept in `calls`."""
 
     def sigmoid(x: Tensor) -> Tensor:
         calls.append(x.sigmoid())
         return calls[-1]
 
-    return SimpleNamespace(**{**vars(TORCH), "sigmoid": sigmoid})
+    return replace(TORCH, sigmoid=sigmoid)

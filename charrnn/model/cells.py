@@ -1,72 +1,71 @@
-"""The recurrent cells, each in its own few lines, written once for torch (training) and for NumPy (writing).
+"""The cell types: the equations of each, written once for torch (training) and NumPy (generating).
 
-Shapes: B batch, H hidden. `x` is the input's product with all of its biases, (B, input_blocks * H); `product(name, h)`
-is `h @ weight.T + bias` of the recurrent weight `name`, (B, blocks * H); a state is a tuple of `num_states` arrays
-(B, H), the output h first; `p` holds a cell's further parameters. `ops` spells the few functions that torch and NumPy
-spell differently; its `hold` keeps units of the memory (c where there is one, else h) at given values, and does
-nothing where none are held. Nothing here knows which of the two it computes with.
+Shapes: B batch, H hidden. In `Cell.step`, `x` is the input's product with its weight, all biases included,
+(B, input_blocks * H); `product(name, h)` is `h @ weight.T + bias` with the recurrent weight `name`, (B, blocks * H);
+a state is a tuple of `num_states` arrays (B, H), the output h first; `p` maps the names of `extras` to arrays; `ops`
+has the functions of the array library (`model.ops`). Every cell passes its memory (c where there is one, else h)
+through `ops.clamp`.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
-Array = Any
-State = tuple[Array, ...]
-Product = Callable[[str, Array], Array]
+from charrnn.model.ops import A, Ops, Product, State
+
 Shape = tuple[int, ...]
-MOST_HELD = 0.9999
-"""Of tanh, for a memory that is to be held at 1: an infinite one would never be let go of."""
+CLAMP_LIMIT = 0.9999
+"""Clamp tanh(c) just below 1, because atanh(1) is infinite, and an infinite c would never change again."""
 
 
 class Cell:
-    """What the equations of a cell need to know of each other. All of it is fixed per class."""
+    """Base class of the cell types: equations and the shapes of their parameters, fixed per class."""
 
     input_blocks: ClassVar[int] = 1
     """Blocks of H rows in the input weight."""
     products: ClassVar[Mapping[str, int]] = {"hh": 1}
     """Recurrent weights and their blocks of H rows."""
     num_states: ClassVar[int] = 1
+    """As in a state."""
     shows: ClassVar[str] = "h"
-    """What `value` is, for a caption."""
+    """The formula of `value`, for captions: h, tanh(h) or tanh(c)."""
     forget_block: ClassVar[int | None] = None
-    """Which block of the input bias opens the forget gate."""
+    """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`; None: no such."""
     gates: ClassVar[tuple[str, ...]] = ()
-    """The gates' letters, in the order in which `step` gives them to `ops.sigmoid`."""
+    """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
-        """Further parameters: name to (shape, how it is drawn: zeros, angles, uniform, permutation)."""
+        """List further parameters: name to (shape, initial values: zeros, angles, uniform or permutation)."""
         return {}
 
     @staticmethod
-    def effective_weight(weight: Array) -> Array:
-        """The matrix that a recurrent weight (H, H) stands for; itself, for most cells."""
+    def effective_weight(weight: A) -> A:
+        """Compute the matrix that `product` multiplies with from a recurrent weight (blocks * H, H)."""
         return weight
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
-        """One character: the state before it and its input to the state after it."""
-        raise AssertionError("every cell has its own equations")
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
+        """Compute the state after one character from its input and the state before it."""
+        raise NotImplementedError
 
     @staticmethod
-    def value(ops: Any, state: State) -> Array:
-        """What the microscope looks at, (B, H) within [-1, 1]: tanh(c) where there is a c; else h."""
+    def value(ops: Ops[A], state: State[A]) -> A:
+        """Compute the cell values, (B, H) in [-1, 1]: tanh(c) where there is a c, else h."""
         return ops.tanh(state[1]) if len(state) > 1 else state[0]
 
     @classmethod
     def memory(cls, value: float) -> float:
-        """The memory whose `value` is `value`, within [-1, 1]: what `ops.hold` is to keep a unit at."""
-        # tanh never reaches 1.
-        return value if cls.shows == "h" else math.atanh(max(-MOST_HELD, min(MOST_HELD, value)))
+        """Invert `value`: the memory to which `ops.clamp` sets a unit whose cell value is to be `value`."""
+        return value if cls.shows == "h" else math.atanh(max(-CLAMP_LIMIT, min(CLAMP_LIMIT, value)))
 
 
 class Rnn(Cell):
     """h = tanh(W x + U h) (Elman 1990)."""
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
-        return (ops.hold(ops.tanh(x + product("hh", state[0]))),)
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
+        return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
 
 
 class Irnn(Cell):
@@ -75,11 +74,11 @@ class Irnn(Cell):
     shows = "tanh(h)"
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
-        return (ops.hold(ops.relu(x + product("hh", state[0]))),)
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
+        return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
 
     @staticmethod
-    def value(ops: Any, state: State) -> Array:
+    def value(ops: Ops[A], state: State[A]) -> A:
         return ops.tanh(state[0])
 
 
@@ -91,13 +90,13 @@ class Gru(Cell):
     gates = ("z", "r")
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         (h,) = state
         x_r, x_z, x_n = ops.split(x, 3)
         u_r, u_z, u_n = ops.split(product("hh", h), 3)
         z = ops.sigmoid(x_z + u_z)
         n = ops.tanh(x_n + ops.sigmoid(x_r + u_r) * u_n)
-        return (ops.hold(n + z * (h - n)),)
+        return (ops.clamp(n + z * (h - n)),)
 
 
 class Lstm(Cell):
@@ -111,10 +110,10 @@ class Lstm(Cell):
     gates = ("f", "i", "o")
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
-        c = ops.hold(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
+        c = ops.clamp(ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
@@ -126,11 +125,11 @@ class Peephole(Lstm):
         return dict.fromkeys(("weight_ci", "weight_cf", "weight_co"), ((hidden_size,), "zeros"))
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         h, c = state
         i, f, g, o = ops.split(x + product("hh", h), 4)
         kept = ops.sigmoid(f + p["weight_cf"] * c) * c
-        c = ops.hold(kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g))
+        c = ops.clamp(kept + ops.sigmoid(i + p["weight_ci"] * c) * ops.tanh(g))
         return ops.sigmoid(o + p["weight_co"] * c) * ops.tanh(c), c
 
 
@@ -145,11 +144,11 @@ class Coupled(Cell):
     gates = ("f", "o")
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         h, c = state
         f, g, o = ops.split(x + product("hh", h), 3)
         g = ops.tanh(g)
-        c = ops.hold(g + ops.sigmoid(f) * (c - g))
+        c = ops.clamp(g + ops.sigmoid(f) * (c - g))
         return ops.sigmoid(o) * ops.tanh(c), c
 
 
@@ -164,11 +163,11 @@ class Mlstm(Cell):
     gates = ("f", "i", "o")
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         h, c = state
         x_i, x_f, x_g, x_o, x_m = ops.split(x, 5)
         u_i, u_f, u_g, u_o = ops.split(product("hh", x_m * product("mh", h)), 4)
-        c = ops.hold(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
+        c = ops.clamp(ops.sigmoid(x_f + u_f) * c + ops.sigmoid(x_i + u_i) * ops.tanh(x_g + u_g))
         return ops.sigmoid(x_o + u_o) * ops.tanh(c), c
 
 
@@ -190,18 +189,18 @@ class Antisymmetric(Cell):
     """Strength of the diffusion term (gamma in the paper)."""
 
     @staticmethod
-    def effective_weight(weight: Array) -> Array:
+    def effective_weight(weight: A) -> A:
         return weight - weight.T
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         (h,) = state
         x_h, x_z = ops.split(x, 2)
         a = product("hh", h) - Antisymmetric.DAMPING * h
-        return (ops.hold(h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h)),)
+        return (ops.clamp(h + Antisymmetric.STEP * ops.sigmoid(a + x_z) * ops.tanh(a + x_h)),)
 
     @staticmethod
-    def value(ops: Any, state: State) -> Array:
+    def value(ops: Ops[A], state: State[A]) -> A:
         return ops.tanh(state[0])
 
 
@@ -226,10 +225,10 @@ class Unitary(Cell):
         }
 
     @staticmethod
-    def rotate(ops: Any, h: Array, p: Mapping[str, Array]) -> tuple[Array, Array]:
-        """The unitary product alone: h (B, H) to real and imaginary parts (B, H/2) of the same norm."""
-        z = ops.split(h, 2)
-        z = ops.fft(*_turn(ops, z, p["angle_1"]))
+    def rotate(ops: Ops[A], h: A, p: Mapping[str, A]) -> tuple[A, A]:
+        """Apply the unitary matrix alone: h (B, H) to real and imaginary parts (B, H/2) of the same norm."""
+        re, im = ops.split(h, 2)
+        z = ops.fft(*_turn(ops, (re, im), p["angle_1"]))
         z = _reflect(z, p["reflection_1"])
         z = (ops.permute(z[0], p["permutation"]), ops.permute(z[1], p["permutation"]))
         z = ops.ifft(*_turn(ops, z, p["angle_2"]))
@@ -237,27 +236,27 @@ class Unitary(Cell):
         return _turn(ops, z, p["angle_3"])
 
     @staticmethod
-    def step(ops: Any, x: Array, product: Product, state: State, p: Mapping[str, Array]) -> State:
+    def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
         x_re, x_im = ops.split(x, 2)
         re, im = Unitary.rotate(ops, state[0], p)
         re, im = re + x_re, im + x_im
         norm = ops.sqrt(re * re + im * im + 1e-12)
         scale = ops.relu(norm + p["modrelu_bias"]) / norm
-        return (ops.hold(ops.cat((re * scale, im * scale))),)
+        return (ops.clamp(ops.cat((re * scale, im * scale))),)
 
     @staticmethod
-    def value(ops: Any, state: State) -> Array:
+    def value(ops: Ops[A], state: State[A]) -> A:
         return ops.tanh(state[0])
 
 
-def _turn(ops: Any, z: tuple[Array, Array], angle: Array) -> tuple[Array, Array]:
-    """Multiply by exp(i angle)."""
+def _turn(ops: Ops[A], z: tuple[A, A], angle: A) -> tuple[A, A]:
+    """Multiply z = (real, imaginary part) by exp(i angle)."""
     cos, sin = ops.cos(angle), ops.sin(angle)
     return z[0] * cos - z[1] * sin, z[0] * sin + z[1] * cos
 
 
-def _reflect(z: tuple[Array, Array], v: Array) -> tuple[Array, Array]:
-    """z - 2 v <v, z> / |v|^2."""
+def _reflect(z: tuple[A, A], v: A) -> tuple[A, A]:
+    """Compute z - 2 v <v, z> / |v|^2."""
     v_re, v_im = v[0], v[1]
     scale = 2 / (v * v).sum()
     dot_re = (z[0] * v_re + z[1] * v_im).sum(-1)[..., None] * scale

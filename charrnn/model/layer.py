@@ -6,16 +6,16 @@ names, shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.L
 
 import math
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import CELLS, Cell, State
+from charrnn.model.cells import CELLS, Cell
+from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
 
-TORCH = SimpleNamespace(
+TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,
     tanh=torch.tanh,
     relu=torch.relu,
@@ -23,13 +23,13 @@ TORCH = SimpleNamespace(
     cos=torch.cos,
     sin=torch.sin,
     split=lambda x, blocks: x.chunk(blocks, dim=-1),
-    cat=lambda parts: torch.cat(parts, dim=-1),
+    cat=lambda parts: torch.cat(tuple(parts), dim=-1),
     permute=lambda x, order: x[..., order],
-    hold=lambda memory: memory,
     fft=lambda re, im: _parts(torch.fft.fft(torch.complex(re, im), norm="ortho")),
     ifft=lambda re, im: _parts(torch.fft.ifft(torch.complex(re, im), norm="ortho")),
+    clamp=lambda memory: memory,
 )
-"""What the equations need of torch."""
+"""The equations' functions in torch."""
 
 
 def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ class RecurrentLayer(nn.Module):
         state: Tensor,
         embedding: Tensor | None = None,
         noise: Generator | None = None,
-        ops: SimpleNamespace | None = None,
+        ops: Ops[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
@@ -147,7 +147,7 @@ class RecurrentLayer(nn.Module):
         return outputs, last
 
     def trace(
-        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: SimpleNamespace | None = None
+        self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: Ops[Tensor] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
         return self._read(inputs, embedding, state, None, ops, want_cells=True)
@@ -158,7 +158,7 @@ class RecurrentLayer(nn.Module):
         embedding: Tensor | None,
         state: Tensor,
         noise: Generator | None,
-        ops: SimpleNamespace | None,
+        ops: Ops[Tensor] | None,
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -191,7 +191,7 @@ class RecurrentLayer(nn.Module):
         embedding: Tensor | None,
         state: Tensor,
         noise: Generator | None,
-        ops: SimpleNamespace | None,
+        ops: Ops[Tensor] | None,
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -223,7 +223,7 @@ class RecurrentLayer(nn.Module):
         weights: Mapping[str, Tensor],
         state: Tensor,
         noise: Generator | None,
-        ops: SimpleNamespace = TORCH,
+        ops: Ops[Tensor] = TORCH,
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -241,14 +241,14 @@ class RecurrentLayer(nn.Module):
         extras = {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
         # Sums in the precision of the state: only the matrix products are worth bf16.
         x = x.to(state.dtype)
-        current: State = tuple(state)
+        current: State[Tensor] = tuple(state)
         outputs, cells = [], []
         for x_t in x:
             new = self.cell.step(ops, x_t, product, current, extras)
             if self.zoneout:
                 new = self._zone_out(current, new, noise)
-                # Zoneout let a held memory come only a part of the way.
-                new = (*new[:-1], ops.hold(new[-1]))
+                # Zoneout moved a clamped unit only part of the way.
+                new = (*new[:-1], ops.clamp(new[-1]))
             current = new
             outputs.append(current[0])
             if want_cells:
@@ -256,7 +256,7 @@ class RecurrentLayer(nn.Module):
         stacked = torch.stack(outputs)
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
-    def _zone_out(self, old: State, new: State, noise: Generator | None) -> State:
+    def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Generator | None) -> State[Tensor]:
         """Each unit's new state with chance 1 - zoneout, else its old one; without noise, the mean of that."""
         if noise is None:
             return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))

@@ -5,19 +5,19 @@ times the largest dilation). Everything is time-major, and the recurrent state i
 """
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 
 import torch
 from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.model.layer import RecurrentLayer
+from charrnn.model.ops import Ops
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
-LayerOps = Mapping[int, SimpleNamespace]
-"""By a layer's number, what its equations are to be computed with instead of `layer.TORCH`."""
+LayerOps = Mapping[int, Ops[Tensor]]
+"""Layer index to the functions its equations use instead of `layer.TORCH`."""
 HIGHWAY_BIAS = -1.0
-"""Where a highway's transform gate starts: mostly carrying (Srivastava 2015)."""
+"""Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava 2015)."""
 
 
 class CharRNN(nn.Module):

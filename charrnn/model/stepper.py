@@ -4,7 +4,7 @@ Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per
 """
 
 from collections.abc import Mapping
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS, Cell, Lstm
 from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_product, exact_sin
+from charrnn.model.ops import Ops
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 from charrnn.model.weights import Floats, Matrix, exact_tanh
 
@@ -22,7 +23,7 @@ def _parts(z: NDArray[np.complex128]) -> tuple[Floats, Floats]:
     return z.real.astype(np.float32), z.imag.astype(np.float32)
 
 
-NUMPY = SimpleNamespace(
+NUMPY: Ops[Floats] = Ops(
     # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
     sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     tanh=np.tanh,
@@ -33,23 +34,21 @@ NUMPY = SimpleNamespace(
     split=lambda x, blocks: np.split(x, blocks, axis=-1),
     cat=lambda parts: np.concatenate(parts, axis=-1),
     permute=lambda x, order: x[..., order],
-    hold=lambda memory: memory,
     fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
     ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
+    clamp=lambda memory: memory,
 )
-"""What the equations need of NumPy."""
-EXACT = SimpleNamespace(
-    **{
-        **vars(NUMPY),
-        "tanh": exact_tanh,
-        "sigmoid": lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
-        "cos": exact_cos,
-        "sin": exact_sin,
-        "fft": exact_fft,
-        "ifft": exact_ifft,
-    }
+"""The equations' functions in NumPy."""
+EXACT: Ops[Floats] = replace(
+    NUMPY,
+    tanh=exact_tanh,
+    sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
+    cos=exact_cos,
+    sin=exact_sin,
+    fft=exact_fft,
+    ifft=exact_ifft,
 )
-"""The same, with operations that round alike on every processor."""
+"""The same functions from operations that round alike on every processor."""
 
 
 class Stepper:
@@ -111,19 +110,19 @@ class Stepper:
                 f"units from 0 to {self.hidden_size - 1}."
             )
 
-    def _ops_of(self, layer: int) -> SimpleNamespace:
-        """What the equations of a layer need: `hold` is its own."""
+    def _ops_of(self, layer: int) -> Ops[Floats]:
+        """What the equations of a layer need: its own `clamp`."""
         held = self.held.get(layer)
         if not held:
             return self._ops
         units, values = np.array(list(held)), np.array(list(held.values()), np.float32)
 
-        def hold(memory: Floats) -> Floats:
+        def clamp(memory: Floats) -> Floats:
             memory = memory.copy()
             memory[:, units] = values
             return memory
 
-        return SimpleNamespace(**{**vars(self._ops), "hold": hold})
+        return replace(self._ops, clamp=clamp)
 
     def values(self, state: Floats) -> Floats:
         """What the microscope would show of a state (L, S, B, H): (L, B, H) within [-1, 1]."""
@@ -157,8 +156,8 @@ class Stepper:
             latest = self.cell.step(ops, x, layer.product, oldest, layer.extras)
             if self.zoneout:
                 latest = tuple(o + (1 - self.zoneout) * (n - o) for o, n in zip(oldest, latest, strict=True))
-                # Zoneout let a held memory come only a part of the way.
-                latest = (*latest[:-1], ops.hold(latest[-1]))
+                # Zoneout moved a clamped unit only part of the way.
+                latest = (*latest[:-1], ops.clamp(latest[-1]))
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value
