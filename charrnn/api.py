@@ -19,7 +19,7 @@ from charrnn.records.generation import Novelty
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.findings import FindingsCache
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 from charrnn.runs.step import LoadedStep, name_of_step
 from charrnn.text.lanes import split_ids
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
@@ -334,7 +334,7 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
             yield _model_of(folder, loaded)
 
 
-def _model_of(folder: RunFolder, loaded: LoadedStep) -> Model:
+def _model_of(folder: RunReader, loaded: LoadedStep) -> Model:
     config = loaded.description.config()
     model = Model(
         config,

@@ -10,7 +10,7 @@ import numpy as np
 
 from charrnn.config import Config
 from charrnn.runs.description import Description
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 LAST_PLACE = 4
@@ -64,7 +64,7 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
         "output.weight": scores,
         "output.bias": np.zeros(size, np.float32),
     }
-    run = RunFolder.create_at(path)
+    run = RunWriter.create_at(path)
     description = Description.of(path, config, vocab)
     run.write_description(description)
     state: dict[str, Any] = {"step": 1, "best_nats": 1.0, "best_step": 1}

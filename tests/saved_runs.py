@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.files import json_to_bytes
 from charrnn.runs.description import Description
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import seal_manifest
+from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 FILES = ("model.safetensors", "training.safetensors", "training.json", "config.yaml", "vocab.json", "manifest.json")
@@ -45,32 +45,32 @@ def tensors(value: float) -> dict[str, NDArray[Any]]:
     }
 
 
-def description_of(run: RunFolder) -> Description:
+def description_of(run: RunWriter) -> Description:
     return Description.of(run.path, CONFIG, VOCAB)
 
 
-def save(run: RunFolder, step: int, value: float | None = None, **state: Any) -> str:
+def save(run: RunWriter, step: int, value: float | None = None, **state: Any) -> str:
     """Save a step whose weights are its number, move `latest` there and return its name."""
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
     name = run.save_step(step, weights, weights, state, description_of(run)).name
-    run.point("latest", name)
+    run.write_pointer("latest", name)
     return name
 
 
-def commit(run: RunFolder, step: int, *, best_step: int, keep: int = 1) -> None:
+def commit(run: RunWriter, step: int, *, best_step: int, keep: int = 1) -> None:
     """Commit such a step as training does."""
     weights, state = tensors(step), {"step": step, "best_nats": 1.5, "best_step": best_step}
     run.commit(step, weights, weights, state, description_of(run), keep=keep)
 
 
-def make_run(path: Path) -> RunFolder:
-    run = RunFolder.create_at(path)
+def make_run(path: Path) -> RunWriter:
+    run = RunWriter.create_at(path)
     run.write_description(description_of(run))
     return run
 
 
-def rewrite_manifest(run: RunFolder, step_name: str, **changes: object) -> None:
+def rewrite_manifest(run: RunWriter, step_name: str, **changes: object) -> None:
     """Change a manifest so that only what it says is wrong, not its own SHA-256."""
     path = run.path / step_name / "manifest.json"
     manifest = json.loads(path.read_text()) | changes
@@ -79,7 +79,7 @@ def rewrite_manifest(run: RunFolder, step_name: str, **changes: object) -> None:
     path.write_bytes(data if manifest["format"] == 1 else seal_manifest(data))
 
 
-def forge(run: RunFolder, step_name: str, name: str, data: bytes) -> None:
+def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
     """Replace a file of a step and list its true size and hash, so that only its content is wrong."""
     (run.path / step_name / name).write_bytes(data)
     files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
@@ -87,16 +87,16 @@ def forge(run: RunFolder, step_name: str, name: str, data: bytes) -> None:
     rewrite_manifest(run, step_name, files=files)
 
 
-def forge_description(run: RunFolder, name: str, data: bytes) -> None:
+def forge_description(run: RunWriter, name: str, data: bytes) -> None:
     """Give every step, and the run itself, another `config.yaml` or `vocab.json` that is whole."""
-    for step_name in run.steps():
+    for step_name in run.reader.steps():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
 
 
-def turn_to_format_1(run: RunFolder) -> None:
+def turn_to_format_1(run: RunWriter) -> None:
     """Make a run what it would have been before steps described themselves."""
-    for step_name in run.steps():
+    for step_name in run.reader.steps():
         files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
         for name in ("config.yaml", "vocab.json"):
             (run.path / step_name / name).unlink()

@@ -24,7 +24,7 @@ import charrnn
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 from charrnn.text.catalogue import load_catalogue
 
 Command = Callable[..., Ran]
@@ -414,7 +414,7 @@ def test_a_damaged_checkpoint(command: Command, lab: Path, line: str) -> None:
 @pytest.mark.parametrize("line", READERS)
 def test_a_newer_format(command: Command, lab: Path, line: str) -> None:
     for step in lab.glob("step-*"):
-        rewrite_manifest(RunFolder(lab), step.name, format=3)
+        rewrite_manifest(RunWriter(lab), step.name, format=3)
     assert_is_clear(command(*line.split()), CHECKPOINT, ("newer charrnn (format 3)", "upgrade"))
 
 
@@ -455,7 +455,7 @@ def test_whatever_the_damage(lab: Path, file: str, damage: str) -> None:
 @pytest.mark.parametrize("line", READERS)
 @pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
 def test_a_damaged_configuration_or_alphabet_of_format_1(command: Command, lab: Path, file: str, line: str) -> None:
-    turn_to_format_1(RunFolder(lab))
+    turn_to_format_1(RunWriter(lab))
     (lab / file).write_text("{{{")
     assert_is_clear(command(*line.split()), CHECKPOINT, (f"{file} is damaged",))
 
@@ -472,7 +472,7 @@ def test_a_damaged_configuration_or_alphabet_of_format_1(command: Command, lab: 
 def test_an_alphabet_of_another_model(command: Command, lab: Path, line: str) -> None:
     saved = json.loads((lab / "vocab.json").read_text())
     saved["characters"] = saved["characters"][:-5]
-    forge_description(RunFolder(lab), "vocab.json", json.dumps(saved).encode())
+    forge_description(RunWriter(lab), "vocab.json", json.dumps(saved).encode())
     assert_is_clear(command(*line.split()), CHECKPOINT)
 
 
@@ -481,7 +481,7 @@ def test_an_alphabet_of_another_model(command: Command, lab: Path, line: str) ->
 def test_a_configuration_of_another_model(command: Command, lab: Path, change: str, line: str) -> None:
     text = (lab / "config.yaml").read_text().partition("\n")[2]
     changed = re.sub(rf"(?m)^{change.split(':')[0]}: .*$", change, text)
-    forge_description(RunFolder(lab), "config.yaml", seal(changed))
+    forge_description(RunWriter(lab), "config.yaml", seal(changed))
     assert_is_clear(command(*line.split()), CHECKPOINT, ("config.yaml",))
 
 

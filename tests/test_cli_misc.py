@@ -20,7 +20,7 @@ from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 from charrnn.text import catalogue
 
 Command = Callable[..., Ran]
@@ -467,7 +467,7 @@ def test_a_stream_that_cannot_show_every_character_is_no_failure(
 
 
 def test_a_run_may_be_read_while_it_trains(command: Command, lab: Path) -> None:
-    with RunFolder(lab).lock():
+    with RunWriter(lab).lock():
         assert command("sample", "--length", 5).code == 0
         assert command("runs").code == 0
 

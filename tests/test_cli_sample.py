@@ -17,8 +17,8 @@ from saved_runs import forge
 from synthetic import WORDS, SyntheticCorpus
 
 import charrnn
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import step_number
+from charrnn.runs.writer import RunWriter
 
 Command = Callable[..., Ran]
 Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -247,7 +247,7 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
 
     def sample(best: str | None, **known: object) -> Ran:
         """Sample when the newest step knows that of the best one, and `best` says the same."""
-        forge(RunFolder(lab), newest, "training.json", json.dumps(state | known).encode())
+        forge(RunWriter(lab), newest, "training.json", json.dumps(state | known).encode())
         (lab / "best").unlink(missing_ok=True)
         if best is not None:
             (lab / "best").write_text(best + "\n")

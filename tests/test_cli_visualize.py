@@ -28,7 +28,8 @@ from synthetic import SyntheticCorpus, make_corpus
 import charrnn
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs.description import seal
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
+from charrnn.runs.writer import RunWriter
 
 Command = Callable[..., Ran]
 DOCUMENTED = {"detector", "layer", "unit", "ci_low", "ci_high", "untrained", "polarity", "num_positive"}
@@ -409,11 +410,11 @@ def test_a_text_to_look_at_may_be_of_a_few_characters(command: Command, lab: Pat
 def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, fresh_file: Path) -> None:
     config = (lab / "config.yaml").read_text().partition("\n")[2]
     gone = re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config)
-    forge_description(RunFolder(lab), "config.yaml", seal(gone))
-    for step in RunFolder(lab).steps():
+    forge_description(RunWriter(lab), "config.yaml", seal(gone))
+    for step in RunReader(lab).steps():
         state = json.loads((lab / step / "training.json").read_text())
         state["corpus_locations"] = [str(lab / "gone.txt")]
-        forge(RunFolder(lab), step, "training.json", json.dumps(state).encode())
+        forge(RunWriter(lab), step, "training.json", json.dumps(state).encode())
     ran = command("visualize")
     assert (ran.code, ran.out) == (3, "")
     assert "The text of lstm-001, gone.txt, is not here: put it back or give --text FILE." in ran.err

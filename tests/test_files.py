@@ -11,17 +11,17 @@ import pytest
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import parse_json, write_atomically, write_synced
-from charrnn.runs.folder import RunFolder
+from charrnn.files import encode_text, parse_json, write_atomically, write_synced
+from charrnn.runs.writer import RunWriter
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_texts_are_replaced_whole_or_not_at_all(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_text("samples.txt", "äöü\nline\r\n\udcff")
+def test_texts_are_replaced_whole_or_not_at_all(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_atomically(run.path / "samples.txt", encode_text("äöü\nline\r\n\udcff"))
     assert (run.path / "samples.txt").read_bytes() == "äöü\nline\r\n\\udcff".encode()
 
     def fail(*_: object) -> None:
@@ -31,25 +31,25 @@ def test_texts_are_replaced_whole_or_not_at_all(run: RunFolder, monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(os, step, fail)
             with pytest.raises(CharRNNError, match=r"cannot write .*samples\.txt: No space left"):
-                run.write_text("samples.txt", "new")
+                write_atomically(run.path / "samples.txt", b"new")
     assert (run.path / "samples.txt").read_text(encoding="utf-8").startswith("äöü")
     assert hidden(run.path) == []
 
 
-def test_readers_never_meet_a_half_written_pointer(run: RunFolder) -> None:
+def test_readers_never_meet_a_half_written_pointer(run: RunWriter) -> None:
     names = {f"step-{step:08d}" for step in range(50)}
-    run.point("latest", "step-00000000")
+    run.write_pointer("latest", "step-00000000")
     seen: set[str | None] = set()
     stop = threading.Event()
 
     def read() -> None:
         while not stop.is_set():
-            seen.add(run.read_pointer("latest"))
+            seen.add(run.reader.read_pointer("latest"))
 
     reader = threading.Thread(target=read)
     reader.start()
     for name in sorted(names):
-        run.point("latest", name)
+        run.write_pointer("latest", name)
     stop.set()
     reader.join()
     assert seen <= names

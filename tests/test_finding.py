@@ -10,11 +10,11 @@ from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.finding import list_runs, open_run, open_run_to_read
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
@@ -46,10 +46,10 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
     for seconds, made in enumerate((older, validated, abandoned)):
         set_time(made.path / "latest", 100 + seconds)
     set_time(started.path / "config.yaml", 900)
-    assert open_run_to_read(None, checkpoints) == (validated, None)
-    assert open_run(None, checkpoints) == abandoned, "which is what --resume goes on with"
+    assert open_run_to_read(None, checkpoints) == (validated.reader, None)
+    assert open_run(None, checkpoints) == abandoned.reader, "which is what --resume goes on with"
     for named in (abandoned, older):
-        assert open_run_to_read(named.path.name, checkpoints) == (named, None)
+        assert open_run_to_read(named.path.name, checkpoints) == (named.reader, None)
 
 
 def test_where_no_run_was_validated_the_newest_is_read_and_said_to_be_so(tmp_path: Path) -> None:
@@ -59,14 +59,14 @@ def test_where_no_run_was_validated_the_newest_is_read_and_said_to_be_so(tmp_pat
         save(made, 0)
         set_time(made.path / "latest", 100 + seconds)
     found, warning = open_run_to_read(None, checkpoints)
-    assert found == made
+    assert found == made.reader
     assert warning == f"no run in {checkpoints} has been validated yet; using the newest, b-001"
 
 
-def test_a_run_is_found_by_path_and_by_name(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_found_by_path_and_by_name(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 1)
-    assert open_run(str(run.path), Path("elsewhere")) == run
-    assert open_run("shakespeare-001", run.path.parent) == run
+    assert open_run(str(run.path), Path("elsewhere")) == run.reader
+    assert open_run("shakespeare-001", run.path.parent) == run.reader
     monkeypatch.chdir(run.path.parent.parent)
     Path("shakespeare-001").mkdir()
     assert open_run("shakespeare-001").path == Path("checkpoints/shakespeare-001")
@@ -92,7 +92,7 @@ def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch
     assert open_run_to_read(None, checkpoints)[0].path.name == "open-001"
 
 
-def test_a_run_not_found_names_the_near_and_the_newest(run: RunFolder) -> None:
+def test_a_run_not_found_names_the_near_and_the_newest(run: RunWriter) -> None:
     save(run, 1)
     for wrong in ("shakspeare-001", "checkpoints/shakspeare-001", "shakespeare"):
         with pytest.raises(CheckpointError, match="did you mean shakespeare-001") as caught:
@@ -124,7 +124,7 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
                 find(name, checkpoints)
     save(made, 1)
     (made.path / "latest").unlink()
-    assert open_run(None, checkpoints) == made
+    assert open_run(None, checkpoints) == made.reader
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CheckpointError, match="cannot read"):
         list_runs(tmp_path / "file")

@@ -17,8 +17,9 @@ from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 from charrnn.runs.step import FORMAT_VERSION
+from charrnn.runs.writer import RunWriter
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = range(1, FORMAT_VERSION + 1)
@@ -80,7 +81,7 @@ def test_it_goes_on_training_and_is_of_the_newest_format_then(
     run = copied(name)
     ran = command("train", "--resume", run.name, "--steps", EXPECTED[name]["step"] + 1, "--keep", 9)
     assert (ran.code, [line for line in ran.err.splitlines() if "warning" in line]) == (0, [])
-    steps = RunFolder(run).steps()
+    steps = RunReader(run).steps()
     assert [int(step[5:]) for step in steps] == [EXPECTED[name]["step"], EXPECTED[name]["step"] + 1]
     formats = [json.loads((run / step / "manifest.json").read_text())["format"] for step in steps]
     assert formats == [version_of(GOLDEN / name), FORMAT_VERSION]
@@ -95,7 +96,7 @@ def test_a_newer_one_asks_for_an_upgrade(
     command: Callable[..., Ran], copied: Callable[[str], Path], name: str, line: str
 ) -> None:
     run = copied(name)
-    rewrite_manifest(RunFolder(run), RunFolder(run).steps()[0], format=FORMAT_VERSION + 1)
+    rewrite_manifest(RunWriter(run), RunReader(run).steps()[0], format=FORMAT_VERSION + 1)
     before = contents(run)
     ran = command(*line.split())
     assert (ran.code, ran.out) == (4, "")

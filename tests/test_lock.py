@@ -13,23 +13,23 @@ import pytest
 from saved_runs import make_run
 
 from charrnn.errors import CharRNNError, RunInUseError
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
 HOLDER = (
-    "import sys, time; from pathlib import Path; from charrnn.runs.folder import RunFolder\n"
-    "with RunFolder(Path(sys.argv[1])).lock():\n"
+    "import sys, time; from pathlib import Path; from charrnn.runs.writer import RunWriter\n"
+    "with RunWriter(Path(sys.argv[1])).lock():\n"
     "    print('held', flush=True); time.sleep(15)\n"
 )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is a POSIX word")
-def test_lock_is_refused_while_held_and_free_after_kill_9(run: RunFolder) -> None:
+def test_lock_is_refused_while_held_and_free_after_kill_9(run: RunWriter) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(run.path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
@@ -47,7 +47,7 @@ def test_lock_is_refused_while_held_and_free_after_kill_9(run: RunFolder) -> Non
         assert (run.path / "lock").read_text() == str(os.getpid())
 
 
-def test_lock_can_be_taken_again_and_lets_errors_of_its_block_through(run: RunFolder) -> None:
+def test_lock_can_be_taken_again_and_lets_errors_of_its_block_through(run: RunWriter) -> None:
     with pytest.raises(FileNotFoundError), run.lock():
         raise FileNotFoundError("not about the lock")
     with run.lock(), pytest.raises(RunInUseError), run.lock():
@@ -56,8 +56,8 @@ def test_lock_can_be_taken_again_and_lets_errors_of_its_block_through(run: RunFo
 
 # In a process of its own, since forking this one, with the threads of other tests, is not safe.
 FORKER = (
-    "import os, sys, time; from pathlib import Path; from charrnn.runs.folder import RunFolder\n"
-    "run = RunFolder(Path(sys.argv[1]))\n"
+    "import os, sys, time; from pathlib import Path; from charrnn.runs.writer import RunWriter\n"
+    "run = RunWriter(Path(sys.argv[1]))\n"
     "with run.lock():\n"
     "    worker = os.fork()\n"
     "    if worker == 0: time.sleep(15); os._exit(0)\n"
@@ -68,11 +68,11 @@ FORKER = (
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_lock_is_freed_although_a_forked_worker_lives_on(run: RunFolder) -> None:
+def test_lock_is_freed_although_a_forked_worker_lives_on(run: RunWriter) -> None:
     done = subprocess.run([sys.executable, "-c", FORKER, str(run.path)], capture_output=True, text=True, timeout=600)
     assert done.stdout == "free\n", done.stderr
 
 
 def test_lock_of_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(CharRNNError, match="cannot lock"), RunFolder(tmp_path / "gone").lock():
+    with pytest.raises(CharRNNError, match="cannot lock"), RunWriter(tmp_path / "gone").lock():
         pass

@@ -11,8 +11,9 @@ import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.description import seal
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
+from charrnn.runs.writer import RunWriter
 from charrnn.training import loop
 from charrnn.training.trainer import StepResult, Trainer
 
@@ -65,7 +66,7 @@ def test_the_first_time_it_goes_back_and_halves_the_rate(fail_at: Any) -> None:
     done = events[-1]
     assert done.event == "done" and done.is_complete and done.step == 12
     assert steps_logged(Path("run")) == list(range(1, 13)), "each step once"
-    assert RunFolder(Path("run")).read_config().learning_rate == 0.005
+    assert RunReader(Path("run")).read_config().learning_rate == 0.005
     rates = [event.learning_rate for event in events if event.event == "step"]
     assert max(rates[7:]) <= 0.005 < max(rates[:7])
 
@@ -78,7 +79,7 @@ def test_the_second_time_it_ends_with_code_5_and_the_last_good_step(
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
     err = capsys.readouterr().err
     assert "loss nan" in err and len(err.splitlines()) <= 3
-    assert RunFolder(Path("run")).load_step("latest", with_training=True).step == 6
+    assert RunReader(Path("run")).load_step("latest", with_training=True).step == 6
     assert charrnn.load("run").sample(length=5).text
 
 
@@ -86,7 +87,7 @@ def test_nothing_saved_is_touched_by_a_failure_at_the_first_step(fail_at: Any) -
     fail_at(1, 2)
     with pytest.raises(NonFiniteError):
         list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
-    assert RunFolder(Path("run")).steps() == ["step-00000000"]
+    assert RunReader(Path("run")).steps() == ["step-00000000"]
     assert not Path("run/metrics.jsonl").exists()
 
 
@@ -112,7 +113,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
         "the loss of the validation text is nan at step 4",
         "the loss of the validation text is inf at step 12",
     ]
-    run = RunFolder(Path("run"))
+    run = RunReader(Path("run"))
     assert run.read_pointer("best") == "step-00000016"
     assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
 
@@ -144,7 +145,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
     list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 2}), out=Path("run")))
     text = Path("run/config.yaml").read_text().partition("\n")[2]
     huge = text.replace("hidden_size: 12", "hidden_size: 16384").replace("num_layers: 1", "num_layers: 64")
-    forge_description(RunFolder(Path("run")), "config.yaml", seal(huge))
+    forge_description(RunWriter(Path("run")), "config.yaml", seal(huge))
 
     def build(*args: object) -> None:
         raise AssertionError("it would take all memory")
@@ -159,7 +160,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
 def test_a_budget_that_was_measured_too_small_is_told_of(
     tmp_path: Path, asked: float, took: float, is_told: bool
 ) -> None:
-    told = [event.message for event in loop._told_of_haste(RunFolder(tmp_path / "text-001"), asked, took)]
+    told = [event.message for event in loop._told_of_haste(RunWriter(tmp_path / "text-001"), asked, took)]
     assert len(told) == is_told
     if is_told:
         assert "45 of the 180 seconds" in told[0] and "charrnn train --resume text-001 --minutes 2.2" in told[0]

@@ -17,7 +17,7 @@ from saved_runs import FILES, forge_description, turn_to_format_1
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
 from charrnn.training import loop, measuring, plan
 from charrnn.training.trainer import Trainer
@@ -355,7 +355,7 @@ def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -
 
 
 def test_a_run_in_use_is_left_alone(command: Command, text_file: Path) -> None:
-    run = RunFolder(train("run", stop=3))
+    run = RunWriter(train("run", stop=3))
     with run.lock():
         ran = command("train", "--resume", "run")
     assert (ran.code, ran.out) == (6, "")
@@ -413,7 +413,7 @@ def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
     run = train("run", stop=3)
     lines = (run / "config.yaml").read_text().splitlines()
     auto = [line for line in lines if line.split(":")[0] not in ("threads", "precision")] + ["precision: auto"]
-    forge_description(RunFolder(run), "config.yaml", ("\n".join(auto) + "\n").encode())
+    forge_description(RunWriter(run), "config.yaml", ("\n".join(auto) + "\n").encode())
     monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
     assert command("train", "--resume", "run").code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
@@ -447,7 +447,7 @@ def test_between_events_the_caller_s_threads_are_theirs(
 def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file: Path) -> None:
     whole = train("whole", steps=6, muon_scale=0.0, evaluate_every=3)
     old = train("old", steps=3, muon_scale=0.0, evaluate_every=3)
-    turn_to_format_1(RunFolder(old))
+    turn_to_format_1(RunWriter(old))
     lines = (old / "config.yaml").read_text().splitlines()
     newer = ("muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
     (old / "config.yaml").write_text("\n".join(line for line in lines if line.split(":")[0] not in newer) + "\n")
@@ -484,4 +484,4 @@ def test_a_step_of_another_run_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "run-1" / "step-00000002").rename(tmp_path / "kept")
     (tmp_path / "run-2" / "step-00000002").rename(tmp_path / "run-1" / "step-00000002")
     (warning,) = charrnn.load(tmp_path / "run-1").warnings
-    assert "another seed" in warning and "another run's" in warning
+    assert "another seed" in warning and "another run" in warning

@@ -9,19 +9,19 @@ import pytest
 from saved_runs import FILES, description_of, forge, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_a_step_comes_back_exactly(run: RunFolder) -> None:
+def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
     folder = run.save_step(800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}}, description_of(run))
-    run.point("best", folder.name)
-    loaded = run.load_step("best", with_training=True)
+    run.write_pointer("best", folder.name)
+    loaded = run.reader.load_step("best", with_training=True)
     assert (loaded.name, loaded.step, loaded.warnings) == ("step-00000800", 800, ())
     assert loaded.state == {"cursor": [3, 4], "nested": {"best": 1.5}}
     for saved, read in ((model, loaded.model), (tensors(0.2), loaded.training)):
@@ -30,14 +30,14 @@ def test_a_step_comes_back_exactly(run: RunFolder) -> None:
             assert read[name].dtype == tensor.dtype
             assert read[name].shape == tensor.shape
             np.testing.assert_array_equal(read[name], tensor)
-    assert run.load_step("step-00000800", with_training=False).training == {}
+    assert run.reader.load_step("step-00000800", with_training=False).training == {}
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
-def expect_fall_back(run: RunFolder, damaged: str) -> None:
+def expect_fall_back(run: RunWriter, damaged: str) -> None:
     with pytest.raises(CheckpointError, match=damaged):
-        run.verify("step-00000200")
-    loaded = run.load_step("latest", with_training=True)
+        run.reader.verify("step-00000200")
+    loaded = run.reader.load_step("latest", with_training=True)
     assert loaded.step == 100
     assert loaded.model["weight"][0, 0] == 100
     assert len(loaded.warnings) == 1
@@ -47,7 +47,7 @@ def expect_fall_back(run: RunFolder, damaged: str) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 0.5, -1, None, "longer"])
-def test_a_truncated_missing_or_longer_file_falls_back(run: RunFolder, name: str, length: float | str | None) -> None:
+def test_a_truncated_missing_or_longer_file_falls_back(run: RunWriter, name: str, length: float | str | None) -> None:
     save(run, 100)
     save(run, 200)
     path = run.path / "step-00000200" / name
@@ -65,7 +65,7 @@ def test_a_truncated_missing_or_longer_file_falls_back(run: RunFolder, name: str
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("name", FILES)
-def test_a_flip_in_any_byte_is_noticed(run: RunFolder, name: str, stride: int) -> None:
+def test_a_flip_in_any_byte_is_noticed(run: RunWriter, name: str, stride: int) -> None:
     save(run, 100)
     path = run.path / save(run, 200) / name
     data = path.read_bytes()
@@ -73,11 +73,11 @@ def test_a_flip_in_any_byte_is_noticed(run: RunFolder, name: str, stride: int) -
         path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         # A flip in a hash that the manifest lists shows as damage of the file it belongs to.
         with pytest.raises(CheckpointError, match="step-00000200" if name == "manifest.json" else name):
-            run.verify("step-00000200")
+            run.reader.verify("step-00000200")
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_links_are_refused(run: RunFolder, name: str) -> None:
+def test_links_are_refused(run: RunWriter, name: str) -> None:
     save(run, 100)
     path = run.path / save(run, 200) / name
     path.rename(run.path / "elsewhere")
@@ -85,7 +85,7 @@ def test_links_are_refused(run: RunFolder, name: str) -> None:
     expect_fall_back(run, name)
 
 
-def test_a_linked_step_folder_is_refused(run: RunFolder, tmp_path: Path) -> None:
+def test_a_linked_step_folder_is_refused(run: RunWriter, tmp_path: Path) -> None:
     save(run, 100)
     folder = run.path / save(run, 200)
     folder.rename(tmp_path / "elsewhere")
@@ -113,7 +113,7 @@ def listed(**extra: object) -> dict[str, object]:
         {"files": listed(**{"training.json": {"sha256": ""}})},
     ],
 )
-def test_a_manifest_of_another_shape_is_damage(run: RunFolder, changes: dict[str, object]) -> None:
+def test_a_manifest_of_another_shape_is_damage(run: RunWriter, changes: dict[str, object]) -> None:
     save(run, 100)
     save(run, 200)
     rewrite_manifest(run, "step-00000200", **changes)
@@ -121,7 +121,7 @@ def test_a_manifest_of_another_shape_is_damage(run: RunFolder, changes: dict[str
 
 
 @pytest.mark.parametrize("text", ["[1]", "[" * 100_000, "9" * 5000, '{"a": NaN'])
-def test_a_manifest_that_is_no_object_is_damage(run: RunFolder, text: str) -> None:
+def test_a_manifest_that_is_no_object_is_damage(run: RunWriter, text: str) -> None:
     save(run, 100)
     (run.path / save(run, 200) / "manifest.json").write_text(text)
     expect_fall_back(run, "manifest.json")
@@ -146,14 +146,14 @@ def header(text: str, data: bytes = b"") -> bytes:
     ],
 )
 @pytest.mark.parametrize("name", ["model.safetensors", "training.safetensors"])
-def test_tensors_that_match_their_hash_and_are_no_tensors_are_damage(run: RunFolder, name: str, data: bytes) -> None:
+def test_tensors_that_match_their_hash_and_are_no_tensors_are_damage(run: RunWriter, name: str, data: bytes) -> None:
     save(run, 100)
     forge(run, save(run, 200), name, data)
     expect_fall_back(run, name)
 
 
 @pytest.mark.parametrize("data", [b"[]", b"\xff", b"[" * 100_000])
-def test_a_state_that_is_no_object_is_damage(run: RunFolder, data: bytes) -> None:
+def test_a_state_that_is_no_object_is_damage(run: RunWriter, data: bytes) -> None:
     save(run, 100)
     forge(run, save(run, 200), "training.json", data)
     expect_fall_back(run, "training.json")

@@ -208,10 +208,10 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
 
 
 def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: bool) -> int:
-    from charrnn.runs.leftovers import make_way
+    from charrnn.runs.starting import clear_unsaved
 
     if out is not None:
-        make_way(out)  # What stands in the way is told at once, not after the seconds that torch takes to come.
+        clear_unsaved(out)  # What stands in the way is told at once, not after the seconds that torch takes to come.
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
@@ -229,8 +229,9 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
 
 def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
     from charrnn.runs.finding import open_run
+    from charrnn.runs.lock import lock_folder
 
-    with open_run(run, Path("checkpoints")).lock():
+    with lock_folder(open_run(run, Path("checkpoints")).path):
         pass  # Whether it is in use is told at once, too.
     from charrnn.training import loop
 

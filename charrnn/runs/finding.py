@@ -10,10 +10,10 @@ from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 
 
-def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFolder:
+def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunReader:
     """The run at path `run` or of that name under `checkpoints`; None is the one that saved last, as `resume` needs.
 
     Raises CheckpointError when there is no such run, or nothing is saved in it yet.
@@ -21,12 +21,12 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunFol
     found = _saved_runs(checkpoints)[-1] if run is None else _find_run(run, checkpoints)
     if not found.steps():
         raise CheckpointError(
-            f"{found.path} has nothing saved yet\ntrain it again with the command that began it, or name another run"
+            f"{found.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
         )
     return found
 
 
-def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -> tuple[RunFolder, str | None]:
+def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -> tuple[RunReader, str | None]:
     """As `open_run`, but None is the newest run that was validated, and a warning to show where none was.
 
     A run that has just started, or was abandoned at once, is newer than the one that a reader means. Raises
@@ -42,7 +42,7 @@ def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -
     return newest, f"no run in {checkpoints} has been validated yet; using the newest, {newest.path.name}"
 
 
-def _saved_runs(checkpoints: Path) -> list[RunFolder]:
+def _saved_runs(checkpoints: Path) -> list[RunReader]:
     """The runs that have saved something, oldest first; all of them, if none has. Raises CheckpointError for none."""
     known = list_runs(checkpoints)
     if not known:
@@ -50,7 +50,7 @@ def _saved_runs(checkpoints: Path) -> list[RunFolder]:
     return [folder for folder in known if os.path.isfile(folder.path / "latest")] or known
 
 
-def list_runs(checkpoints: Path) -> list[RunFolder]:
+def list_runs(checkpoints: Path) -> list[RunReader]:
     """The runs in a folder, oldest first by their last save; entries that are no runs are skipped.
 
     A folder that may not be looked into counts as one, so that it is not missing without a word. Raises CheckpointError
@@ -62,18 +62,18 @@ def list_runs(checkpoints: Path) -> list[RunFolder]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    runs = [RunFolder(entry) for entry in entries if _is_locked(entry) or not _missing_from(entry)]
+    runs = [RunReader(entry) for entry in entries if _is_locked(entry) or not _missing_from(entry)]
     return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
 
 
-def _find_run(run: str, checkpoints: Path) -> RunFolder:
+def _find_run(run: str, checkpoints: Path) -> RunReader:
     """The run at that path, else of that name. Raises CheckpointError with what is missing or the nearest names."""
     places = [Path(run), checkpoints / run]
     for place in places:
         if run and _is_locked(place):
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
-            return RunFolder(place)
+            return RunReader(place)
     known = [folder.path.name for folder in reversed(list_runs(checkpoints))]
     near = difflib.get_close_matches(Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""

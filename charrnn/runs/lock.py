@@ -15,11 +15,11 @@ from charrnn.files import check_is_plain, explained
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the operating system frees it when the process ends, however it ends.
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process; the operating system frees it when the process ends, however it ends.
 
-    Raises RunInUseError at once when another holds it, CharRNNError when the folder cannot be locked, CheckpointError
-    when its lock is a link, through which another file would be emptied.
+    Raises RunInUseError at once when another process has locked it, CharRNNError when the folder cannot be locked,
+    CheckpointError when its lock is a link, through which another file would be emptied.
     """
     with contextlib.ExitStack() as stack:
         with explained("lock", folder):

@@ -3,11 +3,11 @@
 from charrnn.config import resolved
 from charrnn.files import JSON
 from charrnn.records.runs import RunSummary
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.reader import RunReader
 
 
-def summarise(folder: RunFolder) -> RunSummary:
+def summarise(folder: RunReader) -> RunSummary:
     """What a run is, how far it got and how well it did. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     step, best_nats, seconds, before = 0, None, 0.0, 0.0

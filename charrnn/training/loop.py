@@ -32,11 +32,11 @@ from charrnn.records.training import (
 )
 from charrnn.runs.description import Description
 from charrnn.runs.finding import open_run
-from charrnn.runs.folder import RunFolder
-from charrnn.runs.leftovers import begun, make_way
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.samples import SampleLog
+from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.step import LoadedStep, best_in, step_number
+from charrnn.runs.writer import RunWriter
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus, state_of_corpus
 from charrnn.text.vocab import Vocab, count_distinct
@@ -84,7 +84,7 @@ def train(
     """
     began = time.perf_counter()
     if out is not None:
-        make_way(out)
+        clear_unsaved(out)
     device = pick_device(config.device)
     if all(getattr(config, budget) is None for budget in BUDGETS):
         config = replace(config, minutes=DEFAULT_MINUTES)
@@ -106,10 +106,10 @@ def train(
     sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
     planned = plan_steps(sized, text, lanes, device, began)
 
-    def create() -> RunFolder:
-        return RunFolder.create(checkpoints, text.corpus.name) if out is None else RunFolder.create_at(out)
+    def create() -> RunWriter:
+        return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
 
-    with begun(create) as run:
+    with new_run(create) as run:
         run.write_description(Description.of(run.path, planned, text.vocab))
         notes = take_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
@@ -125,7 +125,7 @@ def train(
                 yield event
 
 
-def _told_of_haste(run: RunFolder, asked: float, took: float) -> Iterator[WarningEvent]:
+def _told_of_haste(run: RunWriter, asked: float, took: float) -> Iterator[WarningEvent]:
     """A warning if a budget of so many seconds was measured when the machine was much slower than it was then."""
     if asked >= LEAST_TOLD and took < SHARE_TOLD * asked:
         yield WarningEvent(
@@ -157,12 +157,12 @@ def resume(
             f"--resume cannot change {', '.join(fixed)}: the saved weights depend on it. "
             f"It can change {', '.join(CHANGEABLE)}; for all else start a new run."
         )
-    folder = open_run(None if run is None else str(run), checkpoints)
+    folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
     with folder.lock():
-        loaded = folder.load_step("latest", with_training=True)
+        loaded = folder.reader.load_step("latest", with_training=True)
         # The run's own configuration, if it is whole: it may have been changed since that step was saved.
         try:
-            config = folder.read_config()
+            config = folder.reader.read_config()
         except CheckpointError:
             config = loaded.description.config()
         parsed: dict[str, Any] = {name: parse_value(name, value) for name, value in changes.items()}
@@ -207,7 +207,7 @@ def resume(
             )
         trainer = Trainer(planned, lanes, len(vocab), device)
         trainer.restore(loaded.model, loaded.training, loaded.state)
-        folder.go_on_from(loaded)
+        folder.continue_from(loaded)
         folder.write_description(Description.of(folder.path, planned, vocab))
         damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
         loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
@@ -217,7 +217,7 @@ def resume(
 
 
 def _run(
-    run: RunFolder,
+    run: RunWriter,
     trainer: Trainer,
     text: Text,
     notes: tuple[str, ...],
@@ -237,7 +237,7 @@ def _run(
     # If the best step was damaged and is gone, the next to be validated is the best there is.
     best = best_in(state)
     best_nats, best_step = None, 0
-    if best is not None and best in run.steps():
+    if best is not None and best in run.reader.steps():
         best_nats, best_step = cast(float, state["best_nats"]), step_number(best)
     val_nats: float | None = None
     saved_step = loaded.step if loaded is not None else None
@@ -313,7 +313,7 @@ def _run(
                 if has_gone_back:
                     raise
                 has_gone_back = True
-                good = run.load_step("latest", with_training=True)
+                good = run.reader.load_step("latest", with_training=True)
                 for message in good.warnings:
                     yield WarningEvent(message=message)
                 trainer.restore(good.model, good.training, good.state)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from charrnn import files
-from charrnn.runs import folder
-from charrnn.runs.folder import RunFolder
+from charrnn.runs import writer
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.writer import RunWriter
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
 """Audit events of a file operation; syncing has none, so it is patched."""
@@ -106,10 +106,10 @@ def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [si
             file.write(data[len(data) // 2 :])
             os.fsync(file.fileno())
 
-    for name in ("save_step", "point", "prune"):
-        setattr(RunFolder, name, as_a_save(getattr(RunFolder, name)))
+    for name in ("save_step", "write_pointer", "prune"):
+        setattr(RunWriter, name, as_a_save(getattr(RunWriter, name)))
     os.fsync = sync_counted
-    files.write_synced = folder.write_synced = write_in_halves
+    files.write_synced = writer.write_synced = write_in_halves
     sys.addaudithook(hook)
 
 

@@ -13,7 +13,7 @@ from conftest import SMALL_RUN
 from nursery import Nursery
 from saved_runs import FILES
 
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 
 SAVE_EVERY = 4
 # Validations (5, 10, 14) and saves (4, 8, 12, 14) fall together and apart.
@@ -48,7 +48,7 @@ def train(out: Path, **changes: Any) -> list[object]:
 
 def restart(run: Path, **changes: Any) -> list[object]:
     """What a person types after a crash, who knows nothing of what is inside of a run folder."""
-    is_saved = run.is_dir() and RunFolder(run).steps()
+    is_saved = run.is_dir() and RunReader(run).steps()
     return ["train", "--json", "--resume", run] if is_saved else train(run, **changes)
 
 
@@ -76,7 +76,7 @@ def until(is_so: Callable[[], object]) -> None:
 def latest_step(run: Path) -> int:
     """The step that `latest` holds, every file of which is checked."""
     name = (run / "latest").read_text().strip()
-    RunFolder(run).verify(name)
+    RunReader(run).verify(name)
     return int(name.removeprefix("step-"))
 
 

@@ -16,8 +16,8 @@ from environment import REPOSITORY, clean_environment, python_path
 from faulty_disk import Killed, faulty_disk, sync_nothing
 from saved_runs import FILES, commit, hidden, make_run
 
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.pointers import best_known
+from charrnn.runs.writer import RunWriter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
 
@@ -72,9 +72,9 @@ def strace() -> str:
 
 def test_so_the_kernel_saw_it(strace: str, tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from saved_runs import *\n"
+        "import sys; from pathlib import Path; from saved_runs import *; from charrnn.files import write_atomically\n"
         "run = make_run(Path(sys.argv[1])); commit(run, 100, best_step=100, keep=0)\n"
-        "run.write_text('mark', ''); commit(run, 200, best_step=200, keep=0)\n"
+        "write_atomically(run.path / 'mark', b''); commit(run, 200, best_step=200, keep=0)\n"
     )
     run, trace = tmp_path / "run", tmp_path / "trace"
     calls = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat"
@@ -123,11 +123,11 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return start
 
 
-def history(run: RunFolder, keep: int) -> None:
+def history(run: RunWriter, keep: int) -> None:
     """A run that gets better, worse and better again, from wherever it stands."""
-    done = [int(name[5:]) for name in run.steps()]
+    done = [int(name[5:]) for name in run.reader.steps()]
     if done:
-        run.go_on_from(run.load_step("latest", with_training=True))
+        run.continue_from(run.reader.load_step("latest", with_training=True))
     for step, best_step in ((0, 0), (1, 1), (2, 1), (3, 1), (4, 4), (5, 4)):
         if step > max(done, default=-1):
             commit(run, step, best_step=best_step, keep=keep)
@@ -143,7 +143,7 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
     made = make_run(tmp_path / "whole" / "run")
     with faulty_disk(made.path) as disk:
         history(made, keep)
-    final = made.steps()
+    final = made.reader.steps()
     assert len(disk.seen) > 200
     first = 1 + (2 * keep + (power == "is cut")) * stride // 4  # so that the four look at different operations
     for number in range(first, len(disk.seen) + 1, stride):
@@ -154,21 +154,21 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
         if power == "is cut":
             dying.cut_power()
         last = dying.seen[-1]
-        if run.steps():
-            for name in run.steps():
-                run.verify(name)
-            latest = run.load_step("latest", with_training=True)
-            assert latest.name == run.steps()[-1]
+        if run.reader.steps():
+            for name in run.reader.steps():
+                run.reader.verify(name)
+            latest = run.reader.load_step("latest", with_training=True)
+            assert latest.name == run.reader.steps()[-1]
             told = [warning for warning in latest.warnings if "latest" not in warning]
             assert told == [] and len(latest.warnings) <= 1, last
             best, damage = best_known(run.path)
             assert damage is None
-            assert best == run.load_best().name, f"the best step was lost at {last}"
+            assert best == run.reader.load_best().name, f"the best step was lost at {last}"
         else:
             assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
         new_process()
         history(run, keep)
-        assert (run.steps(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
-        assert run.load_step("latest", with_training=False).warnings == ()
-        assert run.load_best().warnings == () and run.load_best().step == 4
+        assert (run.reader.steps(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
+        assert run.reader.load_step("latest", with_training=False).warnings == ()
+        assert run.reader.load_best().warnings == () and run.reader.load_best().step == 4
         shutil.rmtree(run.path.parent)

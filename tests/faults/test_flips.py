@@ -16,8 +16,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CheckpointError
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 
 BEFORE, LATEST = "step-00000004", "step-00000006"
@@ -45,7 +45,7 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
     text.write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
     settings = {**SMALL_RUN, "hidden_size": 4, "steps": 6, "save_every": 2, "evaluate_every": 2, "keep": 9}
     run = train_run("flips-001", **settings, corpus=(str(text),)).path
-    assert tuple(RunFolder(run).steps()) == STEPS and (run / "best").read_text() == LATEST + "\n"
+    assert tuple(RunReader(run).steps()) == STEPS and (run / "best").read_text() == LATEST + "\n"
     assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == {*NAMES, "lock"}
     return run
 
@@ -67,7 +67,7 @@ def damaged(path: Path, data: bytes) -> Iterator[None]:
 
 def warned(run: Path, which: str, name: str) -> str:
     """Load `which` and return the name of the step taken, having checked that one line names the damaged file."""
-    folder = RunFolder(run)
+    folder = RunReader(run)
     loaded = folder.load_step("latest", with_training=True) if which == "latest" else folder.load_best()
     (told,) = loaded.warnings
     assert "\n" not in told and told.endswith(f"; using {loaded.name}")
@@ -77,7 +77,7 @@ def warned(run: Path, which: str, name: str) -> str:
 
 
 def silent(run: Path, which: str) -> str:
-    folder = RunFolder(run)
+    folder = RunReader(run)
     loaded = folder.load_step("latest", with_training=True) if which == "latest" else folder.load_best()
     assert loaded.warnings == ()
     return loaded.name
@@ -88,10 +88,10 @@ def check(run: Path, name: str) -> bool:
     step, _, file = name.rpartition("/")
     if step:
         with pytest.raises(CheckpointError, match=file):
-            RunFolder(run).verify(step)
+            RunReader(run).verify(step)
         if step == LATEST:
             assert warned(run, "latest", name) == warned(run, "best", name) == BEFORE
-            assert RunFolder(run).load_step("latest", with_training=True).description.config().steps == 6
+            assert RunReader(run).load_step("latest", with_training=True).description.config().steps == 6
         else:
             assert silent(run, "latest") == silent(run, "best") == LATEST
         return True

@@ -17,8 +17,8 @@ import charrnn
 from charrnn.errors import CharRNNError
 from charrnn.render.tables import runs_table
 from charrnn.runs.description import Description
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import seal_manifest
 from charrnn.runs.summary import summarise
@@ -194,7 +194,7 @@ class Bench:
         return read
 
     def use_run(self, *, resumes: bool = False) -> None:
-        run = RunFolder(self.run)
+        run = RunReader(self.run)
         Description.read(run.path).vocab()
         runs_table([summarise(run)])
         model = charrnn.load(self.run)
@@ -212,7 +212,7 @@ class Bench:
     def read_metrics(self, data: bytes) -> None:
         try:
             (self.run / "metrics.jsonl").write_bytes(data)
-            runs_table([summarise(RunFolder(self.run))])
+            runs_table([summarise(RunReader(self.run))])
             MetricsLog(self.run / "metrics.jsonl").rewind(1)
             MetricsLog(self.run / "metrics.jsonl").read()
         finally:
@@ -232,7 +232,7 @@ class Bench:
         try:
             for name in ("latest", "best"):
                 (self.run / name).write_bytes(data)
-                RunFolder(self.run).load_step(name, with_training=False)
+                RunReader(self.run).load_step(name, with_training=False)
         finally:
             self.restore()
 

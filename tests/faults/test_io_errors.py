@@ -21,7 +21,7 @@ from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
 
 from charrnn.errors import CharRNNError
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.writer import RunWriter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")
 
@@ -33,31 +33,31 @@ def failing(number: int) -> Callable[[], OSError]:
     return lambda: OSError(number, os.strerror(number))
 
 
-def add_a_step(run: RunFolder) -> None:
+def add_a_step(run: RunWriter) -> None:
     commit(run, 200, best_step=200, keep=0)
 
 
-def replace_a_damaged_step(run: RunFolder) -> None:
+def replace_a_damaged_step(run: RunWriter) -> None:
     commit(run, 200, best_step=200, keep=0)
 
 
-def replace_another_step(run: RunFolder) -> None:
+def replace_another_step(run: RunWriter) -> None:
     commit(run, 200, best_step=100, keep=0)
 
 
-def go_on(run: RunFolder) -> None:
+def go_on(run: RunWriter) -> None:
     with faulty_disk(run.path):  # reading what was saved is not what fails here
-        loaded = run.load_step("latest", with_training=True)
-    run.go_on_from(loaded)
+        loaded = run.reader.load_step("latest", with_training=True)
+    run.continue_from(loaded)
     commit(run, 300, best_step=300, keep=0)
 
 
 @pytest.fixture
-def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunFolder], None]], RunFolder]:
+def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[RunWriter], None]], RunWriter]:
     """A run as it is before each of the actions above: a step, and for two of them a second."""
     sync_nothing(monkeypatch)
 
-    def make(action: Callable[[RunFolder], None]) -> RunFolder:
+    def make(action: Callable[[RunWriter], None]) -> RunWriter:
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         run = make_run(tmp_path / "run")
         commit(run, 100, best_step=100, keep=9)
@@ -74,7 +74,7 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", [add_a_step, replace_a_damaged_step, replace_another_step, go_on])
 def test_whatever_fails_what_was_saved_loads(
-    before: Callable[..., RunFolder], action: Callable[[RunFolder], None], number: int
+    before: Callable[..., RunWriter], action: Callable[[RunWriter], None], number: int
 ) -> None:
     run = before(action)
     with faulty_disk(run.path) as disk:
@@ -90,16 +90,16 @@ def test_whatever_fails_what_was_saved_loads(
             if failed.seen[-1][0] == "write":
                 assert re.search(r"\([\d,]+ bytes needed\)", str(error)), failed.seen[-1]
             assert len(str(error).splitlines()) <= 3
-        loaded = run.load_step("latest", with_training=True)
+        loaded = run.reader.load_step("latest", with_training=True)
         assert loaded.step in (100, 200, 300), failed.seen[-1]
         if action is replace_another_step:
-            run.verify(NEW)
-        assert run.load_best().step in (100, 200, 300)
+            run.reader.verify(NEW)
+        assert run.reader.load_best().step in (100, 200, 300)
         # Once the disk is well again nothing is in the way.
         action(run)
         assert hidden(run.path) == []
-        assert run.load_step("latest", with_training=True).warnings == ()
-        assert run.load_best().warnings == ()
+        assert run.reader.load_step("latest", with_training=True).warnings == ()
+        assert run.reader.load_best().warnings == ()
 
 
 # --- whole trainings

@@ -16,7 +16,7 @@ from nursery import Child, Nursery
 from saved_runs import hidden
 from small_runs import SAVE_EVERY, Straight, assert_same, last_logged, records, restart, train
 
-from charrnn.runs.folder import RunFolder
+from charrnn.runs.reader import RunReader
 
 pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX words")
@@ -28,7 +28,7 @@ def start_and_die(nursery: Nursery, arguments: list[object], killer: str, number
 
 def go_on(nursery: Nursery, run: Path) -> None:
     """Restart a killed run to its end; asserts that it goes on from a verified step, having lost little."""
-    folder = RunFolder(run)
+    folder = RunReader(run)
     saved, logged = folder.read_pointer("latest") if run.is_dir() else None, last_logged(run)
     if saved is not None:
         folder.verify(saved)
@@ -56,7 +56,7 @@ def test_killed_amid_a_save_it_goes_on_and_ends_the_same(nursery: Nursery, strai
             start_and_die(nursery, restart(run), "die_amid_saves", dice.randint(1, straight.num_operations // 2)).wait()
         go_on(nursery, run)
         assert_same(run, straight.path)
-        assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+        assert RunReader(run).steps() == RunReader(straight.path).steps()
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
@@ -69,18 +69,18 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(nursery: Nursery, str
         num_killed += start_and_die(nursery, train(run), "die_at_call", call).wait() == -signal.SIGKILL
         go_on(nursery, run)
         assert_same(run, straight.path)
-        assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+        assert RunReader(run).steps() == RunReader(straight.path).steps()
     # The last calls may differ a little from run to run.
     assert num_killed >= 0.9 * count
 
 
 def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(nursery: Nursery, straight: Straight) -> None:
     run = nursery.folder / "not-pruned"
-    last = {"place": "charrnn.runs.folder:RunFolder.prune", "call": 7, "signals": [signal.SIGKILL]}
+    last = {"place": "charrnn.runs.writer:RunWriter.prune", "call": 7, "signals": [signal.SIGKILL]}
     assert nursery.spawn(*train(run), prepare="killers:hear_amid", **last).wait() == -signal.SIGKILL
     go_on(nursery, run)
     assert_same(run, straight.path)
-    assert RunFolder(run).steps() == RunFolder(straight.path).steps()
+    assert RunReader(run).steps() == RunReader(straight.path).steps()
 
 
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])

@@ -10,8 +10,7 @@ import pytest
 from faulty_disk import sync_nothing
 from saved_runs import commit, make_run
 
-from charrnn.runs import folder
-from charrnn.runs.folder import RunFolder
+from charrnn.runs import reader as reader_module
 
 
 @pytest.mark.parametrize("num_steps", [60, pytest.param(2_000, marks=pytest.mark.thorough)])
@@ -26,7 +25,7 @@ def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
     read: dict[str, list[int]] = {"latest": [], "best": []}
 
     def read_on(which: str) -> None:
-        here = RunFolder(run.path)
+        here = run.reader
         try:
             while not is_over.is_set():
                 loaded = here.load_step("latest", with_training=True) if which == "latest" else here.load_best()
@@ -54,14 +53,14 @@ def test_a_disagreement_that_passes_is_not_told(tmp_path: Path, monkeypatch: pyt
     run = make_run(tmp_path / "run")
     commit(run, 1, best_step=1, keep=9)
     commit(run, 2, best_step=1, keep=9)
-    run.point("latest", "step-00000001")
-    (warning,) = run.load_step("latest", with_training=False).warnings
+    run.write_pointer("latest", "step-00000001")
+    (warning,) = run.reader.load_step("latest", with_training=False).warnings
     assert "latest names step-00000001, which is not the newest step; using step-00000002" in warning
-    real_read = folder.read_step
+    real_read = reader_module.read_step
 
     def read_step_slowly(*arguments: Any, **options: Any) -> Any:
-        run.point("latest", "step-00000002")
+        run.write_pointer("latest", "step-00000002")
         return real_read(*arguments, **options)
 
-    monkeypatch.setattr(folder, "read_step", read_step_slowly)
-    assert run.load_step("latest", with_training=False).warnings == ()
+    monkeypatch.setattr(reader_module, "read_step", read_step_slowly)
+    assert run.reader.load_step("latest", with_training=False).warnings == ()

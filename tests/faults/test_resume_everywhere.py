@@ -19,8 +19,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.runs.folder import RunFolder
 from charrnn.runs.step import best_in, name_of_step, read_state
+from charrnn.runs.writer import RunWriter
 from charrnn.training.loop import CHANGEABLE
 
 NUM_CHARS = 711  # 639 to learn from, in 4 lanes of 16: just under ten steps an epoch, which so ends amid a window.
@@ -74,12 +74,12 @@ def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, chang
     straight = train("straight", save_every=1, keep=100, **changes)
     logged = records(straight)
     for step in steps:
-        run = RunFolder(Path(f"from-{step}"))
+        run = RunWriter(Path(f"from-{step}"))
         for name in {name_of_step(step), name_of_step(step // 7 * 7)}:  # its best one, too
             shutil.copytree(straight / name, run.path / name)
         for name in ("config.yaml", "vocab.json", "samples.txt", "metrics.jsonl"):
             shutil.copy(straight / name, run.path / name)
-        run.point("latest", name_of_step(step))
+        run.write_pointer("latest", name_of_step(step))
         last = min(step + 2, 2 * EPOCH)
         *_, done = charrnn.resume(run.path, should_stop=stop_after(2))
         # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step

@@ -33,14 +33,14 @@ BEFORE_THE_FIRST_SAVE = [
     "charrnn.training.trainer:Trainer.__init__",
 ]
 AMID_TRAINING = {
-    ("charrnn.runs.folder:RunFolder.save_step", 1): 0,
+    ("charrnn.runs.writer:RunWriter.save_step", 1): 0,
     ("charrnn.training.trainer:Trainer.take_step", 1): 1,
     ("charrnn.training.loop:_write_sample", 2): 1,
-    ("charrnn.runs.folder:RunFolder.save_step", 2): 4,
+    ("charrnn.runs.writer:RunWriter.save_step", 2): 4,
     ("charrnn.training.loop:stateful_nats", 1): 5,
     ("charrnn.runs.metrics:MetricsLog.append", 8): 7,
     ("charrnn.training.trainer:Trainer.take_step", 9): 9,
-    ("charrnn.runs.folder:RunFolder.prune", 5): 10,
+    ("charrnn.runs.writer:RunWriter.prune", 5): 10,
 }
 """The step at which training ends when a signal comes there for the time given."""
 

@@ -1,0 +1,237 @@
+"""A run folder as training writes it: created once, locked while training, saved to in commits.
+
+Commit order of a step: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that is
+interrupted, the newest complete step is the latest one, and its state names the best one: the files `latest` and `best`
+only repeat this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from charrnn.errors import CharRNNError, CheckpointError, UsageError
+from charrnn.files import (
+    JSON,
+    explained,
+    fsync_folder,
+    make_folder,
+    sweep,
+    write_atomically,
+    write_synced,
+)
+from charrnn.runs.description import CONFIG, VOCAB, Description
+from charrnn.runs.findings import discard_findings
+from charrnn.runs.lock import lock_folder
+from charrnn.runs.reader import RunReader
+from charrnn.runs.step import (
+    LoadedStep,
+    NewerFormatError,
+    Tensors,
+    best_in,
+    is_manifest_of,
+    is_step_name,
+    name_of_step,
+    step_number,
+    step_to_bytes,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunWriter:
+    """The folder of one run, for writing. Every method but the constructors and `lock` needs `lock()`."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, parent: Path, name: str) -> RunWriter:
+        """Make `parent/name-NNN` with the number after the highest in use; safe against simultaneous starts.
+
+        Raises CharRNNError when the folder cannot be made.
+        """
+        with explained("create a run folder in", parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
+            taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
+            number = max(taken, default=0)
+            while True:
+                number += 1
+                path = parent / f"{name}-{number:03d}"
+                with contextlib.suppress(FileExistsError):
+                    make_folder(path)
+                    return cls(path)
+
+    @classmethod
+    def create_at(cls, path: Path) -> RunWriter:
+        """Make exactly `path`, or take it over when it is an empty folder.
+
+        Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be made.
+        """
+        with explained("create", path):
+            try:
+                make_folder(path)
+            except FileExistsError:
+                if not path.is_dir() or any(path.iterdir()):
+                    raise UsageError(
+                        f"{path} exists already\ncontinue it with --resume {path}, or give --out another name"
+                    ) from None
+        return cls(path)
+
+    @property
+    def reader(self) -> RunReader:
+        """The same run, for reading."""
+        return RunReader(self.path)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Lock the run for this process; the operating system frees it when the process ends, however it ends.
+
+        Raises RunInUseError at once when another process has locked it, CharRNNError when it cannot be locked.
+        """
+        return lock_folder(self.path)
+
+    def write_description(self, description: Description) -> None:
+        """Write the run's own `config.yaml` and `vocab.json`. Raises CharRNNError when one cannot be written."""
+        for name, data in description.files().items():
+            write_atomically(self.path / name, data)
+
+    def write_pointer(self, name: str, step_name: str) -> None:
+        """Make the file `latest` or `best` name a step. Raises CharRNNError when it cannot be written."""
+        assert is_step_name(step_name), step_name
+        write_atomically(self.path / name, f"{step_name}\n".encode("ascii"))
+
+    def commit(
+        self,
+        step: int,
+        model: Tensors,
+        training: Tensors,
+        state: Mapping[str, JSON],
+        description: Description,
+        *,
+        keep: int,
+    ) -> Path:
+        """Save a step, then move the pointers, then prune; return the step's folder. Raises as these three do."""
+        path = self.save_step(step, model, training, state, description)
+        self._update_pointers(path.name, state)
+        self.prune(keep, path.name, best_in(state))
+        return path
+
+    def check_in_place(self) -> None:
+        """Raise CharRNNError if another process moved or removed the run: what is saved would not be a whole run."""
+        if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
+            raise CharRNNError(
+                f"{self.path} was moved or removed while it trained, or files of it were\n"
+                "put it back and go on with --resume, or train again"
+            )
+
+    def continue_from(self, loaded: LoadedStep) -> None:
+        """Make the step from which training continues the newest one, and repair the pointers. Raises CharRNNError.
+
+        Later steps are damaged, or another step would have been loaded: they are kept under another name.
+        """
+        with explained("clean up", self.path):
+            sweep(self.path)
+        for name in self._list_steps():
+            if step_number(name) > loaded.step:
+                aside = self.path / f"damaged-{name}"
+                with explained("set aside", self.path / name):
+                    shutil.rmtree(aside, ignore_errors=True)
+                    os.rename(self.path / name, aside)
+        self._update_pointers(loaded.name, loaded.state)
+
+    def _update_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
+        """Make `latest` name the newest step, and `best` the one that its state records."""
+        best = best_in(state)
+        for pointer, name in (("latest", latest), ("best", best)):
+            if name is not None and (self.path / name).is_dir() and self.reader.read_pointer(pointer) != name:
+                self.write_pointer(pointer, name)
+
+    def save_step(
+        self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
+    ) -> Path:
+        """Save one step and return its folder; the pointers stay where they are.
+
+        A saved step of that number is kept if it is undamaged and identical. Otherwise, as after a change of the
+        schedule, it is replaced. On any failure nothing saved before is touched. Raises CharRNNError naming the folder,
+        the reason and the bytes needed.
+        """
+        final = self.path / name_of_step(step)
+        payloads = step_to_bytes(step, model, training, state, description)
+        temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
+        try:
+            sweep(self.path)
+            if self._is_saved(final, payloads):
+                return final
+            temporary.mkdir()
+            for name, data in payloads.items():
+                write_synced(temporary / name, data)
+            fsync_folder(temporary)
+            if os.path.lexists(final):
+                self._replace(final, temporary)
+            else:
+                os.rename(temporary, final)
+            fsync_folder(self.path)
+        except OSError as error:
+            needed = sum(map(len, payloads.values()))
+            raise CharRNNError(
+                f"cannot save {final}: {error.strerror or error} ({needed:,} bytes needed)\n"
+                "what was saved before is untouched"
+            ) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return final
+
+    def prune(self, keep: int, *needed: str | None) -> None:
+        """Remove the oldest steps so that `keep` remain besides those `needed` or named by `latest` and `best`.
+
+        Raises CharRNNError when a step cannot be removed.
+        """
+        committed = self._list_steps()
+        pinned = {self.reader.read_pointer("latest"), self.reader.read_pointer("best"), *needed}
+        if not pinned.intersection(committed):
+            # Without a usable pointer `keep=0` would remove everything that was ever saved.
+            pinned.update(committed[-1:])
+        removable = [name for name in committed if name not in pinned]
+        for name in removable[: max(len(removable) - keep, 0)]:
+            with explained("remove", self.path / name):
+                # Renamed first: a crash in between leaves a temporary folder, never a step that looks damaged.
+                shutil.rmtree(_set_aside(self.path / name))
+            discard_findings(self.path, name)
+
+    def _list_steps(self) -> list[str]:
+        try:
+            return self.reader.steps()
+        except CheckpointError as error:
+            raise CharRNNError(str(error)) from error  # A failure now, nothing wrong with what was saved.
+
+    def _is_saved(self, step: Path, payloads: Mapping[str, bytes]) -> bool:
+        """Whether a step exists, undamaged and with these bytes. Raises NewerFormatError for one of a newer charrnn."""
+        try:
+            self.reader.verify(step.name)
+            return is_manifest_of(step, payloads)
+        except NewerFormatError:
+            raise
+        except CheckpointError:
+            return False  # Missing, as it should be, or damaged.
+
+    def _replace(self, final: Path, temporary: Path) -> None:
+        """Replace one step folder by another; on failure the first is restored. Raises OSError."""
+        replaced = _set_aside(final)
+        try:
+            os.rename(temporary, final)
+        except OSError:
+            os.rename(replaced, final)
+            raise
+        shutil.rmtree(replaced)
+
+
+def _set_aside(step: Path) -> Path:
+    """Rename a step to a name that counts as temporary, and return its new path. Raises OSError."""
+    aside = step.with_name(f".{step.name}.old-{os.getpid()}")
+    os.rename(step, aside)
+    return aside

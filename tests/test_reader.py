@@ -1,0 +1,139 @@
+"""Run folders on a real disk: what is saved can be loaded, and a damaged step is passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from saved_runs import CONFIG, FILES, VOCAB, make_run, rewrite_manifest, save
+
+from charrnn.errors import CheckpointError
+from charrnn.runs.description import Description
+from charrnn.runs.reader import RunReader
+from charrnn.runs.step import FORMAT_VERSION
+from charrnn.runs.writer import RunWriter
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunWriter:
+    return make_run(tmp_path / "checkpoints" / "shakespeare-001")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"step-1", b"../../etc", b"step-00000100/../x", b"\xff\xfe", b"step-00000100\nmore", b"x" * 5000],
+)
+def test_a_garbled_pointer_reads_as_none_and_the_newest_step_is_loaded(run: RunWriter, garbage: bytes) -> None:
+    save(run, 100)
+    save(run, 200)
+    (run.path / "latest").write_bytes(garbage)
+    assert run.reader.read_pointer("latest") is None
+    loaded = run.reader.load_step("latest", with_training=False)
+    assert loaded.step == 200
+    assert len(loaded.warnings) == 1
+    assert "latest" in loaded.warnings[0]
+    assert "using step-00000200" in loaded.warnings[0]
+
+
+def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> None:
+    for name in ("step-100000000", "step-00000002", "step-99999999", "step-2", "step-0000000002", "step-0000000x"):
+        (run.path / name).mkdir()
+    (run.path / "step-00000003").write_text("a file")
+    (run.path / "step-00000004").symlink_to(run.path / "step-00000002")
+    assert run.reader.steps() == ["step-00000002", "step-99999999", "step-100000000"]
+
+
+# --- falling back
+
+
+def test_a_newer_format_is_refused_with_the_way_out(run: RunWriter) -> None:
+    save(run, 100)
+    save(run, 200)
+    rewrite_manifest(run, "step-00000200", format=FORMAT_VERSION + 1, files={"weights.bin": {}})
+    with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
+        run.reader.load_step("latest", with_training=False)
+    assert run.reader.load_step("step-00000100", with_training=False).step == 100
+
+
+def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: RunWriter) -> None:
+    for step in (100, 200, 300, 400, 500):
+        save(run, step)
+
+    def load_after_damaging(step: int) -> tuple[int, int]:
+        (run.path / f"step-{step:08d}" / "model.safetensors").unlink()
+        loaded = run.reader.load_step("step-00000300", with_training=True)
+        return loaded.step, len(loaded.warnings)
+
+    assert [load_after_damaging(step) for step in (300, 200, 100, 400)] == [(200, 1), (100, 2), (400, 3), (500, 4)]
+    with pytest.raises(CheckpointError, match=r"no step of .* can be loaded: .*model\.safetensors"):
+        load_after_damaging(500)
+
+
+def test_a_step_that_vanishes_while_it_is_read_is_replaced_by_a_later_one(run: RunWriter) -> None:
+    save(run, 100)
+    save(run, 200)
+    run.write_pointer("latest", "step-00000100")
+    real = RunReader.read_pointer
+
+    def read_and_prune(self: RunReader, name: str) -> str | None:
+        pointed = real(self, name)
+        run.write_pointer("latest", "step-00000200")
+        for file in FILES:
+            (run.path / "step-00000100" / file).unlink(missing_ok=True)
+        return pointed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunReader, "read_pointer", read_and_prune)
+        assert run.reader.load_step("latest", with_training=True).step == 200
+
+
+def test_a_step_nobody_saved_is_an_error_that_lists_the_others(run: RunWriter) -> None:
+    with pytest.raises(CheckpointError, match="nothing saved yet"):
+        run.reader.load_step("latest", with_training=False)
+    save(run, 100)
+    for name in ("step-00000300", "../shakespeare-001/step-00000100"):
+        with pytest.raises(CheckpointError, match="saved there: step-00000100"):
+            run.reader.load_step(name, with_training=False)
+
+
+# --- configuration and alphabet
+
+
+def test_config_and_vocab_are_read(run: RunWriter) -> None:
+    assert run.reader.read_config() == CONFIG
+    assert Description.read(run.path).vocab() == VOCAB
+
+
+def corrupt(kind: str) -> Callable[[Path], object]:
+    def huge(path: Path) -> None:
+        with path.open("wb") as file:
+            file.truncate(16 * 1024 * 1024 + 1)
+
+    def link(path: Path) -> None:
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+
+    ways: dict[str, Callable[[Path], object]] = {
+        "missing": Path.unlink,
+        "not UTF-8": lambda path: path.write_bytes(b"\xff\xfe\x00"),
+        "huge": huge,
+        "link": link,
+    }
+    return ways[kind]
+
+
+@pytest.mark.parametrize("kind", ["missing", "not UTF-8", "huge", "link"])
+def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, kind: str) -> None:
+    readers = {"vocab.json": lambda: Description.read(run.path).vocab(), "config.yaml": run.reader.read_config}
+    for name, read in readers.items():
+        corrupt(kind)(run.path / name)
+        with pytest.raises(CheckpointError, match=name):
+            read()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
+def test_a_vocab_that_is_not_json_is_a_bad_checkpoint(run: RunWriter, text: str) -> None:
+    (run.path / "vocab.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"vocab\.json is damaged"):
+        Description.read(run.path).vocab()
