@@ -1,4 +1,4 @@
-"""How long this process has been running."""
+"""Measure how long this process has been running."""
 
 import os
 import time
@@ -8,7 +8,7 @@ _IMPORTED = time.perf_counter()
 
 
 def _age_at_import() -> float:
-    """Seconds between the start of the process and the import of this module; 0 where only Linux would know."""
+    """Return the seconds between the start of the process and the import of this module; 0 except on Linux."""
     try:
         started_ticks = int(Path("/proc/self/stat").read_text(errors="replace").rpartition(")")[2].split()[19])
         uptime = float(Path("/proc/uptime").read_text().split()[0])
@@ -21,5 +21,5 @@ _AGE_AT_IMPORT = _age_at_import()
 
 
 def seconds_since_start() -> float:
-    """Wall seconds since this process started, interpreter start and imports included (on Linux)."""
+    """Return the wall seconds since this process started; on Linux, starting Python and importing count."""
     return _AGE_AT_IMPORT + time.perf_counter() - _IMPORTED

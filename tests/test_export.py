@@ -236,7 +236,7 @@ def test_the_colours_are_those_of_the_terminal_and_there_is_no_strip(to_page: ob
     assert callable(to_page)
     page = to_page([heat_map("low", -1.0), heat_map("high", 1.0), heat_map("none", 0.0)])
     colours = re.findall(r"(?:background-color: |fill=\")(#[0-9a-f]{6})", page)
-    assert {"#d42626", "#245ce6"} <= set(colours)  # heat.LOW and heat.HIGH
+    assert {"#d42626", "#245ce6"} <= set(colours)  # palette.LOW and palette.HIGH
     assert not set("▁▂▃▄▅▆▇█") & set(page)
 
 

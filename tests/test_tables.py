@@ -19,6 +19,7 @@ from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Ski
 from charrnn.records.runs import RunSummary
 from charrnn.render.tables import (
     catalogue_table,
+    contributions_table,
     findings_table,
     history_table,
     losses_table,
@@ -27,7 +28,6 @@ from charrnn.render.tables import (
     runs_table,
     settings_table,
     skipped_lines,
-    worth_table,
 )
 from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
@@ -140,7 +140,7 @@ def test_tables_fit_eighty_columns_and_leave_nothing_out(table: RenderableType) 
 
 
 @pytest.mark.parametrize("width", [36, 48, 60, 80])
-@pytest.mark.parametrize("make", [findings_table, worth_table])
+@pytest.mark.parametrize("make", [findings_table, contributions_table])
 def test_columns_of_figures_that_do_not_fit_go_on_below_and_none_is_cut(
     make: Callable[[CellFindings], RenderableType], width: int
 ) -> None:
@@ -179,11 +179,19 @@ def test_findings_show_the_cell_its_score_and_what_it_is_measured_against() -> N
 
 
 def test_findings_show_how_many_cells_it_takes_and_what_the_best_is_worth() -> None:
-    assert rows(worth_table(FINDINGS)) == [
+    assert rows(contributions_table(FINDINGS)) == [
         ["quote", "0.900", "0.950", "1.000", "+0.4000", "-0.0000"],
         ["bracket-depth", "0.500", "0.600", "0.700"],
     ]
-    assert plain(worth_table(FINDINGS)).split()[:7] == ["cells", "together", "1", "2", "all", "inside", "outside"]
+    assert plain(contributions_table(FINDINGS)).split()[:7] == [
+        "cells",
+        "together",
+        "1",
+        "2",
+        "all",
+        "inside",
+        "outside",
+    ]
     assert plain(skipped_lines(FINDINGS.skipped)).splitlines() == [
         "string: not scored, this text is not source code",
         "indentation: not scored, it never changes in this text",

@@ -183,13 +183,13 @@ def show_findings(
     from charrnn.render.legend import Legend
     from charrnn.render.page import PageRow
     from charrnn.render.tables import (
-        DOUBT,
         FINDINGS_COLUMNS,
+        NOT_SIGNIFICANT_MARK,
+        contributions_table,
         findings_rows,
         findings_table,
+        polarity_text,
         skipped_lines,
-        way_text,
-        worth_table,
     )
     from charrnn.render.visible import all_visible
 
@@ -207,11 +207,11 @@ def show_findings(
             "How well so many cells together tell it, the best one first (AUC, or R² of a count), and what silencing "
             "the best one costs inside and outside (nats/character), where there is most of it"
         )
-        pictures += [Text(about, style="bold"), worth_table(findings)]
+        pictures += [Text(about, style="bold"), contributions_table(findings)]
     if not any(score.is_significant for score in findings.scores):
         pictures += [Text("No cell follows any of these better than chance would have it."), Text()]
     elif not all(score.is_significant for score in findings.scores):
-        pictures += [Text(f"{DOUBT}: chance may have brought this."), Text()]
+        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: chance may have brought this."), Text()]
     if findings.skipped:
         pictures += [skipped_lines(findings.skipped), Text()]
     best = [score for score in findings.scores if score.is_significant][:num_pictures]
@@ -225,7 +225,7 @@ def show_findings(
         passage = choose_passage(spelled, labels, half)
         (values,) = study.values([(score.layer, score.unit)], passage)
         caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
-        caption += f": {way_text(score)}"
+        caption += f": {polarity_text(score)}"
         coloured = ColouredText(text=study.text[passage], values=tuple(map(float, values)))
         pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
     unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]

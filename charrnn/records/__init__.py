@@ -1,1 +1,1 @@
-"""Plain frozen results: what each room computes and hands to rendering. Standard library only."""
+"""Frozen dataclasses with the results of each package. Imports the standard library only."""

@@ -1,11 +1,11 @@
-"""How well a model predicts."""
+"""Records of how well a model predicts."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport:
-    """Mean loss over a text. `protocol` is `stateful` or `windowed-256`; never compare one with the other's."""
+    """Mean loss over a text. `protocol` is `stateful` or `windowed-256`; the two must not be compared."""
 
     protocol: str
     nats_per_char: float
@@ -14,4 +14,4 @@ class LossReport:
     num_chars: int
     num_unknown: int = 0
     precision: str
-    """What it was computed in: fp32 or bf16."""
+    """Precision of the computation: fp32 or bf16."""

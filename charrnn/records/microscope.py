@@ -1,18 +1,19 @@
-"""What was found in a model's cells."""
+"""Records of what the microscope measures in a model's cells."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CHANCE = 0.05
-"""A p-value above this is no finding."""
+"""Largest p-value of a significant score."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellScore:
     """How well the best cell follows a detector, on text it was not chosen on.
 
-    `auc` (yes/no labels; already turned so that >= 0.5 on the text it was chosen on) or `spearman` (counts; signed);
-    `untrained` is the same choice made in an untrained twin; `polarity` is -1 where the cell is low inside.
+    `auc` (yes/no detectors; of polarity · values, so it is at least 0.5 on the choosing half) or `spearman` (count
+    detectors; signed) is the score. `untrained` is the score of the same selection in the untrained baseline.
+    `polarity` is -1 if the cell is low inside the spans.
     """
 
     detector: str
@@ -25,31 +26,30 @@ class CellScore:
     ci_low: float | None = None
     ci_high: float | None = None
     chosen_on: float | None = None
-    """The same figure on the text that the cell was chosen on, from its values in 512 bins."""
+    """The score on the choosing half, computed from values in 512 bins."""
     untrained: float | None = None
     r2: float | None = None
-    """Counts: share of their variance that a straight line in the cell's value explains, drawn where it was chosen."""
+    """Count detectors: share of the variance explained by a line in the cell's value, fitted on the choosing half."""
     threshold: float | None = None
-    """Yes/no: the value from which on (below which, if `polarity` is -1) the cell says inside; set where chosen."""
+    """Yes/no detectors: the value that separates inside from outside, selected on the choosing half."""
     f1: float | None = None
-    """Yes/no: harmonic mean of precision and recall at that threshold."""
+    """Yes/no detectors: harmonic mean of precision and recall at that threshold."""
     interior: float | None = None
-    """Yes/no: AUC over the characters 5 or more after the label changed: a cell that only sees a delimiter fails."""
+    """Yes/no: AUC over the characters 5 or more after a label changed; low if the cell follows delimiters only."""
     null_level: float | None = None
-    """AUC or |rho| that the best of all cells stays under in 95 % of circular shifts of the labels: what choice alone
-    brings, on the text that the cell was chosen on."""
+    """AUC or |rho| that the best of all cells stays below for 95 % of circular shifts of the labels, choosing half."""
     p_value: float | None = None
-    """Share of those shifts under which some cell does as well as the best does without."""
+    """Share of those shifts for which some cell reaches the association of the best cell without a shift."""
     probe: tuple[tuple[int, float], ...] = ()
-    """(number of cells, AUC or R² of the best linear combination of so many): in one cell or spread over many."""
+    """(number of cells, AUC or R² of the best linear combination of them), for 1 to all cells."""
     ablation_inside: float | None = None
+    """Rise of the loss inside the detector's spans when the cell is clamped at its mean, in nats per character."""
     ablation_outside: float | None = None
-    """Nats/char that holding the cell at its mean adds to the loss inside and outside the detector's spans."""
+    """The same outside the spans."""
 
     @property
     def is_significant(self) -> bool:
-        """Whether chance would rarely choose so good a cell, the interval where it is judged leaves chance out, and the
-        cell does better there than the best of all cells does by chance."""
+        """Whether p is at most CHANCE, the interval excludes chance, and the score exceeds the chance level."""
         if self.p_value is None or self.ci_low is None or self.ci_high is None:
             return False
         if self.auc is not None:
@@ -61,11 +61,11 @@ class CellScore:
 
     @property
     def strength(self) -> float:
-        """From 0 (chance) to 1 (perfect), to rank yes/no and count detectors together."""
+        """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of detectors together."""
         return max(0.0, 2 * self.auc - 1) if self.auc is not None else abs(self.spearman or 0.0)
 
     def to_json(self) -> dict[str, Any]:
-        """The object of `visualize --find --json`: `auc` or `spearman`, whichever was measured."""
+        """Return the object of `visualize --find --json`, with `auc` or `spearman`."""
         return {
             name: value for name, value in asdict(self).items() if name not in ("auc", "spearman") or value is not None
         }
@@ -73,9 +73,9 @@ class CellScore:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellHistory:
-    """How well the cell that follows a detector best in the end followed it at every saved step of its run.
+    """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
 
-    `values[i]` at step `steps[i]`: AUC turned by the polarity it has in the end, if `is_auc`, else signed ρ.
+    `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's polarity, else ρ.
     """
 
     detector: str
@@ -86,13 +86,13 @@ class CellHistory:
     values: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as one object."""
+        """Return all fields as one object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Skipped:
-    """A detector that was not scored, and why (`no quotations in this text`)."""
+    """A detector that was not scored, with the reason, such as `no quotations in this text`."""
 
     detector: str
     reason: str
@@ -100,7 +100,7 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellFindings:
-    """The ranked scores, the detectors that could not be scored, and how many characters were looked at."""
+    """The ranked scores, the detectors that could not be scored, and how many characters were read."""
 
     scores: tuple[CellScore, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -110,10 +110,10 @@ class CellFindings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AblationEffect:
-    """What holding a cell adds to the loss inside and outside a detector's spans: nats/char, with 95 % intervals.
+    """A cell's contribution inside and outside a detector's spans, in nats per character, with 95 % intervals.
 
-    Inside are the characters that come after one that the detector labels (above zero, where it counts): they are the
-    ones a model inside a span predicts, the span's end among them.
+    A character is inside if the detector labels the character before it (above zero for a count detector): inside a
+    span, the model predicts these characters, the end of the span among them.
     """
 
     detector: str
@@ -127,9 +127,10 @@ class AblationEffect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ablation:
-    """What holding the cell `layer`:`unit` at `value` (its mean, or zero: `at`) adds to the loss over a text.
+    """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at `value`.
 
-    `change` is in nats/char over all `num_chars` predicted characters, `ci` its 95 % interval.
+    `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all `num_chars` predicted
+    characters, `ci` its 95 % interval.
     """
 
     layer: int
@@ -143,15 +144,15 @@ class Ablation:
     skipped: tuple[Skipped, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Every figure as one object."""
+        """Return all fields as one object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateUse:
-    """How often each unit's `gate` (one letter) of a layer is saturated.
+    """How often the `gate` (one letter) of each unit of a layer is saturated.
 
-    `left` and `right`: for every unit, the shares of characters at which the gate is below 0.1, and above 0.9.
+    `left` and `right` contain for every unit the share of characters at which the gate is below 0.1 or above 0.9.
     """
 
     layer: int
@@ -162,7 +163,7 @@ class GateUse:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GateReport:
-    """The gates of every layer, first to last, over `num_chars` characters."""
+    """The gates of every layer, in order, over `num_chars` characters."""
 
     name: str
     cell: str
@@ -170,16 +171,16 @@ class GateReport:
     gates: tuple[GateUse, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Every share as one object."""
+        """Return all fields as one object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GradientReach:
-    """How far a model's error signal reaches back.
+    """How far gradients reach back in a model.
 
-    `norms[layer][i]` is the mean, over `num_losses` characters of a text, of the norm of the loss's gradient (nats) by
-    what that layer carried over from `lags[i]` characters before.
+    `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
+    characters before, averaged over `num_losses` characters of a text.
     """
 
     name: str
@@ -188,13 +189,13 @@ class GradientReach:
     num_losses: int
 
     def to_json(self) -> dict[str, Any]:
-        """Every norm as one object."""
+        """Return all fields as one object."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColouredText:
-    """A text with one value in [-1, 1] per character, ready to draw."""
+    """A text with one value in [-1, 1] per character."""
 
     text: str
     values: tuple[float, ...] = field(repr=False)

@@ -1,4 +1,4 @@
-"""A text with what is copied in it marked: in colours or, where there are none, underlined."""
+"""Draw a text with its copies marked: in colours or, on a console without colours, underlined."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,17 +16,19 @@ STYLES = (
     Style(color="rgb(255,255,255)", bgcolor="rgb(176,80,0)"),
     Style(color="rgb(255,255,255)", bgcolor="rgb(0,105,110)"),
 )
-"""Of what is the text's own, and of copies in turn, so that two that adjoin are told apart."""
+"""Styles of text that is not copied, and of copies alternately, so that adjacent copies differ."""
 LINES = " ━═"
+"""The same as lines below the text."""
 ASCII_LINES = " -="
+"""The same for streams that carry ASCII only."""
 
 
 @dataclass(frozen=True)
 class CopiedText:
-    """A renderable that marks what a text copied, folded at the width there is.
+    """A renderable that marks the copies in a text, folded at the width of the console.
 
-    A character in several copies belongs to the longest. Without colour (or with `strip`) the marks are lines under the
-    text. Bytes are spelled as UTF-8; a character counts as copied if all of its bytes are.
+    A character in several copies belongs to the longest. Without colour (or with `strip`) the marks are lines below the
+    text. Bytes are decoded as UTF-8; a character counts as copied if all of its bytes are.
     """
 
     novelty: Novelty
@@ -49,14 +51,14 @@ def _marked_characters(novelty: Novelty) -> Iterator[tuple[str, int]]:
 
 
 def _marks(novelty: Novelty) -> Iterator[int]:
-    """For each character (byte) 0 if it is the text's own, else 1 or 2, in turn from one copy to the next."""
-    waiting = list(reversed(novelty.copies))
-    # A heap, longest first: to paint one copy after the other would take the square of the length in a periodic text.
+    """Yield for each character (byte) 0 if it is not copied, else 1 or 2, alternating from copy to copy."""
+    remaining = list(reversed(novelty.copies))
+    # A heap, longest first: marking one copy after the other takes quadratic time in a periodic text.
     here: list[tuple[int, int, int]] = []
     mark, last_start = 2, -1
     for position in range(len(novelty.text)):
-        while waiting and waiting[-1].start == position:
-            copy = waiting.pop()
+        while remaining and remaining[-1].start == position:
+            copy = remaining.pop()
             heappush(here, (-copy.length, copy.start, copy.stop))
         while here and here[0][2] <= position:
             heappop(here)

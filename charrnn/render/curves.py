@@ -1,4 +1,4 @@
-"""How far error signals reach back: a line for each layer of each run, on a log scale."""
+"""Draw how far gradients reach back: a line for each layer of each run, on a log scale."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -15,8 +15,11 @@ from charrnn.render.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colo
 from charrnn.render.visible import all_visible, visible_in_ascii
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
+"""Colours of the lines, in turn."""
 MARKS = "●▲■◆○△□"
+"""Marks on the lines, in turn."""
 ASCII_MARKS = "ox*@%&$"
+"""The same for streams that carry ASCII only."""
 SHAPES = (
     (24, 0.0, True),
     (3, 0.0, True),
@@ -26,43 +29,47 @@ SHAPES = (
     (3, 0.0, False),
     (4, 0.125, False),
 )
-"""The same in an exported picture: corners (24 make a circle), turned by that share of a turn, filled or hollow."""
+"""MARKS as polygons in an exported picture: (corners, rotation as a share of a turn, filled)."""
 NUM_MARKS = 6
 """Marks on each line of an exported picture."""
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
-NOTHING = "There is nothing to draw between 1e-12 and 1e12."
+"""Title of the chart."""
+EMPTY_NOTICE = "There is nothing to draw between 1e-12 and 1e12."
+"""Shown instead of an empty chart."""
 HEIGHT = 15
-"""Lines from the lowest power of ten to the highest, or a few less: as many between any two."""
+"""Lines of the drawing at the most: a multiple of the number of intervals between ticks."""
 MARK_EVERY = 12
-"""Columns from one mark of a line to its next, if the lines are few: they take turns."""
+"""Columns between two marks of a line, if the lines are few. The marks of different lines alternate."""
 LOWEST, HIGHEST = -12, 12
-"""Powers of ten that a line leaves the chart at: what fades to 1e-60 would else press all others flat."""
+"""Powers of ten outside which norms are not drawn: one that vanishes to 1e-60 would flatten all other lines."""
 PICTURE_HEIGHT = 380.0
 """Pixels of the drawing in an exported picture."""
 PICTURE_MARGIN = 70.0
-"""Pixels on its left, for the numbers there."""
+"""Pixels for the numbers on the left of the drawing."""
 MARK_SIZE = 6.0
-"""Pixels from the middle of a mark to its ends."""
+"""Pixels from the centre of a mark to its corners."""
 MIN_WIDTH = 20
-"""Columns of the drawing; what does not fit into the terminal is cut off."""
+"""Columns of the drawing at least; a narrower terminal crops it."""
 MAX_TICKS = 7
+"""Powers of ten on the vertical axis at the most."""
 TICK_EVERY = 10
-"""Columns from one number below the chart to the next, at least."""
+"""Columns between two numbers on the horizontal axis at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Curve:
     name: str
     heights: dict[int, float]
-    """By lag, the logarithm (base 10) of the norm, where that is within the chart."""
+    """log10 of the norm by lag, where it is inside the chart."""
 
 
 @dataclass(frozen=True)
 class GradientChart:
-    """A renderable of the mean norm of the loss's gradient by each layer's state, k characters before, against k.
+    """A renderable of the mean gradient norm of the loss by each layer's state k characters before, against k.
 
-    Lines are told apart by their marks, and by colour where there is any. One that falls straight fades by the same
-    factor at every character; one that rises explodes. Norms below 1e-12 or above 1e12 are not drawn.
+    Lines differ in their marks and, if the console has colours, in colour. A straight falling line is a gradient that
+    vanishes by the same factor at every character; a rising one explodes. Norms
+    below 1e-12 or above 1e12 are not drawn.
     """
 
     reaches: Sequence[GradientReach]
@@ -73,7 +80,7 @@ class GradientChart:
         heights = [height for curve in curves for height in curve.heights.values()]
         yield Text(TITLE, style="bold")
         if not heights:
-            yield Text(NOTHING)
+            yield Text(EMPTY_NOTICE)
             return
         ticks = _decades(min(heights), max(heights))
         low, high = ticks[0], ticks[-1]
@@ -110,12 +117,12 @@ class GradientChart:
         yield from _legend([(f"{mark} {c.name}", s) for c, mark, s in zip(curves, marks, styles, strict=True)], width)
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """The same chart as lines and marks; see `charrnn.render.svg`."""
+        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
         curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=False)]
         heights = [height for curve in curves for height in curve.heights.values()]
         shapes = [label(0, LINE_HEIGHT * 0.75, TITLE, bold=True)]
         if not heights:
-            return 2 * LINE_HEIGHT, [*shapes, label(0, 1.75 * LINE_HEIGHT, NOTHING)]
+            return 2 * LINE_HEIGHT, [*shapes, label(0, 1.75 * LINE_HEIGHT, EMPTY_NOTICE)]
         ticks = _decades(min(heights), max(heights))
         furthest = max(2, *(lag for curve in curves for lag in curve.heights))
         top, left, right = 1.5 * LINE_HEIGHT, PICTURE_MARGIN, width - 2 * COLUMN_WIDTH
@@ -156,13 +163,13 @@ class GradientChart:
 def _drawn(
     curve: _Curve, number: int, num_curves: int, furthest: int, place: Callable[[float, float], tuple[float, float]]
 ) -> Iterator[str]:
-    """A curve, in pieces where it leaves the chart, and its marks, which take turns with those of the others."""
-    piece: list[int] = []
+    """Yield a curve as one path for each segment inside the chart, then its marks, which alternate with the others'."""
+    segment: list[int] = []
     for lag in [*sorted(curve.heights), furthest + 2]:
-        if piece and lag != piece[-1] + 1:
-            yield path([place(one, curve.heights[one]) for one in piece], _colour(number), width=2)
-            piece = []
-        piece.append(lag)
+        if segment and lag != segment[-1] + 1:
+            yield path([place(one, curve.heights[one]) for one in segment], _colour(number), width=2)
+            segment = []
+        segment.append(lag)
     for turn in range(NUM_MARKS):
         lag = 1 + round((turn + (number + 0.5) / num_curves) / NUM_MARKS * (furthest - 1))
         if lag in curve.heights:
@@ -174,7 +181,7 @@ def _colour(number: int) -> str:
 
 
 def _mark(number: int, centre: tuple[float, float]) -> str:
-    """The mark of MARKS of that number, filled or hollow."""
+    """Return a mark as a polygon, filled or hollow."""
     num_corners, turn, is_filled = SHAPES[number % len(SHAPES)]
     angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
     x, y = centre
@@ -202,7 +209,7 @@ def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[_Curve]:
 
 
 def _decades(lowest: float, highest: float) -> list[int]:
-    """Whole powers of ten, equally far apart, `MAX_TICKS` at the most, with the given ones between them."""
+    """Return at most `MAX_TICKS` equidistant powers of ten that enclose the given ones."""
     low, high = math.floor(lowest), math.ceil(highest)
     high = max(high, low + 1)
     step = math.ceil((high - low) / (MAX_TICKS - 1))
@@ -210,14 +217,14 @@ def _decades(lowest: float, highest: float) -> list[int]:
 
 
 def _lags(furthest: int, most: int) -> list[int]:
-    """1 and round numbers up to `furthest`, about `most` of them at the most."""
+    """Return 1 and about `most` round numbers up to `furthest`."""
     steps = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
     step = next(step for step in steps if furthest / step <= max(1, most))
     return [1, *range(step, furthest + 1, step)] if step > 1 else list(range(1, furthest + 1))
 
 
 def _numbers(at_column: dict[int, int], width: int) -> str:
-    """A line of `width` columns with each number below its column; one that has no room is left out."""
+    """Return a line of `width` columns with each number below its column, without those that do not fit."""
     line = ""
     for column, number in sorted(at_column.items()):
         begin = min(column - (len(str(number)) - 1) // 2, width - len(str(number)))
@@ -227,7 +234,7 @@ def _numbers(at_column: dict[int, int], width: int) -> str:
 
 
 def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
-    """The names of the lines, as many beside each other as there is room for."""
+    """Yield the names of the lines, as many per line as fit."""
     line = Text(overflow="fold")
     for name, style in entries:
         if line and line.cell_len + 3 + cell_len(name) > width:

@@ -1,4 +1,4 @@
-"""The likeliest next characters under each position of a text, after Karpathy's blog (2015)."""
+"""Draw the most likely next characters below each character of a text, after Karpathy's blog post (2015)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,23 +12,25 @@ from charrnn.render.heatmap import fold
 from charrnn.render.palette import is_plain, value_style
 from charrnn.render.visible import visible, visible_in_ascii
 
-FAINTEST = 0.02
-"""Guesses less likely than this are left out."""
-SURE = (196, 70, 0)
-MIDDLE = (112, 112, 118)
+MIN_PROBABILITY = 0.02
+"""Guesses less likely than this are not drawn."""
+CERTAIN = (196, 70, 0)
+"""Background (red, green, blue) of a guess of probability 1."""
+UNLIKELY = (112, 112, 118)
+"""Background that a guess of probability 0 would have."""
 
 
 @dataclass(frozen=True)
 class GuessMap:
-    """The text, coloured by a cell's values, and below each character what may come next, likeliest first.
+    """A renderable of a text, coloured by a cell's values, with the guesses below each character, most likely first.
 
-    The background says how likely. ␣ is a space.
+    The background of a guess shows its probability. ␣ is a space.
     """
 
     text: str
     values: Sequence[float]
     guesses: Sequence[Sequence[tuple[str, float]]]
-    """For each character of the text (what is shown, probability) of the likeliest next ones."""
+    """For each character of the text: (text, probability) of the guesses for the next one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain = is_plain(console)
@@ -51,22 +53,23 @@ class GuessMap:
 
 
 def guess_style(probability: float) -> Style:
-    """The likelier, the brighter the background; what is not shown has none."""
+    """Return the style of a guess: the more likely, the brighter the background. Probability 0 has none."""
     if probability == 0:
         return Style()
     red, green, blue = (
-        round(middle + (full - middle) * probability) for middle, full in zip(MIDDLE, SURE, strict=True)
+        round(unlikely + (certain - unlikely) * probability)
+        for unlikely, certain in zip(UNLIKELY, CERTAIN, strict=True)
     )
     return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
 
 
 def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:
-    """The guess of that rank, or an empty one with probability 0 where there is none that is likely enough."""
-    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= FAINTEST else ("", 0.0)
+    """Return the guess of that rank, or an empty one with probability 0 if there is none above MIN_PROBABILITY."""
+    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= MIN_PROBABILITY else ("", 0.0)
 
 
 def _fit(text: str, width: int) -> str:
-    """As much of a guess as is as wide as the character above it; a dot where not even its first column is."""
+    """Cut or pad a guess to the width of the character above it; a dot if its first character is wider."""
     while cell_len(text) > width:
         text = text[:-1] if len(text) > 1 else "·"
     return text + " " * (width - cell_len(text))

@@ -1,4 +1,4 @@
-"""A text with one value per character, as colours or as blocks below each line."""
+"""Draw a text with one value per character, as colours or as blocks below each line."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ from charrnn.records.microscope import ColouredText
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, value_style
 from charrnn.render.visible import visible, visible_in_ascii
 
-MOST_BITS = 8.0
-"""Surprisal that is drawn the strongest: one chance in 256."""
+MAX_BITS = 8.0
+"""Surprise from which on the colour no longer changes: probability 1/256."""
 
 Value = TypeVar("Value")
+"""What a character is drawn by: a cell value, a number of bits, a mark."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A renderable that colours a `ColouredText`, folded at the width there is.
+    """A renderable that colours a `ColouredText`, folded at the width of the console.
 
     Without colour (or with `strip`), a line of blocks under each line of text shows the values instead.
     """
@@ -38,20 +39,20 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class SurpriseMap:
-    """A renderable that colours each character by its surprisal in bits: the redder, the less the model expected it.
+    """A renderable that colours each character by its surprise in bits: the redder, the less the model expected it.
 
     Without colour (or with `strip`), a line of blocks under each line of text shows the bits instead.
     """
 
     text: str
     bits: Sequence[float]
-    """(N,); nan where nothing predicted the character."""
+    """(N,); nan for a character without a prediction, such as the first."""
     strip: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        # From 0 to MOST_BITS onto the half of the scale that is red, and onto all of the blocks.
-        characters = zip(self.text, (bits / MOST_BITS for bits in self.bits), strict=True)
+        # Maps 0 to MAX_BITS to the red half of the colours, and to all blocks.
+        characters = zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True)
         yield from draw(
             characters,
             console,
@@ -70,20 +71,20 @@ def draw(
     mark_of: Callable[[Value], str],
     strip: bool | None,
 ) -> RenderResult:
-    """Characters in the style of their values, made visible and folded at the width there is.
+    """Draw characters in the style of their values, made visible and folded at the width of the console.
 
-    Without colour they are plain and each line has its marks below it, unless all are blanks. `strip` asks for the
-    marks, or refuses them, whether there is colour or not.
+    Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks (true) or leaves them
+    out (false), with and without colour.
     """
     plain = is_plain(console)
     for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
         if plain:
             yield Segment("".join(shown for shown, _ in line))
         else:
-            for style, stretch in groupby(line, key=lambda item: style_of(item[1])):
-                text = "".join(shown for shown, _ in stretch)
+            for style, segment in groupby(line, key=lambda item: style_of(item[1])):
+                text = "".join(shown for shown, _ in segment)
                 words = text.lstrip(" ")
-                # Apart, because some viewers of an exported picture swallow spaces before a word.
+                # Separate, because some viewers of an exported picture drop spaces before a word.
                 if len(words) < len(text):
                     yield Segment(" " * (len(text) - len(words)), style)
                 if words:
@@ -96,7 +97,7 @@ def draw(
 
 
 def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
-    """Lines of (what is shown, value): one per line of text, cut where the next character would not fit."""
+    """Yield lines of (shown character, value): one per line of text, broken where the next character does not fit."""
     line: list[tuple[str, Value]] = []
     used = 0
     for character, value in characters:

@@ -1,21 +1,22 @@
-"""The scale of a heat map."""
+"""Draw the scale of a heat map."""
 
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
-from charrnn.render.heatmap import MOST_BITS
+from charrnn.render.heatmap import MAX_BITS
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, value_style
 
 LEGEND_WIDTH = 21
+"""Columns of the scale without its ends."""
 
 
 @dataclass(frozen=True)
 class Legend:
-    """The scale between two ends, -1 and +1 unless told: in colours or, where there are none, in blocks.
+    """A renderable of the scale between two ends, in colours or, on a console without colours, in blocks.
 
-    Colours run from `first` to `last` of a cell's values.
+    Colours go from the cell value `first` to `last`.
     """
 
     ends: tuple[str, str] = ("-1", "+1")
@@ -34,4 +35,5 @@ class Legend:
         yield Segment.line()
 
 
-SURPRISE_LEGEND = Legend(("0", f"{MOST_BITS:g} bits or more"), 0.0, -1.0)
+SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), 0.0, -1.0)
+"""The scale of a `SurpriseMap`."""

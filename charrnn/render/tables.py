@@ -1,4 +1,4 @@
-"""Tables that fit 80 columns: found cells, predictions, losses, runs, corpora, settings."""
+"""Build tables that fit 80 columns: findings, predictions, losses, runs, corpora, settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,38 +20,42 @@ from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block
 from charrnn.render.visible import all_visible, visible
 from charrnn.text.catalogue import CatalogueEntry
 
-_BEGIN_WIDTH = 20
+_EXCERPT_WIDTH = 20
+"""Columns of the beginning of a copy."""
 _NAME_WIDTH = 10
-_AMPLE_WIDTH = 10_000
+"""Columns that a column of words keeps when the table is too wide."""
+_UNLIMITED_WIDTH = 10_000
+"""Columns of a console on which nothing wraps."""
 _BAR_WIDTH = 30
+"""Columns of a bar for the share 1."""
 
 
 class _PlainTable(Table):
-    """A table whose words are words: none is markup, and nothing in them steers a terminal.
+    """A table that shows its strings literally: no markup, control characters made visible.
 
-    A figure is never broken in two. Where there is no room for all columns of figures, those that are left go on below,
-    beside the first column again; a table that has more than figures becomes a paragraph a row, without its bars.
+    Numbers never wrap. If the console is too narrow for all columns of a table of numbers, the remaining columns follow
+    below, beside the first column again. Any other table becomes one paragraph per row, without its bars.
     """
 
     def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
-        # Names come from others: of runs, of fields, of detectors, of which a regular expression may well be `[/b]`.
-        words = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
-        super().add_row(*words, style=style, end_section=end_section)
+        # A name can contain markup: a detector may be the regular expression `[/b]`.
+        texts = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*texts, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        has_figures_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
+        has_numbers_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
         if self.fits(console, options) or (
-            not has_figures_only and self._narrowest(console, options) <= options.max_width
+            not has_numbers_only and self._narrowest(console, options) <= options.max_width
         ):
             yield from super().__rich_console__(console, options)
             return
-        if has_figures_only:
-            left = list(range(1, len(self.columns)))
-            while left:
-                sizes = range(len(left), 1, -1)
-                num_fitting = next((n for n in sizes if self._part(left[:n]).fits(console, options)), 1)
-                yield from self._part(left[:num_fitting]).__rich_console__(console, options)
-                left = left[num_fitting:]
+        if has_numbers_only:
+            remaining = list(range(1, len(self.columns)))
+            while remaining:
+                sizes = range(len(remaining), 1, -1)
+                num_fitting = next((n for n in sizes if self._part(remaining[:n]).fits(console, options)), 1)
+                yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
+                remaining = remaining[num_fitting:]
             return
         for number, row in enumerate(self.rows):
             name, *values = (list(column.cells)[number] for column in self.columns)
@@ -65,12 +69,12 @@ class _PlainTable(Table):
             yield Padding(Text(", ", style=style, overflow="fold").join(pairs), (0, 0, 0, 2))
 
     def fits(self, console: Console, options: ConsoleOptions) -> bool:
-        """Whether there is room for it with nothing wrapped."""
-        ample = options.update_width(_AMPLE_WIDTH)
-        return Measurement.get(console, ample, self).maximum <= options.max_width
+        """Return whether the table fits without wrapping."""
+        unlimited = options.update_width(_UNLIMITED_WIDTH)
+        return Measurement.get(console, unlimited, self).maximum <= options.max_width
 
     def _part(self, indices: Sequence[int]) -> "_PlainTable":
-        """The first column and those of `indices`."""
+        """Return a table of the first column and those of `indices`."""
         columns = [self.columns[index] for index in (0, *indices)]
         part = _PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
         for column in columns:
@@ -80,12 +84,12 @@ class _PlainTable(Table):
         return part
 
     def _narrowest(self, console: Console, options: ConsoleOptions) -> int:
-        """Columns that hold its figures, and the longest words of what can be wrapped, of long ones the beginning."""
-        ample = options.update_width(_AMPLE_WIDTH)
-        width = Measurement.get(console, ample, self).maximum
+        """Return the width that holds all numbers, and the longest word of each other column up to `_NAME_WIDTH`."""
+        unlimited = options.update_width(_UNLIMITED_WIDTH)
+        width = Measurement.get(console, unlimited, self).maximum
         for column in self.columns:
             if not column.no_wrap:
-                sizes = [Measurement.get(console, ample, cell) for cell in (column.header, *column.cells)]
+                sizes = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
                 longest_word = max(size.minimum for size in sizes)
                 width -= max(size.maximum for size in sizes) - min(longest_word, _NAME_WIDTH)
         return width
@@ -94,14 +98,14 @@ class _PlainTable(Table):
 def _table(*columns: str, right: Sequence[str] = ()) -> Table:
     table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
-        is_figure = column in right
-        table.add_column(column, justify="right" if is_figure else "left", overflow="fold", no_wrap=is_figure)
+        is_number = column in right
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     return table
 
 
 @dataclass(frozen=True)
 class _Bar:
-    """A bar as long as a share from 0 to 1."""
+    """A bar whose length is proportional to a share from 0 to 1."""
 
     share: float
 
@@ -115,7 +119,7 @@ class _Bar:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """A block for each share from 0 to 1: the higher, the fuller."""
+    """One block per share from 0 to 1: the higher, the fuller."""
 
     shares: Sequence[float]
 
@@ -127,22 +131,22 @@ class _Blocks:
         yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
 
 
-DOUBT = "?"
-"""Stands behind a score that chance may have brought."""
+NOT_SIGNIFICANT_MARK = "?"
+"""Follows a score that is not significant."""
 FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
+"""Columns of `findings_rows`."""
 
 
 def findings_rows(findings: CellFindings) -> list[list[str]]:
-    """Under FINDINGS_COLUMNS, the best cell for each detector, strongest first.
+    """Return one row of FINDINGS_COLUMNS per detector, strongest cell first.
 
-    `chance` is what the best of all cells reaches for shifted labels, `inner` the score away from the spans' ends, or
-    R² for a count.
+    `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count detector.
     """
     return [
         [
             score.detector,
             f"{score.layer}:{score.unit}",
-            score_text(score) + ("" if score.is_significant else DOUBT),
+            score_text(score) + ("" if score.is_significant else NOT_SIGNIFICANT_MARK),
             interval_text(score),
             _three(score.null_level),
             _three(score.untrained),
@@ -153,49 +157,53 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
 
 
 def score_text(score: CellScore) -> str:
-    """A cell's score with its name: AUC or ρ."""
+    """Return a cell's score with its name: AUC or ρ."""
     return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
 
 
-def chosen_text(score: CellScore) -> str:
-    """Its score on the text that it was chosen on, with its name, or nothing if that is not known."""
+def choosing_score_text(score: CellScore) -> str:
+    """Return a cell's score on the choosing half with its name, or "" if it is unknown."""
     if score.chosen_on is None:
         return ""
     return f"AUC {score.chosen_on:.3f}" if score.auc is not None else f"ρ {score.chosen_on:+.3f}"
 
 
 def interval_text(score: CellScore) -> str:
-    """Its 95 % interval, or nothing if there is none."""
+    """Return the 95 % interval of a score, or "" if there is none."""
     return "" if score.ci_low is None or score.ci_high is None else f"{score.ci_low:.3f}…{score.ci_high:.3f}"
 
 
-def way_text(score: CellScore) -> str:
-    """Which way the cell goes with what it follows."""
+def polarity_text(score: CellScore) -> str:
+    """Return in words whether the cell is high or low inside, or rises or falls with a count."""
     if score.auc is not None:
         return "high inside" if score.polarity > 0 else "low inside"
     return "rises with it" if score.polarity > 0 else "falls with it"
 
 
 def findings_table(findings: CellFindings) -> Table:
-    """`findings_rows` as a table; what chance could bring is faint."""
+    """Build the table of `findings_rows`; rows that are not significant are dim."""
     table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
-    table.padding = (0, 1, 0, 0)  # so that it fits into 80 columns
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
         table.add_row(*row, style=None if score.is_significant else "dim")
     return table
 
 
-def worth_table(findings: CellFindings) -> Table:
-    """For each detector, what 1 to all cells together tell of it, and what silencing the best one costs."""
+def contributions_table(findings: CellFindings) -> Table:
+    """Build the table of probes and contributions.
+
+    One row per detector: how well 1 to all cells together predict its labels, and the contribution of the best cell
+    inside and outside the spans.
+    """
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
     table = _table(*columns, right=columns[1:])
     for score in findings.scores:
-        costs = (score.ablation_inside, score.ablation_outside)
+        contributions = (score.ablation_inside, score.ablation_outside)
         table.add_row(
             score.detector,
             *(f"{value:.3f}" for _, value in score.probe),
-            *("" if cost is None else f"{cost:+.4f}" for cost in costs),
+            *("" if value is None else f"{value:+.4f}" for value in contributions),
         )
     return table
 
@@ -205,7 +213,7 @@ def _three(value: float | None) -> str:
 
 
 def history_table(histories: Sequence[CellHistory]) -> Table:
-    """For each detector, its best cell's score at every saved step: a block each, from chance to perfect."""
+    """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
     steps = histories[0].steps if histories else ()
     span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
     table = _table("detector", "cell", "first", span, "last", right=("first", "last"))
@@ -219,18 +227,21 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
-    """One line per detector that was not scored, and why."""
+    """Return one line per detector that was not scored, with the reason."""
     lines = [all_visible(f"{one.detector}: not scored, {one.reason}") for one in skipped]
     return Text("\n".join(lines), style="dim")
 
 
 def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
-    """What a held cell adds to the loss, in all and inside and outside each detector's spans, the dearest first."""
+    """Build the table of a cell's contribution over the whole text, then inside and outside each detector's spans.
+
+    The detector with the largest contribution inside comes first.
+    """
     table = _table(
-        *("nats/character", "held at its mean", "95 % interval", "held at 0"),
-        right=("held at its mean", "95 % interval", "held at 0"),
+        *("nats/character", "clamped at its mean", "95 % interval", "clamped at 0"),
+        right=("clamped at its mean", "95 % interval", "clamped at 0"),
     )
-    table.add_row("in all", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
+    table.add_row("whole text", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
     zero = {effect.detector: effect for effect in at_zero.effects}
     for effect in sorted(at_mean.effects, key=lambda effect: -effect.change_inside):
         other = zero[effect.detector]
@@ -251,7 +262,7 @@ def _interval(ends: tuple[float, float]) -> str:
 
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
-    """Next characters with their probabilities and a bar each."""
+    """Build the table of next characters, each with its probability and a bar."""
     table = _table("next", "probability", "", right=("probability",))
     for prediction in predictions:
         shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
@@ -262,7 +273,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
 
 
 def losses_table(reports: Sequence[LossReport]) -> Table:
-    """Losses, one protocol a row."""
+    """Build the table of losses, one row per protocol."""
     table = _table(
         "protocol",
         "nats/char",
@@ -285,7 +296,7 @@ def losses_table(reports: Sequence[LossReport]) -> Table:
 
 
 def novelty_table(novelty: Novelty) -> Table:
-    """How much is copied, how much of held-out text would be, and the longest copy: length, source, first words."""
+    """Build the table of a text's novelty: the copied share, that of held-out text, and the longest copy."""
     columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
     table = _table(*columns, "it begins", right=columns)
     longest = novelty.longest
@@ -295,22 +306,22 @@ def novelty_table(novelty: Novelty) -> Table:
         f"{len(novelty.copies):,}",
         "" if longest is None else f"{longest.length:,}",
         "" if longest is None else f"{longest.source_line:,}",
-        "" if longest is None else _begin(novelty.text[longest.start : longest.stop]),
+        "" if longest is None else _excerpt(novelty.text[longest.start : longest.stop]),
     )
     return table
 
 
-def _begin(text: str | bytes) -> Text:
-    """A text in one line of `_BEGIN_WIDTH` columns at the most, cut with an ellipsis."""
-    head = text[: 4 * _BEGIN_WIDTH]  # bytes, at the most, of as many characters as there are columns
-    words = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
-    line = Text(all_visible(words))
-    line.truncate(_BEGIN_WIDTH, overflow="ellipsis")
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning of a text in one line of at most `_EXCERPT_WIDTH` columns, cut with an ellipsis."""
+    head = text[: 4 * _EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
+    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    line = Text(all_visible(decoded))
+    line.truncate(_EXCERPT_WIDTH, overflow="ellipsis")
     return line
 
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """One run a row, oldest first."""
+    """Build the table of runs, one per row, oldest first."""
     table = _table("run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes"))
     for run in runs:
         table.add_row(
@@ -324,7 +335,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
-    """The texts known by name."""
+    """Build the table of the catalogue's texts."""
     table = _table("name", "bytes", "licence", "look for", right=("bytes",))
     for entry in entries:
         table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
@@ -332,10 +343,10 @@ def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
 
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
-    """Every configuration value and where it came from."""
+    """Build the table of every setting, its value and its source."""
     table = _table("field", "value", "from")
     for name, value in values.items():
-        words = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
-        table.add_row(name, words or "-", origin)
+        table.add_row(name, shown or "-", origin)
     return table

@@ -1,14 +1,15 @@
-"""How characters are shown that a terminal would not show, or would obey."""
+"""Make characters visible that a terminal does not show, or interprets as control codes."""
 
 from rich.cells import cell_len
 
 TAB_WIDTH = 4
+"""Columns of a tab."""
 
 
 def visible(character: str) -> str:
-    """How a character is shown: a newline as an arrow, tabs as spaces, control and formatting characters as marks.
+    """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format characters as marks.
 
-    Nothing that could move the cursor or turn the text around gets through.
+    The result contains nothing that moves the cursor or reverses the direction of the text.
     """
     if character == "\n":
         return "↵"
@@ -19,7 +20,7 @@ def visible(character: str) -> str:
         return chr(0x2400 + code)
     if code == 127:
         return "␡"
-    # The last two of every plane are no characters: XML, and so an exported picture, refuses them.
+    # The last two code points of every plane are no characters: XML, and so an exported picture, does not allow them.
     if (
         128 <= code < 160
         or cell_len(character) == 0
@@ -32,12 +33,12 @@ def visible(character: str) -> str:
 
 
 def all_visible(text: str) -> str:
-    """A text in one line, each of its characters as `visible` shows it."""
+    """Apply `visible` to every character of a text; the result is one line."""
     return "".join(map(visible, text))
 
 
 def visible_in_ascii(character: str) -> str:
-    """As `visible`, for a stream that can carry ASCII only: what it cannot is a backslash escape."""
+    """Return how a character is shown on a stream that carries ASCII only: other characters are backslash escapes."""
     if character == "\t":
         return "\\t".ljust(TAB_WIDTH)
     return character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode("ascii")

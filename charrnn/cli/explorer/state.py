@@ -19,7 +19,7 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS
 from charrnn.records.microscope import CellFindings, CellScore
-from charrnn.render.tables import chosen_text, interval_text, score_text, way_text
+from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -159,8 +159,8 @@ class Row:
         """Under the `columns` of the list of that name."""
         if self.score is None:
             return [_name(self.cell), "", "", "", ""]
-        sorted_by = f"{self.score.strength:.3f}" if order == BEST else chosen_text(self.score)
-        return [_name(self.cell), self.score.detector, score_text(self.score), sorted_by, way_text(self.score)]
+        sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
+        return [_name(self.cell), self.score.detector, score_text(self.score), sorted_by, polarity_text(self.score)]
 
 
 def columns(order: str) -> tuple[str, ...]:
@@ -242,8 +242,8 @@ class Exploration:
             (
                 f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}",
                 f", 95 % {interval}" if interval else "",
-                f", {way_text(score)}",
-                f"; {chosen_text(score)} on the first half",
+                f", {polarity_text(score)}",
+                f"; {choosing_score_text(score)} on the first half",
                 "" if score.untrained is None else f"; best of an untrained twin {score.untrained:.3f}",
             )
         )
