@@ -21,7 +21,7 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"}, {"detectors"}),
-    ({"files", "settings", "config", "records", "errors", "clock", "code_cache"},),
+    ({"files", "settings", "config", "records", "errors", "clock", "process_signals", "code_cache"},),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {

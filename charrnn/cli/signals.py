@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-# Windows has no SIGHUP and no SIGUSR1.
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+from charrnn.process_signals import ENDING_SIGNALS
+
 SAVING = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+"""Windows has no SIGUSR1."""
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """What training is taken to have ended by when nobody reads on; Windows has the number's meaning, not the name."""
@@ -46,7 +47,7 @@ class Signals:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        answers = dict.fromkeys(ENDING, self._end) | dict.fromkeys(SAVING, self._save)
+        answers = dict.fromkeys(ENDING_SIGNALS, self._end) | dict.fromkeys(SAVING, self._save)
         before = {number: signal.getsignal(number) for number in answers}
         heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in heard:

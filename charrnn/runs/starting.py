@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from charrnn.errors import CheckpointError, RunInUseError
 from charrnn.files import explained, read_capped, sweep
+from charrnn.process_signals import ending_signals_delayed
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.writer import RunWriter
 
@@ -40,7 +39,7 @@ def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
     """
     with contextlib.ExitStack() as stack:
         # A signal after the folder is made and before its removal is arranged would leave it behind.
-        with _signals_delayed():
+        with ending_signals_delayed():
             run = create()
             stack.enter_context(_removed_unless_saved(run))
             stack.enter_context(run.lock())
@@ -67,26 +66,6 @@ def _remove_first_files(path: Path) -> None:
     sweep(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _signals_delayed() -> Iterator[None]:
-    """Delay signals that end a process until the block has ended. Not by a mask: it would bind this thread only."""
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in numbers if is_main}
-    received: list[int] = []
-    try:
-        for number, handler in before.items():
-            if handler not in (signal.SIG_IGN, None):  # None: set by other than Python
-                signal.signal(number, lambda number, _: received.append(number))
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
-        for number in received:
-            signal.raise_signal(number)
 
 
 def _is_unsaved(path: Path) -> bool:

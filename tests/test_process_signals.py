@@ -1,0 +1,58 @@
+"""Signals that end a process, delayed while a block must not be interrupted."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import pytest
+
+from charrnn.process_signals import ENDING_SIGNALS, ending_signals_delayed
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot raise SIGTERM in a process")
+
+
+@pytest.fixture
+def handled() -> list[int]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+def handlers(handled: list[int]) -> object:
+    before = {number: signal.signal(number, lambda number, _: handled.append(number)) for number in ENDING_SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", ENDING_SIGNALS)
+def test_a_signal_is_handled_after_the_block_even_if_that_fails(handled: list[int], number: int) -> None:
+    with pytest.raises(ZeroDivisionError), ending_signals_delayed():
+        signal.raise_signal(number)
+        assert handled == []
+        raise ZeroDivisionError
+    assert handled == [number]
+    signal.raise_signal(number)
+    assert handled == [number, number], "the handler is restored"
+
+
+def test_an_ignored_signal_stays_ignored(handled: list[int]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with ending_signals_delayed():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        signal.raise_signal(signal.SIGINT)
+    assert handled == []
+
+
+def test_another_thread_may_use_it_without_effect() -> None:
+    entered: list[bool] = []
+
+    def enter() -> None:
+        with ending_signals_delayed():
+            entered.append(True)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [True]
