@@ -21,6 +21,7 @@ from charrnn.config import Config
 from charrnn.microscope.trace import stream_cells
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WINDOW, read_in_lanes
+from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import Vocab
 
 REPEATS = 5
@@ -55,6 +56,8 @@ def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> Non
     num_chars = 2 * WINDOW * MAX_LANES
     ids = np.random.default_rng(0).integers(0, network.output.out_features, num_chars).astype(np.uint16)
 
+    text = EncodedText(ids, 0, " " * num_chars, "char")
+
     def read() -> None:
         def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
             return network(inputs, state)  # type: ignore[no-any-return]
@@ -64,7 +67,7 @@ def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> Non
                 pass
 
     def trace() -> None:
-        for _ in stream_cells(network, ids, 0):
+        for _ in stream_cells(network, text):
             pass
 
     plain, traced = in_turn(read, trace, warm_ups=1, repeats=REPEATS, at_least_seconds=0)

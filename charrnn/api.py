@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
@@ -21,9 +20,13 @@ from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.reader import RunReader
 from charrnn.runs.step import LoadedStep, name_of_step
+from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.lanes import split_ids
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
+
+Text = str | bytes | EncodedText
+"""A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
     from charrnn.detectors.registry import Detector
@@ -148,9 +151,26 @@ class Model(Generator):
             raise DataError(f"{self.name} does not tell the digest of its text{otherwise}.{reason}")
         return self.recorded_corpus.read(instead=instead, reason=reason).content
 
+    def encode(self, text: Text, *, context: str | bytes = "") -> EncodedText:
+        """Encode a text and the context the model reads before it, once for several measurements.
+
+        A text that is encoded already is returned as it is. Raises DataError for an empty text, UsageError for bytes
+        where the model reads characters and for a text that another alphabet has encoded.
+        """
+        if not isinstance(text, EncodedText):
+            return encode_text(self.vocab, text, context)
+        if context:
+            raise UsageError("An encoded text contains its context: leave out `context`.")
+        if len(text) == 0:
+            raise DataError("The text is empty: give at least one character.")
+        is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
+        if not is_ours or decode_each(self.vocab, text.ids[text.first :]) != text.text:
+            raise UsageError(f"The text was encoded for another alphabet than that of {self.name}: encode it again.")
+        return text
+
     def trace(
         self,
-        text: str | bytes,
+        text: Text,
         *,
         context: str | bytes = "",
         network: "CharRNN | None" = None,
@@ -163,36 +183,21 @@ class Model(Generator):
         `network` puts another network (such as `untrained_twin()`) in the model's place; `num_guesses` and
         `keeps_hidden` ask for what a `Trace` else leaves out. Raises DataError for an empty text.
         """
-        from charrnn.microscope.trace import trace_ids
+        from charrnn.microscope.trace import trace_text
 
-        ids, first, spelled = self._encode_after(text, context)
-        return trace_ids(
+        return trace_text(
             network or self.network,
-            ids,
-            first,
-            spelled,
+            self.encode(text, context=context),
             on_progress,
             num_guesses=num_guesses,
             keeps_hidden=keeps_hidden,
         )
 
-    def _encode_after(self, text: str | bytes, context: str | bytes) -> tuple[NDArray[np.uint16], int, str]:
-        """The ids of `context` and `text`, where the latter begin, and one character for each of those.
-
-        Raises DataError for an empty text.
-        """
-        ids = self.vocab.encode(text)
-        if len(ids) == 0:
-            raise DataError("There is no text to look at: it is empty.")
-        before = self.vocab.encode(context)
-        spelled = "".join(map(chr, ids)) if self.vocab.kind == "byte" else self.vocab.decode(ids)
-        return np.concatenate((before, ids)), len(before), spelled
-
     def ablate(
         self,
         layer: int,
         unit: int,
-        text: str | bytes,
+        text: Text,
         *,
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
@@ -206,22 +211,20 @@ class Model(Generator):
         for a text under 2 characters.
         """
         from charrnn.detectors.registry import get_detectors
-        from charrnn.microscope.causal import WAYS, ablate_ids
+        from charrnn.microscope.causal import WAYS, ablate_text
 
         self.stepper.check_cell(layer, unit)
         if at not in WAYS:
-            raise UsageError(f"A cell cannot be held at {at!r}; use {' or '.join(WAYS)}.")
+            raise UsageError(f"A cell cannot be clamped at {at!r}; use {' or '.join(WAYS)}.")
         found = get_detectors(detectors)
-        ids, first, spelled = self._encode_after(text, context)
-        if len(spelled) < 2:
-            raise DataError("The text has 1 character; what a cell adds to its loss needs at least 2.")
-        return ablate_ids(
-            self.network, ids, first, spelled, found, layer=layer, unit=unit, at=at, on_progress=on_progress
-        )
+        encoded = self.encode(text, context=context)
+        if len(encoded) < 2:
+            raise DataError("The text has 1 character; ablating a cell needs at least 2.")
+        return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at, on_progress=on_progress)
 
     def gates(
         self,
-        text: str | bytes,
+        text: Text,
         *,
         context: str | bytes = "",
         on_progress: Callable[[int], object] = lambda num_chars: None,
@@ -232,12 +235,11 @@ class Model(Generator):
         """
         from charrnn.microscope.gates import watch_gates
 
-        ids, first, _ = self._encode_after(text, context)
-        return watch_gates(self.network, ids, first, name=self.name, on_progress=on_progress)
+        return watch_gates(self.network, self.encode(text, context=context), name=self.name, on_progress=on_progress)
 
     def gradients(
         self,
-        text: str | bytes,
+        text: Text,
         *,
         context: str | bytes = "",
         max_lag: int = 200,
@@ -252,14 +254,17 @@ class Model(Generator):
         """
         from charrnn.microscope.gradients import measure_reach
 
-        ids, first, _ = self._encode_after(text, context)
         return measure_reach(
-            network or self.network, ids, first, max_lag=max_lag, name=name or self.name, on_progress=on_progress
+            network or self.network,
+            self.encode(text, context=context),
+            max_lag=max_lag,
+            name=name or self.name,
+            on_progress=on_progress,
         )
 
     def survey(
         self,
-        text: str | bytes,
+        text: Text,
         *,
         context: str | bytes = "",
         detectors: "Sequence[str | Detector] | None" = None,
@@ -289,18 +294,15 @@ class Model(Generator):
             on_ablation=on_ablation,
         )
 
-    def study(self, text: str | bytes, *, context: str | bytes = "", cached: bool = False) -> "Study":
+    def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "Study":
         """What the cells do over `text`, read after `context`: findings, rankings and values, each measured once.
 
         With `cached` they are kept in the run's folder. Raises DataError for an empty text.
         """
         from charrnn.microscope.study import Study
 
-        ids, first, spelled = self._encode_after(text, context)
         return Study(
-            text=spelled,
-            ids=ids,
-            first=first,
+            text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
             network=lambda: self.network,
@@ -354,7 +356,7 @@ def _model_of(folder: RunReader, loaded: LoadedStep) -> Model:
 def follow_cells(
     findings: CellFindings,
     models: Iterable[Model],
-    text: str | bytes,
+    text: Text,
     *,
     context: str | bytes = "",
     detectors: "Sequence[str | Detector] | None" = None,
@@ -398,4 +400,6 @@ def evaluate(
     """
     from charrnn.evaluation.loss import report_loss
 
-    return report_loss(model.network, model.vocab, text, context, protocol, precision)
+    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
+    encoded = model.encode(text, context=context)
+    return report_loss(model.network, encoded, num_bytes=num_bytes, protocol=protocol, precision=precision)

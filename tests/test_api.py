@@ -23,6 +23,8 @@ import charrnn
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.records.training import EvaluationEvent
+from charrnn.text.encoded import encode_text
+from charrnn.text.vocab import Vocab
 
 
 @pytest.fixture(scope="module")
@@ -274,10 +276,10 @@ def test_a_cell_is_held_at_its_mean_or_at_zero(model: charrnn.Model, corpus: Syn
     ("changes", "error", "message"),
     [
         ({"unit": 32}, UsageError, r"^There is no cell 0:32"),
-        ({"at": "one"}, UsageError, r"^A cell cannot be held at 'one'; use mean or zero"),
+        ({"at": "one"}, UsageError, r"^A cell cannot be clamped at 'one'; use mean or zero"),
         ({"detectors": ["quotes"]}, UsageError, r"^There is no detector 'quotes'"),
         ({"text": "a"}, DataError, r"^The text has 1 character; "),
-        ({"text": ""}, DataError, r"^There is no text"),
+        ({"text": ""}, DataError, r"^The text is empty"),
     ],
 )
 def test_what_cannot_be_ablated_is_refused(
@@ -287,6 +289,39 @@ def test_what_cannot_be_ablated_is_refused(
         model.ablate(**{"layer": 0, "unit": 0, "text": "lamp", **changes})
 
 
+def test_an_encoded_text_is_read_as_the_text_and_its_context_are(
+    model: charrnn.Model, byte_model: charrnn.Model, corpus: SyntheticCorpus
+) -> None:
+    for reader in (model, byte_model):
+        text, context = corpus.text[-300:], corpus.text[-500:-300]
+        encoded = reader.encode(text, context=context)
+        assert reader.encode(encoded) is encoded
+        assert (reader.trace(encoded).cells == reader.trace(text, context=context).cells).all()
+        assert (
+            reader.trace(encoded.part(100)).cells == reader.trace(text[100:], context=context + text[:100]).cells
+        ).all()
+        assert reader.gates(encoded) == reader.gates(text, context=context)
+        assert reader.ablate(0, 1, encoded) == reader.ablate(0, 1, text, context=context)
+        assert reader.gradients(encoded, max_lag=5) == reader.gradients(text, context=context, max_lag=5)
+        assert reader.survey(encoded, untrained=False) == reader.survey(text, context=context, untrained=False)
+        with pytest.raises(UsageError, match="contains its context"):
+            reader.encode(encoded, context="a")
+        with pytest.raises(DataError, match="is empty"):
+            reader.encode(encoded.part(300))
+
+
+def test_a_text_of_another_alphabet_is_refused(model: charrnn.Model, byte_model: charrnn.Model) -> None:
+    fewer = Vocab.from_text("abc")
+    more = Vocab("char", (*model.vocab.characters, "\U0001f600"))
+    for other in (byte_model.encode("ab"), encode_text(fewer, "ab"), encode_text(more, "a\U0001f600")):
+        with pytest.raises(UsageError, match="another alphabet"):
+            model.trace(other)
+    with pytest.raises(UsageError, match="another alphabet"):
+        byte_model.trace(model.encode("ab"))
+    with pytest.raises(UsageError, match="decode it first"):
+        model.gates(b"ab")
+
+
 def test_gates_are_those_of_the_run(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
     told: list[int] = []
     report = model.gates(corpus.text[-500:], context=corpus.text[-900:-500], on_progress=told.append)
@@ -294,7 +329,7 @@ def test_gates_are_those_of_the_run(model: charrnn.Model, corpus: SyntheticCorpu
     assert [use.gate for use in report.gates] == ["f", "i", "o"]
     assert all(len(use.left) == len(use.right) == 32 for use in report.gates)
     assert report != model.gates(corpus.text[-500:])
-    with pytest.raises(DataError, match="no text"):
+    with pytest.raises(DataError, match="is empty"):
         model.gates("")
 
 

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.detectors.registry import Detector, get_detectors, label_quotes
-from charrnn.microscope.causal import WAYS, _mean_change, ablate_ids
+from charrnn.microscope.causal import WAYS, _mean_change, ablate_text
 from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -51,7 +52,9 @@ def spell(ids: NDArray[np.uint16]) -> str:
 
 
 def ablate(network: CharRNN, ids: NDArray[np.uint16], first: int = 0, **options: Any) -> Ablation:
-    return ablate_ids(network, ids, first, spell(ids[first:]), get_detectors(["quote", "line-position"]), **options)
+    return ablate_text(
+        network, as_text(ids, first, spell(ids[first:])), get_detectors(["quote", "line-position"]), **options
+    )
 
 
 def step_through(stepper: Stepper, ids: NDArray[np.uint16], layer: int, unit: int) -> tuple[Any, Any]:
@@ -164,7 +167,7 @@ def test_the_only_memory_is_worth_what_it_remembers_where_it_remembers(cell: str
     ids = np.array([CHARACTERS.index(character) for character in text], np.uint16)
     depth = np.cumsum([(character == "a") - (character == "b") for character in text])
     spans = Detector("span", "between the marks", lambda text: depth > 0)
-    result = ablate_ids(network, ids, 0, text, [spans], layer=0, unit=0, at="zero")
+    result = ablate_text(network, as_text(ids, 0, text), [spans], layer=0, unit=0, at="zero")
     (effect,) = result.effects
     # With the memory, "c" has a logit of 3 * output; without it, all characters are equally likely.
     logit = 3 * (np.tanh(1) if cell == "lstm" else 1)
@@ -175,7 +178,7 @@ def test_the_only_memory_is_worth_what_it_remembers_where_it_remembers(cell: str
     # After a closing mark an LSTM's cell is within 1e-8 of zero, the others' exactly there.
     assert effect.change_outside == pytest.approx(0, abs=1e-7)
     assert result.change == pytest.approx(worth * effect.num_inside / (len(text) - 1), abs=1e-5)
-    (idle,) = ablate_ids(network, ids, 0, text, [spans], layer=0, unit=1, at="zero").effects
+    (idle,) = ablate_text(network, as_text(ids, 0, text), [spans], layer=0, unit=1, at="zero").effects
     assert idle.change_inside == idle.change_outside == 0
 
 
@@ -190,7 +193,7 @@ def test_the_network_is_as_it_was() -> None:
 def test_a_detector_with_too_little_to_see_says_so() -> None:
     ids = np.full(300, CHARACTERS.index("a"), np.uint16)
     detectors = get_detectors(["quote", "string", "line-position"])
-    result = ablate_ids(make_network("rnn"), ids, 0, spell(ids), detectors, layer=0, unit=0)
+    result = ablate_text(make_network("rnn"), as_text(ids, 0, spell(ids)), detectors, layer=0, unit=0)
     assert result.effects == ()
     assert [(skipped.detector, skipped.reason) for skipped in result.skipped] == [
         ("quote", "there are none in this text"),

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -98,7 +99,7 @@ def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) 
 @pytest.mark.parametrize("depth", ["stacked", "dilated", "residual"])
 def test_shares_are_those_of_gates_computed_by_hand(cell: str, depth: str) -> None:
     network, ids = make_network(cell, depth), make_ids(403)  # no multiple of 4, the largest dilation
-    report = watch_gates(network, ids, 3, name="lamps")
+    report = watch_gates(network, as_text(ids, 3), name="lamps")
     assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 400)
     by_hand = all_gates(network, cell, depth, ids)
     expected = [(layer, gate) for layer in range(L) for gate in sorted(by_hand[0])]
@@ -117,7 +118,7 @@ def test_shares_are_those_of_gates_computed_by_hand(cell: str, depth: str) -> No
 def test_lanes_count_every_character_once_and_no_padding(num_chars: int) -> None:
     network, ids = make_network("lstm", "dilated"), make_ids(num_chars + 30)
     told: list[int] = []
-    report = watch_gates(network, ids, 30, on_progress=told.append)
+    report = watch_gates(network, as_text(ids, 30), on_progress=told.append)
     by_hand = all_gates(network, "lstm", "dilated", ids)
     assert sum(told) == num_chars
     for use in report.gates:
@@ -138,11 +139,11 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
 @pytest.mark.parametrize("cell", [name for name in CELLS if name not in GATED])
 def test_a_cell_without_gates_says_so(cell: str) -> None:
     with pytest.raises(UsageError, match=f"^The cell {cell} has no gates .* lstm, gru, peephole, coupled, mlstm, anti"):
-        watch_gates(make_network(cell), make_ids(10))
+        watch_gates(make_network(cell), as_text(make_ids(10)))
 
 
 def test_a_report_turns_into_json() -> None:
-    found = watch_gates(make_network("gru"), make_ids(10)).to_json()
+    found = watch_gates(make_network("gru"), as_text(make_ids(10))).to_json()
     assert found["num_chars"] == 10 and found["cell"] == "gru"
     assert [gate["gate"] for gate in found["gates"]] == ["r", "z"] * L
     assert all(len(gate["left"]) == len(gate["right"]) == H for gate in found["gates"])

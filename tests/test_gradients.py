@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -56,7 +57,7 @@ def differences(network: CharRNN, ids: Tensor, lag: int, layer: int, step: float
 def test_norms_are_those_of_finite_differences(cell: str, depth: str) -> None:
     network, ids = make_network(cell, depth), make_ids(32)
     assert ids[-1] not in ids[-3:-1]  # another character's loss is another loss
-    reach = measure_reach(network, ids, 30, max_lag=K)  # the loss after the last but one character alone
+    reach = measure_reach(network, as_text(ids, 30), max_lag=K)  # the loss after the last but one character alone
     assert reach.num_losses == 1 and reach.lags == (1, 2, 3, 4, 5)
     text = torch.from_numpy(ids.astype(np.int64))[:, None]
     expected = [[differences(network, text, lag, layer) for lag in reach.lags] for layer in range(2)]
@@ -77,7 +78,7 @@ def test_a_linear_recurrence_fades_or_grows_by_its_eigenvalue(factor: float) -> 
         for name in ("ih", "hh"):
             layer.bias(name).fill_(0.01)
         network.output.weight.mul_(1e-9)  # so that all of what grows stays far from one certain character
-    (norms,) = measure_reach(network, make_ids(200), max_lag=40).norms
+    (norms,) = measure_reach(network, as_text(make_ids(200)), max_lag=40).norms
     np.testing.assert_allclose(norms, norms[0] * factor ** np.arange(40.0), rtol=1e-6)
     assert norms[0] > 0
 
@@ -90,7 +91,7 @@ def test_what_a_cell_multiplies_its_memory_by_is_how_it_fades() -> None:
         for parameter in layer.parameters():
             parameter.zero_()
         layer.bias("ih")[H : 2 * H] = np.log(0.8 / 0.2)
-    (norms,) = measure_reach(network, make_ids(300), max_lag=30).norms
+    (norms,) = measure_reach(network, as_text(make_ids(300)), max_lag=30).norms
     # With c at zero, d loss / d c is that of h, halved by the output gate, times 0.8 for each character.
     np.testing.assert_allclose(norms, norms[0] * 0.8 ** np.arange(30.0), rtol=1e-9)
     assert norms[0] > 0
@@ -100,7 +101,7 @@ def test_plain_networks_forget_and_gates_do_not() -> None:
     ids = make_ids(800)
     plain, gated = (
         measure_reach(
-            CharRNN(Config(cell=cell, num_layers=1, hidden_size=32, embedding_size=8, forget_bias=5.0), V), ids
+            CharRNN(Config(cell=cell, num_layers=1, hidden_size=32, embedding_size=8, forget_bias=5.0), V), as_text(ids)
         )
         for cell in ("rnn", "lstm")
     )
@@ -111,22 +112,22 @@ def test_plain_networks_forget_and_gates_do_not() -> None:
 def test_losses_are_averaged_over_the_text() -> None:
     network, ids = make_network("lstm", "residual"), make_ids(360)
     told: list[int] = []
-    together = measure_reach(network, ids, 320, max_lag=K, on_progress=told.append, name="lamps")
+    together = measure_reach(network, as_text(ids, 320), max_lag=K, on_progress=told.append, name="lamps")
     assert together.num_losses == 39 > 2 * NUM_AT_ONCE and sum(told) == 39
     assert together.name == "lamps"
-    apart = [measure_reach(network, ids[: t + 2], t, max_lag=K).norms for t in range(320, 359)]
+    apart = [measure_reach(network, as_text(ids[: t + 2], t), max_lag=K).norms for t in range(320, 359)]
     # Alone, a loss is read from up to 38 characters earlier on: this network forgets what is 300 characters away.
     np.testing.assert_allclose(together.norms, np.mean(apart, axis=0), rtol=1e-9)
     assert np.std(apart, axis=0).min() > 1e-6
 
 
 def test_a_long_text_is_looked_back_from_at_so_many_places() -> None:
-    assert measure_reach(make_network("rnn"), make_ids(2000), max_lag=2).num_losses == NUM_LOSSES
+    assert measure_reach(make_network("rnn"), as_text(make_ids(2000)), max_lag=2).num_losses == NUM_LOSSES
 
 
 @pytest.mark.parametrize(("num_chars", "first"), [(K + 2, 0), (K + 2, K), (K + 3, 0), (40, 39 - 1)])
 def test_the_shortest_texts(num_chars: int, first: int) -> None:
-    reach = measure_reach(make_network("gru"), make_ids(num_chars), first, max_lag=K)
+    reach = measure_reach(make_network("gru"), as_text(make_ids(num_chars), first), max_lag=K)
     assert reach.num_losses >= 1 and np.min(reach.norms) > 0
 
 
@@ -142,16 +143,16 @@ def test_a_text_too_short_is_refused(
     num_chars: int, first: int, max_lag: int, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        measure_reach(make_network("rnn"), make_ids(num_chars), first, max_lag=max_lag)
+        measure_reach(make_network("rnn"), as_text(make_ids(num_chars), first), max_lag=max_lag)
 
 
 def test_the_network_is_as_it_was() -> None:
     network = make_network("gru").float()
-    measure_reach(network, make_ids(30), max_lag=K)
+    measure_reach(network, as_text(make_ids(30)), max_lag=K)
     assert all(value.dtype == torch.float32 and value.requires_grad for value in network.parameters())
     assert all(value.grad is None for value in network.parameters())
 
 
 def test_a_reach_turns_into_json() -> None:
-    found = measure_reach(make_network("rnn"), make_ids(30), max_lag=K).to_json()
+    found = measure_reach(make_network("rnn"), as_text(make_ids(30)), max_lag=K).to_json()
     assert found["lags"] == (1, 2, 3, 4, 5) and [len(norms) for norms in found["norms"]] == [K, K]

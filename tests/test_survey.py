@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from encoded_texts import as_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -172,7 +173,7 @@ def test_a_unit_wired_by_hand_copies_its_label_through_a_real_network() -> None:
     labels = np.array([character.isalpha() for character in text])
 
     def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], Cells]]:
-        return stream_cells(network, ids[:end], begin)
+        return stream_cells(network, as_text(ids[:end], begin))
 
     score = only(survey(text, read, 16, [fixed(labels)], read))
     assert (score.layer, score.unit, score.auc, score.f1, score.untrained) == (0, 7, 1.0, 1.0, 1.0)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
-from charrnn.microscope.trace import Trace, stream_cells, trace_ids
+from charrnn.microscope.trace import Trace, stream_cells, trace_text
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WARM_UP
 
@@ -32,7 +33,7 @@ def make_ids(num_chars: int) -> Ids:
 
 
 def trace_of(network: CharRNN, ids: Ids, first: int = 0) -> Trace:
-    return trace_ids(network, ids, first, "x" * (len(ids) - first))
+    return trace_text(network, as_text(ids, first))
 
 
 def watch_lanes(network: CharRNN) -> set[int]:
@@ -97,7 +98,7 @@ def test_a_long_text_in_lanes_is_traced_as_in_one_sequence(cell: str, num_chars:
     network, ids = make_network(cell), make_ids(num_chars)
     lanes = watch_lanes(network)
     progress: list[int] = []
-    trace = trace_ids(network, ids, first, "x" * (num_chars - first), progress.append)
+    trace = trace_text(network, as_text(ids, first), progress.append)
     assert lanes == {3}
     assert sum(progress) == num_chars - first
     with torch.inference_mode():
@@ -150,7 +151,7 @@ def test_cells_of_a_closed_output_gate_are_as_right_as_others(bias: float) -> No
 def test_streamed_cells_are_those_of_the_trace_each_once(cell: str, num_chars: int, first: int) -> None:
     network, ids = make_network(cell), make_ids(num_chars)
     cells = np.full((num_chars - first, 10), np.nan, np.float32)
-    for indices, values in stream_cells(network, ids, first):
+    for indices, values in stream_cells(network, as_text(ids, first)):
         assert np.isnan(cells[indices]).all() and len(values) <= 3 * 256
         cells[indices] = values
     expected = trace_of(network, ids, first).cells.reshape(len(cells), 10)

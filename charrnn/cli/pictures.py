@@ -74,19 +74,19 @@ def show_cells(
     pictures: list[RenderableType] = []
     drawn = []
     for (layer, unit), found in zip(cells, study.values(cells, slice(None)), strict=True):
-        coloured = ColouredText(text=study.text, values=tuple(map(float, found)))
+        coloured = ColouredText(text=study.text.text, values=tuple(map(float, found)))
         drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values)})
         pictures += [Text()] if pictures else []
         pictures.append(Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  "))
         if len(drawn) == 1:
             pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
         pictures.append(
-            GuessMap(study.text, coloured.values, guesses)
+            GuessMap(study.text.text, coloured.values, guesses)
             if shows_guesses
             else HeatMap(coloured, has_sparkline or None)
         )
     # The first cell stands there by itself too, as it did when there could be only one.
-    data = {"run": model.name, **drawn[0], "text": study.text, "cells": drawn}
+    data = {"run": model.name, **drawn[0], "text": study.text.text, "cells": drawn}
     names = [f"{layer}:{unit}" for layer, unit in cells]
     title = f"{'A cell' if len(cells) == 1 else 'Cells'} of {model.name}"
     rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, cells, strict=True)]
@@ -163,8 +163,6 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
 def show_findings(
     model: "Model",
     study: "Study",
-    text: str | bytes,
-    context: str | bytes,
     findings: "CellFindings",
     detectors: "Sequence[Detector]",
     *,
@@ -218,27 +216,25 @@ def show_findings(
     if best:
         pictures += [Legend(), Text()]
     by_name = {detector.name: detector for detector in detectors}
-    spelled = text if isinstance(text, str) else text.decode("latin-1")
     for score in best:
-        labels = by_name[score.detector].label(spelled)
+        labels = by_name[score.detector].label(study.text.text)
         assert labels is not None, "a scored detector has labels"
-        passage = choose_passage(spelled, labels, half)
+        passage = choose_passage(study.text.text, labels, half)
         (values,) = study.values([(score.layer, score.unit)], passage)
         caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
         caption += f": {polarity_text(score)}"
-        coloured = ColouredText(text=study.text[passage], values=tuple(map(float, values)))
+        coloured = ColouredText(text=study.text.text[passage], values=tuple(map(float, values)))
         pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
     unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
     page = None
     if has_page and findings.scores:
         part = slice(half, half + CHARS_ON_PAGE)
-        before = context + text[:half]  # type: ignore[operator]
-        trace = model.trace(text[part], context=before, num_guesses=NUM_GUESSES)
+        trace = model.trace(study.text.part(half, half + CHARS_ON_PAGE), num_guesses=NUM_GUESSES)
         rows = [
             PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
             for row, score in zip(findings_rows(findings), findings.scores, strict=True)
         ]
-        labelled = [(detector, detector.label(spelled)) for detector in detectors]
+        labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
         known = [detector.knowing(labels[part]) for detector, labels in labelled if labels is not None]
         page = _page(
             model,

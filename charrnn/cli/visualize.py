@@ -147,29 +147,29 @@ def visualize(
 
     if recompute:
         model.findings.ignore_saved()
-    study = model.study(content, context=context, cached=True)
+    encoded = model.encode(content, context=context)
+    study = model.study(encoded, cached=True)
 
     def read(label: str, **options: Any) -> "Trace":
-        with progress(len(content), label, quiet=quiet) as advance:
-            return model.trace(content, context=context, on_progress=advance, **options)
+        with progress(len(encoded), label, quiet=quiet) as advance:
+            return model.trace(encoded, on_progress=advance, **options)
 
     if gates:
-        with progress(len(content), "reading", quiet=quiet) as advance:
-            shown = show_gates(model.gates(content, context=context, on_progress=advance))
+        with progress(len(encoded), "reading", quiet=quiet) as advance:
+            shown = show_gates(model.gates(encoded, on_progress=advance))
     elif gradients:
         shown = _measure_gradients(model, [load(name) for name in beside or ()], content, context, quiet=quiet)
     elif ablate is not None:
         layer, unit = parse_cell("--ablate", ablate, model)
         ablations = []
         for at in ("mean", "zero"):
-            with progress(2 * len(content), f"held at its {at}", quiet=quiet) as advance:
-                options: dict[str, Any] = {"context": context, "detectors": detectors, "at": at}
-                ablations.append(model.ablate(layer, unit, content, on_progress=advance, **options))
+            with progress(2 * len(encoded), f"clamped at its {at}", quiet=quiet) as advance:
+                ablations.append(model.ablate(layer, unit, encoded, detectors=detectors, at=at, on_progress=advance))
         shown = show_ablation(model, *ablations)
     elif surprise:
         shown = show_surprise(model, read("reading"), has_sparkline=sparkline)
     elif history:
-        shown = _measure_history(model, study, content, context, detectors, quiet=quiet)
+        shown = _measure_history(model, study, detectors, quiet=quiet)
     elif cell or kind == ".npz":
         cells = list(dict.fromkeys(parse_cell("--cell", one, model) for one in cell or ()))
         num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
@@ -188,8 +188,6 @@ def visualize(
         shown = show_findings(
             model,
             study,
-            content,
-            context,
             findings,
             detectors,
             is_table=find,
@@ -254,28 +252,19 @@ def _find(study: "Study", detectors: "Sequence[Detector]", *, has_ablations: boo
         return study.findings(detectors, ablations=True, on_ablation=advance)
 
 
-def _measure_history(
-    model: "Model",
-    study: "Study",
-    content: str | bytes,
-    context: str | bytes,
-    detectors: "Sequence[Detector]",
-    *,
-    quiet: bool,
-) -> Shown:
+def _measure_history(model: "Model", study: "Study", detectors: "Sequence[Detector]", *, quiet: bool) -> Shown:
     """The best cells of a model at each saved step of its run, over the first characters of the second half."""
     from charrnn.api import follow_cells, load_steps
 
     findings = _find(study, detectors, has_ablations=False, quiet=quiet)
-    half = len(content) // 2
-    later, before = content[half : half + CHARS_OF_HISTORY], context + content[:half]  # type: ignore[operator]
+    half = len(study.text) // 2
+    later = study.text.part(half, half + CHARS_OF_HISTORY)
     steps = list(load_steps(model.path))
     # The labels of the whole text: those at the beginning of a part may depend on what comes before it.
-    spelled = content if isinstance(content, str) else content.decode("latin-1")
-    labelled = [(detector, detector.label(spelled)) for detector in detectors]
+    labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
     known = [detector.knowing(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None]
     with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
-        histories = follow_cells(findings, steps, later, context=before, detectors=known, on_progress=advance)
+        histories = follow_cells(findings, steps, later, detectors=known, on_progress=advance)
     return show_history(model, histories, len(later))
 
 

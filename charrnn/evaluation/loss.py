@@ -17,7 +17,7 @@ from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.records.evaluation import LossReport
-from charrnn.text.vocab import Vocab
+from charrnn.text.encoded import EncodedText
 
 WINDOWED_LENGTH = 256
 NUM_WINDOWS = 512
@@ -81,18 +81,15 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def report_loss(
-    network: CharRNN, vocab: Vocab, text: str | bytes, context: str | bytes, protocol: str, precision: str
-) -> LossReport:
-    """The loss over `text` by the named protocol; everything as in `charrnn.evaluate`."""
-    ids = vocab.encode(text)
-    before = vocab.encode(context)
+def report_loss(network: CharRNN, text: EncodedText, *, num_bytes: int, protocol: str, precision: str) -> LossReport:
+    """Measure the mean loss over a text of `num_bytes` bytes by the named protocol, as `charrnn.evaluate` does."""
+    ids = text.ids[text.first :]
     if protocol == "stateful":
         if len(ids) < 2:
-            raise DataError(f"The text has {len(ids)} character{'s' * (len(ids) != 1)}; its loss needs at least 2.")
-        first = max(1, len(before))
-        nats = stateful_nats(network, np.concatenate((before, ids)), first, precision=precision)
-        num_scored = len(before) + len(ids) - first
+            raise DataError("The text has 1 character; its loss needs at least 2.")
+        first = max(1, text.first)
+        nats = stateful_nats(network, text.ids, first, precision=precision)
+        num_scored = len(text.ids) - first
     elif protocol == "windowed-256":
         if len(ids) <= WINDOWED_LENGTH:
             raise DataError(f"The text has {len(ids)} characters; windowed-256 needs at least {WINDOWED_LENGTH + 1}.")
@@ -100,13 +97,12 @@ def report_loss(
         num_scored = NUM_WINDOWS * WINDOWED_LENGTH
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use stateful or windowed-256.")
-    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
     return LossReport(
         protocol=protocol,
         nats_per_char=nats,
         bpc=bits(nats),
         bits_per_byte=bits(nats) * len(ids) / num_bytes,
         num_chars=num_scored,
-        num_unknown=int((ids == 0).sum()) if vocab.kind == "char" else 0,
+        num_unknown=int((ids == 0).sum()) if text.kind == "char" else 0,
         precision=chosen_precision(network.output.weight.device, precision),
     )

@@ -1,4 +1,4 @@
-"""What a cell is worth: how much worse a text is predicted while the cell is held still.
+"""Ablation: how much the loss of a text rises while one cell is clamped.
 
 Shapes: N characters, T, B and H as in `model.reading`.
 """
@@ -17,19 +17,18 @@ from charrnn.microscope.trace import score_following
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.ops import Ops
-from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.model.reading import read_in_lanes
 from charrnn.records.microscope import Ablation, AblationEffect, Skipped
+from charrnn.text.encoded import EncodedText
 
 Floats = NDArray[np.float64]
 WAYS = ("mean", "zero")
-"""Where a cell is held: at the mean of its values over the text, or at zero."""
+"""Values a cell can be clamped at: the mean of its values over the text, or zero."""
 
 
-def ablate_ids(
+def ablate_text(
     network: CharRNN,
-    ids: IdArray,
-    first: int,
-    text: str,
+    text: EncodedText,
     detectors: list[Detector],
     *,
     layer: int,
@@ -37,22 +36,22 @@ def ablate_ids(
     at: str = "mean",
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Ablation:
-    """Read ids[first:] with the cell free and with it held, the ids before them being context; `text` spells them.
+    """Measure how much the loss rises when one cell is clamped at its mean or at zero.
 
-    The first character is not scored: no label says where its prediction was made. A detector that has too little to
-    see is skipped and says why. The text, of at least 2 characters, is read twice: `on_progress` is told how many
-    characters were read since it was last called.
+    The first character is not scored, because the character before it has no label. A detector with too few labels is
+    skipped, with the reason. The text must have at least 2 characters and is read twice; `on_progress` is called with
+    the number of characters read since its last call.
     """
-    # Both by the cell's equations, so that a cell without influence costs exactly nothing.
-    free, values = _read(network, ids, first, layer, unit, TORCH, on_progress)
+    # Both readings use the cell's equations step by step, so that a cell without influence changes nothing at all.
+    free, values = _read(network, text, layer, unit, TORCH, on_progress)
     value = float(values.mean()) if at == "mean" else 0.0
     memory = network.recurrent_layers()[layer].cell.memory(value)
-    held, _ = _read(network, ids, first, layer, unit, _holding(unit, memory), on_progress)
-    changes = free - held
+    clamped, _ = _read(network, text, layer, unit, _clamping(unit, memory), on_progress)
+    changes = free - clamped
     change, ci = _mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = [], []
     for detector in detectors:
-        labels = detector.label(text)
+        labels = detector.label(text.text)
         inside = None if labels is None else labels[:-1] > 0
         reason = why_not_scored(inside, detector.absence)
         if reason is not None or inside is None:
@@ -84,8 +83,8 @@ def ablate_ids(
     )
 
 
-def _holding(unit: int, memory: float) -> Ops[Tensor]:
-    """`TORCH`, with one unit's memory kept where it is to be."""
+def _clamping(unit: int, memory: float) -> Ops[Tensor]:
+    """`TORCH`, with the memory of one unit clamped at a value."""
 
     def clamp(memories: Tensor) -> Tensor:
         memories = memories.clone()
@@ -98,16 +97,18 @@ def _holding(unit: int, memory: float) -> Ops[Tensor]:
 @torch.inference_mode()
 def _read(
     network: CharRNN,
-    ids: IdArray,
-    first: int,
+    text: EncodedText,
     layer: int,
     unit: int,
     ops: Ops[Tensor],
     on_progress: Callable[[int], object],
 ) -> tuple[Floats, Floats]:
-    """Log-probabilities (N - 1,) in nats of ids[first + 1:], and the cell's values (N,) at ids[first:]; the layer
-    computes with `ops`."""
-    values, logprobs = np.empty(len(ids) - first), np.empty(len(ids) - first)
+    """Return the log-probabilities (N - 1,) in nats of all characters but the first, and the cell's values (N,).
+
+    The layer computes with `ops`.
+    """
+    ids, first = text.ids, text.first
+    values, logprobs = np.empty(len(text)), np.empty(len(text))
 
     def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
         logits, cells, _, state = network.trace(inputs, state, {layer: ops})

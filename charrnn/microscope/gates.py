@@ -14,8 +14,9 @@ from charrnn.model.cells import CELLS
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.ops import Ops
-from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.model.reading import read_in_lanes
 from charrnn.records.microscope import GateReport, GateUse
+from charrnn.text.encoded import EncodedText
 
 LEFT = 0.1
 """A gate below this is left-saturated: shut."""
@@ -26,17 +27,17 @@ RIGHT = 0.9
 @torch.inference_mode()
 def watch_gates(
     network: CharRNN,
-    ids: IdArray,
-    first: int = 0,
+    text: EncodedText,
     *,
     name: str = "model",
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> GateReport:
-    """The shares of ids[first:] at which each gate of each unit is saturated; the ids before them are context.
+    """Count the share of characters at which each gate of each unit is saturated.
 
-    `on_progress` is told how many characters were read since it was last called. Raises UsageError for a cell without
-    gates.
+    `on_progress` is called with the number of characters read since its last call. Raises UsageError for a cell type
+    without gates.
     """
+    ids = text.ids
     layers = network.recurrent_layers()
     cell_name, names = layers[0].cell_name, layers[0].cell.gates
     if not names:
@@ -49,7 +50,7 @@ def watch_gates(
         _, state = network(inputs, state, ops={index: _recording(of_layer) for index, of_layer in enumerate(calls)})
         return calls, state
 
-    for positions, calls in read_in_lanes(step, network.initial_state, ids, first):
+    for positions, calls in read_in_lanes(step, network.initial_state, ids, text.first):
         is_text = torch.from_numpy(positions < len(ids))[..., None]
         for layer, of_layer in enumerate(calls):
             for gate in range(len(names)):
@@ -60,7 +61,7 @@ def watch_gates(
                 left[layer, gate] += ((values < LEFT) & is_text).sum(dim=(0, 1))
                 right[layer, gate] += ((values > RIGHT) & is_text).sum(dim=(0, 1))
         on_progress(int(is_text.sum()))
-    num_chars = len(ids) - first
+    num_chars = len(text)
     return GateReport(
         name=name,
         cell=cell_name,

@@ -16,6 +16,7 @@ from charrnn.errors import DataError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
 from charrnn.records.microscope import GradientReach
+from charrnn.text.encoded import EncodedText
 
 MAX_LAG = 200
 NUM_LOSSES = 128
@@ -26,23 +27,23 @@ NUM_AT_ONCE = 16
 
 def measure_reach(
     network: CharRNN,
-    ids: IdArray,
-    first: int = 0,
+    text: EncodedText,
     *,
     max_lag: int = MAX_LAG,
     name: str = "model",
     on_progress: Callable[[int], object] = lambda num_losses: None,
 ) -> GradientReach:
-    """Mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
+    """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 
-    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over ids[first:], the ids before
-    them being context. state_{t-k} is all that a layer carries from character t - k to the next one (h and c; in a
-    dilated layer the queue of its latest states too), the other layers' states held. Each window is warmed up on up to
-    512 characters. All but that is done in float64: a signal fades far below what float32 can tell from nothing.
+    loss_t is -ln p(character t + 1) in nats, for up to NUM_LOSSES characters t spread over the text. state_{t-k} is all
+    that a layer carries from character t - k to the next one (h and c; in a dilated layer also the queue of its latest
+    states), with the states of the other layers fixed. Each window is warmed up on up to 512 characters in float32; the
+    rest is computed in float64, because the norms fall far below the resolution of float32.
 
-    `on_progress` is told how many losses were done since it was last called. Raises UsageError for a `max_lag` under
-    1, DataError for a text too short.
+    `on_progress` is called with the number of losses computed since its last call. Raises UsageError for a `max_lag`
+    under 1, DataError for a text too short.
     """
+    ids, first = text.ids, text.first
     if max_lag < 1:
         raise UsageError(f"The longest lag is {max_lag}; it must be at least 1.")
     last = len(ids) - 2

@@ -28,6 +28,7 @@ from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets
 from charrnn.records.microscope import CellFindings, CellScore, Skipped
 from charrnn.runs.findings import FindingsCache
+from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.model.network import CharRNN
@@ -43,15 +44,12 @@ def ignore(num_done: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A text of N characters (`ids` from `first` on, what comes before being context) and a model that reads it.
+    """A text of N characters and a model that reads it.
 
-    Networks are made when something has to be read. What was measured is looked for in `cache` and added to it.
+    Networks are built when something has to be read. Every measurement is looked up in `cache` and added to it.
     """
 
-    text: str
-    """One character per id."""
-    ids: NDArray[np.uint16]
-    first: int
+    text: EncodedText
     num_layers: int
     num_units: int
     network: Callable[[], "CharRNN"]
@@ -72,7 +70,7 @@ class Study:
         `on_progress` is called with the number of characters read since its last call, `on_ablation` with those read
         with and without the ablated cell. Raises DataError for a text too short.
         """
-        targets, skipped = choose_targets(self.text, detectors)
+        targets, skipped = choose_targets(self.text.text, detectors)
         scores = [one.score for one in self._measure(targets, untrained, on_progress)]
         if ablations:
             scores = [self._ablate(one, target, on_ablation) for one, target in zip(scores, targets, strict=True)]
@@ -87,7 +85,7 @@ class Study:
         `on_progress` is called with the number of characters read since its last call, `on_cells` with that of cells
         scored. Raises DataError for a text too short.
         """
-        targets, _ = choose_targets(self.text, detectors)
+        targets, _ = choose_targets(self.text.text, detectors)
         measured = self._measure(targets, True, on_progress)
         known = [
             floats_from_json(self.cache.get("second half", self._key(target)), self.num_layers * self.num_units)
@@ -110,16 +108,15 @@ class Study:
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice) -> list[NDArray[np.float32]]:
         """The value of each cell (layer, unit) at each character of a part of the text, read after all before it."""
-        begin, end, _ = part.indices(len(self.text))
-        ids = self.ids[: self.first + end]
+        text = self.text.part(part.start or 0, part.stop)
         keys: list[dict[str, JSON]] = [
-            {"ids": _digest(ids), "length": end - begin, "layer": layer, "unit": unit} for layer, unit in cells
+            {"ids": _digest(text.ids), "length": len(text), "layer": layer, "unit": unit} for layer, unit in cells
         ]
-        known = [floats_from_json(self.cache.get("values", key), end - begin) for key in keys]
+        known = [floats_from_json(self.cache.get("values", key), len(text)) for key in keys]
         if any(values is None for values in known):
-            from charrnn.microscope.trace import trace_ids
+            from charrnn.microscope.trace import trace_text
 
-            trace = trace_ids(self.network(), ids, self.first + begin, self.text[begin:end])
+            trace = trace_text(self.network(), text)
             fresh = [np.ascontiguousarray(trace.cells[:, layer, unit]) for layer, unit in cells]
             for key, values in zip(keys, fresh, strict=True):
                 self.cache.put("values", key, floats_to_json(values))
@@ -150,15 +147,13 @@ class Study:
         key = self._key(target) | {"layer": score.layer, "unit": score.unit, "length": num_chars}
         costs = pair_from_json(self.cache.get("ablation", key))
         if costs is None:
-            from charrnn.microscope.causal import ablate_ids
+            from charrnn.microscope.causal import ablate_text
 
             begin = busiest(target.labels, target.half, num_chars)
             labels = target.labels[begin : begin + num_chars]
-            ablation = ablate_ids(
+            ablation = ablate_text(
                 self.network(),
-                self.ids[: self.first + begin + num_chars],
-                self.first + begin,
-                self.text[begin : begin + num_chars],
+                self.text.part(begin, begin + num_chars),
                 [Detector(target.name, "", lambda part: labels)],
                 layer=score.layer,
                 unit=score.unit,
@@ -182,7 +177,7 @@ class Study:
         def read(begin: int, end: int) -> Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]:
             from charrnn.microscope.trace import stream_cells
 
-            return stream_cells(network, self.ids[: self.first + end], self.first + begin)
+            return stream_cells(network, self.text.part(begin, end))
 
         return read
 
@@ -195,11 +190,11 @@ class Study:
         return cells
 
     def _key(self, target: Target) -> dict[str, JSON]:
-        return {"ids": self._ids_digest, "first": self.first, "labels": labels_digest(target.labels)}
+        return {"ids": self._ids_digest, "first": self.text.first, "labels": labels_digest(target.labels)}
 
     @cached_property
     def _ids_digest(self) -> str:
-        return _digest(self.ids)
+        return _digest(self.text.ids)
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.text.encoded import EncodedText
 
 Floats = NDArray[np.float32]
 
@@ -22,11 +23,12 @@ class Trace:
     """What a model did while it read a text of N characters."""
 
     text: str
-    """One character per id; what the alphabet cannot spell is U+FFFD."""
+    """One decoded character per id, as in `EncodedText.text`."""
     ids: IdArray
     """(N,)"""
     cells: Floats = field(repr=False)
-    """(N, L, H): each cell after reading each character, in [-1, 1]: tanh(c), tanh(h) or h, as `Cell.shows` says."""
+    """(N, L, H): each cell's value after each character, in [-1, 1]: tanh(c) for cell types with a memory c, else h, or
+    tanh(h) where h is not bounded by 1; `CELLS[config.cell].shows` says which."""
     logprobs: Floats = field(repr=False)
     """(N,): log-probability in nats of each character before it was read; nan where nothing came before it."""
     hidden: Floats | None = field(default=None, repr=False)
@@ -36,22 +38,20 @@ class Trace:
     """(N, K): after each character, the K likeliest next ones and their probabilities, if they were asked for."""
 
 
-def trace_ids(
+def trace_text(
     network: CharRNN,
-    ids: IdArray,
-    first: int,
-    text: str,
+    text: EncodedText,
     on_progress: Callable[[int], object] = lambda num_chars: None,
     *,
     num_guesses: int = 0,
     keeps_hidden: bool = False,
 ) -> Trace:
-    """Trace ids[first:] in float32, the ids before them being context; `text` spells those N characters.
+    """Trace a text in float32.
 
-    `on_progress` is told how many characters were read since it was last called. With `num_guesses` the likeliest next
-    characters are kept too, never more than there are, and with `keeps_hidden` every layer's output.
+    `on_progress` is called with the number of characters read since its last call. `num_guesses` is the number of next
+    characters kept after each character, at most V; `keeps_hidden` keeps the output of every layer.
     """
-    num_chars = len(ids) - first
+    ids, first, num_chars = text.ids, text.first, len(text)
     layers = network.recurrent_layers()
     cells = np.empty((num_chars, len(layers), network.hidden_size), np.float32)
     logprobs = np.full(num_chars + 1, np.nan, np.float32)
@@ -66,7 +66,7 @@ def trace_ids(
         logits, window_cells, window_hidden, state = network.trace(inputs, state)
         return (logits, window_cells, window_hidden), state
 
-    # One character earlier than asked, if there is one: it is what the first character's log-probability comes from.
+    # From the last character of the context on, if there is one: its logits predict the first character of the text.
     begin = max(0, first - 1)
     with torch.inference_mode():
         for positions, (logits, window_cells, window_hidden) in read_in_lanes(step, network.initial_state, ids, begin):
@@ -83,23 +83,24 @@ def trace_ids(
             logprobs[following - first] = scores
             on_progress(int(is_text.sum()))
     guesses = (guess_ids, guess_probs) if num_guesses else (None, None)
-    return Trace(text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
+    return Trace(text.text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
 
 
 def score_following(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
-    """The characters that come after those at positions (T, B), where any do: their positions (M,) in ids (N,), and
-    their log-probabilities in nats (M,) by logits (T, B, V)."""
+    """Return the positions (M,) in ids (N,) of the characters that follow those at positions (T, B), where there is
+    one, and their log-probabilities (M,) in nats under logits (T, B, V)."""
     has_next = positions < len(ids) - 1
     targets = torch.from_numpy(ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64))
     scores = logits.float().log_softmax(-1).cpu().gather(-1, targets[..., None])[..., 0].numpy()
     return positions[has_next] + 1, scores[has_next]
 
 
-def stream_cells(network: CharRNN, ids: IdArray, first: int) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters ids[first:], index 0 being the first.
+def stream_cells(network: CharRNN, text: EncodedText) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index 0 being the first.
 
-    The windows come from lanes, so the indices are in no simple order; each comes once. Nothing is kept.
+    A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is kept.
     """
+    ids, first = text.ids, text.first
 
     def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         _, cells, _, state = network.trace(inputs, state)

@@ -20,6 +20,7 @@ from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
+from charrnn.text.encoded import decode_each, undo_decode_each
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -60,7 +61,7 @@ class Reading(ABC):
     def prime(self) -> str | bytes:
         """The text up to the cursor and with it, or its end if that is long."""
         before = self.text[: self.cursor + 1][-MAX_PRIME:]
-        return before.encode("latin-1") if self.model.vocab.kind == "byte" else before
+        return undo_decode_each(before, self.model.vocab.kind)
 
 
 class TracedText(Reading):
@@ -68,7 +69,7 @@ class TracedText(Reading):
 
     def __init__(self, model: Model, content: str | bytes) -> None:
         super().__init__(model)
-        self._text = _spell(model, content)
+        self._text = decode_each(model.vocab, model.vocab.encode(content))
         self.trace: Trace | None = None
 
     @property
@@ -124,7 +125,7 @@ class TypedText(Reading):
         for char in ids:
             logits, state = stepper.step(np.array([char]), state)
             cells.append(stepper.values(state)[:, 0])
-        self._typed.append(_Typed(_spell(self.model, character), cells, state, logits[0]))
+        self._typed.append(_Typed(decode_each(self.model.vocab, ids), cells, state, logits[0]))
         self.cursor = len(self.text) - 1
 
     def take_back(self) -> None:
@@ -340,8 +341,3 @@ class Clamp:
 
 def _name(cell: Cell) -> str:
     return f"{cell[0]}:{cell[1]}"
-
-
-def _spell(model: Model, content: str | bytes) -> str:
-    ids = model.vocab.encode(content)
-    return "".join(map(chr, ids)) if model.vocab.kind == "byte" else model.vocab.decode(ids)

@@ -1,0 +1,75 @@
+"""A text as a model reads it: what it consists of, its parts, and what it refuses to be."""
+
+import numpy as np
+import pytest
+from encoded_texts import as_text
+
+from charrnn.errors import DataError, UsageError
+from charrnn.text.encoded import EncodedText, decode_each, encode_text, undo_decode_each
+from charrnn.text.vocab import Vocab
+
+VOCAB = Vocab.from_text("abcd")
+
+
+def ids_of(text: EncodedText) -> list[int]:
+    return text.ids.tolist()
+
+
+def test_a_text_stands_behind_its_context_and_unknown_characters_are_decoded_as_such() -> None:
+    text = encode_text(VOCAB, "cÄa", "ab")
+    assert (ids_of(text), text.first, text.text, text.kind, len(text)) == ([1, 2, 3, 0, 1], 2, "c\ufffda", "char", 3)
+
+
+@pytest.mark.parametrize("given", ["é!", "é!".encode()])
+def test_a_byte_is_one_character(given: str | bytes) -> None:
+    text = encode_text(Vocab.of_bytes(), given, b"\x00")
+    assert (ids_of(text), text.first, text.text, text.kind) == ([0, 0xC3, 0xA9, ord("!")], 1, "\xc3\xa9!", "byte")
+    assert undo_decode_each(text.text, text.kind) == b"\xc3\xa9!"
+    assert undo_decode_each("é!", "char") == "é!"
+
+
+def test_every_byte_is_decoded_and_encoded_again() -> None:
+    every = bytes(range(256))
+    text = decode_each(Vocab.of_bytes(), np.arange(256, dtype=np.uint16))
+    assert undo_decode_each(text, "byte") == every and len(text) == 256
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "ids", "first", "decoded"),
+    [
+        (0, None, [1, 1, 2, 3, 4], 1, "abcd"),
+        (1, 3, [1, 1, 2, 3], 2, "bc"),
+        (2, 99, [1, 1, 2, 3, 4], 3, "cd"),
+        (-1, None, [1, 1, 2, 3, 4], 4, "d"),
+        (3, 1, [1, 1, 2, 3], 4, ""),
+    ],
+)
+def test_a_part_has_everything_before_it_as_its_context(
+    begin: int, end: int | None, ids: list[int], first: int, decoded: str
+) -> None:
+    part = encode_text(VOCAB, "abcd", "a").part(begin, end)
+    assert (ids_of(part), part.first, part.text, part.kind) == (ids, first, decoded, "char")
+
+
+def test_a_part_of_a_part_is_a_part_of_the_whole() -> None:
+    text = encode_text(VOCAB, "abcdabcd", "dd")
+    once, twice = text.part(3, 6), text.part(2, 7).part(1, 4)
+    assert (ids_of(once), once.first, once.text) == (ids_of(twice), twice.first, twice.text)
+
+
+def test_an_empty_text_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^The text is empty"):
+        encode_text(VOCAB, "", "abc")
+
+
+@pytest.mark.parametrize(("text", "context"), [(b"ab", ""), ("ab", b"ab")])
+def test_bytes_are_refused_where_characters_are_read(text: str | bytes, context: str | bytes) -> None:
+    with pytest.raises(UsageError, match=r"^This model reads characters, and the text is given as bytes"):
+        encode_text(VOCAB, text, context)
+    assert len(encode_text(VOCAB, "ab", b"")) == 2
+
+
+@pytest.mark.parametrize(("first", "text"), [(1, "abc"), (-1, "abcd"), (4, "")])
+def test_as_many_characters_as_ids(first: int, text: str) -> None:
+    with pytest.raises(ValueError, match="do not decode"):
+        as_text(np.arange(3, dtype=np.uint16), first, text)
