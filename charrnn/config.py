@@ -1,4 +1,4 @@
-"""What a run is made of: one frozen dataclass, every value checked at the border."""
+"""Define the configuration of a run: one frozen dataclass, every value checked on construction."""
 
 import math
 import os
@@ -13,26 +13,35 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from charrnn.errors import UsageError, did_you_mean
 
 Auto = Literal["auto"]
+"""A value that the recipe chooses."""
 
 CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
+"""Cell types."""
 DEPTHS = ("stacked", "residual", "highway", "dilated", "grid")
+"""Ways to connect layers."""
 INITIAL_STATES = ("zero", "learned")
+"""Initial states of a text."""
 ALPHABETS = ("char", "byte")
+"""Kinds of alphabet."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16")
+"""Precisions of training."""
 BUDGETS = ("minutes", "epochs", "steps")
+"""Fields that say how long to train; at most one is set."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
+"""Fields that say how large a model is."""
 LARGEST_NUMBER = 10**100
-"""Of whole numbers: Python does not turn much larger ones into floats."""
+"""Integers must be smaller: Python cannot convert much larger ones to floats."""
 LONGEST_NAMES = 100_000
-"""Of a corpus's names in all, in bytes with all but ASCII escaped: `config.yaml` holds them."""
+"""Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
-"""Fields that say which weights a model has."""
+"""Fields that determine the shapes of a model's weights."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
-    """Everything needed to build a model and train it again. `auto` is filled in by `training.recipe`.
+    """All settings of a run: enough to build the model and train it again. `training.recipe` replaces `auto`.
 
     Raises UsageError that names the field, its value and the allowed range.
     """
@@ -42,59 +51,59 @@ class Config:
     alphabet: str = "char"
     """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = "utf-8"
-    """How the text's characters are spelled in bytes: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
+    """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
     min_count: int = 3
-    """A character seen fewer times than this becomes unknown (small texts keep every character)."""
+    """Characters that occur fewer times than this become the unknown symbol (small texts keep every character)."""
     split: tuple[float, ...] = (0.9, 0.1)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
 
     cell: str = "auto"
-    """Recurrent cell: lstm, gru, rnn (tanh), irnn (relu), peephole, coupled, mlstm, antisymmetric or unitary."""
+    """Cell type: lstm, gru, rnn (tanh), irnn (relu), peephole, coupled, mlstm, antisymmetric or unitary."""
     depth: str = "stacked"
-    """How layers stand on each other: stacked, residual, highway, dilated or grid."""
+    """How layers are connected: stacked, residual, highway, dilated or grid."""
     sum_outputs: bool = False
-    """Whether the output layer reads the sum of all layers rather than the last one."""
+    """Whether the output layer reads the sum of all layers instead of the last one."""
     num_layers: int | Auto = "auto"
-    """How many recurrent layers stand on each other."""
+    """Number of recurrent layers."""
     hidden_size: int | Auto = "auto"
-    """Units of each layer."""
+    """Units per layer."""
     embedding_size: int | Auto = "auto"
-    """Length of a character's vector."""
+    """Size of a character's embedding vector."""
     dropout: float | Auto = "auto"
-    """Share of units dropped at every layer's output, the same units for a whole window (Gal 2016)."""
+    """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
-    """Share of a character's vector dropped, the same entries for a whole window (Gal 2016)."""
+    """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
     weight_drop: float = 0.0
     """Share of the recurrent weights dropped, the same ones for a whole window (Merity 2018)."""
     zoneout: float = 0.0
-    """Chance that a unit keeps its old state for a character (Krueger 2017)."""
+    """Probability that a unit keeps its state for one character (Krueger 2017)."""
     omega: float = 0.0
-    """Weight of Ω, which keeps a plain rnn's error signal from fading and growing on its way back (Pascanu 2013)."""
+    """Weight of Ω, the regulariser against vanishing and exploding gradients of a plain rnn (Pascanu 2013)."""
     initial_state: str = "zero"
-    """What a text starts from: zero, or learned with the weights."""
+    """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = None
-    """A run (its folder, or its name under checkpoints/) whose best weights and alphabet training starts with."""
+    """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
     forget_bias: float = 1.0
-    """What an LSTM's forget gate starts with (Gers 2000; Jozefowicz 2015)."""
+    """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
 
     minutes: float | None = None
-    """Budget in minutes; turned into a number of steps after a few seconds of measuring."""
+    """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
     epochs: float | None = None
     """Budget in passes over the training text."""
     steps: int | None = None
     """Budget in optimizer steps."""
     num_lanes: int | Auto = "auto"
-    """B: stretches of the text that are read in parallel."""
+    """B: segments of the text that are read in parallel, one per batch row."""
     bptt_length: int | Auto = "auto"
-    """T: characters per step and lane, through which the error is propagated back."""
+    """T: characters per lane and step, over which back-propagation runs."""
     reset_probability: float = 0.05
-    """Chance per step that a lane's state is the initial one, not the carried one, so that a model can also start."""
+    """Probability per lane and step that the state is reset to the initial one, so that the model learns to start."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = 0.02
-    """Learning rate at the end of the cosine, as a share of the peak."""
+    """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = 50
-    """Steps over which the learning rate rises linearly (at most a tenth of all steps)."""
+    """Steps of linear warm-up (at most a tenth of all steps)."""
     muon_scale: float = 2.0
     """Muon's learning rate, for the matrices of the recurrent layers, as a multiple of AdamW's; 0: AdamW for all."""
     beta1: float = 0.9
@@ -106,22 +115,22 @@ class Config:
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
     weight_average: float = 0.99
-    """Decay per step of the averaged weights that are evaluated, sampled and saved; 0 turns averaging off."""
+    """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
 
     seed: int = 0
-    """Seeds the initial weights, the dropout and the samples."""
+    """Seed of the initial weights, the dropout and the samples."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """fp32 or bf16 (autocast); auto: bf16 where the processor has instructions for it and it pays."""
+    """fp32 or bf16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
     threads: int | Auto = "auto"
-    """Processor threads; auto: as many as measure fastest (fewer, beside a busy neighbour)."""
+    """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = "auto"
     """Steps between two validations."""
     save_every: int | Auto = "auto"
-    """Steps between two saves."""
+    """Steps between two checkpoints."""
     keep: int = 2
-    """How many saved steps stay besides `best` and `latest`."""
+    """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:
         for name in FIELD_NAMES:
@@ -132,14 +141,14 @@ class Config:
             if not _is_of_kind(value, name):
                 raise UsageError(f"{name} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
             if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
-                raise UsageError(f"{name} is {_spell(value)}; no setting is so large.")
+                raise UsageError(f"{name} is {_format(value)}; it must be smaller than 10^100.")
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
                     hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
                     if name == "encoding":
                         hint = _near_encoding(value)
-                    raise UsageError(f"{name} is {_spell(value)}; it must be {allowed}.{hint}")
+                    raise UsageError(f"{name} is {_format(value)}; it must be {allowed}.{hint}")
         if self.alphabet == "byte" and self.encoding != "utf-8":
             raise UsageError(f"encoding is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out.")
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
@@ -148,11 +157,13 @@ class Config:
             raise UsageError(f"omega is {self.omega:g}; it needs --cell rnn, without zoneout.")
         if self.weight_drop and self.cell == "irnn":
             raise UsageError(
-                f"weight_drop is {self.weight_drop:g}; what is kept is scaled up, and an irnn's state would grow "
-                "without bound. Use dropout or zoneout."
+                f"weight_drop is {self.weight_drop:g}; it scales up the remaining weights, and the state of an irnn "
+                "would grow without bound. Use dropout or zoneout."
             )
         if self.initial_state == "learned" and self.reset_probability == 0:
-            raise UsageError("reset_probability is 0; an initial_state is learned only where a state starts anew.")
+            raise UsageError(
+                "reset_probability is 0; initial_state learned needs more than 0, else no state is reset to it."
+            )
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise UsageError(
                 f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
@@ -162,12 +173,12 @@ class Config:
 
 
 def resolved(value: int | Auto) -> int:
-    """A size that `auto` no longer stands in for. Only our own mistake can leave one open."""
-    assert not isinstance(value, str), "an `auto` was left in the configuration"
+    """Return a size that is no longer `auto`. An `auto` here is a bug."""
+    assert not isinstance(value, str), "the configuration contains an `auto`"
     return value
 
 
-# What Python calls an encoding turns bytes into text, but for these; and some encodings have no second name.
+# Python lists these as encodings, but they do not decode bytes to text.
 _NO_TEXT = {"base64_codec", "bz2_codec", "hex_codec", "mbcs", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"}
 _ENCODINGS = {
     *(name for pair in aliases.items() if pair[1] not in _NO_TEXT for name in pair if re.fullmatch("[a-z0-9_]+", name)),
@@ -237,12 +248,13 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 _TYPES: dict[str, Any] = get_type_hints(Config)
 AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hint))
-"""Fields that `auto` stands in for until a run begins."""
+"""Fields that may be `auto` until a run starts."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
+"""Every setting, in the order of `Config`."""
 
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
-    """The members of a union, in order; any other type alone."""
+    """Return the members of a union, in order; any other type as the only member."""
     is_union = isinstance(hint, UnionType) or get_origin(hint) is Union
     return tuple(
         hint if hint == Auto else get_origin(hint) or hint for hint in (get_args(hint) if is_union else (hint,))
@@ -258,7 +270,7 @@ def _is_of_kind(value: object, name: str) -> bool:
     if name in ("corpus", "split"):
         inner: Any = str if name == "corpus" else (int, float)
         return isinstance(value, tuple) and all(isinstance(v, inner) and not isinstance(v, bool) for v in value)
-    # A whole number is a number; `auto` is the one word that may stand in its place.
+    # An int is accepted as a float; `auto` is the only string accepted as a number.
     return any(
         value == "auto" if kind == Auto else isinstance(value, (int, float) if kind is float else kind)
         for kind in _KINDS[name]
@@ -270,20 +282,20 @@ def _wanted(name: str) -> str:
 
 
 def _show(value: object) -> str:
-    # A list is cut short before it is spelled: a few YAML aliases can unfold into one that fills the memory.
+    # Lists are abbreviated: a few YAML aliases can expand to a list that fills the memory.
     is_short = isinstance(value, str | int | float | None)
-    return repr((_spell(value) if is_short else reprlib.repr(value))[:80])
+    return repr((_format(value) if is_short else reprlib.repr(value))[:80])
 
 
-def _spell(value: object) -> str:
-    if isinstance(value, int) and value.bit_length() > 10_000:  # which Python does not spell
+def _format(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 10_000:  # Python refuses to convert it to a string.
         return "a number of thousands of digits"
     text = "/".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def check_field_name(name: str) -> str:
-    """Return `name` if a configuration has such a field; else raise UsageError with the nearest spelling."""
+    """Return `name` if it is a setting; else raise UsageError with the most similar name."""
     if name in FIELD_NAMES:
         return name
     name = name[:60]
@@ -292,10 +304,10 @@ def check_field_name(name: str) -> str:
 
 
 def parse_value(name: str, value: object) -> Any:
-    """Turn what YAML, the environment or a flag gave for field `name` into the field's type.
+    """Convert a value from YAML, the environment or a flag to the type of field `name`.
 
-    Text is accepted for numbers (`1e-3` is text to YAML 1.1), `90/10` or a list for tuples.
-    Raises UsageError naming the field and the value.
+    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `90/10` or a list for tuples. Raises UsageError that
+    names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
     if isinstance(value, str):
