@@ -85,6 +85,8 @@ class KeptFunction:
         if self.is_ready(arguments):
             return True
         path = self.path(arguments)
+        if not os.path.isfile(path):  # missing, or a pipe, which would never end
+            return False
         try:
             payload = _verified(path.read_bytes())
             if payload is not None and self._use(arguments, _Found(payload)):

@@ -1,6 +1,7 @@
 """Compiled code on disk: found, verified, removed when damaged, and made again."""
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,30 @@ def test_a_file_that_cannot_be_read_is_named(
         patch.setattr(KeptFunction, "_source_digest", lambda self: path.name.split("-")[1])
         assert not make().find(ARGUMENTS, warnings)
     assert len(warnings) == 1 and f"{path} cannot be read (Input/output error)" in warnings[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_in_place_of_the_code_is_not_read_and_is_replaced(make: Callable[..., KeptFunction]) -> None:
+    path = compiled_file(make())
+    path.unlink()
+    os.mkfifo(path)
+    warnings = Warnings()
+    assert not make().find(ARGUMENTS, warnings) and not warnings
+    assert compiled_file(make()) == path
+    assert make().find(ARGUMENTS, warnings) and not warnings
+
+
+def test_a_folder_in_place_of_the_code_sends_it_to_the_next_folder(
+    make: Callable[..., KeptFunction], tmp_path: Path
+) -> None:
+    path = compiled_file(make())
+    path.unlink()
+    path.mkdir()
+    warnings = Warnings()
+    assert not make().find(ARGUMENTS, warnings) and not warnings
+    assert compiled_file(make()).parent == tmp_path / "user" / "charrnn"
+    assert make().find(ARGUMENTS, warnings) and not warnings
+    assert path.is_dir()
 
 
 def test_without_a_folder_to_write_to_code_is_used_but_not_kept(
