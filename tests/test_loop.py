@@ -104,7 +104,7 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     losses = iter([float("nan"), 2.5, float("inf"), 2.0])
-    monkeypatch.setattr("charrnn.training.loop.stateful_nats", lambda *args, **kwargs: next(losses))
+    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
     events = list(charrnn.train(charrnn.Config(**{**SETTINGS, "steps": 16}), out=Path("run")))
     evaluations = [event for event in events if event.event == "evaluation"]
     assert [event.is_best for event in evaluations] == [False, True, False, True]
@@ -156,11 +156,12 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
             read()
 
 
-@pytest.mark.parametrize(("asked", "took", "is_told"), [(180, 45, True), (180, 150, False), (6, 1, False)])
-def test_a_budget_that_was_measured_too_small_is_told_of(
-    tmp_path: Path, asked: float, took: float, is_told: bool
+@pytest.mark.parametrize(("budget", "seconds", "is_warned"), [(180, 45, True), (180, 150, False), (6, 1, False)])
+def test_a_budget_that_is_far_from_used_up_gives_a_warning(
+    tmp_path: Path, budget: float, seconds: float, is_warned: bool
 ) -> None:
-    told = [event.message for event in loop._told_of_haste(RunWriter(tmp_path / "text-001"), asked, took)]
-    assert len(told) == is_told
-    if is_told:
-        assert "45 of the 180 seconds" in told[0] and "charrnn train --resume text-001 --minutes 2.2" in told[0]
+    run = RunWriter(tmp_path / "text-001")
+    messages = [event.message for event in loop._budget_underused_warning(run, budget, seconds)]
+    assert len(messages) == is_warned
+    if is_warned:
+        assert "45 of the 180 seconds" in messages[0] and "charrnn train --resume text-001 --minutes 2.2" in messages[0]

@@ -19,7 +19,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
-from charrnn.training import loop, measuring, plan
+from charrnn.training import measuring, plan, resumption
 from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
@@ -381,7 +381,7 @@ def test_the_recorded_configuration_trains_the_same_weights_again(
     """Threads and precision were measured once; whatever is measured later, `config.yaml` repeats the run."""
     with monkeypatch.context() as patched:
         patched.setattr(plan, "choose_threads", lambda *arguments: 1)
-        patched.setattr(loop, "choose_precision", lambda *arguments: "bf16")
+        patched.setattr(plan, "choose_precision", lambda *arguments: "bf16")
         first = train("first", precision="auto", threads="auto")
     config = from_yaml((first / "config.yaml").read_text(), "config.yaml")
     assert (config.precision, config.threads, config.steps) == ("bf16", 1, SETTINGS["steps"])
@@ -396,7 +396,7 @@ def test_threads_and_precision_may_be_measured_anew(
 ) -> None:
     run = train("run", stop=3, threads=2)
     monkeypatch.setattr(plan, "choose_threads", lambda config, *_: 1 if config.threads == "auto" else config.threads)
-    monkeypatch.setattr(loop, "choose_precision", lambda *arguments: "bf16")
+    monkeypatch.setattr(resumption, "choose_precision", lambda *arguments: "bf16")
     changes = ("--steps", 4), ("--steps", 5, "--set", "threads=auto"), ("--steps", 6, "--precision", "auto")
     found = []
     for change in changes:

@@ -1,48 +1,84 @@
-"""What a training is to do, settled before it starts: its text cut in parts, its model, its steps and its threads."""
+"""Decide everything before the first step: the text and its parts, the model, the steps, the threads."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.model.reading import IdArray
+from charrnn.model.shapes import check_memory, check_shapes
+from charrnn.runs.finding import open_run
+from charrnn.runs.step import LoadedStep
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
-from charrnn.training.measuring import choose_threads, measure_step
-from charrnn.training.recipe import choose_steps
+from charrnn.training.measuring import choose_precision, choose_threads, measure_step
+from charrnn.training.recipe import choose_sizes, choose_steps
 
 MEASURE_SECONDS = 2.5
+"""Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
 MEASURE_SHARE = 0.03
-LEAST_MEASURE_SECONDS = 0.25
-"""A budget in minutes is measured for so long, but for no more than this share of it; for a few steps at the least."""
-
-MOST_UNKNOWN = 0.1
-"""The share of unknown characters above which a text is refused: they are all one symbol, which is easy to predict."""
+"""Largest share of such a budget that is spent on measuring."""
+MIN_MEASURE_SECONDS = 0.25
+"""Shortest time for which steps are measured, however small the budget."""
+MAX_UNKNOWN_SHARE = 0.1
+"""Largest share of unknown characters in a text: they are all one symbol, which is easy to predict."""
 
 Download = Callable[[int, int], None]
+"""Called while a corpus is downloaded, with the bytes so far and the bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The corpus as ids, cut into what is learned from and what is validated on."""
+    """The corpus as ids, divided into a training, a validation and perhaps a test part."""
 
     corpus: Corpus
     vocab: Vocab
     ids: IdArray
     num_train: int
+    """Characters of the training part, which comes first."""
     num_before_test: int
+    """Characters of the training and the validation part together."""
+
+
+def plan_run(config: Config, text: Text, device: torch.device, start: float) -> tuple[Config, Lanes]:
+    """Choose every setting that is left open, and the lanes; `start` is when a budget in minutes began.
+
+    Raises UsageError for a model that cannot be trained here.
+    """
+    sized = choose_sizes(config, text.num_train)
+    check_memory(sized, len(text.vocab))
+    lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
+    # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
+    sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
+    return plan_steps(sized, text, lanes, device, start), lanes
+
+
+def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, LoadedStep | None]:
+    """Load the best step of `config.init_from`, if given; return the configuration with its model, and the step.
+
+    Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for another model.
+    """
+    if config.init_from is None:
+        return config, None
+    run = open_run(config.init_from, checkpoints)
+    loaded = run.load_best()
+    config = with_model_of(run.path.name, loaded.description.config(), config)
+    if check_shapes(config, loaded.model) != len(loaded.description.vocab()):
+        raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
+    return config, loaded
 
 
 def with_model_of(run: str, theirs: Config, config: Config) -> Config:
-    """The configuration with the model of `run`, whose configuration is `theirs`.
+    """Return the configuration with the model of `run`, whose configuration is `theirs`.
 
-    Raises UsageError if another model was asked for; a value that is the default counts as not asked for.
+    Raises UsageError if `config` asks for another model; a default value counts as not asked for.
     """
     default = Config()
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
@@ -51,6 +87,16 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
         if asked not in (there, getattr(default, name)):
             raise UsageError(f"{name} is {asked}, but {there} in {run}: --init-from keeps the model.")
     return replace(config, **model)
+
+
+def read_new_text(
+    config: Config, initial: LoadedStep | None, stdin: BinaryIO | None, on_download: Download | None
+) -> Text:
+    """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
+    text = read_text(config, stdin, on_download, None if initial is None else initial.description.vocab())
+    if config.init_from is not None:
+        check_alphabet(config.init_from, text)
+    return text
 
 
 def check_alphabet(run: str, text: Text) -> None:
@@ -67,32 +113,32 @@ def check_alphabet(run: str, text: Text) -> None:
     }
     for name, ids in parts.items():
         share = float((ids == 0).mean()) if len(ids) else 0.0
-        if share > MOST_UNKNOWN:
+        if share > MAX_UNKNOWN_SHARE:
             raise DataError(
                 f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
-                f"with --init-from at most {MOST_UNKNOWN:.0%} may be unknown\n"
+                f"with --init-from at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
                 "train without --init-from, or train both runs with --alphabet byte, which knows every text"
             )
 
 
-def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, began: float) -> Config:
-    """Turn the budget into steps and fill in what depends on them, and the number of threads.
+def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, start: float) -> Config:
+    """Turn the budget into steps; choose what depends on them, and the number of threads.
 
-    Minutes are measured, and count from `began`. Sums on another number of threads differ in their last digits, so the
-    configuration that is returned, not the command, reproduces a run.
+    Minutes count from `start` and are turned into steps by measuring. Sums on another number of threads differ in
+    their last digits, so the configuration that is returned, not the command, reproduces a run.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = choose_steps(config, text.num_train, num_val)
         return replace(planned, threads=choose_threads(planned, lanes, len(text.vocab), device))
-    seconds = min(MEASURE_SECONDS, max(LEAST_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
+    seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
-    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - began))
+    seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     return choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
 
 
-def take_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
-    """What the user should know of the text and of what became of their settings."""
+def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
+    """Describe what the user may not expect of the text, and which settings were changed to fit it."""
     notes = list(text.corpus.notes)
     num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
     if num_unknown:
@@ -119,9 +165,9 @@ def read_text(
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
 ) -> Text:
-    """The corpus of a configuration in a given alphabet, else its own; for a run that is resumed, the one `recorded`.
+    """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
-    Raises DataError if it cannot be used.
+    Without `vocab`, the text gets a vocabulary of its own. Raises DataError if it cannot be used.
     """
     if recorded is not None:
         corpus = recorded.read(stdin=stdin, instead=" or start a new run")

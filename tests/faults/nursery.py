@@ -127,10 +127,11 @@ if __name__ == "__main__":
 
     import charrnn.generation.compiled
     import charrnn.training.loop
+    import charrnn.training.session
     from charrnn.__main__ import main
 
     assert torch.get_num_threads() == 1
-    charrnn.training.loop.SAMPLE_LENGTH = 24  # A tenth of what is written otherwise: the tests' runs are short.
+    charrnn.training.session.SAMPLE_LENGTH = 24  # A tenth of the usual length: the tests' runs are short.
     # Else each child would copy most of torch, to look through it for garbage.
     gc.collect()
     gc.freeze()

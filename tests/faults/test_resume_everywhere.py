@@ -21,7 +21,7 @@ import charrnn
 from charrnn.errors import UsageError
 from charrnn.runs.step import best_in, name_of_step, read_state
 from charrnn.runs.writer import RunWriter
-from charrnn.training.loop import CHANGEABLE
+from charrnn.training.resumption import CHANGEABLE
 
 NUM_CHARS = 711  # 639 to learn from, in 4 lanes of 16: just under ten steps an epoch, which so ends amid a window.
 EPOCH = 10
@@ -40,7 +40,7 @@ SETTINGS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _text_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("charrnn.training.loop.SAMPLE_LENGTH", 24)
+    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
     Path("text.txt").write_text(make_corpus(num_chars=NUM_CHARS, seed=6).text[:NUM_CHARS])
 
 

@@ -27,17 +27,17 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has nei
 
 HEAR = "killers:hear_amid"
 BEFORE_THE_FIRST_SAVE = [
-    "charrnn.training.loop:read_text",
-    "charrnn.training.loop:plan_steps",
-    "charrnn.training.loop:take_notes",
+    "charrnn.training.plan:read_text",
+    "charrnn.training.plan:plan_steps",
+    "charrnn.training.loop:planning_notes",
     "charrnn.training.trainer:Trainer.__init__",
 ]
 AMID_TRAINING = {
     ("charrnn.runs.writer:RunWriter.save_step", 1): 0,
     ("charrnn.training.trainer:Trainer.take_step", 1): 1,
-    ("charrnn.training.loop:_write_sample", 2): 1,
+    ("charrnn.training.session:_generate_sample", 2): 1,
     ("charrnn.runs.writer:RunWriter.save_step", 2): 4,
-    ("charrnn.training.loop:stateful_nats", 1): 5,
+    ("charrnn.training.session:stateful_nats", 1): 5,
     ("charrnn.runs.metrics:MetricsLog.append", 8): 7,
     ("charrnn.training.trainer:Trainer.take_step", 9): 9,
     ("charrnn.runs.writer:RunWriter.prune", 5): 10,
@@ -137,7 +137,7 @@ def test_an_ignored_signal_stays_ignored(nursery: Nursery, straight: Straight, t
     assert_same(tmp_path / "run", straight.path)
 
 
-@pytest.mark.parametrize(("place", "step"), [("trainer:Trainer.take_step", 7), ("loop:stateful_nats", 10)])
+@pytest.mark.parametrize(("place", "step"), [("trainer:Trainer.take_step", 7), ("session:stateful_nats", 10)])
 def test_sigusr1_saves_and_goes_on(nursery: Nursery, straight: Straight, tmp_path: Path, place: str, step: int) -> None:
     run, call = tmp_path / "run", step if "take_step" in place else step // 5
     asked = {"call": call, "signals": [signal.SIGUSR1]}

@@ -1,0 +1,301 @@
+"""One run while it trains: take steps, validate, write samples, save, and go back once if the loss is not finite."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, replace
+from typing import cast
+
+from charrnn.clock import seconds_since_start
+from charrnn.config import resolved
+from charrnn.errors import NonFiniteError
+from charrnn.evaluation.loss import bits, stateful_nats
+from charrnn.generation.distribution import Shaping
+from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.writing import TextStream, write_chunks
+from charrnn.model.stepper import Stepper
+from charrnn.records.training import (
+    DoneEvent,
+    EvaluationEvent,
+    SampleEvent,
+    SavedEvent,
+    StartEvent,
+    StepEvent,
+    TrainEvent,
+    WarningEvent,
+)
+from charrnn.runs.description import Description
+from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.samples import SampleLog
+from charrnn.runs.reader import RunReader
+from charrnn.runs.step import LoadedStep, best_in, step_number
+from charrnn.runs.writer import RunWriter
+from charrnn.text.recorded import state_of_corpus
+from charrnn.text.vocab import Vocab, count_distinct
+from charrnn.training.plan import Text
+from charrnn.training.trainer import Trainer
+
+SAMPLE_LENGTH = 240
+"""Characters of a sample that is written while training."""
+SAMPLE_TEMPERATURE = 0.8
+"""Temperature of these samples."""
+SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
+"""When samples are written, as shares of the run's steps."""
+STOP_CHECK_CHARS = 8192
+"""Validation characters between two calls of `should_stop`: about as many as one step reads."""
+
+
+class _StopAsked(Exception):
+    """`should_stop` returned true during a validation."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """The state of a session, apart from the numbers that the trainer owns (its step among them)."""
+
+    best_nats: float | None = None
+    """Lowest finite validation loss so far."""
+    best_step: int = 0
+    """The step that was validated with `best_nats`; 0 if none was."""
+    val_nats: float | None = None
+    """The last validation loss of this session."""
+    saved_step: int | None = None
+    """The last step that was saved."""
+    is_validation_due: bool = False
+    """Whether the present step still has to be validated, because a stop interrupted its validation."""
+    has_gone_back: bool = False
+    """Whether a loss that was not finite has sent this session back to a saved step: that happens once."""
+    is_stopped: bool = False
+    """Whether `should_stop` ended the session before its last step."""
+
+    @classmethod
+    def restored(cls, run: RunReader, loaded: LoadedStep) -> Progress:
+        """The progress that a saved step recorded."""
+        progress = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
+        best = best_in(loaded.state)
+        # If the best step was damaged and removed, the next one that is validated becomes the best.
+        if best is not None and best in run.steps():
+            progress.best_nats, progress.best_step = cast(float, loaded.state["best_nats"]), step_number(best)
+        return progress
+
+
+class TrainingSession:
+    """Trains one run from its present step to its last.
+
+    `events` is the loop; each verb (`step`, `recover`, `validate`, `write_sample`, `save`) does one thing and returns
+    the event that reports it. An event is yielded only after everything that it reports is on disk, so the run can be
+    killed at any instant. The caller holds the run's lock.
+    """
+
+    def __init__(
+        self,
+        run: RunWriter,
+        trainer: Trainer,
+        text: Text,
+        *,
+        should_stop: Callable[[], bool],
+        should_save: Callable[[], bool],
+        loaded: LoadedStep | None = None,
+    ) -> None:
+        """Train a new run, or continue from `loaded`, which the trainer has restored."""
+        self.run, self.trainer, self.text = run, trainer, text
+        self.should_stop, self.should_save = should_stop, should_save
+        self.loaded = loaded
+        self.progress = Progress() if loaded is None else Progress.restored(run.reader, loaded)
+        config = trainer.config
+        self.num_steps = config.steps or 0
+        self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
+        self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
+        self._chars_per_step = trainer.lanes.num_lanes * resolved(config.bptt_length)
+        self._description = Description.of(run.path, config, text.vocab)
+        self._metrics = MetricsLog(run.path / "metrics.jsonl")
+        self._samples = SampleLog(run.path / "samples.txt")
+
+    def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
+        """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to the start event."""
+        progress, trainer = self.progress, self.trainer
+        yield from self._start(notes)
+        while trainer.step < self.num_steps or progress.is_validation_due:
+            # Data-parallel ranks: the first one asks, writes all files and tells the others its answer here.
+            if self.should_stop():
+                progress.is_stopped = True
+                break
+            was_due = progress.is_validation_due  # Then this step was taken, logged and sampled before.
+            if not was_due:
+                try:
+                    # Gradient accumulation: `Trainer.take_step` reads several windows and calls its optimizers once.
+                    taken = self.step()
+                except NonFiniteError as error:
+                    yield from self.recover(error)
+                    continue
+                yield taken
+            is_last, is_best = trainer.step == self.num_steps, False
+            if is_last or was_due or trainer.step % self._evaluate_every == 0:
+                evaluation = self.validate()
+                if evaluation is None:
+                    break
+                is_best = evaluation.is_best
+                yield evaluation
+                if not math.isfinite(evaluation.val_nats):
+                    yield self._not_finite_warning(evaluation.val_nats)
+                # Early stopping: end the loop here when `progress.best_step` is too long ago.
+            if trainer.step in self._sample_steps and not was_due:
+                yield self.write_sample()
+            if self.should_save() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
+                yield self.save()
+        if progress.saved_step != trainer.step:
+            yield self.save()
+        yield DoneEvent(
+            step=trainer.step,
+            seconds=seconds_since_start(),
+            val_nats=progress.val_nats,
+            best_step=progress.best_step,
+            run=str(self.run.path),
+            is_complete=not progress.is_stopped,
+        )
+
+    def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
+        """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""
+        trainer, text, loaded = self.trainer, self.text, self.loaded
+        yield StartEvent(
+            run=str(self.run.path),
+            num_parameters=trainer.network.num_parameters,
+            num_steps=self.num_steps,
+            first_step=trainer.step,
+            config=asdict(trainer.config),
+            corpus=", ".join(text.corpus.sources),
+            num_chars=len(text.ids),
+            num_train_chars=text.num_train,
+            num_distinct_chars=count_distinct(text.corpus.content),
+            vocab_size=len(text.vocab),
+            notes=notes,
+        )
+        for message in loaded.warnings if loaded is not None else ():
+            yield WarningEvent(message=message)
+        if loaded is None:
+            # Before hours are spent: a full disk or a read-only folder shows now.
+            yield self.save()
+        else:
+            # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
+            self.run.prune(trainer.config.keep, loaded.name, best_in(loaded.state))
+        # A process that was killed may have written samples of later steps than it saved.
+        self._samples.rewind(trainer.step)
+        if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
+            yield self.write_sample()
+
+    def step(self) -> StepEvent:
+        """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
+        begin = time.perf_counter()
+        result = self.trainer.take_step()
+        event = StepEvent(
+            step=self.trainer.step,
+            seconds=seconds_since_start(),
+            train_nats=result.train_nats,
+            grad_norm=result.grad_norm,
+            learning_rate=result.learning_rate,
+            chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
+        )
+        self._metrics.append(event.to_json())
+        return event
+
+    def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
+        """Go back to the last saved step with half the peak learning rate; the second time, raise `error`."""
+        if self.progress.has_gone_back:
+            raise error
+        self.progress.has_gone_back = True
+        trainer = self.trainer
+        saved = self.run.reader.load_step("latest", with_training=True)
+        for message in saved.warnings:
+            yield WarningEvent(message=message)
+        trainer.restore(saved.model, saved.training, saved.state)
+        rate = float(trainer.config.learning_rate) / 2
+        trainer.config = replace(trainer.config, learning_rate=rate)
+        self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
+        self.run.write_description(self._description)
+        self._metrics.rewind(trainer.step)
+        self._samples.rewind(trainer.step)
+        yield WarningEvent(
+            message=f"{error} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+        )
+
+    def validate(self) -> EvaluationEvent | None:
+        """Measure the stateful loss on the validation text and log it; None if `should_stop` interrupted that.
+
+        An interrupted validation stays due, and is saved as such.
+        """
+        progress, step = self.progress, self.trainer.step
+        try:
+            val_nats = self._validation_nats()
+        except _StopAsked:
+            progress.is_validation_due, progress.is_stopped = True, True
+            return None
+        was_due, progress.is_validation_due = progress.is_validation_due, False
+        is_best = math.isfinite(val_nats) and (progress.best_nats is None or val_nats < progress.best_nats)
+        progress.val_nats = val_nats
+        if is_best:
+            progress.best_nats, progress.best_step = val_nats, step
+        event = EvaluationEvent(
+            step=step, seconds=seconds_since_start(), val_nats=val_nats, val_bpc=bits(val_nats), is_best=is_best
+        )
+        # A process that was killed may have logged it before it saved that it was done.
+        if not was_due or step not in self._metrics.steps("evaluation"):
+            self._metrics.append(event.to_json())
+        return event
+
+    def _validation_nats(self) -> float:
+        """Nats per character of the averaged weights. Raises _StopAsked."""
+        num_unchecked = 0
+
+        def check_stop(num_chars: int) -> None:
+            nonlocal num_unchecked
+            num_unchecked += num_chars
+            if num_unchecked >= STOP_CHECK_CHARS:
+                num_unchecked = 0
+                if self.should_stop():
+                    raise _StopAsked
+
+        ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
+        return stateful_nats(
+            self.trainer.averaged, ids, self.text.num_train, precision=precision, on_progress=check_stop
+        )
+
+    def _not_finite_warning(self, val_nats: float) -> WarningEvent:
+        return WarningEvent(
+            message=f"the loss of the validation text is {val_nats} at step {self.trainer.step}: a state grew "
+            f"without bound. Try --set learning_rate={float(self.trainer.config.learning_rate) / 2:.2g}."
+        )
+
+    def write_sample(self) -> SampleEvent:
+        """Generate a sample with the averaged weights and append it to `samples.txt`."""
+        written = _generate_sample(self.trainer, self.text.vocab)
+        self._samples.append(self.trainer.step, written)
+        return SampleEvent(step=self.trainer.step, text=written)
+
+    def save(self) -> SavedEvent:
+        """Commit the present step to disk, and remove those that are no longer kept. Raises CheckpointError."""
+        trainer, progress = self.trainer, self.progress
+        self.run.check_in_place()
+        tensors, counters = trainer.snapshot()
+        state = {
+            **counters,
+            "best_nats": progress.best_nats,
+            "best_step": progress.best_step,
+            **state_of_corpus(self.text.corpus),
+        }
+        if progress.is_validation_due:
+            state["is_validation_due"] = True
+        model, keep = trainer.model_tensors(), trainer.config.keep
+        path = self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
+        progress.saved_step = trainer.step
+        return SavedEvent(step=trainer.step, path=str(path))
+
+
+def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:
+    # With eight-bit weights, so that `charrnn sample` writes the same text.
+    stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
+    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=unwritable_ids(vocab))
+    reading = read_prime(stepper, start_ids(vocab))
+    blocks = sample_ids(stepper, reading, [shaping], [(trainer.config.seed, 0)], length=SAMPLE_LENGTH)
+    return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False)))
