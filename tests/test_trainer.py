@@ -313,13 +313,28 @@ def break_saved(saved: Saved, fault: str) -> None:
         "model of another",
     ],
 )
-def test_what_does_not_fit_is_refused(fault: str) -> None:
+def test_what_does_not_fit_is_refused_before_anything_changed(fault: str) -> None:
     trainer = make_trainer()
     take_steps(trainer, 3)
     saved = save(trainer)
     break_saved(saved, fault)
+    other = make_trainer(seed=1)
+    take_steps(other, 1)
+    before = everything(other)
     with pytest.raises(CheckpointError):
-        make_trainer().restore(*saved)
+        other.restore(*saved)
+    assert_equal(everything(other), before)
+
+
+@pytest.mark.parametrize("fault", ["model missing", "model misshapen", "model of another"])
+def test_weights_to_start_with_that_do_not_fit_change_nothing(fault: str) -> None:
+    saved = save(make_trainer())
+    break_saved(saved, fault)
+    other = make_trainer(seed=1)
+    before = everything(other)
+    with pytest.raises(CheckpointError, match="The weights to start with do not fit: (output|layers)"):
+        other.start_with(saved[0])
+    assert_equal(everything(other), before)
 
 
 def test_a_run_of_another_size_does_not_fit() -> None:

@@ -1,4 +1,4 @@
-"""Everything that changes while training, and the one step that changes it.
+"""The trainer: all numbers that change while training, and the step that changes them.
 
 Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
 """
@@ -7,7 +7,7 @@ import copy
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ class StepResult:
 
 
 class Trainer:
-    """Network, optimizer, averaged weights, hidden state and place in the text.
+    """Network, optimizers, averaged weights, recurrent state and position in the text.
 
-    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. No generator
-    needs a place in a snapshot: whatever is random in step n is drawn from (seed, n).
+    `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
+    contains no random generator: whatever is random in step n is drawn from (seed, n).
     """
 
     def __init__(self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> None:
@@ -49,7 +49,7 @@ class Trainer:
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizers = make_optimizers(self.network, config)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
-        # Kept, because walking through the modules at every step takes a small model's step 3 % longer.
+        # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
         self.state = self.network.initial_state(lanes.num_lanes).detach()
@@ -57,9 +57,9 @@ class Trainer:
         self.cursor = 0
 
     def take_step(self) -> StepResult:
-        """Learn from the next window of every lane (truncated BPTT, the state carried over; Williams & Peng 1990).
+        """Train on the next window of every lane (truncated BPTT with carried state; Williams & Peng 1990).
 
-        Raises NonFiniteError before anything changed if the loss or the gradient is not finite.
+        Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite.
         """
         learning_rate = learning_rate_at(self.step, self.config)
         inputs, targets = self.lanes.window(self.cursor, resolved(self.config.bptt_length))
@@ -72,6 +72,7 @@ class Trainer:
         for weight in self._weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
+        # Data-parallel ranks average their gradients here; gradient accumulation ends here, too.
         grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
         result = StepResult(loss.item(), grad_norm.item(), learning_rate)
         peak = float(self.config.learning_rate)
@@ -90,14 +91,17 @@ class Trainer:
         return result
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
-        """Take over another run's `model_tensors` before the first step. Raises CheckpointError if they do not fit."""
-        weights = {name: torch.from_numpy(value) for name, value in model.items()}
+        """Copy another run's `model_tensors` before the first step.
+
+        Raises CheckpointError, with nothing changed, if they do not fit.
+        """
+        copies: list[Copy] = []
         try:
             for network in (self.network, self.averaged):
-                network.load_state_dict(weights)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
+                copies += _fit_network(network, model)
+        except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
+        _copy_all(copies)
         self.state = self.network.initial_state(self.lanes.num_lanes).detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
@@ -116,32 +120,60 @@ class Trainer:
     def restore(
         self, model: Mapping[str, NDArray[Any]], training: Mapping[str, NDArray[Any]], counters: Mapping[str, Any]
     ) -> None:
-        """Take over what `model_tensors` and `snapshot` gave. Raises CheckpointError if it does not fit this model."""
+        """Copy what `model_tensors` and `snapshot` returned.
+
+        Raises CheckpointError, with nothing changed, if it does not fit this network.
+        """
         step, cursor = counters.get("step"), counters.get("cursor")
         if not (isinstance(step, int) and isinstance(cursor, int) and 0 <= step < 1 << 62 and 0 <= cursor < 1 << 62):
             shown = reprlib.repr(step), reprlib.repr(cursor)
             raise CheckpointError(f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]}).")
         try:
-            self.network.load_state_dict(
-                {name: torch.from_numpy(training[f"weights/{name}"]) for name in self.network.state_dict()}
-            )
+            # Everything is checked before anything is copied.
+            _, state = _fit(self.state, training, "state")
+            copies = [_fit(value, training, f"weights/{name}") for name, value in self.network.state_dict().items()]
             if self.averaged is not self.network:
-                self.averaged.load_state_dict({name: torch.from_numpy(value) for name, value in model.items()})
-            state = torch.from_numpy(training["state"]).clone().to(self.device)
-            if state.shape != self.state.shape:
-                raise KeyError(f"state of shape {tuple(state.shape)}, not {tuple(self.state.shape)}")
+                copies += _fit_network(self.averaged, model)
             for optimizer in self.optimizers:
                 for parameter, moments in optimizer.state.items():
-                    for moment, value in moments.items():
-                        name = f"{moment}/{self._names[parameter]}"
-                        saved = torch.from_numpy(training[name])
-                        if saved.shape != value.shape:
-                            raise KeyError(f"{name} of shape {tuple(saved.shape)}, not {tuple(value.shape)}")
-                        value.copy_(saved)
-        except (KeyError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+                    name = self._names[parameter]
+                    copies += [_fit(value, training, f"{moment}/{name}") for moment, value in moments.items()]
+        except _DoesNotFit as reason:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
-        self.state, self.step, self.cursor = state, step, cursor
+        _copy_all(copies)
+        self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
+
+
+Copy: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""A tensor to be overwritten, and the tensor of the same shape with its new values."""
+
+
+class _DoesNotFit(Exception):
+    """A saved tensor is missing, superfluous or of another shape; the message names it."""
+
+
+def _fit(value: torch.Tensor, saved: Mapping[str, NDArray[Any]], name: str) -> Copy:
+    """Pair a tensor with the saved one of that name. Raises _DoesNotFit."""
+    if name not in saved:
+        raise _DoesNotFit(f"{name} is missing")
+    if saved[name].shape != value.shape:
+        raise _DoesNotFit(f"{name} of shape {saved[name].shape}, not {tuple(value.shape)}")
+    return value, torch.from_numpy(saved[name])
+
+
+def _fit_network(network: CharRNN, model: Mapping[str, NDArray[Any]]) -> list[Copy]:
+    """Pair all weights of a network with the saved ones. Raises _DoesNotFit."""
+    values = network.state_dict()
+    for name in model:
+        if name not in values:
+            raise _DoesNotFit(f"{name} is not a tensor of this network")
+    return [_fit(value, model, name) for name, value in values.items()]
+
+
+@torch.no_grad()
+def _copy_all(copies: list[Copy]) -> None:
+    for value, saved in copies:
+        value.copy_(saved)
 
 
 def _numpy(tensors: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
