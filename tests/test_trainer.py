@@ -332,7 +332,7 @@ def test_weights_to_start_with_that_do_not_fit_change_nothing(fault: str) -> Non
     break_saved(saved, fault)
     other = make_trainer(seed=1)
     before = everything(other)
-    with pytest.raises(CheckpointError, match="The weights to start with do not fit: (output|layers)"):
+    with pytest.raises(CheckpointError, match=r"The weights to start with do not fit: (output|layers)"):
         other.start_with(saved[0])
     assert_equal(everything(other), before)
 

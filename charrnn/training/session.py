@@ -28,8 +28,8 @@ from charrnn.records.training import (
 )
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.samples import SampleLog
 from charrnn.runs.reader import RunReader
+from charrnn.runs.samples import SampleLog
 from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
