@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
-from charrnn.detectors.registry import Detector, get_detectors, label_quotes
+from charrnn.detectors.prose import label_quotes
+from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.microscope.causal import WAYS, _mean_change, ablate_text
 from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.model.network import CharRNN
@@ -198,7 +199,7 @@ def test_a_detector_with_too_little_to_see_says_so() -> None:
     assert [(skipped.detector, skipped.reason) for skipped in result.skipped] == [
         ("quote", "there are none in this text"),
         ("string", "this text is not source code"),
-        ("line-position", "too little to see: 1 spans, 299 characters inside"),
+        ("line-position", "too few: 1 spans, 299 characters inside"),
     ]
     assert result.to_json()["skipped"][0]["detector"] == "quote"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.registry import why_not_scored
+from charrnn.detectors.labels import why_not_scored
 from charrnn.errors import UsageError
 
 PATTERNS = {
@@ -49,7 +49,7 @@ def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -
 
 def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
     detector = custom_detector("[aeiou]")
-    assert (detector.name, detector.looks_for) == ("[aeiou]", "inside what matches [aeiou]")
+    assert (detector.name, detector.looks_for) == ("[aeiou]", "inside matches of [aeiou]")
     assert why_not_scored(detector.label("lamp " * 100)) is None
     assert why_not_scored(detector.label("xyz " * 100)) == "there are none in this text"
 
@@ -57,12 +57,15 @@ def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("(a", r"--detect \(a: no regular expression: .*position 0\. Write \\ before what is meant as it is\.$"),
-        ("a{99999999999}", "no regular expression"),
-        ("x*", r"--detect x\*: matches nothing at all, so everywhere\. Ask for a character: x\+, not x\*\."),
-        ("", "matches nothing at all"),
-        ("^", "matches nothing at all"),
-        ("a|", "matches nothing at all"),
+        (
+            "(a",
+            r"The detector '\(a' is not a regular expression: .*position 0\. Write ",
+        ),
+        ("a{99999999999}", "not a regular expression"),
+        ("x*", r"The detector 'x\*' matches the empty text, so everywhere\. Write x\+ rather than x\*\."),
+        ("", "matches the empty text"),
+        ("^", "matches the empty text"),
+        ("a|", "matches the empty text"),
     ],
 )
 def test_a_pattern_that_cannot_be_used_says_so(spec: str, message: str) -> None:
@@ -116,13 +119,13 @@ def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
             r"mine\.py, line 2: ZeroDivisionError",
         ),  # not where it was called
         ("import sys\nsys.exit(3)\n", r"mine\.py, line 2: SystemExit: 3"),
-        ("x = '\xe9\x00'\n", r"mine\.py.*null bytes"),
+        ("x = '\xe9\x00'\n", r"The detector mine\.py failed: .*null bytes"),
         (
             "import json\n\njson.loads('{')\n",
             r"mine\.py, line 3: JSONDecodeError",
         ),  # the user's line, not the library's
-        ("x = 1\n", r"mine\.py: it has no function label\(text\)\."),
-        ("label = 3\n", r"mine\.py: it has no function label\(text\)\."),
+        ("x = 1\n", r"^The detector mine\.py has no function label\(text\)"),
+        ("label = 3\n", r"^The detector mine\.py has no function label\(text\)"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, message: str) -> None:
@@ -139,11 +142,11 @@ def test_a_file_that_cannot_be_used_says_where(tmp_path: Path, code: str, messag
         ("return None", r"each of the 3 characters, not NoneType\."),
         ("return 'abc'", r"each of the 3 characters, not str\."),
         ("return (c for c in text)", r"not generator\."),
-        ("return [1, 0.5, 2]", r"it returned 0\.5 among them\."),
-        ("return [1, None, 2]", r"it returned None among them\."),
+        ("return [1, 0.5, 2]", r"one of them is 0\.5\."),
+        ("return [1, None, 2]", r"one of them is None\."),
         ("return [1, [2], 2]", r"each of the 3 characters: "),
-        ("return [[1], [2], [2]]", r"it returned \[1\] among them\."),
-        ("return [10**30, 0, 0]", r"characters, of 64 bits at the most\."),
+        ("return [[1], [2], [2]]", r"one of them is \[1\]\."),
+        ("return [10**30, 0, 0]", r"characters, of at most 64 bits\."),
     ],
 )
 def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) -> None:
@@ -153,7 +156,7 @@ def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) ->
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.py: No such file"):
+    with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
         custom_detector(str(tmp_path / "none.py"))
     with pytest.raises(UsageError, match="Is a directory"):
         (tmp_path / "folder.py").mkdir()

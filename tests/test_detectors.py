@@ -9,14 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 
-from charrnn.detectors.registry import (
-    DETECTORS,
-    MIN_POSITIVES,
-    MIN_SPANS,
-    Labels,
-    get_detectors,
-    why_not_scored,
-)
+from charrnn.detectors.labels import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
@@ -235,15 +229,15 @@ def counts(num_stretches: int, length: int) -> Labels:
 
 
 WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
-    "no source": (None, "this text is not source code"),
+    "no source": (None, "it does not apply to this text"),
     "nothing at all": (np.zeros(0, bool), "there are none in this text"),
     "none inside": (np.zeros(5000, bool), "there are none in this text"),
     "enough": (spans(*[MIN_POSITIVES // MIN_SPANS] * MIN_SPANS), None),
     "one character less": (
         spans(*[MIN_POSITIVES // MIN_SPANS] * MIN_SPANS)[:-1],
-        "too little to see: 5 spans, 49 characters inside",
+        "too few: 5 spans, 49 characters inside",
     ),
-    "one span less": (spans(*[1000] * (MIN_SPANS - 1)), "too little to see: 4 spans, 4000 characters inside"),
+    "one span less": (spans(*[1000] * (MIN_SPANS - 1)), "too few: 4 spans, 4000 characters inside"),
     "a span from the first character on": (spans(*[20] * MIN_SPANS)[100:], None),
     "enough outside": (spans(*[1000] * MIN_SPANS, gap=MIN_POSITIVES // MIN_SPANS), None),
     "one character less outside": (
@@ -254,11 +248,11 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
     "counts below zero": (-counts(5, 10), None),
     "counts that hardly change": (
         counts(4, 1000),
-        "too little to see: it changes 8 times, 4000 characters are not as most are",
+        "too few: 8 changes, 4000 characters with another value than most",
     ),
     "counts of which nearly all are one": (
         counts(49, 1),
-        "too little to see: it changes 98 times, 49 characters are not as most are",
+        "too few: 98 changes, 49 characters with another value than most",
     ),
     "counts that stay": (np.full(5000, 7), "it never changes in this text"),
     "one count": (np.array([3]), "it never changes in this text"),

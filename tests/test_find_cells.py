@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Detector, Labels, get_detectors
+from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.errors import DataError
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.survey import find_cells
@@ -242,7 +243,7 @@ def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
     assert reasons == {
         "quote": "there are none in this text",
         "indentation": "it never changes in this text",
-        "newline-next": "too little to see: 39 spans, 39 characters inside",
+        "newline-next": "too few: 39 spans, 39 characters inside",
         "capital": "there are none in this text",
         "digit": "there are none in this text",
         "url": "there are none in this text",

@@ -21,12 +21,16 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"}, {"detectors"}),
-    ({"files", "settings", "config", "records", "errors", "clock", "process_signals", "code_cache"},),
+    ({"files", "settings", "config", "records", "errors", "plugins", "clock", "process_signals", "code_cache"},),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {
     name: (height, room) for height, rooms in enumerate(LAYERS) for room, names in enumerate(rooms) for name in names
 }
+
+
+ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors"}
+"""Strings that look like modules and are none."""
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
@@ -40,6 +44,8 @@ def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
             origin = ".".join((*base, *filter(None, [node.module])))
             # `from charrnn import x` may mean the module x or a name in the package itself.
             yield from ((node.lineno, f"{origin}.{alias.name}") for alias in node.names)
+        elif isinstance(node, ast.Constant) and node.value in ENTRY_POINT_GROUPS:
+            continue
         elif isinstance(node, ast.Constant) and re.fullmatch(r"charrnn(\.\w+)+", str(node.value)):
             yield node.lineno, str(node.value)
 

@@ -11,7 +11,7 @@ import pytest
 
 import charrnn
 from charrnn.config import CELLS, Config
-from charrnn.detectors.registry import label_quotes
+from charrnn.detectors.prose import label_quotes
 from charrnn.errors import UsageError
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from synthetic import make_corpus
 
 from charrnn.config import Config
-from charrnn.detectors.registry import Detector, Labels, get_detectors
+from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.microscope.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments

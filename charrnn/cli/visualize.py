@@ -26,7 +26,8 @@ from charrnn.cli.streams import can_animate, print_json, warn
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.detectors.registry import Detector, Labels
+    from charrnn.detectors.labels import Labels
+    from charrnn.detectors.registry import Detector
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import CellFindings

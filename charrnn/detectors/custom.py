@@ -1,9 +1,8 @@
-"""A user's own detector: the matches of a regular expression, or a function in a file of Python."""
+"""Detectors from outside of charrnn: a regular expression, a function in a Python file, or a plugin of a package."""
 
-import contextlib
 import re
-import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -11,102 +10,115 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.detectors.labels import Labels
 from charrnn.detectors.prose import label_spans
-from charrnn.detectors.registry import Detector, Labels
+from charrnn.detectors.registry import Detector, Label
 from charrnn.errors import UsageError
+from charrnn.plugins import Plugin, run_foreign
+
+Run = Callable[..., Any]
+"""Calls a function with arguments, and turns what it raises into a UsageError."""
 
 
 def custom_detector(spec: str) -> Detector:
-    """The detector of `--detect SPEC`: a file if SPEC ends in .py, else a regular expression.
+    """Return the detector of a file if `spec` ends in .py, else that of a regular expression.
 
-    The file is run, here and only because it was named; its `label(text)` gives a bool or an int for each character.
+    The file is run, because it was named; its function `label(text)` returns a bool or an int for each character.
     Raises UsageError, here or when it labels, with the file and the line at fault.
     """
     return _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
 
 
-def _from_pattern(spec: str) -> Detector:
-    """True inside matches, `^` and `$` at every line.
+def plugin_detector(plugin: Plugin) -> Detector:
+    """Load a plugin: a Detector, or a function label(text) whose docstring starts with what it looks for.
 
-    A pattern that repeats what repeats, such as (a+)+b, can take for ever on a long text: who calls it may stop it.
+    The name is that of the entry point. Raises UsageError, here or when it labels, with the package and the line at
+    fault.
+    """
+    loaded = plugin.load()
+    if isinstance(loaded, Detector):
+        label = _checked(f"The {plugin}", plugin.run, loaded.label, may_be_none=True)
+        return replace(loaded, name=plugin.name, label=label)
+    if not callable(loaded):
+        raise UsageError(
+            f"The {plugin} is neither a Detector nor a function label(text), but {type(loaded).__name__}.\n"
+            "Leave it out, or install a version of the package in which it is one."
+        )
+    description = (loaded.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+    label = _checked(f"The {plugin}", plugin.run, loaded, may_be_none=True)
+    return Detector(plugin.name, description or f"label() of the package {plugin.package}", label)
+
+
+def _from_pattern(spec: str) -> Detector:
+    """True inside matches; `^` and `$` match at every line.
+
+    A pattern with nested repetition, such as (a+)+b, can take forever on a long text: the caller may interrupt it.
     """
     try:
         pattern = re.compile(spec, re.MULTILINE)
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(
-            f"--detect {spec}: no regular expression: {error}. Write \\ before what is meant as it is."
+            f"The detector {spec!r} is not a regular expression: {error}. "
+            "Write \\ before a character that stands for itself."
         ) from None
     if pattern.match(""):
-        raise UsageError(f"--detect {spec}: matches nothing at all, so everywhere. Ask for a character: x+, not x*.")
+        raise UsageError(f"The detector {spec!r} matches the empty text, so everywhere. Write x+ rather than x*.")
 
     def label(text: str) -> Labels:
-        # A match of no characters is a span of none.
+        # An empty match is an empty span.
         return label_spans(len(text), (match.span() for match in pattern.finditer(text)))
 
-    return Detector(spec, f"inside what matches {spec}", label)
+    return Detector(spec, f"inside matches of {spec}", label)
 
 
 def _from_file(path: Path) -> Detector:
+    what = f"The detector {path.name}"
     try:
         source = path.read_bytes()
     except OSError as error:
         raise UsageError(
-            f"--detect {path}: {error.strerror}. Give a file of Python, or a regular expression."
+            f"The detector {path} cannot be read: {error.strerror}. Give a Python file, or a regular expression."
         ) from None
     module = ModuleType(path.stem)
     module.__file__ = str(path)
 
-    def run() -> None:
-        exec(compile(source, str(path), "exec"), module.__dict__)
+    def run(function: Callable[..., Any], *arguments: Any) -> Any:
+        return run_foreign(what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments)
 
-    _guarded(path, run)
+    run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     function = getattr(module, "label", None)
     if not callable(function):
-        raise UsageError(f"--detect {path}: it has no function label(text).")
-
-    @lru_cache(maxsize=2)  # it may be slow, and one text is labelled to choose, to score and to draw
-    def label(text: str) -> Labels:
-        return _checked(path, _guarded(path, function, text), text)
-
-    return Detector(path.name, f"label() of {path}", label)
+        raise UsageError(f"{what} has no function label(text), which it must define.")
+    return Detector(path.name, f"label() of {path}", _checked(what, run, function, may_be_none=False))
 
 
-def _guarded(path: Path, function: Callable[..., Any], *arguments: str) -> Any:
-    """What the user's code returns; whatever it raises becomes one UsageError with the line of the file.
+def _checked(what: str, run: Run, function: Callable[[str], Any], *, may_be_none: bool) -> Label:
+    """Return a labelling function that calls `function` by `run` and checks what it returns."""
 
-    What it prints goes to stderr: stdout is for results.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            return function(*arguments)
-    except (Exception, SystemExit) as error:
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        step = error.__traceback__
-        while step is not None:
-            if step.tb_frame.f_code.co_filename == str(path):
-                line = step.tb_lineno
-            step = step.tb_next
-        where = "" if line is None else f", line {line}"
-        what = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise UsageError(f"--detect {path}{where}: {type(error).__name__}: {what}") from error
+    @lru_cache(maxsize=2)  # it may be slow, and the same text is labelled to choose a cell, to score and to draw it
+    def label(text: str) -> Labels | None:
+        labels = run(function, text)
+        return None if labels is None and may_be_none else _as_array(what, labels, text)
+
+    return label
 
 
-def _checked(path: Path, labels: Any, text: str) -> Labels:
-    """The labels as an array (N,) of bool or int64. Raises UsageError for anything else."""
-    wanted = f"label() must return a bool or an int for each of the {len(text)} characters"
+def _as_array(what: str, labels: Any, text: str) -> Labels:
+    """Return the labels as an array (N,) of bool or int64. Raises UsageError for anything else."""
+    wanted = f"{what} must return a bool or an int for each of the {len(text)} characters"
     if isinstance(labels, str | bytes) or not hasattr(labels, "__len__"):
-        raise UsageError(f"--detect {path}: {wanted}, not {type(labels).__name__}.")
+        raise UsageError(f"{wanted}, not {type(labels).__name__}.")
     if len(labels) != len(text):
-        raise UsageError(f"--detect {path}: {wanted}; it returned {len(labels)}.")
+        raise UsageError(f"{wanted}; it returned {len(labels)}.")
     if not text:
         return np.zeros(0, bool)
     try:
         array = np.asarray(labels)
     except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"--detect {path}: {wanted}: {error}.") from None
+        raise UsageError(f"{wanted}: {error}.") from None
     if array.dtype == object and all(isinstance(label, int) for label in labels):
-        raise UsageError(f"--detect {path}: {wanted}, of 64 bits at the most.")
+        raise UsageError(f"{wanted}, of at most 64 bits.")
     if array.ndim != 1 or array.dtype.kind not in "biu":
         odd = next((label for label in labels if not isinstance(label, int | np.integer | np.bool_)), labels)
-        raise UsageError(f"--detect {path}: {wanted}; it returned {odd!r:.60} among them.")
+        raise UsageError(f"{wanted}; one of them is {odd!r:.60}.")
     return array if array.dtype == bool else array.astype(np.int64)

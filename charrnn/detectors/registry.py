@@ -1,122 +1,101 @@
-"""Text to one label per character: what a cell might be keeping track of. No torch, no model.
+"""The detectors by name: those that come with charrnn, and those that installed packages offer.
 
-A label says what holds *after reading* its character: the opening quotation mark is inside, the closing one is not.
-An opening mark of several characters (`//`, `if`, `http://`) is inside from its first.
-Yes/no labels are bool arrays (N,), counts are int64 arrays (N,).
+This module imports neither NumPy nor the code of any detector, so that the help texts can list them at no cost.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from charrnn.detectors.latex import label_latex_math
-from charrnn.detectors.prose import (
-    label_capitals,
-    label_digits,
-    label_indentation,
-    label_line_length,
-    label_line_position,
-    label_newline_next,
-    label_quotes,
-    label_speakers,
-    label_urls,
-    label_word_position,
-)
-from charrnn.detectors.regions import Region, SourceLabels
-from charrnn.detectors.source import looks_like_source, scan_source
 from charrnn.errors import UsageError, did_you_mean
+from charrnn.plugins import find_plugin, plugin_names
 
-Labels = NDArray[Any]
-MIN_POSITIVES = 50
-"""Fewer characters than this inside, and a yes/no detector is not scored."""
-MIN_SPANS = 5
-"""Fewer separate spans than this, and it is not scored either."""
+if TYPE_CHECKING:
+    from charrnn.detectors.labels import Labels
+
+GROUP = "charrnn.detectors"
+"""The entry point group in which a package offers detectors."""
+Label = Callable[[str], "Labels | None"]
+"""A function from a text of N characters to its labels (N,), or to None where the detector does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A named labelling. `label` maps a text of N characters to labels (N,), or to None where it does not apply."""
+    """A named function that labels every character of a text."""
 
     name: str
     looks_for: str
-    label: Callable[[str], Labels | None]
+    """What the labels mean, in a few words."""
+    label: Label
     absence: str = "this text has nothing of the kind"
-    """Why a text without labels has none."""
+    """Why `label` returns None for a text."""
 
-    def knowing(self, labels: Labels) -> "Detector":
-        """The same detector for a part of a text, whose labels are known from the whole: a part may begin inside."""
+    def knowing(self, labels: "Labels") -> "Detector":
+        """Return this detector with labels that are already known, for a part of a text: a part may begin inside."""
         return replace(self, label=lambda part: labels)
 
 
-def _in_source(labels_of: Callable[[SourceLabels], Labels]) -> Callable[[str], Labels | None]:
-    return lambda text: labels_of(scan_source(text)) if looks_like_source(text) else None
+def _function(module: str, name: str) -> Label:
+    """Return a function of this package that is imported when it is first called."""
+
+    def label(text: str) -> "Labels | None":
+        function: Label = getattr(import_module(f"charrnn.detectors.{module}"), name)
+        return function(text)
+
+    return label
 
 
-NO_SOURCE = "this text is not source code"
-DETECTORS: dict[str, Detector] = {
-    detector.name: detector
-    for detector in (
-        Detector("quote", "inside double quotation marks", label_quotes),
-        Detector("line-position", "characters read on this line", label_line_position),
-        Detector("line-length", "characters left on this line", label_line_length),
-        Detector("newline-next", "the next character is a newline", label_newline_next),
-        Detector("indentation", "spaces this line starts with", label_indentation),
-        Detector("word-position", "characters read of this word", label_word_position),
-        Detector("capital", "inside a word in capitals", label_capitals),
-        Detector("digit", "inside a number", label_digits),
-        Detector("url", "inside an address on the web", label_urls),
-        Detector("speaker", "inside the name of who speaks in a play", label_speakers, "this text is not a play"),
-        Detector("latex-math", "inside mathematics in LaTeX", label_latex_math, "this text is not LaTeX"),
-        Detector(
-            "string", "inside a string of source code", _in_source(lambda it: it.regions == Region.STRING), NO_SOURCE
-        ),
-        Detector(
-            "comment", "inside a comment of source code", _in_source(lambda it: it.regions == Region.COMMENT), NO_SOURCE
-        ),
-        Detector("bracket-depth", "open brackets of source code", _in_source(lambda it: it.depths), NO_SOURCE),
-        Detector("if-statement", "the condition or body of an if", _in_source(lambda it: it.in_if), NO_SOURCE),
-    )
-}
+_NO_SOURCE = "this text is not source code"
+_BUILT_IN = (
+    Detector("quote", "inside double quotation marks", _function("prose", "label_quotes")),
+    Detector("line-position", "characters read on this line", _function("prose", "label_line_position")),
+    Detector("line-length", "characters left on this line", _function("prose", "label_line_length")),
+    Detector("newline-next", "the next character is a newline", _function("prose", "label_newline_next")),
+    Detector("indentation", "spaces this line starts with", _function("prose", "label_indentation")),
+    Detector("word-position", "characters read of this word", _function("prose", "label_word_position")),
+    Detector("capital", "inside a word in capitals", _function("prose", "label_capitals")),
+    Detector("digit", "inside a number", _function("prose", "label_digits")),
+    Detector("url", "inside a web address", _function("prose", "label_urls")),
+    Detector(
+        "speaker", "inside a speaker's name in a play", _function("prose", "label_speakers"), "this text is not a play"
+    ),
+    Detector(
+        "latex-math", "inside LaTeX mathematics", _function("latex", "label_latex_math"), "this text is not LaTeX"
+    ),
+    Detector("string", "inside a string of source code", _function("source", "label_strings"), _NO_SOURCE),
+    Detector("comment", "inside a comment of source code", _function("source", "label_comments"), _NO_SOURCE),
+    Detector("bracket-depth", "open brackets of source code", _function("source", "label_bracket_depth"), _NO_SOURCE),
+    Detector(
+        "if-statement", "in the condition or body of an if", _function("source", "label_if_statements"), _NO_SOURCE
+    ),
+)
+DETECTORS = {detector.name: detector for detector in _BUILT_IN}
+"""The detectors that come with charrnn, by name."""
 
 
-def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
-    """The named detectors and those given as they are; all built-in ones if none is.
+def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
+    """Return the named detectors, and those given as they are; all that come with charrnn if none is chosen.
 
-    Raises UsageError for a name there is not.
+    A name may be that of a detector that an installed package offers. Such detectors are used only where they are
+    named, so that the same command gives the same table on every machine. Raises UsageError for an unknown or ambiguous
+    name, and for a detector of a package that cannot be loaded.
     """
-    for name in chosen or ():
-        if isinstance(name, str) and name not in DETECTORS:
-            near = did_you_mean(name, DETECTORS)
-            raise UsageError(f"There is no detector {name!r}. The detectors are {', '.join(DETECTORS)}.{near}")
-    return [DETECTORS[one] if isinstance(one, str) else one for one in dict.fromkeys(chosen or DETECTORS)]
+    if not chosen:
+        return list(DETECTORS.values())
+    return [_find(one) if isinstance(one, str) else one for one in dict.fromkeys(chosen)]
 
 
-def why_not_scored(labels: Labels | None, absence: str = NO_SOURCE) -> str | None:
-    """Why these labels (N,) cannot be scored, or None if they can. `absence` is said where there are none."""
-    if labels is None:
-        return absence
-    if labels.dtype != bool:
-        return _why_count_not_scored(labels)
-    num_inside = int(labels.sum())
-    num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
-    if num_inside == 0:
-        return "there are none in this text"
-    if num_inside < MIN_POSITIVES or num_spans < MIN_SPANS:
-        return f"too little to see: {num_spans} spans, {num_inside} characters inside"
-    if len(labels) - num_inside < MIN_POSITIVES:
-        return "nearly every character is inside"
-    return None
+def _find(name: str) -> Detector:
+    plugin = find_plugin(GROUP, "detector", name, DETECTORS)
+    if plugin is not None:
+        from charrnn.detectors.custom import plugin_detector
+
+        return plugin_detector(plugin)
+    if name not in DETECTORS:
+        raise UsageError(_unknown(name, [*DETECTORS, *plugin_names(GROUP)]))
+    return DETECTORS[name]
 
 
-def _why_count_not_scored(counts: Labels) -> str | None:
-    num_changes = int(np.count_nonzero(np.diff(counts)))
-    if num_changes == 0:
-        return "it never changes in this text"
-    num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
-    # A stretch of another value is two changes.
-    if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-        return f"too little to see: it changes {num_changes} times, {num_unusual} characters are not as most are"
-    return None
+def _unknown(name: str, names: Collection[str]) -> str:
+    return f"There is no detector {name!r}.{did_you_mean(name, names)} The detectors are {', '.join(names)}."

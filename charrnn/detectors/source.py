@@ -1,16 +1,40 @@
-"""Which language a text is written in, and its strings, comments, brackets and if-statements."""
+"""Labels of source code: strings, comments, brackets and if-statements; and whether a text is source code at all.
+
+Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
+"""
 
 from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.detectors.c_source import C_LINE, scan_c
 from charrnn.detectors.latex import looks_like_latex
 from charrnn.detectors.python_source import PYTHON_LINE, scan_python
 from charrnn.detectors.regions import Region, SourceLabels
 
-__all__ = ["Region", "SourceLabels", "looks_like_source", "scan_source"]
-
 MIN_SHARE = 0.08
-"""Lines of code that make a text source code, as a share of the lines that are not blank."""
+"""A text is source code if at least this share of its lines that are not blank look like code."""
+
+
+def label_strings(text: str) -> NDArray[np.bool_] | None:
+    """True inside a string. None for a text that is not source code."""
+    return scan_source(text).regions == Region.STRING if looks_like_source(text) else None
+
+
+def label_comments(text: str) -> NDArray[np.bool_] | None:
+    """True inside a comment. None for a text that is not source code."""
+    return scan_source(text).regions == Region.COMMENT if looks_like_source(text) else None
+
+
+def label_bracket_depth(text: str) -> NDArray[np.int64] | None:
+    """The number of open brackets outside strings and comments. None for a text that is not source code."""
+    return scan_source(text).depths if looks_like_source(text) else None
+
+
+def label_if_statements(text: str) -> NDArray[np.bool_] | None:
+    """True in the condition and the body of an if-statement. None for a text that is not source code."""
+    return scan_source(text).in_if if looks_like_source(text) else None
 
 
 def _shares(text: str) -> tuple[float, float]:
@@ -20,21 +44,21 @@ def _shares(text: str) -> tuple[float, float]:
 
 @lru_cache(maxsize=1)
 def looks_like_source(text: str) -> bool:
-    """Whether the text reads like Python or like a language of the C family, by the look of its lines."""
-    # Lines of LaTeX, too, end in braces.
+    """Return whether enough lines of the text look like Python or like a language of the C family."""
+    # Lines of LaTeX end in braces, too.
     return max(_shares(text)) >= MIN_SHARE and not looks_like_latex(text)
 
 
 @lru_cache(maxsize=1)
 def scan_source(text: str) -> SourceLabels:
-    """Label source code: Python if more lines look like it, else C-like. A text cut anywhere will do.
+    """Label source code: as Python if more lines look like Python than like C, else as C.
 
-    Strings and comments go from the opening mark up to before the last character of the closing one; a comment
-    without one goes on to the end of its line.
+    The text may be cut anywhere. Strings and comments reach from the opening mark to just before the last character of
+    the closing mark; a comment without a closing mark reaches to the end of its line.
     """
     python_share, c_share = _shares(text)
     labels = scan_python(text) if python_share >= c_share else scan_c(text)
-    # The same arrays are handed out again while the text stays in the cache.
+    # The arrays are shared by all calls with this text while it is in the cache.
     for array in (labels.regions, labels.depths, labels.in_if):
         array.flags.writeable = False
     return labels

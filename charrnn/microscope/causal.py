@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.detectors.registry import Detector, why_not_scored
+from charrnn.detectors.labels import why_not_scored
+from charrnn.detectors.registry import Detector
 from charrnn.microscope.statistics import draw_blocks, percentiles
 from charrnn.microscope.trace import score_following
 from charrnn.model.layer import TORCH

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.labels import Labels
 from charrnn.files import JSON
 from charrnn.microscope.probes import SIZES
 from charrnn.microscope.survey import Measured

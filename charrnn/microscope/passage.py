@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.labels import Labels
 
 NUM_LINES = 8
 MAX_LENGTH = 900

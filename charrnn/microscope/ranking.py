@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.labels import Labels
 from charrnn.microscope.statistics import auc, average_ranks, read_strength, spearman
 from charrnn.microscope.survey import Measured
 from charrnn.microscope.targets import Target

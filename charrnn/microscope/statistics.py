@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Labels
+from charrnn.detectors.labels import Labels
 from charrnn.records.microscope import CellScore
 
 Floats = NDArray[np.float64]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Detector, Labels, why_not_scored
+from charrnn.detectors.labels import Labels, why_not_scored
+from charrnn.detectors.registry import Detector
 from charrnn.errors import DataError
 from charrnn.microscope.statistics import average_ranks
 from charrnn.records.microscope import Skipped

@@ -1,0 +1,158 @@
+"""Detectors that installed packages offer through entry points."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_packages import install
+
+from charrnn.detectors.registry import DETECTORS, GROUP, Detector, get_detectors
+from charrnn.errors import UsageError
+
+FUNCTION = '''
+def label(text):
+    """Inside a vowel.
+
+    More about it.
+    """
+    print("labelling")
+    return [character in "aeiou" for character in text]
+'''
+OBJECT = """
+from charrnn.detectors.registry import Detector
+vowels = Detector("another name", "inside a vowel", lambda text: None, "this text has no vowels")
+"""
+
+
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a package that offers `name` as a detector, until the test ends."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def call(name: str, code: str, *, target: str = "rhyme_marks:label", package: str = "rhymes") -> None:
+        install(tmp_path, package, f"[{GROUP}]\n{name} = {target}\n", rhyme_marks=code)
+
+    yield call
+    sys.modules.pop("rhyme_marks", None)
+
+
+def test_a_function_is_a_detector_described_by_its_docstring(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer("vowels", FUNCTION)
+    (detector,) = get_detectors(["vowels"])
+    assert (detector.name, detector.looks_for) == ("vowels", "Inside a vowel")
+    labels = detector.label("lamp")
+    assert labels is not None and labels.dtype == bool and labels.tolist() == [False, True, False, False]
+    assert capsys.readouterr() == ("", "labelling\n"), "stdout is for results"
+
+
+def test_a_detector_is_named_after_its_entry_point(offer: Callable[..., None]) -> None:
+    offer("vowels", OBJECT, target="rhyme_marks:vowels")
+    (detector,) = get_detectors(["vowels"])
+    assert (detector.name, detector.looks_for, detector.absence) == (
+        "vowels",
+        "inside a vowel",
+        "this text has no vowels",
+    )
+    assert detector.label("lamp") is None
+
+
+def test_only_the_detectors_that_are_named_are_loaded(offer: Callable[..., None]) -> None:
+    offer("vowels", "raise RuntimeError")
+    assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
+    assert get_detectors(["quote"]) == [DETECTORS["quote"]]
+    own = Detector("own", "", lambda text: np.zeros(len(text), bool))
+    assert get_detectors([own]) == [own]
+
+
+@pytest.mark.parametrize(
+    ("code", "target", "message"),
+    [
+        ("x = 1\n1 / 0\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError: division"),
+        (
+            "import nothing_here\n",
+            "rhyme_marks:label",
+            r"failed in .*, line 1: ModuleNotFoundError",
+        ),
+        ("def label(text:\n", "rhyme_marks:label", r"failed in .*rhyme_marks\.py, line 1: SyntaxError"),
+        ("", "rhyme_marks:label", r"failed: AttributeError: module 'rhyme_marks' has no attribute 'label'"),
+        ("", "no_such_marks:label", r"failed: ModuleNotFoundError: No module named 'no_such_marks'"),
+        ("label = 3\n", "rhyme_marks:label", r"is neither a Detector nor a function label\(text\), but int\."),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_names_its_package(
+    offer: Callable[..., None], code: str, target: str, message: str
+) -> None:
+    offer("vowels", code, target=target)
+    with pytest.raises(UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message):
+        get_detectors(["vowels"])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return 1 / 0", r"failed in .*rhyme_marks\.py, line 2: ZeroDivisionError"),
+        ("return [True]", r"must return a bool or an int for each of the 3 characters; it returned 1\."),
+    ],
+)
+def test_a_plugin_that_cannot_label_names_its_package(offer: Callable[..., None], body: str, message: str) -> None:
+    offer("vowels", f"def label(text):\n    {body}\n")
+    (detector,) = get_detectors(["vowels"])
+    with pytest.raises(UsageError, match=r"^The detector 'vowels' of the package rhymes 1\.0 " + message):
+        detector.label("aba")
+
+
+def test_a_name_that_is_offered_twice(offer: Callable[..., None], tmp_path: Path) -> None:
+    offer("quote", FUNCTION)
+    with pytest.raises(
+        UsageError,
+        match=r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n",
+    ):
+        get_detectors(["quote"])
+    assert get_detectors(["comment"]) == [DETECTORS["comment"]], "only the name that is asked for"
+    for package in ("metre", "prosody"):
+        install(tmp_path, package, f"[{GROUP}]\nfeet = {package}:label\n")
+    with pytest.raises(UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "):
+        get_detectors(["feet"])
+
+
+def test_an_unknown_name_is_compared_with_those_of_packages_too(offer: Callable[..., None]) -> None:
+    offer("vowels", "raise RuntimeError")
+    with pytest.raises(
+        UsageError, match=r"^There is no detector 'vowel'\. Did you mean vowels\?.* quote, .*, vowels\."
+    ):
+        get_detectors(["vowel"])
+
+
+def test_damaged_metadata_names_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(tmp_path, "rhymes", "[charrnn.detectors]\nno equals sign\n")
+    with pytest.raises(UsageError, match=r"^Cannot read the entry points of the package rhymes 1\.0: .* Reinstall"):
+        get_detectors(["quote"])
+
+
+def test_visualize_finds_the_cell_of_a_detector_of_another_package(
+    process: Callable[..., subprocess.CompletedProcess[bytes]], lab: Path, tmp_path: Path
+) -> None:
+    code = "def label(text):\n    return [character in 'aeiou' for character in text]\n"
+    folder = install(tmp_path / "site", "rhymes", f"[{GROUP}]\nvowels = rhyme_marks:label\n", rhyme_marks=code)
+    path = os.pathsep.join((str(Path(__file__).parents[1]), str(folder)))
+    line = ("-m", "charrnn", "visualize", "--find", "--json", "--detector")
+    ran = process(*line, "vowels", PYTHONPATH=path)
+    assert (ran.returncode, ran.stderr) == (0, b"")
+    assert [score["detector"] for score in json.loads(ran.stdout)] == ["vowels"]
+    (folder / "rhyme_marks.py").write_text("1 / 0\n", encoding="utf-8")
+    ran = process(*line, "vowels", PYTHONPATH=path)
+    assert (ran.returncode, ran.stdout) == (2, b"")
+    assert ran.stderr.decode().splitlines() == [
+        "error: The detector 'vowels' of the package rhymes 1.0 failed in "
+        f"{folder / 'rhyme_marks.py'}, line 1: ZeroDivisionError: division by zero"
+    ]
