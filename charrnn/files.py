@@ -1,4 +1,4 @@
-"""Files that survive: written whole or not at all, synced before they count, read only when plain and of sane size."""
+"""Atomic, synced writes and size-limited reads, with errors that name the path."""
 
 from __future__ import annotations
 
@@ -17,30 +17,40 @@ from typing import TypeAlias, cast
 from charrnn.errors import CharRNNError, CheckpointError
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
+"""A value that JSON can represent."""
 
 MAX_TEXT_BYTES = 16 * 1024 * 1024
-"""More than any configuration, alphabet or manifest needs, and little enough to read whole."""
+"""Limit for a configuration, an alphabet or a manifest: more than any needs, and small enough to read at once."""
 
-_LEFTOVER = re.compile(r"\..+\.(tmp|old)-[0-9]+")
-"""What a file or a folder is called until it counts, and once it counts no more: its name and a process."""
+_TEMPORARY_NAME = re.compile(r"\..+\.(tmp|old)-[0-9]+")
+"""Name of a file or folder before it is renamed into place (tmp) and after it was replaced (old), with a process id."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file at `path` by `data`, whole or not at all. Raises CharRNNError when it cannot be written."""
+    """Replace the file at `path` by `data` atomically. Raises CharRNNError when it cannot be written."""
+    with convert_os_errors("write", path, num_bytes=len(data)), replacing(path) as temporary:
+        write_synced(temporary, data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden path in the same folder; the file that the block writes and syncs there then replaces `path`.
+
+    If the block fails, `path` stays as it was and the new file is removed. Raises OSError.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    with explained("write", path, num_bytes=len(data)):
-        try:
-            temporary.unlink(missing_ok=True)
-            write_synced(temporary, data)
-            os.replace(temporary, path)
-            fsync_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    try:
+        temporary.unlink(missing_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+        fsync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file that a power cut cannot take back. Raises OSError, as does `fsync_folder`."""
-    # Only a new one: what is there already may be a link that came with the folder.
+    """Write a new file and sync it, so that it survives a power failure. Raises OSError, FileExistsError included."""
+    # Only a new one: an existing name may be a link to another file that came with a downloaded run.
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -48,9 +58,9 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def fsync_folder(path: Path) -> None:
-    """Make the names in a folder as lasting as the files that bear them."""
+    """Sync a folder, so that creations and renames in it survive a power failure. Raises OSError."""
     if sys.platform == "win32":
-        return  # Windows opens no folders, and journals renames itself.
+        return  # Windows cannot open folders, and journals renames itself.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -63,7 +73,7 @@ def fsync_folder(path: Path) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, and the ones above it, that a power cut cannot take back, or none. Raises OSError."""
+    """Make a folder and its parents and sync them; on failure the folder is removed again. Raises OSError."""
     path.mkdir(parents=True)
     try:
         fsync_folder(path.parent)
@@ -72,26 +82,26 @@ def make_folder(path: Path) -> None:
         raise
 
 
-def sweep(folder: Path) -> None:
-    """Remove what processes that were killed left half written or half removed in a folder. Raises OSError."""
-    for leftover in list(folder.iterdir()):
-        if _LEFTOVER.fullmatch(leftover.name):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover, ignore_errors=True)
+def remove_temporaries(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left in a folder. Raises OSError."""
+    for entry in list(folder.iterdir()):
+        if _TEMPORARY_NAME.fullmatch(entry.name):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
             else:
-                leftover.unlink(missing_ok=True)
+                entry.unlink(missing_ok=True)
 
 
 def encode_text(text: str) -> bytes:
-    """UTF-8 for any text at all."""
-    # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a lost run.
+    """Encode any text as UTF-8, lone surrogates as backslash escapes."""
+    # Lone surrogates come from file names that are not UTF-8; an escape in a text is better than a failed run.
     return text.encode("utf-8", "backslashreplace")
 
 
 def read_capped(path: Path, *, max_bytes: int) -> bytes:
-    """The bytes of a file. Raises CheckpointError when it is missing, a link, no plain file or too large."""
+    """Read a file. Raises CheckpointError when it is missing, a link, not a regular file or too large."""
     try:
-        check_is_plain(path)
+        check_regular(path)
         status = path.lstat()
         if status.st_size > max_bytes:
             raise CheckpointError(f"{path} is damaged: {status.st_size:,} bytes, expected at most {max_bytes:,}")
@@ -100,14 +110,15 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def check_is_plain(path: Path) -> None:
-    """Raise CheckpointError for a link, which could lead anywhere on the reader's disk, and for a pipe or a device."""
+def check_regular(path: Path) -> None:
+    """Raise CheckpointError if `path` exists and is not a regular file."""
+    # A link could point at any file of the reader's machine, a pipe never end.
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise CheckpointError(f"{path} is not a plain file")
+        raise CheckpointError(f"{path} is not a regular file")
 
 
 def parse_json(path: Path, data: bytes) -> object:
-    """The value of the JSON that stands in the file at `path`. Raises CheckpointError when it is none."""
+    """Parse the content `data` of the JSON file at `path`. Raises CheckpointError naming the file if it is invalid."""
     try:
         return cast(object, json.loads(data, object_pairs_hook=_without_repeats))
     except (ValueError, RecursionError) as error:
@@ -115,7 +126,7 @@ def parse_json(path: Path, data: bytes) -> object:
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # JSON leaves open which of two values counts, so that one reader checks the first and another uses the second.
+    # JSON does not define which of two values counts: one parser could check the first and another use the second.
     entries = dict(pairs)
     if len(entries) < len(pairs):
         raise ValueError("a key is given twice")
@@ -123,13 +134,13 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def json_to_bytes(value: JSON) -> bytes:
-    """JSON as a person can read it, one entry a line."""
+    """Serialize to indented ASCII JSON, one entry a line."""
     return (json.dumps(value, indent=2) + "\n").encode("ascii")
 
 
 @contextlib.contextmanager
-def explained(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
-    """Turn an OSError into a CharRNNError that says what could not be done, where, why and for want of how much."""
+def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
+    """Convert an OSError into a CharRNNError with the action, the path, the reason and the size of what was written."""
     try:
         yield
     except OSError as error:

@@ -103,7 +103,7 @@ def test_disk_errors_name_the_file(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "folder.jsonl")
     with pytest.raises(CharRNNError, match=r"cannot write .*folder\.jsonl: Is a directory"):
         log.append({"step": 1})
-    with pytest.raises(CheckpointError, match=r"folder\.jsonl is not a plain file"):
+    with pytest.raises(CheckpointError, match=r"folder\.jsonl is not a regular file"):
         log.read()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import JSON, explained, parse_json, read_capped, sweep, write_atomically
+from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
 FORMAT_VERSION = 1
@@ -72,9 +72,9 @@ class FindingsCache:
         with contextlib.suppress(CharRNNError):
             if path.parent.is_symlink():
                 return
-            with explained("create", path.parent):
+            with convert_os_errors("create", path.parent):
                 path.parent.mkdir(exist_ok=True)
-                sweep(path.parent)
+                remove_temporaries(path.parent)
             write_atomically(path, self._encode(entries))
             self._entries, self._is_read, self._new = entries, True, {}
 

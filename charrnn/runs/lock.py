@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from charrnn.errors import RunInUseError
-from charrnn.files import check_is_plain, explained
+from charrnn.files import check_regular, convert_os_errors
 
 
 @contextlib.contextmanager
@@ -22,8 +22,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     CheckpointError when its lock is a link, through which another file would be emptied.
     """
     with contextlib.ExitStack() as stack:
-        with explained("lock", folder):
-            check_is_plain(folder / "lock")
+        with convert_os_errors("lock", folder):
+            check_regular(folder / "lock")
             # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))
@@ -37,7 +37,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
                 )
             stack.callback(_unlock, file)
             owner = str(os.getpid())
-            with explained("write", folder / "lock", num_bytes=len(owner)):
+            with convert_os_errors("write", folder / "lock", num_bytes=len(owner)):
                 file.truncate(0)
                 file.write(owner.encode("ascii"))
         stack.callback(file.truncate, 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from charrnn.files import JSON, explained, read_capped, write_atomically
+from charrnn.files import JSON, convert_os_errors, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
 """Six million steps."""
@@ -29,7 +29,7 @@ class MetricsLog:
         """
         finite = {key: None if _is_not_finite(value) else value for key, value in record.items()}
         line = (json.dumps(finite, allow_nan=False) + "\n").encode("ascii")
-        with explained("write", self.path, num_bytes=len(line)), self.path.open("ab") as file:
+        with convert_os_errors("write", self.path, num_bytes=len(line)), self.path.open("ab") as file:
             file.write(line)
 
     def read(self) -> list[dict[str, JSON]]:

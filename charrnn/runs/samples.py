@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.files import MAX_TEXT_BYTES, encode_text, explained, read_capped, write_atomically
+from charrnn.files import MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
 
 _HEADING_LINE = re.compile(r"(?m)^--- step ")
 _HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
@@ -22,7 +22,7 @@ class SampleLog:
         # A line that would read as a heading is moved in by one space.
         text = _HEADING_LINE.sub(" --- step ", text)
         section = encode_text(f"--- step {step} ---\n{text}\n\n")
-        with explained("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
+        with convert_os_errors("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
             file.write(section)
 
     def steps(self) -> list[int]:

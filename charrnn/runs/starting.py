@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from charrnn.errors import CheckpointError, RunInUseError
-from charrnn.files import explained, read_capped, sweep
+from charrnn.files import convert_os_errors, read_capped, remove_temporaries
 from charrnn.process_signals import ending_signals_delayed
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.writer import RunWriter
@@ -24,7 +24,7 @@ def clear_unsaved(path: Path) -> None:
     starting now.
     """
     if _is_unsaved(path):
-        with RunWriter(path).lock(), explained("clean up", path):
+        with RunWriter(path).lock(), convert_os_errors("clean up", path):
             if _is_unsaved(path):
                 _remove_first_files(path)
     if os.path.lexists(path):
@@ -63,7 +63,7 @@ def _removed_unless_saved(run: RunWriter) -> Iterator[None]:
 
 def _remove_first_files(path: Path) -> None:
     """Remove what a run without a save wrote, by name: any other file there is the user's. Raises OSError."""
-    sweep(path)
+    remove_temporaries(path)
     for name in _FIRST_FILES:
         (path / name).unlink(missing_ok=True)
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
 from charrnn.files import (
     JSON,
-    explained,
+    convert_os_errors,
     fsync_folder,
     make_folder,
-    sweep,
+    remove_temporaries,
     write_atomically,
     write_synced,
 )
@@ -55,7 +55,7 @@ class RunWriter:
 
         Raises CharRNNError when the folder cannot be made.
         """
-        with explained("create a run folder in", parent):
+        with convert_os_errors("create a run folder in", parent):
             parent.mkdir(parents=True, exist_ok=True)
             pattern = re.compile(re.escape(name) + r"-([0-9]{3,})")
             taken = [int(match[1]) for entry in parent.iterdir() if (match := pattern.fullmatch(entry.name))]
@@ -73,7 +73,7 @@ class RunWriter:
 
         Raises UsageError when it exists and is not an empty folder, CharRNNError when it cannot be made.
         """
-        with explained("create", path):
+        with convert_os_errors("create", path):
             try:
                 make_folder(path)
             except FileExistsError:
@@ -134,12 +134,12 @@ class RunWriter:
 
         Later steps are damaged, or another step would have been loaded: they are kept under another name.
         """
-        with explained("clean up", self.path):
-            sweep(self.path)
+        with convert_os_errors("clean up", self.path):
+            remove_temporaries(self.path)
         for name in self._list_steps():
             if step_number(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
-                with explained("set aside", self.path / name):
+                with convert_os_errors("set aside", self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
                     os.rename(self.path / name, aside)
         self._update_pointers(loaded.name, loaded.state)
@@ -164,7 +164,7 @@ class RunWriter:
         payloads = step_to_bytes(step, model, training, state, description)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
-            sweep(self.path)
+            remove_temporaries(self.path)
             if self._is_saved(final, payloads):
                 return final
             temporary.mkdir()
@@ -198,7 +198,7 @@ class RunWriter:
             pinned.update(committed[-1:])
         removable = [name for name in committed if name not in pinned]
         for name in removable[: max(len(removable) - keep, 0)]:
-            with explained("remove", self.path / name):
+            with convert_os_errors("remove", self.path / name):
                 # Renamed first: a crash in between leaves a temporary folder, never a step that looks damaged.
                 shutil.rmtree(_set_aside(self.path / name))
             discard_findings(self.path, name)

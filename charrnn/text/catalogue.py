@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from charrnn.errors import DataError
+from charrnn.files import replacing
 from charrnn.settings import load_yaml
 
 _shown = reprlib.repr  # cut short, for a catalogue may hold anything
@@ -90,18 +91,15 @@ def fetch(
     right one (nothing is left behind).
     """
     target = folder / entry.file
-    # Hidden, so that a folder read as a corpus never takes half a file; named by process, so that two may download.
-    partial = folder / f".{entry.file}.{os.getpid()}.part"
     try:
         if target.exists():
             _check_present(entry, target)
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        try:
+        # The partial file is hidden, so that a folder read as a corpus skips it, and named by the process, so that two
+        # processes can download at the same time.
+        with replacing(target) as partial:
             _download(entry, partial, timeout_seconds, on_progress)
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
     except (OSError, _BadDownload) as error:
         raise _failure(entry, target, str(error) or type(error).__name__) from error
     return target
@@ -121,7 +119,7 @@ def _download(
     digest, num_received = hashlib.sha256(), 0
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
     try:
-        with urlopen(request, timeout=timeout_seconds) as response, partial.open("wb") as file:
+        with urlopen(request, timeout=timeout_seconds) as response, partial.open("xb") as file:
             if not _is_allowed(response.url):
                 raise _BadDownload(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
