@@ -15,8 +15,7 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command began
         code = 130
     except Exception as error:  # what --debug lets through, or a module that cannot be imported
-        from charrnn.cli.streams import print_error, print_traceback
-        from charrnn.errors import describe_unexpected
+        from charrnn.cli.streams import describe_unexpected, print_error, print_traceback
 
         if "--debug" in sys.argv:
             print_traceback(error)

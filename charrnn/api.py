@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import DataError, UsageError, did_you_mean
+from charrnn.errors import DataError, UsageError, did_you_mean, named
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
 from charrnn.generation.generator import Generator
 from charrnn.model.shapes import check_shapes
@@ -116,9 +116,10 @@ class Model(Generator):
             raise UsageError(f"There is no part {part!r}; use validation or test.{near}")
         if index >= len(self.config.split):
             raise UsageError(
-                f"{self.name} has no test text: it was trained without --split 80/10/10. Leave --part out."
+                f"{self.name} has no test text: it was trained without {named('split', '80/10/10')}. "
+                f"Leave {named('part')} out."
             )
-        content = self._read_corpus_again(instead=" or give --text FILE")
+        content = self._read_corpus_again(instead=f" or give {named('text')}")
         held_out = split_ids(len(content), self.config.split)[index]
         return content[held_out], content[: held_out.start]
 

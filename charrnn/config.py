@@ -10,7 +10,7 @@ from encodings.aliases import aliases
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from charrnn.errors import UsageError, did_you_mean
+from charrnn.errors import UsageError, did_you_mean, named
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
@@ -139,37 +139,42 @@ class Config:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
             if not _is_of_kind(value, name):
-                raise UsageError(f"{name} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
+                raise UsageError(f"{named(name)} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
             if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
-                raise UsageError(f"{name} is {_format(value)}; it must be smaller than 10^100.")
+                raise UsageError(f"{named(name)} is {_format(value)}; it must be smaller than 10^100.")
             if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
                     hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
                     if name == "encoding":
                         hint = _near_encoding(value)
-                    raise UsageError(f"{name} is {_format(value)}; it must be {allowed}.{hint}")
+                    raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{hint}")
         if self.alphabet == "byte" and self.encoding != "utf-8":
-            raise UsageError(f"encoding is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out.")
+            raise UsageError(
+                f"{named('encoding')} is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out."
+            )
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
-            raise UsageError(f"hidden_size is {self.hidden_size}; a unitary cell needs an even one.")
+            raise UsageError(f"{named('hidden_size')} is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
-            raise UsageError(f"omega is {self.omega:g}; it needs --cell rnn, without zoneout.")
+            raise UsageError(
+                f"{named('omega')} is {self.omega:g}; it needs {named('cell', 'rnn')}, without {named('zoneout')}."
+            )
         if self.weight_drop and self.cell == "irnn":
             raise UsageError(
-                f"weight_drop is {self.weight_drop:g}; it scales up the remaining weights, and the state of an irnn "
-                "would grow without bound. Use dropout or zoneout."
+                f"{named('weight_drop')} is {self.weight_drop:g}; it scales up the remaining weights, and the state of "
+                f"an irnn would grow without bound. Use {named('dropout')} or {named('zoneout')}."
             )
         if self.initial_state == "learned" and self.reset_probability == 0:
             raise UsageError(
-                "reset_probability is 0; initial_state learned needs more than 0, else no state is reset to it."
+                f"{named('reset_probability')} is 0; {named('initial_state', 'learned')} needs more than 0, else no "
+                "state is reset to it."
             )
         if self.depth == "dilated" and self.num_layers != "auto" and self.num_layers > 12:
             raise UsageError(
-                f"num_layers is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
+                f"{named('num_layers')} is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
             )
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
-            raise UsageError("Give one budget only: minutes, epochs or steps.")
+            raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
 
 
 def resolved(value: int | Auto) -> int:
@@ -337,7 +342,7 @@ def parse_value(name: str, value: object) -> Any:
             raise ValueError
         return tuple(parts)
     except (ValueError, OverflowError, TypeError, KeyError):
-        raise UsageError(f"{name} is {_show(value)}; it must be {_wanted(name)}.") from None
+        raise UsageError(f"{named(name)} is {_show(value)}; it must be {_wanted(name)}.") from None
 
 
 def _whole_number(value: int | float | str) -> int:

@@ -1,49 +1,86 @@
-"""Mistakes a person can mend: each carries its message, the way out and the exit code the command ends with."""
+"""Errors that a user can correct, and how their messages name parameters.
 
+    CharRNNError              1  an operation failed: a file could not be written, …
+    ├── UsageError            2  a parameter or a field of the configuration is out of range
+    ├── DataError             3  a text cannot be read, or not by this model
+    │   ├── NotHereError      3  a corpus is not on this machine
+    │   └── TooLargeError     3  a corpus does not fit into this machine's memory
+    ├── CheckpointError       4  a run is missing, damaged or of a newer format
+    ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
+    └── RunInUseError         6  another process is training in the run's folder
+
+The number is the exit code of the command. A message names the value, the allowed range and the remedy.
+
+A message names a parameter or a field of the configuration by `named("temperature")`, never by an option. From
+Python it reads `temperature`, in backticks; the command line shows the option instead, --temp (`cli.flags`).
+"""
+
+import re
 from collections.abc import Iterable
 
-MAX_MESSAGE = 200
-"""Characters that are shown of the message of an unexpected exception, which may quote a whole file."""
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""What encloses a parameter until its message is shown: noncharacters, which Unicode reserves for use inside a program.
+Backticks in a quoted name or text are thus never taken for a parameter."""
+PARAMETER = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
+"""Matches what `named` returns; the group is the name or name=value."""
+
+
+def named(name: str, value: object = None) -> str:
+    """Return what stands for a parameter or a field, alone or with a value, in the text of a `Message`."""
+    return f"{_OPEN}{name}{'' if value is None else f'={value}'}{_CLOSE}"
+
+
+class Message(str):
+    """A text that names parameters in backticks. `marked` is the text as it was given, to build another one from."""
+
+    marked: str
+
+    def __new__(cls, text: str) -> "Message":
+        """Make a message of a text with parameters from `named`, or of another message."""
+        marked = text.marked if isinstance(text, Message) else text
+        message = super().__new__(cls, PARAMETER.sub(r"`\1`", marked))
+        message.marked = marked
+        return message
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """The end of a message about a word that is none of `words`: " Did you mean quote?", or nothing if none is near."""
+    """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of `words` is close."""
     import difflib
 
-    # Whatever its case: that is what `QUOTE` has wrong.
+    # In lower case, because the case is what is wrong with `QUOTE`.
     near = difflib.get_close_matches(word.lower(), words, n=1)
     return f" Did you mean {near[0]}?" if near else ""
 
 
-def describe_unexpected(error: BaseException) -> str:
-    """Two lines about an exception that no one foresaw: its type, its message cut to `MAX_MESSAGE`, and the way out."""
-    message = " ".join(str(error).split())
-    if len(message) > MAX_MESSAGE:
-        message = message[: MAX_MESSAGE - 1] + "…"
-    colon = ": " if message else ""
-    return f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
-
-
 class CharRNNError(Exception):
-    """Runtime failure (exit code 1). The message names the value at fault and the next step."""
+    """Failure of an operation (exit code 1). `message` names the value at fault and the remedy."""
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        self.message = Message(message)
+        super().__init__(str(self.message))
+
+    @property
+    def marked(self) -> str:
+        """The text of the message for the message of another error: there, too, its parameters are known as such."""
+        return self.message.marked
+
 
 class UsageError(CharRNNError):
-    """An option or a configuration value that cannot be used (exit code 2)."""
+    """A parameter or a field of the configuration has a value that cannot be used (exit code 2)."""
 
     exit_code = 2
 
 
 class DataError(CharRNNError):
-    """A corpus or a text that cannot be read, or not by this model (exit code 3)."""
+    """A corpus or a text cannot be read, or not by this model (exit code 3)."""
 
     exit_code = 3
 
 
 class NotHereError(DataError):
-    """A corpus that leads nowhere on this machine. `source` is its name as it was typed."""
+    """A corpus is not on this machine. `source` is its name as the user typed it."""
 
     def __init__(self, source: str, message: str) -> None:
         super().__init__(message)
@@ -51,11 +88,11 @@ class NotHereError(DataError):
 
 
 class TooLargeError(DataError):
-    """A corpus all files of which together are more than this machine's memory can hold."""
+    """The files of a corpus together do not fit into this machine's memory."""
 
 
 class CheckpointError(CharRNNError):
-    """A run folder that is missing, damaged or of a newer format (exit code 4)."""
+    """A run folder is missing, damaged or of a newer format (exit code 4)."""
 
     exit_code = 4
 

@@ -196,9 +196,9 @@ def test_a_search_streams_its_best_text(model: charrnn.Model, options: dict[str,
 
 
 def test_a_stop_string_that_cannot_be_written_is_refused(model: charrnn.Model) -> None:
-    with pytest.raises(charrnn.CharRNNError, match=r"^--stop is '\.Ж', but the model .* never saw 'Ж'"):
+    with pytest.raises(charrnn.CharRNNError, match=r"^`stops` is '\.Ж', but the model .* never saw 'Ж'"):
         model.search(stops=("\n", ".Ж"))
-    with pytest.raises(charrnn.CharRNNError, match=r'^--stop is ""'):
+    with pytest.raises(charrnn.CharRNNError, match=r"^`stops` is empty"):
         model.search(stops=("",))
 
 
@@ -220,7 +220,7 @@ def test_predictions_are_a_distribution(model: charrnn.Model) -> None:
     assert sum(p.probability for p in predictions) == pytest.approx(1)
     assert len(predictions) == len(model.vocab) - 1
     assert model.predict("molu tarn nibbe", top=2) == predictions[:2]
-    with pytest.raises(UsageError, match="--top is 0"):
+    with pytest.raises(UsageError, match="`top` is 0"):
         model.predict("nibbe", top=0)
 
 
@@ -405,7 +405,7 @@ def test_a_test_text_is_held_out_of_everything(tmp_path: Path, corpus: Synthetic
 
 
 def test_a_run_without_a_test_text_says_how_to_have_one(model: charrnn.Model) -> None:
-    with pytest.raises(UsageError, match="has no test text: it was trained without --split 80/10/10"):
+    with pytest.raises(UsageError, match="has no test text: it was trained without `split=80/10/10`"):
         model.held_out_text("test")
 
 
@@ -448,7 +448,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_drawn(model: charrnn.
         {"length": -1},
     )
     for options in wrong:
-        with pytest.raises(UsageError, match=r"--(temp|top-k|top-p|min-p|length) is"):
+        with pytest.raises(UsageError, match=r"^`(temperature|top_k|top_p|min_p|length)` is"):
             model.stream(**options)
     with pytest.raises(DataError, match="never saw 'Ж'"):
         model.stream(prime="zib Ж")
@@ -467,7 +467,7 @@ def test_a_stopped_run_can_be_resumed_from_python(
     assert (stopped.step, stopped.is_complete) == (2, False)
     *_, done = charrnn.resume(stopped.run, {"steps": 6})
     assert (done.step, done.is_complete) == (6, True)
-    with pytest.raises(UsageError, match="cannot change seed"):
+    with pytest.raises(UsageError, match="`resume` cannot change `seed`"):
         next(iter(charrnn.resume(stopped.run, {"seed": 1})))
 
 
@@ -475,5 +475,5 @@ def test_all_mistakes_have_one_parent() -> None:
     for error, code in ((UsageError, 2), (DataError, 3), (CheckpointError, 4)):
         assert issubclass(error, charrnn.CharRNNError)
         assert error.exit_code == code
-    with pytest.raises(charrnn.CharRNNError, match="hidden_size is 0"):
+    with pytest.raises(charrnn.CharRNNError, match="`hidden_size` is 0"):
         charrnn.Config(hidden_size=0)

@@ -346,7 +346,7 @@ def test_compiling_is_announced_after_options_were_checked(
         monkeypatch.setattr(loop, "find", lambda *_: False)
         monkeypatch.setattr(loop, "compile", lambda *_, name=name: calls.append(f"{name} is compiled"))
     model = charrnn.load(lstm.path)
-    with pytest.raises(UsageError, match="--count is 5000"):
+    with pytest.raises(UsageError, match="`count` is 5000"):
         model.samples(5000, on_compile=lambda: calls.append("said"))
     assert not calls
     model.sample(length=3, on_compile=lambda: calls.append("said"))

@@ -162,7 +162,7 @@ def test_a_value_of_the_wrong_kind_is_refused_with_the_kind_that_is_wanted(
     with pytest.raises(UsageError) as caught:
         parse_value(name, given)
     shown = str(given)[:80]
-    assert str(caught.value) == f"{name} is {shown!r}; it must be {wanted}."
+    assert str(caught.value) == f"`{name}` is {shown!r}; it must be {wanted}."
 
 
 NO_NUMBERS = (
@@ -184,13 +184,13 @@ NUMBERS = [name for name in FIELD_NAMES if name not in NO_NUMBERS]
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [True, False])
 def test_yes_and_no_are_no_numbers(name: str, value: bool) -> None:
-    with pytest.raises(UsageError, match=f"^{name} is '{value}'; it must be a (whole )?number"):
+    with pytest.raises(UsageError, match=f"^`{name}` is '{value}'; it must be a (whole )?number"):
         parse_value(name, value)
 
 
 @pytest.mark.parametrize("word", ["yes", "no", "on", "true"])  # booleans to YAML 1.1
 def test_yes_and_no_in_yaml_are_no_words_either(word: str) -> None:
-    with pytest.raises(UsageError, match=r"cell is '(True|False)'; it must be a word"):
+    with pytest.raises(UsageError, match=r"`cell` is '(True|False)'; it must be a word"):
         from_yaml(f"cell: {word}", "recipe.yaml")
 
 
@@ -284,13 +284,13 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str, value: An
     with pytest.raises(UsageError) as caught:
         Config(**{name: value})
     message, _, near = str(caught.value).partition(" Did you mean ")
-    assert message == f"{name} is {shown}; it must be {allowed}."
+    assert message == f"`{name}` is {shown}; it must be {allowed}."
     assert near == {"CHAR": "char?", "tpu": "cpu?"}.get(str(value), "")
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("latin-l", "latin-1"), ("utf-61", "utf-16"), ("windows-l252", "cp1252")])
 def test_an_encoding_mistyped_meets_the_nearest(typed: str, meant: str) -> None:
-    with pytest.raises(UsageError, match=rf"^encoding is {typed}; .* Did you mean .+\?$") as caught:
+    with pytest.raises(UsageError, match=rf"^`encoding` is {typed}; .* Did you mean .+\?$") as caught:
         Config(encoding=typed)
     near = str(caught.value).rpartition("mean ")[2].rstrip("?")
     assert codecs.lookup(near).name == codecs.lookup(meant).name
@@ -402,7 +402,7 @@ def test_two_budgets_at_once_are_refused(pair: tuple[str, str]) -> None:
 
 
 def test_an_environment_value_out_of_range_is_refused_and_one_of_no_field_is_ignored() -> None:
-    with pytest.raises(UsageError, match=r"^CHARRNN_DROPOUT: dropout is 2\.0; it must be at least 0 and below 1"):
+    with pytest.raises(UsageError, match=r"^CHARRNN_DROPOUT: `dropout` is 2\.0; it must be at least 0 and below 1"):
         merge_settings(flags={}, environment={"CHARRNN_DROPOUT": "2"})
     assert merge_settings(flags={}, environment={"CHARRNN_SEAD": "2", "charrnn_seed": "2", "SEED": "2"})[0] == Config()
 
@@ -438,7 +438,7 @@ def test_a_value_that_unfolds_without_end_is_refused_as_it_stands() -> None:
     from_yaml("", "warm-up.yaml")  # what YAML itself imports does not count
     tracemalloc.start()
     try:
-        with pytest.raises(UsageError, match=r"corpus is .* it must be a list"):
+        with pytest.raises(UsageError, match=r"`corpus` is .* it must be a list"):
             from_yaml(text, "poems.yaml")
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -505,7 +505,7 @@ def test_a_bad_field_in_a_file_is_refused_with_the_name_of_the_file(text: str) -
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_from_python_too(name: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=f"^{name} is "):
+    with pytest.raises(UsageError, match=f"^`{name}` is "):
         Config(**{name: value})
 
 
@@ -525,20 +525,26 @@ def test_a_switch_is_true_or_false(given: object, meaning: bool) -> None:
 
 @pytest.mark.parametrize("given", ["yes", "1", 1, 0.0, "auto", None])
 def test_nothing_else_is_a_switch(given: object) -> None:
-    with pytest.raises(UsageError, match=r"sum_outputs is .*; it must be true or false"):
+    with pytest.raises(UsageError, match=r"`sum_outputs` is .*; it must be true or false"):
         parse_value("sum_outputs", given)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cell": "unitary", "hidden_size": 7}, "hidden_size is 7; a unitary cell needs an even one"),
-        ({"initial_state": "learned", "reset_probability": 0.0}, "reset_probability is 0; initial_state learned needs"),
-        ({"cell": "lstm", "omega": 0.5}, "omega is 0.5; it needs --cell rnn, without zoneout"),
-        ({"cell": "irnn", "weight_drop": 0.2}, "weight_drop is 0.2; it scales up"),
-        ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "omega is 1; it needs --cell rnn, without zoneout"),
-        ({"alphabet": "byte", "encoding": "latin-1"}, "encoding is latin-1; the byte alphabet takes bytes as they are"),
-        ({"depth": "dilated", "num_layers": 13}, "num_layers is 13; dilated layers may be at most 12"),
+        ({"cell": "unitary", "hidden_size": 7}, "`hidden_size` is 7; a unitary cell needs an even one"),
+        (
+            {"initial_state": "learned", "reset_probability": 0.0},
+            "`reset_probability` is 0; `initial_state=learned` needs",
+        ),
+        ({"cell": "lstm", "omega": 0.5}, "`omega` is 0.5; it needs `cell=rnn`, without `zoneout`"),
+        ({"cell": "irnn", "weight_drop": 0.2}, "`weight_drop` is 0.2; it scales up"),
+        ({"cell": "rnn", "omega": 1.0, "zoneout": 0.1}, "`omega` is 1; it needs `cell=rnn`, without `zoneout`"),
+        (
+            {"alphabet": "byte", "encoding": "latin-1"},
+            "`encoding` is latin-1; the byte alphabet takes bytes as they are",
+        ),
+        ({"depth": "dilated", "num_layers": 13}, "`num_layers` is 13; dilated layers may be at most 12"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -250,14 +250,14 @@ def test_outlandish_names_are_refused_in_three_lines(source: str) -> None:
         (b"x", "1 character cannot.*at least 16"),
         (b"fifteen letters", "15 characters cannot.*at least 16"),
         (b"a" * 100, "one character, 'a', is all there is; at least 2"),
-        (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*--alphabet byte"),
+        (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*`alphabet=byte`"),
         (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
-        ("a lamp".encode("utf-16-le"), "wide characters, say --encoding utf-16-le"),
-        ("a lamp".encode("utf-16-be"), "wide characters, say --encoding utf-16-be"),
-        ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*--alphabet byte"),
-        (TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),
-        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-16$"),
-        (TEXT.encode("utf-32"), "bad.txt is not UTF-8 at byte offset 0: .*--encoding utf-32$"),
+        ("a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
+        ("a lamp".encode("utf-16-be"), "wide characters use `encoding=utf-16-be`"),
+        ("caffè".encode("latin-1") * 9, "bad.txt is not UTF-8 at byte offset 4: .*`alphabet=byte`"),
+        (TEXT.encode("utf-16"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
+        (codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-16`$"),
+        (TEXT.encode("utf-32"), "bad.txt is not UTF-8 at byte offset 0: .*`encoding=utf-32`$"),
     ],
 )
 def test_files_that_cannot_be_learned_from_are_refused(content: bytes, fault: str) -> None:
@@ -279,10 +279,10 @@ def test_a_text_is_decoded_as_it_is_said_to_be(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("encoding", "content", "fault"),
     [
-        ("ascii", b"plain for a while\xe9", "is not ascii at byte offset 17: .*--alphabet byte"),
+        ("ascii", b"plain for a while\xe9", "is not ascii at byte offset 17: .*`alphabet=byte`"),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"is not utf-16 at byte offset \d+: "),
         ("latin-1", b"good so far\0 and bad", "has a NUL at byte offset 11: "),
-        ("utf-7", b"half a pair: +2AA-, alone", "is no text in utf-7: .*--alphabet byte"),
+        ("utf-7", b"half a pair: +2AA-, alone", "is no text in utf-7: .*`alphabet=byte`"),
         ("utf-16", b"\xff\xfe", "is empty"),
     ],
 )

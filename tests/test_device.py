@@ -43,7 +43,7 @@ def test_auto_takes_the_fastest_device_there_is(
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_a_missing_device_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     pretend(monkeypatch, cuda=name != "cuda", mps=name != "mps")
-    with pytest.raises(UsageError, match=f"no {name} device. Use --device auto"):
+    with pytest.raises(UsageError, match=f"no {name} device. Use `device=auto`"):
         pick_device(name)
 
 

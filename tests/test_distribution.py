@@ -209,13 +209,13 @@ def test_the_options_apply_in_their_stated_order(shaping: Shaping, expected: lis
 @pytest.mark.parametrize(
     ("options", "name"),
     [
-        *(({"temperature": value}, "--temp") for value in (-0.1, math.inf, -math.inf, math.nan)),
-        *(({"top_k": value}, "--top-k") for value in (0, -3)),
-        *(({"top_p": value}, "--top-p") for value in (0.0, -0.1, 1.1, math.nan)),
-        *(({"min_p": value}, "--min-p") for value in (-0.1, 1.1, math.nan)),
+        *(({"temperature": value}, "`temperature`") for value in (-0.1, math.inf, -math.inf, math.nan)),
+        *(({"top_k": value}, "`top_k`") for value in (0, -3)),
+        *(({"top_p": value}, "`top_p`") for value in (0.0, -0.1, 1.1, math.nan)),
+        *(({"min_p": value}, "`min_p`") for value in (-0.1, 1.1, math.nan)),
     ],
 )
-def test_a_mistake_is_named_by_its_option_and_value(options: dict[str, Any], name: str) -> None:
+def test_a_mistake_is_named_by_its_parameter_and_value(options: dict[str, Any], name: str) -> None:
     with pytest.raises(UsageError) as caught:
         Shaping(**options)
     (value,) = options.values()

@@ -69,7 +69,7 @@ def test_the_new_run_needs_the_old_one_no_more(command: Command, lab: Path) -> N
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (("--hidden-size", 7), 2, "hidden_size is 7, but "),
+        (("--hidden-size", 7), 2, "--hidden-size is 7, but "),
         (("--cell", "gru"), 2, "cell is gru, but lstm in old: --init-from keeps the model."),
         (("--alphabet", "byte"), 2, "alphabet is byte, but char in old"),
     ],

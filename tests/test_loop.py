@@ -122,7 +122,7 @@ def test_advice_names_the_peak_of_the_schedule(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     settings = {**SETTINGS, "weight_decay": 1e30, "muon_scale": 0.0, "warmup_steps": 1}
-    with pytest.raises(NonFiniteError, match=r"--set learning_rate=0\.0025 \(its peak\)"):
+    with pytest.raises(NonFiniteError, match=r"`learning_rate=0\.0025` \(its peak\)"):
         list(charrnn.train(charrnn.Config(**settings), out=Path("run")))
 
 
@@ -164,4 +164,4 @@ def test_a_budget_that_is_far_from_used_up_gives_a_warning(
     messages = [event.message for event in loop._budget_underused_warning(run, budget, seconds)]
     assert len(messages) == is_warned
     if is_warned:
-        assert "45 of the 180 seconds" in messages[0] and "charrnn train --resume text-001 --minutes 2.2" in messages[0]
+        assert "45 of the 180 seconds" in messages[0] and "Resume text-001 with `minutes=2.2`" in messages[0]

@@ -12,9 +12,10 @@ import typer.core
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
+from charrnn.cli.flags import with_flags
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import discard_output, print_error
-from charrnn.errors import CharRNNError, describe_unexpected
+from charrnn.cli.streams import describe_unexpected, discard_output, print_error
+from charrnn.errors import CharRNNError
 
 
 class _EndOfFile(Exception):
@@ -119,12 +120,13 @@ def run(arguments: Sequence[str]) -> int:
     except CharRNNError as error:
         if is_debugging:
             raise
-        print_error(str(error))
+        print_error(with_flags(error.message, _command_name(arguments)))
         return error.exit_code
     except typer.TyperException as error:
         if is_debugging:
             raise
-        print_error(f"{error.format_message()}\nTry 'charrnn {_command_name(arguments)}--help'.")
+        command = " ".join(filter(None, ["charrnn", _command_name(arguments)]))
+        print_error(f"{error.format_message()}\nTry '{command} --help'.")
         return error.exit_code
     except typer.Abort:
         return 130
@@ -146,4 +148,4 @@ def _has_working_folder() -> bool:
 
 def _command_name(arguments: Sequence[str]) -> str:
     names = {command.name for command in app.registered_commands} | {"corpora"}
-    return next((f"{argument} " for argument in arguments if argument in names), "")
+    return next((argument for argument in arguments if argument in names), "")

@@ -62,7 +62,7 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     try:
         model.stepper.check_cell(layer, unit)
     except UsageError as error:
-        raise UsageError(f"{option} {text}: {error}") from None
+        raise UsageError(f"{option} {text}: {error.marked}") from None
     return layer, unit
 
 

@@ -106,5 +106,5 @@ def _write(export: Path, data: bytes) -> None:
     except OSError as error:
         raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
     except CharRNNError as error:
-        raise CharRNNError(f"--export {export}: {error}") from None
+        raise CharRNNError(f"--export {export}: {error.marked}") from None
     print_path(str(export))

@@ -5,14 +5,19 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from charrnn.cli.flags import with_flags
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+MAX_MESSAGE = 200
+"""Characters shown of the message of an unexpected exception, which may quote a whole file."""
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
-        sys.stderr.write(f"warning: {printable(message)}\n")
+        sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
 
 
 def result_console() -> "Console":
@@ -68,6 +73,15 @@ def print_error(message: str) -> None:
     # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
     sys.stderr.write("\n".join(["error: " + "".join(lines[:1]), *("       " + line for line in lines[1:])]) + "\n")
+
+
+def describe_unexpected(error: BaseException) -> str:
+    """Return two lines about an unexpected exception: its type and its message, cut to `MAX_MESSAGE`; the remedy."""
+    message = " ".join(str(error).split())
+    if len(message) > MAX_MESSAGE:
+        message = message[: MAX_MESSAGE - 1] + "…"
+    colon = ": " if message else ""
+    return f"unexpected {type(error).__name__}{colon}{message}\nAdd --debug to see where it happened."
 
 
 def print_traceback(error: BaseException) -> None:

@@ -124,25 +124,25 @@ def train(
     from charrnn.errors import UsageError
 
     fields = {
-        "--minutes": ("minutes", minutes),
-        "--epochs": ("epochs", epochs),
-        "--steps": ("steps", steps),
-        "--cell": ("cell", cell),
-        "--layers": ("num_layers", layers),
-        "--depth": ("depth", depth),
-        "--hidden-size": ("hidden_size", hidden_size),
-        "--embedding-size": ("embedding_size", embedding_size),
-        "--dropout": ("dropout", dropout),
-        "--alphabet": ("alphabet", alphabet),
-        "--encoding": ("encoding", encoding),
-        "--split": ("split", split),
-        "--seed": ("seed", seed),
-        "--device": ("device", device),
-        "--precision": ("precision", precision),
-        "--save-every": ("save_every", save_every),
-        "--evaluate-every": ("evaluate_every", evaluate_every),
-        "--keep": ("keep", keep),
-        "--init-from": ("init_from", init_from),
+        "minutes": minutes,
+        "epochs": epochs,
+        "steps": steps,
+        "cell": cell,
+        "num_layers": layers,
+        "depth": depth,
+        "hidden_size": hidden_size,
+        "embedding_size": embedding_size,
+        "dropout": dropout,
+        "alphabet": alphabet,
+        "encoding": encoding,
+        "split": split,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+        "save_every": save_every,
+        "evaluate_every": evaluate_every,
+        "keep": keep,
+        "init_from": init_from,
     }
     flags = _parse_flags(fields, set_ or [])
     view = TrainingView(context.obj, show_as_json=json, quiet=quiet)
@@ -159,19 +159,16 @@ def train(
     return _start(config, out, view, quiet=quiet)
 
 
-def _parse_flags(fields: dict[str, tuple[str, str | None]], assignments: list[str]) -> dict[str, Any]:
-    """Field values from flags and `--set field=value`; an error names the flag."""
+def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
+    """Field values from flags and `--set field=value`; errors name the field."""
     from charrnn.config import Config, check_field_name, parse_value
     from charrnn.errors import UsageError
 
     flags: dict[str, Any] = {}
-    for flag, (name, value) in fields.items():
+    for name, value in fields.items():
         if value is not None:
-            try:
-                flags[name] = parse_value(name, value)
-                Config(**{name: flags[name]})  # its range
-            except UsageError as error:
-                raise UsageError(f"{flag}: {error}") from None
+            flags[name] = parse_value(name, value)
+            Config(**{name: flags[name]})  # its range
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from charrnn.cli.flags import with_flags
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import can_animate, discard_output, message_console, print_json, print_path, printable
 
@@ -135,7 +136,7 @@ class TrainingView:
         for name, fact in facts:
             self._print(self._fact(name, fact))
         for note in event.notes:
-            self._print(self._fact("Note", note), style="yellow")
+            self._print(self._fact("Note", with_flags(note)), style="yellow")
         self._print()
         self._bar = tqdm(
             total=event.num_steps,
@@ -214,7 +215,7 @@ class TrainingView:
             self._print(f"Saved at step {event.step:,}, as asked.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
-        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
+        self._print(f"warning: {printable(with_flags(event.message))}", style="yellow", soft_wrap=True)
 
     def _show_done(self, event: "DoneEvent") -> None:
         if self._bar is not None:

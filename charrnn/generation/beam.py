@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, did_you_mean
+from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.distribution import Floats, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
@@ -58,45 +58,55 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_WIDTH:
-            raise UsageError(f"--beam is {self.width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
+            raise UsageError(f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
         if self.length < 1:
-            raise UsageError(f"--length is {self.length}; beam search needs at least 1 character.")
+            raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
         if self.width * self.length > MAX_BEAM_CHARS:
             raise UsageError(
-                f"--beam {self.width} with --length {self.length} would keep {self.width * self.length:,} characters; "
-                f"at most {MAX_BEAM_CHARS:,} are kept: --length {MAX_BEAM_CHARS // self.width}, or fewer beams."
+                f"{named('width', self.width)} with {named('length', self.length)} would keep "
+                f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
+                f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
             )
         if self.mode not in get_args(Mode):
             near = did_you_mean(self.mode, get_args(Mode))
-            raise UsageError(f"--beam-mode is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
-        for option, value in (("--groups", self.groups), ("--diversity", self.diversity)):
+            raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
+        for name, value in (("groups", self.groups), ("diversity", self.diversity)):
             if value is not None and self.mode != "diverse":
-                raise UsageError(f"{option} is {value}, but the search is {self.mode}. Add --beam-mode diverse.")
+                raise UsageError(
+                    f"{named(name)} is {value}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
+                )
         if self.groups is not None and (self.groups < 1 or self.width % self.groups):
             divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
-            raise UsageError(f"--groups is {self.groups}; it must divide --beam {self.width}: one of {divisors}.")
+            raise UsageError(
+                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}: one of {divisors}."
+            )
         if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
-            raise UsageError(f"--diversity is {self.diversity}; it must be more than 0, and finite. Try {DIVERSITY}.")
+            raise UsageError(
+                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. Try {DIVERSITY}."
+            )
         if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
             raise UsageError(
-                f"--length-penalty is {self.length_penalty}; it must be between 0 and {MAX_LENGTH_PENALTY}. Try 0.6."
+                f"{named('length_penalty')} is {self.length_penalty}; it must be between 0 and "
+                f"{MAX_LENGTH_PENALTY}. Try 0.6."
             )
         if self.length_penalty and self.mode == "stochastic":
             raise UsageError(
-                f"--length-penalty is {self.length_penalty}, but a stochastic search draws texts by their probability. "
-                "Leave it out, or search plain or diverse."
+                f"{named('length_penalty')} is {self.length_penalty}, but a stochastic search draws texts by their "
+                "probability. Leave it out, or search plain or diverse."
             )
         if self.length_penalty and not self.stops:
             raise UsageError(
-                f"--length-penalty is {self.length_penalty}, but without --stop all texts are equally long. "
-                "Add --stop, or leave it out."
+                f"{named('length_penalty')} is {self.length_penalty}, but without {named('stops')} all texts are "
+                f"equally long. Add {named('stops')}, or leave it out."
             )
         if self.no_repeat is not None and self.no_repeat < 1:
-            raise UsageError(f"--no-repeat is {self.no_repeat}; it must be at least 1. Try 20.")
+            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
         if not all(self.stops):
-            raise UsageError('--stop is ""; it must be at least 1 character. Leave it out to write the whole --length.')
+            raise UsageError(
+                f"{named('stops')} is empty; it must be at least 1 character. Leave it out to write the whole length."
+            )
         if self.seed < 0:
-            raise UsageError(f"--seed is {self.seed}; it must be 0 or more.")
+            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
 
     @property
     def num_groups(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 
 Floats = NDArray[np.float64]
 
@@ -35,13 +35,15 @@ class Shaping:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(f"--temp is {self.temperature}; it must be 0 (greedy) or more, and finite. Try 0.8.")
+            raise UsageError(
+                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. Try 0.8."
+            )
         if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"--top-k is {self.top_k}; it must be at least 1.")
+            raise UsageError(f"{named('top_k')} is {self.top_k}; it must be at least 1.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"--top-p is {self.top_p}; it must be more than 0 and at most 1.")
+            raise UsageError(f"{named('top_p')} is {self.top_p}; it must be more than 0 and at most 1.")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UsageError(f"--min-p is {self.min_p}; it must be between 0 and 1.")
+            raise UsageError(f"{named('min_p')} is {self.min_p}; it must be between 0 and 1.")
 
 
 def log_softmax(logits: NDArray[Any]) -> Floats:

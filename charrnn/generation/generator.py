@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError, DataError, UsageError, did_you_mean
+from charrnn.errors import CheckpointError, DataError, UsageError, did_you_mean, named
 from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.sampling import (
@@ -137,7 +137,7 @@ class Generator:
     def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
         if precision not in PRECISIONS:
             near = did_you_mean(precision, PRECISIONS)
-            raise UsageError(f"--precision is {precision}; it must be one of {', '.join(PRECISIONS)}.{near}")
+            raise UsageError(f"{named('precision')} is {precision}; it must be one of {', '.join(PRECISIONS)}.{near}")
         if not clamps:
             return self.stepper if precision == "fp32" else self._int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
@@ -153,13 +153,14 @@ class Generator:
         """
         if unknown not in UNKNOWN_WAYS:
             near = did_you_mean(unknown, UNKNOWN_WAYS)
-            raise UsageError(f"--unknown is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.{near}")
+            raise UsageError(f"{named('unknown')} is {unknown}; it must be one of {', '.join(UNKNOWN_WAYS)}.{near}")
         missing = self.vocab.unknown_characters(prime)
         if missing and unknown == "error":
             shown = ", ".join(f"{character!r}" for character in missing[:8])
             raise DataError(
-                f"The model {self.name} never saw {shown} (of the prime). Leave them out, say --unknown skip or "
-                "nearest, or train with --alphabet byte, which knows every character."
+                f"The model {self.name} never saw {shown} (of the prime). Leave them out, use "
+                f"{named('unknown', 'skip')} or nearest, or train with {named('alphabet', 'byte')}, which knows "
+                "every character."
             )
         if missing and isinstance(prime, str):
             nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
@@ -262,8 +263,8 @@ class Generator:
         for stop in stops:
             if missing := self.vocab.unknown_characters(stop):
                 raise UsageError(
-                    f"--stop is {stop!r}, but the model {self.name} never saw {missing[0]!r} and so never writes it. "
-                    "Leave it out."
+                    f"{named('stops')} is {stop!r}, but the model {self.name} never saw {missing[0]!r} and so "
+                    "never writes it. Leave it out."
                 )
         options = BeamOptions(
             width=width,
@@ -287,7 +288,7 @@ class Generator:
         character by itself is spelled `\\xNN`. Raises DataError as `encode_prime` does.
         """
         if top < 1:
-            raise UsageError(f"--top is {top}; it must be at least 1.")
+            raise UsageError(f"{named('top')} is {top}; it must be at least 1.")
         logits = read_prime(self.stepper, self.encode_prime(text, unknown)).logits
         probs = next_char_probs(logits, Shaping(banned=unwritable_ids(self.vocab)))[0]
         likeliest = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(unwritable_ids(self.vocab)))]
@@ -301,7 +302,7 @@ class Generator:
         stops = options.get("stops", ())
         stops = (stops,) if isinstance(stops, str) else stops
         if "" in stops:
-            raise UsageError("--stop is empty; give the text that is to end the sample.")
+            raise UsageError(f"{named('stops')} is empty; give the text that ends the sample.")
         return TextStream(self.vocab, stops, keeps_stop=options.get("keep_stop", False))
 
     def _draw(
@@ -334,18 +335,18 @@ class Generator:
         """
         seed = fresh_seed() if seed is None else seed
         if length < 0:
-            raise UsageError(f"--length is {length}; it must be 0 or more.")
+            raise UsageError(f"{named('length')} is {length}; it must be 0 or more.")
         if max_line < 0:
-            raise UsageError(f"--max-line is {max_line}; it must be 1 or more.")
+            raise UsageError(f"{named('max_line')} is {max_line}; it must be 1 or more.")
         if seed < 0:
-            raise UsageError(f"--seed is {seed}; it must be 0 or more.")
+            raise UsageError(f"{named('seed')} is {seed}; it must be 0 or more.")
         stepper = self._stepper_for(precision, clamps)
         if cell is not None:
             stepper.check_cell(*cell)
         banned = (*unwritable_ids(self.vocab), *self._banned_ids(ban))
         newline = int(start_ids(self.vocab)[0])
         if max_line and (self.vocab.characters[newline] != "\n" or newline in banned):
-            raise UsageError("--max-line needs a newline, which this model cannot write.")
+            raise UsageError(f"{named('max_line')} needs a newline, which this model cannot write.")
         shapings = [
             Shaping(
                 temperature=change.get("temperature", temperature),
@@ -375,11 +376,11 @@ class Generator:
     def _banned_ids(self, ban: str) -> set[int]:
         """Ids of the characters of `ban`; ones that the model never saw are never written anyway."""
         if self.vocab.kind == "byte" and not ban.isascii():
-            raise UsageError(f"--ban is {ban!r}; a model of bytes can only be kept from ASCII characters.")
+            raise UsageError(f"{named('ban')} is {ban!r}; a model of bytes can only be kept from ASCII characters.")
         known = set(ban) - set(self.vocab.unknown_characters(ban))
         banned = set(self.vocab.encode("".join(sorted(known))).tolist())
         if len(banned) + len(unwritable_ids(self.vocab)) >= len(self.vocab):
-            raise UsageError("--ban leaves no character that could be written.")
+            raise UsageError(f"{named('ban')} leaves no character to write.")
         return banned
 
     def _reading_of(
@@ -402,7 +403,7 @@ def _changes(count: int, temperatures: Sequence[float] = ()) -> list[dict[str, A
     if temperatures:
         return [{"temperature": temperature, "stream": 0} for temperature in temperatures]
     if not 1 <= count <= MAX_COUNT:
-        raise UsageError(f"--count is {count}; it must be between 1 and {MAX_COUNT}.")
+        raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_COUNT}.")
     return [{"stream": stream} for stream in range(count)]
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, named
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
 from charrnn.records.microscope import GradientReach
@@ -50,7 +50,8 @@ def measure_reach(
     if last < max(first, max_lag):
         raise DataError(
             f"Looking back over {max_lag} characters needs a text of at least 2, and with those before it of at least "
-            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with those before it. Give a longer --text."
+            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with those before it. "
+            f"Give a longer {named('text')}."
         )
     # A short text is halved between warming up and being looked at.
     earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))

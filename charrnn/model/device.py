@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from charrnn.config import PRECISIONS
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 
 
 def pick_device(name: str) -> torch.device:
@@ -22,7 +22,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(candidate for candidate, is_here in available.items() if is_here)
     if not available[name]:
-        raise UsageError(f"This machine has no {name} device. Use --device auto.")
+        raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
     return torch.device(name)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from charrnn.errors import Message
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
@@ -86,6 +88,9 @@ class WarningEvent(Event):
 
     event: ClassVar[str] = "warning"
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", Message(self.message))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -86,7 +86,7 @@ def check_seal(path: Path, data: bytes, *, is_needed: bool) -> None:
     if has_seal and head + newline != _sealing(body):
         raise CheckpointError(
             f"{path} is damaged or was edited: its SHA-256 is not the one on its first line "
-            "(settings are changed by options of --resume)"
+            "(change settings when you resume the run)"
         )
 
 

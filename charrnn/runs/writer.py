@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError, UsageError
+from charrnn.errors import CharRNNError, CheckpointError, UsageError, named
 from charrnn.files import (
     JSON,
     convert_os_errors,
@@ -79,7 +79,8 @@ class RunWriter:
             except FileExistsError:
                 if not path.is_dir() or any(path.iterdir()):
                     raise UsageError(
-                        f"{path} exists already\ncontinue it with --resume {path}, or give --out another name"
+                        f"{path} exists already\n"
+                        f"continue it with {named('resume', path)}, or give {named('out')} another name"
                     ) from None
         return cls(path)
 
@@ -126,7 +127,7 @@ class RunWriter:
         if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
             raise CharRNNError(
                 f"{self.path} was moved or removed while it trained, or files of it were\n"
-                "put it back and go on with --resume, or train again"
+                f"put it back and go on with {named('resume')}, or train again"
             )
 
     def continue_from(self, loaded: LoadedStep) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from charrnn.errors import DataError, TooLargeError
+from charrnn.errors import DataError, TooLargeError, named
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -16,7 +16,10 @@ _HEAD_BYTES = 64 * 1024
 _BLOCK_BYTES = 16 * 1024 * 1024
 _MEMORY_PER_BYTE = 8
 """Bytes of memory for a byte of text while it is read, at the most: as bytes, as characters, as ids."""
-_REMEDY = "say how it is encoded (--encoding latin-1, cp1252, …), or train on raw bytes with --alphabet byte"
+_REMEDY = (
+    f"say how it is encoded ({named('encoding', 'latin-1')}, cp1252, …), "
+    f"or train on raw bytes with {named('alphabet', 'byte')}"
+)
 
 
 class _Readable(Protocol):
@@ -160,12 +163,12 @@ def as_utf8(data: bytes, encoding: str | None) -> tuple[bytes, str | None]:
 def _fault(data: bytes) -> str | None:
     """Return why bytes cannot be used as UTF-8 text, None if they can."""
     if wide := next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None):
-        return f"is not UTF-8 at byte offset 0: it begins as {wide} text does. Say --encoding {wide}"
+        return f"is not UTF-8 at byte offset 0: it begins as {wide} text does. Use {named('encoding', wide)}"
     if (offset := data.find(b"\0")) >= 0:
         name = "utf-16-be" if offset % 2 == 0 else "utf-16-le"
         if data.count(b"\0") > len(data) // 4:
-            return f"has a NUL at byte offset {offset}: if it is text in wide characters, say --encoding {name}"
-        return f"has a NUL at byte offset {offset}: it is no text, but --alphabet byte trains on raw bytes"
+            return f"has a NUL at byte offset {offset}: for text in wide characters use {named('encoding', name)}"
+        return f"has a NUL at byte offset {offset}: it is not text; {named('alphabet', 'byte')} trains on raw bytes"
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -51,7 +51,7 @@ class RecordedCorpus:
                 faults.append(error)
                 continue
             except DataError as error:
-                faults.append(DataError(f"The text of {self.run} cannot be read again: {error}"))
+                faults.append(DataError(f"The text of {self.run} cannot be read again: {error.marked}"))
                 continue
             if corpus.digest == self.digest:
                 return corpus

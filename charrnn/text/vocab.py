@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import CheckpointError, DataError
+from charrnn.errors import CheckpointError, DataError, named
 
 UNKNOWN = ""
 """The entry of the unknown symbol in `Vocab.characters`: the one entry that spells no character."""
@@ -81,7 +81,7 @@ class Vocab:
         if not len(kept):
             raise DataError(
                 f"no character of this text of {len(text)} characters occurs {threshold} times: "
-                "learn them all with --set min_count=1, or their bytes with --alphabet byte"
+                f"learn them all with {named('min_count', 1)}, or their bytes with {named('alphabet', 'byte')}"
             )
         # A stable sort of the negated counts leaves ties in code-point order.
         most_frequent = kept[np.argsort(-counts[kept], kind="stable")[: max_size - 1]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.config import BUDGETS, Config, resolved
+from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes
 from charrnn.records.training import DoneEvent, TrainEvent, WarningEvent
@@ -87,7 +88,7 @@ def _budget_underused_warning(run: RunWriter, budget: float, seconds: float) -> 
         yield WarningEvent(
             message=f"training took {seconds:.0f} of the {budget:.0f} seconds of its budget: the machine was slower "
             "while its speed was measured. "
-            f"Continue: charrnn train --resume {run.path.name} --minutes {(budget - seconds) / 60:.1f}"
+            f"Resume {run.path.name} with {named('minutes', f'{(budget - seconds) / 60:.1f}')}."
         )
 
 

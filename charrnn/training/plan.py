@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
-from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.errors import CheckpointError, DataError, Message, UsageError, named
 from charrnn.model.reading import IdArray
 from charrnn.model.shapes import check_memory, check_shapes
 from charrnn.runs.finding import open_run
@@ -85,7 +85,7 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
     for name, there in model.items():
         asked = getattr(config, name)
         if asked not in (there, getattr(default, name)):
-            raise UsageError(f"{name} is {asked}, but {there} in {run}: --init-from keeps the model.")
+            raise UsageError(f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the model.")
     return replace(config, **model)
 
 
@@ -116,8 +116,9 @@ def check_alphabet(run: str, text: Text) -> None:
         if share > MAX_UNKNOWN_SHARE:
             raise DataError(
                 f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
-                f"with --init-from at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
-                "train without --init-from, or train both runs with --alphabet byte, which knows every text"
+                f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
+                f"train without {named('init_from')}, or both runs with {named('alphabet', 'byte')}, which "
+                "knows every text"
             )
 
 
@@ -147,7 +148,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
             why = f"not in the alphabet of {planned.init_from}"
         notes.append(f"{num_unknown:,} of {len(text.ids):,} characters are {why}: read as unknown")
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
-            notes.append("--alphabet byte learns every character of such a text")
+            notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
     if any(wish not in ("auto", got) for wish, got in sizes):
         lanes, length = (got for _, got in sizes)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.config import BUDGETS, Config, parse_value, resolved
-from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.runs.reader import RunReader
 from charrnn.runs.step import LoadedStep
 from charrnn.text.lanes import Lanes
@@ -27,8 +27,8 @@ def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     fixed = [name for name in changes if name not in CHANGEABLE]
     if fixed:
         raise UsageError(
-            f"--resume cannot change {', '.join(fixed)}: the saved weights depend on it. "
-            f"It can change {', '.join(CHANGEABLE)}; for all else start a new run."
+            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights depend on it. "
+            f"It can change {', '.join(map(named, CHANGEABLE))}; for all else start a new run."
         )
     return {name: parse_value(name, value) for name, value in changes.items()}
 
@@ -63,7 +63,7 @@ def read_same_text(run: Path, config: Config, loaded: LoadedStep, stdin: BinaryI
     except DataError as error:
         if "-" not in config.corpus:
             raise
-        raise DataError(f"{error}\nPipe the same text in again: cat TEXT | charrnn train --resume {run.name}") from None
+        raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
     if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
         # `choose_sizes` never does that, and such a step could need any memory.
         raise CheckpointError(
@@ -88,5 +88,5 @@ def plan_further(
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:
-        raise UsageError(f"--steps is {config.steps}, but {name} has taken {taken} steps already.")
+        raise UsageError(f"{named('steps')} is {config.steps}, but {name} has taken {taken} steps already.")
     return planned, lanes

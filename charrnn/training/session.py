@@ -10,7 +10,7 @@ from typing import cast
 
 from charrnn.clock import seconds_since_start
 from charrnn.config import resolved
-from charrnn.errors import NonFiniteError
+from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
@@ -217,7 +217,7 @@ class TrainingSession:
         self._metrics.rewind(trainer.step)
         self._samples.rewind(trainer.step)
         yield WarningEvent(
-            message=f"{error} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
+            message=f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
         )
 
     def validate(self) -> EvaluationEvent | None:
@@ -264,7 +264,7 @@ class TrainingSession:
     def _not_finite_warning(self, val_nats: float) -> WarningEvent:
         return WarningEvent(
             message=f"the loss of the validation text is {val_nats} at step {self.trainer.step}: a state grew "
-            f"without bound. Try --set learning_rate={float(self.trainer.config.learning_rate) / 2:.2g}."
+            f"without bound. Try {named('learning_rate', f'{float(self.trainer.config.learning_rate) / 2:.2g}')}."
         )
 
     def write_sample(self) -> SampleEvent:

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.model.device import autocast, keep_freed_memory
 from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
@@ -79,7 +79,8 @@ class Trainer:
         if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
             raise NonFiniteError(
                 f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
-                f"The learning rate was {learning_rate:.2g} there; try --set learning_rate={peak / 2:.2g} (its peak)."
+                f"The learning rate was {learning_rate:.2g} there; "
+                f"try {named('learning_rate', f'{peak / 2:.2g}')} (its peak)."
             )
         self.step += 1
         for optimizer in self.optimizers:

@@ -199,6 +199,6 @@ def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_may_not_change_is_refused_by_name(lasting_run: Path, name: str) -> None:
     run = lasting_run
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=rf"^--resume cannot change {name}: .*It can change minutes, .*new run"):
+    with pytest.raises(UsageError, match=rf"^`resume` cannot change `{name}`: .*It can change `minutes`, .*new run"):
         list(charrnn.resume(run, {name: MAY_NOT[name], "steps": 30}))
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before

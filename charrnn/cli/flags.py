@@ -1,0 +1,60 @@
+"""Parameters named in messages, turned into the options of the command line."""
+
+from functools import cache
+
+from charrnn.errors import PARAMETER, Message
+
+TRAIN = "train"
+"""The command whose options set the fields of a configuration."""
+
+OTHER_NAMES = {
+    "temperature": "temp",
+    "temperatures": "temps",
+    "stops": "stop",
+    "clamps": "clamp",
+    "width": "beam",
+    "mode": "beam_mode",
+    "min_length": "min_copy",
+    "num_layers": "layers",
+}
+"""From parameters of the Python interface to parameters of a command, where the two differ."""
+
+
+def with_flags(message: str, command: str | None = None) -> str:
+    """Return a message with its parameters as options: `temperature` as --temp, `alphabet=byte` as --alphabet byte.
+
+    `command` is the name of the command that was started; its options come first. A field of the configuration without
+    an option becomes --set field=value, and its bare name where the message gives no value. Text that is no `Message`
+    is returned as it is.
+    """
+    if not isinstance(message, Message):
+        return message
+    return PARAMETER.sub(lambda match: _flag(match[1], command), message.marked)
+
+
+def _flag(named: str, command: str | None) -> str:
+    from charrnn.config import FIELD_NAMES
+
+    name, equals, value = named.partition("=")
+    commands = _options()
+    for options in (commands.get(command or "", {}), commands[TRAIN], *commands.values()):
+        for known in (OTHER_NAMES.get(name), name):
+            if known in options:
+                return f"{options[known]} {value}" if equals else options[known]
+    return f"--set {named}" if equals and name in FIELD_NAMES else named
+
+
+@cache
+def _options() -> dict[str, dict[str, str]]:
+    """For each command its options by the names of their parameters."""
+    import typer.main
+
+    from charrnn.cli.app import app  # here, because app uses this module
+
+    group = typer.main.get_command(app)
+    return {
+        name: {
+            option.name: option.opts[0] for option in command.params if option.name and option.opts[0].startswith("--")
+        }
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }

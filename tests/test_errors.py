@@ -1,0 +1,116 @@
+"""What errors say, from Python and on the command line."""
+
+import ast
+import copy
+import pickle
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Ran
+
+import charrnn
+import charrnn.errors
+from charrnn.cli.flags import OTHER_NAMES, with_flags
+from charrnn.config import FIELD_NAMES, Config
+from charrnn.errors import CharRNNError, Message, UsageError, named
+from charrnn.generation.distribution import Shaping
+
+PACKAGE = Path(charrnn.__file__).parent
+
+
+def test_from_python_a_parameter_is_in_backticks() -> None:
+    with pytest.raises(UsageError) as raised:
+        Shaping(temperature=-1)
+    assert str(raised.value) == "`temperature` is -1; it must be 0 (greedy) or more, and finite. Try 0.8."
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "shown"),
+    [
+        (named("temperature"), "sample", "--temp"),
+        (named("width", 8), "sample", "--beam 8"),
+        (named("mode", "diverse"), "sample", "--beam-mode diverse"),
+        (named("alphabet", "byte"), "train", "--alphabet byte"),
+        (named("alphabet", "byte"), "sample", "--alphabet byte"),
+        (named("num_layers"), "train", "--layers"),
+        (named("hidden_size", 8), None, "--hidden-size 8"),
+        (named("min_count", 1), "train", "--set min_count=1"),
+        (named("learning_rate"), "train", "learning_rate"),
+        (named("cell", "rnn"), "train", "--cell rnn"),
+        (named("resume", "a=`b`\n"), "train", "--resume a=`b`\n"),
+        (named("unheard_of", 1), "train", "unheard_of=1"),
+    ],
+)
+def test_on_the_command_line_a_parameter_is_its_option(text: str, command: str | None, shown: str) -> None:
+    assert with_flags(Message(f"use {text}."), command) == f"use {shown}."
+
+
+@pytest.mark.parametrize("name", ["`temperature`", "`alphabet=byte`", "x `seed` y"])
+def test_backticks_in_a_name_are_no_parameter(name: str) -> None:
+    assert with_flags(UsageError(f"no run {name}; {named('seed')} is {name!r}").message) == (
+        f"no run {name}; --seed is {name!r}"
+    )
+    assert with_flags(name) == name
+
+
+def test_a_message_is_part_of_another() -> None:
+    inner = UsageError(f"{named('seed')} is -1")
+    assert with_flags(CharRNNError(f"here: {inner.marked}").message) == "here: --seed is -1"
+    assert with_flags(CharRNNError(f"in a file: {inner}").message) == "in a file: `seed` is -1"
+    assert Message(inner.message).marked == inner.marked
+
+
+def test_a_message_is_copied_with_its_parameters() -> None:
+    message = Message(named("seed", 1))
+    assert message == "`seed=1`"
+    for same in (copy.deepcopy(message), pickle.loads(pickle.dumps(message))):
+        assert same == message
+        assert with_flags(same) == "--seed 1"
+
+
+def test_an_error_of_the_configuration_names_the_option(command: Callable[..., Ran]) -> None:
+    ran = command("train", "--layers", "99", "--show-config")
+    assert ran.code == 2
+    assert ran.err == "error: --layers is 99; it must be between 1 and 64.\n"
+    with pytest.raises(UsageError, match=r"^`num_layers` is 99; it must be between 1 and 64\.$"):
+        Config(num_layers=99)
+
+
+def test_other_names_lead_to_options() -> None:
+    for name in OTHER_NAMES:
+        assert with_flags(Message(named(name))).startswith("--"), name
+        assert name not in FIELD_NAMES or with_flags(Message(named(name)), "train").startswith("--"), name
+
+
+def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and value of each string that is not a docstring."""
+    docstrings = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_no_text_below_the_command_line_names_an_option() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}: {text!r}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ("cli", "__main__.py")
+        for line, text in _texts(ast.parse(path.read_text(encoding="utf-8")))
+        # The first line of config.yaml is part of the run format, and of a checksum.
+        if re.search(r"(?<!\w)--[a-z]", text) and not text.startswith("# SHA-256 of what follows")
+    ]
+    assert found == []
+
+
+def test_the_docstring_shows_every_error_and_its_exit_code() -> None:
+    text = charrnn.errors.__doc__ or ""
+    errors = [
+        error for error in vars(charrnn.errors).values() if isinstance(error, type) and issubclass(error, Exception)
+    ]
+    assert len(errors) == 8
+    for error in errors:
+        assert re.search(rf"{error.__name__} +{error.exit_code}  ", text), error.__name__
