@@ -247,7 +247,7 @@ def test_a_png_is_the_picture_of_the_svg(command: Command, fresh_file: Path, lab
 def test_without_the_extra_a_png_gives_the_commands_that_make_one(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.cli.exporting.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.render.export.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
     assert "pip install 'charrnn[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from charrnn.records.generation import Copy, Novelty
 from charrnn.render.copied import ASCII_LINES, LINES, STYLES, CopiedText
-from charrnn.render.export import to_html
+from charrnn.render.documents import to_html
 from charrnn.render.visible import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)

@@ -6,8 +6,10 @@ import struct
 import subprocess
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -21,7 +23,8 @@ from rich.text import Text
 from charrnn.errors import UsageError
 from charrnn.records.microscope import ColouredText, GradientReach
 from charrnn.render.curves import GradientChart
-from charrnn.render.export import to_html, to_text
+from charrnn.render.documents import to_html, to_text
+from charrnn.render.export import FORMATS, ExportFormat, describe_formats, find_format
 from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import Legend
 from charrnn.render.raster import to_png
@@ -268,3 +271,21 @@ def test_a_drawing_stands_in_a_page_as_the_picture_it_is() -> None:
     page = to_html([chart])
     assert to_svg([chart]) in page and "<pre>" not in page
     assert "prefers-color-scheme: dark" in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_every_format_is_listed_in_the_help_and_in_the_error(process: Callable[..., Any]) -> None:
+    ran = process("-m", "charrnn", "visualize", "--help")
+    listed = describe_formats()
+    assert "".join(listed.split()) in "".join(ran.stdout.decode().split()), "however its lines are broken"
+    assert all(f"{suffix} ({one.content}" in listed for suffix, one in FORMATS.items())
+    with pytest.raises(UsageError, match=r"^a\.pdf: .* must end in \.html, \.svg, \.png, \.txt, \.json or \.npz\.$"):
+        find_format(Path("a.pdf"))
+
+
+def test_a_format_that_is_added_to_the_table_is_found_by_its_suffix(monkeypatch: pytest.MonkeyPatch) -> None:
+    added = ExportFormat(suffix=".md", content="Markdown", write=lambda shown: shown.title.encode(), module="no_such")
+    monkeypatch.setitem(FORMATS, ".md", added)
+    with pytest.raises(UsageError, match=r"a\.md: a \.md needs the package no_such"):
+        find_format(Path("a.md"))
+    monkeypatch.setitem(FORMATS, ".md", replace(added, module=""))
+    assert find_format(Path("folder/a.MD")).content == "Markdown"

@@ -22,12 +22,12 @@ import charrnn
 from charrnn.cli import sample_view
 from charrnn.cli.sample import MAX_JSON_CHARS, MAX_TABLE_CHARS
 from charrnn.cli.sample_view import print_long_json
-from charrnn.cli.streams import to_json
 from charrnn.evaluation.novelty import MAX_CHARS, longest_comparable
 from charrnn.generation import generator
 from charrnn.generation.beam import MAX_BEAM_CHARS
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
+from charrnn.render.strict_json import to_json
 
 Command = Callable[..., Ran]
 MIB = 2**20

@@ -156,3 +156,18 @@ def test_visualize_finds_the_cell_of_a_detector_of_another_package(
         "error: The detector 'vowels' of the package rhymes 1.0 failed in "
         f"{folder / 'rhyme_marks.py'}, line 1: ZeroDivisionError: division by zero"
     ]
+
+
+def test_the_help_lists_the_detectors_of_the_registry(
+    process: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    shown = process("-m", "charrnn", "visualize", "--help").stdout.decode()
+    listed = f": {', '.join(DETECTORS)}, or a detector of an installed package."
+    assert "".join(listed.split()) in "".join(shown.split()), "however its lines are broken"
+
+
+def test_starting_scans_no_packages_and_imports_no_detector(
+    process: Callable[..., subprocess.CompletedProcess[bytes]],
+) -> None:
+    code = "import sys, charrnn.cli.app; print(sorted({'numpy', 'importlib.metadata', 'rich'} & {*sys.modules}))"
+    assert process("-c", code).stdout.split() == [b"[]"]

@@ -1,32 +1,26 @@
 """Where a picture of `charrnn visualize` goes: to the terminal, or to a file for others."""
 
-import io
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.cli.pictures import Shown
-from charrnn.cli.streams import print_path, result_console, to_json
+from charrnn.cli.streams import print_path, result_console
+from charrnn.render.export import find_format
 
 if TYPE_CHECKING:
     from charrnn.detectors.registry import Detector
     from charrnn.microscope.trace import Trace
-
-EXPORTS = (".html", ".svg", ".png", ".txt", ".json", ".npz")
 
 
 def check_export(export: Path | None, text: str | None) -> None:
     """Raise UsageError, before anything is computed, for a name that cannot be written, or is that of `text`."""
     from charrnn.errors import UsageError
 
-    if export is not None and export.suffix.lower() not in EXPORTS:
-        raise UsageError(f"--export {export}: the name must end in {', '.join(EXPORTS[:-1])} or {EXPORTS[-1]}.")
-    if export is not None and export.suffix.lower() == ".png" and find_spec("resvg_py") is None:
-        picture = export.with_suffix(".svg")
-        raise UsageError(
-            f"--export {export}: that needs the extra `png`: pip install 'charrnn[png]'\n"
-            f"Or give --export {picture}, and then: rsvg-convert -z 2 -o {export} {picture}"
-        )
+    if export is not None:
+        try:
+            find_format(export)
+        except UsageError as error:
+            raise UsageError(f"--export {error}") from None
     if export is not None and not export.parent.is_dir():
         raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
     if export is not None and export.is_dir():
@@ -42,28 +36,7 @@ def deliver(shown: Shown, export: Path | None) -> None:
         for picture in shown.pictures:
             console.print(picture)
         return
-    _write(export, _spell(shown, export.suffix.lower()))
-
-
-def _spell(shown: Shown, kind: str) -> bytes:
-    """The file that holds what is shown, by its suffix. Raises UsageError if it cannot be drawn on this machine."""
-    from charrnn.render.export import to_html, to_text
-    from charrnn.render.page import to_page
-    from charrnn.render.svg import to_svg
-
-    if kind == ".json":
-        return (to_json(shown.data) + "\n").encode("ascii")
-    if kind == ".html":
-        page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
-        return page.encode("utf-8")
-    if kind == ".txt":
-        return to_text(shown.pictures).encode("utf-8")
-    picture = to_svg(shown.pictures, shown.title)
-    if kind == ".svg":
-        return picture.encode("utf-8")
-    from charrnn.render.raster import to_png
-
-    return to_png(picture)
+    _write(export, find_format(export).write(shown))
 
 
 def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
@@ -88,9 +61,8 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
         if labels is not None:
             # A regular expression may hold what no name of a file in an archive can be spelled with.
             arrays[all_visible(f"labels_{detector.name}")] = labels
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    _write(path, file.getvalue())
+    kept = {name: array for name, array in arrays.items() if array is not None}
+    deliver(Shown("", (), None, arrays=kept), path)
 
 
 def _write(export: Path, data: bytes) -> None:

@@ -1,10 +1,11 @@
 """What `charrnn visualize` shows, mode by mode: pictures for people, data for programs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from rich.console import RenderableType
 
     from charrnn.api import Model
@@ -44,6 +45,8 @@ class Shown:
     data: Any
     page: "Page | None" = None
     """What an exported .html shows, if that is more than the pictures."""
+    arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
+    """What an exported .npz contains."""
 
 
 def show_cells(

@@ -10,7 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.progress import progress
-from charrnn.cli.streams import can_animate, printable, replace_non_finite, result_console, warn
+from charrnn.cli.streams import can_animate, printable, result_console, warn
+from charrnn.render.strict_json import replace_non_finite
 
 if TYPE_CHECKING:
     from charrnn.api import Model

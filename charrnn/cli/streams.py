@@ -1,11 +1,11 @@
 """Print to the two streams: stdout carries the result and nothing else, stderr everything else."""
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charrnn.cli.flags import with_flags
+from charrnn.render.strict_json import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,27 +45,10 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def to_json(value: Any) -> str:
-    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character JSON leaves as it is.
-
-    Numbers that are not finite become null.
-    """
-    return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
-
-
 def print_path(path: str) -> None:
     """Print a path on one line of stdout: unchanged for programs; on a terminal with control characters escaped."""
     sys.stdout.write((printable(path) if sys.stdout.isatty() else path) + "\n")
     sys.stdout.flush()
-
-
-def replace_non_finite(value: Any) -> Any:
-    """Replace infinities and nan in a nested value by None, because JSON has no notation for them."""
-    if isinstance(value, dict):
-        return {key: replace_non_finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [replace_non_finite(item) for item in value]
-    return None if isinstance(value, float) and value - value != 0 else value
 
 
 def print_error(message: str) -> None:

@@ -23,6 +23,8 @@ from charrnn.cli.pictures import (
 )
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, print_json, warn
+from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -49,7 +51,12 @@ def visualize(
         typer.Option("--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U"),
     ] = None,
     detector: Annotated[
-        list[str] | None, typer.Option("--detector", help="Look for this only (repeatable).", metavar="NAME")
+        list[str] | None,
+        typer.Option(
+            "--detector",
+            help=f"Look for this only (repeatable): {', '.join(DETECTORS)}, or a detector of an installed package.",
+            metavar="NAME",
+        ),
     ] = None,
     find: Annotated[bool, typer.Option("--find", help="Print the ranked table only.")] = False,
     top: Annotated[int, typer.Option("--top", help="How many cells to colour.", metavar="N", min=0)] = PICTURES,
@@ -93,7 +100,7 @@ def visualize(
         Path | None,
         typer.Option(
             "--export",
-            help="Write it to FILE.html, .svg, .png or .txt, or its numbers to .json or .npz.",
+            help=f"Write to FILE instead: {describe_formats()}.",
             metavar="FILE",
         ),
     ] = None,
@@ -112,7 +119,6 @@ def visualize(
     """
     from charrnn.api import load
     from charrnn.detectors.custom import custom_detector
-    from charrnn.detectors.registry import get_detectors
     from charrnn.errors import DataError, UsageError
 
     check_export(export, text)

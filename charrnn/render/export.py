@@ -1,68 +1,140 @@
-"""The same picture for others: a self-contained .html page or a plain text, of any renderables."""
+"""The formats of exported files by suffix: what each contains, what it needs, and how it is written.
 
-from collections.abc import Sequence
-from html import escape
-from io import StringIO
-
-from rich.console import Console, RenderableType
-
-from charrnn.render.svg import COLUMNS, LIGHT, PAPER, RECORDING, Drawing, to_svg
-from charrnn.render.visible import all_visible
-
-# Neither asks the network for anything: the fonts are whatever the reader's machine has.
-# A colour reaches below the letters: underscores lie on the lower edge of the box that browsers colour, or below it,
-# and light ink cannot be told from paper. It does not reach above them, where it would cover the line before.
-_HTML = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="UTF-8">
-<title>{title}</title>
-<style>
-{{stylesheet}}
-body {{{{ color: {{foreground}}; background-color: {{background}}; margin: 2em; }}}}
-@media (prefers-color-scheme: dark) {{{{ body {{{{ color: #e6e6ea; background-color: #17181c; }}}} }}}}
-pre {{{{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.5; }}}}
-pre span {{{{ padding-bottom: 0.16em; }}}}
-</style>
-</head>
-<body>
-<pre><code>{{code}}</code></pre>
-</body>
-</html>
-"""
-_HTML_OF_SVG = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="UTF-8">
-<title>{title}</title>
-<style>body {{ margin: 2em; background: {paper}; }} svg {{ max-width: 70em; width: 100%; height: auto; }}
-@media (prefers-color-scheme: dark) {{ body {{ background: #17181c; }} }}</style>
-</head>
-<body>
-{svg}
-</body>
-</html>
+This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
-def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
-    """One HTML page, named `title`, that shows the renderables in order, 100 columns wide."""
-    name = escape(all_visible(title))
-    if any(isinstance(renderable, Drawing) for renderable in renderables):
-        return _HTML_OF_SVG.format(title=name, paper=PAPER, svg=to_svg(renderables, title))
-    console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
-    for renderable in renderables:
-        console.print(renderable)
-    # rich fills in a format of its own, in which a brace of the title would be one of its fields.
-    page = _HTML.format(title=name.replace("{", "{{").replace("}", "}}"))
-    return console.export_html(theme=LIGHT, code_format=page)
+from charrnn.errors import UsageError
+from charrnn.render.strict_json import to_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from charrnn.render.page import Page
 
 
-def to_text(renderables: Sequence[RenderableType]) -> str:
-    """The renderables in order as plain text, 100 columns wide; marks under a text stand for its colours."""
-    file = StringIO()
-    options = {**RECORDING, "force_terminal": None, "color_system": None}
-    console = Console(file=file, width=COLUMNS, **options)
-    for renderable in renderables:
-        console.print(renderable)
+class Exportable(Protocol):
+    """What a format can take its content from."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def pictures(self) -> "Sequence[RenderableType]":
+        """What the terminal shows."""
+
+    @property
+    def data(self) -> Any:
+        """The same as a value for JSON."""
+
+    @property
+    def page(self) -> "Page | None":
+        """What a web page shows, if that is more than the pictures."""
+
+    @property
+    def arrays(self) -> "Mapping[str, NDArray[Any]]":
+        """The arrays of a .npz by name; empty if there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFormat:
+    """A format of exported files."""
+
+    suffix: str
+    content: str
+    """What the file contains, in a few words."""
+    write: Callable[[Exportable], bytes]
+    """Return the content of the file. Raises UsageError if it cannot be drawn on this machine."""
+    module: str = ""
+    """The module of an optional package that has to be installed."""
+    extra: str = ""
+    """The extra of charrnn that installs it."""
+    instead: str = ""
+    """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
+
+
+def _html(shown: Exportable) -> bytes:
+    from charrnn.render.documents import to_html
+    from charrnn.render.page import to_page
+
+    page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
+    return page.encode("utf-8")
+
+
+def _svg(shown: Exportable) -> bytes:
+    from charrnn.render.svg import to_svg
+
+    return to_svg(shown.pictures, shown.title).encode("utf-8")
+
+
+def _png(shown: Exportable) -> bytes:
+    from charrnn.render.raster import to_png
+    from charrnn.render.svg import to_svg
+
+    return to_png(to_svg(shown.pictures, shown.title))
+
+
+def _text(shown: Exportable) -> bytes:
+    from charrnn.render.documents import to_text
+
+    return to_text(shown.pictures).encode("utf-8")
+
+
+def _json(shown: Exportable) -> bytes:
+    return (to_json(shown.data) + "\n").encode("ascii")
+
+
+def _npz(shown: Exportable) -> bytes:
+    import numpy as np
+
+    file = BytesIO()
+    np.savez_compressed(file, **shown.arrays)  # type: ignore[arg-type]
     return file.getvalue()
+
+
+_FORMATS = (
+    ExportFormat(suffix=".html", content="web page", write=_html),
+    ExportFormat(suffix=".svg", content="picture", write=_svg),
+    ExportFormat(
+        suffix=".png",
+        content="picture",
+        write=_png,
+        module="resvg_py",
+        extra="png",
+        instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
+    ),
+    ExportFormat(suffix=".txt", content="plain text", write=_text),
+    ExportFormat(suffix=".json", content="numbers", write=_json),
+    ExportFormat(suffix=".npz", content="activations, as NumPy arrays", write=_npz),
+)
+FORMATS = {one.suffix: one for one in _FORMATS}
+"""The formats of exported files, by suffix in lower case."""
+
+
+def describe_formats() -> str:
+    """Describe the formats in one line, for help texts."""
+    return ", ".join(
+        f"{one.suffix} ({one.content}" + (f"; needs charrnn[{one.extra}])" if one.extra else ")")
+        for one in FORMATS.values()
+    )
+
+
+def find_format(path: Path) -> ExportFormat:
+    """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a missing package."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        *others, last = FORMATS
+        raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
+    if found.module and find_spec(found.module) is None:
+        raise UsageError(
+            f"{path}: a {found.suffix} needs the package {found.module}: pip install 'charrnn[{found.extra}]'\n"
+            + found.instead.format(stem=path.with_suffix(""))
+        )
+    return found

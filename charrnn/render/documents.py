@@ -1,0 +1,68 @@
+"""The same picture for others: a self-contained .html page or a plain text, of any renderables."""
+
+from collections.abc import Sequence
+from html import escape
+from io import StringIO
+
+from rich.console import Console, RenderableType
+
+from charrnn.render.svg import COLUMNS, LIGHT, PAPER, RECORDING, Drawing, to_svg
+from charrnn.render.visible import all_visible
+
+# Neither asks the network for anything: the fonts are whatever the reader's machine has.
+# A colour reaches below the letters: underscores lie on the lower edge of the box that browsers colour, or below it,
+# and light ink cannot be told from paper. It does not reach above them, where it would cover the line before.
+_HTML = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<title>{title}</title>
+<style>
+{{stylesheet}}
+body {{{{ color: {{foreground}}; background-color: {{background}}; margin: 2em; }}}}
+@media (prefers-color-scheme: dark) {{{{ body {{{{ color: #e6e6ea; background-color: #17181c; }}}} }}}}
+pre {{{{ font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.5; }}}}
+pre span {{{{ padding-bottom: 0.16em; }}}}
+</style>
+</head>
+<body>
+<pre><code>{{code}}</code></pre>
+</body>
+</html>
+"""
+_HTML_OF_SVG = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="UTF-8">
+<title>{title}</title>
+<style>body {{ margin: 2em; background: {paper}; }} svg {{ max-width: 70em; width: 100%; height: auto; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #17181c; }} }}</style>
+</head>
+<body>
+{svg}
+</body>
+</html>
+"""
+
+
+def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
+    """One HTML page, named `title`, that shows the renderables in order, 100 columns wide."""
+    name = escape(all_visible(title))
+    if any(isinstance(renderable, Drawing) for renderable in renderables):
+        return _HTML_OF_SVG.format(title=name, paper=PAPER, svg=to_svg(renderables, title))
+    console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
+    for renderable in renderables:
+        console.print(renderable)
+    # rich fills in a format of its own, in which a brace of the title would be one of its fields.
+    page = _HTML.format(title=name.replace("{", "{{").replace("}", "}}"))
+    return console.export_html(theme=LIGHT, code_format=page)
+
+
+def to_text(renderables: Sequence[RenderableType]) -> str:
+    """The renderables in order as plain text, 100 columns wide; marks under a text stand for its colours."""
+    file = StringIO()
+    options = {**RECORDING, "force_terminal": None, "color_system": None}
+    console = Console(file=file, width=COLUMNS, **options)
+    for renderable in renderables:
+        console.print(renderable)
+    return file.getvalue()
