@@ -147,7 +147,8 @@ def _lines(renderable: RenderableType) -> list[list[Segment]]:
 
 
 def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
-    """The backgrounds of a line, its words and its shapes."""
+    """The backgrounds and block characters of a line as one group, then its words."""
+    rectangles: list[str] = []
     words: list[str] = []
     column = 0
     for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
@@ -155,22 +156,24 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         width = cell_len(text)
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
-            yield _rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex)
+            rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex))
         for piece in re.findall(
             f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
         ):
             width = cell_len(piece)
             if piece in _BLOCKS:
                 height = _BLOCKS[piece] * LINE_HEIGHT
-                yield _rectangle(column, top + LINE_HEIGHT - height, 1, height, _ink(style).hex)
+                rectangles.append(_rectangle(column, top + LINE_HEIGHT - height, 1, height, _ink(style).hex))
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             elif piece[0] in _RULES:
                 thick = _RULES[piece[0]]
-                yield _rectangle(column, top + (LINE_HEIGHT - thick) / 2, width, thick, _ink(style).hex)
+                rectangles.append(_rectangle(column, top + (LINE_HEIGHT - thick) / 2, width, thick, _ink(style).hex))
                 words.append(f'<tspan fill="none">{piece}</tspan>')
             else:
                 words.append(piece if piece[0] == " " else _word(piece, column, width, style))
             column += width
+    if rectangles:
+        yield f'<g shape-rendering="crispEdges">{"".join(rectangles)}</g>'
     while words and not words[-1].strip():
         words.pop()
     if words:
@@ -189,7 +192,7 @@ def _word(text: str, column: int, width: int, style: Style) -> str:
 def _rectangle(column: float, top: float, num_columns: float, height: float, fill: str) -> str:
     x, width = _number(column * COLUMN_WIDTH), _number(num_columns * COLUMN_WIDTH)
     place = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
-    return f'<rect {place} fill="{fill}" shape-rendering="crispEdges"/>'
+    return f'<rect {place} fill="{fill}"/>'
 
 
 def _ink(style: Style) -> ColorTriplet:
