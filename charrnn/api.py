@@ -16,10 +16,10 @@ from charrnn.model.shapes import check_shapes
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.reader import RunReader
-from charrnn.runs.step import LoadedStep, name_of_step
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.lanes import split_ids
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
@@ -74,7 +74,7 @@ class Model(Generator):
         program = program_digest()
         if self.path is None or self.step_digest is None or program is None:
             return FindingsCache(None)
-        return FindingsCache(self.path, name_of_step(self.step), f"{self.step_digest} {program}")
+        return FindingsCache(self.path, checkpoint_name(self.step), f"{self.step_digest} {program}")
 
     @cached_property
     def network(self) -> "CharRNN":
@@ -331,13 +331,13 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
     """
     folder, _ = open_run_to_read(None if run is None else str(run), checkpoints)
-    for name in folder.steps():
-        loaded = folder.load_step(name, with_training=False)
+    for name in folder.checkpoints():
+        loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
             yield _model_of(folder, loaded)
 
 
-def _model_of(folder: RunReader, loaded: LoadedStep) -> Model:
+def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:
     config = loaded.description.config()
     model = Model(
         config,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.files import json_to_bytes
+from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import Description
-from charrnn.runs.step import seal_manifest
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
@@ -53,7 +53,7 @@ def save(run: RunWriter, step: int, value: float | None = None, **state: Any) ->
     """Save a step whose weights are its number, move `latest` there and return its name."""
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
-    name = run.save_step(step, weights, weights, state, description_of(run)).name
+    name = run.save_checkpoint(step, weights, weights, state, description_of(run)).name
     run.write_pointer("latest", name)
     return name
 
@@ -89,14 +89,14 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
 
 def forge_description(run: RunWriter, name: str, data: bytes) -> None:
     """Give every step, and the run itself, another `config.yaml` or `vocab.json` that is whole."""
-    for step_name in run.reader.steps():
+    for step_name in run.reader.checkpoints():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
 
 
 def turn_to_format_1(run: RunWriter) -> None:
     """Make a run what it would have been before steps described themselves."""
-    for step_name in run.reader.steps():
+    for step_name in run.reader.checkpoints():
         files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
         for name in ("config.yaml", "vocab.json"):
             (run.path / step_name / name).unlink()

@@ -17,7 +17,7 @@ from saved_runs import forge
 from synthetic import WORDS, SyntheticCorpus
 
 import charrnn
-from charrnn.runs.step import step_number
+from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.writer import RunWriter
 
 Command = Callable[..., Ran]
@@ -253,8 +253,8 @@ def test_the_best_step_writes_and_without_one_the_latest(command: Command, lab: 
             (lab / "best").write_text(best + "\n")
         return command("sample", lab.name, "--seed", 0, "--length", 300)
 
-    from_oldest = sample(oldest, best_step=step_number(oldest))
-    from_newest = sample(newest, best_step=step_number(newest))
+    from_oldest = sample(oldest, best_step=checkpoint_step(oldest))
+    from_newest = sample(newest, best_step=checkpoint_step(newest))
     assert sample(None, best_nats=None) == from_newest != from_oldest
     assert from_oldest.err == ""
 

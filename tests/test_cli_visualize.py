@@ -411,7 +411,7 @@ def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, 
     config = (lab / "config.yaml").read_text().partition("\n")[2]
     gone = re.sub(r"(?m)^- .*synthetic\.txt$", "- gone.txt", config)
     forge_description(RunWriter(lab), "config.yaml", seal(gone))
-    for step in RunReader(lab).steps():
+    for step in RunReader(lab).checkpoints():
         state = json.loads((lab / step / "training.json").read_text())
         state["corpus_locations"] = [str(lab / "gone.txt")]
         forge(RunWriter(lab), step, "training.json", json.dumps(state).encode())

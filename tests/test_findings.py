@@ -330,19 +330,19 @@ def test_findings_go_with_their_step(tmp_path: Path) -> None:
         cache.save()
     names = [f"step-{step:08d}.json" for step in (1, 2, 3)]
     assert sorted(path.name for path in (run.path / "findings").iterdir()) == names
-    assert run.reader.steps() == [name.removesuffix(".json") for name in names], "and are no steps themselves"
+    assert run.reader.checkpoints() == [name.removesuffix(".json") for name in names], "and are no steps themselves"
     commit(run, 4, best_step=1, keep=0)
-    assert run.reader.steps() == ["step-00000001", "step-00000004"]
+    assert run.reader.checkpoints() == ["step-00000001", "step-00000004"]
     assert sorted(path.name for path in (run.path / "findings").iterdir()) == names[:1]
 
 
 def test_a_step_of_other_weights_does_not_know_those_before(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run-001")
     save(run, 5)
-    digest = run.reader.load_step("latest", with_training=False).digest
-    assert digest == run.reader.load_step("latest", with_training=True).digest
+    digest = run.reader.load_checkpoint("latest", with_training=False).digest
+    assert digest == run.reader.load_checkpoint("latest", with_training=True).digest
     save(run, 5, 6.0)
-    assert run.reader.load_step("latest", with_training=False).digest != digest
+    assert run.reader.load_checkpoint("latest", with_training=False).digest != digest
 
 
 def test_a_file_stays_small_and_the_oldest_entries_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from saved_runs import rewrite_manifest
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.runs.checkpoint import FORMAT_VERSION
 from charrnn.runs.reader import RunReader
-from charrnn.runs.step import FORMAT_VERSION
 from charrnn.runs.writer import RunWriter
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -81,7 +81,7 @@ def test_it_goes_on_training_and_is_of_the_newest_format_then(
     run = copied(name)
     ran = command("train", "--resume", run.name, "--steps", EXPECTED[name]["step"] + 1, "--keep", 9)
     assert (ran.code, [line for line in ran.err.splitlines() if "warning" in line]) == (0, [])
-    steps = RunReader(run).steps()
+    steps = RunReader(run).checkpoints()
     assert [int(step[5:]) for step in steps] == [EXPECTED[name]["step"], EXPECTED[name]["step"] + 1]
     formats = [json.loads((run / step / "manifest.json").read_text())["format"] for step in steps]
     assert formats == [version_of(GOLDEN / name), FORMAT_VERSION]
@@ -96,7 +96,7 @@ def test_a_newer_one_asks_for_an_upgrade(
     command: Callable[..., Ran], copied: Callable[[str], Path], name: str, line: str
 ) -> None:
     run = copied(name)
-    rewrite_manifest(RunWriter(run), RunReader(run).steps()[0], format=FORMAT_VERSION + 1)
+    rewrite_manifest(RunWriter(run), RunReader(run).checkpoints()[0], format=FORMAT_VERSION + 1)
     before = contents(run)
     ran = command(*line.split())
     assert (ran.code, ran.out) == (4, "")

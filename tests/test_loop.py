@@ -79,7 +79,7 @@ def test_the_second_time_it_ends_with_code_5_and_the_last_good_step(
     assert run_command(["train", "text.txt", "--out", "run", "--quiet", *flags]) == 5
     err = capsys.readouterr().err
     assert "loss nan" in err and len(err.splitlines()) <= 3
-    assert RunReader(Path("run")).load_step("latest", with_training=True).step == 6
+    assert RunReader(Path("run")).load_checkpoint("latest", with_training=True).step == 6
     assert charrnn.load("run").sample(length=5).text
 
 
@@ -87,7 +87,7 @@ def test_nothing_saved_is_touched_by_a_failure_at_the_first_step(fail_at: Any) -
     fail_at(1, 2)
     with pytest.raises(NonFiniteError):
         list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
-    assert RunReader(Path("run")).steps() == ["step-00000000"]
+    assert RunReader(Path("run")).checkpoints() == ["step-00000000"]
     assert not Path("run/metrics.jsonl").exists()
 
 

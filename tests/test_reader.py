@@ -9,9 +9,9 @@ import pytest
 from saved_runs import CONFIG, FILES, VOCAB, make_run, rewrite_manifest, save
 
 from charrnn.errors import CheckpointError
+from charrnn.runs.checkpoint import FORMAT_VERSION
 from charrnn.runs.description import Description
 from charrnn.runs.reader import RunReader
-from charrnn.runs.step import FORMAT_VERSION
 from charrnn.runs.writer import RunWriter
 
 
@@ -29,7 +29,7 @@ def test_a_garbled_pointer_reads_as_none_and_the_newest_step_is_loaded(run: RunW
     save(run, 200)
     (run.path / "latest").write_bytes(garbage)
     assert run.reader.read_pointer("latest") is None
-    loaded = run.reader.load_step("latest", with_training=False)
+    loaded = run.reader.load_checkpoint("latest", with_training=False)
     assert loaded.step == 200
     assert len(loaded.warnings) == 1
     assert "latest" in loaded.warnings[0]
@@ -41,7 +41,7 @@ def test_steps_are_in_numeric_order_and_nothing_else_counts(run: RunWriter) -> N
         (run.path / name).mkdir()
     (run.path / "step-00000003").write_text("a file")
     (run.path / "step-00000004").symlink_to(run.path / "step-00000002")
-    assert run.reader.steps() == ["step-00000002", "step-99999999", "step-100000000"]
+    assert run.reader.checkpoints() == ["step-00000002", "step-99999999", "step-100000000"]
 
 
 # --- falling back
@@ -52,8 +52,8 @@ def test_a_newer_format_is_refused_with_the_way_out(run: RunWriter) -> None:
     save(run, 200)
     rewrite_manifest(run, "step-00000200", format=FORMAT_VERSION + 1, files={"weights.bin": {}})
     with pytest.raises(CheckpointError, match=r"made by a newer charrnn \(format 3\); upgrade"):
-        run.reader.load_step("latest", with_training=False)
-    assert run.reader.load_step("step-00000100", with_training=False).step == 100
+        run.reader.load_checkpoint("latest", with_training=False)
+    assert run.reader.load_checkpoint("step-00000100", with_training=False).step == 100
 
 
 def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: RunWriter) -> None:
@@ -62,11 +62,11 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
 
     def load_after_damaging(step: int) -> tuple[int, int]:
         (run.path / f"step-{step:08d}" / "model.safetensors").unlink()
-        loaded = run.reader.load_step("step-00000300", with_training=True)
+        loaded = run.reader.load_checkpoint("step-00000300", with_training=True)
         return loaded.step, len(loaded.warnings)
 
     assert [load_after_damaging(step) for step in (300, 200, 100, 400)] == [(200, 1), (100, 2), (400, 3), (500, 4)]
-    with pytest.raises(CheckpointError, match=r"no step of .* can be loaded: .*model\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no checkpoint of .* can be loaded: .*model\.safetensors"):
         load_after_damaging(500)
 
 
@@ -85,16 +85,16 @@ def test_a_step_that_vanishes_while_it_is_read_is_replaced_by_a_later_one(run: R
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunReader, "read_pointer", read_and_prune)
-        assert run.reader.load_step("latest", with_training=True).step == 200
+        assert run.reader.load_checkpoint("latest", with_training=True).step == 200
 
 
 def test_a_step_nobody_saved_is_an_error_that_lists_the_others(run: RunWriter) -> None:
     with pytest.raises(CheckpointError, match="nothing saved yet"):
-        run.reader.load_step("latest", with_training=False)
+        run.reader.load_checkpoint("latest", with_training=False)
     save(run, 100)
     for name in ("step-00000300", "../shakespeare-001/step-00000100"):
         with pytest.raises(CheckpointError, match="saved there: step-00000100"):
-            run.reader.load_step(name, with_training=False)
+            run.reader.load_checkpoint(name, with_training=False)
 
 
 # --- configuration and alphabet

@@ -12,7 +12,7 @@ import pytest
 from saved_runs import FILES, description_of, hidden, make_run, rewrite_manifest, save, tensors
 
 from charrnn.errors import CharRNNError, CheckpointError, UsageError
-from charrnn.runs.step import FORMAT_VERSION
+from charrnn.runs.checkpoint import FORMAT_VERSION
 from charrnn.runs.writer import RunWriter
 
 
@@ -95,7 +95,7 @@ def test_commit_order(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     monkeypatch.setattr(os, "replace", replace)
-    run.save_step(800, tensors(1), tensors(2), {}, description_of(run))
+    run.save_checkpoint(800, tensors(1), tensors(2), {}, description_of(run))
     assert run.reader.read_pointer("latest") is None, "saving moves no pointer"
     run.write_pointer("latest", "step-00000800")
     pid = os.getpid()
@@ -142,7 +142,7 @@ def test_a_full_disk_leaves_what_was_saved(run: RunWriter, monkeypatch: pytest.M
             save(run, 200)
     assert str(run.path / "step-00000200") in str(caught.value)
     assert hidden(run.path) == []
-    loaded = run.reader.load_step("latest", with_training=True)
+    loaded = run.reader.load_checkpoint("latest", with_training=True)
     assert (loaded.step, loaded.warnings) == (100, ())
     assert save(run, 200) == "step-00000200"
 
@@ -153,9 +153,9 @@ def test_an_interrupt_while_saving_leaves_no_temporary_folder(run: RunWriter, mo
 
     monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        run.save_step(1, tensors(1), {}, {}, description_of(run))
+        run.save_checkpoint(1, tensors(1), {}, {}, description_of(run))
     assert hidden(run.path) == []
-    assert run.reader.steps() == []
+    assert run.reader.checkpoints() == []
 
 
 def test_leftovers_of_dead_saves_are_swept(run: RunWriter) -> None:
@@ -163,7 +163,7 @@ def test_leftovers_of_dead_saves_are_swept(run: RunWriter) -> None:
     (run.path / ".step-00000050.tmp-99999" / "model.safetensors").write_bytes(b"half")
     save(run, 100)
     assert hidden(run.path) == []
-    assert run.reader.steps() == ["step-00000100"]
+    assert run.reader.checkpoints() == ["step-00000100"]
 
 
 def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(run: RunWriter) -> None:
@@ -173,10 +173,10 @@ def test_saving_again_keeps_the_same_step_and_replaces_another_or_a_damaged_one(
     assert (run.path / "step-00000100").stat().st_ino == written
     # Another one is of a schedule that was changed since: to keep it would mix two trainings.
     save(run, 100, value=2.0)
-    assert run.reader.load_step("latest", with_training=False).model["weight"][0, 0] == 2.0
+    assert run.reader.load_checkpoint("latest", with_training=False).model["weight"][0, 0] == 2.0
     (run.path / "step-00000100" / "training.json").unlink()
     save(run, 100, value=3.0)
-    loaded = run.reader.load_step("latest", with_training=False)
+    loaded = run.reader.load_checkpoint("latest", with_training=False)
     assert (loaded.model["weight"][0, 0], loaded.warnings) == (3.0, ())
     assert hidden(run.path) == []
 
@@ -187,7 +187,7 @@ def test_saving_never_replaces_a_step_of_a_newer_charrnn(run: RunWriter) -> None
     with pytest.raises(CheckpointError, match="newer charrnn"):
         save(run, 100, value=2.0)
     rewrite_manifest(run, name, format=FORMAT_VERSION)
-    assert run.reader.load_step(name, with_training=False).model["weight"][0, 0] == 1.0
+    assert run.reader.load_checkpoint(name, with_training=False).model["weight"][0, 0] == 1.0
 
 
 # --- pointers and pruning
@@ -209,7 +209,7 @@ def test_prune_keeps_the_newest_besides_best_and_latest(run: RunWriter, keep: in
     run.write_pointer("best", "step-00000100")
     run.write_pointer("latest", "step-00000300")
     run.prune(keep)
-    assert run.reader.steps() == [f"step-{step:08d}" for step in left]
+    assert run.reader.checkpoints() == [f"step-{step:08d}" for step in left]
     assert hidden(run.path) == []
 
 
@@ -219,4 +219,4 @@ def test_prune_never_removes_the_only_way_back(run: RunWriter, pointer: str) -> 
     save(run, 200)
     (run.path / "latest").write_text(pointer)
     run.prune(0)
-    assert run.reader.steps() == ["step-00000200"]
+    assert run.reader.checkpoints() == ["step-00000200"]

@@ -19,7 +19,7 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunRea
     Raises CheckpointError when there is no such run, or nothing is saved in it yet.
     """
     found = _saved_runs(checkpoints)[-1] if run is None else _find_run(run, checkpoints)
-    if not found.steps():
+    if not found.checkpoints():
         raise CheckpointError(
             f"{found.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
         )

@@ -1,7 +1,7 @@
-"""`latest` and `best`: one line each with the name of a step, checked against what the steps themselves say.
+"""The files `latest` and `best`: one line each with the name of a checkpoint, checked against the checkpoints.
 
-A process can be killed after it saved a step and before it moved them, and a flipped bit can make them name another
-step. So the newest step is the latest whatever `latest` says, and its state knows the best one.
+A process can be killed after it saved a checkpoint and before it updated them, and a flipped bit can make them name
+another one. So the newest checkpoint is the latest whatever `latest` says, and its state names the best one.
 """
 
 from __future__ import annotations
@@ -11,59 +11,63 @@ from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.files import read_capped
-from charrnn.runs.step import NewerFormatError, best_in, is_step_name, read_state, step_number
+from charrnn.runs.checkpoint import NewerFormatError, best_checkpoint, checkpoint_step, is_checkpoint_name, read_state
 
 KINDS = {"latest": "newest", "best": "best"}
-"""The pointers, and which step each is to name."""
+"""The pointers, and which checkpoint each must name."""
 
 
-def list_steps(run: Path) -> list[str]:
-    """Names of the committed steps, ascending. Raises CheckpointError when the folder cannot be read."""
+def list_checkpoints(run: Path) -> list[str]:
+    """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""
     try:
         with os.scandir(run) as entries:
-            names = [e.name for e in entries if is_step_name(e.name) and e.is_dir(follow_symlinks=False)]
+            names = [e.name for e in entries if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)]
     except OSError as error:
         raise CheckpointError(f"cannot read {run}: {error.strerror or error}") from error
-    return sorted(names, key=step_number)
+    return sorted(names, key=checkpoint_step)
 
 
 def read_pointer(run: Path, name: str) -> str | None:
-    """The name of the step that `latest` or `best` holds, None when it is missing or holds anything else."""
+    """Return the checkpoint that the file `latest` or `best` names, None if it is missing or has other content."""
     try:
         text = read_capped(run / name, max_bytes=100).decode("ascii")
     except (CheckpointError, UnicodeDecodeError):
         return None
-    return text[:-1] if text.endswith("\n") and is_step_name(text[:-1]) else None
+    return text[:-1] if text.endswith("\n") and is_checkpoint_name(text[:-1]) else None
 
 
-def wanted_step(run: Path, name: str) -> tuple[str | None, list[str]]:
-    """The step that pointer `name` ought to name, and what is wrong with it, if anything is.
+def expected_checkpoint(run: Path, name: str) -> tuple[str | None, list[str]]:
+    """Return the checkpoint that the pointer `name` must name, and what is wrong with the pointer, if anything.
 
-    The step is None where only the pointer could have told. Raises CheckpointError when the folder cannot be read.
+    The checkpoint is None if only the pointer could name it. Raises CheckpointError if the folder cannot be read.
     """
-    # Twice, since a run in training moves its pointers just after it saved.
+    # Twice, because a training process updates its pointers just after it saved.
     for _ in range(2):
         pointed = read_pointer(run, name)
-        right, problem = (list_steps(run)[-1], None) if name == "latest" else best_known(run)
-        if pointed == right or (right is None and pointed in list_steps(run)):
+        right, problem = (list_checkpoints(run)[-1], None) if name == "latest" else best_known(run)
+        if pointed == right or (right is None and pointed in list_checkpoints(run)):
             return pointed, []
         if pointed is not None and os.path.islink(run / pointed):
-            return pointed, []  # No step, and refused by name when it is read.
+            return pointed, []  # A link is not a checkpoint: reading it fails with an error that names it.
     if problem is None:
-        says = "does not name a step" if pointed is None else f"names {pointed}, which is not the {KINDS[name]} step"
-        problem = f"{run / name} {says if os.path.lexists(run / name) else 'is missing'}"
+        if not os.path.lexists(run / name):
+            problem = f"{run / name} is missing"
+        elif pointed is None:
+            problem = f"{run / name} does not name a checkpoint"
+        else:
+            problem = f"{run / name} names {pointed}, which is not the {KINDS[name]} checkpoint"
     return right, [problem]
 
 
 def best_known(run: Path) -> tuple[str | None, str | None]:
-    """The best step as the newest step knows it, None if it knows of none.
+    """Return the best checkpoint that the state of the newest one names, None if it names none.
 
-    If the newest step is damaged an older one is asked, and the damage returned too. Raises NewerFormatError.
+    If the newest checkpoint is damaged, an older one is used, and the damage is returned too. Raises NewerFormatError.
     """
     problem = None
-    for name in reversed(list_steps(run)):
+    for name in reversed(list_checkpoints(run)):
         try:
-            return best_in(read_state(run / name)), problem
+            return best_checkpoint(read_state(run / name)), problem
         except NewerFormatError:
             raise
         except CheckpointError as error:

@@ -55,7 +55,7 @@ def _removed_unless_saved(run: RunWriter) -> Iterator[None]:
         raise  # Another process has taken it over.
     except BaseException:
         with contextlib.suppress(OSError, CheckpointError):
-            if not run.reader.steps():
+            if not run.reader.checkpoints():
                 _remove_first_files(run.path)
                 run.path.rmdir()
         raise

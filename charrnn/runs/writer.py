@@ -1,8 +1,8 @@
 """A run folder as training writes it: created once, locked while training, saved to in commits.
 
-Commit order of a step: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that is
-interrupted, the newest complete step is the latest one, and its state names the best one: the files `latest` and `best`
-only repeat this.
+Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that is
+interrupted, the newest complete checkpoint is the latest one, and its state names the best one: the files `latest` and
+`best` only repeat this.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from charrnn.files import (
     write_atomically,
     write_synced,
 )
+from charrnn.runs.checkpoint import (
+    Checkpoint,
+    NewerFormatError,
+    Tensors,
+    best_checkpoint,
+    checkpoint_name,
+    checkpoint_step,
+    checkpoint_to_bytes,
+    has_manifest_of,
+    is_checkpoint_name,
+)
 from charrnn.runs.description import CONFIG, VOCAB, Description
 from charrnn.runs.findings import discard_findings
 from charrnn.runs.lock import lock_folder
 from charrnn.runs.reader import RunReader
-from charrnn.runs.step import (
-    LoadedStep,
-    NewerFormatError,
-    Tensors,
-    best_in,
-    is_manifest_of,
-    is_step_name,
-    name_of_step,
-    step_number,
-    step_to_bytes,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +101,10 @@ class RunWriter:
         for name, data in description.files().items():
             write_atomically(self.path / name, data)
 
-    def write_pointer(self, name: str, step_name: str) -> None:
-        """Make the file `latest` or `best` name a step. Raises CharRNNError when it cannot be written."""
-        assert is_step_name(step_name), step_name
-        write_atomically(self.path / name, f"{step_name}\n".encode("ascii"))
+    def write_pointer(self, name: str, checkpoint: str) -> None:
+        """Make the file `latest` or `best` name a checkpoint. Raises CharRNNError when it cannot be written."""
+        assert is_checkpoint_name(checkpoint), checkpoint
+        write_atomically(self.path / name, f"{checkpoint}\n".encode("ascii"))
 
     def commit(
         self,
@@ -116,10 +116,10 @@ class RunWriter:
         *,
         keep: int,
     ) -> Path:
-        """Save a step, then move the pointers, then prune; return the step's folder. Raises as these three do."""
-        path = self.save_step(step, model, training, state, description)
+        """Save a checkpoint, update the pointers and prune; return its folder. Raises as these three do."""
+        path = self.save_checkpoint(step, model, training, state, description)
         self._update_pointers(path.name, state)
-        self.prune(keep, path.name, best_in(state))
+        self.prune(keep, path.name, best_checkpoint(state))
         return path
 
     def check_in_place(self) -> None:
@@ -130,15 +130,16 @@ class RunWriter:
                 f"put it back and go on with {named('resume')}, or train again"
             )
 
-    def continue_from(self, loaded: LoadedStep) -> None:
-        """Make the step from which training continues the newest one, and repair the pointers. Raises CharRNNError.
+    def continue_from(self, loaded: Checkpoint) -> None:
+        """Make the checkpoint from which training continues the newest one, and repair the pointers.
 
-        Later steps are damaged, or another step would have been loaded: they are kept under another name.
+        Later checkpoints are damaged, or one of them would have been loaded: they are kept under another name. Raises
+        CharRNNError if the folder cannot be changed.
         """
         with convert_os_errors("clean up", self.path):
             remove_temporaries(self.path)
-        for name in self._list_steps():
-            if step_number(name) > loaded.step:
+        for name in self._list_checkpoints():
+            if checkpoint_step(name) > loaded.step:
                 aside = self.path / f"damaged-{name}"
                 with convert_os_errors("set aside", self.path / name):
                     shutil.rmtree(aside, ignore_errors=True)
@@ -146,23 +147,23 @@ class RunWriter:
         self._update_pointers(loaded.name, loaded.state)
 
     def _update_pointers(self, latest: str, state: Mapping[str, JSON]) -> None:
-        """Make `latest` name the newest step, and `best` the one that its state records."""
-        best = best_in(state)
+        """Make `latest` name the newest checkpoint, and `best` the one that its state names."""
+        best = best_checkpoint(state)
         for pointer, name in (("latest", latest), ("best", best)):
             if name is not None and (self.path / name).is_dir() and self.reader.read_pointer(pointer) != name:
                 self.write_pointer(pointer, name)
 
-    def save_step(
+    def save_checkpoint(
         self, step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
     ) -> Path:
-        """Save one step and return its folder; the pointers stay where they are.
+        """Save a checkpoint and return its folder; the pointers stay as they are.
 
-        A saved step of that number is kept if it is undamaged and identical. Otherwise, as after a change of the
-        schedule, it is replaced. On any failure nothing saved before is touched. Raises CharRNNError naming the folder,
+        An existing checkpoint of that step is kept if it is intact and identical. Otherwise, as after a change of the
+        schedule, it is replaced. On any failure nothing saved before is changed. Raises CharRNNError naming the folder,
         the reason and the bytes needed.
         """
-        final = self.path / name_of_step(step)
-        payloads = step_to_bytes(step, model, training, state, description)
+        final = self.path / checkpoint_name(step)
+        payloads = checkpoint_to_bytes(step, model, training, state, description)
         temporary = self.path / f".{final.name}.tmp-{os.getpid()}"
         try:
             remove_temporaries(self.path)
@@ -188,40 +189,40 @@ class RunWriter:
         return final
 
     def prune(self, keep: int, *needed: str | None) -> None:
-        """Remove the oldest steps so that `keep` remain besides those `needed` or named by `latest` and `best`.
+        """Remove the oldest checkpoints so that `keep` remain besides those `needed` or named by `latest` and `best`.
 
-        Raises CharRNNError when a step cannot be removed.
+        Raises CharRNNError when one cannot be removed.
         """
-        committed = self._list_steps()
+        saved_names = self._list_checkpoints()
         pinned = {self.reader.read_pointer("latest"), self.reader.read_pointer("best"), *needed}
-        if not pinned.intersection(committed):
+        if not pinned.intersection(saved_names):
             # Without a usable pointer `keep=0` would remove everything that was ever saved.
-            pinned.update(committed[-1:])
-        removable = [name for name in committed if name not in pinned]
+            pinned.update(saved_names[-1:])
+        removable = [name for name in saved_names if name not in pinned]
         for name in removable[: max(len(removable) - keep, 0)]:
             with convert_os_errors("remove", self.path / name):
-                # Renamed first: a crash in between leaves a temporary folder, never a step that looks damaged.
+                # Renamed first: a crash in between leaves a temporary folder, never a damaged checkpoint.
                 shutil.rmtree(_set_aside(self.path / name))
             discard_findings(self.path, name)
 
-    def _list_steps(self) -> list[str]:
+    def _list_checkpoints(self) -> list[str]:
         try:
-            return self.reader.steps()
+            return self.reader.checkpoints()
         except CheckpointError as error:
-            raise CharRNNError(str(error)) from error  # A failure now, nothing wrong with what was saved.
+            raise CharRNNError(str(error)) from error  # A failure to write, not a damaged checkpoint.
 
-    def _is_saved(self, step: Path, payloads: Mapping[str, bytes]) -> bool:
-        """Whether a step exists, undamaged and with these bytes. Raises NewerFormatError for one of a newer charrnn."""
+    def _is_saved(self, folder: Path, payloads: Mapping[str, bytes]) -> bool:
+        """Whether an intact checkpoint with these bytes exists. Raises NewerFormatError for one of a newer charrnn."""
         try:
-            self.reader.verify(step.name)
-            return is_manifest_of(step, payloads)
+            self.reader.verify(folder.name)
+            return has_manifest_of(folder, payloads)
         except NewerFormatError:
             raise
         except CheckpointError:
             return False  # Missing, as it should be, or damaged.
 
     def _replace(self, final: Path, temporary: Path) -> None:
-        """Replace one step folder by another; on failure the first is restored. Raises OSError."""
+        """Replace a checkpoint by `temporary`; on failure it is restored. Raises OSError."""
         replaced = _set_aside(final)
         try:
             os.rename(temporary, final)
@@ -231,8 +232,8 @@ class RunWriter:
         shutil.rmtree(replaced)
 
 
-def _set_aside(step: Path) -> Path:
-    """Rename a step to a name that counts as temporary, and return its new path. Raises OSError."""
-    aside = step.with_name(f".{step.name}.old-{os.getpid()}")
-    os.rename(step, aside)
+def _set_aside(folder: Path) -> Path:
+    """Rename a checkpoint to a name that counts as temporary, and return its new path. Raises OSError."""
+    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    os.rename(folder, aside)
     return aside

@@ -111,7 +111,7 @@ def resume(
     parsed = parse_changes(changes or {})
     folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
     with folder.lock():
-        loaded = folder.reader.load_step("latest", with_training=True)
+        loaded = folder.reader.load_checkpoint("latest", with_training=True)
         config = changed_config(folder.reader, loaded, parsed)
         device = pick_device(config.device)
         check_shapes(config, loaded.model)

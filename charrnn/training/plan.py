@@ -12,8 +12,8 @@ from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, named
 from charrnn.model.reading import IdArray
 from charrnn.model.shapes import check_memory, check_shapes
+from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.finding import open_run
-from charrnn.runs.step import LoadedStep
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.recorded import RecordedCorpus
@@ -60,7 +60,7 @@ def plan_run(config: Config, text: Text, device: torch.device, start: float) -> 
     return plan_steps(sized, text, lanes, device, start), lanes
 
 
-def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, LoadedStep | None]:
+def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Checkpoint | None]:
     """Load the best step of `config.init_from`, if given; return the configuration with its model, and the step.
 
     Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for another model.
@@ -90,7 +90,7 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
 
 
 def read_new_text(
-    config: Config, initial: LoadedStep | None, stdin: BinaryIO | None, on_download: Download | None
+    config: Config, initial: Checkpoint | None, stdin: BinaryIO | None, on_download: Download | None
 ) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
     text = read_text(config, stdin, on_download, None if initial is None else initial.description.vocab())

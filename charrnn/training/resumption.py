@@ -11,8 +11,8 @@ import torch
 
 from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
+from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
-from charrnn.runs.step import LoadedStep
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus
 from charrnn.training.measuring import choose_precision
@@ -33,7 +33,7 @@ def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     return {name: parse_value(name, value) for name, value in changes.items()}
 
 
-def changed_config(run: RunReader, loaded: LoadedStep, changes: Mapping[str, Any]) -> Config:
+def changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any]) -> Config:
     """Return the run's configuration with `changes`, which `parse_changes` returned.
 
     A new budget replaces one of any kind. Raises UsageError for a value out of range.
@@ -53,7 +53,7 @@ def changed_config(run: RunReader, loaded: LoadedStep, changes: Mapping[str, Any
     return replace(config, **changed)
 
 
-def read_same_text(run: Path, config: Config, loaded: LoadedStep, stdin: BinaryIO | None) -> Text:
+def read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> Text:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.

@@ -26,11 +26,11 @@ from charrnn.records.training import (
     TrainEvent,
     WarningEvent,
 )
+from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
-from charrnn.runs.step import LoadedStep, best_in, step_number
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
 from charrnn.text.vocab import Vocab, count_distinct
@@ -71,13 +71,13 @@ class Progress:
     """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
-    def restored(cls, run: RunReader, loaded: LoadedStep) -> Progress:
+    def restored(cls, run: RunReader, loaded: Checkpoint) -> Progress:
         """The progress that a saved step recorded."""
         progress = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
-        best = best_in(loaded.state)
+        best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
-        if best is not None and best in run.steps():
-            progress.best_nats, progress.best_step = cast(float, loaded.state["best_nats"]), step_number(best)
+        if best is not None and best in run.checkpoints():
+            progress.best_nats, progress.best_step = cast(float, loaded.state["best_nats"]), checkpoint_step(best)
         return progress
 
 
@@ -97,7 +97,7 @@ class TrainingSession:
         *,
         should_stop: Callable[[], bool],
         should_save: Callable[[], bool],
-        loaded: LoadedStep | None = None,
+        loaded: Checkpoint | None = None,
     ) -> None:
         """Train a new run, or continue from `loaded`, which the trainer has restored."""
         self.run, self.trainer, self.text = run, trainer, text
@@ -179,7 +179,7 @@ class TrainingSession:
             yield self.save()
         else:
             # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
-            self.run.prune(trainer.config.keep, loaded.name, best_in(loaded.state))
+            self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
         # A process that was killed may have written samples of later steps than it saved.
         self._samples.rewind(trainer.step)
         if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
@@ -206,7 +206,7 @@ class TrainingSession:
             raise error
         self.progress.has_gone_back = True
         trainer = self.trainer
-        saved = self.run.reader.load_step("latest", with_training=True)
+        saved = self.run.reader.load_checkpoint("latest", with_training=True)
         for message in saved.warnings:
             yield WarningEvent(message=message)
         trainer.restore(saved.model, saved.training, saved.state)

@@ -106,7 +106,7 @@ def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [si
             file.write(data[len(data) // 2 :])
             os.fsync(file.fileno())
 
-    for name in ("save_step", "write_pointer", "prune"):
+    for name in ("save_checkpoint", "write_pointer", "prune"):
         setattr(RunWriter, name, as_a_save(getattr(RunWriter, name)))
     os.fsync = sync_counted
     files.write_synced = writer.write_synced = write_in_halves

@@ -48,7 +48,7 @@ def train(out: Path, **changes: Any) -> list[object]:
 
 def restart(run: Path, **changes: Any) -> list[object]:
     """What a person types after a crash, who knows nothing of what is inside of a run folder."""
-    is_saved = run.is_dir() and RunReader(run).steps()
+    is_saved = run.is_dir() and RunReader(run).checkpoints()
     return ["train", "--json", "--resume", run] if is_saved else train(run, **changes)
 
 

@@ -125,9 +125,9 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 def history(run: RunWriter, keep: int) -> None:
     """A run that gets better, worse and better again, from wherever it stands."""
-    done = [int(name[5:]) for name in run.reader.steps()]
+    done = [int(name[5:]) for name in run.reader.checkpoints()]
     if done:
-        run.continue_from(run.reader.load_step("latest", with_training=True))
+        run.continue_from(run.reader.load_checkpoint("latest", with_training=True))
     for step, best_step in ((0, 0), (1, 1), (2, 1), (3, 1), (4, 4), (5, 4)):
         if step > max(done, default=-1):
             commit(run, step, best_step=best_step, keep=keep)
@@ -143,7 +143,7 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
     made = make_run(tmp_path / "whole" / "run")
     with faulty_disk(made.path) as disk:
         history(made, keep)
-    final = made.reader.steps()
+    final = made.reader.checkpoints()
     assert len(disk.seen) > 200
     first = 1 + (2 * keep + (power == "is cut")) * stride // 4  # so that the four look at different operations
     for number in range(first, len(disk.seen) + 1, stride):
@@ -154,11 +154,11 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
         if power == "is cut":
             dying.cut_power()
         last = dying.seen[-1]
-        if run.reader.steps():
-            for name in run.reader.steps():
+        if run.reader.checkpoints():
+            for name in run.reader.checkpoints():
                 run.reader.verify(name)
-            latest = run.reader.load_step("latest", with_training=True)
-            assert latest.name == run.reader.steps()[-1]
+            latest = run.reader.load_checkpoint("latest", with_training=True)
+            assert latest.name == run.reader.checkpoints()[-1]
             told = [warning for warning in latest.warnings if "latest" not in warning]
             assert told == [] and len(latest.warnings) <= 1, last
             best, damage = best_known(run.path)
@@ -168,7 +168,7 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
             assert not any(operation == "rename" and path == "step-00000000" for operation, path in dying.seen[:-1])
         new_process()
         history(run, keep)
-        assert (run.reader.steps(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
-        assert run.reader.load_step("latest", with_training=False).warnings == ()
+        assert (run.reader.checkpoints(), hidden(run.path)) == (final, []), f"no clean-up after {last}"
+        assert run.reader.load_checkpoint("latest", with_training=False).warnings == ()
         assert run.reader.load_best().warnings == () and run.reader.load_best().step == 4
         shutil.rmtree(run.path.parent)

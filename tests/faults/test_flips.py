@@ -45,7 +45,7 @@ def trained(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempP
     text.write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
     settings = {**SMALL_RUN, "hidden_size": 4, "steps": 6, "save_every": 2, "evaluate_every": 2, "keep": 9}
     run = train_run("flips-001", **settings, corpus=(str(text),)).path
-    assert tuple(RunReader(run).steps()) == STEPS and (run / "best").read_text() == LATEST + "\n"
+    assert tuple(RunReader(run).checkpoints()) == STEPS and (run / "best").read_text() == LATEST + "\n"
     assert {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()} == {*NAMES, "lock"}
     return run
 
@@ -68,7 +68,7 @@ def damaged(path: Path, data: bytes) -> Iterator[None]:
 def warned(run: Path, which: str, name: str) -> str:
     """Load `which` and return the name of the step taken, having checked that one line names the damaged file."""
     folder = RunReader(run)
-    loaded = folder.load_step("latest", with_training=True) if which == "latest" else folder.load_best()
+    loaded = folder.load_checkpoint("latest", with_training=True) if which == "latest" else folder.load_best()
     (told,) = loaded.warnings
     assert "\n" not in told and told.endswith(f"; using {loaded.name}")
     # A flip in one of the hashes that a manifest lists would show as damage of the file it is of, but for its own.
@@ -78,7 +78,7 @@ def warned(run: Path, which: str, name: str) -> str:
 
 def silent(run: Path, which: str) -> str:
     folder = RunReader(run)
-    loaded = folder.load_step("latest", with_training=True) if which == "latest" else folder.load_best()
+    loaded = folder.load_checkpoint("latest", with_training=True) if which == "latest" else folder.load_best()
     assert loaded.warnings == ()
     return loaded.name
 
@@ -91,7 +91,7 @@ def check(run: Path, name: str) -> bool:
             RunReader(run).verify(step)
         if step == LATEST:
             assert warned(run, "latest", name) == warned(run, "best", name) == BEFORE
-            assert RunReader(run).load_step("latest", with_training=True).description.config().steps == 6
+            assert RunReader(run).load_checkpoint("latest", with_training=True).description.config().steps == 6
         else:
             assert silent(run, "latest") == silent(run, "best") == LATEST
         return True

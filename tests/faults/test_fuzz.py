@@ -16,11 +16,11 @@ from hostile_runs import put, sign, step_of
 import charrnn
 from charrnn.errors import CharRNNError
 from charrnn.render.tables import runs_table
+from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
-from charrnn.runs.step import seal_manifest
 from charrnn.runs.summary import summarise
 from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.catalogue import load_catalogue
@@ -232,7 +232,7 @@ class Bench:
         try:
             for name in ("latest", "best"):
                 (self.run / name).write_bytes(data)
-                RunReader(self.run).load_step(name, with_training=False)
+                RunReader(self.run).load_checkpoint(name, with_training=False)
         finally:
             self.restore()
 

@@ -47,7 +47,7 @@ def replace_another_step(run: RunWriter) -> None:
 
 def go_on(run: RunWriter) -> None:
     with faulty_disk(run.path):  # reading what was saved is not what fails here
-        loaded = run.reader.load_step("latest", with_training=True)
+        loaded = run.reader.load_checkpoint("latest", with_training=True)
     run.continue_from(loaded)
     commit(run, 300, best_step=300, keep=0)
 
@@ -90,7 +90,7 @@ def test_whatever_fails_what_was_saved_loads(
             if failed.seen[-1][0] == "write":
                 assert re.search(r"\([\d,]+ bytes needed\)", str(error)), failed.seen[-1]
             assert len(str(error).splitlines()) <= 3
-        loaded = run.reader.load_step("latest", with_training=True)
+        loaded = run.reader.load_checkpoint("latest", with_training=True)
         assert loaded.step in (100, 200, 300), failed.seen[-1]
         if action is replace_another_step:
             run.reader.verify(NEW)
@@ -98,7 +98,7 @@ def test_whatever_fails_what_was_saved_loads(
         # Once the disk is well again nothing is in the way.
         action(run)
         assert hidden(run.path) == []
-        assert run.reader.load_step("latest", with_training=True).warnings == ()
+        assert run.reader.load_checkpoint("latest", with_training=True).warnings == ()
         assert run.reader.load_best().warnings == ()
 
 

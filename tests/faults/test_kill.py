@@ -56,7 +56,7 @@ def test_killed_amid_a_save_it_goes_on_and_ends_the_same(nursery: Nursery, strai
             start_and_die(nursery, restart(run), "die_amid_saves", dice.randint(1, straight.num_operations // 2)).wait()
         go_on(nursery, run)
         assert_same(run, straight.path)
-        assert RunReader(run).steps() == RunReader(straight.path).steps()
+        assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
@@ -69,7 +69,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(nursery: Nursery, str
         num_killed += start_and_die(nursery, train(run), "die_at_call", call).wait() == -signal.SIGKILL
         go_on(nursery, run)
         assert_same(run, straight.path)
-        assert RunReader(run).steps() == RunReader(straight.path).steps()
+        assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
     # The last calls may differ a little from run to run.
     assert num_killed >= 0.9 * count
 
@@ -80,7 +80,7 @@ def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(nursery: N
     assert nursery.spawn(*train(run), prepare="killers:hear_amid", **last).wait() == -signal.SIGKILL
     go_on(nursery, run)
     assert_same(run, straight.path)
-    assert RunReader(run).steps() == RunReader(straight.path).steps()
+    assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
 
 
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])

@@ -28,7 +28,7 @@ def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
         here = run.reader
         try:
             while not is_over.is_set():
-                loaded = here.load_step("latest", with_training=True) if which == "latest" else here.load_best()
+                loaded = here.load_checkpoint("latest", with_training=True) if which == "latest" else here.load_best()
                 assert loaded.model["weight"][0, 0] == loaded.step
                 # Between a save and its pointer the two disagree for a moment; nothing else may be found wrong.
                 assert all(f"/{which} names step-" in warning for warning in loaded.warnings), loaded.warnings
@@ -54,13 +54,13 @@ def test_a_disagreement_that_passes_is_not_told(tmp_path: Path, monkeypatch: pyt
     commit(run, 1, best_step=1, keep=9)
     commit(run, 2, best_step=1, keep=9)
     run.write_pointer("latest", "step-00000001")
-    (warning,) = run.reader.load_step("latest", with_training=False).warnings
-    assert "latest names step-00000001, which is not the newest step; using step-00000002" in warning
-    real_read = reader_module.read_step
+    (warning,) = run.reader.load_checkpoint("latest", with_training=False).warnings
+    assert "latest names step-00000001, which is not the newest checkpoint; using step-00000002" in warning
+    real_read = reader_module.read_checkpoint
 
-    def read_step_slowly(*arguments: Any, **options: Any) -> Any:
+    def read_checkpoint_slowly(*arguments: Any, **options: Any) -> Any:
         run.write_pointer("latest", "step-00000002")
         return real_read(*arguments, **options)
 
-    monkeypatch.setattr(reader_module, "read_step", read_step_slowly)
-    assert run.reader.load_step("latest", with_training=False).warnings == ()
+    monkeypatch.setattr(reader_module, "read_checkpoint", read_checkpoint_slowly)
+    assert run.reader.load_checkpoint("latest", with_training=False).warnings == ()

@@ -19,7 +19,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.runs.step import best_in, name_of_step, read_state
+from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
 from charrnn.training.resumption import CHANGEABLE
 
@@ -56,7 +56,7 @@ def train(name: str, stop: int = 10**9, **changes: Any) -> Path:
 
 
 def files_of(run: Path, step: int) -> dict[str, bytes]:
-    return {name: (run / name_of_step(step) / name).read_bytes() for name in FILES}
+    return {name: (run / checkpoint_name(step) / name).read_bytes() for name in FILES}
 
 
 # The very first and the last, before, at and after the end of an epoch, and where it validates.
@@ -75,11 +75,11 @@ def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, chang
     logged = records(straight)
     for step in steps:
         run = RunWriter(Path(f"from-{step}"))
-        for name in {name_of_step(step), name_of_step(step // 7 * 7)}:  # its best one, too
+        for name in {checkpoint_name(step), checkpoint_name(step // 7 * 7)}:  # its best one, too
             shutil.copytree(straight / name, run.path / name)
         for name in ("config.yaml", "vocab.json", "samples.txt", "metrics.jsonl"):
             shutil.copy(straight / name, run.path / name)
-        run.write_pointer("latest", name_of_step(step))
+        run.write_pointer("latest", checkpoint_name(step))
         last = min(step + 2, 2 * EPOCH)
         *_, done = charrnn.resume(run.path, should_stop=stop_after(2))
         # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step
@@ -115,7 +115,7 @@ def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> N
     list(charrnn.resume(run, should_stop=stop_after(1)))
     assert (run / "best").read_text() == "step-00000007\n"
     # The pointer was mended before that step; the step itself is to know it, too.
-    assert best_in(read_state(run / "step-00000008")) == "step-00000007"
+    assert best_checkpoint(read_state(run / "step-00000008")) == "step-00000007"
     list(charrnn.resume(run))
     assert_same(run, straight)
 

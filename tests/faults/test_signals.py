@@ -33,10 +33,10 @@ BEFORE_THE_FIRST_SAVE = [
     "charrnn.training.trainer:Trainer.__init__",
 ]
 AMID_TRAINING = {
-    ("charrnn.runs.writer:RunWriter.save_step", 1): 0,
+    ("charrnn.runs.writer:RunWriter.save_checkpoint", 1): 0,
     ("charrnn.training.trainer:Trainer.take_step", 1): 1,
     ("charrnn.training.session:_generate_sample", 2): 1,
-    ("charrnn.runs.writer:RunWriter.save_step", 2): 4,
+    ("charrnn.runs.writer:RunWriter.save_checkpoint", 2): 4,
     ("charrnn.training.session:stateful_nats", 1): 5,
     ("charrnn.runs.metrics:MetricsLog.append", 8): 7,
     ("charrnn.training.trainer:Trainer.take_step", 9): 9,

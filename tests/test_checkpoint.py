@@ -19,9 +19,11 @@ def run(tmp_path: Path) -> RunWriter:
 
 def test_a_step_comes_back_exactly(run: RunWriter) -> None:
     model = tensors(0.1) | {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T}
-    folder = run.save_step(800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}}, description_of(run))
+    folder = run.save_checkpoint(
+        800, model, tensors(0.2), {"cursor": [3, 4], "nested": {"best": 1.5}}, description_of(run)
+    )
     run.write_pointer("best", folder.name)
-    loaded = run.reader.load_step("best", with_training=True)
+    loaded = run.reader.load_checkpoint("best", with_training=True)
     assert (loaded.name, loaded.step, loaded.warnings) == ("step-00000800", 800, ())
     assert loaded.state == {"cursor": [3, 4], "nested": {"best": 1.5}}
     for saved, read in ((model, loaded.model), (tensors(0.2), loaded.training)):
@@ -30,14 +32,14 @@ def test_a_step_comes_back_exactly(run: RunWriter) -> None:
             assert read[name].dtype == tensor.dtype
             assert read[name].shape == tensor.shape
             np.testing.assert_array_equal(read[name], tensor)
-    assert run.reader.load_step("step-00000800", with_training=False).training == {}
+    assert run.reader.load_checkpoint("step-00000800", with_training=False).training == {}
     assert sorted(entry.name for entry in folder.iterdir()) == sorted(FILES)
 
 
 def expect_fall_back(run: RunWriter, damaged: str) -> None:
     with pytest.raises(CheckpointError, match=damaged):
         run.reader.verify("step-00000200")
-    loaded = run.reader.load_step("latest", with_training=True)
+    loaded = run.reader.load_checkpoint("latest", with_training=True)
     assert loaded.step == 100
     assert loaded.model["weight"][0, 0] == 100
     assert len(loaded.warnings) == 1

@@ -1,6 +1,6 @@
-"""One saved step: tensors and state to bytes, and back only when every file matches the manifest's SHA-256.
+"""A checkpoint: what is saved after a step, to bytes and back. Loading checks every file against the manifest.
 
-Tensors cross as numpy arrays and are stored as safetensors; nothing is ever pickled.
+Tensors are NumPy arrays in memory and safetensors on disk; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -22,67 +22,74 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+"""Arrays by name."""
 
 FORMAT_VERSION = 2
+"""The format of the checkpoints that this version writes; older ones can be read."""
 
 _MODEL, _TRAINING, _STATE = "model.safetensors", "training.safetensors", "training.json"
 _MANIFEST = "manifest.json"
 _FILES = {1: {_MODEL, _TRAINING, _STATE}, 2: {_MODEL, _TRAINING, _STATE, CONFIG, VOCAB}}
-"""What a step of each format consists of, besides the manifest."""
+"""The files of a checkpoint in each format, besides the manifest."""
 _SEAL = re.compile(rb',\n  "sha256": "([0-9a-f]{64})"\n}\n')
-"""How a manifest ends from format 2 on, and has to in every later one: with the SHA-256 of all before this."""
-_STEP_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
+"""The end of a manifest of format 2 and of every later format: the SHA-256 of the bytes before it."""
+_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,})")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LoadedStep:
-    """One saved step, every file of which matched its manifest."""
+class Checkpoint:
+    """A checkpoint as it was loaded; every file matched its manifest."""
 
     name: str
     step: int
     """Optimizer steps taken when it was saved."""
     model: Tensors
     training: Tensors
-    """Weights before averaging, optimizer moments and recurrent state; empty if not requested."""
+    """The weights without averaging, the optimizer's moments and the recurrent state; empty if not requested.
+
+    Random numbers need no state: each step draws from its own number."""
     state: Mapping[str, JSON]
-    """The content of training.json: step, cursor, best loss and step, digest of the corpus."""
+    """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`, `corpus_locations` and
+    `is_validation_due`; the last two may be missing."""
     description: Description
-    """Configuration and alphabet as they were when it was saved."""
+    """Configuration and alphabet at the time of saving."""
     digest: str
     """SHA-256 of the weights, the configuration and the alphabet."""
     warnings: tuple[str, ...] = ()
-    """What was found damaged, and what was taken in its place, one sentence each."""
+    """What was found damaged and what is used instead, one sentence each."""
 
 
 class NewerFormatError(CheckpointError):
-    """Kept apart from damage: falling back to an older step would silently lose work that is intact."""
+    """A checkpoint of a newer format. It is not damage: falling back to an older checkpoint would lose intact work."""
 
 
-def name_of_step(step: int) -> str:
-    """Eight digits, so that file browsers list steps in order; more when it takes more."""
+def checkpoint_name(step: int) -> str:
+    """Return the folder name of the checkpoint at `step`: at least eight digits, so that names sort by step."""
     return f"step-{step:08d}"
 
 
-def step_number(name: str) -> int:
+def checkpoint_step(name: str) -> int:
+    """Return the step of a checkpoint with this folder name."""
     return int(name.removeprefix("step-"))
 
 
-def is_step_name(text: str) -> bool:
-    return _STEP_NAME.fullmatch(text) is not None
+def is_checkpoint_name(text: str) -> bool:
+    """Whether `text` is a name that `checkpoint_name` returns."""
+    return _NAME.fullmatch(text) is not None
 
 
-def best_in(state: Mapping[str, JSON]) -> str | None:
-    """The step that had validated best when this state was saved; None if none was validated."""
+def best_checkpoint(state: Mapping[str, JSON]) -> str | None:
+    """Return the name of the best checkpoint at the time this state was saved; None if none was validated."""
     nats, step = state.get("best_nats"), state.get("best_step")
     if isinstance(nats, float) and math.isfinite(nats) and isinstance(step, int) and step >= 0:
-        return name_of_step(step)
+        return checkpoint_name(step)
     return None
 
 
-def step_to_bytes(
+def checkpoint_to_bytes(
     step: int, model: Tensors, training: Tensors, state: Mapping[str, JSON], description: Description
 ) -> dict[str, bytes]:
-    """The files of a step by name, in the order in which they are to be written."""
+    """Return the files of a checkpoint by name, in the order in which they must be written."""
     payloads = {
         _MODEL: _tensors_to_bytes(model),
         _TRAINING: _tensors_to_bytes(training),
@@ -94,48 +101,48 @@ def step_to_bytes(
         "step": step,
         "files": {name: {"sha256": _sha256(data), "size": len(data)} for name, data in payloads.items()},
     }
-    # The manifest comes last: where there is one, the files it lists are on disk.
+    # The manifest comes last: if it exists, the files it lists are on disk.
     payloads[_MANIFEST] = seal_manifest(json_to_bytes(manifest))
     return payloads
 
 
 def seal_manifest(data: bytes) -> bytes:
-    """A manifest with its own SHA-256 as its last entry. `data` is a JSON object as `json_to_bytes` spells it."""
+    """Append a manifest's own SHA-256 as its last entry. `data` is a JSON object as `json_to_bytes` formats it."""
     body = data.removesuffix(b"\n}\n")
     return body + f',\n  "sha256": "{_sha256(body)}"\n}}\n'.encode("ascii")
 
 
-def is_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
-    """Whether a step folder that was verified holds these very files. Raises CheckpointError as `read_step` does."""
+def has_manifest_of(folder: Path, payloads: Mapping[str, bytes]) -> bool:
+    """Whether a verified checkpoint has exactly these files. Raises CheckpointError as `read_checkpoint` does."""
     return read_capped(folder / _MANIFEST, max_bytes=MAX_TEXT_BYTES) == payloads[_MANIFEST]
 
 
-def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
-    """Read each file of a step once, so that the bytes checked are the bytes used.
+def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
+    """Read each file of a checkpoint once, so that the bytes that are checked are the bytes that are used.
 
-    Raises CheckpointError naming the file that is damaged or larger than its configuration tells, NewerFormatError for
-    a step of a newer charrnn.
+    Raises CheckpointError naming the file that is damaged or larger than its configuration allows, NewerFormatError for
+    a checkpoint of a newer charrnn.
     """
     expected = _read_manifest(folder)
     if CONFIG in expected:
         config_yaml, vocab_json = (_read_checked(folder / name, expected) for name in (CONFIG, VOCAB))
         description = Description(folder, config_yaml, vocab_json)
     else:
-        # Format 1 had these two once for all steps, in the run's folder.
+        # Format 1 has these two only once, in the run's folder.
         description = Description.read(folder.parent)
-    # A stranger's manifest may claim any size: what is larger than the model can be is not read.
+    # The manifest of a downloaded run may claim any size: files larger than the model can be are not read.
     max_bytes = most_bytes(description.config(), len(description.vocab()))
     for name, (size, _) in expected.items():
         if size > max_bytes:
-            raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} tells")
+            raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} allows")
     model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
     parts = (expected[_MODEL][1], _sha256(description.config_yaml), _sha256(description.vocab_json))
     training_bytes = _read_checked(folder / _TRAINING, expected)
     training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
     state = _read_state(folder, expected)
-    return LoadedStep(
+    return Checkpoint(
         name=folder.name,
-        step=step_number(folder.name),
+        step=checkpoint_step(folder.name),
         model=model,
         training=training,
         state=state,
@@ -145,12 +152,12 @@ def read_step(folder: Path, *, with_training: bool) -> LoadedStep:
 
 
 def read_state(folder: Path) -> Mapping[str, JSON]:
-    """The state of a step alone, without its tensors. Raises as `read_step` does."""
+    """Read `training.json` of a checkpoint. Raises as `read_checkpoint` does."""
     return _read_state(folder, _read_manifest(folder))
 
 
 def describes_itself(folder: Path) -> bool:
-    """Whether a step has a configuration and an alphabet of its own (format 2). Raises as `read_step` does."""
+    """Whether a checkpoint has its own configuration and alphabet (format 2). Raises as `read_checkpoint` does."""
     return CONFIG in _read_manifest(folder)
 
 
@@ -162,7 +169,7 @@ def _read_state(folder: Path, expected: Mapping[str, tuple[int, str]]) -> Mappin
 
 
 def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
-    """Size in bytes and SHA-256 by file name. Raises CheckpointError when the manifest is damaged or newer."""
+    """Return size in bytes and SHA-256 by file name. Raises CheckpointError if the manifest is damaged or newer."""
     path = folder / _MANIFEST
     if folder.is_symlink():
         raise CheckpointError(f"{folder} is a link, not a folder")
@@ -171,16 +178,16 @@ def _read_manifest(folder: Path) -> Mapping[str, tuple[int, str]]:
     if not isinstance(manifest, dict):
         raise CheckpointError(f"{path} is damaged: not a JSON object")
     version, files = manifest.get("format"), manifest.get("files")
-    # Before anything it says is believed: a flipped digit in the format is damage, not a newer charrnn.
+    # Checked before any entry is used: a flipped digit in the format is damage, not a newer charrnn.
     if version != 1 and not _is_sealed(data):
         raise CheckpointError(f"{path} is damaged: its last entry is not the SHA-256 of those before")
     if type(version) is int and version > FORMAT_VERSION:
         raise NewerFormatError(f"{folder} was made by a newer charrnn (format {version}); upgrade")
-    if type(version) is not int or version not in _FILES or manifest.get("step") != step_number(folder.name):
+    if type(version) is not int or version not in _FILES or manifest.get("step") != checkpoint_step(folder.name):
         raise CheckpointError(f"{path} is damaged: its format or its step is wrong")
-    # Names are compared with the ones we write, so no path out of the folder is ever followed.
+    # Names are compared with the known ones, so no path out of the folder is ever followed.
     if not isinstance(files, dict) or files.keys() != _FILES[version]:
-        raise CheckpointError(f"{path} is damaged: it lists other files than a step has")
+        raise CheckpointError(f"{path} is damaged: it lists other files than a checkpoint has")
     sizes = [entry.get("size") if isinstance(entry, dict) else None for entry in files.values()]
     if not all(type(size) is int and 0 <= size < 1 << 60 for size in sizes):
         raise CheckpointError(f"{path} is damaged: the size of a file is missing")
@@ -198,12 +205,12 @@ def _is_sealed(manifest: bytes) -> bool:
 
 def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
     size, sha256 = expected[path.name]
-    # What holds tensors is as large as the model, what a person may read never is.
+    # Tensor files are as large as the model, text files have a fixed limit.
     data = read_capped(path, max_bytes=size if path.suffix == ".safetensors" else min(size, MAX_TEXT_BYTES))
     if len(data) != size:
         raise CheckpointError(f"{path} is damaged: {len(data):,} bytes, expected {size:,}")
     if _sha256(data) != sha256:
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the manifest's")
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in the manifest")
     return data
 
 
@@ -211,7 +218,7 @@ def _tensors_to_bytes(tensors: Tensors) -> bytes:
     import numpy as np
     import safetensors.numpy
 
-    # safetensors copies memory as it lies, so a transposed view would be stored scrambled.
+    # safetensors copies memory and ignores strides, so a transposed view would be stored scrambled.
     return safetensors.numpy.save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
 
 
@@ -222,13 +229,13 @@ def _tensors_from_bytes(path: Path, data: bytes) -> Tensors:
 
     try:
         tensors = safetensors.numpy.load(data)
-    # A header can be well formed and still name a type (KeyError) or a shape (ValueError) that numpy has not.
+    # A well-formed header can name a type (KeyError) or a shape (ValueError) that NumPy does not have.
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     for name, tensor in tensors.items():
-        # In float32, for a wider float can be finite here and infinite there.
+        # Only float32: a float64 can be finite and become infinite when it is converted.
         if tensor.dtype.kind == "f" and not (tensor.dtype == np.float32 and np.isfinite(tensor).all()):
-            raise CheckpointError(f"{path} is damaged: {name} holds what is no finite float32")
+            raise CheckpointError(f"{path} is damaged: {name} has a value that is not a finite float32")
     return tensors
 
 
