@@ -57,7 +57,7 @@ def test_create_at_accepts_only_what_is_new_or_empty(tmp_path: Path) -> None:
     for taken in (tmp_path / "a" / "b", tmp_path / "file"):
         with pytest.raises(UsageError) as caught:
             RunWriter.create_at(taken)
-        assert f"--resume {taken}" in str(caught.value)
+        assert f"continue it with `resume={taken}`" in str(caught.value)
     with pytest.raises(CharRNNError, match="Not a directory") as error:
         RunWriter.create_at(tmp_path / "file" / "below")
     assert str(tmp_path / "file" / "below") in str(error.value)
