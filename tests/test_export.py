@@ -178,7 +178,7 @@ def test_a_png_shows_the_colours_of_the_picture() -> None:
 def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
     monkeypatch.setattr("charrnn.render.raster._has_font", lambda: False)
-    with pytest.raises(UsageError, match="none was found: install a monospaced one"):
+    with pytest.raises(UsageError, match="this machine has none: install a monospaced one"):
         to_png(to_svg([heat_map("lamp")]))
 
 

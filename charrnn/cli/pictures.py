@@ -238,7 +238,7 @@ def show_findings(
             for row, score in zip(findings_rows(findings), findings.scores, strict=True)
         ]
         labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
-        known = [detector.knowing(labels[part]) for detector, labels in labelled if labels is not None]
+        known = [detector.with_labels(labels[part]) for detector, labels in labelled if labels is not None]
         page = _page(
             model,
             trace,

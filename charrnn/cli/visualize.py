@@ -269,7 +269,9 @@ def _measure_history(model: "Model", study: "Study", detectors: "Sequence[Detect
     steps = list(load_steps(model.path))
     # The labels of the whole text: those at the beginning of a part may depend on what comes before it.
     labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
-    known = [detector.knowing(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None]
+    known = [
+        detector.with_labels(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None
+    ]
     with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
         histories = follow_cells(findings, steps, later, detectors=known, on_progress=advance)
     return show_history(model, histories, len(later))

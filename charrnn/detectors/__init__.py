@@ -1,1 +1,1 @@
-"""What a cell might keep track of: functions that label every character of a text. No model, no torch."""
+"""Detectors: functions that label every character of a text. Nothing here uses a model or torch."""

@@ -1,4 +1,4 @@
-"""Strings, comments, brackets and if-statements of languages that look like C."""
+"""Labels of source code in languages of the C family: strings, comments, brackets and if-statements."""
 
 import re
 
@@ -8,16 +8,16 @@ from charrnn.detectors.regions import Region, RegionsAndDepths, SourceLabels
 
 C_LINE = re.compile(
     r"(?m)[{}][ \t]*(?://.*)?\r?$"  # a block
-    r"|^[^\n=(\[{<>]*[=(\[{<>].*;[ \t]*(?://.*)?\r?$"  # a statement; verse, too, ends in a semicolon
+    r"|^[^\n=(\[{<>]*[=(\[{<>].*;[ \t]*(?://.*)?\r?$"  # a statement; lines of verse end in ; too
     r"|^[ \t]*(?=[a-z_])(?:[\w:*&]+[ \t]+){0,2}[\w*]+;[ \t]*(?://.*)?\r?$"  # a declaration
     r"|^[ \t]*(?:/\*|\*/|\*|//|#include|#define)"
 )
-"""A line that looks like C."""
+"""Matches a line that looks like C."""
 
 _TOKEN = re.compile(
     r"""(?sx)
     (?P<comment> //[^\r\n]* | /\*.*?(?:(?P<comment_end>\*/)|\Z) )
-    # A string that is not closed ends before its newline.
+    # A string without a closing mark ends before the newline.
     | (?P<string> "(?:[^"\\\n]|\\.)*(?P<double>")? | '(?:[^'\\\n]|\\.)*(?P<single>')? )
     | (?P<directive> \#[ \t]*\w+ )
     | (?P<word> [^\W\d]\w* )
@@ -31,12 +31,12 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 def scan_c(text: str) -> SourceLabels:
     """Label a language of the C family.
 
-    Inside an if-statement from `if` up to the semicolon or the closing brace at its own bracket depth that ends it:
-    the condition and the body, not `else`, not `#if`.
+    An if-statement reaches from `if` to the semicolon or the closing brace that ends it at its own bracket depth: its
+    condition and its body, but neither `else` nor `#if`.
     """
     scanned = RegionsAndDepths(len(text))
     in_if = np.zeros(len(text), bool)
-    # An if-statement inside another's body adds nothing: the outermost is enough.
+    # Start and bracket depth of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
     begin = _end_of_cut_comment(text)
     scanned.add_span(Region.COMMENT, 0, begin, is_closed=begin > 0)
@@ -60,6 +60,6 @@ def scan_c(text: str) -> SourceLabels:
 
 
 def _end_of_cut_comment(text: str) -> int:
-    """Where the comment ends that the text starts inside of; 0 if it starts outside."""
+    """Return the end of the comment that the text starts in, or 0 if it starts outside a comment."""
     edge = _COMMENT_EDGE.search(text)
     return edge.end() if edge is not None and edge.group() == "*/" else 0

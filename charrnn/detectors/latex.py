@@ -1,4 +1,4 @@
-"""Mathematics in LaTeX, character by character, also where the text was cut anywhere."""
+"""Labels of LaTeX: mathematics. The text may be cut anywhere."""
 
 import re
 from functools import lru_cache
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_SHARE = 0.05
-"""Commands that make a text LaTeX, for each line that is not blank."""
+"""A text is LaTeX if it has at least this many commands for each line that is not blank."""
 
 _COMMAND = re.compile(
     r"\\(?:begin|end|(?:sub)*section|chapter|paragraph|item|label|[a-z]*ref|[a-z]*cite[a-z]*|emph|text[a-z]+|frac|sqrt|"
@@ -23,7 +23,7 @@ _EDGE = re.compile(
     | \\[^\n]                   # an escaped dollar, an escaped backslash, any other command
     | %[^\n]*
     | \$\$?
-    | \n[ \t\r]*\n              # mathematics holds no blank line: an end that is missing or cut off does no harm
+    | \n[ \t\r]*\n              # ends mathematics, so that a missing closing mark does no harm
     """
 )
 _CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
@@ -31,15 +31,15 @@ _CLOSERS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
 
 @lru_cache(maxsize=1)
 def looks_like_latex(text: str) -> bool:
-    """Whether the text has as many LaTeX commands as lines of LaTeX have."""
+    """Return whether the text has enough LaTeX commands for its number of lines."""
     num_commands = sum(1 for _ in _COMMAND.finditer(text))
     return num_commands > 0 and num_commands >= MIN_SHARE * sum(1 for line in text.splitlines() if line.strip())
 
 
 def label_latex_math(text: str) -> NDArray[np.bool_] | None:
-    r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, up to before the closing mark's last character.
+    r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, except at the last character of the closing mark.
 
-    A blank line ends it; `\$` is no mark, nor is what stands in a comment or verbatim. None for a text without LaTeX.
+    A blank line ends mathematics. `\$`, comments and verbatim text contain no marks. None for a text without LaTeX.
     """
     if not looks_like_latex(text):
         return None
@@ -56,7 +56,7 @@ def label_latex_math(text: str) -> NDArray[np.bool_] | None:
             inside[begin : end - 1] = True
             closer = ""
         elif (closer, mark) == ("$", "$$"):
-            # One formula ends where the next begins.
+            # The first dollar closes a formula, the second opens the next.
             inside[begin : end - 2] = True
             begin = end - 1
     if closer:

@@ -1,4 +1,4 @@
-"""Labels of any text: its quotations, lines, words, numbers, addresses and, in a play, its speakers.
+"""Labels of any text: quotations, lines, words, numbers, web addresses and, in plays, speakers.
 
 Yes/no labels are bool arrays (N,), counts are int64 arrays (N,), for a text of N characters.
 """
@@ -15,16 +15,16 @@ from charrnn.detectors.source import looks_like_source
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 MIN_SPEAKER_SHARE = 0.03
-"""Speaker lines that make a text a play, as a share of the lines that are not blank."""
+"""A text is a play if at least this share of its lines that are not blank names a speaker."""
 
-# Thousands, decimals and 0x1f; digits that belong to a name are consumed with it.
+# Thousands, decimals and 0x1f. The first branch consumes names together with their digits.
 _NUMBER = re.compile(r"[^\W\d]\w*|(?P<number>0[xX][0-9a-fA-F]+|\d+(?:[.,_]\d+)*)")
 _URL = re.compile(r"(?i)(?:https?|ftp)://[^\s<>\"“”{}|\\^`]+|(?<![\w.@/-])www\.[^\s<>\"“”{}|\\^`]+")
 _SPEAKER = re.compile(r"(?m)^(?P<name>[^\W\d_][\w.'’-]*(?: [\w.'’&-]+){0,3}):[ \t\r]*$")
 
 
 def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
-    """True inside the spans [begin, end), which do not overlap."""
+    """Return labels (num_chars,) that are true inside the spans [begin, end), which must not overlap."""
     changes = np.zeros(num_chars + 1, np.int8)
     for begin, end in spans:
         changes[begin] += 1
@@ -32,25 +32,25 @@ def label_spans(num_chars: int, spans: Iterable[tuple[int, int]]) -> Flags:
     return np.cumsum(changes[:-1], dtype=np.int8).astype(bool)
 
 
-def _where(text: str, holds: Callable[[str], bool]) -> Flags:
-    """Which characters something holds of, asked once for each different character."""
-    # Lone surrogates pass: text may hold what no encoding does.
+def _where(text: str, condition: Callable[[str], bool]) -> Flags:
+    """Return for which characters (N,) a condition holds; it is evaluated once for each distinct character."""
+    # "surrogatepass": a text may contain lone surrogates.
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     different, index = np.unique(codes, return_inverse=True)
-    return np.array([holds(chr(code)) for code in different], bool)[index]
+    return np.array([condition(chr(code)) for code in different], bool)[index]
 
 
 def _last_index(marked: Flags) -> Counts:
-    """Index of the last marked character up to here, itself included; -1 before the first."""
+    """Return for each character the index of the last marked one at or before it, or -1."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1)) if len(marked) else np.zeros(0, np.int64)
 
 
 def label_quotes(text: str) -> Flags:
-    """True inside double quotation marks, straight or curly. A blank line ends a quotation; apostrophes are not."""
+    """True inside straight or curly double quotation marks. A blank line ends a quotation; apostrophes are ignored."""
     inside = np.zeros(len(text), bool)
     is_open, begin = False, 0
     for match in re.finditer('["“”]|\n[ \t\r]*\n', text):
-        # A mark counts as read with itself; that a line is blank is known only after its newline.
+        # A mark changes the label of its own character; a blank line is known to be blank at its newline.
         changed = match.end() - 1
         inside[begin:changed] = is_open
         begin = changed
@@ -60,7 +60,7 @@ def label_quotes(text: str) -> Flags:
 
 
 def label_line_position(text: str) -> Counts:
-    """Characters read on this line so far: 1 after a line's first character, 0 after the newline."""
+    """Characters of this line read so far: 1 after its first character, 0 after the newline."""
     return np.arange(len(text)) - _last_index(_where(text, "\n".__eq__))
 
 
@@ -73,12 +73,12 @@ def label_line_length(text: str) -> Counts:
 
 
 def label_newline_next(text: str) -> Flags:
-    """True where the next character is a newline; never at the end, where the next one is not known."""
+    """True where the next character is a newline; false for the last character, whose successor is unknown."""
     return np.append(_where(text, "\n".__eq__)[1:], np.zeros(min(1, len(text)), bool))
 
 
 def label_indentation(text: str) -> Counts:
-    """Spaces (and tabs, each one) that this line starts with; while reading them, how many so far."""
+    """Spaces and tabs that this line starts with; while they are read, their number so far."""
     index = np.arange(len(text))
     is_newline = _where(text, "\n".__eq__)
     line_starts = _last_index(np.append(True, is_newline[:-1])[: len(text)])
@@ -88,7 +88,7 @@ def label_indentation(text: str) -> Counts:
 
 
 def _words(text: str) -> Flags:
-    """Letters, marks on them, digits and underscores, and an apostrophe right after one of these."""
+    """True for letters, combining marks, digits, underscores, and an apostrophe right after one of these."""
     is_letter = _where(text, lambda character: character == "_" or unicodedata.category(character)[0] in "LMN")
     follows = np.append(False, is_letter[:-1])[: len(text)]
     return is_letter | (follows & _where(text, "'’".__contains__))
@@ -100,10 +100,10 @@ def label_word_position(text: str) -> Counts:
 
 
 def label_capitals(text: str) -> Flags:
-    """True in a word of which all letters so far are capitals, from the second one on.
+    """True in a word whose letters so far are all capitals, from the second letter on.
 
-    The capital that begins a sentence or a name is left out: it says of itself what it is, whereas a run of
-    capitals has to be remembered. The space between two words in capitals is outside.
+    The first capital is left out: it may begin a sentence or a name, and can be recognized without memory. The space
+    between two words in capitals is outside.
     """
     words = _words(text)
     before = _last_index(~words)
@@ -116,12 +116,12 @@ def label_capitals(text: str) -> Flags:
 
 
 def label_digits(text: str) -> Flags:
-    """True in a number: 1,234.5 and 0x1f, with what separates digits; those of a name such as x1 are none."""
+    """True in a number such as 1,234.5 or 0x1f, separators included; false for digits of a name such as x1."""
     return label_spans(len(text), (match.span() for match in _NUMBER.finditer(text) if match["number"]))
 
 
 def label_urls(text: str) -> Flags:
-    """True in an address on the web, from its first character on, without the punctuation after it."""
+    """True in a web address, from its first character on, without the punctuation that follows it."""
 
     def spans() -> Iterable[tuple[int, int]]:
         for match in _URL.finditer(text):
@@ -132,11 +132,11 @@ def label_urls(text: str) -> Flags:
 
 
 def label_speakers(text: str) -> Flags | None:
-    """True in the name of who speaks, on a line of its own before a colon. None for a text that is no play."""
+    """True in the name of a speaker, on a line of its own before a colon. None for a text that is not a play."""
     lines = [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
     num_names = len({match["name"] for match in lines})
     num_lines = sum(1 for line in text.splitlines() if line.strip())
-    # In a play they speak again and again; a heading such as `Contents:` comes once.
+    # In a play names repeat; a heading such as `Contents:` occurs once.
     is_play = num_names * 2 <= len(lines) and len(lines) >= MIN_SPEAKER_SHARE * num_lines
     if not lines or not is_play or looks_like_source(text):
         return None

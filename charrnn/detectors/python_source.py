@@ -1,4 +1,7 @@
-"""Strings, comments, brackets and if-statements of Python, by the standard tokenizer as far as it gets."""
+"""Labels of Python source code: strings, comments, brackets and if-statements.
+
+The standard tokenizer is used up to the first statement it cannot read, a scanner for the rest.
+"""
 
 import io
 import re
@@ -14,29 +17,29 @@ from numpy.typing import NDArray
 from charrnn.detectors.regions import Region, RegionsAndDepths, SourceLabels
 
 PYTHON_LINE = re.compile(r"(?m)^[ \t]*(?:def |class |import |from \w+ import |return\b|elif |if .*:$|for .*:$|self\.)")
-"""A line that looks like Python."""
+"""Matches a line that looks like Python."""
 NUM_SNIFFED = 20_000
-"""Characters by which it is told whether the text starts inside a string of three marks."""
+"""Characters from the start of a text that decide whether it starts inside a triple-quoted string."""
 
 _MARK = re.compile(r"#|\"\"\"|'''|\"|'|[()\[\]{}]|(?m:^)(?:def|class|import|from) ")
 _REST = {
     '"""': re.compile(r'(?s)(?:[^"\\]|\\.|"(?!""))*(?P<closed>""")?'),
     "'''": re.compile(r"(?s)(?:[^'\\]|\\.|'(?!''))*(?P<closed>''')?"),
-    # A one-line string that is not closed ends before its newline.
+    # A one-line string without a closing mark ends before the newline.
     '"': re.compile(r'(?:[^"\\\n]|\\(?s:.))*(?P<closed>")?'),
     "'": re.compile(r"(?:[^'\\\n]|\\(?s:.))*(?P<closed>')?"),
     "#": re.compile(r"[^\r\n]*"),
 }
-"""What is left of a string or a comment after the mark that opens it."""
+"""Matches the rest of a string or a comment, by the mark that opens it."""
 _NEWLINE = re.compile(r"(?P<carries_on>\\\r?)?\n")
 _LINE_START = re.compile(r"([ \t\f]*)(?:(?P<blank>[\r\n#]|\Z)|(?P<keyword>(?:el)?if\b))?")
-# Strings with fields are several tokens from Python 3.12 on, templates from 3.14 on.
+# f-strings are several tokens from Python 3.12 on, t-strings from 3.14 on.
 _STRING_STARTS = {getattr(tokenize, name, None) for name in ("FSTRING_START", "TSTRING_START")}
 _STRING_ENDS = {getattr(tokenize, name, None) for name in ("FSTRING_END", "TSTRING_END")}
 
 
 class _Mark(NamedTuple):
-    """A string, a comment or, of the code, a bracket or the keyword that begins a definition at the margin."""
+    """A string, a comment, or in code a bracket or a keyword that begins a definition without indentation."""
 
     region: Region
     begin: int
@@ -45,9 +48,9 @@ class _Mark(NamedTuple):
 
 
 def scan_python(text: str) -> SourceLabels:
-    """Label Python: by the tokenizer up to the statement it refuses, by a scanner of marks from there on.
+    """Label Python: with the tokenizer up to the first statement it rejects, with a scanner from there on.
 
-    A text cut out of a corpus hardly ever parses to its end, and may start inside a docstring.
+    A text cut out of a corpus rarely parses to its end, and may start inside a docstring.
     """
     scanned = RegionsAndDepths(len(text))
     for mark in _marks(text):
@@ -56,7 +59,7 @@ def scan_python(text: str) -> SourceLabels:
         elif text[mark.begin] in "()[]{}":
             scanned.add_bracket(text[mark.begin], mark.begin)
         else:
-            # No bracket holds a definition: what is open was left so, or lost its end where the text was cut.
+            # A definition is never inside brackets: those that are open were not closed, or the text was cut.
             scanned.close_all(mark.begin)
     depths = scanned.depths
     return SourceLabels(scanned.regions, depths, _label_if(text, scanned.regions, depths))
@@ -74,7 +77,7 @@ def _marks(text: str) -> Iterator[_Mark]:
 
 
 def _open_at_start(text: str) -> str:
-    """The three marks that the text starts inside of, or none: what leaves most lines that look like code outside."""
+    """Return the triple quotes that the text starts inside of, or "": those with which most lines of code are code."""
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
@@ -87,7 +90,7 @@ def _open_at_start(text: str) -> str:
 
 
 def _tokenize(text: str, first: int) -> tuple[list[_Mark], int]:
-    """The marks of the whole statements from index `first` on, and where the tokenizer went no further."""
+    """Return the marks of the complete statements from index `first` on, and the index where the tokenizer stopped."""
     line_starts = list(accumulate(map(len, io.StringIO(text[first:])), initial=first))
     marks: list[_Mark] = []
     open_strings: list[int] = []
@@ -120,7 +123,7 @@ def _tokenize(text: str, first: int) -> tuple[list[_Mark], int]:
                 num_whole, reached = len(marks), min(end, len(text))
     except (tokenize.TokenError, SyntaxError, ValueError, IndexError):
         pass
-    # The statement it refuses may have begun lines before.
+    # The rejected statement may have begun several lines earlier.
     return marks[:num_whole], reached
 
 
@@ -129,7 +132,7 @@ def _prefix_length(string: str) -> int:
 
 
 def _scan(text: str, position: int, opener: str = "") -> Iterator[_Mark]:
-    """Marks from `position` on, whether or not they make sense; `opener` is what is open there."""
+    """Yield the marks from `position` on without parsing; `opener` is the mark that is open there, or ""."""
     begin = position
     while True:
         if not opener:
@@ -149,17 +152,17 @@ def _scan(text: str, position: int, opener: str = "") -> Iterator[_Mark]:
 
 
 def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True from `if` or `elif` to the end of the last statement of its body; `else` and expressions are none."""
+    """True from `if` or `elif` to the end of the last statement of its body; `else` and expressions do not count."""
     inside = np.zeros(len(text), bool)
     ends = [
         match.end() - 1
         for match in _NEWLINE.finditer(text)
         if regions[match.end() - 1] == Region.CODE
         and depths[match.start()] == 0
-        # A backslash at the end of a comment carries nothing on.
+        # A backslash at the end of a comment does not continue the line.
         and (match["carries_on"] is None or regions[match.start()] == Region.COMMENT)
     ]
-    # An if-statement inside another's body adds nothing: the outermost is enough.
+    # Start and indentation of the outermost open if-statement. Those inside it add nothing.
     outermost: tuple[int, int] | None = None
     body_end = 0
     for begin, end in pairwise([-1, *ends, len(text)]):

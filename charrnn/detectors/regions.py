@@ -1,4 +1,4 @@
-"""What a scanner of source code hands over: a region, a bracket depth and an if-statement for every character."""
+"""What scanners of source code return: a region, a bracket depth and an if-statement flag for every character."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -17,18 +17,18 @@ class Region(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceLabels:
-    """For each of N characters, what holds after reading it."""
+    """Labels of N characters of source code; each says what holds after reading its character."""
 
     regions: NDArray[np.int8]
     """The Region (N,)."""
     depths: NDArray[np.int64]
     """The number of open brackets (N,)."""
     in_if: NDArray[np.bool_]
-    """Whether it is in the condition or the body of an if-statement (N,)."""
+    """Whether the character is in the condition or the body of an if-statement (N,)."""
 
 
 class RegionsAndDepths:
-    """Regions and bracket depths of a text of N characters, built mark by mark from left to right."""
+    """Builds the regions and bracket depths of a text of N characters, token by token from left to right."""
 
     def __init__(self, num_chars: int) -> None:
         self.regions = np.zeros(num_chars, np.int8)
@@ -36,20 +36,24 @@ class RegionsAndDepths:
         self._changes = np.zeros(num_chars, np.int64)
 
     def add_span(self, region: Region, begin: int, end: int, *, is_closed: bool) -> None:
-        """A string or a comment [begin, end): inside from its opening mark up to before the end of its closing one."""
+        """Add a string or a comment [begin, end). If it is closed, its last character is outside."""
         self.regions[begin : end - is_closed] = region
 
     def add_bracket(self, bracket: str, position: int) -> None:
-        """A bracket of the code. Any closes any, and none closes what was never opened: text is cut anywhere."""
+        """Add a bracket outside strings and comments.
+
+        A closing bracket closes an opening one of any kind, and is ignored where none is open: the text may be cut.
+        """
         change = 1 if bracket in "([{" else -min(1, self.depth)
         self.depth += change
         self._changes[position] = change
 
     def close_all(self, position: int) -> None:
-        """No bracket is open from here on."""
+        """Close all open brackets at a position."""
         self._changes[position] -= self.depth
         self.depth = 0
 
     @property
     def depths(self) -> NDArray[np.int64]:
+        """The number of open brackets (N,)."""
         return np.cumsum(self._changes)

@@ -31,8 +31,8 @@ class Detector:
     absence: str = "this text has nothing of the kind"
     """Why `label` returns None for a text."""
 
-    def knowing(self, labels: "Labels") -> "Detector":
-        """Return this detector with labels that are already known, for a part of a text: a part may begin inside."""
+    def with_labels(self, labels: "Labels") -> "Detector":
+        """Return this detector with known labels: those of a part of a text, which may begin inside a span."""
         return replace(self, label=lambda part: labels)
 
 

@@ -1,4 +1,4 @@
-"""A drawing of dots in characters: braille, or ASCII where nothing else can be written."""
+"""Draw dots with characters: braille, or ASCII for terminals that show nothing else."""
 
 from collections import Counter
 
@@ -6,20 +6,20 @@ from rich.style import Style
 from rich.text import Text
 
 BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-"""The bit of each dot of a braille character, 4 rows of 2 (Unicode, block 2800)."""
+"""The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
 CROWDS = " .:+#"
-"""In ASCII: no dot, one, two, three, more."""
+"""ASCII characters for no dot, one, two, three, and more dots."""
 
 
 class Canvas:
-    """Places are shares of the width, from the left, and of the height, from the bottom, within [0, 1].
+    """A grid of characters to draw on. Positions (x, y) are in [0, 1], from the lower left corner.
 
-    A character is 2 x 4 dots, which are all in the style of the latest of them; in ASCII it is one place, which counts
-    its dots. A mark stands in its character's place.
+    A braille character has 2 x 4 dots, all in the style of the dot drawn last; an ASCII character stands for the number
+    of its dots. A mark replaces the character at its position.
     """
 
     def __init__(self, width: int, height: int, *, ascii_only: bool) -> None:
-        """Make it `width` columns by `height` lines, empty."""
+        """Create an empty canvas of `width` columns and `height` lines."""
         self.width, self.height, self.ascii_only = width, height, ascii_only
         self._per_column, self._per_line = (1, 1) if ascii_only else (2, 4)
         self._dots: Counter[tuple[int, int]] = Counter()
@@ -27,11 +27,11 @@ class Canvas:
         self._styles: dict[tuple[int, int], Style] = {}
 
     def column(self, x: float) -> int:
-        """The column that a place falls into, from the left."""
+        """Return the column of a position, from the left."""
         return round(x * (self.width * self._per_column - 1)) // self._per_column
 
     def row(self, y: float) -> int:
-        """The line that a place falls into, from the top."""
+        """Return the line of a position, from the top."""
         return round((1 - y) * (self.height * self._per_line - 1)) // self._per_line
 
     def dot(self, x: float, y: float, style: Style) -> None:
@@ -39,7 +39,7 @@ class Canvas:
         self._draw(*self._place(x, y), style)
 
     def line(self, start: tuple[float, float], end: tuple[float, float], style: Style) -> None:
-        """Draw a straight line of dots, its ends included; a dot that is there already counts for one of them."""
+        """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they are."""
         (x, y), (to_x, to_y) = self._place(*start), self._place(*end)
         num_steps = max(abs(to_x - x), abs(to_y - y), 1)
         for step in range(num_steps + 1):
@@ -48,12 +48,12 @@ class Canvas:
                 self._draw(*place, style)
 
     def mark(self, x: float, y: float, mark: str, style: Style) -> None:
-        """Put a mark over whatever is drawn there."""
+        """Put a character over the dots at a position."""
         place = self.column(x), self.row(y)
         self._marks[place], self._styles[place] = mark, style
 
     def lines(self) -> list[Text]:
-        """The drawing, top to bottom."""
+        """Return the drawing line by line, from the top."""
         shown = [Text() for _ in range(self.height)]
         for row, line in enumerate(shown):
             for column in range(self.width):
@@ -63,7 +63,7 @@ class Canvas:
         return shown
 
     def _place(self, x: float, y: float) -> tuple[int, int]:
-        """Column and row, from the top, of the dot that is nearest."""
+        """Return column and row, from the top, of the nearest dot."""
         return round(x * (self.width * self._per_column - 1)), round((1 - y) * (self.height * self._per_line - 1))
 
     def _draw(self, column: int, row: int, style: Style) -> None:

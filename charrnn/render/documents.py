@@ -1,4 +1,4 @@
-"""The same picture for others: a self-contained .html page or a plain text, of any renderables."""
+"""Renderables as a self-contained HTML page or as plain text."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,9 +9,9 @@ from rich.console import Console, RenderableType
 from charrnn.render.svg import COLUMNS, LIGHT, PAPER, RECORDING, Drawing, to_svg
 from charrnn.render.visible import all_visible
 
-# Neither asks the network for anything: the fonts are whatever the reader's machine has.
-# A colour reaches below the letters: underscores lie on the lower edge of the box that browsers colour, or below it,
-# and light ink cannot be told from paper. It does not reach above them, where it would cover the line before.
+# Both pages load nothing from the network: fonts are those of the reader's machine.
+# The padding extends background colours below the letters: browsers draw underscores at the lower edge of the coloured
+# box or below it, where light ink on paper is invisible. Padding above would cover the previous line.
 _HTML = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -46,20 +46,20 @@ _HTML_OF_SVG = """<!DOCTYPE html>
 
 
 def to_html(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
-    """One HTML page, named `title`, that shows the renderables in order, 100 columns wide."""
+    """Return an HTML page with this title that shows the renderables in order, COLUMNS wide."""
     name = escape(all_visible(title))
     if any(isinstance(renderable, Drawing) for renderable in renderables):
         return _HTML_OF_SVG.format(title=name, paper=PAPER, svg=to_svg(renderables, title))
     console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
     for renderable in renderables:
         console.print(renderable)
-    # rich fills in a format of its own, in which a brace of the title would be one of its fields.
+    # rich formats the page again, and would take a brace of the title for a field.
     page = _HTML.format(title=name.replace("{", "{{").replace("}", "}}"))
     return console.export_html(theme=LIGHT, code_format=page)
 
 
 def to_text(renderables: Sequence[RenderableType]) -> str:
-    """The renderables in order as plain text, 100 columns wide; marks under a text stand for its colours."""
+    """Return the renderables in order as plain text, COLUMNS wide. Marks below a text replace its colours."""
     file = StringIO()
     options = {**RECORDING, "force_terminal": None, "color_system": None}
     console = Console(file=file, width=COLUMNS, **options)

@@ -1,4 +1,4 @@
-"""One page of HTML that needs no network: a text whose cells are picked from a table, and told of under the pointer."""
+"""A self-contained HTML page: a text coloured by the cell selected in a table, with details under the pointer."""
 
 import base64
 import json
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from charrnn.render.visible import all_visible, visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
+"""The page without its data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PageRow:
-    """A row of the table: what it shows, which cell (layer, unit) it colours by, and the detector that it follows."""
+    """A row of the table: its columns, the cell (layer, unit) it selects, and the detector that the cell follows."""
 
     shown: Sequence[str]
     cell: tuple[int, int]
@@ -26,29 +27,29 @@ class PageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A text of N characters and what a model made of it."""
+    """A text of N characters, and how a model reads it: L layers of H units, K guesses."""
 
     title: str
     shows: str
-    """What a cell's value is, such as tanh(c)."""
+    """Formula of a cell's value, such as tanh(c)."""
     text: str
     cells: NDArray[np.float32]
-    """(N, L, H)"""
+    """Cell values (N, L, H)."""
     bits: Sequence[float]
-    """(N,): surprisal; nan where nothing predicted the character."""
+    """Surprisal (N,) in bits; nan for a character that was not predicted."""
     guesses: Sequence[Sequence[tuple[str, float]]]
-    """(N, K): the likeliest next characters and their probabilities."""
+    """The K most probable next characters with their probabilities, for each of the N characters."""
     columns: Sequence[str]
     rows: Sequence[PageRow]
-    """At least one."""
+    """Rows of the table; at least one."""
     labels: Mapping[str, NDArray[np.bool_]]
-    """Yes/no detector to its labels (N,), which are underlined."""
+    """Labels (N,) by the name of a yes/no detector; they are underlined."""
     notes: Sequence[str] = ()
-    """Sentences that stand under the table."""
+    """Sentences below the table."""
 
 
 def to_page(page: Page) -> str:
-    """Spell the page. Nothing in it comes from the data but text: no markup, no script, no control character."""
+    """Return the page as HTML. The data adds only text to the template: no markup, scripts or control characters."""
     cells = list(dict.fromkeys(row.cell for row in page.rows))
     data = {
         "title": _show(page.title),
@@ -68,9 +69,9 @@ def to_page(page: Page) -> str:
         "notes": list(map(_show, page.notes)),
         "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
     }
-    # As ASCII and without "<", so that nothing in it ends the element it stands in.
-    spelled = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace("DATA", spelled, 1)
+    # ASCII without "<", so that no value can end the script element.
+    encoded = json.dumps(data, ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    return TEMPLATE.read_text(encoding="utf-8").replace("DATA", encoded, 1)
 
 
 def _show(text: str) -> str:

@@ -1,28 +1,28 @@
-"""A picture as PNG, by resvg (extra `png`) and the fonts of this machine."""
+"""SVG to PNG with resvg (extra `png`) and the fonts of this machine."""
 
 from functools import cache
 
 from charrnn.errors import UsageError
 
 ZOOM = 2.0
-"""Pixels of the PNG for each pixel of the picture: sharp on a slide."""
+"""Pixels of the PNG per pixel of the SVG; 2 is sharp on a slide."""
 
 
 def to_png(svg: str) -> bytes:
-    """Rasterise a picture of `to_svg`. Raises UsageError when there is no font to draw its text with."""
+    """Rasterize an SVG of `to_svg`. Raises UsageError if this machine has no font for its text."""
     import resvg_py
 
     if not _has_font():
         raise UsageError(
-            "A .png is drawn with a font of this machine, and none was found: install a monospaced one, such as the "
-            "package fonts-dejavu-core.\nOr export a .svg, which is drawn where it is looked at."
+            "Drawing a .png needs a font, and this machine has none: install a monospaced one, such as the "
+            "package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of the viewer."
         )
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=ZOOM))
 
 
 @cache
 def _has_font() -> bool:
-    """Whether a letter leaves anything on the paper."""
+    """Return whether drawing a letter changes any pixel."""
     import resvg_py
 
     from charrnn.render.svg import FONTS

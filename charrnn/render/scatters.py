@@ -1,4 +1,4 @@
-"""Saturated gates as small scatters: one plot for each gate, a row of them for each layer."""
+"""Scatter plots of saturated gates: one plot per gate, one row of plots per layer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,29 +14,35 @@ from charrnn.render.canvas import Canvas
 from charrnn.render.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path
 
 NAMES = {"f": "forget", "i": "input", "o": "output", "r": "reset", "z": "update"}
+"""Names of the gates."""
 STYLES = {
     letter: Style(color=color)
     for letter, color in {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}.items()
 }
+"""Styles of the gates."""
 MIN_WIDTH, MAX_WIDTH = 18, 34
 """Columns of a plot, its scale included."""
 GAP = 2
+"""Columns between plots."""
 SCALE_WIDTH = 3
+"""Columns of the scale on the left of a plot."""
 MAX_SIDE = 330.0
-"""Pixels of a plot's side in an exported picture."""
+"""Side of a plot in an exported picture, in pixels, at most."""
 PICTURE_GAP = 60.0
-"""Pixels left of each plot, for the numbers there."""
+"""Space on the left of each plot in an exported picture, in pixels."""
 DOT = 4.0
+"""Radius of a dot in an exported picture, in pixels."""
 ABOUT = "A dot is a unit; both axes are shares of the characters."
+"""The line below the plots."""
 
 
 @dataclass(frozen=True)
 class GateScatters:
-    """A renderable after Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer.
+    """Scatter plots of gates as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer.
 
-    To the right: at how many of the characters its gate is shut (below 0.1); upwards: wide open (above 0.9). A gate
-    that is seldom either lies below on the left; one that is always one or the other, on the diagonal. The mean over
-    the units stands below each plot.
+    x is the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above
+    0.9). A gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the
+    units are printed below each plot.
     """
 
     report: GateReport
@@ -54,7 +60,7 @@ class GateScatters:
         return f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """The same plots as dots and lines; see `charrnn.render.svg`."""
+        """Draw the same plots as SVG; see `charrnn.render.svg.Drawing`."""
         shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
         top = 2 * LINE_HEIGHT
         for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
@@ -67,7 +73,7 @@ class GateScatters:
 
 
 def _draw(use: GateUse, left: float, top: float, side: float) -> Sequence[str]:
-    """The plot of one gate in a square of `side` pixels, its name above and its means below."""
+    """Draw the plot of one gate as SVG: a square of `side` pixels, the name above, the means below."""
     upper, lower = top + LINE_HEIGHT, top + LINE_HEIGHT + side
     right, middle = left + side, left + side / 2
     places = [(left + shut * side, lower - is_open * side) for shut, is_open in zip(use.left, use.right, strict=True)]
@@ -92,7 +98,7 @@ def _means(use: GateUse) -> str:
 
 
 def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
-    """The plot of one gate, `width` columns wide and about as high."""
+    """Draw the plot of one gate as text, `width` columns wide and about as high."""
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
         canvas.dot(left, right, STYLES[use.gate])

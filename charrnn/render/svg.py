@@ -1,7 +1,7 @@
-"""Renderables as one SVG picture that every viewer places alike: words one by one, blocks and charts as shapes.
+"""Renderables as one SVG picture with the same layout in every viewer.
 
-Lengths are pixels of the picture. Each word has a place of its own, because viewers differ in how wide a space, or a
-font, is; spaces stay in the text for those who copy it.
+Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces stay in the text
+for copying. Block characters and charts are drawn as shapes. Lengths are in pixels.
 """
 
 import re
@@ -22,19 +22,23 @@ from rich.terminal_theme import TerminalTheme
 from charrnn.render.visible import all_visible
 
 COLUMNS = 100
-"""Columns that text and drawings have."""
+"""Columns of text and drawings."""
 MIN_COLUMNS = 50
-"""A picture of text is as wide as its longest line, or so wide."""
+"""Columns of a picture of text at least; otherwise it is as wide as its longest line."""
 FONT_SIZE = 20.0
+"""Size of the font."""
 COLUMN_WIDTH = 0.602 * FONT_SIZE
-"""The advance of a character in Menlo and DejaVu Sans Mono; other fonts are stretched to it where a viewer can."""
+"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers that can stretch other fonts to it."""
 LINE_HEIGHT = 24.0
+"""Height of a line."""
 BASELINE = 18.0
-"""From the top of a line down to where its letters stand."""
+"""Distance of the baseline from the top of a line."""
 MARGIN = 14.0
+"""Space around the picture."""
 FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
+"""Fonts, the preferred one first."""
 FAINT = 0.4
-"""How far a faint colour is mixed with the paper's."""
+"""Share of the background colour in a dim colour."""
 RECORDING: dict[str, Any] = {
     "force_terminal": True,
     "color_system": "truecolor",
@@ -44,7 +48,7 @@ RECORDING: dict[str, Any] = {
     "highlight": False,
     "_environ": {},
 }
-"""Options of a rich Console: what looks like markup is text, and no picture depends on this terminal's settings."""
+"""Options of a rich Console that takes markup for text and ignores the settings of the terminal."""
 
 LIGHT = TerminalTheme(
     (252, 252, 250),
@@ -60,27 +64,28 @@ LIGHT = TerminalTheme(
         (120, 120, 120),
     ],
 )
-"""Dark ink on light paper."""
+"""The theme of exported pictures: dark ink on light paper."""
 INK, PAPER = LIGHT.foreground_color.hex, LIGHT.background_color.hex
+"""Colours of text and background."""
 GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
 
 _BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
-"""Block characters, and how much of a line's height they fill, from below."""
+"""Block characters and the share of a line's height that they fill from below."""
 _RULES = {"─": 1.5, "━": 3.0}
 """Horizontal rules and their thickness."""
 
 
 @runtime_checkable
 class Drawing(Protocol):
-    """A renderable that is more than text: it draws itself in a picture."""
+    """A renderable that draws itself as SVG instead of as text."""
 
     def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Its height, and its SVG elements for a picture of `width` pixels, from (0, 0) on."""
+        """Return its height and its SVG elements, with the upper left corner at (0, 0), for a picture of this width."""
 
 
 def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
-    """Draw renderables below each other as one SVG picture, COLUMNS wide at the most, named `title`."""
+    """Return an SVG picture with this title that shows the renderables below each other, at most COLUMNS wide."""
     elements: list[str] = []
     top, num_columns = 0.0, MIN_COLUMNS
     for renderable in renderables:
@@ -107,25 +112,25 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str
 
 
 def label(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = "") -> str:
-    """Text at a baseline's start, middle or end, without markup."""
+    """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is escaped."""
     attributes = f' text-anchor="{anchor}"' * (anchor != "start") + ' font-weight="bold"' * bold
     attributes += f' fill="{fill}"' if fill else ""
     return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
 
 
 def path(points: Sequence[tuple[float, float]], stroke: str, *, width: float = 1.5) -> str:
-    """A line through points."""
+    """Return a line through points."""
     return f'<path d="{_through(points)}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
 
 
 def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = "") -> str:
-    """A polygon; `stroke` draws its edge."""
+    """Return a filled polygon; `stroke` is the colour of its outline, if any."""
     edge = f' stroke="{stroke}" stroke-width="1.5"' if stroke else ""
     return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
 
 
 def dots(centres: Sequence[tuple[float, float]], radius: float, fill: str) -> str:
-    """Round dots, which are darker where they lie over each other."""
+    """Return translucent dots, which are darker where they overlap."""
     turn = f"a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0a{radius:g} {radius:g} 0 1 0 {-2 * radius:g} 0"
     return "".join(
         f'<path d="M{_number(x - radius)} {_number(y)}{turn}z" fill="{fill}" fill-opacity="0.55"/>' for x, y in centres
@@ -133,7 +138,7 @@ def dots(centres: Sequence[tuple[float, float]], radius: float, fill: str) -> st
 
 
 def colour_of(style: Style) -> str:
-    """The colour of a style's ink on light paper, as #rrggbb."""
+    """Return the text colour of a style on light paper, as #rrggbb."""
     return _ink(style).hex
 
 
@@ -147,7 +152,7 @@ def _lines(renderable: RenderableType) -> list[list[Segment]]:
 
 
 def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
-    """The backgrounds and block characters of a line as one group, then its words."""
+    """Yield the backgrounds and shapes of a line as one group, then its words as one text element."""
     rectangles: list[str] = []
     words: list[str] = []
     column = 0
@@ -209,7 +214,7 @@ def _triplet(colour: Color | None, *, is_ink: bool) -> ColorTriplet:
 
 
 def _escape(text: str) -> str:
-    """Text for XML, in one line: nothing in it is markup or a control character."""
+    """Escape text for XML on one line: without markup and control characters."""
     return escape(all_visible(text), quote=True)
 
 
