@@ -20,7 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from charrnn.config import CELLS, Config
+from charrnn.architectures import CELLS
+from charrnn.config import Config
 from charrnn.model.network import CharRNN
 
 DIVERGED = 5

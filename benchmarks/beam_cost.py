@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from measuring import Report, in_turn, make_parser
 
-from charrnn.config import CELLS, Config
+from charrnn.architectures import CELLS
+from charrnn.config import Config
 from charrnn.generation.beam import BeamOptions, BeamSearch
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper

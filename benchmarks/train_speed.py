@@ -27,7 +27,8 @@ from measuring import Report, in_turn, make_parser, matmul_rate
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from charrnn.config import CELLS, PRECISIONS, Config, resolved
+from charrnn.architectures import CELLS
+from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.text.lanes import Lanes
 from charrnn.training.measuring import choose_precision

@@ -10,15 +10,13 @@ from encodings.aliases import aliases
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
 from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.plugins import plugin_names
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
 
-CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
-"""Cell types."""
-DEPTHS = ("stacked", "residual", "highway", "dilated", "grid")
-"""Ways to connect layers."""
 INITIAL_STATES = ("zero", "learned")
 """Initial states of a text."""
 ALPHABETS = ("char", "byte")
@@ -58,9 +56,9 @@ class Config:
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
 
     cell: str = "auto"
-    """Cell type: lstm, gru, rnn (tanh), irnn (relu), peephole, coupled, mlstm, antisymmetric or unitary."""
+    """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides."""
     depth: str = "stacked"
-    """How layers are connected: stacked, residual, highway, dilated or grid."""
+    """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
     num_layers: int | Auto = "auto"
@@ -148,6 +146,8 @@ class Config:
                     hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
                     if name == "encoding":
                         hint = _near_encoding(value)
+                    elif name == "cell":
+                        hint = _near_cell(value)
                     raise UsageError(f"{named(name)} is {_format(value)}; it must be {allowed}.{hint}")
         if self.alphabet == "byte" and self.encoding != "utf-8":
             raise UsageError(
@@ -199,10 +199,21 @@ def _near_encoding(name: str) -> str:
     return did_you_mean(_plain_encoding(name), sorted(_ENCODINGS)).replace("_", "-")
 
 
+def _is_cell(name: str) -> bool:
+    # Packages are only searched for a name that is not built in: the search takes 25 ms.
+    return name in _CHOICES["cell"] or name in plugin_names(CELL_GROUP)
+
+
+def _near_cell(name: str) -> str:
+    installed = plugin_names(CELL_GROUP)
+    listed = f" Installed packages provide {', '.join(installed)}." if installed else ""
+    return listed + did_you_mean(name, (*_CHOICES["cell"], *installed))
+
+
 _CHOICES = {
     "alphabet": ALPHABETS,
     "cell": ("auto", *CELLS),
-    "depth": DEPTHS,
+    "depth": tuple(DEPTHS),
     "initial_state": INITIAL_STATES,
     "device": DEVICES,
     "precision": PRECISIONS,
@@ -214,6 +225,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda names: sum(len(name.encode("unicode_escape")) + 5 for name in names) < LONGEST_NAMES,
     ),
     **{name: (f"one of {', '.join(words)}", words.__contains__) for name, words in _CHOICES.items()},
+    "cell": (f"one of {', '.join(_CHOICES['cell'])}, or a cell that an installed package provides", _is_cell),
     "encoding": (
         "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16",
         lambda name: len(name) <= 40 and name.isascii() and _plain_encoding(name) in _ENCODINGS,

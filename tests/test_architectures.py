@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import charrnn
+from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.app import run
-from charrnn.config import CELLS, DEPTHS
 
 TEXT = "".join(
     f'the {word} said "{word} {word}" to me\n    and left\n' for word in ("lamp", "stone", "river", "owl") * 40
@@ -16,7 +16,7 @@ TEXT = "".join(
 pytestmark = pytest.mark.trained
 ARCHITECTURES = [
     *((cell, "stacked") for cell in CELLS),
-    *(("lstm", depth) for depth in DEPTHS[1:]),
+    *(("lstm", depth) for depth in list(DEPTHS)[1:]),
     pytest.param("mlstm", "dilated", marks=pytest.mark.thorough),
     pytest.param("gru", "grid", marks=pytest.mark.thorough),
     pytest.param("lstm --set initial_state=learned", "dilated", marks=pytest.mark.thorough),

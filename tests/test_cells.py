@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn import config as configuration
-from charrnn.config import DEPTHS, Config
+from charrnn import architectures
+from charrnn.architectures import DEPTHS
+from charrnn.config import Config
+from charrnn.model import depths
 from charrnn.model.cells import CELLS, Unitary
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
@@ -122,8 +124,9 @@ def naive_unitary(w: dict[str, NDArray[np.float64]], x: list[float], h: list[flo
     return [value.real for value in out] + [value.imag for value in out]
 
 
-def test_the_command_line_knows_the_cells_that_have_equations() -> None:
-    assert tuple(CELLS) == configuration.CELLS
+def test_every_described_cell_and_depth_has_equations() -> None:
+    assert tuple(CELLS) == tuple(architectures.CELLS)
+    assert tuple(depths.DEPTHS) == tuple(DEPTHS)
 
 
 @pytest.mark.parametrize("cell", CELLS)

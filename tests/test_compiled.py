@@ -18,7 +18,8 @@ from hand_built import TEXTS, text_hash
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.config import CELLS, Config
+from charrnn.architectures import CELLS
+from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation import sampling
 from charrnn.generation.distribution import Shaping, next_char_probs

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charrnn.config
-from charrnn.config import BUDGETS, CELLS, FIELD_NAMES, Config, check_field_name, parse_value
+from charrnn.architectures import CELLS
+from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
 from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
@@ -207,7 +208,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("split", (1.0, 0.0), "two or three positive shares, such as 90/10"),
     ("split", (1.0, math.inf), "two or three positive shares, such as 90/10"),
     ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
-    ("cell", "elman", f"one of auto, {', '.join(CELLS)}"),
+    ("cell", "elman", f"one of auto, {', '.join(CELLS)}, or a cell that an installed package provides"),
     ("depth", "deep", "one of stacked, residual, highway, dilated, grid"),
     ("initial_state", "random", "one of zero, learned"),
     ("omega", -1.0, "at least 0 and finite"),

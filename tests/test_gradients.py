@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.config import DEPTHS, Config
+from charrnn.architectures import DEPTHS
+from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.microscope.gradients import NUM_AT_ONCE, NUM_LOSSES, measure_reach
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 
 V, H, K = 5, 4, 5
-ARCHITECTURES = [*((cell, "stacked") for cell in CELLS), *(("lstm", depth) for depth in DEPTHS[1:]), ("gru", "dilated")]
+ARCHITECTURES = [
+    *((cell, "stacked") for cell in CELLS),
+    *(("lstm", depth) for depth in list(DEPTHS)[1:]),
+    ("gru", "dilated"),
+]
 
 
 def make_network(cell: str, depth: str = "stacked", **changes: Any) -> CharRNN:

@@ -21,7 +21,20 @@ LAYERS = (
     ({"runs"},),
     ({"model"},),
     ({"text"}, {"detectors"}),
-    ({"files", "settings", "config", "records", "errors", "plugins", "clock", "process_signals", "code_cache"},),
+    (
+        {
+            "files",
+            "settings",
+            "config",
+            "records",
+            "errors",
+            "plugins",
+            "clock",
+            "process_signals",
+            "code_cache",
+            "architectures",
+        },
+    ),
 )
 """From the top. A room may import itself and every lower layer, never a neighbour."""
 PLACE = {

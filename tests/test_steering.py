@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn.config import CELLS, Config
+from charrnn.architectures import CELLS
+from charrnn.config import Config
 from charrnn.detectors.prose import label_quotes
 from charrnn.errors import UsageError
 from charrnn.model.network import CharRNN

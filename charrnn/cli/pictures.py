@@ -64,7 +64,7 @@ def show_cells(
     """
     from rich.text import Text
 
-    from charrnn.model.cells import CELLS
+    from charrnn.model.cells import find_cell
     from charrnn.records.microscope import ColouredText
     from charrnn.render.guesses import GuessMap
     from charrnn.render.heatmap import HeatMap
@@ -72,7 +72,7 @@ def show_cells(
     from charrnn.render.page import PageRow
     from charrnn.render.visible import all_visible
 
-    kind = CELLS[model.config.cell].shows
+    kind = find_cell(model.config.cell).shows
     guesses = _guesses(model, trace) if trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn = []
@@ -121,7 +121,7 @@ def _page(
         return None
     import numpy as np
 
-    from charrnn.model.cells import CELLS
+    from charrnn.model.cells import find_cell
     from charrnn.render.page import Page
 
     part = slice(0, CHARS_ON_PAGE)
@@ -129,7 +129,7 @@ def _page(
     labels = {detector.name: detector.label(trace.text) for detector in detectors if detector.name in followed}
     return Page(
         title=title,
-        shows=CELLS[model.config.cell].shows,
+        shows=find_cell(model.config.cell).shows,
         text=trace.text[part],
         cells=trace.cells[part],
         bits=(-trace.logprobs[part] / np.log(2)).tolist(),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
@@ -42,15 +43,13 @@ def train(
         str | None,
         _option(
             "--cell",
-            text="lstm, gru, rnn, irnn, peephole, coupled, mlstm, antisymmetric, unitary, or auto.",
+            text=f"{', '.join(CELLS)}, a cell of an installed package, or auto.",
             panel=MODEL,
             metavar="CELL",
         ),
     ] = None,
     layers: Annotated[str | None, _option("--layers", text="Recurrent layers.", panel=MODEL, metavar="L")] = None,
-    depth: Annotated[
-        str | None, _option("--depth", text="stacked, residual, highway, dilated or grid.", panel=MODEL, metavar="HOW")
-    ] = None,
+    depth: Annotated[str | None, _option("--depth", text=f"{', '.join(DEPTHS)}.", panel=MODEL, metavar="HOW")] = None,
     hidden_size: Annotated[
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
     ] = None,

@@ -171,7 +171,7 @@ class Drawing(NamedTuple):
 
 def can_compile(stepper: Stepper) -> bool:
     """Whether this model has a cell and a depth that are compiled."""
-    return stepper.cell_name in KINDS and stepper.depth in DEPTHS
+    return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS
 
 
 def pack(stepper: Stepper) -> Weights:
@@ -208,7 +208,7 @@ def pack(stepper: Stepper) -> Weights:
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
     plan = Plan(
-        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth), stepper.sum_outputs),
+        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth_name), stepper.sum_outputs),
         kept=np.float32(1) - stepper.zoneout,
         num_layers=len(layers),
         num_states=stepper.cell.num_states,

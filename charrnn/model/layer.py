@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import CELLS, Cell
+from charrnn.model.cells import Cell, find_cell
 from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
 
@@ -66,7 +66,7 @@ class RecurrentLayer(nn.Module):
         """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
         super().__init__()
         self.cell_name = cell_name
-        self.cell: type[Cell] = CELLS[cell_name]
+        self.cell: type[Cell] = find_cell(cell_name)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.dilation = dilation

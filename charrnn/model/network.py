@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
+from charrnn.model.depths import DEPTHS
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.ops import Ops
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
@@ -23,12 +24,8 @@ HIGHWAY_BIAS = -1.0
 class CharRNN(nn.Module):
     """A character-level recurrent language model.
 
-    `depth` says how layer l > 0 joins what lies below it, x, with its own output, y:
-    stacked: y. residual: x + y (He 2015). highway: t * y + (1 - t) * x, t = sigmoid(W x + b) (Srivastava 2015).
-    dilated: y, and layer l continues from the character 2^l before (Chang 2017). grid: at every character another LSTM
-    runs up the layers; its state (h, c) starts as a product of the character's vector, each layer reads h, and the
-    LSTM reads the layer's y (Kalchbrenner 2016: two dimensions, time before depth, weights not shared). With
-    `sum_outputs` the output layer reads the sum of all layers rather than the last one.
+    `depth` chooses how a layer's outputs are joined with what it read (`model.depths`). With `sum_outputs` the output
+    layer reads the sum of all layers rather than the last one.
 
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E), `layers.i.weight_ih_l0` (G*H, E or H),
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
@@ -46,21 +43,21 @@ class CharRNN(nn.Module):
         self.dropout, self.input_dropout = (
             0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout)
         )
-        self.depth = config.depth
+        self.depth = DEPTHS[config.depth]
         self.sum_outputs = config.sum_outputs
         # torch draws weights of its own, from its global generator; ours are drawn over them.
         with torch.random.fork_rng(devices=[]):
             self.embedding = nn.Embedding(vocab_size, embedding_size)
             self.highways = nn.ModuleList(
-                nn.Linear(hidden_size, hidden_size) for _ in range(num_layers - 1 if config.depth == "highway" else 0)
+                nn.Linear(hidden_size, hidden_size) for _ in range(num_layers - 1 if self.depth.has_gates else 0)
             )
-            if config.depth == "grid":
+            if self.depth.has_lstm:
                 self.bottom = nn.Linear(embedding_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
-                hidden_size if index > 0 or config.depth == "grid" else embedding_size,
+                hidden_size if index > 0 or self.depth.has_lstm else embedding_size,
                 hidden_size,
                 dilation=dilation_of(config, index),
                 weight_drop=config.weight_drop,
@@ -70,7 +67,7 @@ class CharRNN(nn.Module):
             for index in range(num_layers)
         )
         self.grids = nn.ModuleList(
-            RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if config.depth == "grid" else 0)
+            RecurrentLayer("lstm", hidden_size, hidden_size) for _ in range(num_layers if self.depth.has_lstm else 0)
         )
         self._num_states = num_states(config)
         self.learned_state: nn.Parameter | None = None
@@ -86,7 +83,7 @@ class CharRNN(nn.Module):
         for highway in self.highways:
             nn.init.xavier_uniform_(highway.get_parameter("weight"), generator=generator)
             nn.init.constant_(highway.get_parameter("bias"), HIGHWAY_BIAS)
-        if self.depth == "grid":
+        if self.depth.has_lstm:
             nn.init.xavier_uniform_(self.bottom.weight, generator=generator)
             nn.init.zeros_(self.bottom.bias)
         for grid in self.grid_layers():
@@ -141,13 +138,14 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Where nothing is dropped from the characters' vectors, the first layer looks its input up in a table.
-        takes_ids = self.depth != "grid" and (noise is None or self.input_dropout == 0)
+        takes_ids = not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
         below = ids if takes_ids else _drop(self.embedding(ids), self.input_dropout, noise)
-        along_depth = torch.stack(self.bottom(below).chunk(2, dim=-1)) if self.depth == "grid" else None
+        links = _Links(self, below)
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
-            if along_depth is not None:
-                below = along_depth[0]
+            if links.along_depth is not None:
+                # A view of its own for each use: gradients add up in the order in which released versions add them.
+                below = links.along_depth[0]
             table = self.embedding.weight if takes_ids and index == 0 else None
             if want_cells:
                 outputs, cells, last = layer.trace(below, used, table, ops.get(index))
@@ -156,28 +154,31 @@ class CharRNN(nn.Module):
                 outputs, last = layer(below, used, table, noise, ops.get(index))
             all_hidden.append(outputs)
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
-            outputs = _drop(outputs, self.dropout, noise)
-            if along_depth is not None:
-                along_depth = self._climb(index, outputs, along_depth)
-                below = along_depth[0]
-            else:
-                below = outputs if index == 0 else self._join(index, below, outputs)
+            below = self.depth.join(links, index, below, _drop(outputs, self.dropout, noise))
             joined.append(below)
         return self.output(sum(joined) if self.sum_outputs else below), all_cells, all_hidden, torch.stack(new_state)
 
-    def _climb(self, index: int, outputs: Tensor, along_depth: Tensor) -> Tensor:
-        """One step along depth: outputs (T, B, H) and a state (2, T, B, H) to the next state."""
-        _, state = self.grid_layers()[index](outputs.flatten(0, 1).unsqueeze(0), along_depth.flatten(1, 2))
-        climbed: Tensor = state.view(along_depth.shape)
-        return climbed
 
-    def _join(self, index: int, below: Tensor, outputs: Tensor) -> Tensor:
-        if self.depth == "residual":
-            return below + outputs
-        if self.depth == "highway":
-            gate: Tensor = self.highways[index - 1](below).sigmoid()
-            return below + gate * (outputs - below)
-        return outputs
+class _Links:
+    """The weights of a network's depth in one pass over a window; see `model.depths.Links`."""
+
+    def __init__(self, network: CharRNN, vectors: Tensor) -> None:
+        """Take the characters' vectors (T, B, E), from which the LSTM along depth starts, where there is one."""
+        self._network = network
+        self.along_depth: Tensor | None = None
+        """State (2, T, B, H) of the LSTM along depth."""
+        if network.depth.has_lstm:
+            self.along_depth = torch.stack(network.bottom(vectors).chunk(2, dim=-1))
+
+    def gate(self, layer: int, x: Tensor) -> Tensor:
+        gate: Tensor = self._network.highways[layer - 1](x).sigmoid()
+        return gate
+
+    def climb(self, layer: int, x: Tensor) -> Tensor:
+        assert self.along_depth is not None, "this depth has no LSTM"
+        _, state = self._network.grid_layers()[layer](x.flatten(0, 1).unsqueeze(0), self.along_depth.flatten(1, 2))
+        self.along_depth = state.view(self.along_depth.shape)
+        return self.along_depth[0]
 
 
 def _drop(values: Tensor, share: float, noise: Generator | None) -> Tensor:

@@ -7,7 +7,8 @@ from typing import Any
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.model.cells import CELLS, Lstm
+from charrnn.model.cells import Lstm, find_cell
+from charrnn.model.depths import DEPTHS
 
 MAX_HEADER_BYTES = 1 << 20
 """Of the header that names a file's tensors: ten times what the most layers need."""
@@ -16,19 +17,19 @@ TRAINING_COPIES = 6
 
 
 def dilation_of(config: Config, layer: int) -> int:
-    """How many characters back a layer continues from (Chang 2017)."""
-    return 2**layer if config.depth == "dilated" else 1
+    """Return from how many characters back a layer continues (Chang 2017)."""
+    return DEPTHS[config.depth].dilation(layer)
 
 
 def num_states(config: Config) -> int:
     """S: state vectors of a layer, those of its cell times the largest dilation."""
-    return CELLS[config.cell].num_states * dilation_of(config, resolved(config.num_layers) - 1)
+    return find_cell(config.cell).num_states * dilation_of(config, resolved(config.num_layers) - 1)
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """The tensors of `model.safetensors` by name, as `CharRNN` lists them."""
     size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
-    num_layers, cell, is_grid = resolved(config.num_layers), CELLS[config.cell], config.depth == "grid"
+    num_layers, cell, depth = resolved(config.num_layers), find_cell(config.cell), DEPTHS[config.depth]
     shapes: dict[str, tuple[int, ...]] = {
         "embedding.weight": (vocab_size, embedding_size),
         "output.weight": (vocab_size, size),
@@ -36,15 +37,15 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     }
     for index in range(num_layers):
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
-            columns = embedding_size if name == "ih" and index == 0 and not is_grid else size
+            columns = embedding_size if name == "ih" and index == 0 and not depth.has_lstm else size
             shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
             shapes[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
         for name, (shape, _) in cell.extras(size).items():
             shapes[f"layers.{index}.{name}"] = shape
-        if config.depth == "highway" and index:
+        if depth.has_gates and index:
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
-        if is_grid:
+        if depth.has_lstm:
             shapes |= {"bottom.weight": (2 * size, embedding_size), "bottom.bias": (2 * size,)}
             for name in ("ih", "hh"):
                 shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.cells import CELLS, Cell, Lstm
+from charrnn.model.cells import Cell, Lstm, find_cell
+from charrnn.model.depths import DEPTHS
 from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_product, exact_sin
-from charrnn.model.ops import Ops
+from charrnn.model.ops import Ops, State
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 from charrnn.model.weights import Floats, Matrix, exact_tanh
 
@@ -61,17 +62,18 @@ class Stepper:
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or misshapen."""
-        self.cell, self.cell_name, self.precision = CELLS[config.cell], config.cell, precision
-        self.depth, self.sum_outputs, self.zoneout = config.depth, config.sum_outputs, np.float32(config.zoneout)
+        self.cell, self.cell_name, self.precision = find_cell(config.cell), config.cell, precision
+        self.depth, self.depth_name = DEPTHS[config.depth], config.depth
+        self.sum_outputs, self.zoneout = config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
         self._num_states = num_states(config)
         self._dilations = [dilation_of(config, index) for index in range(self.num_layers)]
-        self._num_grids = self.num_layers if self.depth == "grid" else 0
+        self._num_grids = self.num_layers if self.depth.has_lstm else 0
         self._learns_start = config.initial_state == "learned"
         self.vocab_size = check_shapes(config, tensors)
         self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         is_int8 = precision == "int8"
-        self._ops = EXACT if is_int8 else NUMPY
+        self.ops = EXACT if is_int8 else NUMPY
         self.held: dict[int, dict[int, float]] = {}
         self.layers = [Layer(self.cell, f"layers.{index}.", self._weights, is_int8) for index in range(self.num_layers)]
         self.grids = [Layer(Lstm, f"grids.{index}.", self._weights, is_int8) for index in range(self._num_grids)]
@@ -80,7 +82,7 @@ class Stepper:
                 Matrix(self._weights[f"highways.{index}.weight"], is_int8=is_int8),
                 self._weights[f"highways.{index}.bias"],
             )
-            for index in range(self.num_layers - 1 if self.depth == "highway" else 0)
+            for index in range(self.num_layers - 1 if self.depth.has_gates else 0)
         ]
         self.output = Matrix(self._weights["output.weight"], is_int8=is_int8), self._weights["output.bias"]
         vectors = self._weights["embedding.weight"].astype(np.float64)
@@ -114,7 +116,7 @@ class Stepper:
         """What the equations of a layer need: its own `clamp`."""
         held = self.held.get(layer)
         if not held:
-            return self._ops
+            return self.ops
         units, values = np.array(list(held)), np.array(list(held.values()), np.float32)
 
         def clamp(memory: Floats) -> Floats:
@@ -122,7 +124,7 @@ class Stepper:
             memory[:, units] = values
             return memory
 
-        return replace(self._ops, clamp=clamp)
+        return replace(self.ops, clamp=clamp)
 
     def values(self, state: Floats) -> Floats:
         """What the microscope would show of a state (L, S, B, H): (L, B, H) within [-1, 1]."""
@@ -131,7 +133,7 @@ class Stepper:
             # The latest state of a dilated layer stands at the end of its queue.
             queue = state[index, : self.cell.num_states * self._dilations[index]]
             latest = tuple(queue.reshape(self.cell.num_states, -1, *queue.shape[1:])[:, -1])
-            shown.append(self.cell.value(self._ops, latest))
+            shown.append(self.cell.value(self.ops, latest))
         return np.stack(shown)
 
     def initial_state(self, batch_size: int) -> Floats:
@@ -145,7 +147,7 @@ class Stepper:
         """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is left as it was."""
         state = state.copy()
         below, total = self.table[ids], np.float32(0)
-        along_depth = tuple(np.split(self._bottom[ids], 2, axis=-1)) if self.grids else ()
+        links = _Links(self, self._bottom[ids] if self.grids else None)
         for index, layer in enumerate(self.layers):
             ops = self._ops_of(index)
             x = below if index == 0 else layer.weight_ih.product(below) + layer.bias_ih
@@ -161,24 +163,10 @@ class Stepper:
             queue[:, :-1] = queue[:, 1:]
             for part, value in zip(queue, latest, strict=True):
                 part[-1] = value
-            if self.grids:
-                grid = self.grids[index]
-                x = grid.weight_ih.product(latest[0]) + grid.bias_ih
-                along_depth = Lstm.step(self._ops, x, grid.product, along_depth, {})
-                below = along_depth[0]
-            else:
-                below = latest[0] if index == 0 else self._join(index, below, latest[0])
+            below = self.depth.join(links, index, below, latest[0])
             total = total + below if self.sum_outputs else below
         weight, bias = self.output
         return weight.product(total) + bias, state
-
-    def _join(self, index: int, below: Floats, outputs: Floats) -> Floats:
-        if self.depth == "residual":
-            return below + outputs
-        if self.depth == "highway":
-            weight, bias = self.highways[index - 1]
-            return np.asarray(below + self._ops.sigmoid(weight.product(below) + bias) * (outputs - below))
-        return outputs
 
     def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
         """Read a text ids (N,), N >= 1, in one row: the logits (1, V) after its last character, and the state there.
@@ -192,6 +180,25 @@ class Stepper:
         for char in ids:
             logits, state = self.step(np.array([char]), state)
         return logits, state
+
+
+class _Links:
+    """The weights of a stepper's depth in one step; see `model.depths.Links`."""
+
+    def __init__(self, stepper: Stepper, bottom: Floats | None) -> None:
+        """Take the first state (B, 2 * H) of the LSTM along depth, where there is one."""
+        self._stepper = stepper
+        self._along_depth: State[Floats] = () if bottom is None else tuple(np.split(bottom, 2, axis=-1))
+
+    def gate(self, layer: int, x: Floats) -> Floats:
+        weight, bias = self._stepper.highways[layer - 1]
+        return self._stepper.ops.sigmoid(np.asarray(weight.product(x) + bias))
+
+    def climb(self, layer: int, x: Floats) -> Floats:
+        grid = self._stepper.grids[layer]
+        total = np.asarray(grid.weight_ih.product(x) + grid.bias_ih)
+        self._along_depth = Lstm.step(self._stepper.ops, total, grid.product, self._along_depth, {})
+        return self._along_depth[0]
 
 
 class Layer:

@@ -20,6 +20,8 @@ STYLES = {
     for letter, color in {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}.items()
 }
 """Styles of the gates."""
+OTHER_STYLE = Style(color="cyan")
+"""Style of the gates of cells from other packages, which may have other letters."""
 MIN_WIDTH, MAX_WIDTH = 18, 34
 """Columns of a plot, its scale included."""
 GAP = 2
@@ -83,13 +85,13 @@ def _draw(use: GateUse, left: float, top: float, side: float) -> Sequence[str]:
         path([(left, upper), (left, lower), (right, lower)], INK),
         *(label(left - 8, y, number, anchor="end") for y, number in ((upper + 14, "1"), (lower, "0"))),
         *(label(x, lower + LINE_HEIGHT, number, anchor="middle") for x, number in ((left, "0"), (right, "1"))),
-        dots(places, DOT, colour_of(STYLES[use.gate])),
+        dots(places, DOT, colour_of(STYLES.get(use.gate, OTHER_STYLE))),
         label(middle, lower + LINE_HEIGHT, _means(use), anchor="middle"),
     )
 
 
 def _name(use: GateUse) -> str:
-    return f"layer {use.layer}: {NAMES[use.gate]}"
+    return f"layer {use.layer}: {NAMES.get(use.gate, use.gate)}"
 
 
 def _means(use: GateUse) -> str:
@@ -101,7 +103,7 @@ def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
     """Draw the plot of one gate as text, `width` columns wide and about as high."""
     canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
     for left, right in zip(use.left, use.right, strict=True):
-        canvas.dot(left, right, STYLES[use.gate])
+        canvas.dot(left, right, STYLES.get(use.gate, OTHER_STYLE))
     side, corner, floor = "|+-" if ascii_only else "│└─"
     scale = {0: "1", canvas.height - 1: "0"}
     return Text("\n", no_wrap=True).join(

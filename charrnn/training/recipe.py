@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.cells import CELLS
+from charrnn.model.cells import find_cell
+from charrnn.plugins import find_plugin
 
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
@@ -30,6 +32,8 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     More text and more time feed more units; a wider layer wants a smaller step; a short text is cut into fewer and
     shorter lanes. Raises UsageError for a model that cannot be trained.
     """
+    # Raises UsageError where a package provides a cell by the name of a built-in one.
+    find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
             "depth is grid; its LSTM squashes whatever an irnn writes, so nothing keeps an irnn's state from growing "
@@ -108,7 +112,7 @@ def choose_steps(
 
 def num_recurrent_weights(config: Config) -> int:
     """Weights of the recurrent layers, biases and a highway's or a grid's own aside."""
-    cell, hidden_size = CELLS[config.cell], resolved(config.hidden_size)
+    cell, hidden_size = find_cell(config.cell), resolved(config.hidden_size)
     input_sizes = resolved(config.embedding_size) + (resolved(config.num_layers) - 1) * hidden_size
     recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2
     return cell.input_blocks * hidden_size * input_sizes + recurrent

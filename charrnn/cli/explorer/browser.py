@@ -18,7 +18,7 @@ from charrnn.cli.explorer.dialogs import Comparison, Help, Question
 from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
-from charrnn.model.cells import CELLS
+from charrnn.model.cells import find_cell
 from charrnn.render.palette import block, value_style
 from charrnn.render.visible import all_visible
 
@@ -140,7 +140,7 @@ class Browser(Screen[None]):
         self.query_one("#hint", Static).update(Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True))
 
     def _show_title(self) -> None:
-        parts = [self.model.name, CELLS[self.model.config.cell].shows, self.exploration.order]
+        parts = [self.model.name, find_cell(self.model.config.cell).shows, self.exploration.order]
         title = "  ".join(" ".join(printable(part).split()) for part in parts if part)
         self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
 

@@ -17,7 +17,7 @@ from charrnn.api import Model
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
-from charrnn.model.cells import CELLS
+from charrnn.model.cells import find_cell
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
 from charrnn.text.encoded import decode_each, undo_decode_each
@@ -237,7 +237,7 @@ class Exploration:
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
-            return title, f" of {self.model.name}, {CELLS[self.model.config.cell].shows}"
+            return title, f" of {self.model.name}, {find_cell(self.model.config.cell).shows}"
         interval = interval_text(score)
         return f"{title} follows {score.detector}", "".join(
             (
