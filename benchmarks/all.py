@@ -1,12 +1,12 @@
-"""Every benchmark that needs nothing but this machine, one after the other, in one table.
+"""Run every benchmark that needs only this machine, one after the other, and print their tables.
 
     python benchmarks/all.py                     # about ten minutes; --quick: about four
     python benchmarks/all.py --json > here.json  # one JSON object: {"machine": {...}, "benchmarks": {NAME: ...}}
     python benchmarks/all.py --only train_speed sample_speed
 
-Each benchmark is a process of its own with `--json`, and is ended after MOST_SECONDS; what fails is named, and the exit
-code is then 1. `architectures.py` (half an hour) and `time_to_loss.py` (needs a text) are run by hand. To imitate a
-lesser processor, cap the instruction set; the description of the machine says so:
+Each benchmark runs in its own process with `--json`, and is killed after MOST_SECONDS. Failures are named, and the exit
+code is then 1. `architectures.py` (half an hour) and `time_to_loss.py` (needs a text) are not included. To imitate an
+older processor, limit the instruction set; the description of the machine says so:
 
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/all.py
 """
@@ -36,7 +36,7 @@ QUICK: dict[str, tuple[str, ...]] = FULL | {
 
 
 def run(name: str, options: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
-    """The rows of one benchmark, and what went wrong, if anything did."""
+    """Return the rows of one benchmark and its error, if it failed."""
     command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), "--json", *options]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=MOST_SECONDS)
@@ -48,7 +48,7 @@ def run(name: str, options: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]
 
 
 def main() -> int:
-    """Run all, print the tables or one JSON object; 1 if one failed."""
+    """Run all, print the tables or one JSON object, and return 1 if one failed."""
     parser = make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer shapes, shorter texts")
     parser.add_argument("--only", nargs="+", choices=sorted(FULL), metavar="NAME", help=", ".join(FULL))

@@ -1,11 +1,11 @@
-"""Every cell and depth at equal parameters and equal minutes: loss on a text's last tenth, over several seeds.
+"""Compare every cell type and depth at equal parameters and equal minutes: loss on a text's last tenth.
 
     python benchmarks/architectures.py shakespeare.txt --minutes 1 --parameters 300000 --seeds 3 --jobs 2
 
 Each run is `charrnn train CORPUS --cell C --depth D --layers L --hidden-size H --minutes M --seed S` with one thread,
-as many at a time as there are jobs, each with a core of its own. H is the even size whose model comes nearest to the
-wanted number of parameters; everything else is the recipe's. Losses are those of the best validated step, evaluated by
-`charrnn evaluate`. The spread is the largest minus the smallest of the seeds. Where a run diverges, the row says so.
+--jobs of them at a time, each on its own core. H is the even size whose model has the number of parameters closest to
+--parameters; the recipe sets everything else. Losses are those of the best validated step, by `charrnn evaluate`. The
+spread is the largest loss of all seeds minus the smallest. The row of a run that diverges says so.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ARCHITECTURES = [
 
 
 def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[int, int]:
-    """The even hidden size whose model has nearest to that many parameters, and how many it has."""
+    """Return the even hidden size whose number of parameters is closest to the given one, and that number."""
 
     def count(hidden_size: int) -> int:
         sizes = {"num_layers": num_layers, "hidden_size": hidden_size, "embedding_size": EMBEDDING_SIZE}
@@ -53,7 +53,7 @@ def size_for(parameters: int, cell: str, depth: str, num_layers: int) -> tuple[i
 def train(
     arguments: argparse.Namespace, folder: Path, task: tuple[str, str, int, int, int]
 ) -> tuple[float, float, int] | None:
-    """Train and evaluate once: (stateful, windowed-256 nats/char, steps), or None if it diverged."""
+    """Train and evaluate once; return (stateful, windowed-256 nats/char, steps), or None if it diverged."""
     cell, depth, num_layers, hidden_size, seed = task
     run = folder / f"{cell}-{depth}-{num_layers}-{seed}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -76,7 +76,7 @@ def train(
 
 
 def main() -> None:
-    """Train all, print a table in order of the loss."""
+    """Train all and print a table sorted by loss."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--minutes", type=float, default=1.0)

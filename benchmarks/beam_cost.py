@@ -1,12 +1,11 @@
-"""Microseconds per character of beam search, a wide beam beside one of width 1, in one process and in turn.
+"""Measure microseconds per character of beam search: wide beams beside one of width 1, alternating in one process.
 
     python benchmarks/beam_cost.py                       # 2x256 LSTM, 65 characters, random weights
     OMP_NUM_THREADS=1 python benchmarks/beam_cost.py     # on one core
 
-A figure is the median of whole searches of LENGTH characters (after one to warm up, for SECONDS, at least REPEATS),
-divided by LENGTH; the last column is its ratio to width 1. `step` is the model's own part of it, without any search.
-A wide beam cannot be free: its matrix products do as many times the work, at the rate of a matrix product rather than
-that of a matrix times a vector.
+A figure is the median time of a search of LENGTH characters, divided by LENGTH. Searches repeat for SECONDS, at least
+REPEATS times, after one to warm up. The last column is the ratio to width 1. `step` is the time of the model alone,
+without the search. The matrix products of a beam of width N do N times the work.
 """
 
 from collections.abc import Callable
@@ -28,20 +27,20 @@ PRIME = np.arange(20)
 
 
 def make_stepper(cell: str, num_layers: int, hidden_size: int) -> Stepper:
-    """A network with random weights."""
+    """Build a network with random weights."""
     config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=64, dropout=0.0)
     tensors = CharRNN(config, VOCAB_SIZE).state_dict()
     return Stepper(config, {name: value.numpy() for name, value in tensors.items()})
 
 
 def search(stepper: Stepper, width: int, **options: Any) -> Callable[[], object]:
-    """A whole search."""
+    """Run one search."""
     beams = BeamSearch(stepper, PRIME, BeamOptions(width=width, length=LENGTH, **options))
     return lambda: list(beams)
 
 
 def steps(stepper: Stepper, width: int) -> Callable[[], object]:
-    """As many steps of the model as a search takes, all on the same characters."""
+    """Run as many steps of the model as a search takes, all on the same characters."""
     ids, state = np.arange(width) % VOCAB_SIZE, stepper.initial_state(width)
 
     def run() -> None:

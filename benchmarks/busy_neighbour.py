@@ -1,9 +1,9 @@
-"""What a process that keeps one core busy costs training, on the threads that are chosen and on all of them.
+"""Measure how much a process that keeps one core busy slows training, with the chosen threads and with all.
 
     python benchmarks/busy_neighbour.py
 
-The threads are chosen as for `--minutes` and as for `--steps`. Rates are medians of whole optimizer steps taken for
-SECONDS after the choice was made.
+The threads are chosen as for `--minutes` and as for `--steps`. Rates are medians of the optimizer
+steps of SECONDS after the choice.
 """
 
 import statistics
@@ -26,7 +26,7 @@ SHAPES = ((1, 512, 32, 128), (2, 128, 50, 50))
 
 
 def rate(trainer: Trainer, num_threads: int, chars: int) -> float:
-    """Characters per second."""
+    """Return the characters per second."""
     times = []
     end = time.perf_counter() + SECONDS
     with on_threads(num_threads):
@@ -36,7 +36,7 @@ def rate(trainer: Trainer, num_threads: int, chars: int) -> float:
 
 
 def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> None:
-    """Add the threads chosen, and the rates with them and with all."""
+    """Add the chosen threads, and the rates with them and with all threads."""
     num_layers, hidden_size, num_lanes, length = shape
     trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
     given = trainer.config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu")
@@ -55,7 +55,7 @@ def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> N
 
 
 def main() -> None:
-    """Report the rates without and with a neighbour."""
+    """Report the rates without and with a busy process."""
     arguments = make_parser(__doc__).parse_args()
     report = Report("busy_neighbour", as_json=arguments.json, with_limits=False)
     for shape in SHAPES:

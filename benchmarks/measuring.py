@@ -1,6 +1,6 @@
-"""What the benchmarks share: the machine's description and own limits, timing in turn, and one form of the result.
+"""Shared by the benchmarks: description and limits of the machine, alternating timing, and one format of results.
 
-A benchmark makes one `Report`, adds its rows and closes it. Without `--json` the rows are printed as they are measured;
+A benchmark creates one `Report`, adds its rows and closes it. Without `--json` each row is printed when it is measured;
 with it, stdout carries one JSON object, {"benchmark", "machine": {...}, "rows": [{...}, ...]}.
 """
 
@@ -27,15 +27,15 @@ CAPS = (
     "NUMBA_CPU_NAME",
     "NUMBA_CPU_FEATURES",
 )
-"""Environment variables that make a processor do less than it can: what is measured under them is imitated."""
+"""Environment variables that disable instructions: results under them are imitations of another processor."""
 INSTRUCTIONS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8")
 SQUARE = 2048
 READ_BYTES = (262_144, 4_194_304, 268_435_456)
-"""Sizes of the arrays that are read to measure bandwidth: about a level-2 cache, a level-3 cache, main memory."""
+"""Sizes of the arrays for measuring bandwidth: about a level-2 cache, a level-3 cache, main memory."""
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Wall seconds of one call."""
+    """Return the wall seconds of one call."""
     begin = time.perf_counter()
     call()
     return time.perf_counter() - begin
@@ -44,7 +44,7 @@ def seconds(call: Callable[[], object]) -> float:
 def in_turn(
     *calls: Callable[[], object], warm_ups: int = 2, repeats: int = 5, at_least_seconds: float = 1.0
 ) -> list[float]:
-    """Median wall seconds of each call.
+    """Return the median wall seconds of each call.
 
     The calls are taken in turn, so that a machine whose speed drifts treats them alike: first `warm_ups` rounds that
     do not count, in which kernels are compiled and chosen, then at least `repeats` rounds and `at_least_seconds`.
@@ -60,7 +60,7 @@ def in_turn(
 
 
 def matmul_rate(dtype: torch.dtype, size: int = SQUARE) -> float:
-    """Operations per second (2 * size^3 for a product) of square matrix products on all of torch's threads."""
+    """Return operations per second (2 * size^3 per product) of square matrix products on all of torch's threads."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     (median,) = in_turn(lambda: a @ b, at_least_seconds=0.5)
     return 2 * size**3 / median
@@ -76,7 +76,7 @@ def _add_up(numbers: Any, repeats: int) -> Any:
 
 
 def read_rate(num_bytes: int) -> float:
-    """Bytes per second at which one thread reads an array of that size over and over."""
+    """Return bytes per second at which one thread reads an array of that size repeatedly."""
     numbers = np.ones(max(1, num_bytes // 4), np.float32)
     repeats = max(1, 50_000_000 // numbers.nbytes)
     (median,) = in_turn(lambda: _add_up(numbers, repeats), at_least_seconds=0.3)
@@ -84,7 +84,7 @@ def read_rate(num_bytes: int) -> float:
 
 
 def describe_machine() -> dict[str, Any]:
-    """The processor, what its software may use of it, and how busy it is. Measures nothing."""
+    """Describe the processor, the instructions that libraries may use, and its load. Measures nothing."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     load = os.getloadavg() if hasattr(os, "getloadavg") else (None,) * 3
     return {
@@ -103,7 +103,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def measure_limits() -> dict[str, Any]:
-    """The machine's own limits: matrix products in fp32 and bf16, and reading on one thread. Takes some 4 seconds."""
+    """Measure the machine's limits: matrix products in fp32 and bf16, and reading on one thread; about 4 seconds."""
     products = {"fp32": torch.float32, "bf16": torch.bfloat16}
     return {
         "matrix_gflops": {name: round(matmul_rate(dtype) / 1e9, 1) for name, dtype in products.items()},
@@ -121,14 +121,14 @@ def _processor_name() -> str:
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser with the module's docstring as its help, and with `--json`."""
+    """Return a parser with the module's docstring as its help, and with `--json`."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     return parser
 
 
 def show(value: str | int | float | None) -> str:
-    """A cell of a table: whole numbers from 100 on, two digits after the point below, nothing for None."""
+    """Format a value: an integer from 100 on, two decimals below, "" for None."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -137,7 +137,7 @@ def show(value: str | int | float | None) -> str:
 
 
 def print_table(rows: list[Row], columns: tuple[str, ...] = ()) -> None:
-    """Print rows; one of other columns than those before it, first `columns`, starts a table with a header."""
+    """Print rows; a row whose columns differ from the last, first `columns`, starts a table with a header."""
     for row in rows:
         if columns != tuple(row):
             columns = tuple(row)
@@ -159,7 +159,7 @@ class Report:
             print_machine(self.machine)
 
     def add(self, **row: str | int | float | None) -> None:
-        """Add a row, and print it unless the report is JSON. A row of other columns than the last starts a table."""
+        """Add a row, and print it unless the report is JSON. A row with other columns than the last starts a table."""
         self._rows.append(row)
         if self._as_json:
             return
@@ -167,7 +167,7 @@ class Report:
         self._columns = tuple(row)
 
     def close(self) -> None:
-        """Print the JSON object, if that was asked for, with the load average as it is now."""
+        """Print the JSON object, if the report is JSON, with the current load average."""
         self.machine["load_average_at_end"] = describe_machine()["load_average"]
         if self._as_json:
             print(json.dumps({"benchmark": self._benchmark, "machine": self.machine, "rows": self._rows}))
@@ -176,7 +176,7 @@ class Report:
 
 
 def print_machine(machine: dict[str, Any]) -> None:
-    """Print a description, one property to a line."""
+    """Print a description, one property per line."""
     for name, value in machine.items():
         if isinstance(value, dict):
             value = ", ".join(f"{key} {item}" for key, item in value.items()) or "nothing"

@@ -1,14 +1,14 @@
-"""Seconds and memory of finding what is copied, or what texts share by chance.
+"""Measure the seconds and the memory of the search for copies, or the segments that texts share.
 
-    python benchmarks/novelty_speed.py                            # 1 MB and 100 MB of made-up words
+    python benchmarks/novelty_speed.py                            # 1 MB and 100 MB of random words
     python benchmarks/novelty_speed.py --shares ONE.txt OTHER.txt
 
-Speed: corpora of random words by Zipf's law, seeded; texts of the same words, a tenth of each copied in stretches of
-100 characters; then texts and corpora that repeat. Seconds are the least of REPEATS, wall and processor. Memory is what
-the search adds to the peak of a process of its own, which has the corpus already.
+Speed: corpora of random words by Zipf's law, seeded; texts of the same words, a tenth of each copied in segments of
+100 characters; then periodic texts and corpora. Seconds are the minimum of REPEATS, wall and processor. Memory is what
+the search adds to the peak of its own process, which already holds the corpus.
 
-Shares: for stretches of several lengths, what the first 100,000 characters of the last tenth of one file share with the
-nine tenths before it, and with the other file; the same with the files exchanged.
+Shares: for segments of several lengths, the share of the first 100,000 characters of the last tenth of one file
+that occurs in the nine tenths before it, and in the other file; the same with the files exchanged.
 """
 
 import multiprocessing
@@ -29,7 +29,7 @@ NUM_WORDS = 20_000
 
 
 def make_text(num_chars: int, seed: int) -> str:
-    """Words drawn from one vocabulary, which does not depend on the seed, by Zipf's law; twelve to a line."""
+    """Draw words by Zipf's law from one vocabulary, which does not depend on the seed; twelve per line."""
     shelf = random.Random(0)
     weights = [1 / rank for rank in range(1, len(LETTERS) + 1)]
     words = np.array(["".join(shelf.choices(LETTERS, weights, k=shelf.randint(2, 9))) for _ in range(NUM_WORDS)])
@@ -40,7 +40,7 @@ def make_text(num_chars: int, seed: int) -> str:
 
 
 def with_copies(text: str, corpus: str) -> str:
-    """The text, of each 1,000 characters the first 100 copied from somewhere in the corpus."""
+    """Return the text with the first 100 of each 1,000 characters copied from the corpus."""
     draw = random.Random(1)
     starts = (draw.randrange(len(corpus) - 100) for _ in range(0, len(text), 1000))
     return "".join(
@@ -50,12 +50,12 @@ def with_copies(text: str, corpus: str) -> str:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has ever had."""
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
 def measure(report: Report, name: str, text: str, corpus: str, min_length: int = MIN_LENGTH) -> None:
-    """Add one row, measured in a process that has done nothing else."""
+    """Add one row, measured in a new process."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 

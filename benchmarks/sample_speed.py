@@ -1,13 +1,15 @@
-"""Characters drawn per second, ours beside stock torch.nn stepped one character at a time, in one process and in turn.
+"""Measure generated characters per second: charrnn and stock torch.nn, alternating in one process.
 
     python benchmarks/sample_speed.py              # random weights
-    python benchmarks/sample_speed.py --run RUN    # also: what eight bits cost that run, and when its text begins
+    python benchmarks/sample_speed.py --run RUN    # also: the loss in int8, and the time to the first character
 
-Ours is `sample_ids` and `write_chunks`, text included, at temperature 0.8 without limits, on one thread for one text.
-It is compiled before it is measured. Stock is what the peers write: an `nn.LSTM` called with one character, softmax,
-`torch.multinomial`, `item()`. The ratio is ours over stock. The share of one text is the rate at which our weights are
-read over the rate at which one thread of this machine adds up so many bytes. The share of several texts at once is the
-rate of multiplications over the rate at which all cores repeat the same dot-product instructions on a few kilobytes.
+Ours is `sample_ids` and `write_chunks`, decoding included, at temperature 0.8, on one thread for one text, after
+compilation. Stock is the common loop: an `nn.LSTM` called with one character, softmax, `torch.multinomial`, `item()`.
+
+ratio: ours divided by stock.
+share of one text: bytes of weights per second, divided by the rate at which one thread of this machine sums bytes.
+share of several texts: multiplications per second, divided by the rate at which all cores repeat the same dot-product
+    instructions on a few kilobytes.
 """
 
 import statistics
@@ -40,14 +42,14 @@ from charrnn.text.vocab import Vocab
 VOCAB = Vocab.from_text("".join(map(chr, range(32, 97))))
 REPEATS = 5
 SHAPES = ((2, 128, 40_000, 400), (2, 256, 20_000, 200), (2, 512, 8_000, 60))
-"""Layers, units, and characters that ours and stock draw."""
+"""(Layers, units, characters that ours generates, characters that stock generates)."""
 STREAMS = 64
 DOT_COLUMNS = 256
-"""Columns of the rows whose products are repeated: they stay in the level-1 cache."""
+"""Columns of the rows whose products are repeated: small enough for the level-1 cache."""
 
 
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
-    """Draw and spell `length` characters in each stream."""
+    """Generate and decode `length` characters in each stream."""
     shapings, seeds = [Shaping(temperature=0.8, banned=(0,))] * num_streams, [(0, i) for i in range(num_streams)]
     reading = read_prime(stepper, np.array([1]))
 
@@ -62,7 +64,7 @@ def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object
 
 
 def stock(num_layers: int, hidden_size: int, length: int) -> Callable[[], object]:
-    """What the peers write."""
+    """Generate with the common loop around `nn.LSTM`."""
     embedding, output = nn.Embedding(len(VOCAB), hidden_size), nn.Linear(hidden_size, len(VOCAB))
     recurrent = nn.LSTM(hidden_size, hidden_size, num_layers, batch_first=True)
 
@@ -79,14 +81,14 @@ def stock(num_layers: int, hidden_size: int, length: int) -> Callable[[], object
 
 
 def num_weights(stepper: Stepper) -> int:
-    """Weights that are read for every character; of the first layer's input only a row of a table is."""
+    """Return the number of weights read per character; the input of the first layer is one row of a table."""
     matrices: list[Matrix] = [stepper.output[0], *(layer.recurrent["hh"][0] for layer in stepper.layers)]
     matrices += [layer.weight_ih for layer in stepper.layers[1:]]
     return sum(matrix.values.size for matrix in matrices)
 
 
 def multiply_rate(num_threads: int) -> float:
-    """Multiplications per second of one group of rows with the inputs of a few streams, over and over, on threads."""
+    """Return multiplications per second of a group of rows with the inputs of a few streams, repeated on threads."""
     dot, num_streams = make_dot(CHOSEN.streams), CHOSEN.streams
 
     @njit(nogil=True)
@@ -141,7 +143,7 @@ def compare(report: Report, most_multiplications: float, shape: tuple[int, int, 
 
 
 def cost_of_eight_bits(report: Report, run: str) -> None:
-    """Add the validation loss of a run with its weights as they are, and with what eight bits make of them."""
+    """Add the validation loss of a run with its weights in fp32 and in int8."""
     model = load(run)
     text, context = model.held_out_text()
     ids, before = model.vocab.encode(text), model.vocab.encode(context)[-512:]
@@ -156,7 +158,7 @@ def cost_of_eight_bits(report: Report, run: str) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """A matrix as eight bits spell it; anything else as it is."""
+    """Round a matrix to int8 and back; return any other array unchanged."""
     if value.ndim != 2:
         return value
     matrix = Matrix(value, is_int8=True)
@@ -164,7 +166,7 @@ def rounded(value: Any) -> Any:
 
 
 def first_character(run: str, *options: str) -> float:
-    """Median seconds from the start of the process to its first byte."""
+    """Return the median seconds from the start of the process to its first byte."""
     command = [sys.executable, "-m", "charrnn", "sample", run, "--quiet", *options]
     times = []
     for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""Wall seconds, from the start of the process, to the first stateful validation loss at or below each target.
+"""Measure wall seconds from the start of the process to the first stateful validation loss at or below each target.
 
     python benchmarks/time_to_loss.py shakespeare.txt --targets 1.6 1.5 1.45 -- --minutes 3
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Train once in a folder of its own, and print when each target was reached."""
+    """Train once in a new folder, and print when each target was reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--targets", type=float, nargs="+", required=True, help="nats per character")

@@ -1,10 +1,10 @@
-"""Characters per second of tracing every cell beside reading without a look inside, and of a whole survey.
+"""Measure characters per second of tracing every cell, beside reading without a trace, and of a survey.
 
     python benchmarks/trace_speed.py                        # lstm, gru and rnn of 2x512: rates, and their ratio
-    python benchmarks/trace_speed.py --survey 1000000       # and a survey of so many characters with every detector
+    python benchmarks/trace_speed.py --survey 1000000       # and a survey of 1,000,000 characters with every detector
 
-Both sides read the same ids in the same lanes (`model.reading`), in turn, in one process; medians of REPEATS after one
-to warm up. The survey is `charrnn.Model.survey`, untrained twin and all, with what numba compiles and BLAS warms up.
+Both read the same ids in the same lanes (`model.reading`), alternating in one process; medians of REPEATS after one to
+warm up. The survey is `charrnn.Model.survey`, with the untrained baseline, compilation by numba and warm-up of BLAS.
 """
 
 import random
@@ -33,11 +33,11 @@ LINES = (
     '"Leave the gate open," said the miller, and nobody answered.\n',
     "class Mill:\n    'A string that stands alone.'\n    wheels = 3\n",
 )
-"""Something for every detector."""
+"""A text with labels for every detector."""
 
 
 def make_model(cell: str, num_layers: int, hidden_size: int) -> Model:
-    """A model with the weights that training starts from: what they say costs no time."""
+    """Build a model with initial weights: their values do not change the speed."""
     config = Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, embedding_size=EMBEDDING_SIZE)
     vocab = Vocab.from_text("".join(LINES), min_count=1)
     network = CharRNN(config, len(vocab))
@@ -45,7 +45,7 @@ def make_model(cell: str, num_layers: int, hidden_size: int) -> Model:
 
 
 def make_text(num_chars: int) -> str:
-    """So many characters of source code and prose."""
+    """Return that many characters of source code and prose."""
     draw = random.Random(0)
     return "".join(draw.choices(LINES, k=num_chars // 40))[:num_chars]
 
@@ -81,7 +81,7 @@ def compare(report: Report, cell: str, num_layers: int, hidden_size: int) -> Non
 
 
 def time_survey(report: Report, num_chars: int, num_layers: int, hidden_size: int) -> None:
-    """Add the seconds that a survey takes and the most memory that this process has held."""
+    """Add the seconds of a survey and the peak memory of this process."""
     model, text = make_model("lstm", num_layers, hidden_size), make_text(num_chars)
     begin = time.perf_counter()
     findings = model.survey(text)
@@ -97,7 +97,7 @@ def time_survey(report: Report, num_chars: int, num_layers: int, hidden_size: in
 
 
 def main() -> None:
-    """Report the rates, and the survey if it is asked for."""
+    """Report the rates, and with --survey the survey."""
     parser = make_parser(__doc__)
     parser.add_argument("--survey", type=int, metavar="CHARS")
     parser.add_argument("--num-layers", type=int, default=2)

@@ -1,21 +1,21 @@
-"""Characters per second of whole optimizer steps, ours beside a stock torch.nn loop, in one process and in turn.
+"""Measure characters per second of whole optimizer steps: charrnn and a stock torch.nn loop, alternating.
 
-    python benchmarks/train_speed.py                 # 2x512 with every cell, and torch-rnn's grid
+    python benchmarks/train_speed.py                 # 2x512 with every cell type, and torch-rnn's grid
     python benchmarks/train_speed.py --part cells    # 2x512 alone; grid: torch-rnn's grid alone
     python benchmarks/train_speed.py --quick         # lstm, gru and rnn of 2x512 and 2x128 only
-    python benchmarks/train_speed.py --precision fp32    # what a processor without bf16 does
+    python benchmarks/train_speed.py --precision fp32    # as on a processor without bf16
 
 Ours is `charrnn.training.trainer.Trainer.take_step`, in the precision that `--precision auto` chooses for a long run
-and, as stock has, with AdamW for all weights; `--muon-scale 2` takes the recipe's Muon instead. Stock is what the peers
-write: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of
-the steps in a second (at least 5), after two to warm up, the two sides in turn.
+and, as stock has, with AdamW for all weights; `--muon-scale 2` uses the recipe's Muon instead. Stock is the common
+loop: fp32, batch_first, an `nn.Embedding` of the hidden size, Adam, the state carried over. Figures are medians of
+the steps of one second (at least 5), after two to warm up; the two loops alternate.
 
-ratio: ours over stock.
-share of products: the time of our step's own matrix products alone over the time of the step. They are `torch.mm` into
-    memory that is there already, in our precision and at our shapes: each layer's recurrent product (B x H by H x GH)
-    T times one after the other, forward and backward; the products over all B * T rows, for the inputs of every layer
-    but one that reads a table, the output, and all gradients of weights.
-share of matrix rate: the rate of our step's multiplications over that of a large square product (see the first lines).
+ratio: ours divided by stock.
+share of products: the time of our step's matrix products alone, divided by the time of the step. They are `torch.mm`
+    into allocated memory, in our precision and at our shapes: each layer's recurrent product (B x H by H x GH) T times,
+    forward and backward; the products over all B * T rows, for the inputs of every layer except one that reads a table,
+    the output, and all gradients of weights.
+share of matrix rate: multiplications per second of our step, divided by those of a large square product (first lines).
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def our_step(
     cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, precision: str, muon_scale: float = 0.0
 ) -> Trainer:
-    """A trainer of ours, ready to step."""
+    """Build a trainer of charrnn."""
     config = Config(
         cell=cell,
         num_layers=num_layers,
@@ -65,7 +65,7 @@ def our_step(
 
 
 def stock_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int) -> Callable[[], object]:
-    """One optimizer step as the peers write it."""
+    """Return the optimizer step of the common loop."""
     embedding, output = nn.Embedding(VOCAB_SIZE, hidden_size), nn.Linear(hidden_size, VOCAB_SIZE)
     recurrent = STOCK[cell](hidden_size, hidden_size, num_layers, batch_first=True)
     model = nn.ModuleList([embedding, recurrent, output])
@@ -87,7 +87,7 @@ def stock_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, len
 
 
 def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]:
-    """The step's matrix products as (rows, terms, columns): those of every character, and those of the whole window."""
+    """Return the step's matrix products as (rows, terms, columns): those per character, and those per window."""
     cell, hidden_size = EQUATIONS[config.cell], resolved(config.hidden_size)
     num_lanes, num_rows = resolved(config.num_lanes), resolved(config.num_lanes) * resolved(config.bptt_length)
     each_step, whole = [], []
@@ -98,7 +98,7 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
             columns = blocks * hidden_size
             each_step += [(num_lanes, hidden_size, columns), (num_lanes, columns, hidden_size)]
             whole.append((columns, num_rows, hidden_size))
-        # oneDNN's LSTM takes vectors; the others take rows of a table, which is no product of this size.
+        # oneDNN's LSTM reads embeddings; the others read rows of a table, so they need no product of this size.
         if layer or config.cell == "lstm":
             wide.append((hidden_size if layer else EMBEDDING_SIZE, cell.input_blocks * hidden_size))
     for inputs, outputs in wide:
@@ -107,7 +107,7 @@ def product_shapes(config: Config) -> tuple[list[tuple[int, int, int]], list[tup
 
 
 def products_alone(config: Config) -> Callable[[], object]:
-    """All matrix products of one step of that configuration, and nothing else."""
+    """Return a function that runs only the matrix products of one step of that configuration."""
     dtype, length = DTYPES[config.precision], resolved(config.bptt_length)
     each_step, whole = product_shapes(config)
 
@@ -134,7 +134,7 @@ def products_alone(config: Config) -> Callable[[], object]:
 
 
 def num_operations(config: Config) -> float:
-    """Floating-point operations of all matrix products of a step."""
+    """Return the floating-point operations of all matrix products of a step."""
     each_step, whole = product_shapes(config)
     per_step, once = (sum(2.0 * rows * terms * columns for rows, terms, columns in part) for part in (each_step, whole))
     return resolved(config.bptt_length) * per_step + once

@@ -1,4 +1,4 @@
-"""Runs whose weights come from a formula, so that every machine has the same model and knows what it writes."""
+"""Build runs whose weights come from a formula, so that every machine has the same model and its text is known."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab
 
 LAST_PLACE = 4
-"""From this place in the cycle on all characters are equally unlikely."""
+"""From this distance in the cycle on all characters are equally unlikely."""
 
 
 def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
-    """Save a plain RNN that goes through the characters of `cycle`, a Markov chain of order 1, and return its folder.
+    """Save a plain RNN that generates the characters of `cycle` as a Markov chain of order 1, and return its folder.
 
-    The likeliest character is always the next one of `cycle`, the second likeliest the one after it, and so on, with at
-    least two nats between them, far more than any rounding. Each character occurs once in `cycle`; a newline should be
-    one of them, because a text without a prime starts after one. `corpus` is the file that the run claims to
-    have learned from.
+    The most likely character is always the next one of `cycle`, the second most likely the one after it, and so on, at
+    least two nats apart, far more than any rounding. Each character occurs once in `cycle`; one of them should be a
+    newline, because a text without a prime starts after one. `corpus` is recorded as the training text.
     """
     assert len(set(cycle)) == len(cycle)
     vocab = Vocab("char", ("", *sorted(cycle)))
@@ -53,7 +52,7 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
         for current, before in enumerate(vocab.characters):
             index = place.get(before, 0)
             distance = (place[name] - index - 1) % len(cycle) if name else len(cycle)
-            # The square root makes each omission cost something else, so that few texts are equally likely.
+            # The square root makes the differences unequal, so that few texts are equally likely.
             scores[following, current] = -min(distance, LAST_PLACE) * (2 + index**0.5)
     weights = {
         "embedding.weight": one_hot,

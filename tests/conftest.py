@@ -1,6 +1,6 @@
-"""What the whole-command tests share: a synthetic corpus, tiny models trained on it once, and ways to run the command.
+"""Shared fixtures: a synthetic corpus, tiny models that are trained on it once, and functions that run the command.
 
-The models are real and take about two seconds. Tests that change a run change a copy of it (`lab`).
+Training the models takes about two seconds. Tests that change a run change a copy of it (`lab`).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SMALL_RUN: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
 }
-"""Settings of a run that is trained only to see what becomes of it: milliseconds, the same on every machine."""
+"""Settings of a run that trains in milliseconds, with the same result on every machine."""
 
 TRAINING = {"train_run", "nursery"}
-"""Fixtures that every fixture of a trained run asks for, directly or not."""
+"""Fixtures that every fixture of a trained run depends on, directly or indirectly."""
 
 MAX_WORKERS = 4
-"""Processes that `pytest` starts at most: each takes up to 1.5 GB, most of it torch and traces of models."""
+"""Processes of `pytest` at most: each needs up to 1.5 GB, mostly for torch and traces of models."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker for each core, but at most `MAX_WORKERS`; none, and so no time to start them, for one or two files."""
+    """Return a worker for each core, at most `MAX_WORKERS`; 0 for one or two files, to save their start."""
     if len(config.args) <= 2 and all(Path(argument.partition("::")[0]).is_file() for argument in config.args):
         return 0
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -89,7 +89,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """After a failure, say with what it is to be repeated: which machine is imitated, and how."""
+    """After a failure, print the environment and the options that repeat it."""
     if not {"failed", "error"} & terminalreporter.stats.keys():
         return
     chosen = {name: config.getoption(name) for name in ("perturb", "without", "shuffle")}
@@ -99,7 +99,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of freshly trained models, before `-m` selects, and shuffle where that is asked for."""
+    """Mark the tests of freshly trained models, before `-m` selects; shuffle with --shuffle."""
     for item in items:
         if TRAINING & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.trained)
@@ -108,15 +108,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def copy_run(run: Path, target: Path) -> Path:
-    """Copy a run that tests share, without the findings that another test may have kept in it; returns the copy."""
+    """Copy a run that tests share, without the findings that another test may have cached; return the copy."""
     return shutil.copytree(run, target, ignore=shutil.ignore_patterns("findings"))
 
 
 @pytest.fixture(autouse=True)
 def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let every test start with the same environment and answers to signals, whatever the one before it left.
+    """Start every test with the same environment and signal handlers, whatever the last one changed.
 
-    Nothing that a test writes in this process need outlast a power cut, and disks differ in how long a sync takes.
+    Replaces `os.fsync`: no test file has to survive a power cut, and disks differ in how long a sync takes.
     """
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     environment.restore()
@@ -126,7 +126,7 @@ def standard_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -135,7 +135,7 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """A trained run and all that was told while it trained."""
+    """A trained run and the events of its training."""
 
     path: Path
     events: tuple[Any, ...]
@@ -164,7 +164,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 
 @pytest.fixture
 def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
-    """Run `python ARGUMENTS` in a process of its own, in the same empty folder; `-m charrnn ...` is the command."""
+    """Run `python ARGUMENTS` in a new process, in the same empty folder; `-m charrnn ...` is the command."""
 
     def call(*arguments: object, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -182,7 +182,7 @@ def process(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]
 
 @pytest.fixture(scope="session")
 def corpus() -> SyntheticCorpus:
-    """The text that the models below learn from."""
+    """Return the training text of the models below."""
     from synthetic import make_corpus
 
     return make_corpus(num_chars=40_000)
@@ -190,7 +190,7 @@ def corpus() -> SyntheticCorpus:
 
 @pytest.fixture(scope="session")
 def corpus_file(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus as `synthetic.txt`, by an absolute path, so that its runs find it from any folder."""
+    """Write the corpus to `synthetic.txt`; an absolute path, so that its runs find it from any folder."""
     path = tmp_path_factory.mktemp("corpora") / "synthetic.txt"
     path.write_bytes(corpus.text.encode())
     return path
@@ -198,7 +198,7 @@ def corpus_file(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def train_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
-    """Train a run of that name on the corpus; settings as for `Config`."""
+    """Return a function that trains a run of that name on the corpus; settings as for `Config`."""
     import charrnn
 
     def make(name: str, **settings: Any) -> TrainedRun:
@@ -211,7 +211,7 @@ def train_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 @pytest.fixture(scope="session")
 def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
-    """An LSTM that has learned the corpus: the words, the quotations, the brackets."""
+    """Train an LSTM until it has learned the corpus: the words, the quotations, the brackets."""
     return train_run(
         "lstm-001",
         steps=300,
@@ -227,19 +227,19 @@ def lstm(train_run: Callable[..., TrainedRun]) -> TrainedRun:
 
 @pytest.fixture(scope="session")
 def gru(train_run: Callable[..., TrainedRun]) -> TrainedRun:
-    """A GRU of two layers, a few steps old."""
+    """Train a GRU of two layers for a few steps."""
     return train_run("gru-001", cell="gru", num_layers=2, steps=12)
 
 
 @pytest.fixture(scope="session")
 def rnn(train_run: Callable[..., TrainedRun]) -> TrainedRun:
-    """A plain RNN, a few steps old."""
+    """Train a plain RNN for a few steps."""
     return train_run("rnn-001", cell="rnn", steps=12)
 
 
 @pytest.fixture(scope="session")
 def byte_run(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """An LSTM over the bytes of a text with characters of one, two, three and four bytes."""
+    """Train an LSTM on the bytes of a text with characters of one, two, three and four bytes."""
     path = tmp_path_factory.mktemp("bytes") / "bytes.txt"
     path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
     return train_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
@@ -247,7 +247,7 @@ def byte_run(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never trained: the alphabet and a newline, over and over. Forty characters of it are no loop."""
+    """Build a run that generates the alphabet and a newline, over and over. Forty characters of it are no loop."""
     from built_runs import build_chain
 
     return build_chain(tmp_path_factory.mktemp("runs") / "alphabet-001", "\n" + string.ascii_lowercase)
@@ -255,7 +255,7 @@ def alphabet_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was never trained, the likeliest text of which is a loop of five characters."""
+    """Build a run whose most likely text is a loop of five characters."""
     from built_runs import build_chain
 
     return build_chain(tmp_path_factory.mktemp("runs") / "loop-001", "\nabcd")
@@ -263,7 +263,7 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
-    """The working folder with a copy of the LSTM's run in `checkpoints/`, to read or to damage; returns the copy."""
+    """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the copy."""
     copied = tmp_path / "checkpoints" / lstm.name
     copy_run(lstm.path, copied)
     return copied

@@ -1,4 +1,4 @@
-"""Models of random whole numbers: the same on every machine, and not trained."""
+"""Build untrained models from random integers: the same on every machine."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TEXTS = {
     "antisymmetric": "3e1ee7f331e4f07d",
     "unitary": "825a644f9491ee93",
 }
-"""Of each cell, the first 16 digits of the SHA-256 of the ids that `text_hash` draws."""
+"""For each cell type, the first 16 digits of the SHA-256 of the ids that `text_hash` generates."""
 
 
 def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray[Any]]:
-    """Weights that are sums of uniform numbers, as large as those of a trained model."""
+    """Return weights that are sums of uniform numbers, as large as those of a trained model."""
     generator, tensors = np.random.default_rng(11), {}
     for name, shape in weight_shapes(config, vocab_size).items():
         if name.endswith("permutation"):
@@ -45,13 +45,13 @@ def hand_built_tensors(config: Config, vocab_size: int = V) -> dict[str, NDArray
 
 
 def hand_built_stepper(cell: str, depth: str = "stacked", precision: str = "int8") -> Stepper:
-    """Two layers of 24 units."""
+    """Build a stepper of two layers of 24 units."""
     config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0)
     return Stepper(config, hand_built_tensors(config), precision)
 
 
 def text_hash(cell: str) -> str:
-    """The hash of 300 characters of three streams with seed 5, which never changes: `--seed` promises the same text."""
+    """Hash 300 characters of three streams with seed 5. It never changes: `--seed` guarantees the same text."""
     stepper = hand_built_stepper(cell)
     shapings = [Shaping(temperature=0.8), Shaping(top_k=5), Shaping(top_p=0.9, min_p=0.01)]
     reading = read_prime(stepper, np.array([1, 2]))

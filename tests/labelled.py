@@ -1,4 +1,4 @@
-"""Tables of labels that a person can read: a mark under each character.
+"""Compare labels with a readable table: a mark below each character.
 
 In a text ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
 """
@@ -10,14 +10,15 @@ DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def label(name: str, text: str) -> Labels:
+    """Return the labels of a detector that applies to the text."""
     labels = DETECTORS[name].label(text)
     assert labels is not None
     return labels
 
 
 def check(name: str, text: str, expected: str, header: str = "") -> None:
-    """The labels of `text` where it follows `header`, which tells what kind of text it is."""
-    assert len(text) == len(expected), "the table is out of step"
+    """Assert the labels of `text` after `header`, which determines the kind of the text."""
+    assert len(text) == len(expected), "text and labels differ in length"
     labels = label(name, header + text.replace("¶", "\n").replace("→", "\t"))[len(header) :]
     marks = "".join(".Q"[int(x)] for x in labels) if labels.dtype == bool else "".join(DIGITS[x] for x in labels)
     hidden = "".join("?" if want == "?" else mark for mark, want in zip(marks, expected, strict=True))

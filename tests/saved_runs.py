@@ -1,4 +1,4 @@
-"""Run folders with something saved in them, for the tests that need one."""
+"""Build run folders with checkpoints."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def description_of(run: RunWriter) -> Description:
 
 
 def save(run: RunWriter, step: int, value: float | None = None, **state: Any) -> str:
-    """Save a step whose weights are its number, move `latest` there and return its name."""
+    """Save a checkpoint whose weights are its step number, point `latest` to it and return its name."""
     weights = tensors(step if value is None else value)
     state = {"step": step, "cursor": [1, 2], **state}
     name = run.save_checkpoint(step, weights, weights, state, description_of(run)).name
@@ -59,7 +59,7 @@ def save(run: RunWriter, step: int, value: float | None = None, **state: Any) ->
 
 
 def commit(run: RunWriter, step: int, *, best_step: int, keep: int = 1) -> None:
-    """Commit such a step as training does."""
+    """Commit such a checkpoint as training does."""
     weights, state = tensors(step), {"step": step, "best_nats": 1.5, "best_step": best_step}
     run.commit(step, weights, weights, state, description_of(run), keep=keep)
 
@@ -71,7 +71,7 @@ def make_run(path: Path) -> RunWriter:
 
 
 def rewrite_manifest(run: RunWriter, step_name: str, **changes: object) -> None:
-    """Change a manifest so that only what it says is wrong, not its own SHA-256."""
+    """Change entries of a manifest, and make its own SHA-256 valid again."""
     path = run.path / step_name / "manifest.json"
     manifest = json.loads(path.read_text()) | changes
     manifest.pop("sha256", None)
@@ -80,7 +80,7 @@ def rewrite_manifest(run: RunWriter, step_name: str, **changes: object) -> None:
 
 
 def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
-    """Replace a file of a step and list its true size and hash, so that only its content is wrong."""
+    """Replace a file of a checkpoint and list its new size and digest, so that only its content is wrong."""
     (run.path / step_name / name).write_bytes(data)
     files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
     files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
@@ -88,14 +88,14 @@ def forge(run: RunWriter, step_name: str, name: str, data: bytes) -> None:
 
 
 def forge_description(run: RunWriter, name: str, data: bytes) -> None:
-    """Give every step, and the run itself, another `config.yaml` or `vocab.json` that is whole."""
+    """Replace `config.yaml` or `vocab.json` in every checkpoint and in the run, with valid digests."""
     for step_name in run.reader.checkpoints():
         forge(run, step_name, name, data)
     (run.path / name).write_bytes(data)
 
 
 def turn_to_format_1(run: RunWriter) -> None:
-    """Make a run what it would have been before steps described themselves."""
+    """Convert a run to format 1, whose checkpoints have no `config.yaml` and `vocab.json`."""
     for step_name in run.reader.checkpoints():
         files = json.loads((run.path / step_name / "manifest.json").read_text())["files"]
         for name in ("config.yaml", "vocab.json"):

@@ -1,6 +1,6 @@
-"""A small corpus of nonsense whose hidden states are known: quotations, columns, indentation, at every character.
+"""Generate a small corpus of random words with known labels at every character: quotations, columns, indentation.
 
-Each state is what holds after reading its character: an opening quotation mark is inside, a closing one is not.
+A label describes the text after its character: an opening quotation mark is inside, a closing one is not.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ TAB = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyntheticCorpus:
-    """A text of N characters and its states (N,)."""
+    """A text of N characters and its labels (N,)."""
 
     text: str = field(repr=False)
     is_quoted: NDArray[np.bool_] = field(repr=False)
     columns: NDArray[np.int64] = field(repr=False)
     """Characters read on this line; 0 after its newline."""
     indentation: NDArray[np.int64] = field(repr=False)
-    """Spaces that this line starts with; while reading them, how many so far."""
+    """Spaces at the start of this line; inside them, their number so far."""
 
     def unigram_nats(self) -> float:
-        """Entropy of single characters in nats: what a model reaches that knows only how often each occurs."""
+        """Return the entropy of single characters in nats: the loss of a model that only knows their frequencies."""
         _, counts = np.unique(list(self.text), return_counts=True)
         shares = counts / counts.sum()
         return float(-(shares * np.log(shares)).sum())
 
 
 def make_corpus(*, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = True) -> SyntheticCorpus:
-    """Paragraphs of prose and blocks of code, at least `num_chars` characters, the same for the same seed."""
+    """Generate paragraphs of prose and blocks of code, at least `num_chars` characters, determined by the seed."""
     writer = _Writer(random.Random(seed), with_quotes)
     while len(writer.characters) < num_chars:
         writer.paragraph()
@@ -53,7 +53,7 @@ def make_corpus(*, num_chars: int = 24_000, seed: int = 0, with_quotes: bool = T
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes the text and, as it writes, what it means by each character."""
+    """Appends characters together with their labels."""
 
     draw: random.Random
     with_quotes: bool
