@@ -489,7 +489,7 @@ def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) ->
     lines = (lab / "metrics.jsonl").read_text().splitlines()
     lines[6] = lines[6][:10]
     (lab / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-    warning = "warning: checkpoints/lstm-001/metrics.jsonl line 7 is damaged; going on without it"
+    warning = "warning: checkpoints/lstm-001/metrics.jsonl line 7 is damaged and is skipped"
     assert command("runs").err.splitlines() == [warning]
     assert command("runs", "--quiet").err == ""
     ran = command("train", "--resume", "--steps", 301)

@@ -1,4 +1,4 @@
-"""What a run's folder says of it."""
+"""The summary of a run."""
 
 from dataclasses import dataclass
 
@@ -17,4 +17,4 @@ class RunSummary:
     best_nats: float | None
     minutes: float
     warnings: tuple[str, ...] = ()
-    """Which lines of its history are damaged; the figures go without them."""
+    """Damaged lines of its log; the figures are computed without them."""

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: configuration, alphabet, weights and history, in a folder a person can read."""
+"""Run folders: the configuration, alphabet, checkpoints and logs of one training."""

@@ -1,7 +1,7 @@
-"""What a model is, in two files that a person can read: `config.yaml` and `vocab.json`.
+"""The configuration and the alphabet of a model: the files `config.yaml` and `vocab.json`.
 
-They lie in the run's folder and, from format 2 on, in every saved step, where the manifest lists them. The run's own
-`config.yaml` may be newer than any step, so it carries the SHA-256 of itself.
+Both are in the run's folder and, from format 2 on, in every checkpoint, whose manifest lists them. The run's own
+`config.yaml` may be newer than any checkpoint, so its first line, the seal, has the SHA-256 of the rest.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-BEFORE = {"muon_scale": 0.0}
-"""What runs did that are older than the field, where that is not its default."""
+OLD_DEFAULTS = {"muon_scale": 0.0}
+"""Values of fields that older runs lack, where the default differs from what those runs did."""
 
 CONFIG, VOCAB = "config.yaml", "vocab.json"
+"""File names in a run and in a checkpoint."""
 
 _SEAL = "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train --resume.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The bytes of both files, and the folder to name when they cannot be understood."""
+    """The content of both files, and their folder for error messages."""
 
     folder: Path
     config_yaml: bytes
@@ -35,33 +36,33 @@ class Description:
 
     @classmethod
     def of(cls, folder: Path, config: Config, vocab: Vocab) -> Description:
-        """Both files as a run is to have them: the configuration under a seal."""
+        """Serialize a configuration, with its seal, and an alphabet."""
         return cls(folder, seal(to_yaml(config)), json.dumps(vocab.to_json(), ensure_ascii=True).encode("ascii"))
 
     @classmethod
     def read(cls, folder: Path) -> Description:
-        """Both files of a folder. Raises CheckpointError when one is missing, too large or has a broken seal."""
+        """Read both files of a folder. Raises CheckpointError if one is missing, too large or has a wrong seal."""
         config_yaml, vocab_json = (read_capped(folder / name, max_bytes=MAX_TEXT_BYTES) for name in (CONFIG, VOCAB))
         check_seal(folder / CONFIG, config_yaml, is_needed=False)
         return cls(folder, config_yaml, vocab_json)
 
     def files(self) -> dict[str, bytes]:
-        """The bytes by file name."""
+        """Return the content by file name."""
         return {CONFIG: self.config_yaml, VOCAB: self.vocab_json}
 
     def config(self) -> Config:
-        """The configuration. Raises CheckpointError when it is damaged or still leaves something to `auto`."""
+        """Parse the configuration. Raises CheckpointError if it is damaged or a field is still `auto`."""
         return parse_config(self.folder / CONFIG, self.config_yaml)
 
     def vocab(self) -> Vocab:
-        """The alphabet. Raises CheckpointError when it is damaged."""
+        """Parse the alphabet. Raises CheckpointError if it is damaged."""
         return Vocab.from_json(parse_json(self.folder / VOCAB, self.vocab_json))
 
 
 def parse_config(path: Path, data: bytes) -> Config:
-    """The configuration in the file at `path`. Raises CheckpointError when it is damaged or leaves `auto` somewhere."""
+    """Parse the content of the file at `path`. Raises CheckpointError if it is damaged or a field is still `auto`."""
     try:
-        config = from_yaml(data.decode("utf-8"), str(path), BEFORE)
+        config = from_yaml(data.decode("utf-8"), str(path), OLD_DEFAULTS)
     except (UnicodeDecodeError, DataError, UsageError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
@@ -71,15 +72,15 @@ def parse_config(path: Path, data: bytes) -> Config:
 
 
 def seal(text: str) -> bytes:
-    """YAML `text` under a comment that holds its SHA-256."""
+    """Return YAML `text` below a comment with its SHA-256."""
     body = encode_text(text)
     return _sealing(body) + body
 
 
 def check_seal(path: Path, data: bytes, *, is_needed: bool) -> None:
-    """Raise CheckpointError unless the file at `path` is what `seal` made of its text.
+    """Raise CheckpointError unless the content of the file at `path` matches its seal.
 
-    A file without any seal passes where none `is_needed`: those of format 1 had none.
+    A file without a seal passes unless one `is_needed`: runs of format 1 have none.
     """
     head, newline, body = data.partition(b"\n")
     has_seal = is_needed or head.startswith(_SEAL.partition(":")[0].encode("ascii"))

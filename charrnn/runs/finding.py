@@ -1,4 +1,4 @@
-"""Which run is meant: by path, by name, or the newest; a name mistyped meets the nearest ones."""
+"""Finds a run by path or name, or the newest one; suggests similar names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from charrnn.runs.reader import RunReader
 
 
 def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunReader:
-    """The run at path `run` or of that name under `checkpoints`; None is the one that saved last, as `resume` needs.
+    """Open the run at path `run` or of that name in `checkpoints`; None is the run that saved last, as `resume` needs.
 
-    Raises CheckpointError when there is no such run, or nothing is saved in it yet.
+    Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
     found = _saved_runs(checkpoints)[-1] if run is None else _find_run(run, checkpoints)
     if not found.checkpoints():
@@ -27,9 +27,9 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunRea
 
 
 def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -> tuple[RunReader, str | None]:
-    """As `open_run`, but None is the newest run that was validated, and a warning to show where none was.
+    """Open a run like `open_run`, but None is the newest run that was validated. Also return a warning if none was.
 
-    A run that has just started, or was abandoned at once, is newer than the one that a reader means. Raises
+    A run that has just started, or was stopped at once, is newer than the one that the user means. Raises
     CheckpointError as `open_run` does.
     """
     if run is not None:
@@ -43,7 +43,7 @@ def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -
 
 
 def _saved_runs(checkpoints: Path) -> list[RunReader]:
-    """The runs that have saved something, oldest first; all of them, if none has. Raises CheckpointError for none."""
+    """List the runs with a checkpoint, oldest first; all runs if none has one. Raises CheckpointError for no run."""
     known = list_runs(checkpoints)
     if not known:
         raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
@@ -51,10 +51,10 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
 
 
 def list_runs(checkpoints: Path) -> list[RunReader]:
-    """The runs in a folder, oldest first by their last save; entries that are no runs are skipped.
+    """List the runs in a folder, oldest first by their last save; other entries are skipped.
 
-    A folder that may not be looked into counts as one, so that it is not missing without a word. Raises CheckpointError
-    when `checkpoints` is there but cannot be read.
+    A folder without read permission counts as a run, so that opening it fails with an error instead of ignoring it.
+    Raises CheckpointError if `checkpoints` exists but cannot be read.
     """
     try:
         entries = list(checkpoints.iterdir())
@@ -62,15 +62,15 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
         return []
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
-    runs = [RunReader(entry) for entry in entries if _is_locked(entry) or not _missing_from(entry)]
+    runs = [RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
     return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
 
 
 def _find_run(run: str, checkpoints: Path) -> RunReader:
-    """The run at that path, else of that name. Raises CheckpointError with what is missing or the nearest names."""
+    """Open the run at that path, else of that name. Raises CheckpointError with what is missing, or similar names."""
     places = [Path(run), checkpoints / run]
     for place in places:
-        if run and _is_locked(place):
+        if run and _is_unreadable(place):
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
             return RunReader(place)
@@ -86,23 +86,23 @@ def _find_run(run: str, checkpoints: Path) -> RunReader:
 
 
 def _missing_from(path: Path) -> list[str]:
-    # os.path rather than Path.is_file, which raises on folders we may not enter and on impossible names.
+    # Not Path.is_file, which raises for folders without permission and for names with a NUL.
     return [name for name in (CONFIG, VOCAB) if not os.path.isfile(path / name)]
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether the system does not let us look into a folder."""
+def _is_unreadable(path: Path) -> bool:
+    """Whether a folder exists and permissions forbid looking into it."""
     try:
         os.stat(path / CONFIG)
     except PermissionError:
         return True
-    except (OSError, ValueError):  # ValueError: an impossible name
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
     return False
 
 
 def _last_change(path: Path) -> int:
-    """Nanoseconds since the epoch: when `latest` last moved, or else when the run began."""
+    """Nanoseconds since the epoch at which `latest` was last updated, or else the run was created."""
     for name in ("latest", CONFIG):
         with contextlib.suppress(OSError):
             return (path / name).stat().st_mtime_ns

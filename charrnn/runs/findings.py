@@ -1,7 +1,7 @@
-"""What was measured of a saved step, kept in its run so that it is not measured again: `findings/STEP.json`.
+"""A cache of what was measured of a checkpoint: the files `findings/step-….json` of a run.
 
-A cache: any file of it may be deleted. A file is used only if its SHA-256 is right and it is of these weights and this
-program; an entry is found only by what it was measured from. Where there is no file, everything is measured.
+Any of these files may be deleted. A file is used only if its SHA-256 is right and it was measured with the same weights
+and the same version of the program. An entry is found by a digest of its inputs.
 """
 
 from __future__ import annotations
@@ -19,22 +19,24 @@ from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.files import JSON, convert_os_errors, parse_json, read_capped, remove_temporaries, write_atomically
 
 FOLDER = "findings"
+"""Name of the folder in a run."""
 FORMAT_VERSION = 1
+"""Format of the files; files of another format are ignored."""
 MAX_BYTES = 8 * 1024 * 1024
-"""A file larger than this is not read; one that would be is written without its oldest entries."""
+"""A larger file is not read. The oldest entries are dropped so that no larger file is written."""
 MAX_ENTRY_BYTES = MAX_BYTES // 8
-"""A larger entry is not kept."""
+"""A larger entry is not saved."""
 _FRAME = re.compile(rb'\{"sha256":"([0-9a-f]{64})","findings":(.*)\}\n', re.DOTALL)
 
 
 @dataclass
 class FindingsCache:
-    """Values of JSON by what they were measured from; kept in a file by `save`, if there is a run to keep them in."""
+    """JSON values by what they were measured from. `save` writes them to a file if the model belongs to a run."""
 
     run: Path | None
     step_name: str = ""
     identity: str = ""
-    """A digest of the step's weights, alphabet and configuration, and of the program that measures."""
+    """A digest of the checkpoint's weights, alphabet and configuration, and of the program that measures."""
     _entries: dict[str, JSON] = field(default_factory=dict)
     """By kind and digest, oldest first."""
     _new: dict[str, JSON] = field(default_factory=dict)
@@ -42,7 +44,7 @@ class FindingsCache:
     _is_ignored: bool = False
 
     def get(self, kind: str, measured_from: Mapping[str, JSON]) -> JSON:
-        """What was measured, None if that is not known. Whoever asks checks it: a run may be a stranger's."""
+        """Return a cached value, None if there is none. The caller must validate it: a run may come from anybody."""
         name = _name(kind, measured_from)
         if name in self._new:
             return self._new[name]
@@ -51,24 +53,24 @@ class FindingsCache:
         return self._entries.get(name)
 
     def put(self, kind: str, measured_from: Mapping[str, JSON], value: JSON) -> None:
-        """Know a value from now on, which must be finite; `save` keeps it."""
+        """Add a value, whose numbers must be finite; `save` writes it."""
         self._new[_name(kind, measured_from)] = value
 
     def ignore_saved(self) -> None:
-        """Use nothing that was kept before now; what is measured is kept in its place."""
+        """Ignore the values saved so far; `save` replaces them by new ones."""
         self._is_ignored, self._entries = True, {}
 
     def save(self) -> None:
-        """Keep what is new. Does nothing where that is not possible: a read-only run, a full disk, a link."""
+        """Write the new values. Does nothing if that is impossible: a read-only run, a full disk, a link."""
         path = self._path
         if path is None or not self._new:
             return
-        # Read again: another process may have written meanwhile.
+        # Read again, because another process may have written in the meantime.
         entries = self._read()
         for name, value in self._new.items():
             entries.pop(name, None)
             entries[name] = value
-        # Nothing depends on it: the next call measures again.
+        # A failure costs only time: the next call measures again.
         with contextlib.suppress(CharRNNError):
             if path.parent.is_symlink():
                 return
@@ -83,7 +85,7 @@ class FindingsCache:
         return None if self.run is None else findings_path(self.run, self.step_name)
 
     def _read(self) -> dict[str, JSON]:
-        """The entries of the file if it is whole and of this step and program, else none."""
+        """Return the entries of the file if it is intact and of this checkpoint and program, else none."""
         path = self._path
         if path is None or path.parent.is_symlink():
             return {}
@@ -104,7 +106,7 @@ class FindingsCache:
     def _encode(self, entries: Mapping[str, JSON]) -> bytes:
         encoded = {name: _to_json(value) for name, value in entries.items()}
         kept: list[str] = []
-        num_left = MAX_BYTES - 1024  # for what stands around the entries
+        num_left = MAX_BYTES - 1024  # for the text around the entries
         for name, value in reversed(encoded.items()):
             num_bytes = len(name) + len(value) + 4
             if num_bytes <= MAX_ENTRY_BYTES:
@@ -119,16 +121,16 @@ class FindingsCache:
 
 
 def findings_path(run: Path, step_name: str) -> Path:
-    """The file that holds what was measured of a step."""
+    """Return the cache file of a checkpoint."""
     return run / FOLDER / f"{step_name}.json"
 
 
 def discard_findings(run: Path, step_name: str) -> None:
-    """Remove what was measured of a step, if there is any."""
+    """Remove the cache file of a checkpoint, if there is one."""
     path = findings_path(run, step_name)
     if path.parent.is_symlink() or not os.path.lexists(path):
         return
-    # It stays where it cannot be removed: it is small, and a step of that name with other weights does not use it.
+    # A failure does no harm: the file is small, and a checkpoint of that name with other weights does not use it.
     with contextlib.suppress(OSError):
         path.unlink()
 

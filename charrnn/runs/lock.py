@@ -1,4 +1,4 @@
-"""One process at a time: the operating system's own lock on a run folder, on POSIX and on Windows."""
+"""Locks a run folder for one process with the lock of the operating system, on POSIX and on Windows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
             # Opened for appending, which neither empties nor touches the file of a run in use.
             path = folder / "lock"
             file = stack.enter_context(path.open("a+b", buffering=0))
-            # A run that never saved may have been removed since, and begun anew: then this is the lock of no folder.
+            # A run without a checkpoint may have been removed and created again since: then this lock file is deleted.
             if not _try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 file.seek(0)
                 owner = file.read(20).decode("ascii", "replace")
@@ -47,8 +47,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
 if sys.platform == "win32":
     import msvcrt
 
-    # Windows forbids reading what is locked; a byte far behind the process id leaves that readable.
     _LOCKED_BYTE = 1 << 20
+    """Windows forbids reading a locked byte; one far behind the process id leaves that readable."""
 
     def _try_lock(file: IO[bytes]) -> bool:
         file.seek(_LOCKED_BYTE)
@@ -75,5 +75,5 @@ else:
         return True
 
     def _unlock(file: IO[bytes]) -> None:
-        # Said aloud, for a forked worker that inherited the descriptor would keep the lock past our close.
+        # Explicitly, because a forked worker that inherited the descriptor would keep the lock after we close it.
         fcntl.flock(file, fcntl.LOCK_UN)

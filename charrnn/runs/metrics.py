@@ -1,4 +1,4 @@
-"""The history of a run: JSON lines, one per logged step, each step once."""
+"""The log of a run, `metrics.jsonl`: one JSON object per line and event."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import cast
 from charrnn.files import JSON, convert_os_errors, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
-"""Six million steps."""
+"""A larger log is not read; it would have about six million steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricsLog:
-    """A `metrics.jsonl`; the file appears with the first record."""
+    """A `metrics.jsonl`; the first `append` creates the file."""
 
     path: Path
 
     def append(self, record: Mapping[str, JSON]) -> None:
-        """Add one record as one line. Numbers that are not finite become null, as JSON has no word for them.
+        """Add one record as one line. Infinite and NaN numbers become null, because JSON cannot represent them.
 
         Raises CharRNNError when the file cannot be written.
         """
@@ -33,23 +33,24 @@ class MetricsLog:
             file.write(line)
 
     def read(self) -> list[dict[str, JSON]]:
-        """All records in order, without lines that are damaged or torn by a crash; none when there is no file.
+        """Read all records in order, without damaged lines or a last line cut off by a crash; none if there is no file.
 
-        Raises CheckpointError when the file cannot be read.
+        Raises CheckpointError if the file cannot be read.
         """
         return [record for _, record in self._lines()[0]]
 
     def problems(self) -> list[str]:
-        """Which lines `read` passes over, a torn last one aside, which is no damage. Raises as `read` does."""
+        """List the damaged lines that `read` skips. A cut-off last line is not damage. Raises as `read` does."""
         return self._lines()[1]
 
     def steps(self, event: str) -> list[JSON]:
-        """The steps of the records of that event, in order. Raises as `read` does."""
+        """List the steps of the records of an event, in order. Raises as `read` does."""
         return [record.get("step") for record in self.read() if record.get("event") == event]
 
     def rewind(self, step: int) -> list[str]:
-        """Drop the records of steps after `step`, a torn last line and damaged lines, so that a resumed run logs each
-        step once; return the `problems`. Raises as `read` does, CharRNNError when the file cannot be written.
+        """Remove the records after `step`, damaged lines and a cut-off last line; return the `problems`.
+
+        A resumed run then logs each step once. Raises as `read` does, CharRNNError if the file cannot be written.
         """
         lines, problems = self._lines()
         if self.path.exists():
@@ -58,7 +59,7 @@ class MetricsLog:
         return problems
 
     def _lines(self) -> tuple[list[tuple[bytes, dict[str, JSON]]], list[str]]:
-        """Each whole line as it stands in the file, with its record, and what is wrong with the others."""
+        """Return each intact line with its record, and what is wrong with the others."""
         if not os.path.lexists(self.path):
             return [], []
         *lines, rest = read_capped(self.path, max_bytes=MAX_BYTES).split(b"\n")
@@ -68,12 +69,12 @@ class MetricsLog:
             if record is not None:
                 parsed.append((line, record))
             elif number <= len(lines):
-                problems.append(f"{self.path} line {number} is damaged; going on without it")
+                problems.append(f"{self.path} line {number} is damaged and is skipped")
         return parsed, problems
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
-    """The record of a line, None if it is no JSON object."""
+    """Return the record of a line, None if it is not a JSON object."""
     try:
         record = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -82,7 +83,7 @@ def _parse(line: bytes) -> dict[str, JSON] | None:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _is_not_finite(value: JSON) -> bool:

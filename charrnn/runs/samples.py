@@ -1,4 +1,4 @@
-"""What a run wrote as it learned: `samples.txt`, one headed section per sample, each step once."""
+"""The texts that a run generated during training: `samples.txt`, a section with a heading for each step."""
 
 import os
 import re
@@ -13,24 +13,24 @@ _HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
 
 @dataclass(frozen=True, slots=True)
 class SampleLog:
-    """A `samples.txt`; the file appears with the first sample."""
+    """A `samples.txt`; the first `append` creates the file."""
 
     path: Path
 
     def append(self, step: int, text: str) -> None:
-        """Add what was written at `step`. Raises CharRNNError when the file cannot be written."""
-        # A line that would read as a heading is moved in by one space.
+        """Add the sample of `step`. Raises CharRNNError when the file cannot be written."""
+        # A line of the sample that looks like a heading is indented by one space.
         text = _HEADING_LINE.sub(" --- step ", text)
         section = encode_text(f"--- step {step} ---\n{text}\n\n")
         with convert_os_errors("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
             file.write(section)
 
     def steps(self) -> list[int]:
-        """The steps there are samples of, in the order they stand there. Raises CheckpointError if it is no file."""
+        """List the steps of the samples, in order. Raises CheckpointError if the file cannot be read."""
         return [int(match[1]) for match in _HEADING.finditer(self._read())]
 
     def rewind(self, step: int) -> None:
-        """Drop the samples of steps after `step`, so that a resumed run keeps each step once."""
+        """Remove the samples after `step`, so that a resumed run writes each once. Raises as `steps` and `append`."""
         text = self._read()
         later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
         if later:

@@ -1,4 +1,4 @@
-"""A run in one line."""
+"""The summary of a run for `charrnn runs`."""
 
 from charrnn.config import resolved
 from charrnn.files import JSON
@@ -8,7 +8,7 @@ from charrnn.runs.reader import RunReader
 
 
 def summarise(folder: RunReader) -> RunSummary:
-    """What a run is, how far it got and how well it did. Raises CheckpointError if it is damaged."""
+    """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     step, best_nats, seconds, before = 0, None, 0.0, 0.0
     metrics = MetricsLog(folder.path / "metrics.jsonl")
@@ -16,7 +16,7 @@ def summarise(folder: RunReader) -> RunSummary:
         number, nats, elapsed = (_number(record.get(key)) for key in ("step", "val_nats", "seconds"))
         step = max(step, int(number)) if number is not None else step
         if elapsed is not None:
-            # Seconds count from the start of a process: where they fall back, the run was resumed.
+            # Seconds count from the start of a process: where they decrease, the run was resumed.
             seconds += elapsed - before if elapsed >= before else elapsed
             before = elapsed
         if nats is not None:
@@ -36,5 +36,5 @@ def summarise(folder: RunReader) -> RunSummary:
 
 
 def _number(value: JSON) -> float | None:
-    """What a history says, if it is a number that a table can show."""
+    """Return a logged value if it is a number that a table can show."""
     return float(value) if isinstance(value, int | float) and abs(value) < 1e18 else None
