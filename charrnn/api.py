@@ -17,8 +17,8 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Novelty
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
-from charrnn.runs.finding import open_run_to_read
 from charrnn.runs.findings import FindingsCache
+from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.reader import RunReader
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.lanes import split_ids

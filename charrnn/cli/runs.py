@@ -13,13 +13,13 @@ def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOptio
     Those in checkpoints/, oldest first.
     """
     from charrnn.errors import CharRNNError
-    from charrnn.runs.finding import list_runs
-    from charrnn.runs.summary import summarise
+    from charrnn.runs.locate import list_runs
+    from charrnn.runs.summary import summarize
 
     summaries = []
     for folder in list_runs(Path("checkpoints")):
         try:
-            summaries.append(summarise(folder))
+            summaries.append(summarize(folder))
             warn(summaries[-1].warnings, quiet=quiet)
         except CharRNNError as error:
             warn((f"{folder.path.name}: {error}",), quiet=quiet)

@@ -224,7 +224,7 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
 
 
 def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
-    from charrnn.runs.finding import open_run
+    from charrnn.runs.locate import open_run
     from charrnn.runs.lock import lock_folder
 
     with lock_folder(open_run(run, Path("checkpoints")).path):

@@ -7,7 +7,7 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
 
 
-def summarise(folder: RunReader) -> RunSummary:
+def summarize(folder: RunReader) -> RunSummary:
     """Summarize a run's model, progress and best loss. Raises CheckpointError if it is damaged."""
     config = folder.read_config()
     step, best_nats, seconds, before = 0, None, 0.0, 0.0

@@ -13,7 +13,7 @@ from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes
 from charrnn.records.training import DoneEvent, TrainEvent, WarningEvent
 from charrnn.runs.description import Description
-from charrnn.runs.finding import open_run
+from charrnn.runs.locate import open_run
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter

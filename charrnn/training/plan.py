@@ -13,7 +13,7 @@ from charrnn.errors import CheckpointError, DataError, Message, UsageError, name
 from charrnn.model.reading import IdArray
 from charrnn.model.shapes import check_memory, check_shapes
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.finding import open_run
+from charrnn.runs.locate import open_run
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.recorded import RecordedCorpus

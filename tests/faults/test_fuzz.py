@@ -21,7 +21,7 @@ from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
-from charrnn.runs.summary import summarise
+from charrnn.runs.summary import summarize
 from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.corpus import read_corpus
@@ -196,7 +196,7 @@ class Bench:
     def use_run(self, *, resumes: bool = False) -> None:
         run = RunReader(self.run)
         Description.read(run.path).vocab()
-        runs_table([summarise(run)])
+        runs_table([summarize(run)])
         model = charrnn.load(self.run)
         model.sample(length=3)
         if resumes:
@@ -212,7 +212,7 @@ class Bench:
     def read_metrics(self, data: bytes) -> None:
         try:
             (self.run / "metrics.jsonl").write_bytes(data)
-            runs_table([summarise(RunReader(self.run))])
+            runs_table([summarize(RunReader(self.run))])
             MetricsLog(self.run / "metrics.jsonl").rewind(1)
             MetricsLog(self.run / "metrics.jsonl").read()
         finally:

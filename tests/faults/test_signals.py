@@ -245,7 +245,7 @@ def test_writing_ends_quietly(nursery: Nursery, tmp_path: Path) -> None:
 def test_every_command_ends_quietly(nursery: Nursery, straight: Straight, tmp_path: Path) -> None:
     for place, command in {
         "charrnn.api:load": [["sample"], ["predict"], ["evaluate"], ["visualize"]],
-        "charrnn.runs.finding:list_runs": [["runs"]],
+        "charrnn.runs.locate:list_runs": [["runs"]],
     }.items():
         for (name,) in command:
             asked = {"place": place, "call": 1, "signals": [signal.SIGTERM]}

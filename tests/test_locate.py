@@ -9,7 +9,7 @@ import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.finding import list_runs, open_run, open_run_to_read
+from charrnn.runs.locate import list_runs, open_run, open_run_to_read
 from charrnn.runs.writer import RunWriter
 
 
