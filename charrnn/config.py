@@ -25,6 +25,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16")
 """Precisions of training."""
+OPTIMIZERS = ("muon", "adamw", "rmsprop", "sgd")
+"""Optimizers; `training.optim.OPTIMIZERS` says how each is built."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
@@ -102,12 +104,14 @@ class Config:
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a tenth of all steps)."""
+    optimizer: str = "muon"
+    """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or sgd."""
     muon_scale: float = 2.0
-    """Muon's learning rate, for the matrices of the recurrent layers, as a multiple of AdamW's; 0: AdamW for all."""
+    """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`, of older runs."""
     beta1: float = 0.9
-    """AdamW's decay of gradients; 0 makes it RMSProp."""
+    """Decay of the gradients' running mean: AdamW's β1, the momentum of sgd."""
     beta2: float = 0.99
-    """AdamW's decay of squared gradients."""
+    """Decay of the squared gradients' running mean: AdamW's β2, that of rmsprop."""
     weight_decay: float = 0.1
     """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
@@ -173,6 +177,8 @@ class Config:
             raise UsageError(
                 f"{named('num_layers')} is {self.num_layers}; dilated layers may be at most 12 (2^11 characters back)."
             )
+        if self.optimizer == "muon" and self.muon_scale == 0:  # How AdamW was chosen before `optimizer` was a field.
+            object.__setattr__(self, "optimizer", "adamw")
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
 
@@ -217,6 +223,7 @@ _CHOICES = {
     "initial_state": INITIAL_STATES,
     "device": DEVICES,
     "precision": PRECISIONS,
+    "optimizer": OPTIMIZERS,
 }
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -348,8 +348,9 @@ def weights(run: str | Path) -> bytes:
 def test_a_flag_and_its_set_are_the_same(command: Command, text_file: Path) -> None:
     same = {"--cell": "rnn", "--layers": 2, "--hidden-size": 9, "--embedding-size": 5, "--dropout": 0.25, "--seed": 4}
     same |= {"--split": "80/10/10", "--evaluate-every": 2, "--save-every": 3, "--keep": 1, "--alphabet": "byte"}
+    same |= {"--optimizer": "sgd"}
     fields = ("cell", "num_layers", "hidden_size", "embedding_size", "dropout", "seed")
-    fields += ("split", "evaluate_every", "save_every", "keep", "alphabet")
+    fields += ("split", "evaluate_every", "save_every", "keep", "alphabet", "optimizer")
     by_flag = command("train", "--show-config", "--json", *(part for pair in same.items() for part in pair))
     assignments = (f"{name}={value}" for name, value in zip(fields, same.values(), strict=True))
     by_set = command("train", "--show-config", "--json", *(part for a in assignments for part in ("--set", a)))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import charrnn.config
 from charrnn.architectures import CELLS
-from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, FIELD_NAMES, OPTIMIZERS, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
 from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
@@ -55,6 +55,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": auto_or(st.floats(0, 10, exclude_min=True)),
     "final_learning_rate": st.floats(0, 1),
     "warmup_steps": st.integers(0),
+    "optimizer": st.sampled_from(OPTIMIZERS),
     "muon_scale": st.floats(0, allow_infinity=False),
     "beta1": SHARES,
     "beta2": SHARES,
@@ -176,6 +177,7 @@ NO_NUMBERS = (
     "sum_outputs",
     "initial_state",
     "init_from",
+    "optimizer",
     "device",
     "precision",
 )
@@ -251,6 +253,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("final_learning_rate", 1.01, "between 0 and 1"),
     ("final_learning_rate", math.nan, "between 0 and 1"),
     ("warmup_steps", -1, "at least 0"),
+    ("optimizer", "lamb", "one of muon, adamw, rmsprop, sgd"),
     ("muon_scale", -1.0, "at least 0 and finite"),
     ("muon_scale", math.inf, "at least 0 and finite"),
     ("beta1", 1.0, "at least 0 and below 1"),

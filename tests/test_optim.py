@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -12,12 +13,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.config import OPTIMIZERS as NAMES
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
+from charrnn.settings import from_yaml, to_yaml
+from charrnn.training import optim
 from charrnn.training.optim import (
+    EPSILON,
     ITERATIONS,
+    OPTIMIZERS,
+    SGD,
     AdamW,
     Muon,
+    RMSProp,
     learning_rate_at,
     make_optimizers,
     orthogonal,
@@ -69,50 +77,170 @@ def test_the_shortest_runs_have_a_usable_rate(num_steps: int) -> None:
     assert all(0 < rate <= PEAK for rate in rates)
 
 
-@pytest.mark.parametrize("muon_scale", [0.0, 3.0])
-def test_weight_decay_acts_on_matrices_only(muon_scale: float) -> None:
-    config = make_config(weight_decay=0.5, muon_scale=muon_scale, precision="fp32", initial_state="learned")
+@pytest.mark.parametrize(
+    ("optimizer", "classes"),
+    [
+        ("muon", [Muon, AdamW, AdamW]),
+        ("adamw", [AdamW, AdamW]),
+        ("rmsprop", [RMSProp, RMSProp]),
+        ("sgd", [SGD, SGD]),
+    ],
+)
+def test_weight_decay_acts_on_matrices_only(optimizer: str, classes: list[type]) -> None:
+    config = make_config(weight_decay=0.5, optimizer=optimizer, precision="fp32", initial_state="learned")
     network = CharRNN(config, 7)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1.0)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizers = make_optimizers(network, config)
-    held = [id(parameter) for optimizer in optimizers for parameter in optimizer.state]
-    assert sorted(held) == sorted(map(id, network.parameters())), "each parameter once"
-    assert [type(optimizer) for optimizer in optimizers] == [Muon, AdamW, AdamW][muon_scale == 0 :]
+    updated = [id(parameter) for built in optimizers for parameter in built.state]
+    assert sorted(updated) == sorted(map(id, network.parameters())), "each parameter once"
+    assert [type(built) for built in optimizers] == classes
     for parameter in network.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    for optimizer in optimizers:
-        optimizer.step(0.1, 1)
+    for built in optimizers:
+        built.step(0.1, 1)
     for name, parameter in network.named_parameters():
-        # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %. Float32 rounds relatively to 1e-7.
-        share = 1.0 if "bias" in name or name == "learned_state" else 0.95
+        # Decoupled decay: without a gradient a weight shrinks by rate * decay = 5 %, where 1 is AdamW's rate. Float32
+        # rounds relatively to 1e-7.
+        decayed = 1 - 0.05 / OPTIMIZERS[optimizer].rate
+        share = 1.0 if "bias" in name or name == "learned_state" else decayed
         torch.testing.assert_close(parameter.detach(), before[name] * share, rtol=1e-6, atol=0.0)
 
 
-def test_our_adamw_is_that_of_torch_to_the_bit() -> None:
+def test_the_names_in_the_configuration_are_those_of_the_registry() -> None:
+    assert tuple(OPTIMIZERS) == NAMES
+    assert all(kind.description for kind in OPTIMIZERS.values())
+
+
+Weights = list[torch.nn.Parameter]
+
+
+def make_weights(dtype: torch.dtype = torch.float32) -> Weights:
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((3, 5), (7,))]
-    twins = [torch.nn.Parameter(weight.detach().clone()) for weight in weights]
-    ours = AdamW(weights, 0.3, 0.8, 0.97)
-    theirs = torch.optim.AdamW(twins, weight_decay=0.3, betas=(0.8, 0.97), fused=True)
+    return [torch.nn.Parameter(torch.randn(shape, generator=generator, dtype=dtype)) for shape in ((3, 5), (7,))]
+
+
+def step_both(ours: optim.Optimizer, weights: Weights, theirs: torch.optim.Optimizer, copies: Weights) -> None:
+    """Take five steps of two optimizers along the same gradients, at a falling rate."""
+    generator = torch.Generator().manual_seed(1)
     for number in range(1, 6):
         theirs.param_groups[0]["lr"] = 0.1 / number
-        for weight, twin in zip(weights, twins, strict=True):
-            weight.grad = torch.randn(weight.shape, generator=generator)
-            twin.grad = weight.grad.clone()
+        for weight, copied in zip(weights, copies, strict=True):
+            weight.grad = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+            copied.grad = weight.grad.clone()
         ours.step(0.1 / number, number)
         theirs.step()
-        for weight, twin in zip(weights, twins, strict=True):
-            assert torch.equal(weight, twin)
-            for moment in ours.moments:
-                assert torch.equal(ours.state[weight][moment], theirs.state[twin][moment])
+
+
+def test_adamw_is_that_of_torch_to_the_bit() -> None:
+    weights, copies = make_weights(), make_weights()
+    ours = AdamW(weights, 0.3, 0.8, 0.97)
+    theirs = torch.optim.AdamW(copies, weight_decay=0.3, betas=(0.8, 0.97), fused=True)
+    step_both(ours, weights, theirs, copies)
+    for weight, copied in zip(weights, copies, strict=True):
+        assert torch.equal(weight, copied)
+        for moment in ours.moments:
+            assert torch.equal(ours.state[weight][moment], theirs.state[copied][moment])
+
+
+def test_rmsprop_is_that_of_torch() -> None:
+    weights, copies = make_weights(torch.float64), make_weights(torch.float64)
+    theirs = torch.optim.RMSprop(copies, alpha=0.97, eps=EPSILON)
+    step_both(RMSProp(weights, 0.0, 0.97), weights, theirs, copies)
+    # Float64, five steps of a handful of operations on numbers around 1.
+    torch.testing.assert_close(weights, copies, rtol=1e-12, atol=1e-12)
+
+
+def test_sgd_is_that_of_torch() -> None:
+    weights, copies = make_weights(torch.float64), make_weights(torch.float64)
+    theirs = torch.optim.SGD(copies, lr=0.1, momentum=0.8)
+    step_both(SGD(weights, 0.0, 0.8), weights, theirs, copies)
+    torch.testing.assert_close(weights, copies, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
+def test_weight_decay_does_not_enter_the_moments(optimizer: str) -> None:
+    """Decoupled, as in AdamW: a step with decay is the step without, from a weight that shrank by rate * decay."""
+    plain, decayed = make_weights(torch.float64), make_weights(torch.float64)
+    makers = {"rmsprop": RMSProp, "sgd": SGD}
+    for weights, decay in ((plain, 0.0), (decayed, 0.5)):
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        makers[optimizer](weights, decay, 0.9).step(0.1, 1)
+    for weight, without, start in zip(decayed, plain, make_weights(torch.float64), strict=True):
+        torch.testing.assert_close(weight, without - 0.05 * start, rtol=1e-12, atol=1e-12)
+
+
+def raising(error: type[Exception]) -> Any:
+    def kernel(*arguments: object, **named: object) -> None:
+        raise error("not here")
+
+    return kernel
+
+
+@pytest.fixture(params=["missing", TypeError, RuntimeError, NotImplementedError])
+def without_private_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A torch whose private calls are gone, or fail."""
+    for name in ("_fused_adamw_", "_foreach_lerp_"):
+        if request.param == "missing":
+            monkeypatch.delattr(torch, name)
+        else:
+            monkeypatch.setattr(torch, name, raising(request.param))
+    for probe in (optim._has_fused_adamw, optim._has_foreach_lerp):
+        probe.cache_clear()
+    yield
+    for probe in (optim._has_fused_adamw, optim._has_foreach_lerp):
+        probe.cache_clear()
+
+
+def test_adamw_takes_the_same_steps_without_the_private_kernel(without_private_calls: None) -> None:
+    weights, copies = make_weights(), make_weights()
+    ours = AdamW(weights, 0.3, 0.8, 0.97)
+    theirs = torch.optim.AdamW(copies, weight_decay=0.3, betas=(0.8, 0.97), foreach=False, fused=False)
+    step_both(ours, weights, theirs, copies)
+    for weight, copied in zip(weights, copies, strict=True):
+        # Float32, five steps: the order of a few roundings differs.
+        torch.testing.assert_close(weight, copied, rtol=1e-5, atol=1e-6)
+        for moment in ours.moments:
+            torch.testing.assert_close(ours.state[weight][moment], theirs.state[copied][moment], rtol=1e-5, atol=1e-6)
+
+
+def test_the_average_is_the_same_without_the_private_call(without_private_calls: None) -> None:
+    averaged, weights = [torch.tensor([1.0, -3.0])], [torch.tensor([2.0, 5.0])]
+    update_average(averaged, weights, 0.75, 1000)
+    torch.testing.assert_close(averaged, [torch.tensor([1.25, -1.0])], rtol=1e-6, atol=0.0)
+
+
+def test_the_private_calls_are_used_where_they_work() -> None:
+    cpu = torch.device("cpu")
+    assert optim._has_fused_adamw(cpu) == hasattr(torch, "_fused_adamw_")
+    assert optim._has_foreach_lerp(cpu) == hasattr(torch, "_foreach_lerp_")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("muon_scale: 0", "adamw"),
+        ("muon_scale: 0.0\nbeta1: 0", "adamw"),
+        ("muon_scale: 2.0", "muon"),
+        ("", "muon"),
+        ("optimizer: muon\nmuon_scale: 0", "adamw"),
+        ("optimizer: sgd\nmuon_scale: 0", "sgd"),
+        ("optimizer: rmsprop", "rmsprop"),
+    ],
+)
+def test_a_configuration_from_before_the_field_keeps_its_optimizer(text: str, expected: str) -> None:
+    read = from_yaml(text, "config.yaml")
+    assert read.optimizer == expected
+    assert from_yaml(to_yaml(read), "config.yaml") == read
 
 
 IMPORTS = """
 import sys
 import numpy as np, torch
+from charrnn.config import OPTIMIZERS as NAMES
 from charrnn.config import Config
 from charrnn.text.lanes import Lanes
 from charrnn.training.trainer import Trainer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.config import Config
+from charrnn.config import OPTIMIZERS, Config
 from charrnn.errors import UsageError
 from charrnn.training.recipe import EVALUATION_SHARE, FORWARD_COST, choose_sizes, choose_steps
 
@@ -194,3 +194,11 @@ def test_an_irnn_takes_smaller_steps_for_nothing_else_bounds_it() -> None:
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^depth is grid; its LSTM squashes"):
         choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
+
+
+def test_an_optimizer_with_larger_rates_gets_them() -> None:
+    rates = {
+        name: float(choose_sizes(Config(optimizer=name, hidden_size=512, steps=9), 10**6).learning_rate)
+        for name in OPTIMIZERS
+    }
+    assert rates == pytest.approx({"muon": 9e-3, "adamw": 9e-3, "rmsprop": 9e-3, "sgd": 0.9})

@@ -406,6 +406,34 @@ def test_threads_and_precision_may_be_measured_anew(
     assert found == [(2, "fp32"), (1, "fp32"), (1, "bf16")]
 
 
+@pytest.mark.parametrize(
+    ("flags", "requested", "recorded"),
+    [(("--minutes", 1), "auto", 1), (("--minutes", 1, "--set", "threads=2"), 2, 2)],
+    ids=["not named", "named"],
+)
+def test_minutes_measure_the_threads_again_unless_they_are_named(
+    command: Command,
+    text_file: Path,
+    two_threads: None,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: tuple[object, ...],
+    requested: int | str,
+    recorded: int,
+) -> None:
+    """The recorded number was the fastest when the run was started, perhaps beside other work."""
+    run = train("run", stop=3, threads=2)
+    asked = []
+
+    def measure_step(config: Any, *arguments: object) -> tuple[float, int]:
+        asked.append(config.threads)
+        return 1000.0, 1 if config.threads == "auto" else config.threads  # so slow that one step is left to take
+
+    monkeypatch.setattr(plan, "measure_step", measure_step)
+    assert command("train", "--resume", "run", *flags).code == 0
+    config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
+    assert (asked, config.threads, config.steps) == ([requested], recorded, 4)
+
+
 def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
     command: Command, text_file: Path, two_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +443,7 @@ def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
     auto = [line for line in lines if line.split(":")[0] not in ("threads", "precision")] + ["precision: auto"]
     forge_description(RunWriter(run), "config.yaml", ("\n".join(auto) + "\n").encode())
     monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
+    monkeypatch.setattr(measuring, "LEAST_STEPS", 1)  # else so few steps are never measured
     assert command("train", "--resume", "run").code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.precision, config.threads) == ("auto", 2)
@@ -449,13 +478,13 @@ def test_a_run_from_before_muon_and_threads_goes_on(command: Command, text_file:
     old = train("old", steps=3, muon_scale=0.0, evaluate_every=3)
     turn_to_format_1(RunWriter(old))
     lines = (old / "config.yaml").read_text().splitlines()
-    newer = ("muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
+    newer = ("optimizer", "muon_scale", "beta1", "threads", "omega", "initial_state", "init_from")
     (old / "config.yaml").write_text("\n".join(line for line in lines if line.split(":")[0] not in newer) + "\n")
     assert command("sample", "old", "--length", 5).code == 0
     # The schedule knew of three steps only, so the weights differ; that they go on is what counts.
     assert command("train", "--resume", "old", "--steps", 6).code == 0
     assert (old / "latest").read_text() == (whole / "latest").read_text()
-    assert "muon_scale: 0.0" in (old / "config.yaml").read_text()
+    assert "optimizer: adamw\nmuon_scale: 0.0" in (old / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("what", ["the folder", "config.yaml", "lock"])

@@ -56,6 +56,9 @@ def train(
     embedding_size: Annotated[
         str | None, _option("--embedding-size", text="Length of a character's vector.", panel=MODEL, metavar="E")
     ] = None,
+    optimizer: Annotated[
+        str | None, _option("--optimizer", text="muon, adamw, rmsprop or sgd.", panel=MODEL, metavar="NAME")
+    ] = None,
     dropout: Annotated[
         str | None,
         _option("--dropout", text="Share of units dropped at each layer's output.", panel=MODEL, metavar="P"),
@@ -131,6 +134,7 @@ def train(
         "depth": depth,
         "hidden_size": hidden_size,
         "embedding_size": embedding_size,
+        "optimizer": optimizer,
         "dropout": dropout,
         "alphabet": alphabet,
         "encoding": encoding,

@@ -1,6 +1,10 @@
 """The optimizers, their learning-rate schedule and the average of the weights."""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,32 +15,57 @@ from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that pushes singular values towards 1 (Jordan 2024)."""
+"""Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""
 ITERATIONS = 2
-"""Jordan takes 5, from a looser bound on the largest singular value. See docs/LOG.md, 2026-11-20."""
+"""Iterations of that polynomial. Jordan takes 5, from a looser bound on the largest singular value (docs/LOG.md)."""
 MOMENTUM = 0.95
+"""Decay of Muon's momentum."""
 RMS = 0.2
-"""Root mean square of an update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
+"""Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
+EPSILON = 1e-8
+"""Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
+
+SGD_RATE = 100.0
+"""Learning rate of sgd as a multiple of AdamW's (docs/LOG.md)."""
+
+
+class Optimizer(Protocol):
+    """Updates some of a network's weights along the gradients in their `grad`."""
+
+    state: dict[Tensor, dict[str, Tensor]]
+    """For every weight that this optimizer updates, what it remembers of it: tensors of the weight's shape, by name.
+
+    They are saved with a checkpoint and restored by copying into them. At most three per weight fit into its limit.
+    """
+
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take step `number` (from 1). The gradients may be changed."""
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel.
+    """AdamW (Loshchilov & Hutter 2019) by torch's fused kernel, or by plain operations where that is missing.
 
     `torch.optim.AdamW` computes the same, but its first use imports torch's compiler, which takes a second.
     """
 
     moments = ("exp_avg", "exp_avg_sq")
-    """What is remembered of every weight, in its shape."""
-    EPSILON = 1e-8
+    """Names of the running means of gradients and of squared gradients."""
 
     def __init__(self, weights: list[Tensor], weight_decay: float, beta1: float, beta2: float) -> None:
-        """Begin with moments of zero."""
+        """Start with means of zero."""
         self.state = _zeros(weights, self.moments)
         self._weight_decay, self._beta1, self._beta2 = weight_decay, beta1, beta2
 
-    @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
-        """Take step `number` (from 1) along the gradients that the weights hold."""
+        """Take step `number` (from 1) along the gradients."""
+        if _has_fused_adamw(next(iter(self.state)).device):
+            self.step_fused(learning_rate, number)
+        else:
+            self.step_plain(learning_rate, number)
+
+    @torch.no_grad()
+    def step_fused(self, learning_rate: float, number: int) -> None:
+        """Take a step with `torch._fused_adamw_`, which is private and may be missing."""
         weights = list(self.state)
         torch._fused_adamw_(
             weights,
@@ -49,30 +78,100 @@ class AdamW:
             beta1=self._beta1,
             beta2=self._beta2,
             weight_decay=self._weight_decay,
-            eps=self.EPSILON,
+            eps=EPSILON,
             amsgrad=False,
             maximize=False,
         )
 
+    @torch.no_grad()
+    def step_plain(self, learning_rate: float, number: int) -> None:
+        """Take the same step, up to rounding, with public operations."""
+        rate, scale = learning_rate / (1 - self._beta1**number), math.sqrt(1 - self._beta2**number)
+        for weight, moments in self.state.items():
+            gradient, mean, square = _gradient(weight), moments["exp_avg"], moments["exp_avg_sq"]
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            mean.lerp_(gradient, 1 - self._beta1)
+            square.mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
+            weight.addcdiv_(mean, square.sqrt().div_(scale).add_(EPSILON), value=-rate)
 
-class Muon:
-    """Momentum whose direction is made orthogonal, each gate's block by itself (Jordan 2024; scaled as by Liu 2025).
 
-    For weights (G * H, N) that are G blocks (H, N). m <- 0.95 m + 0.05 g; the update of a block is about U V' where
-    U S V' = 0.95 m + 0.05 g (Nesterov's), found by Newton-Schulz iterations, times 0.2 sqrt(max(H, N)). Every singular
-    direction of a gate so learns at the same speed, however faint its gradient.
+@cache
+def _has_fused_adamw(device: torch.device) -> bool:
+    """Whether this torch has the private `_fused_adamw_`, with the arguments used here, on that device."""
+    weight = torch.zeros(1, device=device)
+    weight.grad = torch.zeros_like(weight)
+    try:
+        AdamW([weight], 0.0, 0.9, 0.99).step_fused(0.0, 1)
+    except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
+        return False
+    return True
+
+
+class RMSProp:
+    """RMSProp (Tieleman & Hinton 2012): the gradient, divided by the root of its squares' running mean.
+
+    s <- b s + (1 - b) g^2; w <- w - r g / (sqrt(s) + epsilon). Weight decay is decoupled, as in AdamW.
+    """
+
+    moments = ("exp_avg_sq",)
+    """Name of the running mean of squared gradients, s."""
+
+    def __init__(self, weights: list[Tensor], weight_decay: float, decay: float) -> None:
+        """Start with a mean of zero; `decay` is b."""
+        self.state = _zeros(weights, self.moments)
+        self._weight_decay, self._decay = weight_decay, decay
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take a step along the gradients."""
+        for weight, moments in self.state.items():
+            gradient, square = _gradient(weight), moments["exp_avg_sq"]
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            square.mul_(self._decay).addcmul_(gradient, gradient, value=1 - self._decay)
+            weight.addcdiv_(gradient, square.sqrt().add_(EPSILON), value=-learning_rate)
+
+
+class SGD:
+    """Stochastic gradient descent with momentum (Polyak 1964).
+
+    m <- b m + g; w <- w - r m. Weight decay is decoupled, as in AdamW.
     """
 
     moments = ("momentum",)
+    """Name of the sum of decayed gradients, m."""
+
+    def __init__(self, weights: list[Tensor], weight_decay: float, momentum: float) -> None:
+        """Start with a sum of zero; `momentum` is b."""
+        self.state = _zeros(weights, self.moments)
+        self._weight_decay, self._momentum = weight_decay, momentum
+
+    @torch.no_grad()
+    def step(self, learning_rate: float, number: int) -> None:
+        """Take a step along the gradients."""
+        for weight, moments in self.state.items():
+            weight.mul_(1 - learning_rate * self._weight_decay)
+            weight.add_(moments["momentum"].mul_(self._momentum).add_(_gradient(weight)), alpha=-learning_rate)
+
+
+class Muon:
+    """Muon: momentum, orthogonalised for each gate block separately (Jordan 2024; scaled as by Liu 2025).
+
+    For weights (G * H, N) that are G blocks (H, N). m <- 0.95 m + 0.05 g; the update of a block is about U V' where
+    U S V' = 0.95 m + 0.05 g (Nesterov's), found by Newton-Schulz iterations, times 0.2 sqrt(max(H, N)). So every
+    singular direction of a gate learns at the same speed, however small its gradient.
+    """
+
+    moments = ("momentum",)
+    """Name of the running mean of gradients, m."""
 
     def __init__(self, blocks: dict[Tensor, int], weight_decay: float, scale: float, precision: str) -> None:
-        """`blocks` says how many blocks G each weight is made of; `scale` multiplies the learning rate."""
+        """Start with a mean of zero. `blocks` gives G of each weight; `scale` multiplies the learning rate."""
         self.state = _zeros(list(blocks), self.moments)
         self._blocks, self._weight_decay, self._scale, self._precision = blocks, weight_decay, scale, precision
 
     @torch.no_grad()
     def step(self, learning_rate: float, number: int) -> None:
-        """Take a step along the gradients that the weights hold."""
+        """Take a step along the gradients."""
         for weight, count in self._blocks.items():
             gradient, momentum = _gradient(weight), self.state[weight]["momentum"]
             momentum.lerp_(gradient, 1 - MOMENTUM)
@@ -93,10 +192,10 @@ def _gradient(weight: Tensor) -> Tensor:
 
 
 def orthogonal(blocks: Tensor) -> Tensor:
-    """Nearly U V' of each of blocks (G, M, N) = U S V': singular values become about 1, those of 0 stay 0.
+    """Approximate U V' for each of blocks (G, M, N) = U S V': singular values become about 1, zeros stay zero.
 
-    Values under some hundredths of the block's norm stay below that: the iterations are few. Under autocast the
-    products are in its precision; the result is in that of `blocks`.
+    Values below some hundredths of the block's norm stay smaller than 1, because the iterations are few. Under
+    autocast the products are in its precision; the result has the dtype of `blocks`.
     """
     is_tall = blocks.shape[1] > blocks.shape[2]
     x: Tensor = blocks.mT if is_tall else blocks
@@ -113,26 +212,76 @@ def orthogonal(blocks: Tensor) -> Tensor:
     return (x.mT if is_tall else x).to(blocks.dtype)
 
 
-def make_optimizers(network: CharRNN, config: Config) -> list[AdamW | Muon]:
-    """Muon for the weights of the recurrent layers, if configured, and AdamW for all else.
+def _split(network: CharRNN) -> tuple[list[Tensor], list[Tensor]]:
+    """List the matrices of a network, which decay, and all other weights, which do not."""
+    weights: list[Tensor] = list(network.parameters())
+    return [weight for weight in weights if weight.ndim == 2], [weight for weight in weights if weight.ndim != 2]
 
-    Weight decay acts on matrices, not on biases.
-    """
+
+def _build_adamw(network: CharRNN, config: Config) -> list[Optimizer]:
+    matrices, others = _split(network)
+    betas = config.beta1, config.beta2
+    return [AdamW(matrices, config.weight_decay, *betas), AdamW(others, 0.0, *betas)]
+
+
+def _build_muon(network: CharRNN, config: Config) -> list[Optimizer]:
     blocks: dict[Tensor, int] = {}
     for layer in network.modules():
-        if isinstance(layer, RecurrentLayer) and config.muon_scale > 0:
+        if isinstance(layer, RecurrentLayer):
             blocks |= {weight: len(weight) // layer.hidden_size for weight in layer.matrices()}
-    matrices: list[Tensor] = [weight for weight in network.parameters() if weight.ndim == 2 and weight not in blocks]
-    others: list[Tensor] = [weight for weight in network.parameters() if weight.ndim != 2]
-    adamw = [
-        AdamW(matrices, config.weight_decay, config.beta1, config.beta2),
-        AdamW(others, 0.0, config.beta1, config.beta2),
+    matrices, others = _split(network)
+    betas = config.beta1, config.beta2
+    return [
+        Muon(blocks, config.weight_decay, config.muon_scale, config.precision),
+        AdamW([weight for weight in matrices if weight not in blocks], config.weight_decay, *betas),
+        AdamW(others, 0.0, *betas),
     ]
-    return [Muon(blocks, config.weight_decay, config.muon_scale, config.precision), *adamw] if blocks else [*adamw]
+
+
+def _build_rmsprop(network: CharRNN, config: Config) -> list[Optimizer]:
+    matrices, others = _split(network)
+    return [RMSProp(matrices, config.weight_decay, config.beta2), RMSProp(others, 0.0, config.beta2)]
+
+
+def _build_sgd(network: CharRNN, config: Config) -> list[Optimizer]:
+    matrices, others = _split(network)
+    # Divided, so that weights decay as fast as with AdamW; undivided, they would lose a tenth of themselves per step.
+    return [SGD(matrices, config.weight_decay / SGD_RATE, config.beta1), SGD(others, 0.0, config.beta1)]
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerKind:
+    """How a network's optimizers are built, described and given a learning rate."""
+
+    build: Callable[[CharRNN, Config], list[Optimizer]]
+    """Returns optimizers that together update every weight of the network once per step."""
+    description: str
+    """One line for documentation and tables."""
+    rate: float = 1.0
+    """Factor of the recipe's learning rates, which were found with Muon and AdamW."""
+
+
+OPTIMIZERS = {
+    "muon": OptimizerKind(_build_muon, "Muon for the matrices of the recurrent layers, AdamW for all else"),
+    "adamw": OptimizerKind(_build_adamw, "AdamW for all weights"),
+    "rmsprop": OptimizerKind(_build_rmsprop, "RMSProp for all weights"),
+    "sgd": OptimizerKind(_build_sgd, "gradient descent with momentum for all weights", SGD_RATE),
+}
+"""The values of `Config.optimizer`.
+
+To add one, write in this file a class that is an `Optimizer`, a `_build_` function and an entry; then add its name to
+`config.OPTIMIZERS`, to the help of `--optimizer` in `cli/train.py` and to the table in `docs/recipe.md`, a comparison
+with `torch.optim` to `tests/test_optim.py`, and a run to `tests/faults/test_resume_everywhere.py`.
+"""
+
+
+def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
+    """Build the configured optimizers; each weight of the network belongs to one of them."""
+    return OPTIMIZERS[config.optimizer].build(network, config)
 
 
 def learning_rate_at(step: int, config: Config) -> float:
-    """Learning rate of step 0..config.steps-1: linear warm-up, then half a cosine down to the final share."""
+    """Return the learning rate of step 0..config.steps-1: linear warm-up, then half a cosine to the final share."""
     num_steps = config.steps or 1
     peak = float(config.learning_rate)
     warmup = min(config.warmup_steps, num_steps // 10)
@@ -145,8 +294,23 @@ def learning_rate_at(step: int, config: Config) -> float:
 
 @torch.no_grad()
 def update_average(averaged: list[Tensor], weights: list[Tensor], decay: float, step: int) -> None:
-    """averaged <- d * averaged + (1 - d) * weights, in place.
+    """Average in place: averaged <- d * averaged + (1 - d) * weights.
 
-    d rises to `decay` as (1 + step) / (10 + step): the average must not remember the initial weights.
+    d rises to `decay` as (1 + step) / (10 + step), so that the average soon forgets the initial weights.
     """
-    torch._foreach_lerp_(averaged, weights, 1 - min(decay, (1 + step) / (10 + step)))
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    if _has_foreach_lerp(averaged[0].device):
+        torch._foreach_lerp_(averaged, weights, share)
+    else:
+        for average, weight in zip(averaged, weights, strict=True):
+            average.lerp_(weight, share)
+
+
+@cache
+def _has_foreach_lerp(device: torch.device) -> bool:
+    """Whether this torch has the private `_foreach_lerp_`, with the arguments used here, on that device."""
+    try:
+        torch._foreach_lerp_([torch.zeros(1, device=device)], [torch.ones(1, device=device)], 0.5)
+    except (AttributeError, TypeError, RuntimeError):  # NotImplementedError is a RuntimeError.
+        return False
+    return True

@@ -8,6 +8,7 @@ from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.cells import find_cell
 from charrnn.plugins import find_plugin
+from charrnn.training.optim import OPTIMIZERS
 
 DEFAULT_MINUTES = 3.0
 EVALUATION_SHARE = 0.05
@@ -54,6 +55,7 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     haste = 1.5 if is_short_budget else 1.0
     highest = HIGHEST_IRNN_RATE if cell == "irnn" else HIGHEST_RATE
     peak = min(highest, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
+    peak *= OPTIMIZERS[config.optimizer].rate
     return replace(
         config,
         cell=cell,

@@ -67,8 +67,14 @@ def files_of(run: Path, step: int) -> dict[str, bytes]:
 )
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"cell": "gru", "num_layers": 2, "weight_average": 0.0}, {"initial_state": "learned", "muon_scale": 0.0}],
-    ids=["lstm", "gru", "learned state"],
+    [
+        {},
+        {"cell": "gru", "num_layers": 2, "weight_average": 0.0},
+        {"initial_state": "learned", "optimizer": "adamw"},
+        {"optimizer": "rmsprop"},
+        {"optimizer": "sgd"},
+    ],
+    ids=["lstm", "gru", "learned state", "rmsprop", "sgd"],
 )
 def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, changes: dict[str, Any]) -> None:
     straight = train("straight", save_every=1, keep=100, **changes)
@@ -157,6 +163,7 @@ MAY_NOT: dict[str, Any] = {
     "learning_rate": 0.5,
     "final_learning_rate": 0.5,
     "warmup_steps": 3,
+    "optimizer": "sgd",
     "muon_scale": 0.0,
     "beta1": 0.8,
     "beta2": 0.9,
