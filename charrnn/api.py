@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from charrnn.model.network import CharRNN
 
 FEW_UNKNOWN = 0.001
-"""The share of a text's characters from which on it is told that they are unknown."""
+"""The share of unknown characters in a text from which on there is a warning about them."""
 
 
 class Model(Generator):
@@ -86,22 +87,25 @@ class Model(Generator):
         self._check_alphabet(check_shapes(self.config, self.tensors))
         return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
 
-    def untrained_twin(self) -> "CharRNN":
-        """The same network with freshly drawn weights: what cells look like that learned nothing."""
+    def untrained_baseline(self) -> "CharRNN":
+        """Build the same network with newly drawn weights."""
         from charrnn.model.network import CharRNN
 
         return CharRNN(replace(self.config, seed=(self.config.seed + 1) % 2**32), len(self.vocab))
 
-    def hard_to_read(self, text: str | bytes) -> tuple[str, ...]:
-        """What a user should know of a text that the model does not read as a person does, a sentence each."""
+    def encoding_warnings(self, text: str | bytes) -> tuple[str, ...]:
+        """Return warnings about characters outside the vocabulary, and about bytes that are parts of characters."""
         if isinstance(text, bytes):
-            num_odd = len(text) - len(text.translate(None, bytes(range(128, 256))))
-            return () if num_odd == 0 else (f"{num_odd:,} bytes are parts of longer characters, and shown one by one.",)
+            num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
+            if num_parts == 0:
+                return ()
+            return (f"{num_parts:,} bytes are parts of longer characters; each is shown by itself.",)
         num_unknown = int((self.vocab.encode(text) == 0).sum())
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
         return (
-            f"{num_unknown:,} of {len(text):,} characters are unknown to {self.name}, which reads them all as one.",
+            f"{num_unknown:,} of {len(text):,} characters are unknown to {self.name}, which reads all of them as one "
+            "symbol.",
         )
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
@@ -161,7 +165,7 @@ class Model(Generator):
         if not isinstance(text, EncodedText):
             return encode_text(self.vocab, text, context)
         if context:
-            raise UsageError("An encoded text contains its context: leave out `context`.")
+            raise UsageError("An encoded text contains its context: leave the context out.")
         if len(text) == 0:
             raise DataError("The text is empty: give at least one character.")
         is_ours = text.kind == self.vocab.kind and int(text.ids.max()) < len(self.vocab)
@@ -181,7 +185,7 @@ class Model(Generator):
     ) -> "Trace":
         """Every cell's value at every character of `text`, read after `context`, of which nothing is kept.
 
-        `network` puts another network (such as `untrained_twin()`) in the model's place; `num_guesses` and
+        `network` puts another network (such as `untrained_baseline()`) in the model's place; `num_guesses` and
         `keeps_hidden` ask for what a `Trace` else leaves out. Raises DataError for an empty text.
         """
         from charrnn.microscope.trace import trace_text
@@ -193,6 +197,18 @@ class Model(Generator):
             num_guesses=num_guesses,
             keeps_hidden=keeps_hidden,
         )
+
+    def guesses(self, trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
+        """Return the most likely next characters and their probabilities after each character of a part of a trace.
+
+        The list is empty if the trace was made without `num_guesses`.
+        """
+        if trace.guess_ids is None or trace.guess_probs is None:
+            return []
+        return [
+            [(self.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
+            for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
+        ]
 
     def ablate(
         self,
@@ -250,7 +266,7 @@ class Model(Generator):
     ) -> GradientReach:
         """How far the error signal reaches back in `text`, read after `context`: its mean norm by lag, up to `max_lag`.
 
-        `network` puts another network (such as `untrained_twin()`) in the model's place, `name` what the result is
+        `network` puts another network (such as `untrained_baseline()`) in the model's place, `name` what the result is
         called in the place of the run's. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
         """
         from charrnn.microscope.gradients import measure_reach
@@ -262,6 +278,50 @@ class Model(Generator):
             name=name or self.name,
             on_progress=on_progress,
         )
+
+    def gradients_with(
+        self,
+        others: "Iterable[Model]",
+        text: str | bytes,
+        *,
+        context: str | bytes = "",
+        max_lag: int = 200,
+        on_progress: Callable[[int], object] = lambda num_losses: None,
+    ) -> tuple[GradientReach, ...]:
+        """Compute `gradients` of this model, of its untrained baseline and of other models over the same text.
+
+        Each model encodes the text by its own alphabet. Raises as `gradients`.
+        """
+        readers = [
+            (self, self.network, self.name),
+            (self, self.untrained_baseline(), f"{self.name}, untrained"),
+            *((other, other.network, other.name) for other in others),
+        ]
+        return tuple(
+            model.gradients(text, context=context, max_lag=max_lag, network=network, name=name, on_progress=on_progress)
+            for model, network, name in readers
+        )
+
+    def history(
+        self,
+        text: Text,
+        *,
+        context: str | bytes = "",
+        detectors: "Sequence[str | Detector] | None" = None,
+        cached: bool = False,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> tuple[CellHistory, ...]:
+        """Score the best cell for each detector at every saved step of the run, as `Study.history` does.
+
+        The cells are those of `survey`. `on_progress` is called with the number of characters read by any of the models
+        since its last call. Raises UsageError for a model that was not loaded from a run, and as `survey`.
+        """
+        if self.path is None:
+            raise UsageError(f"{self.name} was not loaded from a run: it has no saved steps.")
+        study = self.study(text, context=context, cached=cached)
+        findings = study.findings(detectors, on_progress=on_progress)
+        networks = ((model.step, model.network) for model in load_steps(self.path))
+        return study.history(findings, networks, detectors, on_progress)
 
     def survey(
         self,
@@ -285,10 +345,8 @@ class Model(Generator):
         With `cached`, what was measured before of these weights and labels is taken from the run's folder, and what is
         measured now is kept there (see docs/formats.md). Raises UsageError, DataError.
         """
-        from charrnn.detectors.registry import get_detectors
-
         return self.study(text, context=context, cached=cached).findings(
-            get_detectors(detectors),
+            detectors,
             untrained=untrained,
             ablations=ablations,
             on_progress=on_progress,
@@ -307,7 +365,7 @@ class Model(Generator):
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
             network=lambda: self.network,
-            untrained_twin=self.untrained_twin,
+            untrained_baseline=self.untrained_baseline,
             cache=self.findings if cached else FindingsCache(None),
         )
 
@@ -363,15 +421,21 @@ def follow_cells(
     detectors: "Sequence[str | Detector] | None" = None,
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> tuple[CellHistory, ...]:
-    """How the cells of `findings` came to follow their detectors in `models` (`load_steps`) of the same run.
+    """Score the cells of `findings` in each of `models` (`load_steps`), all of the same run, over a text.
 
-    The text is read by each model after `context`. Raises UsageError, DataError.
+    `detectors` are those that `findings` scored. Raises UsageError, DataError.
     """
-    from charrnn.detectors.registry import get_detectors
     from charrnn.microscope.history import follow
+    from charrnn.microscope.targets import label_by_name
 
-    traces = ((model.step, model.trace(text, context=context, on_progress=on_progress)) for model in models)
-    return follow(findings, traces, get_detectors(detectors))
+    remaining = iter(models)
+    first = next(remaining, None)
+    if first is None:
+        return follow(findings, (), {})
+    encoded = first.encode(text, context=context)
+    labels = label_by_name(encoded.text, [score.detector for score in findings.scores], detectors)
+    traces = ((model.step, model.trace(encoded, on_progress=on_progress)) for model in chain((first,), remaining))
+    return follow(findings, traces, labels)
 
 
 def find_cells(

@@ -337,7 +337,7 @@ def test_gradients_are_those_of_the_run_or_of_its_untrained_twin(model: charrnn.
     text = corpus.text[-900:]
     reach = model.gradients(text, max_lag=30)
     assert (reach.name, reach.lags, len(reach.norms)) == (model.name, tuple(range(1, 31)), 1)
-    twin = model.gradients(text, max_lag=30, network=model.untrained_twin(), name="untrained")
+    twin = model.gradients(text, max_lag=30, network=model.untrained_baseline(), name="untrained")
     assert twin.name == "untrained" and twin.norms != reach.norms
     told: list[int] = []
     one = model.gradients(text[-2:], context=text[:-2], max_lag=30, on_progress=told.append)
@@ -347,7 +347,7 @@ def test_gradients_are_those_of_the_run_or_of_its_untrained_twin(model: charrnn.
 
 def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
     text = make_corpus(num_chars=5_000, seed=2).text
-    trace, twin = model.trace(text), model.trace(text, network=model.untrained_twin())
+    trace, twin = model.trace(text), model.trace(text, network=model.untrained_baseline())
     assert not np.allclose(trace.cells, twin.cells)
     findings = charrnn.find_cells(trace, untrained=twin)
     assert (findings.num_chars, findings.num_cells) == (len(text), 32)

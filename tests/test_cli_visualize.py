@@ -123,7 +123,7 @@ def test_json_lists_the_scores_with_their_documented_keys(command: Command, lab:
         assert score["ci_low"] <= score[measure] <= score["ci_high"]
     strengths = [max(0.0, 2 * s["auc"] - 1) if "auc" in s else abs(s["spearman"]) for s in scores]
     assert strengths == sorted(strengths, reverse=True)
-    # Only `--find` tells what silencing a cell costs, which takes as long as all the rest.
+    # Only `--find` measures contributions, which takes as long as all the rest.
     assert all(score["ablation_inside"] is not None and score["ablation_outside"] is not None for score in scores)
     untold = {"ablation_inside": None, "ablation_outside": None}
     assert json.loads(command("visualize", "--json").out) == [score | untold for score in scores]
@@ -138,7 +138,7 @@ def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
     half = len(fresh.text) // 2
     first, second = fresh.is_quoted[:half], fresh.is_quoted[half:]
     reached = []
-    for network in (model.network, model.untrained_twin()):
+    for network in (model.network, model.untrained_baseline()):
         cells = model.trace(fresh.text, network=network).cells[:, 0]
         chosen_on = np.array([naive_auc(cells[:half, unit], first) for unit in range(32)])
         unit = int(np.abs(chosen_on - 0.5).argmax())
@@ -204,7 +204,7 @@ def test_each_of_several_cells_has_its_picture_on_the_same_text(command: Command
     # The second without a legend of its own; named again, the first is shown once.
     assert ran.out.splitlines() == [*single[0], "", single[1][0], *single[1][2:]]
     guesses = command(*options, "--cell", "0:7", "--cell", "0:3", "--guesses").out
-    assert guesses.count("what may come next") == 1 and "cell 0:3 of" in guesses
+    assert guesses.count("most likely next ones") == 1 and "cell 0:3 of" in guesses
 
 
 def test_several_cells_are_one_object_and_one_page(command: Command, fresh_file: Path, lab: Path) -> None:
@@ -438,7 +438,7 @@ def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: P
         assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
     ran = command("visualize", *options)
     assert (ran.code, ran.err) == (0, "")
-    assert max(map(len, ran.out.splitlines())) <= 80 and "the likelier the brighter" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80 and "brighter is more likely" in ran.out
 
 
 def test_surprise_is_the_loss_of_each_character(command: Command, lab: Path, fresh_file: Path) -> None:
@@ -619,21 +619,21 @@ def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path,
 def test_a_pattern_that_never_ends_is_given_up(
     command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.cli.visualize.PATIENCE", 0.2)
+    monkeypatch.setattr("charrnn.cli.visualize.MAX_LABEL_SECONDS", 0.2)
     ran = command("visualize", "--text", fresh_file, "--find", "--detect", r"(\w+\s*)+\x00")
     assert (ran.code, ran.out) == (2, "")
-    assert "still looking" in ran.err and "--detect (" in ran.err
+    assert "not finished" in ran.err and "--detect (" in ran.err
 
 
 def test_a_function_that_never_ends_is_given_up_whatever_it_catches(
     command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.cli.visualize.PATIENCE", 0.2)
+    monkeypatch.setattr("charrnn.cli.visualize.MAX_LABEL_SECONDS", 0.2)
     endless = "def label(text):\n    while True:\n        try: sum(text)\n        except Exception: pass\n"
     Path("slow.py").write_text(endless)
     ran = command("visualize", "--text", fresh_file, "--find", "--detect", "slow.py")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.splitlines()[-1].startswith("error: --detect slow.py: after 0.2 seconds it is still looking.")
+    assert ran.err.splitlines()[-1].startswith("error: --detect slow.py: not finished after 0.2 seconds.")
 
 
 def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: Path, byte_run: TrainedRun) -> None:
@@ -657,7 +657,7 @@ def test_a_detector_named_twice_is_shown_once(command: Command, lab: Path, fresh
     assert len(json.loads(command("visualize", *options, "--detector", "quote").out)) == 1
 
 
-def test_silencing_says_why_a_detector_is_left_out_as_find_does(command: Command, lab: Path, fresh_file: Path) -> None:
+def test_ablation_says_why_a_detector_is_left_out_as_find_does(command: Command, lab: Path, fresh_file: Path) -> None:
     said = [command("visualize", "--text", fresh_file, *mode).out for mode in (("--find",), ("--ablate", "0:1"))]
     skipped = [sorted(line for line in out.splitlines() if "not scored, this text is no" in line) for out in said]
     assert skipped[0] == skipped[1] and any("not a play" in line for line in skipped[0])

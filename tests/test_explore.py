@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
@@ -23,6 +22,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.render.palette import BLOCKS, block, value_style
+from charrnn.text.encoded import undo_decode_each
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
@@ -32,8 +32,9 @@ from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_WRITTEN, TEMPERATURE, TypedText, columns
+from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TEMPERATURE, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
+from charrnn.microscope.stages import measure_in_stages
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -55,7 +56,7 @@ def play(
     """Run a script in the interface, at that size; what ended it, if anything did, is raised."""
 
     async def run() -> Explorer:
-        app = Explorer(model, text, "", num_shown=num_shown, num_scored=8_000)
+        app = Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             await script(app, pilot)
@@ -128,7 +129,7 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
             caption = shown(app, "#caption")
             assert caption.startswith(f"cell {score.layer}:{score.unit} follows {score.detector} (")
             assert f"{value:.3f}" in caption
-            assert f"untrained twin {score.untrained:.3f}" in caption
+            assert f"untrained baseline {score.untrained:.3f}" in caption
             assert f"{score.chosen_on:.3f} on the first half" in caption
             assert " ".join(caption.split())[:40] in screen(app)
             await pilot.press("down")
@@ -144,11 +145,11 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
 def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 
-    def look(*arguments: Any) -> Iterator[Any]:
+    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
         go_on.wait(30)
-        yield from exploration.look(*arguments)
+        yield from measure_in_stages(*arguments, **options)
 
-    monkeypatch.setattr(explorer, "look", look)
+    monkeypatch.setattr(explorer, "measure_in_stages", measure)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         assert FRESH.splitlines()[0] in screen(app)
@@ -252,17 +253,18 @@ def test_it_shows_the_figures_that_visualize_reports(
     monkeypatch.setattr(explore, "_is_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     assert command("explore", "--text", "mine.txt").code == 0
-    content, context, _, num_scored = opened[0]._work
-    assert (content, context, num_scored) == (FRESH, "", visualize.CHARS_SCORED)
-    found = [
-        one
-        for one in exploration.look(opened[0].model, content, context, 100, num_scored, str, contextlib.nullcontext())
-        if isinstance(one, exploration.Found)
-    ]
+    text = opened[0]._scored
+    assert (text.text, text.first) == (FRESH, 0) and len(FRESH) < visualize.CHARS_SCORED
+    study = opened[0].model.study(text, cached=True)
+    shares: list[tuple[str, float]] = []
+    _, *found = measure_in_stages(
+        study, text.part(0, 100), num_guesses=1, on_share=lambda label, share: shares.append((label, share))
+    )
+    assert {("reading", 0.0), ("reading", 1), ("scoring all cells", 1)} <= set(shares)
     assert json.loads(json.dumps([score.to_json() for score in found[-1].findings.scores])) == reported
     # The first of a detector's list is that cell, with that score; all cells are there.
     for score in found[-1].findings.scores:
-        ranked = found[-1].ranked[score.detector]
+        ranked = found[-1].ranking[score.detector]
         assert ranked[0] == score and len({(one.layer, one.unit) for one in ranked}) == len(ranked) == 32
 
 
@@ -276,7 +278,7 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
         cell = (slice(None), *app.browser.exploration.cell)
         await pilot.press("right", "j", "j", "right")
         cursor = len(lines[0] + lines[1]) + 2
-        await until(pilot, lambda: app.browser.exploration.reading.cursor == cursor)
+        await until(pilot, lambda: app.browser.exploration.viewed.cursor == cursor)
         begin = FRESH.rindex("\n", 0, cursor) + 1
         values = trace.cells[cell][begin : FRESH.index("\n", cursor) + 1]
         assert shown(app, "#sparkline") == "  " + "".join(block(value) for value in values)
@@ -288,7 +290,7 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
         await until(pilot, lambda: app.browser.query_one("#text", TextView).scroll_offset.y > 0)
         assert any(style.reverse for _, style in styled(app.browser.query_one("#text", TextView)))
         await pilot.press(*["pageup"] * 5, *["left"] * 9)
-        await until(pilot, lambda: app.browser.exploration.reading.cursor == 0)
+        await until(pilot, lambda: app.browser.exploration.viewed.cursor == 0)
 
     play(model, script)
 
@@ -296,23 +298,23 @@ def test_the_cursor_walks_the_text_with_a_sparkline_of_its_line(model: Model) ->
 def test_typing_is_followed_character_by_character(model: Model) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until_scored(app, pilot)
-        reading = app.browser.typed
+        typed_text = app.browser.typed
         # Among them letters that are commands elsewhere.
         await pilot.press("t", *"(sq)", "enter", *"jkt((", "backspace", "space", "a")
         typed = "(sq)\njkt( a"
-        await until(pilot, lambda: reading.text == typed)
+        await until(pilot, lambda: typed_text.text == typed)
         trace = model.trace(typed, num_guesses=5)
         assert app.is_running
         assert trace.guess_probs is not None
         for unit in (0, 5, 31):
-            values = reading.values((0, unit))
+            values = typed_text.values((0, unit))
             assert values == pytest.approx(trace.cells[:, 0, unit], abs=1e-4)
-        assert [p for _, p in reading.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
+        assert [p for _, p in typed_text.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
         assert np.ptp(trace.cells[:, 0, 0]) > 0.01
         await until(pilot, lambda: "(sq)↵" in screen(app))
         await pilot.press("end", "left")
         row = len(app.browser.exploration.rows) - 1
-        await until(pilot, lambda: (app.browser.exploration.row, reading.cursor) == (row, len(typed) - 2))
+        await until(pilot, lambda: (app.browser.exploration.row, typed_text.cursor) == (row, len(typed) - 2))
         layer, unit = app.browser.exploration.cell
         assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
         await pilot.press("slash")
@@ -320,7 +322,7 @@ def test_typing_is_followed_character_by_character(model: Model) -> None:
         # Out of typing, but not of the text; then out of that too.
         await pilot.press("escape", "up")
         await until(pilot, lambda: app.browser.exploration.row == row - 1)
-        assert (app.browser.exploration.reading, len(reading.text)) == (reading, len(typed) + 1)
+        assert (app.browser.exploration.viewed, len(typed_text.text)) == (typed_text, len(typed) + 1)
         await pilot.press("escape")
         await pilot.pause()
         assert FRESH.splitlines()[0] in screen(app)
@@ -355,7 +357,7 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun,
     assert values == pytest.approx(trace.cells[:, 0, 3], abs=1e-4)
     assert trace.guess_probs is not None
     assert [p for _, p in reading.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
-    assert reading.prime() == typed.encode()
+    assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
     reading.take_back()
     assert reading.text == model.trace(typed[:-1]).text
 
@@ -363,10 +365,10 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun,
 def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
     def text(seed: int, **options: Any) -> str:
         prime = FRESH[:3]
-        return model.sample(length=NUM_WRITTEN, temperature=TEMPERATURE, seed=seed, prime=prime, **options).text
+        return model.sample(length=NUM_GENERATED, temperature=TEMPERATURE, seed=seed, prime=prime, **options).text
 
     def sides(app: Explorer) -> tuple[str, str]:
-        views = (app.screen.query_one("#held", TextView), app.screen.query_one("#free", TextView))
+        views = (app.screen.query_one("#clamped", TextView), app.screen.query_one("#free", TextView))
         return views[0]._characters, views[1]._characters
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
@@ -387,7 +389,7 @@ def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(mo
         assert sides(app) == (held, free)
         assert held != free
         drawn = screen(app)
-        assert "0:1 held at -1" in drawn
+        assert "0:1 clamped at -1" in drawn
         first = f"{held.splitlines()[0][:30]}", f"{free.splitlines()[0][:30]}"
         assert all(part in drawn for part in first)
         await pilot.press("r")
@@ -452,7 +454,7 @@ def test_nothing_in_a_hostile_text_steers_the_terminal_or_is_markup(
         await until(pilot, lambda: isinstance(app.screen, Question))
         app.screen.query_one(Input).value = "1"
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, Comparison) and " held at 1" in screen(app))
+        await until(pilot, lambda: isinstance(app.screen, Comparison) and " clamped at 1" in screen(app))
         drawn += screen(app)
         assert "[bold]x[/bold] [red] ␛[31mred␛[0m ␇" in drawn
         assert "[b]na␛me" in drawn
@@ -514,11 +516,11 @@ def test_a_text_too_short_to_score_is_shown_and_it_says_so(model: Model) -> None
 
 
 def test_what_goes_wrong_out_of_sight_ends_it_with_that_error(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look(*arguments: Any) -> Iterator[Any]:
+    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
         raise charrnn.CharRNNError("the weights do not fit")
         yield
 
-    monkeypatch.setattr(explorer, "look", look)
+    monkeypatch.setattr(explorer, "measure_in_stages", measure)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app._exit)
@@ -530,18 +532,16 @@ def test_what_goes_wrong_out_of_sight_ends_it_with_that_error(model: Model, monk
 def test_quitting_ends_the_work(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     has_ended = threading.Event()
 
-    def look(*arguments: Any) -> Iterator[Any]:
-        *_, tell, using_torch = arguments
+    def measure(*arguments: Any, on_share: Callable[[str, float], object], **options: Any) -> Iterator[Any]:
         try:
-            with using_torch:
-                while True:
-                    tell("at work")
-                    time.sleep(0.01)
+            while True:
+                on_share("at work", 0.5)
+                time.sleep(0.01)
         finally:
             has_ended.set()
         yield
 
-    monkeypatch.setattr(explorer, "look", look)
+    monkeypatch.setattr(explorer, "measure_in_stages", measure)
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "at work" in screen(app))

@@ -95,7 +95,7 @@ def test_a_second_call_shows_the_same_and_reads_nothing(
 
     first = command(*QUOTE, "--recompute").out
     monkeypatch.setattr(Model, "network", property(fail))
-    monkeypatch.setattr(Model, "untrained_twin", fail)
+    monkeypatch.setattr(Model, "untrained_baseline", fail)
     assert command(*QUOTE).out == first
     assert json.loads(command(*QUOTE, "--json").out)[0]["detector"] == "quote"
     assert command(*QUOTE, "--top", 0).code == 0
@@ -388,7 +388,7 @@ def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS[name]])
     one = model.study(TEXT)
-    (measured,) = measure(targets, one._reader(model.network), 32, one._reader(model.untrained_twin()))
+    (measured,) = measure(targets, one._reader(model.network), 32, one._reader(model.untrained_baseline()))
     spelled = json.loads(json.dumps(measured_json.measured_to_json(measured), allow_nan=False))
     back = measured_json.measured_from_json(spelled, targets[0], 1, 32)
     assert back is not None and back.score == measured.score

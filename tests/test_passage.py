@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charrnn.microscope.passage import MAX_LENGTH, NUM_LINES, busiest, choose_passage
+from charrnn.microscope.passage import MAX_LENGTH, NUM_LINES, choose_passage, most_changes
 
 QUIET = "a plain line of words\n"
 
@@ -42,11 +42,11 @@ def test_a_short_line_at_the_end_beats_no_passage_of_many_lines() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 40])
-def test_the_busiest_stretch_has_the_most_changes(first: int) -> None:
+def test_the_ablated_segment_has_the_most_label_changes(first: int) -> None:
     labels = np.random.default_rng(1).random(300) < np.linspace(0, 0.5, 300) ** 2
     labels[5:30:2] = True
     for length in (1, 7, 60, 300 - first):
-        begin = busiest(labels, first, length)
+        begin = most_changes(labels, first, length)
         assert first <= begin <= 300 - length
 
         def num_changes(start: int, length: int = length) -> int:

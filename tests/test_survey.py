@@ -344,8 +344,8 @@ def test_lanes_change_nothing() -> None:
 def test_progress_adds_up_to_what_is_read_twin_included() -> None:
     cells, told = slow_noise(5001, 3), []
     survey("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells), told.append)
-    assert sum(told) == num_read(5001, has_twin=True) == 10_002
-    assert num_read(1_000_000, has_twin=True) == 1_262_144 and num_read(5001, has_twin=False) == 5001
+    assert sum(told) == num_read(5001, has_baseline=True) == 10_002
+    assert num_read(1_000_000, has_baseline=True) == 1_262_144 and num_read(5001, has_baseline=False) == 5001
 
 
 def test_a_model_is_surveyed_as_its_trace_is(lstm: object) -> None:
@@ -355,7 +355,7 @@ def test_a_model_is_surveyed_as_its_trace_is(lstm: object) -> None:
     text = make_corpus(num_chars=12_000, seed=3).text
     streamed = model.survey(text, detectors=["quote", "line-position"])
     traced = charrnn.find_cells(
-        model.trace(text), ["quote", "line-position"], untrained=model.trace(text, network=model.untrained_twin())
+        model.trace(text), ["quote", "line-position"], untrained=model.trace(text, network=model.untrained_baseline())
     )
     assert [score.detector for score in streamed.scores] == [score.detector for score in traced.scores]
     for score, other in zip(streamed.scores, traced.scores, strict=True):

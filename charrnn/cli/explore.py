@@ -14,6 +14,7 @@ from charrnn.cli.streams import supports_cursor_control
 from charrnn.cli.visualize import CHARS_SCORED
 
 CHARS_SHOWN = 8_000
+"""Characters that are shown, unless another number is asked for."""
 
 
 def explore(
@@ -26,23 +27,23 @@ def explore(
 ) -> int:
     """Browse the cells of a model over a text.
 
-    The arrow keys move through the cells, best first; the text is coloured by the one under the cursor: red where it is
-    low, blue where it is high. Type a text and watch the cells follow, or hold a cell at a value and see what the model
-    writes then. ? lists the keys.
+    The arrow keys move through the cells, best first; the text is coloured by the selected one: red where it is low,
+    blue where it is high. Type a text and watch the cells follow, or clamp a cell at a value and compare what the
+    model generates. ? lists the keys.
     """
-    from charrnn.errors import DataError, UsageError
+    from charrnn.errors import UsageError
 
     if find_spec("textual") is None:
         raise UsageError("charrnn explore needs the extra `tui`: pip install 'charrnn[tui]'")
     if os.environ.get("TERM") == "dumb":
         raise UsageError(
-            "charrnn explore moves the cursor, and TERM=dumb says that this terminal cannot.\n"
-            "`charrnn visualize` prints the same."
+            "charrnn explore moves the cursor, which a terminal with TERM=dumb cannot do.\n"
+            "`charrnn visualize` prints the same findings."
         )
     if not _is_terminal():
         raise UsageError(
-            "charrnn explore fills a terminal, and this is none (input, output and errors must all be one).\n"
-            "`charrnn visualize` prints the same."
+            "charrnn explore fills a terminal: standard input, output and error must all be one.\n"
+            "`charrnn visualize` prints the same findings."
         )
     if text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
@@ -52,9 +53,8 @@ def explore(
 
     model = load_model(run, quiet=quiet)
     content, before = model.held_out_text() if text is None else (read_text(text, model.config, quiet=quiet), "")
-    if not content:
-        raise DataError("There is no text to look at: it is empty.")
-    explorer = Explorer(model, content[: max(chars, CHARS_SCORED)], before, num_shown=chars, num_scored=CHARS_SCORED)
+    encoded = model.encode(content[: max(chars, CHARS_SCORED)], context=before)
+    explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
     # Textual would print where it was interrupted.
     signals: Signals = context.obj
     signals.is_quiet = signals.defers = True

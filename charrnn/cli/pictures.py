@@ -1,43 +1,52 @@
-"""What `charrnn visualize` shows, mode by mode: pictures for people, data for programs."""
+"""The pictures of `charrnn visualize`, mode by mode: renderables for people, data for programs. Nothing is measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.detectors.labels import Labels
     from charrnn.detectors.registry import Detector
-    from charrnn.microscope.study import Study
+    from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
+"""Characters that an exported page shows, at most."""
 NUM_GUESSES = 5
+"""Next characters that are shown below each character."""
 FEW_STEPS = 5
+"""A history of fewer saved steps than this comes with advice on how to save more."""
 LEGEND = (
-    "chance: the best of all cells for shifted labels; untrained: the same choice in an untrained twin; inner: five "
-    "or more characters after a span began or ended (for counts R²)"
+    "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
+    "score, five or more characters after a label changed (R² for a count)"
 )
-"""What the columns of the table are, in short."""
-ABOUT_GUESSES = (
-    "Below each character: what may come next, likeliest first (from 2 %; in colours, the likelier the brighter)."
+"""The columns of the table of findings, in short."""
+ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; brighter is more likely)."
+"""What is drawn below the characters with --guesses."""
+ABOUT_CONTRIBUTIONS = (
+    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
+    "contribution of the best cell inside and outside (nats/character), where the label changes most often"
 )
+"""What stands above the table of probes and contributions."""
 ABOUT_COLUMNS = (
-    "score: AUC, how often the cell ranks a character inside above one outside, or for a count Spearman's ρ",
-    "chance: what the best of all cells stays under for 95 % of labels that were shifted along the text",
-    "untrained: the same choice in a twin of the model that learned nothing; ρ keeps its sign",
-    "inner: the AUC over characters five or more after a span began or ended; R² of a straight line for a count",
+    "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
+    "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
+    "untrained: the score of the same choice in an untrained baseline; ρ keeps its sign",
+    "inner: the AUC over characters five or more after a label changed; R² of a straight line for a count",
 )
 """What stands under the table of an exported page."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command found, for people and for programs."""
+    """A result, for people and for programs."""
 
     title: str
     """The name of an exported picture."""
@@ -49,19 +58,30 @@ class Shown:
     """What an exported .npz contains."""
 
 
-def show_cells(
-    model: "Model",
-    study: "Study",
-    cells: Sequence[tuple[int, int]],
-    *,
-    trace: "Trace | None",
-    shows_guesses: bool,
-    has_sparkline: bool,
-) -> Shown:
-    """One picture of the text for each cell (layer, unit), with guesses below it, or a sparkline, if asked for.
+@dataclass(frozen=True)
+class CellValues:
+    """The values (N,) of some cells (layer, unit) at every character of a text."""
 
-    Guesses, and the page of an exported .html, are those of `trace`, which has them.
-    """
+    cells: "Sequence[tuple[int, int]]"
+    values: "Sequence[NDArray[np.float32]]"
+    trace: "Trace | None" = None
+    """With guesses, if they are shown or a page is exported."""
+
+
+@dataclass(frozen=True)
+class FoundCells:
+    """The best cell for each detector, and passages that show the best of them."""
+
+    findings: "CellFindings"
+    passages: "Sequence[Passage]" = ()
+    trace: "Trace | None" = None
+    """Of the beginning of the scoring half with guesses, for an exported page."""
+    labels: "Mapping[str, Labels]" = field(default_factory=dict)
+    """The labels of the same characters, by detector."""
+
+
+def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: bool, has_sparkline: bool) -> Shown:
+    """Draw a text of N characters once for each cell, with guesses or a sparkline below each line if asked for."""
     from rich.text import Text
 
     from charrnn.model.cells import find_cell
@@ -73,38 +93,25 @@ def show_cells(
     from charrnn.render.visible import all_visible
 
     kind = find_cell(model.config.cell).shows
-    guesses = _guesses(model, trace) if trace is not None and shows_guesses else []
+    guesses = model.guesses(found.trace) if found.trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn = []
-    for (layer, unit), found in zip(cells, study.values(cells, slice(None)), strict=True):
-        coloured = ColouredText(text=study.text.text, values=tuple(map(float, found)))
+    for (layer, unit), values in zip(found.cells, found.values, strict=True):
+        coloured = ColouredText(text=text, values=tuple(map(float, values)))
         drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values)})
         pictures += [Text()] if pictures else []
         pictures.append(Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  "))
         if len(drawn) == 1:
             pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
-        pictures.append(
-            GuessMap(study.text.text, coloured.values, guesses)
-            if shows_guesses
-            else HeatMap(coloured, has_sparkline or None)
-        )
-    # The first cell stands there by itself too, as it did when there could be only one.
-    data = {"run": model.name, **drawn[0], "text": study.text.text, "cells": drawn}
-    names = [f"{layer}:{unit}" for layer, unit in cells]
-    title = f"{'A cell' if len(cells) == 1 else 'Cells'} of {model.name}"
-    rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, cells, strict=True)]
-    page = None if trace is None else _page(model, trace, title, ["cell"], rows)
+        heat_map = HeatMap(coloured, has_sparkline or None)
+        pictures.append(GuessMap(text, coloured.values, guesses) if shows_guesses else heat_map)
+    # The first cell is repeated at the top level, for programs written when there could be only one.
+    data = {"run": model.name, **drawn[0], "text": text, "cells": drawn}
+    names = [f"{layer}:{unit}" for layer, unit in found.cells]
+    title = f"{'A cell' if len(names) == 1 else 'Cells'} of {model.name}"
+    rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, found.cells, strict=True)]
+    page = None if found.trace is None else _page(model, found.trace, title, ["cell"], rows)
     return Shown(f"{model.name}: {', '.join(names)}", pictures, data | ({"guesses": guesses} if guesses else {}), page)
-
-
-def _guesses(model: "Model", trace: "Trace", part: slice = slice(None)) -> list[list[tuple[str, float]]]:
-    """After each character, the likeliest next ones and their probabilities, if the trace has them."""
-    if trace.guess_ids is None or trace.guess_probs is None:
-        return []
-    return [
-        [(model.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
-        for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
-    ]
 
 
 def _page(
@@ -112,48 +119,39 @@ def _page(
     trace: "Trace",
     title: str,
     columns: Sequence[str],
-    rows: Sequence["PageRow"],
-    detectors: "Sequence[Detector]" = (),
+    rows: "Sequence[PageRow]",
+    labels: "Mapping[str, Labels] | None" = None,
     notes: Sequence[str] = (),
-) -> "Page | None":
-    """The page that `--export FILE.html` writes, if the trace was made for one."""
-    if trace.guess_ids is None or not rows:
-        return None
-    import numpy as np
-
+) -> "Page":
+    """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
     from charrnn.model.cells import find_cell
     from charrnn.render.page import Page
 
     part = slice(0, CHARS_ON_PAGE)
-    followed = {row.detector for row in rows}
-    labels = {detector.name: detector.label(trace.text) for detector in detectors if detector.name in followed}
     return Page(
         title=title,
         shows=find_cell(model.config.cell).shows,
         text=trace.text[part],
         cells=trace.cells[part],
-        bits=(-trace.logprobs[part] / np.log(2)).tolist(),
-        guesses=_guesses(model, trace, part),
+        bits=trace.bits[part].tolist(),
+        guesses=model.guesses(trace, part),
         columns=columns,
         rows=rows,
         notes=notes,
-        labels={name: found[part] for name, found in labels.items() if found is not None and found.dtype == bool},
+        labels={name: found[part] for name, found in (labels or {}).items() if found.dtype == bool},
     )
 
 
 def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Shown:
-    """A text by its surprisal, with a sparkline below it if that is asked for."""
+    """Draw a text coloured by its surprise, with a sparkline below each line if asked for."""
     import numpy as np
     from rich.text import Text
 
-    from charrnn.errors import DataError
     from charrnn.render.heatmap import SurpriseMap
     from charrnn.render.legend import SURPRISE_LEGEND
     from charrnn.render.visible import all_visible
 
-    if len(trace.logprobs) < 2 and np.isnan(trace.logprobs).all():
-        raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
-    bits = -trace.logprobs / np.log(2)
+    bits = trace.bits
     caption = Text.assemble(
         (f"surprise of {all_visible(model.name)}", "bold"),
         f", {np.nanmean(bits):.2f} bits per character over {len(bits):,}  ",
@@ -165,108 +163,101 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
 
 def show_findings(
     model: "Model",
-    study: "Study",
-    findings: "CellFindings",
+    found: FoundCells,
     detectors: "Sequence[Detector]",
     *,
-    is_table: bool,
-    num_pictures: int,
-    has_page: bool,
-    has_sparkline: bool,
     num_available: int,
+    has_contributions: bool = False,
+    has_sparkline: bool = False,
 ) -> Shown:
-    """The ranked table of the best cells, and the best of them over passages of the text that they were scored on."""
-    from rich.text import Text
-
-    from charrnn.microscope.passage import choose_passage
-    from charrnn.records.microscope import ColouredText
-    from charrnn.render.heatmap import HeatMap
-    from charrnn.render.legend import Legend
-    from charrnn.render.page import PageRow
-    from charrnn.render.tables import (
-        FINDINGS_COLUMNS,
-        NOT_SIGNIFICANT_MARK,
-        contributions_table,
-        findings_rows,
-        findings_table,
-        polarity_text,
-        skipped_lines,
-    )
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
     from charrnn.render.visible import all_visible
 
-    half = findings.num_chars // 2
+    findings = found.findings
     of = "" if num_available == findings.num_chars else f" of {num_available:,}"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
         "chosen on the first half, scored on the second"
     )
-    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
-    if findings.scores:
-        pictures += [Text(LEGEND, style="dim"), Text()]
-    if is_table and findings.scores:
-        about = (
-            "How well so many cells together tell it, the best one first (AUC, or R² of a count), and what silencing "
-            "the best one costs inside and outside (nats/character), where there is most of it"
-        )
-        pictures += [Text(about, style="bold"), contributions_table(findings)]
-    if not any(score.is_significant for score in findings.scores):
-        pictures += [Text("No cell follows any of these better than chance would have it."), Text()]
-    elif not all(score.is_significant for score in findings.scores):
-        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: chance may have brought this."), Text()]
-    if findings.skipped:
-        pictures += [skipped_lines(findings.skipped), Text()]
-    best = [score for score in findings.scores if score.is_significant][:num_pictures]
-    if best:
-        pictures += [Legend(), Text()]
-    by_name = {detector.name: detector for detector in detectors}
-    for score in best:
-        labels = by_name[score.detector].label(study.text.text)
-        assert labels is not None, "a scored detector has labels"
-        passage = choose_passage(study.text.text, labels, half)
-        (values,) = study.values([(score.layer, score.unit)], passage)
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({by_name[score.detector].looks_for})"
-        caption += f": {polarity_text(score)}"
-        coloured = ColouredText(text=study.text.text[passage], values=tuple(map(float, values)))
-        pictures += [Text(all_visible(caption), style="bold"), HeatMap(coloured, has_sparkline or None), Text()]
-    unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in findings.skipped]
-    page = None
-    if has_page and findings.scores:
-        part = slice(half, half + CHARS_ON_PAGE)
-        trace = model.trace(study.text.part(half, half + CHARS_ON_PAGE), num_guesses=NUM_GUESSES)
-        rows = [
-            PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
-            for row, score in zip(findings_rows(findings), findings.scores, strict=True)
-        ]
-        labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
-        known = [detector.with_labels(labels[part]) for detector, labels in labelled if labels is not None]
-        page = _page(
-            model,
-            trace,
-            f"Cells of {model.name}",
-            FINDINGS_COLUMNS,
-            rows,
-            known,
-            [title, *ABOUT_COLUMNS, *unscored],
-        )
+    pictures = [
+        *_findings_pictures(title, findings, has_contributions=has_contributions),
+        *_passage_pictures(found.passages, detectors, has_sparkline=has_sparkline),
+    ]
+    page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     return Shown(f"Cells of {model.name}", pictures, [score.to_json() for score in findings.scores], page)
 
 
+def _findings_pictures(title: str, findings: "CellFindings", *, has_contributions: bool) -> "list[RenderableType]":
+    """Draw the tables, and say which findings are not significant and which detectors are not scored."""
+    from rich.text import Text
+
+    from charrnn.render.tables import NOT_SIGNIFICANT_MARK, contributions_table, findings_table, skipped_lines
+
+    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
+    if findings.scores:
+        pictures += [Text(LEGEND, style="dim"), Text()]
+    if has_contributions and findings.scores:
+        pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
+    if not any(score.is_significant for score in findings.scores):
+        pictures += [Text("No cell follows a detector better than chance."), Text()]
+    elif not all(score.is_significant for score in findings.scores):
+        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: not significant, may be due to chance."), Text()]
+    if findings.skipped:
+        pictures += [skipped_lines(findings.skipped), Text()]
+    return pictures
+
+
+def _passage_pictures(
+    passages: "Sequence[Passage]", detectors: "Sequence[Detector]", *, has_sparkline: bool
+) -> "list[RenderableType]":
+    """Draw each passage, coloured by its cell."""
+    from rich.text import Text
+
+    from charrnn.render.heatmap import HeatMap
+    from charrnn.render.legend import Legend
+    from charrnn.render.tables import polarity_text
+    from charrnn.render.visible import all_visible
+
+    looks_for = {detector.name: detector.looks_for for detector in detectors}
+    pictures: list[RenderableType] = [Legend(), Text()] if passages else []
+    for passage in passages:
+        score = passage.score
+        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({looks_for[score.detector]})"
+        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}"), style="bold"))
+        pictures += [HeatMap(passage.coloured, has_sparkline or None), Text()]
+    return pictures
+
+
+def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":
+    """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
+    from charrnn.render.page import PageRow
+    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows
+
+    rows = [
+        PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
+        for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
+    ]
+    unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in found.findings.skipped]
+    notes = [title, *ABOUT_COLUMNS, *unscored]
+    return _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, found.labels, notes)
+
+
 def show_gates(report: "GateReport") -> Shown:
-    """How often the gates of each layer are saturated."""
+    """Draw how often the gates of each layer are saturated."""
     from charrnn.render.scatters import GateScatters
 
     return Shown(f"Gates of {report.name}", [GateScatters(report)], report.to_json())
 
 
 def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:
-    """How far the error signal reaches back, in one chart."""
+    """Draw how far the gradient of each network reaches back, in one chart."""
     from charrnn.render.curves import GradientChart
 
     return Shown(f"Gradients of {reaches[0].name}", [GradientChart(reaches)], [reach.to_json() for reach in reaches])
 
 
 def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> Shown:
-    """What silencing a cell costs."""
+    """Draw the table of a cell's contribution, clamped at its mean and at zero."""
     from rich.text import Text
 
     from charrnn.render.tables import ablation_table, skipped_lines
@@ -274,8 +265,8 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
 
     name = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(
-        (f"cell {name} of {all_visible(model.name)}, held", "bold"),
-        f": change of the loss over {at_mean.num_chars:,} characters",
+        (f"cell {name} of {all_visible(model.name)}, clamped", "bold"),
+        f": rise of the loss over {at_mean.num_chars:,} characters",
     )
     pictures: list[RenderableType] = [caption, ablation_table(at_mean, at_zero)]
     if at_mean.skipped:
@@ -288,7 +279,7 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
 
 
 def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:
-    """How well the cells that are the best now followed their detectors at every saved step."""
+    """Draw the table of the scores of the best cells at every saved step, over `num_chars` characters."""
     from rich.text import Text
 
     from charrnn.render.tables import history_table
@@ -298,5 +289,5 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     pictures: list[RenderableType] = [Text(title, style="bold")]
     pictures.append(history_table(histories))
     if histories and len(histories[0].steps) < FEW_STEPS:
-        pictures.append(Text("Few steps were saved: train with --save-every and --keep 100 to see cells come to be."))
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see how cells develop."))
     return Shown(title, pictures, [history.to_json() for history in histories])

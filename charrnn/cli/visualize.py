@@ -3,45 +3,30 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, parse_cell, read_text
-from charrnn.cli.exporting import check_export, deliver, save_arrays
+from charrnn.cli.arguments import load_model, read_text
+from charrnn.cli.exporting import check_export, deliver
+from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_arrays
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
-from charrnn.cli.pictures import (
-    NUM_GUESSES,
-    Shown,
-    show_ablation,
-    show_cells,
-    show_findings,
-    show_gates,
-    show_gradients,
-    show_history,
-    show_surprise,
-)
-from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
-    from charrnn.api import Model
     from charrnn.detectors.labels import Labels
     from charrnn.detectors.registry import Detector
-    from charrnn.microscope.study import Study
-    from charrnn.microscope.trace import Trace
-    from charrnn.records.microscope import CellFindings
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""
-CHARS_OF_HISTORY = 16_384
-"""Characters of the second half on which every saved step is measured."""
 CHARS_SHOWN = 1_200
-PICTURES = 3
-PATIENCE = 20
-"""Seconds that a user's own detector may take to label a text."""
+"""Characters that --cell and --surprise colour, unless another number is asked for."""
+NUM_PASSAGES = 3
+"""Cells that are coloured over a passage, unless another number is asked for."""
+MAX_LABEL_SECONDS = 20
+"""The time limit for a detector of --detect to label a text, in seconds."""
 
 
 def visualize(
@@ -54,47 +39,49 @@ def visualize(
         list[str] | None,
         typer.Option(
             "--detector",
-            help=f"Look for this only (repeatable): {', '.join(DETECTORS)}, or a detector of an installed package.",
+            help=f"Score this detector only (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
             metavar="NAME",
         ),
     ] = None,
-    find: Annotated[bool, typer.Option("--find", help="Print the ranked table only.")] = False,
-    top: Annotated[int, typer.Option("--top", help="How many cells to colour.", metavar="N", min=0)] = PICTURES,
+    find: Annotated[
+        bool, typer.Option("--find", help="Print the ranked tables only, with each cell's contribution.")
+    ] = False,
+    top: Annotated[int, typer.Option("--top", help="How many cells to colour.", metavar="N", min=0)] = NUM_PASSAGES,
     text: TextOption = None,
     chars: Annotated[
-        int, typer.Option("--chars", help="Characters to colour with --cell.", metavar="N", min=1)
+        int, typer.Option("--chars", help="Characters to colour with --cell or --surprise.", metavar="N", min=1)
     ] = CHARS_SHOWN,
     guesses: Annotated[
-        bool, typer.Option("--guesses", help="With --cell: the five likeliest next characters under each.")
+        bool, typer.Option("--guesses", help="With --cell: the five most likely next characters below each.")
     ] = False,
     sparkline: Annotated[
-        bool, typer.Option("--sparkline", help="Draw a cell's values as a line of blocks under each line of text, too.")
+        bool, typer.Option("--sparkline", help="Also draw the values as blocks below each line of text.")
     ] = False,
     detect: Annotated[
         list[str] | None,
         typer.Option(
             "--detect",
-            help="Look for matches of a regular expression, or for what a FILE.py of yours labels (repeatable).",
+            help="Score a detector of your own: a regular expression, or FILE.py with a function label(text).",
             metavar="REGEX|FILE.py",
         ),
     ] = None,
-    gates: Annotated[bool, typer.Option("--gates", help="How often each gate is saturated, per layer.")] = False,
+    gates: Annotated[bool, typer.Option("--gates", help="Show how often each gate is saturated, per layer.")] = False,
     gradients: Annotated[
-        bool, typer.Option("--gradients", help="How the error signal fades or grows with distance.")
+        bool, typer.Option("--gradients", help="Show how the gradient decays or grows with distance.")
     ] = False,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--with", help="With --gradients: another run on the same chart (repeatable).", metavar="RUN"),
+        typer.Option("--with", help="With --gradients: add another run to the chart (repeatable).", metavar="RUN"),
     ] = None,
     ablate: Annotated[
         str | None,
-        typer.Option("--ablate", help="What silencing this cell costs, inside and outside spans.", metavar="L:U"),
+        typer.Option("--ablate", help="Show how much the loss rises when this cell is ablated.", metavar="L:U"),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="How the best cells came to be, over the run's saved steps.")
+        bool, typer.Option("--history", help="Show the scores of the best cells at every saved step.")
     ] = False,
     surprise: Annotated[
-        bool, typer.Option("--surprise", help="Colour by how many bits each character surprised the model.")
+        bool, typer.Option("--surprise", help="Colour each character by its surprise in bits.")
     ] = False,
     export: Annotated[
         Path | None,
@@ -105,7 +92,7 @@ def visualize(
         ),
     ] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Measure again what was found before and kept in the run.")
+        bool, typer.Option("--recompute", help="Ignore the findings saved in the run and measure again.")
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -113,106 +100,94 @@ def visualize(
 ) -> None:
     """Show what the cells of a model keep track of.
 
-    Without options: finds, for each detector, the cell that follows it best. The cell is chosen on one half of the
-    held-out text and scored on the other, beside the same choice in an untrained twin of the model. Then the best cells
+    Without options: finds, for each detector, the cell that follows it best. The cell is chosen on the first half of
+    the held-out text and scored on the second, beside the same choice in an untrained baseline. Then the best cells
     are coloured over the text: red where the cell is low, blue where it is high.
     """
-    from charrnn.api import load
-    from charrnn.detectors.custom import custom_detector
-    from charrnn.errors import DataError, UsageError
+    from charrnn.errors import UsageError
 
     check_export(export, text)
     if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
-    modes = {"--cell": cell, "--surprise": surprise, "--gates": gates, "--gradients": gradients, "--ablate": ablate}
-    given = [option for option, value in modes.items() if value]
-    if history:
-        given.append("--history")
-    if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} are different pictures: give one of them.")
-    if given and (find or (given[0] not in ("--ablate", "--history") and (detector or detect))):
-        raise UsageError(f"{given[0]} looks for no cell: leave out --find, --detector and --detect.")
-    if guesses and not cell:
-        raise UsageError("--guesses stand under a text coloured by a cell: add --cell, such as --cell 0:17.")
-    if sparkline and (guesses or find or (given and given not in (["--cell"], ["--surprise"]))):
-        raise UsageError("--sparkline stands under a coloured text: leave out --guesses, --find and other pictures.")
-    if beside and not gradients:
-        raise UsageError("--with puts another run on the chart of --gradients: add that, or leave it out.")
-    own = [_in_time(custom_detector(spec)) for spec in detect or ()]
-    detectors = [*(get_detectors(detector) if detector or not own else ()), *own]
-    if can_animate(sys.stderr) and not quiet:
-        sys.stderr.write("Looking into the model ...\n")
-    model = load_model(run, quiet=quiet)
-    content, context = model.held_out_text() if text is None else (read_text(text, model.config, quiet=quiet), None)
-    context = content[:0] if context is None else context
-    num_available = len(content)
-    content = content[: chars if cell or surprise else CHARS_SCORED]
-    warn(model.hard_to_read(content), quiet=quiet)
-    kind = "" if export is None else export.suffix.lower()
-    if kind == ".npz" and given not in ([], ["--cell"]):
-        raise UsageError(f"--export {export}: {given[0]} has no activations; use .json.")
-
-    if recompute:
-        model.findings.ignore_saved()
-    encoded = model.encode(content, context=context)
-    study = model.study(encoded, cached=True)
-
-    def read(label: str, **options: Any) -> "Trace":
-        with progress(len(encoded), label, quiet=quiet) as advance:
-            return model.trace(encoded, on_progress=advance, **options)
-
-    if gates:
-        with progress(len(encoded), "reading", quiet=quiet) as advance:
-            shown = show_gates(model.gates(encoded, on_progress=advance))
-    elif gradients:
-        shown = _measure_gradients(model, [load(name) for name in beside or ()], content, context, quiet=quiet)
-    elif ablate is not None:
-        layer, unit = parse_cell("--ablate", ablate, model)
-        ablations = []
-        for at in ("mean", "zero"):
-            with progress(2 * len(encoded), f"clamped at its {at}", quiet=quiet) as advance:
-                ablations.append(model.ablate(layer, unit, encoded, detectors=detectors, at=at, on_progress=advance))
-        shown = show_ablation(model, *ablations)
-    elif surprise:
-        shown = show_surprise(model, read("reading"), has_sparkline=sparkline)
-    elif history:
-        shown = _measure_history(model, study, detectors, quiet=quiet)
-    elif cell or kind == ".npz":
-        cells = list(dict.fromkeys(parse_cell("--cell", one, model) for one in cell or ()))
-        num_guesses = NUM_GUESSES if guesses or kind == ".html" else 0
-        has_trace = num_guesses > 0 or kind == ".npz"
-        trace = read("reading", num_guesses=num_guesses, keeps_hidden=kind == ".npz") if has_trace else None
-        if export is not None and kind == ".npz" and trace is not None:
-            num_chosen_on = len(trace.text) if cells else len(trace.text) // 2
-            save_arrays(export, trace, detectors, num_chosen_on=num_chosen_on)
-            return
-        shown = show_cells(model, study, cells, trace=trace, shows_guesses=guesses, has_sparkline=sparkline)
-    else:
-        findings = _find(study, detectors, has_ablations=find, quiet=quiet)
-        if (detector or detect) and not findings.scores:
-            reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
-            raise DataError(f"Nothing to score in this text: {reasons}. Give another --text.")
-        shown = show_findings(
-            model,
-            study,
-            findings,
-            detectors,
-            is_table=find,
-            num_pictures=0 if find or json else top,
-            has_page=kind == ".html",
-            has_sparkline=sparkline,
-            num_available=num_available,
-        )
+    name = choose_mode(
+        {
+            "--find": find,
+            "--cell": bool(cell),
+            "--surprise": surprise,
+            "--gates": gates,
+            "--gradients": gradients,
+            "--ablate": ablate is not None,
+            "--history": history,
+            "--detector": bool(detector),
+            "--detect": bool(detect),
+            "--guesses": guesses,
+            "--sparkline": sparkline,
+            "--with": bool(beside),
+        }
+    )
+    options = Options(
+        cells=tuple(cell or ()),
+        ablated=ablate,
+        others=tuple(beside or ()),
+        detectors=_chosen_detectors(detector or (), detect or ()),
+        has_chosen_detectors=bool(detector or detect),
+        num_passages=0 if json else top,
+        has_guesses=guesses,
+        has_sparkline=sparkline,
+        export=export,
+        quiet=quiet,
+    )
+    if options.suffix == ".npz" and not MODES[name].exports_arrays:
+        raise UsageError(f"--export {export}: {name} has no activations; use .json.")
+    subject = _prepare(run, text, options, chars if MODES[name].colours_text else CHARS_SCORED, recompute=recompute)
+    if export is not None and options.suffix == ".npz":
+        export_arrays(subject, export)
+        return
+    shown = MODES[name].show(subject, MODES[name].measure(subject))
     if json:
         print_json(shown.data)
     else:
         deliver(shown, export)
 
 
-def _in_time(detector: "Detector") -> "Detector":
-    """A user's own detector, stopped with a UsageError where it labels for longer than PATIENCE; on Windows it is not.
+def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detector]":
+    """Return the detectors that --detector names and --detect defines; all built-in ones if there are none."""
+    from charrnn.detectors.custom import custom_detector
 
-    A pattern that repeats what repeats, such as (a+)+b, goes back and forth for ever.
+    own = [_stop_if_slow(custom_detector(spec)) for spec in specs]
+    return [*(get_detectors(names) if names or not own else ()), *own]
+
+
+def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, recompute: bool) -> Subject:
+    """Load the model and encode the first `num_chars` characters of the text, with warnings about them."""
+    if can_animate(sys.stderr) and not options.quiet:
+        sys.stderr.write("Looking into the model ...\n")
+    model = load_model(run, quiet=options.quiet)
+    content, context = (
+        model.held_out_text() if text is None else (read_text(text, model.config, quiet=options.quiet), "")
+    )
+    num_available = len(content)
+    content = content[:num_chars]
+    warn(model.encoding_warnings(content), quiet=options.quiet)
+    if recompute:
+        model.findings.ignore_saved()
+    encoded = model.encode(content, context=context)
+    return Subject(
+        model=model,
+        content=content,
+        context=context,
+        text=encoded,
+        num_available=num_available,
+        study=model.study(encoded, cached=True),
+        options=options,
+    )
+
+
+def _stop_if_slow(detector: "Detector") -> "Detector":
+    """Return a detector that raises UsageError if labelling takes longer than MAX_LABEL_SECONDS.
+
+    A pattern with nested repetition, such as (a+)+b, can take exponential time. There is no limit on Windows, which has
+    no such timer.
     """
     import signal
     from dataclasses import replace
@@ -223,68 +198,23 @@ def _in_time(detector: "Detector") -> "Detector":
         return detector
 
     class TooSlow(BaseException):
-        """No Exception, which the user's own code may catch, and `custom_detector` takes for a fault of that code."""
+        """Not an Exception: the detector may catch those, and `custom_detector` reports them as its faults."""
 
     def give_up(*_: object) -> None:
         raise TooSlow
 
     def label(text: str) -> "Labels | None":
         before = signal.signal(signal.SIGALRM, give_up)
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        signal.setitimer(signal.ITIMER_REAL, MAX_LABEL_SECONDS)
         try:
             return detector.label(text)
         except TooSlow:
             raise UsageError(
-                f"--detect {detector.name}: after {PATIENCE} seconds it is still looking. Make it simpler, and let "
-                "nothing repeat that repeats, as in (a+)+, or give a shorter --text."
+                f"--detect {detector.name}: not finished after {MAX_LABEL_SECONDS} seconds. Make it simpler, without "
+                "nested repetition such as (a+)+, or give a shorter --text."
             ) from None
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
     return replace(detector, label=label)
-
-
-def _find(study: "Study", detectors: "Sequence[Detector]", *, has_ablations: bool, quiet: bool) -> "CellFindings":
-    """The best cell for each detector; `has_ablations` adds how much ablating it raises the loss."""
-    from charrnn.microscope.study import CHARS_ABLATED
-    from charrnn.microscope.survey import num_read
-
-    with progress(num_read(len(study.text), has_twin=True), "reading", quiet=quiet) as advance:
-        findings = study.findings(detectors, on_progress=advance)
-    if not has_ablations:
-        return findings
-    num_chars = min(CHARS_ABLATED, len(study.text) - len(study.text) // 2)
-    with progress(2 * num_chars * len(findings.scores), "silencing", quiet=quiet) as advance:
-        return study.findings(detectors, ablations=True, on_ablation=advance)
-
-
-def _measure_history(model: "Model", study: "Study", detectors: "Sequence[Detector]", *, quiet: bool) -> Shown:
-    """The best cells of a model at each saved step of its run, over the first characters of the second half."""
-    from charrnn.api import follow_cells, load_steps
-
-    findings = _find(study, detectors, has_ablations=False, quiet=quiet)
-    half = len(study.text) // 2
-    later = study.text.part(half, half + CHARS_OF_HISTORY)
-    steps = list(load_steps(model.path))
-    # The labels of the whole text: those at the beginning of a part may depend on what comes before it.
-    labelled = [(detector, detector.label(study.text.text)) for detector in detectors]
-    known = [
-        detector.with_labels(labels[half : half + len(later)]) for detector, labels in labelled if labels is not None
-    ]
-    with progress(len(later) * len(steps), "reading with every saved step", quiet=quiet) as advance:
-        histories = follow_cells(findings, steps, later, detectors=known, on_progress=advance)
-    return show_history(model, histories, len(later))
-
-
-def _measure_gradients(
-    model: "Model", others: "Sequence[Model]", content: str | bytes, context: str | bytes, *, quiet: bool
-) -> Shown:
-    """The reach of a model, of its untrained twin, and of other models, on the same text."""
-    reaches = []
-    for one, is_twin in [(model, False), (model, True), *((other, False) for other in others)]:
-        name = f"{one.name}, untrained" if is_twin else one.name
-        with progress(0, name, quiet=quiet, unit="losses") as advance:
-            network = one.untrained_twin() if is_twin else None
-            reaches.append(one.gradients(content, context=context, network=network, name=name, on_progress=advance))
-    return show_gradients(reaches)

@@ -1,29 +1,34 @@
-"""How cells came to follow their detectors while a model was trained."""
+"""How well cells followed their detectors at each saved step of a training.
 
-from collections.abc import Iterable, Sequence
+Shapes: N characters.
+"""
 
-from charrnn.detectors.registry import Detector
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from charrnn.detectors.labels import Labels
 from charrnn.microscope.statistics import strength
-from charrnn.microscope.trace import Trace
 from charrnn.records.microscope import CellFindings, CellHistory
+
+if TYPE_CHECKING:
+    from charrnn.microscope.trace import Trace
 
 
 def follow(
-    findings: CellFindings, traces: Iterable[tuple[int, Trace]], detectors: Sequence[Detector]
+    findings: CellFindings, traces: "Iterable[tuple[int, Trace]]", labels: Mapping[str, Labels]
 ) -> tuple[CellHistory, ...]:
-    """A history for each score of `findings`, from (step, trace) pairs of one text by one run's saved models.
+    """Score the cell of each finding in every trace: one history per score of `findings`.
 
-    `detectors` holds at least those that were scored. The labels are those of the traced text.
+    `traces` are (step, trace) pairs of one text of N characters by the saved models of one run; `labels` (N,) are those
+    of the text, by detector.
     """
-    by_name = {detector.name: detector for detector in detectors}
     steps: list[int] = []
     values: list[list[float]] = [[] for _ in findings.scores]
     for step, trace in traces:
         steps.append(step)
-        for score, found in zip(findings.scores, values, strict=True):
-            labels = by_name[score.detector].label(trace.text)
-            assert labels is not None, "a scored detector has labels"
-            found.append(strength(trace.cells[:, score.layer, score.unit], labels, score.polarity))
+        for score, of_cell in zip(findings.scores, values, strict=True):
+            cell = trace.cells[:, score.layer, score.unit]
+            of_cell.append(strength(cell, labels[score.detector], score.polarity))
     return tuple(
         CellHistory(
             detector=score.detector,
@@ -31,7 +36,7 @@ def follow(
             unit=score.unit,
             is_auc=score.auc is not None,
             steps=tuple(steps),
-            values=tuple(found),
+            values=tuple(of_cell),
         )
-        for score, found in zip(findings.scores, values, strict=True)
+        for score, of_cell in zip(findings.scores, values, strict=True)
     )

@@ -1,25 +1,40 @@
-"""Which stretch of a text shows a cell at work."""
+"""Select the segment of a text that shows a cell, or ablates it, best."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 
 from charrnn.detectors.labels import Labels
+from charrnn.records.microscope import CellScore, ColouredText
 
 NUM_LINES = 8
+"""Lines of a passage."""
 MAX_LENGTH = 900
+"""Characters of a passage, at most."""
 MAX_COUNT = 80
+"""Counts are clipped to this before their variance is computed, so that one long line does not decide."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Passage:
+    """A segment of a text and the values of the cell that follows a detector best."""
+
+    score: CellScore
+    begin: int
+    """The index in the text of its first character."""
+    coloured: ColouredText
 
 
 def choose_passage(text: str, labels: Labels, first: int) -> slice:
-    """The NUM_LINES lines from index `first` on, at most MAX_LENGTH characters, over which labels (N,) vary the most.
+    """Select NUM_LINES lines from index `first` on, at most MAX_LENGTH characters, with the largest label variance.
 
-    Variance is p (1 - p) for yes/no labels; counts are cut off at MAX_COUNT, lest one long line win.
+    labels (N,). The variance of yes/no labels is p (1 - p).
     """
     starts = np.array([first, *(match.end() for match in re.finditer("\n", text[first:-1]))])
     starts[1:] += first
     ends = np.append(starts[NUM_LINES:], len(text))
-    # What runs over the end has fewer lines: one short line would beat every passage.
+    # A passage that reaches the end has fewer lines. Only the first such is kept: one short line would beat all others.
     starts = starts[: len(ends)]
     ends = np.minimum(ends, starts + MAX_LENGTH)
     values = np.minimum(labels.astype(np.float64), MAX_COUNT)
@@ -31,8 +46,11 @@ def choose_passage(text: str, labels: Labels, first: int) -> slice:
     return slice(int(starts[best]), int(ends[best]))
 
 
-def busiest(labels: Labels, first: int, length: int) -> int:
-    """Where, from index `first` on, the `length` characters begin in which labels (N,) change most often."""
+def most_changes(labels: Labels, first: int, length: int) -> int:
+    """Return where, from index `first` on, the segment of `length` characters with the most label changes begins.
+
+    labels (N,).
+    """
     changes = np.append(0, np.cumsum(labels[first + 1 :] != labels[first:-1]))
     last = max(1, len(labels) - first - length + 1)
     inside = changes[np.minimum(np.arange(last) + length - 1, len(changes) - 1)] - changes[:last]

@@ -1,4 +1,4 @@
-"""What the cells of one model do over one text: each thing is measured once and then known, in the run's folder too.
+"""Measure the cells of one model over one text; each result is computed once and kept in the run's folder.
 
 Shapes: N characters, C = L * H cells.
 """
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Detector
+from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.files import JSON
+from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
     floats_from_json,
     floats_to_json,
@@ -22,11 +23,11 @@ from charrnn.microscope.measured_json import (
     measured_to_json,
     pair_from_json,
 )
-from charrnn.microscope.passage import busiest
+from charrnn.microscope.passage import Passage, choose_passage, most_changes
 from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.survey import Measured, Read, measure
-from charrnn.microscope.targets import Target, choose_targets
-from charrnn.records.microscope import CellFindings, CellScore, Skipped
+from charrnn.microscope.targets import Target, choose_targets, label_by_name
+from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
     from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384
-"""Characters of the second half on which the cell found for a detector is ablated, at most."""
+"""Characters of the scoring half on which the cell found for a detector is ablated, at most."""
+CHARS_OF_HISTORY = 16_384
+"""Characters of the scoring half on which every saved step is measured, at most."""
+NUM_PASSAGES = 3
+"""Findings that are shown over a passage, unless another number is asked for."""
 OnProgress = Callable[[int], object]
 
 
@@ -53,24 +58,30 @@ class Study:
     num_layers: int
     num_units: int
     network: Callable[[], "CharRNN"]
-    untrained_twin: Callable[[], "CharRNN"]
+    untrained_baseline: Callable[[], "CharRNN"]
     cache: FindingsCache
+
+    @property
+    def half(self) -> int:
+        """The index at which the scoring half begins."""
+        return len(self.text) // 2
 
     def findings(
         self,
-        detectors: Sequence[Detector],
+        detectors: "Sequence[str | Detector] | None" = None,
         *,
         untrained: bool = True,
         ablations: bool = False,
         on_progress: OnProgress = ignore,
         on_ablation: OnProgress = ignore,
     ) -> CellFindings:
-        """The best cell for each detector, as `survey` finds it; `ablations` adds how much ablating it raises the loss.
+        """Find the best cell for each detector (all, if none is named), as `survey` does.
 
+        `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the scoring half.
         `on_progress` is called with the number of characters read since its last call, `on_ablation` with those read
-        with and without the ablated cell. Raises DataError for a text too short.
+        with and without the ablated cell. Raises UsageError for an unknown detector, DataError for a text too short.
         """
-        targets, skipped = choose_targets(self.text.text, detectors)
+        targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
         scores = [one.score for one in self._measure(targets, untrained, on_progress)]
         if ablations:
             scores = [self._ablate(one, target, on_ablation) for one, target in zip(scores, targets, strict=True)]
@@ -78,14 +89,17 @@ class Study:
         return self._ordered(scores, skipped)
 
     def ranking(
-        self, detectors: Sequence[Detector], on_progress: OnProgress = ignore, on_cells: OnProgress = ignore
+        self,
+        detectors: "Sequence[str | Detector] | None" = None,
+        on_progress: OnProgress = ignore,
+        on_cells: OnProgress = ignore,
     ) -> dict[str, tuple[CellScore, ...]]:
-        """All cells for each detector that can be scored, by its name, as `rank` orders and scores them.
+        """Rank all cells for each detector that can be scored, by its name, as `rank` orders and scores them.
 
         `on_progress` is called with the number of characters read since its last call, `on_cells` with that of cells
-        scored. Raises DataError for a text too short.
+        scored. Raises UsageError for an unknown detector, DataError for a text too short.
         """
-        targets, _ = choose_targets(self.text.text, detectors)
+        targets, _ = choose_targets(self.text.text, get_detectors(detectors))
         measured = self._measure(targets, True, on_progress)
         known = [
             floats_from_json(self.cache.get("second half", self._key(target)), self.num_layers * self.num_units)
@@ -93,7 +107,7 @@ class Study:
         ]
         missing = [target for target, strengths in zip(targets, known, strict=True) if strengths is None]
         if missing:
-            cells = self._read_all(len(self.text) // 2, on_progress)
+            cells = self._read_all(self.half, on_progress)
             fresh = measure_all(cells, missing, on_cells)
             for target, strengths in zip(missing, fresh, strict=True):
                 self.cache.put("second half", self._key(target), floats_to_json(strengths))
@@ -106,8 +120,51 @@ class Study:
             if strengths is not None
         }
 
-    def values(self, cells: Sequence[tuple[int, int]], part: slice) -> list[NDArray[np.float32]]:
-        """The value of each cell (layer, unit) at each character of a part of the text, read after all before it."""
+    def passages(
+        self,
+        findings: CellFindings,
+        detectors: "Sequence[str | Detector] | None" = None,
+        num_passages: int = NUM_PASSAGES,
+    ) -> tuple[Passage, ...]:
+        """Show the strongest significant findings at work: a passage of the scoring half for each, with cell values.
+
+        Each passage is the one with the largest label variance. `detectors` are those that `findings` scored.
+        Raises UsageError if one of them is missing.
+        """
+        shown = [score for score in findings.scores if score.is_significant][:num_passages]
+        labels = label_by_name(self.text.text, [score.detector for score in shown], detectors)
+        passages = []
+        for score in shown:
+            part = choose_passage(self.text.text, labels[score.detector], self.half)
+            (values,) = self.values([(score.layer, score.unit)], part)
+            coloured = ColouredText(text=self.text.text[part], values=tuple(map(float, values)))
+            passages.append(Passage(score=score, begin=part.start, coloured=coloured))
+        return tuple(passages)
+
+    def history(
+        self,
+        findings: CellFindings,
+        networks: "Iterable[tuple[int, CharRNN]]",
+        detectors: "Sequence[str | Detector] | None" = None,
+        on_progress: OnProgress = ignore,
+    ) -> tuple[CellHistory, ...]:
+        """Score the cells of `findings` at every saved step, on CHARS_OF_HISTORY characters of the scoring half.
+
+        `networks` yields the number and the network of each step, `detectors` are those that `findings` scored.
+        `on_progress` is called with the number of characters read since its last call. Raises UsageError if a detector
+        is missing.
+        """
+        from charrnn.microscope.trace import trace_text
+
+        part = self.text.part(self.half, self.half + CHARS_OF_HISTORY)
+        # Labels are those of the whole text, because a part may begin inside a span.
+        labels = label_by_name(self.text.text, [score.detector for score in findings.scores], detectors)
+        of_part = {name: found[self.half : self.half + len(part)] for name, found in labels.items()}
+        traces = ((step, trace_text(network, part, on_progress)) for step, network in networks)
+        return follow(findings, traces, of_part)
+
+    def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[NDArray[np.float32]]:
+        """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""
         text = self.text.part(part.start or 0, part.stop)
         keys: list[dict[str, JSON]] = [
             {"ids": _digest(text.ids), "length": len(text), "layer": layer, "unit": unit} for layer, unit in cells
@@ -125,7 +182,7 @@ class Study:
         return [values for values in known if values is not None]
 
     def _measure(self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress) -> list[Measured]:
-        """What is known of each target, in their order; the others are measured together."""
+        """Look up each target's measurement and measure those that are missing together; in the targets' order."""
         keys = [self._key(target) | {"untrained": untrained} for target in targets]
         found = [
             measured_from_json(self.cache.get("score", key), target, self.num_layers, self.num_units)
@@ -133,7 +190,7 @@ class Study:
         ]
         missing = [target for target, measured in zip(targets, found, strict=True) if measured is None]
         if missing:
-            twin = self._reader(self.untrained_twin()) if untrained else None
+            twin = self._reader(self.untrained_baseline()) if untrained else None
             fresh = iter(measure(missing, self._reader(self.network()), self.num_units, twin, on_progress))
             for index, key in enumerate(keys):
                 if found[index] is None:
@@ -142,14 +199,14 @@ class Study:
         return [measured for measured in found if measured is not None]
 
     def _ablate(self, score: CellScore, target: Target, on_progress: OnProgress) -> CellScore:
-        """A score with the rise of the loss when its cell is ablated, where the target's labels change most often."""
+        """Add the contribution of a score's cell, on the segment of the scoring half with the most label changes."""
         num_chars = min(CHARS_ABLATED, len(self.text) - target.half)
         key = self._key(target) | {"layer": score.layer, "unit": score.unit, "length": num_chars}
         costs = pair_from_json(self.cache.get("ablation", key))
         if costs is None:
             from charrnn.microscope.causal import ablate_text
 
-            begin = busiest(target.labels, target.half, num_chars)
+            begin = most_changes(target.labels, target.half, num_chars)
             labels = target.labels[begin : begin + num_chars]
             ablation = ablate_text(
                 self.network(),

@@ -49,10 +49,10 @@ class Measured:
     """(C,): 2 * AUC - 1, or Spearman's rho."""
 
 
-def num_read(num_chars: int, *, has_twin: bool) -> int:
+def num_read(num_chars: int, *, has_baseline: bool) -> int:
     """Characters that a survey of so many reads, for a bar: the text's, and the twin's."""
     half = num_chars // 2
-    return num_chars + (min(half, TWIN_CHARS) + min(num_chars - half, TWIN_CHARS) if has_twin else 0)
+    return num_chars + (min(half, TWIN_CHARS) + min(num_chars - half, TWIN_CHARS) if has_baseline else 0)
 
 
 def survey(

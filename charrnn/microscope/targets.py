@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.labels import Labels, why_not_scored
-from charrnn.detectors.registry import Detector
-from charrnn.errors import DataError, named
+from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.errors import DataError, UsageError, named
 from charrnn.microscope.statistics import average_ranks
 from charrnn.records.microscope import Skipped
 
@@ -64,3 +64,20 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
         else:
             targets.append(Target(detector.name, labels, half))
     return targets, skipped
+
+
+def label_by_name(
+    text: str, names: Sequence[str], detectors: Sequence[str | Detector] | None = None
+) -> dict[str, Labels]:
+    """Label a text of N characters by those of `detectors` (the built-in ones, if None) that `names` lists.
+
+    Returns labels (N,) by name. Raises UsageError if a detector is missing or does not apply to this text.
+    """
+    by_name = {detector.name: detector for detector in get_detectors(detectors)}
+    by_detector: dict[str, Labels] = {}
+    for name in dict.fromkeys(names):
+        labels = by_name[name].label(text) if name in by_name else None
+        if labels is None:
+            raise UsageError(f"No detector {name!r} applies to this text: give the detectors of the findings.")
+        by_detector[name] = labels
+    return by_detector

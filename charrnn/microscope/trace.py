@@ -35,7 +35,12 @@ class Trace:
     """(N, L, H): each layer's output h, if it was asked for."""
     guess_ids: NDArray[np.int64] | None = field(default=None, repr=False)
     guess_probs: Floats | None = field(default=None, repr=False)
-    """(N, K): after each character, the K likeliest next ones and their probabilities, if they were asked for."""
+    """(N, K): the ids and probabilities of the K most likely next characters, if they were asked for."""
+
+    @property
+    def bits(self) -> NDArray[np.float64]:
+        """The surprise (N,) of each character, in bits; nan where nothing came before it."""
+        return np.asarray(-self.logprobs / np.log(2))
 
 
 def trace_text(

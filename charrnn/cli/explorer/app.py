@@ -1,4 +1,4 @@
-"""The browser, and beside it a thread that finds out about the cells."""
+"""The application: the browser, and a thread that measures the cells meanwhile."""
 
 import threading
 from collections.abc import Callable
@@ -9,16 +9,18 @@ from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.cli.explorer.browser import Browser
-from charrnn.cli.explorer.state import TracedText, look
+from charrnn.cli.explorer.state import NUM_GUESSES, TracedText
 from charrnn.errors import DataError
+from charrnn.microscope.stages import measure_in_stages
+from charrnn.text.encoded import EncodedText
 
 
 class _Stopped(Exception):
-    """The interface is gone; nobody wants to know any more."""
+    """The interface is closing: the work ends."""
 
 
 class Explorer(App[None]):
-    """`charrnn explore`: the browser, and beside it a thread that finds out about the cells."""
+    """`charrnn explore`: the browser, and a thread that measures the cells meanwhile."""
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -52,16 +54,14 @@ class Explorer(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True)]
 
-    def __init__(
-        self, model: Model, content: str | bytes, context: str | bytes, *, num_shown: int, num_scored: int
-    ) -> None:
-        """Show the first characters of `content`, of which more are scored; `context` is the text before it."""
+    def __init__(self, model: Model, text: EncodedText, *, num_shown: int, num_scored: int) -> None:
+        """Show the first `num_shown` characters of a text, and score the cells on the first `num_scored`."""
         # The terminal's own colours, so that text without a value looks as it does everywhere else.
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.model = model
-        self.browser = Browser(model, TracedText(model, content[:num_shown]))
-        self._work = (content, context, num_shown, num_scored)
+        self._shown, self._scored = text.part(0, num_shown), text.part(0, num_scored)
+        self.browser = Browser(model, TracedText(model, self._shown.text))
         self._is_closing = False
         self._is_end_asked: Callable[[], bool] | None = None
         self._torch_at_work = threading.Lock()
@@ -72,17 +72,17 @@ class Explorer(App[None]):
         if self._is_end_asked is not None:
             self.set_interval(0.1, self._heed)  # seconds
         # After the first picture: importing torch takes a second.
-        self.browser.call_after_refresh(threading.Thread(target=self._look, daemon=True).start)
+        self.browser.call_after_refresh(threading.Thread(target=self._measure, daemon=True).start)
 
     def run_until(self, is_end_asked: Callable[[], bool]) -> None:
-        """Run, and leave in good order soon after the answer is yes."""
+        """Run until the interface is closed or `is_end_asked` returns true."""
         self._is_end_asked = is_end_asked
         self.run()
 
     def finish(self) -> None:
-        """To be called when the interface is gone. Raises what ended it, if something did."""
+        """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
         self._is_closing = True
-        # Never given back: a thread that is in torch when the process ends can bring it down.
+        # Never released: a thread that runs torch code while the process ends can crash it.
         self._torch_at_work.acquire()
         if self._failure is not None:
             raise self._failure
@@ -91,18 +91,25 @@ class Explorer(App[None]):
         if self._is_end_asked is not None and self._is_end_asked():
             self.exit()
 
-    def _look(self) -> None:
-        """Find out about the cells, and have shown what was found."""
+    def _measure(self) -> None:
+        """Measure the cells and show each result."""
 
-        def tell(message: str) -> None:
+        def show_share(label: str, share: float) -> None:
             if self._is_closing:
                 raise _Stopped
-            self.call_later(self.browser.say, message)
+            self.call_later(self.browser.say, f"{label} {share:.0%}" if share else f"{label} ...")
 
         try:
-            for found in look(self.model, *self._work, tell, self._torch_at_work):
-                self.call_later(self.browser.take, found)
-            tell("")
+            # The cache is that of `charrnn visualize`: the same figures are measured once for both.
+            study = self.model.study(self._scored, cached=True)
+            results = measure_in_stages(study, self._shown, num_guesses=NUM_GUESSES, on_share=show_share)
+            while True:
+                with self._torch_at_work:
+                    result = next(results, None)
+                if result is None:
+                    break
+                self.call_later(self.browser.take, result)
+            self.call_later(self.browser.say, "")
         except _Stopped:
             pass
         except DataError as error:

@@ -1,4 +1,4 @@
-"""The browser: cells in a table, a text coloured by the one looked at, and the keys that move through both."""
+"""The browser: cells in a table, a text coloured by the selected one, and the keys that move through both."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,9 +15,10 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import BEST, Clamp, Exploration, Found, TracedText, TypedText, columns
+from charrnn.cli.explorer.state import BEST, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
+from charrnn.microscope.stages import RankedFindings
 from charrnn.model.cells import find_cell
 from charrnn.render.palette import block, value_style
 from charrnn.render.visible import all_visible
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
 
 HINT = "↑↓ cell  ←→jk text  s sort  / go to  t type  c clamp  ? help  q quit"
-TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace takes back  Esc ends"
+TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 FED_AT_ONCE = 16
-"""Typed or pasted characters between two looks at the keyboard."""
+"""Typed or pasted characters that are read before the next key is handled."""
 LEGEND_STEPS = 15
 TAKE_BACK = "take back"
 """Among the characters that were typed: undo the last."""
@@ -46,7 +47,7 @@ class CellTable(DataTable[Text], inherit_bindings=False):
 
 
 class Browser(Screen[None]):
-    """Cells in a table, a text coloured by the one looked at."""
+    """Cells in a table, a text coloured by the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "app.quit", show=False),
@@ -99,13 +100,14 @@ class Browser(Screen[None]):
         status.update(Text(printable(message)))
         status.display = bool(message)
 
-    def take(self, found: "Trace | Found") -> None:
-        if not isinstance(found, Found):
-            self.given.trace = found
+    def take(self, result: "Trace | RankedFindings") -> None:
+        """Show a result of `measure_in_stages`."""
+        if not isinstance(result, RankedFindings):
+            self.given.trace = result
             self._show()
             return
         was_new = BEST not in self.exploration.orders
-        self.exploration.set_findings(found.findings, found.ranked)
+        self.exploration.set_findings(result.findings, result.ranking)
         if was_new and not self._has_moved and BEST in self.exploration.orders:
             self.exploration.turn_to(BEST)
         self.list_cells()
@@ -131,10 +133,10 @@ class Browser(Screen[None]):
         self._show_title()
         name, what_it_does = self.exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
-        reading = self.exploration.reading
-        values = reading.values(self.exploration.cell)
+        viewed = self.exploration.viewed
+        values = viewed.values(self.exploration.cell)
         view = self.query_one("#text", TextView)
-        view.show(reading.text, None if values is None else values.tolist(), reading.cursor)
+        view.show(viewed.text, None if values is None else values.tolist(), viewed.cursor)
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())
         self.query_one("#hint", Static).update(Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True))
@@ -145,15 +147,15 @@ class Browser(Screen[None]):
         self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
 
     def _readout(self) -> Text:
-        """The character at the cursor, the cell's value there, and what the model expects next."""
-        reading = self.exploration.reading
-        values = reading.values(self.exploration.cell)
+        """Return the character at the cursor, the cell's value there, and the most likely next characters."""
+        viewed = self.exploration.viewed
+        values = viewed.values(self.exploration.cell)
         if values is None or not len(values):
             return Text("")
-        guesses = reading.guesses()
+        guesses = viewed.guesses()
         shown = [f"{_shown(character)} {probability:.2f}" for character, probability in guesses]
         return Text.assemble(
-            (f"{_shown(reading.text[reading.cursor])} {values[reading.cursor]:+.2f}", "bold"),
+            (f"{_shown(viewed.text[viewed.cursor])} {values[viewed.cursor]:+.2f}", "bold"),
             "   next: " + "  ".join(shown) if shown else "",
             no_wrap=True,
         )
@@ -167,7 +169,7 @@ class Browser(Screen[None]):
     # Moving.
 
     def action_move(self, by: int) -> None:
-        self._move_to(self.exploration.reading.cursor + by)
+        self._move_to(self.exploration.viewed.cursor + by)
 
     def action_move_lines(self, by: int) -> None:
         self._move_to(self.query_one("#text", TextView).line_further(by))
@@ -177,8 +179,8 @@ class Browser(Screen[None]):
         self._move_to(view.line_further(by * view.num_lines_shown))
 
     def _move_to(self, cursor: int) -> None:
-        reading = self.exploration.reading
-        reading.cursor = max(0, min(cursor, len(reading.text) - 1))
+        viewed = self.exploration.viewed
+        viewed.cursor = max(0, min(cursor, len(viewed.text) - 1))
         self._show()
 
     def action_turn(self, by: int) -> None:
@@ -200,12 +202,12 @@ class Browser(Screen[None]):
     # Typing.
 
     def _start_typing(self) -> None:
-        self.is_typing, self.exploration.reading = True, self.typed
+        self.is_typing, self.exploration.viewed = True, self.typed
         self._show()
 
     def _leave(self) -> None:
         if not self.is_typing:
-            self.exploration.reading = self.given
+            self.exploration.viewed = self.given
         self.is_typing = False
         self._show()
 
@@ -259,7 +261,7 @@ class Browser(Screen[None]):
         if self._pending:
             self.call_later(self._feed)
 
-    # Holding a cell.
+    # Clamping a cell.
 
     def action_clamp(self) -> None:
         layer, unit = self.exploration.cell
@@ -268,7 +270,7 @@ class Browser(Screen[None]):
             clamp = Clamp.parse(value, self.exploration)
             self.call_later(self.app.push_screen, Comparison(self.model, clamp))
 
-        self.app.push_screen(Question(f"Hold cell {layer}:{unit} at which value? From -1 to 1", compare))
+        self.app.push_screen(Question(f"Clamp cell {layer}:{unit} at which value? From -1 to 1", compare))
 
 
 def _shown(character: str) -> str:

@@ -1,4 +1,4 @@
-"""What is shown in place of the browser, or over it: a question, the keys, two texts compared."""
+"""Screens in place of the browser or over it: a question, the list of keys, two generated texts."""
 
 import threading
 from collections.abc import Callable
@@ -26,16 +26,16 @@ KEYS = (
     ("PgDn PgUp", "a page of text down, up"),
     ("s S", "the next list of cells, the one before: the best for each detector, all by one detector, all"),
     ("/", "go to a cell, layer:unit"),
-    ("t", "type a text; the cells follow. Backspace takes back"),
+    ("t", "type a text; the cells follow. Backspace deletes"),
     ("Esc", "stop typing; once more: back to the text that was given"),
-    ("c", "hold the cell at a value, and compare what the model writes from the cursor on"),
+    ("c", "clamp the cell at a value, and compare what the model generates from the cursor on"),
     ("?", "these keys"),
     ("q", "quit; Ctrl-C too, from everywhere"),
 )
 
 
 class Question(ModalScreen[None]):
-    """One line to be answered; what is wrong with an answer is said below it, and it stays."""
+    """A question with one line of input; it stays, with the error below it, until the answer is valid."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
 
@@ -59,7 +59,7 @@ class Question(ModalScreen[None]):
 
 
 class Help(ModalScreen[None]):
-    """All keys."""
+    """The list of all keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", show=False)]
 
@@ -73,7 +73,7 @@ class Help(ModalScreen[None]):
 
 
 class Comparison(Screen[None]):
-    """Two texts side by side: with a cell held at a value, and without."""
+    """Two generated texts side by side: with a cell clamped, and without."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss", show=False),
@@ -89,45 +89,44 @@ class Comparison(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Static(id="title")
         with Horizontal():
-            for side in ("held", "free"):
+            for side in ("clamped", "free"):
                 with Vertical():
                     yield Static(id=f"{side}-title", classes="bold")
                     yield TextView(id=side)
         yield Static(Text("jk scroll  r other random numbers  Esc back"), id="hint")
 
     def on_mount(self) -> None:
-        self._write()
+        self._generate()
 
     def action_again(self) -> None:
         self._clamp = Clamp(self._clamp.prime, self._clamp.cell, self._clamp.value, self._clamp.seed + 1)
-        self._write()
+        self._generate()
 
     def action_scroll(self, by: int) -> None:
         for view in self.query(TextView):
             view.scroll_relative(y=by, animate=False)
 
-    def _write(self) -> None:
+    def _generate(self) -> None:
         clamp, (layer, unit) = self._clamp, self._clamp.cell
-        before = clamp.prime.decode("latin-1") if isinstance(clamp.prime, bytes) else clamp.prime
-        after = all_visible(before[-30:])
+        after = all_visible(clamp.prime[-30:])
         self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
-        self.query_one("#free-title", Static).update(Text(f"as it is, by {layer}:{unit}"))
-        title = self.query_one("#held-title", Static)
-        title.update(Text("writing ..."))
+        self.query_one("#free-title", Static).update(Text(f"not clamped, coloured by {layer}:{unit}"))
+        title = self.query_one("#clamped-title", Static)
+        title.update(Text("generating ..."))
 
-        def show(held: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
+        def show(clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
             # Another seed may have been asked for meanwhile.
             if self.is_mounted and clamp is self._clamp:
-                title.update(Text(f"{layer}:{unit} held at {clamp.value:g}"))
-                self.query_one("#held", TextView).show(*held)
+                title.update(Text(f"{layer}:{unit} clamped at {clamp.value:g}"))
+                self.query_one("#clamped", TextView).show(*clamped)
                 self.query_one("#free", TextView).show(*free)
 
-        def write() -> None:
+        def generate() -> None:
             try:
-                texts = [clamp.write(self._model, is_held=is_held) for is_held in (True, False)]
+                texts = [clamp.generate(self._model, is_clamped=is_clamped) for is_clamped in (True, False)]
             except CharRNNError as error:
                 self.call_later(title.update, Text(printable(str(error))))
             else:
                 self.call_later(show, *texts)
 
-        threading.Thread(target=write, daemon=True).start()
+        threading.Thread(target=generate, daemon=True).start()

@@ -1,21 +1,19 @@
-"""What `charrnn explore` shows, apart from how: cells in an order, a text they are seen over, two texts compared.
+"""The state of `charrnn explore`, without its widgets: lists of cells, the text they colour, two texts to compare.
 
 Shapes: N characters, L layers, H units per layer, S state vectors per layer, K guesses.
 """
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
 from charrnn.config import resolved
-from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.model.cells import find_cell
 from charrnn.records.microscope import CellFindings, CellScore
@@ -30,16 +28,19 @@ Cell = tuple[int, int]
 """(layer, unit)"""
 ALL, BEST = "all cells", "best cell for each detector"
 NUM_GUESSES = 5
+"""Next characters that are shown for the cursor."""
 MAX_TYPED = 10_000
-"""Characters: the state after each is kept, so that it can be taken back."""
+"""Characters that can be typed: the state after each is kept, so that it can be deleted."""
 MAX_PRIME = 500
-"""Characters before the cursor that a text is continued from."""
-NUM_WRITTEN = 600
+"""Characters up to the cursor that the model reads before it generates."""
+NUM_GENERATED = 600
+"""Characters that are generated with and without a clamped cell."""
 TEMPERATURE = 0.8
+"""The temperature of the generated texts."""
 
 
-class Reading(ABC):
-    """A text, what the model did at each of its characters, and the character looked at (`cursor`)."""
+class ViewedText(ABC):
+    """A text, the values of all cells at each of its characters, and the character at the cursor."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -52,24 +53,23 @@ class Reading(ABC):
 
     @abstractmethod
     def values(self, cell: Cell) -> Floats | None:
-        """The cell's value at each character, (N,), or None as long as they are not known."""
+        """Return the cell's value at each character (N,), or None until they are known."""
 
     @abstractmethod
     def guesses(self) -> list[tuple[str, float]]:
-        """After the character at the cursor, the likeliest next ones and their probabilities, as far as known."""
+        """Return the most likely next characters after the cursor and their probabilities, if they are known."""
 
-    def prime(self) -> str | bytes:
-        """The text up to the cursor and with it, or its end if that is long."""
-        before = self.text[: self.cursor + 1][-MAX_PRIME:]
-        return undo_decode_each(before, self.model.vocab.kind)
+    def before_cursor(self) -> str:
+        """The text up to and including the cursor: its last MAX_PRIME characters."""
+        return self.text[: self.cursor + 1][-MAX_PRIME:]
 
 
-class TracedText(Reading):
-    """A text that is given as a whole; its values come later, by `trace`."""
+class TracedText(ViewedText):
+    """A text that is given as a whole; its values are known once `trace` is set."""
 
-    def __init__(self, model: Model, content: str | bytes) -> None:
+    def __init__(self, model: Model, text: str) -> None:
         super().__init__(model)
-        self._text = decode_each(model.vocab, model.vocab.encode(content))
+        self._text = text
         self.trace: Trace | None = None
 
     @property
@@ -80,15 +80,15 @@ class TracedText(Reading):
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
 
     def guesses(self) -> list[tuple[str, float]]:
-        if self.trace is None or self.trace.guess_ids is None or self.trace.guess_probs is None:
+        if self.trace is None:
             return []
-        ids, probs = self.trace.guess_ids[self.cursor], self.trace.guess_probs[self.cursor]
-        return [(self.model.spell(char), probability) for char, probability in zip(ids, probs.tolist(), strict=True)]
+        (guesses,) = self.model.guesses(self.trace, slice(self.cursor, self.cursor + 1))
+        return guesses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Typed:
-    """One character that was typed: how it is spelled, and what the model was after each of its ids."""
+    """One character that was typed: its decoded form, and the model after each of its ids."""
 
     text: str
     cells: list[Floats]
@@ -99,7 +99,7 @@ class _Typed:
     """(V,)"""
 
 
-class TypedText(Reading):
+class TypedText(ViewedText):
     """A text that grows as it is typed, the model following character by character, from its initial state."""
 
     def __init__(self, model: Model) -> None:
@@ -177,10 +177,10 @@ def columns(order: str) -> tuple[str, ...]:
 
 @dataclass
 class Exploration:
-    """The lists of cells, which of them is shown, the row looked at, and the text it is looked at over."""
+    """The lists of cells, which of them is shown, the selected row, and the text that its cell colours."""
 
     model: Model
-    reading: Reading
+    viewed: ViewedText
     order: str = ALL
     row: int = 0
     orders: dict[str, list[Row]] = field(default_factory=dict)
@@ -197,7 +197,7 @@ class Exploration:
 
     @property
     def cell(self) -> Cell:
-        """The cell looked at."""
+        """The selected cell."""
         return self.rows[self.row].cell
 
     def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
@@ -233,7 +233,7 @@ class Exploration:
         self.row = next(index for index, row in enumerate(self.rows) if row.cell == cell)
 
     def caption(self) -> tuple[str, str]:
-        """The cell looked at, and what is known of it."""
+        """Return the name of the selected cell, and what is known about it."""
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
@@ -245,83 +245,30 @@ class Exploration:
                 f", 95 % {interval}" if interval else "",
                 f", {polarity_text(score)}",
                 f"; {choosing_score_text(score)} on the first half",
-                "" if score.untrained is None else f"; best of an untrained twin {score.untrained:.3f}",
+                "" if score.untrained is None else f"; untrained baseline {score.untrained:.3f}",
             )
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The scores of a text, and the lists made of them."""
-
-    findings: CellFindings
-    ranked: dict[str, tuple[CellScore, ...]]
-
-
-def look(
-    model: Model,
-    content: str | bytes,
-    context: str | bytes,
-    num_shown: int,
-    num_scored: int,
-    tell: Callable[[str], object],
-    using_torch: AbstractContextManager[Any],
-) -> Iterator["Trace | Found"]:
-    """Yield the trace of the first characters, then the best cell for each detector, then all cells for each.
-
-    `tell` is told what is being done; what it raises ends the work. `using_torch` is entered whenever torch is at work.
-    Raises DataError if the text is too short to score.
-    """
-    from charrnn.microscope.survey import num_read
-
-    def watch(label: str, total: int) -> Callable[[int], object]:
-        done = 0
-
-        def advance(num: int) -> None:
-            nonlocal done
-            done += num
-            tell(f"{label} {min(1, done / max(1, total)):.0%}")
-
-        tell(f"{label} ...")
-        return advance
-
-    with using_torch:
-        shown, advance = content[:num_shown], watch("reading", min(num_shown, len(content)))
-        trace = model.trace(shown, context=context, num_guesses=NUM_GUESSES, on_progress=advance)
-    yield trace
-    # As `charrnn visualize` does, with the same figures, which are measured once for both.
-    study = model.study(content[:num_scored], context=context, cached=True)
-    with using_torch:
-        advance = watch("reading, to score the cells", num_read(len(study.text), has_twin=True))
-        findings = study.findings(get_detectors(None), on_progress=advance)
-    yield Found(findings, {})
-    if not findings.scores:
-        return
-    with using_torch:
-        advance = watch("reading, to score all cells", len(study.text) - len(study.text) // 2)
-        all_cells = watch("scoring all cells", study.num_layers * study.num_units)
-        ranked = study.ranking(get_detectors([score.detector for score in findings.scores]), advance, all_cells)
-    yield Found(findings, ranked)
-
-
-@dataclass(frozen=True, slots=True)
 class Clamp:
-    """A text to be written with a cell held at a value and, by the same random numbers, without."""
+    """A text to generate with a cell clamped at a value and, with the same random numbers, without."""
 
-    prime: str | bytes
+    prime: str
+    """Decoded, one character per id."""
     cell: Cell
     value: float
     seed: int = 0
 
-    def write(self, model: Model, *, is_held: bool) -> tuple[str, list[float]]:
-        """The text after the prime, and the cell's value at each of its characters."""
+    def generate(self, model: Model, *, is_clamped: bool) -> tuple[str, list[float]]:
+        """Generate the text after the prime; return it and the cell's value at each of its characters."""
         pieces = model.stream(
-            length=NUM_WRITTEN,
+            length=NUM_GENERATED,
             temperature=TEMPERATURE,
             seed=self.seed,
-            prime=self.prime,
+            prime=undo_decode_each(self.prime, model.vocab.kind),
             unknown="nearest",
-            clamps={self.cell: self.value} if is_held else {},
+            clamps={self.cell: self.value} if is_clamped else {},
             cell=self.cell,
         )
         drawn = [(character, piece.value) for piece in pieces for character in piece.text]
@@ -329,14 +276,14 @@ class Clamp:
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
-        """Of the cell looked at, at a value as a person writes it. Raises UsageError."""
+        """Clamp the selected cell at a value that was typed. Raises UsageError."""
         try:
             number = float(value)
         except ValueError:
             raise UsageError("Write a number from -1 to 1.") from None
         if not -1 <= number <= 1:
             raise UsageError(f"{number:g} is outside -1 to 1.")
-        return cls(exploration.reading.prime(), exploration.cell, number)
+        return cls(exploration.viewed.before_cursor(), exploration.cell, number)
 
 
 def _name(cell: Cell) -> str:

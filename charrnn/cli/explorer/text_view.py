@@ -97,8 +97,8 @@ class TextView(ScrollView, can_focus=False):
             segments.append(Segment("" if self._values is None else self._marks(line)))
         else:
             segments += [
-                Segment("".join(shown for shown, _ in stretch), style)
-                for style, stretch in groupby(line, lambda item: self._style_at(item[1]))
+                Segment("".join(shown for shown, _ in segment), style)
+                for style, segment in groupby(line, lambda item: self._style_at(item[1]))
             ]
         return Strip(segments).adjust_cell_length(self.size.width)
 

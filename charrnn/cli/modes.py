@@ -1,0 +1,307 @@
+"""The modes of `charrnn visualize`: what each of them measures, and the picture that shows it.
+
+Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.microscope.study.Study`).
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from charrnn.cli import pictures
+from charrnn.cli.arguments import parse_cell
+from charrnn.cli.exporting import save_arrays
+from charrnn.cli.pictures import CHARS_ON_PAGE, NUM_GUESSES, CellValues, FoundCells, Shown
+from charrnn.cli.progress import progress
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.detectors.registry import Detector
+    from charrnn.microscope.study import Study
+    from charrnn.microscope.trace import Trace
+    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.text.encoded import EncodedText
+
+Measured = TypeVar("Measured")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of one call that decide what a mode measures and shows."""
+
+    cells: tuple[str, ...]
+    ablated: str | None
+    others: tuple[str, ...]
+    """Runs that share the chart of `--gradients`."""
+    detectors: "list[Detector]"
+    has_chosen_detectors: bool
+    num_passages: int
+    has_guesses: bool
+    has_sparkline: bool
+    export: Path | None
+    quiet: bool
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the exported file in lower case, "" without an export."""
+        return "" if self.export is None else self.export.suffix.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model, the text it is measured on, and the options."""
+
+    model: "Model"
+    content: str | bytes
+    """The text as it was read; `text` is the same, encoded."""
+    context: str | bytes
+    text: "EncodedText"
+    num_available: int
+    """Characters of the whole text, of which `text` is the beginning."""
+    study: "Study"
+    options: Options
+
+    def progress(
+        self, total: int, label: str, unit: str = "chars"
+    ) -> "AbstractContextManager[Callable[[int], object]]":
+        """Show a progress bar, unless the call is quiet."""
+        return progress(total, label, quiet=self.options.quiet, unit=unit)
+
+    def trace(self, **options: Any) -> "Trace":
+        """Trace the text, with a progress bar."""
+        with self.progress(len(self.text), "reading") as advance:
+            return self.model.trace(self.text, on_progress=advance, **options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Mode(Generic[Measured]):
+    """One kind of picture."""
+
+    measure: Callable[[Subject], Measured]
+    show: Callable[[Subject, Measured], Shown]
+    allows: frozenset[str] = frozenset()
+    """Options that apply to some modes only, and to this one."""
+    example: str = ""
+    """The option that selects the mode, as it is typed."""
+    colours_text: bool = False
+    """Whether it shows the first `--chars` characters, not findings of a longer text."""
+    exports_arrays: bool = False
+    """Whether `--export FILE.npz` applies."""
+
+
+def _measure_findings(subject: Subject) -> "CellFindings":
+    """Find the best cell for each detector. Raises DataError if none of those chosen can be scored."""
+    from charrnn.errors import DataError
+    from charrnn.microscope.survey import num_read
+
+    with subject.progress(num_read(len(subject.text), has_baseline=True), "reading") as advance:
+        findings = subject.study.findings(subject.options.detectors, on_progress=advance)
+    if subject.options.has_chosen_detectors and not findings.scores:
+        reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
+        raise DataError(f"No detector can be scored in this text: {reasons}. Give another --text.")
+    return findings
+
+
+def _measure_contributions(subject: Subject) -> FoundCells:
+    from charrnn.microscope.study import CHARS_ABLATED
+
+    findings = _measure_findings(subject)
+    num_chars = min(CHARS_ABLATED, len(subject.text) - subject.study.half)
+    with subject.progress(2 * num_chars * len(findings.scores), "ablating") as advance:
+        findings = subject.study.findings(subject.options.detectors, ablations=True, on_ablation=advance)
+    return _find_cells(subject, findings, 0)
+
+
+def _measure_best_cells(subject: Subject) -> FoundCells:
+    return _find_cells(subject, _measure_findings(subject), subject.options.num_passages)
+
+
+def _find_cells(subject: Subject, findings: "CellFindings", num_passages: int) -> FoundCells:
+    """Add the passages, and what the page of an exported .html shows of the scoring half."""
+    from charrnn.microscope.targets import label_by_name
+
+    study, detectors = subject.study, subject.options.detectors
+    passages = study.passages(findings, detectors, num_passages)
+    if subject.options.suffix != ".html" or not findings.scores:
+        return FoundCells(findings, passages)
+    part = slice(study.half, study.half + CHARS_ON_PAGE)
+    trace = subject.model.trace(study.text.part(part.start, part.stop), num_guesses=NUM_GUESSES)
+    labels = label_by_name(study.text.text, [score.detector for score in findings.scores], detectors)
+    return FoundCells(findings, passages, trace, {name: whole[part] for name, whole in labels.items()})
+
+
+def _show_best_cells(subject: Subject, found: FoundCells) -> Shown:
+    return pictures.show_findings(
+        subject.model,
+        found,
+        subject.options.detectors,
+        num_available=subject.num_available,
+        has_sparkline=subject.options.has_sparkline,
+    )
+
+
+def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
+    return pictures.show_findings(
+        subject.model,
+        found,
+        subject.options.detectors,
+        num_available=subject.num_available,
+        has_contributions=True,
+    )
+
+
+def _measure_cells(subject: Subject) -> CellValues:
+    options = subject.options
+    cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in options.cells))
+    has_guesses = options.has_guesses or options.suffix == ".html"
+    trace = subject.trace(num_guesses=NUM_GUESSES) if has_guesses else None
+    return CellValues(cells, subject.study.values(cells), trace)
+
+
+def _show_cells(subject: Subject, cells: CellValues) -> Shown:
+    options = subject.options
+    return pictures.show_cells(
+        subject.model,
+        subject.text.text,
+        cells,
+        shows_guesses=options.has_guesses,
+        has_sparkline=options.has_sparkline,
+    )
+
+
+def _measure_surprise(subject: Subject) -> "Trace":
+    from charrnn.errors import DataError
+
+    trace = subject.trace()
+    if len(trace.text) == 1 and subject.text.first == 0:
+        raise DataError("The text has 1 character, which nothing predicts; its surprise needs at least 2.")
+    return trace
+
+
+def _measure_gates(subject: Subject) -> "GateReport":
+    with subject.progress(len(subject.text), "reading") as advance:
+        return subject.model.gates(subject.text, on_progress=advance)
+
+
+def _measure_gradients(subject: Subject) -> "tuple[GradientReach, ...]":
+    from charrnn.api import load
+
+    others = [load(name) for name in subject.options.others]
+    with subject.progress(0, "gradients", unit="losses") as advance:
+        return subject.model.gradients_with(others, subject.content, context=subject.context, on_progress=advance)
+
+
+def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation]":
+    layer, unit = parse_cell("--ablate", subject.options.ablated or "", subject.model)
+
+    def ablate(at: str) -> "Ablation":
+        with subject.progress(2 * len(subject.text), f"clamped at its {at}") as advance:
+            detectors = subject.options.detectors
+            return subject.model.ablate(layer, unit, subject.text, detectors=detectors, at=at, on_progress=advance)
+
+    return ablate("mean"), ablate("zero")
+
+
+def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
+    from charrnn.api import load_steps
+    from charrnn.microscope.study import CHARS_OF_HISTORY
+
+    findings = _measure_findings(subject)
+    steps = list(load_steps(subject.model.path))
+    num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
+    with subject.progress(num_chars * len(steps), "reading with every saved step") as advance:
+        networks = ((model.step, model.network) for model in steps)
+        return subject.study.history(findings, networks, subject.options.detectors, advance)
+
+
+def _show_history(subject: Subject, histories: "tuple[CellHistory, ...]") -> Shown:
+    from charrnn.microscope.study import CHARS_OF_HISTORY
+
+    num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
+    return pictures.show_history(subject.model, histories, num_chars)
+
+
+def export_arrays(subject: Subject, export: Path) -> None:
+    """Write the trace of the text to `export`, and the labels of the detectors."""
+    trace = subject.trace(keeps_hidden=True)
+    # With --cell no cell is chosen, so no part of the text counts as scored.
+    num_chosen_on = len(trace.text) if subject.options.cells else subject.study.half
+    save_arrays(export, trace, subject.options.detectors, num_chosen_on=num_chosen_on)
+
+
+_DETECTORS = frozenset({"--detector", "--detect"})
+
+MODES: dict[str, Mode[Any]] = {
+    "": Mode(
+        measure=_measure_best_cells,
+        show=_show_best_cells,
+        allows=_DETECTORS | {"--sparkline"},
+        exports_arrays=True,
+    ),
+    "--find": Mode(
+        measure=_measure_contributions,
+        show=_show_contributions,
+        allows=_DETECTORS,
+        example="--find",
+        exports_arrays=True,
+    ),
+    "--cell": Mode(
+        measure=_measure_cells,
+        show=_show_cells,
+        allows=frozenset({"--guesses", "--sparkline"}),
+        example="--cell 0:17",
+        colours_text=True,
+        exports_arrays=True,
+    ),
+    "--surprise": Mode(
+        measure=_measure_surprise,
+        show=lambda subject, trace: pictures.show_surprise(
+            subject.model, trace, has_sparkline=subject.options.has_sparkline
+        ),
+        allows=frozenset({"--sparkline"}),
+        example="--surprise",
+        colours_text=True,
+    ),
+    "--gates": Mode(
+        measure=_measure_gates, show=lambda subject, report: pictures.show_gates(report), example="--gates"
+    ),
+    "--gradients": Mode(
+        measure=_measure_gradients,
+        show=lambda subject, reaches: pictures.show_gradients(reaches),
+        allows=frozenset({"--with"}),
+        example="--gradients",
+    ),
+    "--ablate": Mode(
+        measure=_measure_ablation,
+        show=lambda subject, ablations: pictures.show_ablation(subject.model, *ablations),
+        allows=_DETECTORS,
+        example="--ablate 0:17",
+    ),
+    "--history": Mode(measure=_measure_history, show=_show_history, allows=_DETECTORS, example="--history"),
+}
+"""The modes by the option that selects them; "" is what `charrnn visualize` does without any of them."""
+
+
+def choose_mode(given: dict[str, bool]) -> str:
+    """Return the mode that the given options select.
+
+    `given` says of every option of MODES and of their `allows` whether it was given. Raises UsageError for two modes at
+    once and for an option that does not apply to the mode.
+    """
+    from charrnn.errors import UsageError
+
+    names = [name for name in MODES if name and given[name]]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} are different pictures: give one of them.")
+    name = names[0] if names else ""
+    for option, is_given in given.items():
+        if option in MODES or not is_given or option in MODES[name].allows:
+            continue
+        if name:
+            raise UsageError(f"{option} does not apply to {name}: leave out one of them.")
+        examples = [mode.example for mode in MODES.values() if option in mode.allows]
+        raise UsageError(f"{option} applies to {' or '.join(examples)} only: add that, or leave it out.")
+    if given["--guesses"] and given["--sparkline"]:
+        raise UsageError("--guesses and --sparkline are both drawn below the text: give one of them.")
+    return name

@@ -1,0 +1,136 @@
+"""A study: what it measures in the half that did not choose, and its errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TrainedRun
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.api import Model, follow_cells, load_steps
+from charrnn.detectors.custom import custom_detector
+from charrnn.errors import UsageError
+from charrnn.microscope import causal
+from charrnn.microscope.study import CHARS_OF_HISTORY, Study
+
+LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200
+TEXT = LIVELY + CALM * 5
+"""A label of b changes at every character of the first half, and rarely in the second."""
+HALF = len(TEXT) // 2
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> Model:
+    return charrnn.load(lstm.path)
+
+
+@pytest.fixture
+def study(model: Model) -> Study:
+    assert len(LIVELY) == HALF
+    return model.study(TEXT)
+
+
+def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    ablated: list[tuple[int, int]] = []
+    real = causal.ablate_text
+
+    def ablate_text(network: Any, text: Any, *arguments: Any, **options: Any) -> Any:
+        ablated.append((text.first - study.text.first, len(text)))
+        return real(network, text, *arguments, **options)
+
+    monkeypatch.setattr(causal, "ablate_text", ablate_text)
+    monkeypatch.setattr("charrnn.microscope.study.CHARS_ABLATED", 500)
+    study.findings([custom_detector("b")], untrained=False, ablations=True)
+    ((begin, length),) = ablated
+    assert begin >= HALF and length == 500 and begin + length <= len(TEXT)
+
+
+def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    findings = study.findings([custom_detector("b")], untrained=False)
+    (passage,) = study.passages(findings, [custom_detector("b")])
+    end = passage.begin + len(passage.coloured.text)
+    assert passage.begin >= HALF and passage.coloured.text == TEXT[passage.begin : end]
+    (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
+    assert passage.coloured.values == tuple(values.tolist())
+    assert study.passages(findings, [custom_detector("b")], 0) == ()
+
+
+def test_only_findings_are_shown_over_a_passage(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = study.findings([custom_detector("b")], untrained=False)
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", False)
+    assert study.passages(findings, [custom_detector("b")]) == ()
+
+
+def test_a_detector_that_the_findings_need_is_named_when_it_is_missing(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    findings = study.findings([custom_detector("b")], untrained=False)
+    for call in (study.passages, lambda found: study.history(found, [])):
+        with pytest.raises(UsageError, match="No detector 'b' applies"):
+            call(findings)
+
+
+def test_a_history_reads_the_half_that_did_not_choose_with_every_saved_step(lstm: TrainedRun) -> None:
+    model, text = charrnn.load(lstm.path), make_corpus(num_chars=4_000, seed=3).text
+    num_read: list[int] = []
+    histories = model.history(text, detectors=["quote", "line-position"], on_progress=num_read.append)
+    steps = list(load_steps(lstm.path))
+    half = len(text) // 2
+    num_scored = min(CHARS_OF_HISTORY, len(text) - half)
+    assert [history.steps for history in histories] == [tuple(step.step for step in steps)] * 2
+    assert sum(num_read) == 2 * len(text) + len(steps) * num_scored
+    scores = model.survey(text, detectors=["quote", "line-position"], untrained=True).scores
+    assert [(one.detector, one.layer, one.unit) for one in histories] == [
+        (one.detector, one.layer, one.unit) for one in scores
+    ]
+    part = model.encode(text).part(half)
+    names = ["quote", "line-position"]
+    again = follow_cells(model.survey(text, detectors=names), steps, part, detectors=names)
+    # Labelled by itself, the part may begin inside a quotation; positions in a line are the same after its first line.
+    np.testing.assert_allclose(
+        [one.values for one in histories if one.detector == "line-position"],
+        [one.values for one in again if one.detector == "line-position"],
+        atol=0.05,
+    )
+
+
+def test_a_model_that_was_not_loaded_has_no_history(model: Model) -> None:
+    alone = Model(model.config, model.vocab, model.tensors, name="alone")
+    with pytest.raises(UsageError, match="alone was not loaded from a run"):
+        alone.history(TEXT)
+
+
+def test_several_models_are_compared_over_one_text(model: Model, rnn: TrainedRun, byte_run: TrainedRun) -> None:
+    others = [charrnn.load(run.path) for run in (rnn, byte_run)]
+    text = make_corpus(num_chars=900, seed=3).text
+    num_losses: list[int] = []
+    own, baseline, *rest = model.gradients_with(
+        others, text[400:], context=text[:400], max_lag=5, on_progress=num_losses.append
+    )
+    assert own == model.gradients(text[400:], context=text[:400], max_lag=5)
+    assert baseline.name == f"{model.name}, untrained" and baseline.norms != own.norms
+    assert rest == [other.gradients(text[400:], context=text[:400], max_lag=5) for other in others]
+    assert sum(num_losses) == sum(reach.num_losses for reach in (own, baseline, *rest))
+
+
+def test_guesses_are_those_of_the_trace(model: Model) -> None:
+    trace = model.trace("lamp", num_guesses=3)
+    assert trace.guess_ids is not None and trace.guess_probs is not None
+    guesses = model.guesses(trace)
+    assert [len(of_character) for of_character in guesses] == [3] * 4
+    assert guesses[2] == [
+        (model.spell(char), probability)
+        for char, probability in zip(trace.guess_ids[2].tolist(), trace.guess_probs[2].tolist(), strict=True)
+    ]
+    assert model.guesses(trace, slice(2, 3)) == [guesses[2]]
+    assert model.guesses(model.trace("lamp")) == []
+
+
+def test_surprise_is_in_bits(model: Model) -> None:
+    trace = model.trace("lamp")
+    assert np.isnan(trace.bits[0]) and trace.bits[1:] == pytest.approx(-trace.logprobs[1:] / np.log(2))
