@@ -417,7 +417,7 @@ def test_a_run_whose_text_is_gone_asks_for_another(command: Command, lab: Path, 
         forge(RunWriter(lab), step, "training.json", json.dumps(state).encode())
     ran = command("visualize")
     assert (ran.code, ran.out) == (3, "")
-    assert "The text of lstm-001, gone.txt, is not here: put it back or give --text FILE." in ran.err
+    assert "The text of lstm-001, gone.txt, is not here: put it back or give --text" in ran.err
     assert command("visualize", "--find", "--text", fresh_file).code == 0
     shutil.copyfile(fresh_file, "gone.txt")
     ran = command("visualize")
