@@ -1,9 +1,10 @@
-"""Compiled functions that are kept on disk, and verified before anything of a file is used.
+"""Compiled functions that are kept on disk, and verified before anything in a file is used.
 
-numba's own cache unpickles whatever stands in its files, so that a truncated one raises any error at all and a changed
-one can crash the process. Here every file begins with the SHA-256 of its contents. The name of a file names what the
-code depends on: the source files, the versions, the processor and the argument types. So code of another processor or
-version is never loaded, and `KeptFunction.find` tells in advance whether a function must be compiled.
+numba's own cache unpickles its files unchecked: a truncated file raises any error at all, and a changed one can crash
+the process. Here every file begins with the SHA-256 of its contents. The name of a file is the key of the code: the
+source files, the values of the globals that numba compiled into it, the versions, the processor and the argument
+types. So code of another processor, version or constant is never loaded, and `KeptFunction.find` tells in advance
+whether a function must be compiled.
 """
 
 import contextlib
@@ -12,18 +13,23 @@ import os
 import pickle
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
-from numba import njit
-from numba.core import caching, compiler, serialize
+from numba import njit, types
+from numba.core import caching, compiler, dispatcher, serialize
 from numba.core.registry import cpu_target
+from numpy import generic, ndarray
 
 Warn = Callable[[str], object]
-# Numba's own types do not cover what stands behind `njit(cache=True)`.
+"""A function that is called with the message of a warning."""
+# Numba's type hints do not cover what implements `njit(cache=True)`.
 NUMBA: Any = numba
 CompileResult: Any = compiler.CompileResult
 NullCache: Any = caching.NullCache
@@ -32,14 +38,17 @@ dumps: Any = serialize.dumps
 TARGET = tuple(str(part) for part in cpu_target.target_context.codegen().magic_tuple())
 """What numba compiles for: triple, processor, features (NUMBA_CPU_NAME and NUMBA_CPU_FEATURES included)."""
 HEADER = b"charrnn code 1\n"
+"""First bytes of a file; its contents' SHA-256 follows."""
 NUM_DIGEST_BYTES = 32
+"""Bytes of a SHA-256."""
 MOST_CODE_BYTES = 1 << 20
 """Bytes that must be free before a function is compiled; the code takes about a third of it."""
 ADVICE = "Set NUMBA_CACHE_DIR to a folder that you can write to."
+"""The remedy where compiled code cannot be kept."""
 
 
 def cache_folders(source: Path) -> list[Path]:
-    """Folders that may keep the code of a source file, best first: as numba chooses them."""
+    """List the folders that may keep the code of a source file, best first, as numba chooses them."""
     if chosen := os.environ.get("NUMBA_CACHE_DIR"):
         return [Path(chosen) / "charrnn"]
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -53,12 +62,13 @@ class KeptFunction:
     """A function compiled by numba whose machine code is kept on disk."""
 
     def __init__(self, function: Callable[..., Any], sources: Sequence[Path], target: Sequence[str] = TARGET) -> None:
-        """Key the code by the contents of `sources`, and of this file, and by `target`, a description of the processor.
+        """Key the code by the contents of `sources`, and by `target`, a description of the processor.
 
-        The code is kept beside the first source, or in the user's cache folder.
+        Files of the functions that `function` calls, and the values that numba compiles into them, are part of the key
+        without being listed. The code is kept beside the first source, or in the user's cache folder.
         """
         self.name = function.__name__
-        self._sources, self._target = (*sources, Path(__file__)), tuple(target)
+        self._function, self._named_sources, self._target = function, tuple(sources), tuple(target)
         # Without the global interpreter lock. numba's error model: Python's own would look at every divisor, and no
         # loop with a division in it would become vector code.
         self._dispatcher: Any = njit(error_model="numpy", nogil=True)(function)
@@ -69,16 +79,16 @@ class KeptFunction:
         return self._dispatcher(*arguments)
 
     def path(self, arguments: Sequence[Any]) -> Path:
-        """The file with the code for arguments of these types, or where it would be kept."""
-        paths = [folder / self._file_name(arguments) for folder in cache_folders(self._sources[0])]
+        """Return the file with the code for arguments of these types, or where it would be kept."""
+        paths = [folder / self._file_name(arguments) for folder in cache_folders(self._named_sources[0])]
         return next((path for path in paths if os.path.isfile(path)), paths[0])
 
     def is_ready(self, arguments: Sequence[Any]) -> bool:
-        """Whether this process has the code for arguments of these types, or NUMBA_DISABLE_JIT is set."""
+        """Return whether this process has the code for arguments of these types, or NUMBA_DISABLE_JIT is set."""
         return bool(NUMBA.config.DISABLE_JIT) or _types(arguments) in self._loaded
 
     def find(self, arguments: Sequence[Any], warn: Warn) -> bool:
-        """Load the code for arguments of these types from disk, unless it is loaded; whether it is there.
+        """Load the code for arguments of these types from disk, unless it is loaded. Return whether it was found.
 
         A file that is damaged or cannot be read is removed, after `warn` was called with a message that names it.
         """
@@ -107,9 +117,9 @@ class KeptFunction:
             self.compile(arguments, warn)
 
     def cannot_keep(self) -> str:
-        """Why the code could not be kept if it was compiled now, in a sentence; "" if it can be."""
+        """Return a sentence that says why code compiled now could not be kept; "" if it can."""
         problem = ""
-        for folder in cache_folders(self._sources[0]):
+        for folder in cache_folders(self._named_sources[0]):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder) as file:
@@ -120,7 +130,7 @@ class KeptFunction:
         return problem
 
     def compile(self, arguments: Sequence[Any], warn: Warn) -> None:
-        """Compile for arguments of these types and keep the code; `warn` is told if it cannot be kept."""
+        """Compile for arguments of these types and keep the code. Calls `warn` if it cannot be kept."""
         compiled = _Compiled()
         self._use(arguments, compiled)
         if compiled.result is None:
@@ -128,7 +138,7 @@ class KeptFunction:
         payload = dumps(compiled.result._reduce())
         data = HEADER + hashlib.sha256(payload).digest() + payload
         problem = ""
-        for folder in cache_folders(self._sources[0]):
+        for folder in cache_folders(self._named_sources[0]):
             path = folder / self._file_name(arguments)
             try:
                 _replace(path, data)
@@ -139,7 +149,7 @@ class KeptFunction:
         warn(f"{problem} {ADVICE}")
 
     def _use(self, arguments: Sequence[Any], cache: "_Found | _Compiled") -> bool:
-        """Let numba take the code from `cache`, or compile it for `cache`; False if the code is not usable."""
+        """Load the code from `cache`, or compile it into `cache`. Return False if the code cannot be used."""
         types = _types(arguments)
         self._dispatcher._cache = cache
         try:
@@ -151,23 +161,92 @@ class KeptFunction:
         self._loaded.add(types)
         return True
 
+    @cached_property
+    def _compiled_in(self) -> "Frozen":
+        return find_frozen(self._function)
+
     def _source_digest(self) -> str:
         digest = hashlib.sha256()
-        for source in self._sources:
+        for source in (*self._named_sources, *sorted(self._compiled_in.sources), Path(__file__)):
             digest.update(source.read_bytes())
         return digest.hexdigest()[:12]
 
     def _file_name(self, arguments: Sequence[Any]) -> str:
         parts = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, *self._target)
-        key = repr((parts, _types(arguments))).encode()
+        # Apart from the sources: constants may differ between processors that share a folder, and each keeps its code.
+        key = repr((parts, _types(arguments), sorted(self._compiled_in.values))).encode()
         return f"{self.name}-{self._source_digest()}-{hashlib.sha256(key).hexdigest()[:12]}.code"
 
     def _remove_older(self, path: Path) -> None:
-        """Remove code of this function that other sources made."""
+        """Remove code of this function that was compiled from other sources."""
         for other in path.parent.glob(f"{self.name}-*.code"):
             if not other.name.startswith(f"{self.name}-{self._source_digest()}-"):
                 with contextlib.suppress(OSError):
                     other.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What compiled code depends on besides its arguments."""
+
+    values: frozenset[tuple[str, str]]
+    """Yield names and values of the globals and closure variables that numba compiles into the code."""
+    sources: frozenset[Path]
+    """The files of all functions that are compiled into it."""
+
+
+def find_frozen(function: Callable[..., Any]) -> Frozen:
+    """Find what compiled code of `function` depends on, in all functions of its package that it calls.
+
+    Numba reads a global or a closure variable when it compiles, and never again. The functions that write the code of
+    an intrinsic, and the classes they use, are followed too. Attributes of modules, such as np.tanh, are numba's.
+    """
+    package = function.__module__.partition(".")[0]
+    values: set[tuple[str, str]] = set()
+    sources: set[Path] = set()
+    found: list[Any] = [function]
+    for one in found:  # grows
+        if isinstance(one, dispatcher.Dispatcher):
+            options = str(_value_text(sorted(one.targetoptions.items())))
+            values.add((f"{one.py_func.__module__}.{one.py_func.__qualname__}", options))
+        members = _members(one, package)
+        for code in members:
+            sources.add(Path(code.__code__.co_filename))
+            for name, value in _used_values(code):
+                if _members(value, package):
+                    if not any(value is other for other in found):
+                        found.append(value)
+                elif (text := _value_text(value)) is not None:
+                    values.add((f"{code.__module__}.{name}", text))
+    return Frozen(frozenset(values), frozenset(sources))
+
+
+def _members(value: Any, package: str) -> list[FunctionType]:
+    """List the Python functions of the package in a compiled function, an intrinsic, a class or a function."""
+    value = getattr(value, "py_func", getattr(value, "_defn", value))
+    members = [value] if not isinstance(value, type) else list(vars(value).values())
+    return [one for one in members if isinstance(one, FunctionType) and one.__module__.partition(".")[0] == package]
+
+
+def _used_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """Names and values of the globals and closure variables that a function and the functions in it read."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield f"{function.__qualname__}.{name}", cell.cell_contents
+    codes = [function.__code__]
+    for code in codes:  # grows
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
+
+
+def _value_text(value: Any) -> str | None:
+    """Return a text that differs if values differ, or None for what is no constant, such as a module."""
+    if isinstance(value, ndarray):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, tuple | list | set | frozenset):
+        texts = [_value_text(item) for item in value]
+        return f"{type(value).__name__} {sorted(map(str, texts)) if isinstance(value, set | frozenset) else texts}"
+    is_constant = value is None or isinstance(value, bool | int | float | complex | str | bytes | generic | types.Type)
+    return f"{type(value).__name__} {value!r}" if is_constant else None
 
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
@@ -175,13 +254,13 @@ def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _verified(data: bytes) -> bytes | None:
-    """The contents of a file without its header; None if they are not those that were written."""
+    """Return the contents of a file without its header, or None if they are not those that were written."""
     payload = data[len(HEADER) + NUM_DIGEST_BYTES :]
     return payload if data == HEADER + hashlib.sha256(payload).digest() + payload else None
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Write a file at once: another process sees all of it or nothing."""
+    """Write a file atomically: another process sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -194,11 +273,11 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 class _Unusable(Exception):
-    """Code that was found is not what this version of numba makes."""
+    """Raised for code that this version of numba cannot load."""
 
 
 class _Found(caching.NullCache):
-    """What numba asks for code: hands out verified code."""
+    """A cache for numba that returns verified code."""
 
     def __init__(self, payload: bytes) -> None:
         self._payload = payload
@@ -212,7 +291,7 @@ class _Found(caching.NullCache):
 
 
 class _Compiled(caching.NullCache):
-    """What numba asks for code: has none, and remembers what is compiled."""
+    """A cache for numba that is empty and remembers what is compiled."""
 
     def __init__(self) -> None:
         self.result: Any = None

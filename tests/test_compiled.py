@@ -1,5 +1,6 @@
 """The compiled loop: the bits of the NumPy one, the numbers of the network, and how often it draws what."""
 
+import ast
 import math
 import os
 import subprocess
@@ -29,6 +30,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
 
 compiled = pytest.importorskip("charrnn.generation.compiled", reason="numba is not installed")
+from charrnn.code_cache import KeptFunction  # noqa: E402
 from charrnn.generation.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
@@ -486,3 +488,31 @@ def test_exp_is_exp() -> None:
     for x in [0.0, -1e-300, -0.3, -0.34657, -0.34658, -1.0, -20.5, -300.0, -699.9]:
         assert compiled._exp(x) == pytest.approx(math.exp(x), rel=3e-16)
     assert [compiled._exp(x) for x in (-700.1, -1e300, -math.inf, math.nan)] == [0, 0, 0, 0]
+
+
+def test_every_constant_that_the_loops_use_is_part_of_the_key_of_their_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    functions = [
+        node
+        for node in ast.walk(ast.parse(Path(compiled.__file__).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.decorator_list or node.name in compiled.LOOPS)
+    ]
+    constants = {
+        node.id
+        for function in functions
+        for line in function.body
+        for node in ast.walk(line)
+        if isinstance(node, ast.Name) and node.id.isupper() and hasattr(compiled, node.id)
+    }
+    assert {"P0", "STEP", "EXP_LIMIT", "MOST_BITS", "ROWS"} <= constants and len(constants) > 40
+    arguments = compiled.arguments_of("write")
+
+    def key() -> str:
+        return KeptFunction(compiled.write, [Path(compiled.__file__)]).path(arguments).name
+
+    before = key()
+    for name in sorted(constants):
+        with monkeypatch.context() as patch:
+            value = getattr(compiled, name)
+            patch.setattr(compiled, name, not value if isinstance(value, bool) else type(value)(value + 1))
+            assert key() != before, name
+    assert key() == before

@@ -2,7 +2,8 @@
 
 With int8 weights it computes the same bits as `Stepper`: sums of whole numbers are exact in any order, and nothing
 else may be reordered or fused. With float32 weights sums come in another order and are fused, and tanh is
-`exact_tanh`, off by 4e-7. `prepare` loads or compiles a loop; code on disk is keyed by the contents of `SOURCES`.
+`exact_tanh`, off by 4e-7. `prepare` loads or compiles a loop; `code_cache` keeps the
+code on disk.
 
 Inside a step everything is passed by its address. Numba counts the references to an array at every use, atomically:
 that took longer than the products of a small model, and made two threads wait for each other.
@@ -20,9 +21,6 @@ import numpy as np
 from numba import config, njit
 from numpy.typing import NDArray
 
-import charrnn.generation.dot_products
-import charrnn.model.cells
-import charrnn.model.weights
 from charrnn.code_cache import ADVICE, KeptFunction
 from charrnn.generation.dot_products import (
     CHOSEN,
@@ -69,11 +67,6 @@ SUMS = {"reassoc", "contract", "nsz"}
 # Python's own error model would look at every divisor, and no loop with a division in it would become vector code.
 _compiled = njit(error_model="numpy")
 
-SOURCES = tuple(
-    Path(module.__file__ or "")
-    for module in (charrnn.generation.dot_products, charrnn.model.cells, charrnn.model.weights)
-)
-"""Besides this file, what the compiled code comes from."""
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
 _dot_one, _dot_many = make_dot(1), make_dot(STREAMS)
 
@@ -604,10 +597,10 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _rotate(x, u, h, size)
         _hold(plan, layer, h)
     else:
-        if kind == RNN:
-            _tanhs(x, u, size)
-        else:
+        if kind == IRNN:
             _rectify(x, u, size)
+        else:
+            _tanhs(x, u, size)
         _copy(u, h, size)
         _hold(plan, layer, h)
 
@@ -829,7 +822,7 @@ def write(
                 shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
-LOOPS = {loop.__name__: KeptFunction(loop, (Path(__file__), *SOURCES)) for loop in (read, write)}
+LOOPS = {loop.__name__: KeptFunction(loop, [Path(__file__)]) for loop in (read, write)}
 """The loops that `prepare` makes callable."""
 
 
