@@ -32,7 +32,7 @@ from charrnn.evaluation.loss import stateful_nats
 from charrnn.generation.compiled import prepare
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.dot_products import CHOSEN, make_dot
-from charrnn.generation.sampling import read_prime, sample_ids
+from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.stepper import Stepper
@@ -51,7 +51,7 @@ DOT_COLUMNS = 256
 def ours(stepper: Stepper, num_streams: int, length: int) -> Callable[[], object]:
     """Generate and decode `length` characters in each stream."""
     shapings, seeds = [Shaping(temperature=0.8, banned=(0,))] * num_streams, [(0, i) for i in range(num_streams)]
-    reading = read_prime(stepper, np.array([1]))
+    reading = prime_model(stepper, np.array([1]))
 
     def write() -> None:
         blocks = sample_ids(stepper, reading, shapings, seeds, length=length)

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import DataError, UsageError, did_you_mean, named
-from charrnn.evaluation.novelty import HELD_OUT_CHARS, MIN_LENGTH, NoveltyReference
-from charrnn.generation.generator import Generator
+from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
+from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.generator import Generator, check_vocab_size
+from charrnn.generation.options import SampleOptions, SearchOptions
+from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
+from charrnn.model.stepper import Stepper
 from charrnn.records.evaluation import LossReport
-from charrnn.records.generation import Novelty
+from charrnn.records.generation import MIN_COPY_LENGTH, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
@@ -39,10 +43,11 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
 
-class Model(Generator):
-    """A trained model: writes (without torch), predicts, and shows its cells.
+class Model:
+    """A trained model: generates text (without torch), predicts, and shows its cells.
 
-    Attributes: `config`, `vocab`, `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
+    Attributes: `config`, `vocab`, `tensors` (the weights by name), `generator` (generates text, with options in a
+    dataclass), `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
     it was saved at, `recorded_corpus` (None if the run does not say what it learned), `warnings` from loading it,
     `step_digest` of its weights, configuration and alphabet.
     """
@@ -60,12 +65,73 @@ class Model(Generator):
         warnings: tuple[str, ...] = (),
         step_digest: str | None = None,
     ) -> None:
-        super().__init__(config, vocab, tensors, name)
+        self.config = config
+        self.vocab = vocab
+        self.tensors = tensors
+        self.name = name
+        self.generator = Generator(config, vocab, tensors, name)
         self.path = path
         self.step = step
         self.recorded_corpus = recorded_corpus
         self.warnings = warnings
         self.step_digest = step_digest
+
+    @property
+    def stepper(self) -> Stepper:
+        """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
+        return self.generator.stepper
+
+    def sample(self, **options: Any) -> GeneratedText:
+        """Draw a text. The options are the fields of `generation.options.SampleOptions`.
+
+        Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
+        """
+        return self.generator.sample(SampleOptions(**options))
+
+    def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
+        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
+
+        Text i is the same however many there are, and the first is that of `sample`. All texts share one seed.
+        """
+        return list(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
+
+    def stream(self, **options: Any) -> Iterator[Piece]:
+        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
+
+        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
+        """
+        return self.generator.stream(SampleOptions(**options))
+
+    def write(self, **options: Any) -> Iterator[str]:
+        """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
+        return self.generator.write(SampleOptions(**options))
+
+    def search(self, **options: Any) -> TextSearch:
+        """Return a beam search to iterate over: it yields the best text as far as it is certain.
+
+        The options are the fields of `generation.options.SearchOptions`. Raises UsageError for an option out of range
+        or a stop string with characters outside the vocabulary, DataError for such a prime.
+        """
+        return self.generator.search(SearchOptions(**options))
+
+    def beam(self, **options: Any) -> list[GeneratedText]:
+        """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
+        search = self.search(**options)
+        for _ in search:
+            pass
+        return search.best()
+
+    def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
+        """Return the `top` most likely characters after `text` and their probabilities, most likely first.
+
+        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all others sum to 1.
+        Raises UsageError for a `top` under 1, DataError as `sample` does.
+        """
+        return self.generator.predict(text, top=top, unknown=unknown)
+
+    def character(self, id: int) -> str:
+        """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
+        return self.generator.character(id)
 
     @cached_property
     def findings(self) -> FindingsCache:
@@ -84,7 +150,7 @@ class Model(Generator):
 
         from charrnn.model.network import load_network
 
-        self._check_alphabet(check_shapes(self.config, self.tensors))
+        check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
         return load_network(self.config, len(self.vocab), {k: torch.from_numpy(v) for k, v in self.tensors.items()})
 
     def untrained_baseline(self) -> "CharRNN":
@@ -127,7 +193,7 @@ class Model(Generator):
         held_out = split_ids(len(content), self.config.split)[index]
         return content[held_out], content[: held_out.start]
 
-    def novelty(self, text: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:
+    def novelty(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
         """What of `text` is copied from the run's training text, which is read again; see `find_copies`.
 
         `Novelty.text`, which the offsets belong to, is `text` spelled as the corpus is: with LF line ends or, for the
@@ -206,7 +272,7 @@ class Model(Generator):
         if trace.guess_ids is None or trace.guess_probs is None:
             return []
         return [
-            [(self.spell(char), probability) for char, probability in zip(ids, probs, strict=True)]
+            [(self.character(char), probability) for char, probability in zip(ids, probs, strict=True)]
             for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
         ]
 
@@ -408,7 +474,7 @@ def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:
         warnings=loaded.warnings,
         step_digest=loaded.digest,
     )
-    model._check_alphabet(check_shapes(model.config, model.tensors))
+    check_vocab_size(check_shapes(model.config, model.tensors), model.vocab, model.name)
     return model
 
 

@@ -19,7 +19,7 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.beam import MAX_WIDTH, Beam, BeamOptions, BeamSearch
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.sampling import read_prime, sample_ids
+from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
@@ -151,7 +151,7 @@ def test_log_probabilities_are_the_network_s_own(cell: str, width: int, mode: di
 def test_a_beam_of_one_is_greedy(cell: str, seed: int) -> None:
     stepper = make_stepper(cell, seed)
     (beam,) = find(stepper, PRIME, width=1, length=20)
-    blocks = list(sample_ids(stepper, read_prime(stepper, PRIME), [Shaping(temperature=0)], [(0, 0)], length=20))
+    blocks = list(sample_ids(stepper, prime_model(stepper, PRIME), [Shaping(temperature=0)], [(0, 0)], length=20))
     greedy = [(int(block.ids[0, 0]), float(block.logprobs[0, 0])) for block in blocks]
     assert list(zip(beam.ids, beam.logprobs, strict=True)) == greedy
 

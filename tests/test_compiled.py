@@ -24,7 +24,7 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation import sampling
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.sampling import Block, Reading, read_prime, sample_ids
+from charrnn.generation.sampling import Block, PrimedState, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
@@ -86,7 +86,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: int = 150) -> Block:
     """Every kind of shaping, a held cell, a shown cell and short lines, at once."""
-    reading = read_prime(stepper, np.array([1, 2, 3]))
+    reading = prime_model(stepper, np.array([1, 2, 3]))
     shapings, seeds = [SHAPINGS[stream] for stream in streams], [(0, stream) for stream in streams]
     blocks = sample_ids(stepper, reading, shapings, seeds, length=length, max_line=20, newline=4, cell=(1, 2))
     return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
@@ -167,8 +167,8 @@ def test_a_long_prime_is_read_as_character_by_character(precision: str, choose: 
     stepper = make_stepper(BASE, precision)
     prime = np.random.default_rng(3).integers(0, V, 300).astype(np.uint16)
     choose(True)
-    found = read_prime(stepper, prime)
-    expected = Reading(*stepper.read(prime))
+    found = prime_model(stepper, prime)
+    expected = PrimedState(*stepper.read(prime))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=0 if precision == "int8" else 1e-5)
 
@@ -212,7 +212,7 @@ def test_100_000_draws_are_as_frequent_as_predict_says(
     probs = np.where(kept, probs, 0) / probs[kept].sum()
     choose(True)
     stepper = model.stepper
-    reading = read_prime(stepper, model.vocab.encode('zib "'))
+    reading = prime_model(stepper, model.vocab.encode('zib "'))
     shaping = replace(shaping, banned=(0,))
     (block,) = sample_ids(stepper, reading, [shaping] * NUM_DRAWS, [(7, i) for i in range(NUM_DRAWS)], length=1)
     counts = np.bincount(block.ids[:, 0], minlength=len(model.vocab))[ids]
@@ -437,7 +437,7 @@ from charrnn.generation.distribution import Shaping
 from test_sampling import H, config_of, random_tensors
 from charrnn.model.stepper import Stepper
 stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20), "int8")
-reading = sampling.read_prime(stepper, np.array([1]))
+reading = sampling.prime_model(stepper, np.array([1]))
 blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(1, 0)], length=10**6)
 first = next(blocks)
 print(first.ids.size, "numba" in sys.modules)

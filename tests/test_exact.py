@@ -82,7 +82,7 @@ from charrnn.generation.distribution import Shaping
 sampling.COMPILED_FROM = 10**9
 for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid")):
     stepper = hand_built_stepper(cell, depth)
-    reading = sampling.read_prime(stepper, np.array([1, 2]))
+    reading = sampling.prime_model(stepper, np.array([1, 2]))
     blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(3, 0)], length=200, cell=(1, 2))
     parts = [np.concatenate(part, axis=1).tobytes() for part in list(zip(*blocks))[::2]]
     print(cell, hashlib.sha256(b"".join([stepper.table.tobytes(), *parts])).hexdigest())

@@ -32,8 +32,9 @@ from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TEMPERATURE, TypedText, columns
+from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.microscope.stages import measure_in_stages
 
 if TYPE_CHECKING:
@@ -365,7 +366,9 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun,
 def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(model: Model) -> None:
     def text(seed: int, **options: Any) -> str:
         prime = FRESH[:3]
-        return model.sample(length=NUM_GENERATED, temperature=TEMPERATURE, seed=seed, prime=prime, **options).text
+        return model.sample(
+            length=NUM_GENERATED, temperature=SAMPLE_TEMPERATURE, seed=seed, prime=prime, **options
+        ).text
 
     def sides(app: Explorer) -> tuple[str, str]:
         views = (app.screen.query_one("#clamped", TextView), app.screen.query_one("#free", TextView))

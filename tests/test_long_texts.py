@@ -25,6 +25,7 @@ from charrnn.cli.sample_view import print_long_json
 from charrnn.evaluation.novelty import MAX_CHARS, longest_comparable
 from charrnn.generation import generator
 from charrnn.generation.beam import MAX_BEAM_CHARS
+from charrnn.generation.options import SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
 from charrnn.render.strict_json import to_json
@@ -84,11 +85,13 @@ def test_texts_are_the_same_however_many_are_drawn_together(
         *([Piece(c, p, 0.0) for c, p in zip(t.text, t.logprobs, strict=True)] for t in model.samples(5, **options)[1:]),
     ]
     monkeypatch.setattr(generator, "GROUP_CHARS", group_chars)
-    found = list(model.iter_samples(5, **options))
+    found = list(model.generator.iter_samples(5, SampleOptions(**options)))
     assert [text.text for text in found] == ["".join(piece.text for piece in pieces) for pieces in expected]
     assert [text.logprobs for text in found] == [tuple(piece.logprob for piece in pieces) for pieces in expected]
-    assert ["".join(chunks) for chunks in model.write_each(5, **options)] == [text.text for text in found]
-    warm = model.iter_samples(0, temperatures=(0.5, 1, 2), **options)
+    assert ["".join(chunks) for chunks in model.generator.write_each(5, SampleOptions(**options))] == [
+        text.text for text in found
+    ]
+    warm = model.generator.iter_samples(0, SampleOptions(**options), temperatures=(0.5, 1, 2))
     assert [text.text for text in warm] == [model.sample(**options | {"temperature": t}).text for t in (0.5, 1.0, 2.0)]
 
 
@@ -97,7 +100,7 @@ def test_so_many_texts_are_drawn_together_as_two_million_characters_allow(
     model: charrnn.Model, drawn_together: list[int], length: int, expected: list[int]
 ) -> None:
     assert generator.GROUP_CHARS == 2_000_000
-    for chunks in model.write_each(7, length=length):
+    for chunks in model.generator.write_each(7, SampleOptions(length=length)):
         next(chunks)
     assert drawn_together == expected
 
@@ -106,10 +109,12 @@ def test_several_long_texts_are_written_in_little_memory(
     model: charrnn.Model, drawn_together: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generator, "GROUP_CHARS", 20_000)
-    list(model.write_each(1, length=10))  # what is made once
+    list(model.generator.write_each(1, SampleOptions(length=10)))  # what is made once
     with at_most(2 * MIB):
-        num_chars = sum(len(chunk) for chunks in model.write_each(3, length=700_000) for chunk in chunks)
-        num_chars += sum(len(chunk) for chunks in model.write_each(100, length=5_000) for chunk in chunks)
+        num_chars = 0
+        for count, length in ((3, 700_000), (100, 5_000)):
+            for chunks in model.generator.write_each(count, SampleOptions(length=length)):
+                num_chars += sum(len(chunk) for chunk in chunks)
     assert num_chars == 3 * 700_000 + 100 * 5_000
 
 

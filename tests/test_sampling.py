@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.sampling import draw, generator_of, read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.sampling import draw, generator_of, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
@@ -67,7 +67,7 @@ def drawn(
     stepper: Stepper, prime: list[int] | NDArray[Any], shaping: Shaping, *, seed: int, length: int
 ) -> list[tuple[int, float]]:
     """(id, log-probability) of the characters of one stream."""
-    reading = read_prime(stepper, np.array(prime))
+    reading = prime_model(stepper, np.array(prime))
     blocks = list(sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length))
     return [
         (int(char), float(nats)) for block in blocks for char, nats in zip(block.ids[0], block.logprobs[0], strict=True)
@@ -76,7 +76,7 @@ def drawn(
 
 def pieces_of(stepper: Stepper, vocab: Vocab, shaping: Shaping, *, seed: int, length: int) -> list[Piece]:
     """The text of one stream, piece by piece."""
-    reading = read_prime(stepper, start_ids(vocab))
+    reading = prime_model(stepper, start_ids(vocab))
     blocks = sample_ids(stepper, reading, [shaping], [(seed, 0)], length=length)
     return list(write_text(blocks, TextStream(vocab, (), keeps_stop=False)))
 
@@ -178,7 +178,7 @@ def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
 def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
     vocab = Vocab.from_text("abc\n")
     stepper = forgetful_stepper([0.9, 0.025, 0.025, 0.025, 0.025])
-    shaping = Shaping(temperature=temperature, banned=(*unwritable_ids(vocab), 2))
+    shaping = Shaping(temperature=temperature, banned=(*undrawable_ids(vocab), 2))
     pieces = [piece.text for piece in pieces_of(stepper, vocab, shaping, seed=0, length=300)]
     assert len(pieces) == 300
     # Nor is "a", which was banned beside it; the others are equally likely, and greed takes the first.
@@ -186,8 +186,8 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
 
 
 def test_only_the_unknown_symbol_spells_nothing() -> None:
-    assert unwritable_ids(Vocab.from_text("abc")) == (0,)
-    assert unwritable_ids(Vocab.of_bytes()) == ()
+    assert undrawable_ids(Vocab.from_text("abc")) == (0,)
+    assert undrawable_ids(Vocab.of_bytes()) == ()
 
 
 def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> None:
@@ -239,7 +239,7 @@ def test_streams_are_independent_and_the_first_is_the_one_of_the_seed_alone() ->
 
 def test_a_long_line_is_ended() -> None:
     stepper = forgetful_stepper([0.9, 0.1])
-    reading = read_prime(stepper, np.array([0]))
+    reading = prime_model(stepper, np.array([0]))
     blocks = sample_ids(stepper, reading, [Shaping()], [(0, 0)], length=500, max_line=4, newline=1)
     ids = np.concatenate([block.ids[0] for block in blocks])
     lines = "".join("\n" if char else "a" for char in ids).split("\n")

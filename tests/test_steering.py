@@ -127,7 +127,7 @@ def test_a_prime_is_read_again_where_another_precision_or_clamp_would_read_it_ot
     ways: list[dict[str, Any]] = [{}, {"precision": "fp32"}, {"clamps": {(0, 1): 1.0}}, {"clamps": {(0, 1): -1.0}}]
     fresh = []
     for way in ways:
-        quoting_model._last_reading = None
+        quoting_model.generator._last_primed = None
         fresh.append(quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs)
     assert len(set(fresh)) == len(ways), "the premise"
     assert [quoting_model.sample(seed=0, length=1, prime='ab "no', **way).logprobs for way in ways] == fresh

@@ -124,7 +124,7 @@ def test_guesses_are_those_of_the_trace(model: Model) -> None:
     guesses = model.guesses(trace)
     assert [len(of_character) for of_character in guesses] == [3] * 4
     assert guesses[2] == [
-        (model.spell(char), probability)
+        (model.character(char), probability)
         for char, probability in zip(trace.guess_ids[2].tolist(), trace.guess_probs[2].tolist(), strict=True)
     ]
     assert model.guesses(trace, slice(2, 3)) == [guesses[2]]

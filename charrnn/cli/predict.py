@@ -1,4 +1,4 @@
-"""charrnn predict: the likeliest next characters."""
+"""charrnn predict: the most likely next characters."""
 
 from typing import Annotated
 
@@ -7,21 +7,23 @@ import typer
 from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
 from charrnn.cli.streams import print_json, result_console
+from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 
 
 def predict(
     arguments: Annotated[
-        list[str], typer.Argument(metavar="[RUN] TEXT", help="The text to go on from; before it, optionally, a run.")
+        list[str],
+        typer.Argument(metavar="[RUN] TEXT", help="The text before the character; before it, optionally, a run."),
     ],
-    top: Annotated[int, typer.Option("--top", help="How many characters.", metavar="N")] = 5,
-    unknown: UnknownOption = "error",
+    top: Annotated[int, typer.Option("--top", help="Number of characters.", metavar="N")] = DEFAULT_TOP,
+    unknown: UnknownOption = DEFAULT_UNKNOWN,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Print the likeliest next characters.
+    """Print the most likely next characters.
 
-    Each with its probability, after TEXT.
+    Each character that may follow TEXT with its probability.
     """
     from charrnn.errors import UsageError
 

@@ -1,8 +1,10 @@
 """charrnn sample: text on stdout, nothing else."""
 
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,17 +14,27 @@ from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError
+from charrnn.generation.defaults import (
+    DEFAULT_DIVERSITY,
+    DEFAULT_LENGTH,
+    DEFAULT_PRECISION,
+    DEFAULT_UNKNOWN,
+    DEFAULT_WIDTH,
+    SAMPLE_TEMPERATURE,
+)
+from charrnn.records.generation import MIN_COPY_LENGTH
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.evaluation.novelty import NoveltyReference
+    from charrnn.generation.beam import Mode
 
 SLOW_PRIME = 20_000
-"""Characters that take a second or more to read."""
+"""Characters of a prime that takes a second or more to read."""
 MAX_JSON_CHARS = 5_000_000
-"""The longest text of --json, whose object needs all of it at once: some 90 bytes for each character."""
+"""Longest text of --json, whose object takes about 90 bytes of memory for each character."""
 MAX_TABLE_CHARS = 1_000_000
-"""The longest texts side by side, all together: some 50 bytes for each character."""
+"""Longest texts side by side, in total: about 50 bytes of memory for each character."""
 
 
 def sample(
@@ -30,31 +42,36 @@ def sample(
     temp: Annotated[
         float | None,
         typer.Option(
-            "--temp", "--temperature", help="0 is greedy, 1 the model's own distribution. Default: 0.8.", metavar="T"
+            "--temp",
+            "--temperature",
+            help=f"0 is greedy, 1 the model's own distribution. Default: {SAMPLE_TEMPERATURE}.",
+            metavar="T",
         ),
     ] = None,
     top_k: Annotated[
         int | None,
-        typer.Option("--top-k", help="Draw from the K likeliest only.", metavar="K"),
+        typer.Option("--top-k", help="Draw from the K most likely characters only.", metavar="K"),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option("--top-p", help="Draw from the likeliest that together reach P.", metavar="P"),
+        typer.Option("--top-p", help="Draw from the most likely characters with total probability P.", metavar="P"),
     ] = None,
     min_p: Annotated[
         float | None,
-        typer.Option("--min-p", help="Draw from those at least P times as likely as the likeliest.", metavar="P"),
+        typer.Option(
+            "--min-p", help="Draw from characters at least P times as likely as the most likely one.", metavar="P"
+        ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(
             "--seed",
-            help="The same seed writes the same text. Default: a fresh one, named on stderr.",
+            help="The same seed gives the same text. Default: a new one, printed on stderr.",
             metavar="N",
             min=0,
         ),
     ] = None,
-    ban: Annotated[str, typer.Option("--ban", help="Characters never to write.", metavar="CHARS")] = "",
+    ban: Annotated[str, typer.Option("--ban", help="Never generate these characters.", metavar="CHARS")] = "",
     temps: Annotated[
         str | None,
         typer.Option("--temps", help="Several temperatures side by side: 0.2,0.5,1.", metavar="T,T"),
@@ -63,180 +80,215 @@ def sample(
         str,
         typer.Option(
             "--precision",
-            help="auto and int8: weights in 8 bits, the fastest. fp32: as they were learned.",
+            help="auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
             metavar="WORD",
         ),
-    ] = "auto",
-    length: Annotated[int, typer.Option("--length", help="Characters to write.", metavar="N")] = 1000,
-    prime: Annotated[str, typer.Option("--prime", help="What comes before; printed first.", metavar="TEXT")] = "",
+    ] = DEFAULT_PRECISION,
+    length: Annotated[int, typer.Option("--length", help="Number of characters.", metavar="N")] = DEFAULT_LENGTH,
+    prime: Annotated[str, typer.Option("--prime", help="Text to continue; printed first.", metavar="TEXT")] = "",
     prime_file: Annotated[
         str | None,
-        typer.Option("--prime-file", help="A file, or - for stdin, that comes before; not printed.", metavar="F"),
+        typer.Option("--prime-file", help="Continue a file, or - for stdin; not printed.", metavar="F"),
     ] = None,
-    unknown: UnknownOption = "error",
+    unknown: UnknownOption = DEFAULT_UNKNOWN,
     stop: Annotated[
         list[str] | None,
-        typer.Option("--stop", help="End before this text. Repeatable; \\n is a newline.", metavar="TEXT"),
+        typer.Option("--stop", help="Stop before this text. Repeatable; \\n is a newline.", metavar="TEXT"),
     ] = None,
-    keep_stop: Annotated[bool, typer.Option("--keep-stop", help="End after the --stop text.")] = False,
+    keep_stop: Annotated[bool, typer.Option("--keep-stop", help="Stop after the --stop text, not before it.")] = False,
     max_line: Annotated[
         int | None,
-        typer.Option("--max-line", help="End a line of N characters.", metavar="N", min=1),
+        typer.Option("--max-line", help="End a line after N characters.", metavar="N", min=1),
     ] = None,
     count: Annotated[
         int | None,
-        typer.Option("--count", help="Independent samples; with --beam: its N best texts.", metavar="N"),
+        typer.Option("--count", help="Number of samples; with --beam: print the N best texts.", metavar="N"),
     ] = None,
     beam: Annotated[
         int | None,
-        typer.Option("--beam", help="Write the likeliest text, by a search N beams wide.", metavar="N"),
+        typer.Option("--beam", help="Search for the most likely text with N beams.", metavar="N"),
     ] = None,
     beam_mode: Annotated[
         str | None,
         typer.Option(
             "--beam-mode",
-            help="plain: the likeliest. diverse: groups that avoid each other. stochastic: drawn, all different.",
+            help="plain: most likely texts. diverse: groups that avoid each other. stochastic: different samples.",
             metavar="WORD",
         ),
     ] = None,
     groups: Annotated[
         int | None,
-        typer.Option("--groups", help="Groups of diverse beams. Default: one per beam.", metavar="N"),
+        typer.Option("--groups", help="Number of groups of a diverse search. Default: one per beam.", metavar="N"),
     ] = None,
     diversity: Annotated[
         float | None,
         typer.Option(
-            "--diversity", help="What a diverse beam pays for another group's character. Default: 0.5.", metavar="NATS"
+            "--diversity",
+            help=f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
+            metavar="NATS",
         ),
     ] = None,
     length_penalty: Annotated[
         float | None,
-        typer.Option("--length-penalty", help="With --stop: 0 (default) favours short texts, 1 none.", metavar="ALPHA"),
+        typer.Option(
+            "--length-penalty",
+            help="With --stop: 0 (default) prefers short texts, 1 neither.",
+            metavar="ALPHA",
+        ),
     ] = None,
     no_repeat: Annotated[
         int | None,
-        typer.Option("--no-repeat", help="Never write the same N characters twice.", metavar="N"),
+        typer.Option("--no-repeat", help="Never generate the same N characters twice.", metavar="N"),
     ] = None,
     clamp: Annotated[
         list[str] | None,
-        typer.Option("--clamp", help="Hold cell U of layer L at V, from -1 to 1. Repeatable.", metavar="L:U=V"),
+        typer.Option("--clamp", help="Clamp cell U of layer L to V, from -1 to 1. Repeatable.", metavar="L:U=V"),
     ] = None,
     show_cell: Annotated[
         str | None,
-        typer.Option("--show-cell", help="Colour the text by this cell's value.", metavar="L:U"),
+        typer.Option("--show-cell", help="Colour the text by the value of this cell.", metavar="L:U"),
     ] = None,
     novelty: Annotated[
         bool,
-        typer.Option("--novelty", help="Mark what is copied from the training text, and say how much."),
+        typer.Option("--novelty", help="Mark passages copied from the training text, and print their share."),
     ] = False,
     min_copy: Annotated[
         int | None,
-        typer.Option("--min-copy", help="With --novelty: the shortest copy that counts. Default: 30.", metavar="N"),
+        typer.Option(
+            "--min-copy", help=f"With --novelty: shortest copy that counts. Default: {MIN_COPY_LENGTH}.", metavar="N"
+        ),
     ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Let a model write.
+    """Generate text.
 
-    The text goes to stdout as it is written, and nothing else does. Several samples are set apart by a blank line.
+    The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line.
     """
-
-    searching = {
+    # Long because it turns every option of the command into one dataclass.
+    search = {
         "--beam-mode": beam_mode,
         "--groups": groups,
         "--diversity": diversity,
         "--length-penalty": length_penalty,
         "--no-repeat": no_repeat,
     }
-    drawing = {"--temp": temp, "--top-k": top_k, "--top-p": top_p, "--min-p": min_p, "--max-line": max_line}
-    exact = {"--precision": None if precision in ("auto", "fp32") else precision}
-    looking = {"--show-cell": show_cell, "--novelty": novelty or None}
+    drawing: dict[str, object] = {
+        "--temp": temp,
+        "--top-k": top_k,
+        "--top-p": top_p,
+        "--min-p": min_p,
+        "--max-line": max_line,
+    }
+    drawing |= {"--temps": temps, "--precision": None if precision in (DEFAULT_PRECISION, "fp32") else precision}
+    several = {"--temps": temps, "--count": count}
     if prime and prime_file is not None:
         raise UsageError("Give --prime or --prime-file, not both.")
-    if beam is None:
-        _refuse(searching, "belongs to a beam search: add --beam 8, or leave it out")
-    else:
-        _refuse(
-            drawing | {"--temps": temps} | exact | {"--show-cell": show_cell},
-            "does not go with --beam, which looks for the likeliest",
-        )
-        if count is not None and not 1 <= count <= beam:
-            raise UsageError(
-                f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
-            )
+    _check_beam(beam, count, search, drawing | {"--show-cell": show_cell})
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
-    if temps is not None or count is not None:
-        _refuse(looking, "looks at one text: leave out --count and --temps")
-    if novelty:
-        _refuse({"--show-cell": show_cell}, "does not go with --novelty: one colour at a time")
-    else:
-        _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
-    if min_copy is not None and min_copy < 1:
-        raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try 30.")
+    _check_novelty(novelty, min_copy, show_cell, several)
     temperatures = () if temps is None else _parse_temps(temps)
     if beam is None:
         _check_length(length, len(temperatures), show_as_json=json)
     model = load_model(run, quiet=quiet)
     reference = _novelty_reference(model, length) if novelty else None
-    before = _read_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
-    page = Page(model, prime, before, show_as_json=json, quiet=quiet, reference=reference, min_copy=min_copy)
-    is_random = beam is None or beam_mode == "stochastic"
-    common: dict[str, Any] = {
-        "length": length,
-        "seed": page.choose_seed() if seed is None and is_random else seed,
-        "prime": before,
-        "unknown": unknown,
-        "stops": [_unescape(text) for text in stop or ()],
-        "keep_stop": keep_stop,
-        "ban": ban,
-        "clamps": dict(_parse_clamp(text, model) for text in clamp or ()),
-    }
+    before = _load_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
+    page = Page(model, prime, before, show_as_json=json, quiet=quiet, reference=reference)
+    if min_copy is not None:
+        page.min_copy = min_copy
+    if seed is None and (beam is None or beam_mode == "stochastic"):
+        seed = page.choose_seed()
+    stops = tuple(_unescape(text) for text in stop or ())
+    clamps = dict(_parse_clamp(text, model) for text in clamp or ())
+
+    from charrnn.generation.options import SampleOptions, SearchOptions
+
     if beam is not None:
-        chosen = {_KEYWORDS[option]: value for option, value in searching.items() if value is not None}
+        search_options = SearchOptions(
+            length=length,
+            seed=seed,
+            prime=before,
+            unknown=unknown,
+            stops=stops,
+            keep_stop=keep_stop,
+            ban=ban,
+            clamps=clamps,
+            width=beam,
+            mode=cast("Mode", beam_mode or "plain"),
+            groups=groups,
+            diversity=diversity,
+            length_penalty=length_penalty or 0.0,
+            no_repeat=no_repeat,
+        )
         is_single = novelty or (beam_mode in (None, "plain") and not json)
-        default_count = 1 if is_single else beam
-        page.show_search(default_count if count is None else count, **common, **chosen, width=beam)
+        page.show_search((1 if is_single else beam) if count is None else count, search_options)
         return
-    options = common | {
-        "temperature": 0.8 if temp is None else temp,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "precision": precision,
-        "max_line": max_line or 0,
-        "on_compile": lambda: _say_that_it_compiles(quiet=quiet),
-        "on_warning": lambda message: warn((message,), quiet=quiet),
-    }
+    options = SampleOptions(
+        length=length,
+        seed=seed,
+        prime=before,
+        unknown=unknown,
+        stops=stops,
+        keep_stop=keep_stop,
+        ban=ban,
+        clamps=clamps,
+        temperature=SAMPLE_TEMPERATURE if temp is None else temp,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        max_line=max_line or 0,
+        cell=None if show_cell is None or json else parse_cell("--show-cell", show_cell, model),
+        precision=precision,
+        on_compile=lambda: _print_compile_notice(quiet=quiet),
+        on_warning=lambda message: warn((message,), quiet=quiet),
+    )
     if len(before) > SLOW_PRIME:
-        # A model remembers what it has read last, so the prime is read here, under a bar, and not again.
+        # The generator keeps the last prime that it read, so the prime is read here, under a bar, and not again.
         with progress(len(before), "reading", quiet=quiet) as advance:
-            model.write(**options, on_read=advance)
+            model.generator.write(replace(options, on_read=advance))
     if temperatures:
-        page.show_temperatures(temperatures, **options)
+        page.show_temperatures(temperatures, options)
     elif novelty:
-        page.show_novelty(**options)
+        page.show_novelty(options)
     elif json or count is not None:
-        page.show_samples(1 if count is None else count, **options)
-    elif show_cell is not None:
-        page.show_cell(parse_cell("--show-cell", show_cell, model), **options)
+        page.show_samples(1 if count is None else count, options)
+    elif options.cell is not None:
+        page.show_cell(options)
     else:
-        page.show_text(**options)
+        page.show_text(options)
 
 
-_KEYWORDS = {
-    "--beam-mode": "mode",
-    "--groups": "groups",
-    "--diversity": "diversity",
-    "--length-penalty": "length_penalty",
-    "--no-repeat": "no_repeat",
-}
-"""What the options of a search are called in Python."""
+def _check_beam(
+    beam: int | None, count: int | None, search: Mapping[str, object], drawing: Mapping[str, object]
+) -> None:
+    """Refuse options of a search without --beam, options of drawing with it, and a --count above its width."""
+    if beam is None:
+        _refuse(search, f"belongs to a beam search: add --beam {DEFAULT_WIDTH}, or leave it out")
+        return
+    _refuse(drawing, "does not go with --beam, which searches for the most likely text")
+    if count is not None and not 1 <= count <= beam:
+        raise UsageError(
+            f"--count is {count}; a search of {beam} beams finds 1 to {beam} texts. Leave it out, or widen --beam."
+        )
+
+
+def _check_novelty(novelty: bool, min_copy: int | None, show_cell: str | None, several: Mapping[str, object]) -> None:
+    """Refuse options that do not go with --novelty or --show-cell, and --min-copy without --novelty."""
+    if any(value is not None for value in several.values()):
+        only_one = {"--show-cell": show_cell, "--novelty": novelty or None}
+        _refuse(only_one, "shows one text: leave out --count and --temps")
+    if novelty:
+        _refuse({"--show-cell": show_cell}, "does not go with --novelty, which colours the text too")
+    else:
+        _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
+    if min_copy is not None and min_copy < 1:
+        raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
 
 
 def _check_length(length: int, num_temperatures: int, *, show_as_json: bool) -> None:
-    """Refuse, before anything is drawn, texts that must be kept whole and are too long for that."""
+    """Refuse texts that must be kept in memory and are too long for that, before anything is drawn."""
     if show_as_json and length > MAX_JSON_CHARS:
         raise UsageError(
             f"--length is {length:,}; --json prints a whole text as one object, of at most {MAX_JSON_CHARS:,} "
@@ -251,7 +303,7 @@ def _check_length(length: int, num_temperatures: int, *, show_as_json: bool) -> 
 
 
 def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
-    """What --novelty compares with. Raises, before anything is drawn, what would keep it from comparing."""
+    """Return the training text for --novelty. Raises DataError or UsageError before anything is drawn."""
     from charrnn.evaluation.novelty import longest_comparable
 
     longest = longest_comparable(model.vocab.kind)
@@ -261,13 +313,13 @@ def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
     return model.novelty_reference()
 
 
-def _say_that_it_compiles(*, quiet: bool) -> None:
+def _print_compile_notice(*, quiet: bool) -> None:
     if not quiet:
-        sys.stderr.write("compiling the loop that writes, once on this machine (about 10 seconds) ...\n")
+        sys.stderr.write("compiling the sampling loop, once on this machine (about 10 seconds) ...\n")
 
 
 def _unescape(text: str) -> str:
-    """What a shell makes hard to type: \\n and \\t."""
+    """Replace \\n and \\t, which are hard to type in a shell."""
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
@@ -289,11 +341,11 @@ def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
     return layer_unit, value
 
 
-def _read_prime(prime: str, file: str | None, alphabet: str, *, quiet: bool) -> str | bytes:
-    """What comes before: `prime`, or what `file` holds, cleaned as a corpus is. Bytes for the byte alphabet."""
+def _load_prime(prime: str, file: str | None, alphabet: str, *, quiet: bool) -> str | bytes:
+    """Return `prime`, or the content of `file`, cleaned as a corpus is. Bytes for the byte alphabet."""
     before = to_content(prime, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
     if len(before) > SLOW_PRIME:
-        warn((f"reading {len(before):,} characters before the first one is written",), quiet=quiet)
+        warn((f"reading {len(before):,} characters of the prime first",), quiet=quiet)
     return before
 
 
@@ -317,7 +369,7 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
         raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
 
 
-def _refuse(options: dict[str, Any], reason: str) -> None:
+def _refuse(options: Mapping[str, object], reason: str) -> None:
     given = [name for name, value in options.items() if value is not None]
     if given:
         raise UsageError(f"{given[0]} {reason}." + ("" if "leave" in reason else " Leave one of them out."))

@@ -5,17 +5,19 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
+from charrnn.records.generation import MIN_COPY_LENGTH
 from charrnn.render.strict_json import replace_non_finite
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.evaluation.novelty import NoveltyReference
+    from charrnn.generation.options import SampleOptions, SearchOptions
     from charrnn.generation.writing import Piece
     from charrnn.records.generation import GeneratedText
 
@@ -31,58 +33,60 @@ LOOKED_AT = 2_000
 
 @dataclass(slots=True)
 class Page:
-    """How one call shows what a model writes: options are those of `Generator`."""
+    """Shows the text that one call of `charrnn sample` generates."""
 
     model: "Model"
     prime: str
-    """What was typed before the text, and is printed first."""
+    """The prime that was typed; it is printed before the text."""
     before: str | bytes
-    """What the model reads before it writes: the prime, or the content of a file."""
+    """The prime that the model reads: the typed one, or the content of a file."""
     show_as_json: bool
     quiet: bool
     reference: "NoveltyReference | None" = None
-    """What the text is compared with, if that is asked for."""
-    min_copy: int | None = None
+    """The training text to compare with; None: do not compare."""
+    min_copy: int = MIN_COPY_LENGTH
+    """Characters of the shortest copy that counts."""
     _fresh_seed: int | None = field(default=None, init=False)
 
     def choose_seed(self) -> int:
-        """Draw a seed, which is then named on stderr as soon as something is drawn with it."""
+        """Draw a seed. It is printed on stderr as soon as the first character is drawn."""
         from charrnn.generation.generator import fresh_seed
 
         self._fresh_seed = fresh_seed()
         return self._fresh_seed
 
-    def show_text(self, **options: Any) -> None:
-        """One text, as it is drawn."""
-        with self._drawing(options["length"], is_streamed=True) as on_draw:
-            end = write(chain([self.prime], self.model.write(**options, on_draw=on_draw)))
+    def show_text(self, options: "SampleOptions") -> None:
+        """Print one text as it is drawn."""
+        with self._drawing(options.length, is_streamed=True) as on_draw:
+            end = write(chain([self.prime], self.model.generator.write(replace(options, on_draw=on_draw))))
         self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
 
-    def show_cell(self, cell: tuple[int, int], **options: Any) -> None:
-        """One text as it is drawn, coloured by the value of `cell`."""
-        with self._drawing(options["length"], is_streamed=True) as on_draw:
-            write_coloured(self.prime, self.model.stream(**options, cell=cell, on_draw=on_draw))
+    def show_cell(self, options: "SampleOptions") -> None:
+        """Print one text as it is drawn, coloured by the value of the cell in `options`."""
+        with self._drawing(options.length, is_streamed=True) as on_draw:
+            write_coloured(self.prime, self.model.generator.stream(replace(options, on_draw=on_draw)))
 
-    def show_samples(self, count: int, **options: Any) -> None:
-        """Several texts, set apart by a blank line, or one JSON object for each."""
+    def show_samples(self, count: int, options: "SampleOptions") -> None:
+        """Print several texts, separated by a blank line, or one JSON object for each."""
         from charrnn.generation.generator import GROUP_CHARS
 
-        is_streamed = not self.show_as_json and 2 * options["length"] > GROUP_CHARS  # drawn one by one
-        with self._drawing(count * options["length"], is_streamed=is_streamed) as on_draw:
-            options["on_draw"] = on_draw
+        is_streamed = not self.show_as_json and 2 * options.length > GROUP_CHARS  # drawn one by one
+        with self._drawing(count * options.length, is_streamed=is_streamed) as on_draw:
+            options = replace(options, on_draw=on_draw)
             if self.show_as_json:
-                for text in self.model.iter_samples(count, **options):
+                for text in self.model.generator.iter_samples(count, options):
                     with _above_bar():
                         print_long_json(as_json(self.model, text, self.before))
                 return
-            for index, chunks in enumerate(self.model.write_each(count, **options)):
+            for index, chunks in enumerate(self.model.generator.write_each(count, options)):
                 with _above_bar():
                     write(chain(["\n"] * (index > 0), [self.prime], chunks))
 
-    def show_temperatures(self, temperatures: Sequence[float], **options: Any) -> None:
-        """A text for each temperature, side by side, or one JSON object for each."""
-        with self._drawing(len(temperatures) * options["length"]) as on_draw:
-            drawn = self.model.iter_samples(1, temperatures=temperatures, **options, on_draw=on_draw)
+    def show_temperatures(self, temperatures: Sequence[float], options: "SampleOptions") -> None:
+        """Print a text for each temperature, side by side, or one JSON object for each."""
+        with self._drawing(len(temperatures) * options.length) as on_draw:
+            options = replace(options, on_draw=on_draw)
+            drawn = self.model.generator.iter_samples(1, options, temperatures=temperatures)
             if self.show_as_json:
                 for temperature, text in zip(temperatures, drawn, strict=True):
                     with _above_bar():
@@ -91,22 +95,22 @@ class Page:
             texts = [self.prime + text.text for text in drawn]
         write_side_by_side([f"{temperature:g}" for temperature in temperatures], texts)
 
-    def show_novelty(self, **options: Any) -> None:
-        """One text with what it copies marked."""
-        with self._drawing(options["length"]) as on_draw:
-            text = self.model.sample(**options, on_draw=on_draw)
+    def show_novelty(self, options: "SampleOptions") -> None:
+        """Print one text with copied passages marked."""
+        with self._drawing(options.length) as on_draw:
+            text = self.model.generator.sample(replace(options, on_draw=on_draw))
         self._write_novelty(text)
 
-    def show_search(self, count: int, **options: Any) -> None:
-        """The `count` best texts of a beam search, numbered, best first; a single one as soon as it gets certain."""
+    def show_search(self, count: int, options: "SearchOptions") -> None:
+        """Print the `count` best texts of a beam search, numbered, best first; a single one as far as it is certain."""
         is_streamed = count == 1 and self.reference is None and not self.show_as_json
-        with self._drawing(options["length"], num_texts=options["width"], is_streamed=is_streamed) as on_draw:
-            search = self.model.search(**options, on_draw=on_draw)
+        with self._drawing(options.length, num_texts=options.width, is_streamed=is_streamed) as on_draw:
+            search = self.model.generator.search(replace(options, on_draw=on_draw))
             if is_streamed:
                 write(chain([self.prime], search))
             else:
                 deque(search, maxlen=0)
-        texts = search.texts[:count]
+        texts = search.best(count)
         if self.reference is not None:
             self._write_novelty(texts[0])
         elif self.show_as_json:
@@ -119,7 +123,7 @@ class Page:
     def _drawing(
         self, num_chars: int, *, num_texts: int = 1, is_streamed: bool = False
     ) -> Iterator[Callable[[int], object]]:
-        """Yield what to call with the number of characters just drawn: it names a fresh seed once, and moves a bar.
+        """Yield a function to call with the number of characters just drawn: it prints a new seed and moves a bar.
 
         There is no bar for short texts, nor beside a text that appears on the terminal as it is drawn.
         """
@@ -138,13 +142,12 @@ class Page:
             yield on_draw
 
     def _write_novelty(self, text: "GeneratedText") -> None:
-        """The prime that was typed, the text with what it copies marked, and the figures."""
-        from charrnn.evaluation.novelty import MIN_LENGTH
+        """Print the typed prime, the text with copied passages marked, and the figures."""
         from charrnn.render.copied import CopiedText
         from charrnn.render.tables import novelty_table
 
         assert self.reference is not None
-        found = self.reference.compare(text.text, min_length=MIN_LENGTH if self.min_copy is None else self.min_copy)
+        found = self.reference.compare(text.text, min_length=self.min_copy)
         if self.show_as_json:
             print_long_json(as_json(self.model, text, self.before) | {"novelty": found.to_json()})
             return
@@ -155,14 +158,14 @@ class Page:
         console.print(novelty_table(found))
 
     def _warn_of_loop(self, text: str, remedy: str) -> None:
-        """Say on stderr that a text ends in a loop, and the way out."""
+        """Warn that a text ends in a loop, and name the remedy."""
         from charrnn.evaluation.loops import find_loop
 
         if loop := find_loop(text):
             warn(
                 (
                     f"the text ends in a loop: its last {_characters(loop.period)} {loop.repeats} times. "
-                    f"The likeliest texts of character models do that; try {remedy}.",
+                    f"The most likely texts of character models do that; try {remedy}.",
                 ),
                 quiet=self.quiet,
             )

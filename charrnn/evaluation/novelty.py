@@ -14,16 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError
-from charrnn.records.generation import Copy, Novelty
-
-MIN_LENGTH = 30
-"""Characters from which on a stretch counts as copied, unless asked otherwise.
-
-Measured on 100,000 characters of tiny Shakespeare and of War and Peace: each shares stretches of 20 to 23 characters
-with the other (0.1 and 0.3 % of it) and none of 25. With the nine tenths before it, held-out text of one author shares
-0.2 and 3.2 % in stretches of 25, 0.1 and 0.6 % in stretches of 30. So a copy of 30 says something, one of 20 does not.
-(`benchmarks/novelty_speed.py --shares shakespeare.txt war-and-peace.txt`, 2026-11-20.)
-"""
+from charrnn.records.generation import MIN_COPY_LENGTH, Copy, Novelty
 
 MAX_CHARS = 1_000_000
 """The longest text that is compared."""
@@ -59,7 +50,7 @@ class NoveltyReference:
     learned: str | bytes = field(repr=False)
     held_out: str | bytes = field(repr=False)
 
-    def compare(self, text: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:
+    def compare(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
         """What of `text` is copied from the training text; see `Model.novelty`. Raises UsageError, DataError."""
         if isinstance(self.learned, bytes):
             text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -70,7 +61,7 @@ class NoveltyReference:
         return replace(found, held_out_share=expected)
 
 
-def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN_LENGTH) -> Novelty:
+def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
     """All stretches of `text` with at least `min_length` characters that stand verbatim in `corpus`.
 
     A copy is maximal: one character more at either end, and it would stand nowhere in the corpus. Copies from different
@@ -82,7 +73,7 @@ def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN
     are str or both bytes.
     """
     if min_length < 1:
-        raise UsageError(f"A copy cannot have {min_length} characters; it must be at least 1. Try {MIN_LENGTH}.")
+        raise UsageError(f"A copy cannot have {min_length} characters; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
             f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."

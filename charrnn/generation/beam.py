@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.generation.defaults import DEFAULT_DIVERSITY
 from charrnn.generation.distribution import Floats, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
@@ -24,7 +25,6 @@ MAX_WIDTH = 4096
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
 """Characters of all live texts together. A search keeps every one of them, in some 100 bytes each, until it ends."""
 MAX_LENGTH_PENALTY = 10
-DIVERSITY = 0.5
 Mode = Literal["plain", "diverse", "stochastic"]
 Indices = NDArray[np.int64]
 
@@ -82,7 +82,8 @@ class BeamOptions:
             )
         if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
             raise UsageError(
-                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. Try {DIVERSITY}."
+                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. "
+                f"Try {DEFAULT_DIVERSITY}."
             )
         if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
             raise UsageError(
@@ -116,7 +117,7 @@ class BeamOptions:
     @property
     def penalty(self) -> float:
         """Nats per earlier group's beam with the same character."""
-        return DIVERSITY if self.diversity is None else self.diversity
+        return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
 
     def length_divisor(self, num_chars: int) -> float:
         """What divides the log-probability of a text of so many characters (Wu 2016, equation 14)."""

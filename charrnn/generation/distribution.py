@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +37,8 @@ class Shaping:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise UsageError(
-                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. Try 0.8."
+                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. "
+                f"Try {SAMPLE_TEMPERATURE}."
             )
         if self.top_k is not None and self.top_k < 1:
             raise UsageError(f"{named('top_k')} is {self.top_k}; it must be at least 1.")

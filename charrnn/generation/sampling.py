@@ -49,7 +49,7 @@ class Block(NamedTuple):
     values: NDArray[np.float32]
 
 
-class Reading(NamedTuple):
+class PrimedState(NamedTuple):
     """What a model knows after a prime: logits (1, V) and state (L, S, 1, H)."""
 
     logits: NDArray[np.float32]
@@ -81,13 +81,13 @@ def compiled_loop(
     return compiled if found else None
 
 
-def read_prime(
+def prime_model(
     stepper: Stepper,
     prime: Ids,
     on_compile: OnCompile = lambda: None,
     on_read: Callable[[int], object] = lambda num_chars: None,
     on_warning: OnWarning = warn,
-) -> Reading:
+) -> PrimedState:
     """Read ids (N,), N >= 1, from the state that a text starts from.
 
     `on_compile` and `on_warning` as in `compiled_loop`; `on_read` is called with the number of characters that were
@@ -106,7 +106,7 @@ def read_prime(
         else:
             compiled.LOOPS["read"](weights, block, state, logits, scratch)
         on_read(len(block))
-    return Reading(logits, state)
+    return PrimedState(logits, state)
 
 
 def generator_of(seed: int, stream: int) -> np.random.Generator:
@@ -125,7 +125,7 @@ def draw(probs: Floats, uniform: float) -> int:
 
 def sample_ids(
     stepper: Stepper,
-    reading: Reading,
+    primed: PrimedState,
     shapings: Sequence[Shaping],
     seeds: Sequence[tuple[int, int]],
     *,
@@ -146,8 +146,8 @@ def sample_ids(
     """
     num_streams = len(seeds)
     streams = Streams(
-        np.repeat(reading.logits, num_streams, axis=0),
-        np.repeat(reading.state, num_streams, axis=2),
+        np.repeat(primed.logits, num_streams, axis=0),
+        np.repeat(primed.state, num_streams, axis=2),
         np.zeros(num_streams, np.int64),
         [generator_of(*seed) for seed in seeds],
         shapings,
@@ -266,6 +266,6 @@ def start_ids(vocab: Vocab) -> NDArray[np.uint16]:
     return newline if vocab.kind == "byte" or newline[0] != 0 else np.ones(1, np.uint16)
 
 
-def unwritable_ids(vocab: Vocab) -> tuple[int, ...]:
+def undrawable_ids(vocab: Vocab) -> tuple[int, ...]:
     """Ids that spell no character, and so are never drawn: the unknown symbol."""
     return (0,) if vocab.kind == "char" else ()

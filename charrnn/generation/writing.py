@@ -183,6 +183,17 @@ class TextSearch:
             yield rest
         self.texts = [self._text_of(beam) for beam in self._search.beams]
 
+    def best(self, count: int | None = None) -> list[GeneratedText]:
+        """Return the first `count` of `texts`, those of a stochastic search most likely first.
+
+        A stochastic search finds its texts in the order of their noisy log-probabilities: the first k are k texts drawn
+        without replacement.
+        """
+        texts = self.texts[:count]
+        if self._search.options.mode == "stochastic":
+            texts.sort(key=lambda text: -text.logprob)
+        return texts
+
     def _text_of(self, beam: Beam) -> GeneratedText:
         begin = len(beam.ids) - beam.stop_length
         kept = len(beam.ids) if self._keeps_stop else begin

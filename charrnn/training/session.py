@@ -12,8 +12,9 @@ from charrnn.clock import seconds_since_start
 from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.loss import bits, stateful_nats
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.sampling import read_prime, sample_ids, start_ids, unwritable_ids
+from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.stepper import Stepper
 from charrnn.records.training import (
@@ -39,8 +40,6 @@ from charrnn.training.trainer import Trainer
 
 SAMPLE_LENGTH = 240
 """Characters of a sample that is written while training."""
-SAMPLE_TEMPERATURE = 0.8
-"""Temperature of these samples."""
 SAMPLE_SHARES = (0, 1 / 64, 1 / 16, 1 / 4, 1)
 """When samples are written, as shares of the run's steps."""
 STOP_CHECK_CHARS = 8192
@@ -295,7 +294,7 @@ class TrainingSession:
 def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:
     # With eight-bit weights, so that `charrnn sample` writes the same text.
     stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
-    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=unwritable_ids(vocab))
-    reading = read_prime(stepper, start_ids(vocab))
+    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab))
+    reading = prime_model(stepper, start_ids(vocab))
     blocks = sample_ids(stepper, reading, [shaping], [(trainer.config.seed, 0)], length=SAMPLE_LENGTH)
     return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False)))

@@ -15,6 +15,7 @@ from charrnn.api import Model
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.model.cells import find_cell
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
@@ -35,8 +36,6 @@ MAX_PRIME = 500
 """Characters up to the cursor that the model reads before it generates."""
 NUM_GENERATED = 600
 """Characters that are generated with and without a clamped cell."""
-TEMPERATURE = 0.8
-"""The temperature of the generated texts."""
 
 
 class ViewedText(ABC):
@@ -145,7 +144,7 @@ class TypedText(ViewedText):
                 probs = np.exp(typed.logits - typed.logits.max())
                 probs /= probs.sum()
                 likeliest = np.argsort(-probs, kind="stable")[:NUM_GUESSES]
-                return [(self.model.spell(int(char)), float(probs[char])) for char in likeliest]
+                return [(self.model.character(int(char)), float(probs[char])) for char in likeliest]
         return []
 
 
@@ -264,7 +263,7 @@ class Clamp:
         """Generate the text after the prime; return it and the cell's value at each of its characters."""
         pieces = model.stream(
             length=NUM_GENERATED,
-            temperature=TEMPERATURE,
+            temperature=SAMPLE_TEMPERATURE,
             seed=self.seed,
             prime=undo_decode_each(self.prime, model.vocab.kind),
             unknown="nearest",

@@ -1,0 +1,90 @@
+"""The options of sampling and searching: each default in one place, each value checked when it is given."""
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran
+
+import charrnn
+from charrnn.errors import UsageError
+from charrnn.generation import defaults
+from charrnn.generation.generator import Generator
+from charrnn.generation.options import SampleOptions, SearchOptions
+
+PACKAGE = Path(charrnn.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"length": -1}, "`length` is -1; it must be 0 or more"),
+        ({"max_line": -1}, "`max_line` is -1; it must be 1 or more"),
+        ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
+        ({"temperature": -1}, "`temperature` is -1; it must be 0"),
+        ({"top_k": 0}, "`top_k` is 0; it must be at least 1"),
+        ({"precision": "int9"}, "`precision` is int9; it must be one of auto, int8, fp32. Did you mean int8"),
+        ({"unknown": "skipp"}, "`unknown` is skipp; it must be one of error, skip, nearest. Did you mean skip"),
+        ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
+    ],
+)
+def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        SampleOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
+        ({"length": 0}, "`length` is 0; beam search needs at least 1"),
+        ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
+        ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
+        ({"length_penalty": 0.6}, "`length_penalty` is 0.6, but without `stops`"),
+        ({"unknown": "never"}, "`unknown` is never"),
+    ],
+)
+def test_a_search_s_options_are_checked_when_they_are_made(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=f"^{message}"):
+        SearchOptions(**options)
+
+
+def test_a_single_stop_string_is_one_string() -> None:
+    assert SampleOptions(stops="end").stops == ("end",)
+    assert SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)
+
+
+def test_a_sample_takes_the_temperature_that_is_documented(command: Callable[..., Ran], alphabet_run: Path) -> None:
+    ran = command("sample", alphabet_run, "--seed", 1, "--length", 60)
+    model = charrnn.load(alphabet_run)
+    assert ran.out.rstrip("\n") == model.sample(temperature=0.8, seed=1, length=60).text.rstrip("\n")
+    assert defaults.SAMPLE_TEMPERATURE == 0.8
+    assert SampleOptions().temperature == 1.0, "the model's own distribution"
+
+
+def test_the_temperature_of_samples_is_in_one_place() -> None:
+    found = [
+        str(path.relative_to(PACKAGE))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] in ("generation", "cli", "training", "api.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and node.value == defaults.SAMPLE_TEMPERATURE
+    ]
+    assert found == ["generation/defaults.py"]
+
+
+def test_a_model_has_a_generator_and_is_none(alphabet_run: Path) -> None:
+    model = charrnn.load(alphabet_run)
+    assert not isinstance(model, Generator)
+    options = {"seed": 2, "length": 30}
+    expected = model.generator.sample(SampleOptions(**options))
+    assert model.sample(**options) == expected
+    assert "".join(model.write(**options)) == "".join(piece.text for piece in model.stream(**options)) == expected.text
+    assert model.stepper is model.generator.stepper
+    verbs = {"sample", "samples", "stream", "write", "search", "beam", "predict", "character", "stepper"}
+    assert verbs == {name for name in vars(charrnn.Model) if not name.startswith("_")} & {
+        *verbs,
+        *(name for name in vars(Generator) if not name.startswith("_")),
+    }
