@@ -215,6 +215,22 @@ def test_a_trace_needs_no_no_grad() -> None:
     assert cells.shape == (T, B, 2, H)
 
 
+def test_without_the_lstm_of_torch_the_equations_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = make_layer("lstm")
+    inputs, state = make_inputs(layer, num_steps=40)
+
+    def compute() -> list[Tensor]:
+        outputs, last = layer(inputs, state)
+        gradients = torch.autograd.grad(outputs.sum() + last.square().sum(), list(layer.parameters()))
+        return [outputs, last, *layer.trace(inputs, state), *gradients]
+
+    expected = compute()
+    monkeypatch.delattr(torch, "lstm")
+    for one, other in zip(compute(), expected, strict=True):
+        # Over 40 steps, gradients grow to some 100.
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-9)
+
+
 @pytest.mark.parametrize("forget_bias", [1.0, 2.5])
 @pytest.mark.parametrize("cell", REFERENCES)
 def test_biases_start_at_zero_but_for_the_forget_gate(cell: str, forget_bias: float) -> None:

@@ -3,6 +3,7 @@
 Shapes: T time, B batch, H hidden.
 """
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +20,10 @@ from charrnn.model.recurrence import (
     RepeatedProduct,
     can_pack,
     gru,
+    has_aten_backward,
     rnn,
+    sigmoid_backward,
+    tanh_backward,
 )
 
 T, B, H = 2 * LEAST_STEPS_TO_PACK, 5, 24
@@ -107,6 +111,110 @@ def test_operators_that_compute_something_else_are_not_used(monkeypatch: pytest.
     finally:
         del wrong.binary  # type: ignore[attr-defined]
         can_pack.cache_clear()
+
+
+@pytest.fixture
+def no_operators(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A torch without the operators that are not public."""
+    monkeypatch.setattr(torch.ops, "mkldnn", SimpleNamespace())
+    monkeypatch.setattr(torch.ops, "aten", SimpleNamespace())
+    clear_probes()
+    yield
+    monkeypatch.undo()
+    clear_probes()
+
+
+def clear_probes() -> None:
+    can_pack.cache_clear()
+    has_aten_backward.cache_clear()
+
+
+def test_this_torch_has_the_derivatives_as_operators() -> None:
+    assert has_aten_backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("has_operators", [True, False])
+def test_derivatives_are_those_of_autograd(
+    has_operators: bool, dtype: torch.dtype, request: pytest.FixtureRequest
+) -> None:
+    if not has_operators:
+        request.getfixturevalue("no_operators")
+        assert not has_aten_backward()
+    x, gradient = draw(B, H, dtype=dtype, seed=0).requires_grad_(), draw(B, H, dtype=dtype, seed=1)
+    # A strided part of a larger tensor, as in the recurrences.
+    into = torch.zeros(B, 2 * H, dtype=dtype)[:, H:]
+    # Three roundings at the most.
+    tolerance = {"rtol": 8 * torch.finfo(dtype).eps, "atol": 8 * torch.finfo(dtype).eps}
+    for function, backward in ((torch.tanh, tanh_backward), (torch.sigmoid, sigmoid_backward)):
+        (expected,) = torch.autograd.grad(function(x), x, gradient)
+        output = function(x).detach()
+        assert backward(gradient, output, into=into) is into
+        torch.testing.assert_close(into, expected, **tolerance)
+    torch.testing.assert_close(
+        tanh_backward(gradient, torch.tanh(x).detach()),
+        torch.autograd.grad(torch.tanh(x), x, gradient)[0],
+        **tolerance,
+    )
+
+
+def wrong_backward(gradient: Tensor, output: Tensor, grad_input: Tensor) -> Tensor:
+    return grad_input.zero_()
+
+
+@pytest.mark.parametrize(
+    "operators",
+    [
+        SimpleNamespace(tanh_backward=wrong_backward, sigmoid_backward=wrong_backward),
+        SimpleNamespace(tanh_backward=torch.ops.aten.tanh_backward),
+        SimpleNamespace(tanh_backward=lambda gradient: gradient, sigmoid_backward=broken),
+    ],
+    ids=["computes something else", "one is missing", "of another signature"],
+)
+def test_operators_that_are_not_the_derivatives_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, operators: SimpleNamespace
+) -> None:
+    monkeypatch.setattr(torch.ops, "aten", operators)
+    clear_probes()
+    try:
+        assert not has_aten_backward()
+    finally:
+        monkeypatch.undo()
+        clear_probes()
+
+
+@pytest.mark.parametrize("omega", [0.0, 0.5])
+@pytest.mark.parametrize("cell", ["gru", "rnn"])
+def test_a_recurrence_has_the_same_gradients_without_the_operators(
+    cell: str, omega: float, request: pytest.FixtureRequest
+) -> None:
+    with_operators = [results(cell, dtype, omega) for dtype in (torch.float64, torch.float32)]
+    request.getfixturevalue("no_operators")
+    without = [results(cell, dtype, omega) for dtype in (torch.float64, torch.float32)]
+    for found, expected, tolerance in zip(without, with_operators, (1e-12, 1e-4), strict=True):
+        for one, other in zip(found, expected, strict=True):
+            # Roundings of 1e-16 and 6e-8 per operation, over T steps.
+            assert (one - other).norm() <= tolerance * other.norm()
+
+
+@pytest.mark.parametrize("rows", [3 * H, LEAST_FP32_TO_PACK // H + 1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_repeated_product_is_the_same_without_the_operators(
+    dtype: torch.dtype, rows: int, request: pytest.FixtureRequest
+) -> None:
+    weight, bias = draw(rows, H, dtype=dtype, seed=0), draw(rows, dtype=dtype, seed=1)
+    x, added = draw(B, H, dtype=dtype, seed=2), draw(B, rows, dtype=dtype, seed=3)
+
+    def products() -> list[Tensor]:
+        product = RepeatedProduct(weight, B, T)
+        return [product(x), product(x, bias), product.plus(x, added)]
+
+    expected = products()
+    request.getfixturevalue("no_operators")
+    for one, other in zip(products(), expected, strict=True):
+        # One or two roundings of a sum of 24 terms of size 1.
+        tolerance = {"rtol": 8 * torch.finfo(dtype).eps, "atol": 80 * torch.finfo(dtype).eps}
+        torch.testing.assert_close(one, other, **tolerance)
 
 
 def results(cell: str, dtype: torch.dtype, omega: float = 0.0) -> list[Tensor]:

@@ -198,7 +198,8 @@ class RecurrentLayer(nn.Module):
         """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
         is_plain = ops is None and self.zoneout == 0
-        if self.cell_name == "lstm" and is_plain:
+        # torch.lstm is what nn.LSTM calls; it is not documented.
+        if self.cell_name == "lstm" and is_plain and hasattr(torch, "lstm"):
             return self._run_lstm(inputs, embedding, weights["hh"], state, want_cells=want_cells)
         if embedding is None:
             x = linear(inputs, self.weight("ih"), self.bias("ih"))

@@ -1,8 +1,11 @@
-"""Recurrences with gradients of their own, where torch's would be slow.
+"""Recurrences with their own backward passes, which are faster than autograd's.
 
-On a CPU, autograd adds up a recurrent weight's gradient once per character: T small products that each read and write
-the whole matrix. Here it is one large product per window. The gates' derivatives that need no recurrence are computed
-for the whole window at once, too.
+On a CPU, autograd accumulates the gradient of a recurrent weight once per character: T small products that each read
+and write the whole matrix. Here it is one large product per window. Derivatives of gates that need no recurrence are
+computed for the whole window at once, too.
+
+Some operators used here are not public. Each is tried once (`can_pack`, `has_aten_backward`), and plain torch computes
+the same where it is missing or computes something else.
 
 Shapes: T time, B batch, H hidden, G blocks.
 """
@@ -15,13 +18,13 @@ from torch import Tensor
 from torch.autograd import Function
 
 LEAST_STEPS_TO_PACK = 8
-"""Packing a weight takes about as long as a product with it."""
+"""A weight is packed for at least so many products: packing takes about as long as one of them."""
 LEAST_FP32_TO_PACK = 2**15
-"""Entries of an fp32 weight from which on a packed one pays: calling oneDNN takes longer than calling BLAS."""
+"""Smallest number of entries of an fp32 weight that is packed: calling oneDNN takes longer than calling BLAS."""
 
 
 class RepeatedProduct:
-    """x -> x @ weight.T for a weight (N, K) and many x (B, K) of its dtype, one after the other.
+    """Multiply many x (B, K), one after the other, with a weight (N, K) of the same dtype: x @ weight.T.
 
     On a CPU, matrix products rearrange the weight at every call. Here it is packed once in the layout of oneDNN's
     kernels: 64 x 512 by 512 x 1536 takes 207 instead of 238 microseconds in bf16, and 387 instead of 1,144 in fp32 (one
@@ -29,24 +32,24 @@ class RepeatedProduct:
     """
 
     def __init__(self, weight: Tensor, batch_size: int, num_steps: int) -> None:
-        """Pack the weight, if `num_steps` products with x of `batch_size` rows are worth it."""
+        """Pack the weight if that makes `num_steps` products with x of `batch_size` rows faster."""
         self._transposed = weight.t()
         self._packed: Tensor | None = None
-        is_worth_it = weight.dtype == torch.bfloat16 or (
+        is_faster = weight.dtype == torch.bfloat16 or (
             weight.dtype == torch.float32 and weight.numel() >= LEAST_FP32_TO_PACK
         )
-        if is_worth_it and weight.device.type == "cpu" and num_steps >= LEAST_STEPS_TO_PACK and can_pack(weight.dtype):
+        if is_faster and weight.device.type == "cpu" and num_steps >= LEAST_STEPS_TO_PACK and can_pack(weight.dtype):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), batch_size)
 
     def __call__(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The product (B, N), plus bias (N,)."""
+        """Compute the product (B, N), plus bias (N,)."""
         if self._packed is not None:
             product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
             return product
         return x @ self._transposed if bias is None else torch.addmm(bias, x, self._transposed)
 
     def plus(self, x: Tensor, added: Tensor) -> Tensor:
-        """The product plus `added` (B, N), in a new tensor."""
+        """Compute the product plus `added` (B, N), in a new tensor."""
         if self._packed is not None:
             total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, added, self._packed, None, "add")
             return total
@@ -55,9 +58,9 @@ class RepeatedProduct:
 
 @lru_cache
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this torch, on this processor, multiplies by packed weights of that dtype.
+    """Return whether this version of torch multiplies by packed weights of that dtype on this processor.
 
-    The operators are those that torch's own compiler calls. They are not a public interface, so they are tried.
+    The operators are those that torch's own compiler calls.
     """
     x, weight, ones = (torch.ones(shape, dtype=dtype) for shape in ((2, 3), (4, 3), (2, 4)))
     try:
@@ -69,8 +72,42 @@ def can_pack(dtype: torch.dtype) -> bool:
     return torch.equal(product, 4 * ones) and torch.equal(total, 4 * ones)
 
 
+@lru_cache
+def has_aten_backward() -> bool:
+    """Return whether this version of torch has the derivatives of tanh and sigmoid as operators."""
+    half, found = torch.full((2,), 0.5), torch.empty(2)
+    try:
+        torch.ops.aten.tanh_backward(half, half, grad_input=found)
+        is_tanh = torch.equal(found, torch.full((2,), 0.375))
+        torch.ops.aten.sigmoid_backward(half, half, grad_input=found)
+        is_sigmoid = torch.equal(found, torch.full((2,), 0.125))
+        is_new = torch.equal(torch.ops.aten.tanh_backward(half, half), torch.full((2,), 0.375))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return is_tanh and is_sigmoid and is_new
+
+
+def tanh_backward(gradient: Tensor, output: Tensor, into: Tensor | None = None) -> Tensor:
+    """Compute gradient * (1 - output^2), the gradient by x of output = tanh(x), in `into` if that is given."""
+    if not has_aten_backward():
+        return torch.mul(gradient, 1 - output * output, out=into)
+    if into is None:
+        found: Tensor = torch.ops.aten.tanh_backward(gradient, output)
+        return found
+    torch.ops.aten.tanh_backward(gradient, output, grad_input=into)
+    return into
+
+
+def sigmoid_backward(gradient: Tensor, output: Tensor, into: Tensor) -> Tensor:
+    """Compute gradient * (1 - output) * output, the gradient by x of output = sigmoid(x), in `into`."""
+    if not has_aten_backward():
+        return torch.mul(gradient * (1 - output), output, out=into)
+    torch.ops.aten.sigmoid_backward(gradient, output, grad_input=into)
+    return into
+
+
 class RecurrentProduct:
-    """h -> h @ weight.T + bias for every step of a window, the gradients of weight and bias in one product at the end.
+    """Compute h @ weight.T + bias at every step of a window; gradients of weight and bias are one product at the end.
 
     weight (G*H, H), bias (G*H,), h (batch_size, H), for num_steps steps. One instance serves one forward and one
     backward pass.
@@ -82,12 +119,12 @@ class RecurrentProduct:
         self._token: Tensor = _Enter.apply(weight, bias, self._window)  # type: ignore[no-untyped-call]
 
     def __call__(self, h: Tensor) -> Tensor:
-        """The product (B, G*H) of h (B, H), in the weight's precision."""
+        """Compute the product (B, G*H) of h (B, H), in the weight's precision."""
         return _Step.apply(h, self._token, self._window)  # type: ignore[no-untyped-call,no-any-return]
 
 
 class _Window:
-    """What the steps of one window share: the weight's products both ways, and what their gradients are made of."""
+    """State shared by the steps of one window: products with the weight and its transpose, and the recorded inputs."""
 
     def __init__(self, weight: Tensor, bias: Tensor, batch_size: int, num_steps: int) -> None:
         self.weight, self.bias = weight, bias
@@ -130,7 +167,7 @@ class _Step(Function):
 
 
 def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """All outputs (T, B, H) of a GRU.
+    """Compute all outputs (T, B, H) of a GRU.
 
     x (T, B, 3*H) is the input product with its bias, h (B, H) the state, weight (3*H, H), bias (3*H,).
     """
@@ -140,9 +177,9 @@ def gru(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 class _Gru(Function):
     """Blocks r, z, n, as in `cells.Gru`.
 
-    As few operations per character as possible, because below some 256 units most of the time goes into calling them:
-    products are added to what the window's input gave already, views are made once, and whatever does not depend on
-    the error that comes back is computed for the whole window.
+    There are as few operations per character as possible, because below some 256 units most of the time goes into
+    calling them: products are added to the input products, views are made once, and everything that does not depend on
+    the gradient from later characters is computed for the whole window.
     """
 
     @staticmethod
@@ -174,11 +211,11 @@ class _Gru(Function):
         num_steps, batch_size, hidden_size = n.shape
         r, z, u_n = blocks.chunk(3, dim=-1)
         # The derivatives of h_t by x_n, and by the three blocks of the product.
-        by_n = torch.ops.aten.tanh_backward(1 - z, n)
+        by_n = tanh_backward(1 - z, n)
         d_product = torch.empty_like(blocks)
         by_blocks = d_product.chunk(3, dim=-1)
-        torch.ops.aten.sigmoid_backward(by_n * u_n, r, grad_input=by_blocks[0])
-        torch.ops.aten.sigmoid_backward(hs[:-1] - n, z, grad_input=by_blocks[1])
+        sigmoid_backward(by_n * u_n, r, into=by_blocks[0])
+        sigmoid_backward(hs[:-1] - n, z, into=by_blocks[1])
         torch.mul(by_n, r, out=by_blocks[2])
         product = RepeatedProduct(weight.t(), batch_size, num_steps)
         d_products, kept, d_outputs = d_product.unbind(), z.unbind(), grads[0].unbind()
@@ -191,18 +228,18 @@ class _Gru(Function):
         d_h = errors.pop()
         flat = d_product.flatten(0, 1)
         d_weight, d_bias = flat.t() @ hs[:-1].flatten(0, 1), flat.sum(0)
-        # The gradient of x differs from that of the product in n alone.
+        # The gradient of x differs from that of the product only in block n.
         torch.mul(torch.stack(errors[::-1]), by_n, out=by_blocks[2])
         return d_product, d_h, d_weight, d_bias
 
 
 def rnn(x: Tensor, h: Tensor, weight: Tensor, bias: Tensor, omega: float = 0.0) -> Tensor:
-    """All outputs (T, B, H) of a tanh RNN.
+    """Compute all outputs (T, B, H) of a tanh RNN.
 
     x (T, B, H) is the input product with its bias, h (B, H) the state, weight (H, H), bias (H,). With `omega`, the
     weight's gradient is also that of omega * Ω, where Ω is the mean over characters of (|e_t J_t| / |e_t| - 1)^2: e_t
-    (H,) is the loss's gradient by h_t, J_t (H, H) the derivative of h_t by h_{t-1}, in which all but the weight is held
-    fixed (Pascanu, Mikolov & Bengio 2013, eq. 9).
+    (H,) is the loss's gradient by h_t, J_t (H, H) the derivative of h_t by h_{t-1}, of which only the weight counts as
+    variable (Pascanu, Mikolov & Bengio 2013, eq. 9).
     """
     return _Rnn.apply(x, h, weight, bias, omega)  # type: ignore[no-untyped-call,no-any-return]
 
@@ -231,7 +268,7 @@ class _Rnn(Function):
         error = d_outputs[-1]
         errors, passed = [], []
         for t in range(num_steps - 1, -1, -1):
-            torch.ops.aten.tanh_backward(error, steps[t + 1], grad_input=d_xs[t])
+            tanh_backward(error, steps[t + 1], into=d_xs[t])
             before = d_outputs[t - 1] if t else torch.zeros_like(error)
             if ctx.omega:
                 errors.append(error)
@@ -248,9 +285,9 @@ class _Rnn(Function):
 
 
 def _omega_slope(errors: Tensor, passed: Tensor) -> Tensor:
-    """dΩ by `passed` (T, B, H), what the recurrence makes of `errors` (T, B, H) on their way back by one character."""
-    # In float64: what has faded is squared here.
+    """Compute dΩ / d`passed` (T, B, H), where `passed` is `errors` (T, B, H) propagated back by one character."""
+    # In float64, because vanished gradients are squared here.
     before, after = (torch.linalg.vector_norm(part.double(), dim=-1, keepdim=True) for part in (errors, passed))
     slope = 2 * (after / before - 1) / before * (passed / after) / after.numel()
-    # No error, no ratio: 0 / 0 there, which counts for nothing.
+    # Where the error is 0, the ratio is 0 / 0, which contributes nothing.
     return torch.nan_to_num(slope.to(passed.dtype), 0.0, 0.0, 0.0)
