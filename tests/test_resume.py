@@ -204,7 +204,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, t
     assert (process.returncode, out) == (130, "checkpoints/text-001\n")
     step = assert_was_saved_whole(tmp_path / "checkpoints" / "text-001")
     assert err.splitlines()[-2:] == [
-        f"Stopped at step {step:,}; everything is saved. Continue with:",
+        f"Stopped at step {step:,}; everything is saved. Go on with:",
         "  charrnn train --resume text-001",
     ]
     assert "Traceback" not in told + err

@@ -1,4 +1,4 @@
-"""Define the program: all commands, and how their errors are printed."""
+"""All commands together, and what becomes of their errors."""
 
 import io
 import os
@@ -39,7 +39,7 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
-    help="A laboratory for character-level recurrent language models: train one, generate text, look at its cells.",
+    help="A laboratory for character-level recurrent language models: train one, let it write, look at its cells.",
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -75,15 +75,15 @@ def run(arguments: Sequence[str]) -> int:
 
     That of the `CharRNNError`; 2 for a bad command line; 128 + the signal that ended it, 130 for Ctrl-C.
     """
-    # Searched here, because it applies to a command line that does not parse, too.
+    # Looked for here, because a command line that does not parse must honour it too.
     is_debugging = "--debug" in arguments
-    if sys.stderr is None:  # Closed by the parent process.
+    if sys.stderr is None:  # closed by whoever started the command
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     if sys.stdout is None:
         print_error("cannot write the output: standard output is closed")
         return 1
     for stream in (sys.stdout, sys.stderr):
-        # A stream that cannot encode a character shows its escape instead of ending the command.
+        # A stream that cannot spell a character shows its escape, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not _has_working_folder():
@@ -91,12 +91,12 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     signals = Signals()
     try:
-        with signals.handled():
+        with signals.heard():
             try:
                 result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
                 sys.stdout.flush()
             except BaseException:
-                # The interrupt may have become another exception: during an import, an ImportError.
+                # Whatever the interrupt became on its way out: amid an import it may be an ImportError.
                 if not signals.has_raised:
                     raise
             if signals.has_raised:
@@ -104,7 +104,7 @@ def run(arguments: Sequence[str]) -> int:
                 return 128 + signals.number
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
-        # The reader has exited (`| head -1`): typer converts that to SystemExit, the only one it raises when embedded.
+        # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
         discard_output()
         return 0
     except KeyboardInterrupt:
@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except typer.Abort:
         return 130
-    except Exception as error:  # A bug: print a short message that names --debug.
+    except Exception as error:  # a bug of ours: still a short message, with the way to see more
         if is_debugging:
             raise
         print_error(describe_unexpected(error.__cause__ or error if isinstance(error, _EndOfFile) else error))

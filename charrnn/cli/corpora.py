@@ -1,4 +1,4 @@
-"""Implement `charrnn corpora`: list and download the texts of the catalogue."""
+"""charrnn corpora: texts that are known by name."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +28,7 @@ def _default(
 
 @app.command("list")
 def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
-    """List the texts of the catalogue and what to look for in them."""
+    """The texts of the catalogue, what they are and what to look for in them."""
     from charrnn.text.catalogue import load_catalogue
 
     entries = load_catalogue()

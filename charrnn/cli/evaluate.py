@@ -1,4 +1,4 @@
-"""Implement `charrnn evaluate`: measure how well a model predicts a text."""
+"""charrnn evaluate: how well a model predicts a text."""
 
 import sys
 from dataclasses import asdict
@@ -24,17 +24,17 @@ def evaluate(
 ) -> None:
     """Measure how well a model predicts.
 
-    Prints the loss on the validation text, the test text or --text, in nats and bits per character.
+    Prints its loss on its validation text, its test text or on --text, in nats and bits per character.
 
-    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256 characters, each
-    from a zero state. The two must not be compared.
+    `stateful` carries the state through the whole text; `windowed-256` starts random windows of 256 characters from
+    nothing. The two must not be compared with each other.
     """
     from charrnn import api
     from charrnn.errors import UsageError
     from charrnn.evaluation.loss import WINDOWED_LENGTH
 
     if part is not None and text is not None:
-        raise UsageError("--part selects a part of the run's own text: leave it out with --text.")
+        raise UsageError("--part is of the run's own text: leave it out with --text.")
     model = load_model(run, quiet=quiet)
     if text is None:
         content, context = model.held_out_text(part or "validation")

@@ -1,4 +1,4 @@
-"""Implement `charrnn train`: train a model, or resume a run."""
+"""charrnn train: a model in minutes, resumable at any instant."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,7 +54,7 @@ def train(
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
     ] = None,
     embedding_size: Annotated[
-        str | None, _option("--embedding-size", text="Size of a character's embedding.", panel=MODEL, metavar="E")
+        str | None, _option("--embedding-size", text="Length of a character's vector.", panel=MODEL, metavar="E")
     ] = None,
     optimizer: Annotated[
         str | None, _option("--optimizer", text="muon, adamw, rmsprop or sgd.", panel=MODEL, metavar="NAME")
@@ -82,8 +82,7 @@ def train(
         ),
     ] = None,
     seed: Annotated[
-        str | None,
-        _option("--seed", text="Seed of the initial weights, dropout and samples.", panel=MACHINE, metavar="N"),
+        str | None, _option("--seed", text="Seed of weights and dropout.", panel=MACHINE, metavar="N")
     ] = None,
     device: Annotated[
         str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
@@ -97,24 +96,22 @@ def train(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue a run exactly: the one named, else the newest.", rich_help_panel=FOLDER
+            "--resume", help="Go on with a run, exactly: the one named, else the newest.", rich_help_panel=FOLDER
         ),
     ] = False,
     init_from: Annotated[
         str | None,
         _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
     ] = None,
-    save_every: Annotated[
-        str | None, _option("--save-every", text="Steps between checkpoints.", panel=FOLDER, metavar="N")
-    ] = None,
+    save_every: Annotated[str | None, _option("--save-every", text="In steps.", panel=FOLDER, metavar="N")] = None,
     evaluate_every: Annotated[
-        str | None, _option("--evaluate-every", text="Steps between validations.", panel=FOLDER, metavar="N")
+        str | None, _option("--evaluate-every", text="In steps.", panel=FOLDER, metavar="N")
     ] = None,
     keep: Annotated[
-        str | None, _option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")
+        str | None, _option("--keep", text="Saved steps to keep besides best and latest.", panel=FOLDER, metavar="N")
     ] = None,
     show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print every setting and its source, without training.")
+        bool, typer.Option("--show-config", help="Print every value and where it came from; train nothing.")
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -122,8 +119,9 @@ def train(
 ) -> int:
     """Train a model on a text.
 
-    Saves checkpoints of the run in checkpoints/. Ctrl-C saves and stops; `charrnn train --resume` continues.
-    `kill -USR1` saves and continues training. Prints the run's folder on stdout, everything else on stderr.
+    Saves as it goes in checkpoints/; Ctrl-C saves too, and `charrnn train --resume` goes on from there.
+    `kill -USR1` saves and goes on.
+    The run's folder is printed on stdout, everything else on stderr.
     """
     from charrnn.errors import UsageError
 
@@ -153,7 +151,7 @@ def train(
     view = TrainingView(context.obj, show_as_json=json, quiet=quiet)
     if resume:
         if recipe is not None or out is not None or show_config:
-            raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
+            raise UsageError("--resume goes on with a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
         return _resume(corpus[0] if corpus else None, flags, view)
@@ -165,7 +163,7 @@ def train(
 
 
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
-    """Parse settings from flags and `--set field=value`. Raises UsageError that names the field."""
+    """Field values from flags and `--set field=value`; errors name the field."""
     from charrnn.config import Config, check_field_name, parse_value
     from charrnn.errors import UsageError
 
@@ -173,7 +171,7 @@ def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[
     for name, value in fields.items():
         if value is not None:
             flags[name] = parse_value(name, value)
-            Config(**{name: flags[name]})  # Checks the range.
+            Config(**{name: flags[name]})  # its range
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
@@ -213,7 +211,7 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
     from charrnn.runs.starting import clear_unsaved
 
     if out is not None:
-        clear_unsaved(out)  # Fails at once if the folder is in use, not after the seconds that importing torch takes.
+        clear_unsaved(out)  # What stands in the way is told at once, not after the seconds that torch takes to come.
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
@@ -222,8 +220,8 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
     events = loop.train(
         config,
         out=out,
-        should_stop=view.is_stop_requested,
-        should_save=view.is_save_requested,
+        should_stop=view.is_stop_asked,
+        should_save=view.is_save_asked,
         on_download=download_bar(quiet=quiet),
     )
     return view.show(events)
@@ -234,8 +232,8 @@ def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int
     from charrnn.runs.lock import lock_folder
 
     with lock_folder(open_run(run, Path("checkpoints")).path):
-        pass  # Fails at once if the run is in use.
+        pass  # Whether it is in use is told at once, too.
     from charrnn.training import loop
 
-    view.announce("Reading the text and the checkpoint ...")
-    return view.show(loop.resume(run, changes, should_stop=view.is_stop_requested, should_save=view.is_save_requested))
+    view.announce("Reading the text and the saved step ...")
+    return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked))

@@ -1,4 +1,4 @@
-"""Show the progress of training: the settings, a bar, one row per validation, samples, and the next commands."""
+"""What a person sees while a model trains: the plan, a bar, one row per validation, what it writes, what to do next."""
 
 import math
 import shlex
@@ -24,21 +24,18 @@ if TYPE_CHECKING:
     )
 
 COLUMNS = {"step": 9, "epoch": 6, "train": 7, "val": 7, "bpc": 6, "chars/s": 9, "time": 8}
-"""Columns of the table of validations, and their widths."""
-OPTIONAL_COLUMNS = ("chars/s", "epoch", "time", "bpc", "train")
-"""Columns to omit, in this order, if the terminal is too narrow for a row in one line."""
+"""Of the rows, and how wide each is."""
+LEFT_OUT = ("chars/s", "epoch", "time", "bpc", "train")
+"""In this order, where the terminal is too narrow for all: a row is one line."""
 BEST = "  best"
-"""Follows the row of the lowest validation loss so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-"""Format of the bar in the syntax of tqdm."""
 BAR_WIDTH = 24
-"""Columns of the shortest bar, with the percentage and the times, without the steps and the figures."""
+"""Columns of the bar at its shortest, with what stands beside it but the steps and the figures."""
 LINES_SHOWN = 8
-"""Lines of a sample that are shown."""
 
 
 class TrainingView:
-    """Shows training events on stderr, or prints them as JSON Lines on stdout; converts signals to requests."""
+    """Draws training events on stderr, or prints them as JSON Lines on stdout; turns signals into wishes."""
 
     def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool) -> None:
         signals.is_quiet = quiet
@@ -46,9 +43,9 @@ class TrainingView:
         self.quiet = quiet
         self._console: Any = None if quiet or show_as_json else message_console()
         self._signals = signals
-        self._is_save_announced = False
+        self._is_telling_save = False
         self._is_complete = True
-        self._is_reader_gone = False
+        self._is_deaf = False
         self._bar: Any = None
         self._start: StartEvent | None = None
         self._losses: list[float] = []
@@ -56,40 +53,40 @@ class TrainingView:
         self._columns: dict[str, int] = {}
 
     def announce(self, message: str) -> None:
-        """Print a message before something slow, if stderr is a terminal."""
+        """Say that something slow is about to happen."""
         if self._console is not None and self._console.is_terminal:
             self._console.print(message, style="dim")
 
-    def is_stop_requested(self) -> bool:
-        """Return whether a signal requested the end, or the reader of the output has exited."""
+    def is_stop_asked(self) -> bool:
+        """Whether a signal asked to end, or nobody reads on."""
         return self._signals.number != 0
 
-    def is_save_requested(self) -> bool:
-        """Return whether SIGUSR1 arrived since the last call."""
-        self._is_save_announced = self._signals.pop_save_request()
-        return self._is_save_announced
+    def is_save_asked(self) -> bool:
+        """Whether SIGUSR1 arrived since this was last asked."""
+        self._is_telling_save = self._signals.take_wish_to_save()
+        return self._is_telling_save
 
     def show(self, events: "Generator[TrainEvent, None, None]") -> int:
-        """Show all events; return the exit code: 0, or 128 + the signal that ended training (everything is saved)."""
+        """Draw all events; return the exit code: 0, or 128 + the signal that ended training (all is saved)."""
         from charrnn.records.training import DoneEvent
 
         failure: OSError | None = None
         try:
-            # closing() releases the lock and removes temporary files even if a second Ctrl-C interrupts this.
+            # Closed here and now, so that a second Ctrl-C, wherever it strikes, leaves the run unlocked and swept.
             with closing(events):
                 for event in events:
-                    # Not earlier: before the run exists there is nothing to save, and Ctrl-C ends the command.
+                    # Not before the run exists: until then there is nothing to save, and Ctrl-C ends the command.
                     self._signals.defers = True
                     if isinstance(event, DoneEvent):
                         self._is_complete = event.is_complete
                     try:
                         self._draw(event)
                     except OSError as error:
-                        # The reader of the output has exited. Save and stop, as after a signal.
+                        # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
                         if not isinstance(error, BrokenPipeError) and not self._signals.number:
-                            failure = error  # A full disk. For a closed terminal there was a SIGHUP.
+                            failure = error  # A full disk; of a closed terminal SIGHUP has told.
                         self._signals.number = self._signals.number or READER_GONE
-                        self._is_reader_gone = True
+                        self._is_deaf = True
                         discard_output()
         finally:
             if self._bar is not None:
@@ -99,7 +96,7 @@ class TrainingView:
         return 0 if self._is_complete else 128 + self._signals.number
 
     def _draw(self, event: "TrainEvent") -> None:
-        if self._is_reader_gone:
+        if self._is_deaf:
             return
         if self.show_as_json:
             print_json(event.to_json())
@@ -120,7 +117,7 @@ class TrainingView:
         chars_per_step = config["num_lanes"] * config["bptt_length"]
         self._start = event
         epochs = event.num_steps * chars_per_step / event.num_train_chars
-        wide = f"{config['num_lanes']} batch rows × {config['bptt_length']} characters"
+        wide = f"{config['num_lanes']} lanes (stretches read side by side) × {config['bptt_length']} characters"
         unit = "bytes" if config["alphabet"] == "byte" else "characters"
         facts = [
             ("Text", f"{event.corpus}: {event.num_chars:,} {unit}, {event.num_distinct_chars:,} different"),
@@ -152,7 +149,7 @@ class TrainingView:
         )
 
     def _fact(self, name: str, fact: str) -> Any:
-        """Return a row of a name and a text, which wraps between words and is indented."""
+        """A name and what there is to say of it, wrapped between words and hung under its beginning."""
         from rich.table import Table
         from rich.text import Text
 
@@ -168,17 +165,17 @@ class TrainingView:
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
         if not self._bar.disable:
             figures = f"{recent:.3f} nats", f"{recent / math.log(2):.3f} bpc", f"{self._rate / 1000:.0f}k chars/s"
-            self._bar.set_postfix_str(self._that_fit(figures), refresh=False)
+            self._bar.set_postfix_str(self._those_that_fit(figures), refresh=False)
         self._bar.update(1)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str("validating ...")
 
-    def _that_fit(self, figures: Sequence[str]) -> str:
-        """Join the first figures, as many as fit beside the bar."""
-        shown, width = "", self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
+    def _those_that_fit(self, figures: Sequence[str]) -> str:
+        """The first of the figures, as many as leave the bar some room."""
+        shown, room = "", self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
         for figure in figures:
-            if len(shown) + len(figure) + 2 > width:
+            if len(shown) + len(figure) + 2 > room:
                 break
             shown += f", {figure}" if shown else figure
         return shown
@@ -208,14 +205,14 @@ class TrainingView:
         return " ".join(f"{values[name]:>{width}}" for name, width in self._columns.items())
 
     def _show_sample(self, event: "SampleEvent") -> None:
-        self._print(f"--- sample at step {event.step:,}:", style="dim")
+        self._print(f"--- at step {event.step:,} it writes:", style="dim")
         lines = printable(event.text).split("\n")[:LINES_SHOWN]
         self._print("\n".join(lines), style="cyan", soft_wrap=True)
         self._print()
 
     def _show_saved(self, event: "SavedEvent") -> None:
-        if self._is_save_announced:
-            self._print(f"Saved a checkpoint at step {event.step:,}.", style="dim")
+        if self._is_telling_save:
+            self._print(f"Saved at step {event.step:,}, as asked.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
         self._print(f"warning: {printable(with_flags(event.message))}", style="yellow", soft_wrap=True)
@@ -225,10 +222,10 @@ class TrainingView:
             self._bar.close()
             self._bar = None
         folder = Path(event.run)
-        is_in_checkpoints = folder.parent == Path("checkpoints")
-        run = shlex.quote(printable(folder.name if is_in_checkpoints else event.run))
-        # Commands use the newest run in checkpoints/ by default.
-        named = "" if is_in_checkpoints else f" {run}"
+        is_at_home = folder.parent == Path("checkpoints")
+        run = shlex.quote(printable(folder.name if is_at_home else event.run))
+        # The newest run in checkpoints/ need not be named.
+        named = "" if is_at_home else f" {run}"
         if self._console is not None:
             if event.is_complete:
                 best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
@@ -237,7 +234,7 @@ class TrainingView:
                 commands = (f"sample{named} --temp 0.8", f"visualize{named}", f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
             else:
-                self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
+                self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         print_path(event.run)
@@ -245,7 +242,7 @@ class TrainingView:
 
 def _columns_that_fit(width: int) -> dict[str, int]:
     columns = dict(COLUMNS)
-    for name in OPTIONAL_COLUMNS:
+    for name in LEFT_OUT:
         if sum(columns.values()) + len(columns) - 1 + len(BEST) <= width:
             break
         del columns[name]
