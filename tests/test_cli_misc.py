@@ -20,6 +20,7 @@ from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
+from charrnn.config import ALPHABETS, DEVICES, OPTIMIZERS, PRECISIONS
 from charrnn.runs.writer import RunWriter
 from charrnn.text import catalogue
 
@@ -55,6 +56,14 @@ def test_every_command_has_help(command: Command, name: str, flag: str) -> None:
     reports = {"--json"} if name != "explore" else set()
     assert options >= COMMANDS[name] | reports | {"--quiet", "--debug", "--help"}
     assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_the_help_of_train_names_every_choice(command: Command) -> None:
+    out = command("train", "--help").out
+    shown = {match[1]: match[2] for match in re.finditer(r"(?s)(--[a-z-]+) [A-Z]+ +(.*?)(?=\n  -|$)", out)}
+    choices = {"--optimizer": OPTIMIZERS, "--alphabet": ALPHABETS, "--device": DEVICES, "--precision": PRECISIONS}
+    for option, names in choices.items():
+        assert set(names) <= set(re.findall(r"\w+", shown[option])), option
 
 
 def test_the_help_of_all_names_the_commands(command: Command) -> None:

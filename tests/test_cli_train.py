@@ -207,7 +207,7 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
     assert f"text.txt: {len(TEXT):,} characters" in ran.err
     parameters = sum(tensor.numel() for tensor in load_file(run / "step-00000006" / "model.safetensors").values())
     assert f"lstm 1×12, {parameters:,} parameters" in ran.err
-    assert "6 steps of 4 lanes" in ran.err
+    assert "6 steps of 4 batch rows" in ran.err
     lines = ran.err.splitlines()
     header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
     evaluations = [r for r in read_metrics(run) if r["event"] == "evaluation"]
@@ -272,7 +272,7 @@ def test_samples_are_shown_in_human_mode_too(command: Command, text_file: Path) 
     assert len(samples) == 3
     for sample in samples:
         step, text = sample.split(" ---\n", 1)
-        shown = ran.err.split(f"at step {step} it writes:\n", 1)[1]
+        shown = ran.err.split(f"sample at step {step}:\n", 1)[1]
         assert first_lines(shown) == first_lines(text)
 
 

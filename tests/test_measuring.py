@@ -12,7 +12,7 @@ import torch
 from charrnn.config import Config
 from charrnn.text.lanes import Lanes
 from charrnn.training import measuring
-from charrnn.training.measuring import LEAST_SECONDS, LEAST_STEPS, choose_precision, choose_threads, measure_step
+from charrnn.training.measuring import MIN_BUDGET_SECONDS, MIN_STEPS, choose_precision, choose_threads, measure_step
 from charrnn.training.trainer import Trainer
 
 V, B, T = 9, 6, 7
@@ -166,7 +166,7 @@ def test_threads_that_wait_for_each_other_are_measured_for_a_moment_only(clock: 
     [
         ({"threads": 2}, 4, 2),  # what is asked for
         ({}, 1, 1),  # nothing to choose from
-        ({"steps": LEAST_STEPS - 1}, 4, 4),  # over before it could pay
+        ({"steps": MIN_STEPS - 1}, 4, 4),  # over before it could pay
     ],
 )
 def test_threads_are_not_measured_where_there_is_nothing_to_gain(
@@ -219,10 +219,10 @@ def test_bf16_is_taken_unless_fp32_is_clearly_faster(
         ({"precision": "fp32"}, True, "fp32"),
         ({"precision": "bf16"}, False, "bf16"),
         ({"precision": "auto"}, False, "fp32"),
-        ({"precision": "auto", "steps": LEAST_STEPS - 1}, True, "bf16"),
-        ({"precision": "auto", "hidden_size": measuring.UNITS_OF_LARGE}, True, "bf16"),
+        ({"precision": "auto", "steps": MIN_STEPS - 1}, True, "bf16"),
+        ({"precision": "auto", "hidden_size": measuring.LARGE_UNITS}, True, "bf16"),
         ({"precision": "auto", "steps": None, "epochs": 1.0}, True, "bf16"),  # 7 steps
-        ({"precision": "auto", "steps": None, "minutes": LEAST_SECONDS / 61}, True, "bf16"),
+        ({"precision": "auto", "steps": None, "minutes": MIN_BUDGET_SECONDS / 61}, True, "bf16"),
     ],
 )
 def test_precision_is_not_measured_where_there_is_nothing_to_gain(
@@ -238,9 +238,9 @@ def test_a_trial_step_of_a_large_model_reads_fewer_characters(monkeypatch: pytes
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        monkeypatch.setattr(measuring, "OPERATIONS_MEASURED", 1e7)
+        monkeypatch.setattr(measuring, "TRIAL_OPERATIONS", 1e7)
         stepped = clock(lambda trainer: 0.01)
-        for hidden_size, expected in ((12, 25), (200, measuring.SHORTEST_WINDOW)):
+        for hidden_size, expected in ((12, 25), (200, measuring.MIN_TRIAL_WINDOW)):
             stepped.clear()
             choose_threads(make_config(bptt_length=25, hidden_size=hidden_size), make_lanes(), V, CPU)
             assert {trainer.config.bptt_length for trainer in stepped} == {expected}

@@ -192,7 +192,7 @@ def test_an_irnn_takes_smaller_steps_for_nothing_else_bounds_it() -> None:
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^depth is grid; its LSTM squashes"):
+    with pytest.raises(UsageError, match=r"^depth is grid; its LSTM bounds"):
         choose_sizes(Config(cell="irnn", depth="grid", steps=9), 10**6)
 
 

@@ -204,7 +204,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(command: Command, text_file: Path, t
     assert (process.returncode, out) == (130, "checkpoints/text-001\n")
     step = assert_was_saved_whole(tmp_path / "checkpoints" / "text-001")
     assert err.splitlines()[-2:] == [
-        f"Stopped at step {step:,}; everything is saved. Go on with:",
+        f"Stopped at step {step:,}; everything is saved. Continue with:",
         "  charrnn train --resume text-001",
     ]
     assert "Traceback" not in told + err
@@ -443,7 +443,7 @@ def test_an_older_run_goes_on_in_auto_precision_on_all_threads(
     auto = [line for line in lines if line.split(":")[0] not in ("threads", "precision")] + ["precision: auto"]
     forge_description(RunWriter(run), "config.yaml", ("\n".join(auto) + "\n").encode())
     monkeypatch.setattr(measuring, "_trial", nothing_to_choose)
-    monkeypatch.setattr(measuring, "LEAST_STEPS", 1)  # else so few steps are never measured
+    monkeypatch.setattr(measuring, "MIN_STEPS", 1)  # else so few steps are never measured
     assert command("train", "--resume", "run").code == 0
     config = from_yaml((run / "config.yaml").read_text(), "config.yaml")
     assert (config.precision, config.threads) == ("auto", 2)

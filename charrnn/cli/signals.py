@@ -36,8 +36,8 @@ class Signals:
         self._num_asked = 0
         self._is_save_asked = False
 
-    def take_wish_to_save(self) -> bool:
-        """Whether SIGUSR1 came since this was last asked."""
+    def pop_save_request(self) -> bool:
+        """Return whether SIGUSR1 arrived since the last call."""
         is_asked, self._is_save_asked = self._is_save_asked, False
         return is_asked
 

@@ -1,4 +1,4 @@
-"""charrnn train: a model in minutes, resumable at any instant."""
+"""charrnn train: train a model, or resume a run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,12 +33,14 @@ def train(
         ),
     ] = None,
     minutes: Annotated[
-        str | None, _option("--minutes", text="Train about M minutes (default: 3).", panel=BUDGET, metavar="M")
+        str | None, _option("--minutes", text="Train for about M minutes (default: 3).", panel=BUDGET, metavar="M")
     ] = None,
     epochs: Annotated[
-        str | None, _option("--epochs", text="Train E passes over the text.", panel=BUDGET, metavar="E")
+        str | None, _option("--epochs", text="Train for E passes over the text.", panel=BUDGET, metavar="E")
     ] = None,
-    steps: Annotated[str | None, _option("--steps", text="Train N optimizer steps.", panel=BUDGET, metavar="N")] = None,
+    steps: Annotated[
+        str | None, _option("--steps", text="Train for N optimizer steps.", panel=BUDGET, metavar="N")
+    ] = None,
     cell: Annotated[
         str | None,
         _option(
@@ -48,25 +50,27 @@ def train(
             metavar="CELL",
         ),
     ] = None,
-    layers: Annotated[str | None, _option("--layers", text="Recurrent layers.", panel=MODEL, metavar="L")] = None,
+    layers: Annotated[
+        str | None, _option("--layers", text="Number of recurrent layers.", panel=MODEL, metavar="L")
+    ] = None,
     depth: Annotated[str | None, _option("--depth", text=f"{', '.join(DEPTHS)}.", panel=MODEL, metavar="HOW")] = None,
     hidden_size: Annotated[
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
     ] = None,
     embedding_size: Annotated[
-        str | None, _option("--embedding-size", text="Length of a character's vector.", panel=MODEL, metavar="E")
+        str | None, _option("--embedding-size", text="Size of a character's embedding.", panel=MODEL, metavar="E")
     ] = None,
     optimizer: Annotated[
-        str | None, _option("--optimizer", text="muon, adamw, rmsprop or sgd.", panel=MODEL, metavar="NAME")
+        str | None, _option("--optimizer", text="muon (default), adamw, rmsprop or sgd.", panel=MODEL, metavar="NAME")
     ] = None,
     dropout: Annotated[
         str | None,
-        _option("--dropout", text="Share of units dropped at each layer's output.", panel=MODEL, metavar="P"),
+        _option("--dropout", text="Share of units dropped at the output of every layer.", panel=MODEL, metavar="P"),
     ] = None,
     alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=MODEL, metavar="KIND")] = None,
     encoding: Annotated[
         str | None,
-        _option("--encoding", text="How the text is encoded: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
+        _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
     ] = None,
     split: Annotated[
         str | None, _option("--split", text="Training/validation[/test] shares (90/10).", panel=MODEL, metavar="A/B")
@@ -82,7 +86,8 @@ def train(
         ),
     ] = None,
     seed: Annotated[
-        str | None, _option("--seed", text="Seed of weights and dropout.", panel=MACHINE, metavar="N")
+        str | None,
+        _option("--seed", text="Seed of the weights, the dropout and the samples.", panel=MACHINE, metavar="N"),
     ] = None,
     device: Annotated[
         str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
@@ -91,27 +96,32 @@ def train(
         str | None, _option("--precision", text="auto, fp32 or bf16.", panel=MACHINE, metavar="P")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Save in this new folder.", rich_help_panel=FOLDER, metavar="DIR")
+        Path | None,
+        typer.Option("--out", help="Save the run in this new folder.", rich_help_panel=FOLDER, metavar="DIR"),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with a run, exactly: the one named, else the newest.", rich_help_panel=FOLDER
+            "--resume",
+            help="Continue a run exactly: the one that is named, or else the newest.",
+            rich_help_panel=FOLDER,
         ),
     ] = False,
     init_from: Annotated[
         str | None,
         _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
     ] = None,
-    save_every: Annotated[str | None, _option("--save-every", text="In steps.", panel=FOLDER, metavar="N")] = None,
+    save_every: Annotated[
+        str | None, _option("--save-every", text="Save every N steps.", panel=FOLDER, metavar="N")
+    ] = None,
     evaluate_every: Annotated[
-        str | None, _option("--evaluate-every", text="In steps.", panel=FOLDER, metavar="N")
+        str | None, _option("--evaluate-every", text="Validate every N steps.", panel=FOLDER, metavar="N")
     ] = None,
     keep: Annotated[
-        str | None, _option("--keep", text="Saved steps to keep besides best and latest.", panel=FOLDER, metavar="N")
+        str | None, _option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")
     ] = None,
     show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print every value and where it came from; train nothing.")
+        bool, typer.Option("--show-config", help="Print every setting and its source; do not train.")
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
@@ -119,8 +129,8 @@ def train(
 ) -> int:
     """Train a model on a text.
 
-    Saves as it goes in checkpoints/; Ctrl-C saves too, and `charrnn train --resume` goes on from there.
-    `kill -USR1` saves and goes on.
+    The run is saved in checkpoints/ while it trains. Ctrl-C saves it and stops; `charrnn train --resume` continues it.
+    `kill -USR1` saves without stopping.
     The run's folder is printed on stdout, everything else on stderr.
     """
     from charrnn.errors import UsageError
@@ -151,7 +161,7 @@ def train(
     view = TrainingView(context.obj, show_as_json=json, quiet=quiet)
     if resume:
         if recipe is not None or out is not None or show_config:
-            raise UsageError("--resume goes on with a run as it is: leave out --recipe, --out and --show-config.")
+            raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
         return _resume(corpus[0] if corpus else None, flags, view)
@@ -163,7 +173,7 @@ def train(
 
 
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
-    """Field values from flags and `--set field=value`; errors name the field."""
+    """Parse field values from flags and `--set field=value`. Raises UsageError that names the field."""
     from charrnn.config import Config, check_field_name, parse_value
     from charrnn.errors import UsageError
 
@@ -171,7 +181,7 @@ def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[
     for name, value in fields.items():
         if value is not None:
             flags[name] = parse_value(name, value)
-            Config(**{name: flags[name]})  # its range
+            Config(**{name: flags[name]})  # Checks the range.
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:
@@ -211,7 +221,7 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
     from charrnn.runs.starting import clear_unsaved
 
     if out is not None:
-        clear_unsaved(out)  # What stands in the way is told at once, not after the seconds that torch takes to come.
+        clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
     from charrnn.training import loop
 
     view.announce("Reading the text and measuring the machine ...")
@@ -232,8 +242,8 @@ def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int
     from charrnn.runs.lock import lock_folder
 
     with lock_folder(open_run(run, Path("checkpoints")).path):
-        pass  # Whether it is in use is told at once, too.
+        pass  # An error about a run in use should appear at once, too.
     from charrnn.training import loop
 
-    view.announce("Reading the text and the saved step ...")
+    view.announce("Reading the text and the checkpoint ...")
     return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked))

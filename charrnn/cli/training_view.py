@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: the plan, a bar, one row per validation, what it writes, what to do next."""
+"""Show training: the plan, a progress bar, one row per validation, samples, and the next commands."""
 
 import math
 import shlex
@@ -24,18 +24,21 @@ if TYPE_CHECKING:
     )
 
 COLUMNS = {"step": 9, "epoch": 6, "train": 7, "val": 7, "bpc": 6, "chars/s": 9, "time": 8}
-"""Of the rows, and how wide each is."""
-LEFT_OUT = ("chars/s", "epoch", "time", "bpc", "train")
-"""In this order, where the terminal is too narrow for all: a row is one line."""
+"""Columns of the table of validations, and the width of each in characters."""
+OPTIONAL_COLUMNS = ("chars/s", "epoch", "time", "bpc", "train")
+"""Columns that a narrow terminal omits, in this order: a row is one line."""
 BEST = "  best"
+"""Ends the row of a validation that is the best so far."""
 BAR_FORMAT = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm."""
 BAR_WIDTH = 24
-"""Columns of the bar at its shortest, with what stands beside it but the steps and the figures."""
-LINES_SHOWN = 8
+"""Characters of the shortest bar with percentage and times, but without steps and figures."""
+SAMPLE_LINES = 8
+"""Lines of a sample that are shown."""
 
 
 class TrainingView:
-    """Draws training events on stderr, or prints them as JSON Lines on stdout; turns signals into wishes."""
+    """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
 
     def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool) -> None:
         signals.is_quiet = quiet
@@ -43,9 +46,9 @@ class TrainingView:
         self.quiet = quiet
         self._console: Any = None if quiet or show_as_json else message_console()
         self._signals = signals
-        self._is_telling_save = False
+        self._is_save_requested = False
         self._is_complete = True
-        self._is_deaf = False
+        self._is_reader_gone = False
         self._bar: Any = None
         self._start: StartEvent | None = None
         self._losses: list[float] = []
@@ -53,40 +56,40 @@ class TrainingView:
         self._columns: dict[str, int] = {}
 
     def announce(self, message: str) -> None:
-        """Say that something slow is about to happen."""
+        """Print that something slow starts, if stderr is a terminal."""
         if self._console is not None and self._console.is_terminal:
             self._console.print(message, style="dim")
 
     def is_stop_asked(self) -> bool:
-        """Whether a signal asked to end, or nobody reads on."""
+        """Return whether training should stop: a signal asked for it, or nobody reads the output."""
         return self._signals.number != 0
 
     def is_save_asked(self) -> bool:
-        """Whether SIGUSR1 arrived since this was last asked."""
-        self._is_telling_save = self._signals.take_wish_to_save()
-        return self._is_telling_save
+        """Return whether SIGUSR1 arrived since the last call."""
+        self._is_save_requested = self._signals.pop_save_request()
+        return self._is_save_requested
 
     def show(self, events: "Generator[TrainEvent, None, None]") -> int:
-        """Draw all events; return the exit code: 0, or 128 + the signal that ended training (all is saved)."""
+        """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
         from charrnn.records.training import DoneEvent
 
         failure: OSError | None = None
         try:
-            # Closed here and now, so that a second Ctrl-C, wherever it strikes, leaves the run unlocked and swept.
+            # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
             with closing(events):
                 for event in events:
-                    # Not before the run exists: until then there is nothing to save, and Ctrl-C ends the command.
+                    # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                     self._signals.defers = True
                     if isinstance(event, DoneEvent):
                         self._is_complete = event.is_complete
                     try:
                         self._draw(event)
                     except OSError as error:
-                        # Nobody reads on: no reason to lose what was learned. Save and stop, as at a signal.
+                        # The reader is gone. Save and stop, as at a signal, instead of losing the training.
                         if not isinstance(error, BrokenPipeError) and not self._signals.number:
-                            failure = error  # A full disk; of a closed terminal SIGHUP has told.
+                            failure = error  # A full disk; a closed terminal sends SIGHUP.
                         self._signals.number = self._signals.number or READER_GONE
-                        self._is_deaf = True
+                        self._is_reader_gone = True
                         discard_output()
         finally:
             if self._bar is not None:
@@ -96,7 +99,7 @@ class TrainingView:
         return 0 if self._is_complete else 128 + self._signals.number
 
     def _draw(self, event: "TrainEvent") -> None:
-        if self._is_deaf:
+        if self._is_reader_gone:
             return
         if self.show_as_json:
             print_json(event.to_json())
@@ -117,7 +120,7 @@ class TrainingView:
         chars_per_step = config["num_lanes"] * config["bptt_length"]
         self._start = event
         epochs = event.num_steps * chars_per_step / event.num_train_chars
-        wide = f"{config['num_lanes']} lanes (stretches read side by side) × {config['bptt_length']} characters"
+        window = f"{config['num_lanes']} batch rows × {config['bptt_length']} characters"
         unit = "bytes" if config["alphabet"] == "byte" else "characters"
         facts = [
             ("Text", f"{event.corpus}: {event.num_chars:,} {unit}, {event.num_distinct_chars:,} different"),
@@ -127,7 +130,7 @@ class TrainingView:
             ),
             (
                 "Training",
-                f"{event.num_steps:,} steps of {wide} = {_rounded(epochs)} epochs",
+                f"{event.num_steps:,} steps of {window} = {_rounded(epochs)} epochs",
             ),
             ("Computing", f"{config['precision']}, threads: {config['threads']}"),
             ("Losses", "train and val in nats per character, bpc in bits per character"),
@@ -149,7 +152,7 @@ class TrainingView:
         )
 
     def _fact(self, name: str, fact: str) -> Any:
-        """A name and what there is to say of it, wrapped between words and hung under its beginning."""
+        """Lay out a name and a value, which wraps between words into a column of its own."""
         from rich.table import Table
         from rich.text import Text
 
@@ -165,17 +168,17 @@ class TrainingView:
         recent = sum(self._losses[-20:]) / len(self._losses[-20:])
         if not self._bar.disable:
             figures = f"{recent:.3f} nats", f"{recent / math.log(2):.3f} bpc", f"{self._rate / 1000:.0f}k chars/s"
-            self._bar.set_postfix_str(self._those_that_fit(figures), refresh=False)
+            self._bar.set_postfix_str(self._figures_that_fit(figures), refresh=False)
         self._bar.update(1)
         every = self._start.config["evaluate_every"] if self._start is not None else 0
         if event.step == self._bar.total or (every and event.step % every == 0):
             self._bar.set_postfix_str("validating ...")
 
-    def _those_that_fit(self, figures: Sequence[str]) -> str:
-        """The first of the figures, as many as leave the bar some room."""
-        shown, room = "", self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
+    def _figures_that_fit(self, figures: Sequence[str]) -> str:
+        """Join as many of the figures, in order, as leave BAR_WIDTH for the bar."""
+        shown, width = "", self._console.width - BAR_WIDTH - 2 * len(str(self._bar.total))
         for figure in figures:
-            if len(shown) + len(figure) + 2 > room:
+            if len(shown) + len(figure) + 2 > width:
                 break
             shown += f", {figure}" if shown else figure
         return shown
@@ -205,14 +208,14 @@ class TrainingView:
         return " ".join(f"{values[name]:>{width}}" for name, width in self._columns.items())
 
     def _show_sample(self, event: "SampleEvent") -> None:
-        self._print(f"--- at step {event.step:,} it writes:", style="dim")
-        lines = printable(event.text).split("\n")[:LINES_SHOWN]
+        self._print(f"--- sample at step {event.step:,}:", style="dim")
+        lines = printable(event.text).split("\n")[:SAMPLE_LINES]
         self._print("\n".join(lines), style="cyan", soft_wrap=True)
         self._print()
 
     def _show_saved(self, event: "SavedEvent") -> None:
-        if self._is_telling_save:
-            self._print(f"Saved at step {event.step:,}, as asked.", style="dim")
+        if self._is_save_requested:
+            self._print(f"Saved at step {event.step:,}, as requested.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
         self._print(f"warning: {printable(with_flags(event.message))}", style="yellow", soft_wrap=True)
@@ -234,7 +237,7 @@ class TrainingView:
                 commands = (f"sample{named} --temp 0.8", f"visualize{named}", f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
             else:
-                self._print(f"Stopped at step {event.step:,}; everything is saved. Go on with:")
+                self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         print_path(event.run)
@@ -242,7 +245,7 @@ class TrainingView:
 
 def _columns_that_fit(width: int) -> dict[str, int]:
     columns = dict(COLUMNS)
-    for name in LEFT_OUT:
+    for name in OPTIONAL_COLUMNS:
         if sum(columns.values()) + len(columns) - 1 + len(BEST) <= width:
             break
         del columns[name]

@@ -1,4 +1,4 @@
-"""What happens while a model is trained."""
+"""The events of a training run."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
@@ -8,21 +8,21 @@ from charrnn.errors import Message
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
-    """One thing that happened while training. `seconds` count from the start of the process."""
+    """Base class of all events. `seconds` count from the start of the process."""
 
     event: ClassVar[str]
 
     def to_json(self) -> dict[str, Any]:
-        """The event as the object that `train --json` prints on one line."""
+        """Return the object that `train --json` prints on one line."""
         return {"event": self.event, **asdict(self)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartEvent(Event):
-    """The run is set up: nothing is trained yet, its folder exists.
+    """The run's folder exists and training starts.
 
-    `num_distinct_chars` counts those of the text; `vocab_size` the entries of the model's alphabet, the unknown symbol
-    included. They differ where rare characters are not learned, and with `--init-from`.
+    `num_distinct_chars` counts the characters of the text, `vocab_size` the entries of the vocabulary with the unknown
+    symbol. They differ if rare characters became unknown, and for a run that starts from another run's weights.
     """
 
     event: ClassVar[str] = "start"
@@ -54,7 +54,7 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
-    """Stateful loss on the whole validation split."""
+    """A validation: the stateful loss on the whole validation part."""
 
     event: ClassVar[str] = "evaluation"
     step: int
@@ -66,7 +66,7 @@ class EvaluationEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SampleEvent(Event):
-    """What the model writes at this step."""
+    """A sample that the model generated after this step."""
 
     event: ClassVar[str] = "sample"
     step: int
@@ -75,7 +75,7 @@ class SampleEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedEvent(Event):
-    """A step was committed to disk at `path`."""
+    """A checkpoint was saved in the folder `path`."""
 
     event: ClassVar[str] = "saved"
     step: int
@@ -84,7 +84,7 @@ class SavedEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WarningEvent(Event):
-    """Something the user should know; training goes on."""
+    """A problem that does not end training."""
 
     event: ClassVar[str] = "warning"
     message: str
@@ -95,7 +95,7 @@ class WarningEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DoneEvent(Event):
-    """The budget is spent, or a stop was asked for (`is_complete` false); everything is saved."""
+    """Training ended, after its last step or because a stop was requested (`is_complete` false); all is saved."""
 
     event: ClassVar[str] = "done"
     step: int

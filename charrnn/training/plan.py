@@ -152,10 +152,12 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
     if any(wish not in ("auto", got) for wish, got in sizes):
         lanes, length = (got for _, got in sizes)
-        notes.append(f"the text is too short for that: {lanes} lanes of {length} characters per step instead")
+        notes.append(f"the text is short: it is read in {lanes} batch rows of {length} characters per step")
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
-        notes.append(f"{planned.threads} of {all_threads} threads are faster (other work here, or a small model)")
+        notes.append(
+            f"{planned.threads} of {all_threads} threads are faster (a small model, or other processes use the cores)"
+        )
     return tuple(notes)
 
 

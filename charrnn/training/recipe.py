@@ -1,4 +1,4 @@
-"""What `auto` becomes: sizes from the text's length, regularisation and schedule from how often it will be read."""
+"""Choose settings left at `auto`: sizes by the length of the text, dropout and schedule by the number of epochs."""
 
 import math
 from dataclasses import replace
@@ -11,50 +11,55 @@ from charrnn.plugins import find_plugin
 from charrnn.training.optim import OPTIMIZERS
 
 DEFAULT_MINUTES = 3.0
+"""Budget of a run that names none."""
 EVALUATION_SHARE = 0.05
-"""The part of a run that validation may take."""
+"""Share of a run's time that validation may take."""
 PEAK_RATE = 9e-3
-OTHER_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
-"""Peak learning rates for 512 units, the second those of cells that want their own."""
-HIGHEST_RATE = 3e-2
-HIGHEST_IRNN_RATE = 1e-2
-"""An irnn's state is not bounded: steps that are too large let it run away."""
+"""Peak learning rate for 512 units."""
+CELL_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
+"""Peak learning rates of cell types that need another one than PEAK_RATE."""
+MAX_RATE = 3e-2
+"""Highest peak learning rate, for few units."""
+MAX_IRNN_RATE = 1e-2
+"""Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
+SHORT_BUDGET_FACTOR = 1.5
+"""Factor of the learning rate for a budget under a minute."""
 DROPOUT_PER_EPOCH = 0.03
-MOST_DROPOUT = 0.4
-"""What is read often is learned by heart, the sooner the more weights there are for each character of the text; what is
-read once or twice cannot be. See docs/LOG.md, 2026-11-20."""
+"""Dropout per epoch and root of the recurrent weights per character: both make a model memorise (docs/LOG.md)."""
+MAX_DROPOUT = 0.4
+"""Highest automatic dropout."""
 FORWARD_COST = 1 / 3
-"""Time to read a character, as a share of the time to learn from it."""
+"""Time to read a character, as a share of the time to train on it."""
 
 
 def choose_sizes(config: Config, num_train_chars: int) -> Config:
-    """Fill in the model, the lanes and the learning rate for a training text of that many characters.
+    """Choose the model's size, the lanes and the learning rate for a training text of that many characters.
 
-    More text and more time feed more units; a wider layer wants a smaller step; a short text is cut into fewer and
-    shorter lanes. Raises UsageError for a model that cannot be trained.
+    More text and more time allow more units; more units need a lower learning rate; a short text gets fewer lanes and
+    shorter windows. Raises UsageError for a model that cannot be trained.
     """
     # Raises UsageError where a package provides a cell by the name of a built-in one.
     find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
     if config.cell == "irnn" and config.depth == "grid":
         raise UsageError(
-            "depth is grid; its LSTM squashes whatever an irnn writes, so nothing keeps an irnn's state from growing "
-            "without bound. Take another depth, or another cell."
+            "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's state from growing "
+            "without bound. Choose another depth, or another cell."
         )
     is_short_budget = config.minutes is not None and config.minutes < 1
     auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
     hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
     if config.bptt_length == "auto":
-        # In a short time, many small steps go further than few large ones.
+        # In a short time, many small steps reach a lower loss than few large ones.
         bptt_length = max(1, min(48 if is_short_budget else 128, num_train_chars // 4))
     else:
         bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
     # Two windows per lane at least: shorter lanes would read the same text twice in one step.
-    most_lanes = max(1, num_train_chars // (2 * bptt_length))
-    num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, most_lanes)
+    max_lanes = max(1, num_train_chars // (2 * bptt_length))
+    num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, max_lanes)
     cell = "lstm" if config.cell == "auto" else config.cell
-    haste = 1.5 if is_short_budget else 1.0
-    highest = HIGHEST_IRNN_RATE if cell == "irnn" else HIGHEST_RATE
-    peak = min(highest, haste * OTHER_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
+    factor = SHORT_BUDGET_FACTOR if is_short_budget else 1.0
+    max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
+    peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     peak *= OPTIMIZERS[config.optimizer].rate
     return replace(
         config,
@@ -69,7 +74,7 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
 
 
 def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
-    """Optimizer steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
+    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
     if config.epochs is not None:
         chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
         return round(config.epochs * num_train_chars / chars_per_step)
@@ -83,7 +88,7 @@ def choose_steps(
     seconds_per_step: float | None = None,
     seconds_left: float = 0.0,
 ) -> Config:
-    """Turn the budget into a number of steps, then fill in dropout and how often to validate and save.
+    """Convert the budget to a number of steps; choose the dropout and how often to validate and save.
 
     `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left.
     """
@@ -94,8 +99,8 @@ def choose_steps(
         budget = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
     steps = max(1, min(budget, 10**9))
     epochs = steps * chars_per_step / num_train_chars
-    wish = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
-    auto_dropout = 0.0 if epochs < 3 else round(min(MOST_DROPOUT, wish), 2)
+    needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
+    auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
     cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
     evaluate_every = max(1, -(-steps // 8), int(cost_in_steps / EVALUATION_SHARE))
@@ -113,7 +118,7 @@ def choose_steps(
 
 
 def num_recurrent_weights(config: Config) -> int:
-    """Weights of the recurrent layers, biases and a highway's or a grid's own aside."""
+    """Count the weights of the recurrent layers, without biases and those of a highway or a grid."""
     cell, hidden_size = find_cell(config.cell), resolved(config.hidden_size)
     input_sizes = resolved(config.embedding_size) + (resolved(config.num_layers) - 1) * hidden_size
     recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2

@@ -162,7 +162,7 @@ def test_a_closed_terminal_saves(nursery: Nursery, tmp_path: Path) -> None:
     endless = [argument for argument in train(run, steps=10**6, evaluate_every=10**6) if argument != "--json"]
     child = nursery.spawn(*endless, prepare="killers:take_terminal", path=os.ttyname(slave))
     seen = b""
-    while b"it writes:" not in seen:
+    while b"sample at step" not in seen:
         seen += os.read(master, 4096)
     until(lambda: last_logged(run))
     os.close(slave)
