@@ -423,7 +423,7 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
     Path("corpora/nonsense.txt").write_bytes(text + b"!")
     ran = command("corpora", "fetch", "nonsense")
     assert (ran.code, ran.out) == (3, "")
-    assert "corpora/nonsense.txt is there but is not the catalogue's nonsense" in ran.err
+    assert "corpora/nonsense.txt exists but is not the catalogue's nonsense" in ran.err
 
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*m")

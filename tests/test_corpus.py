@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
 from charrnn.text.corpus import Corpus, _name, read_corpus
 
@@ -122,6 +122,12 @@ def test_a_folder_without_text_is_refused() -> None:
         read_corpus(["book"])
 
 
+def test_an_empty_folder_is_called_empty() -> None:
+    Path("book/below").mkdir(parents=True)
+    with pytest.raises(NotHereError, match=r"^book is an empty folder: give one with text files$"):
+        read_corpus(["book"])
+
+
 def test_patterns_are_sorted_and_skip_what_is_no_text() -> None:
     write("src/b.py", "print('b')\n")
     write("src/deep/a.py", "print('a')\n")
@@ -217,7 +223,7 @@ def refusal(source: str) -> str:
 def test_a_name_found_nowhere_lists_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHARRNN_CORPORA", "shelf")
     message = refusal("qqq")
-    for part in ("'qqq'", "no path", "corpora, shelf", ".txt", "shakespeare, war-and-peace"):
+    for part in ("'qqq'", "not a path", "corpora, shelf", ".txt", "shakespeare, war-and-peace"):
         assert part in message
     assert "Did you mean" not in message
 
@@ -249,7 +255,7 @@ def test_outlandish_names_are_refused_in_three_lines(source: str) -> None:
         (b"\xef\xbb\xbf", "bad.txt is empty"),
         (b"x", "1 character cannot.*at least 16"),
         (b"fifteen letters", "15 characters cannot.*at least 16"),
-        (b"a" * 100, "one character, 'a', is all there is; at least 2"),
+        (b"a" * 100, "it has only one character, 'a'; at least 2"),
         (b"good so far\0 and bad", "bad.txt has a NUL at byte offset 11: .*`alphabet=byte`"),
         (b"x" * 100_000 + b"\0", "NUL at byte offset 100000"),
         ("a lamp".encode("utf-16-le"), "wide characters use `encoding=utf-16-le`"),
@@ -282,7 +288,7 @@ def test_a_text_is_decoded_as_it_is_said_to_be(encoding: str) -> None:
         ("ascii", b"plain for a while\xe9", "is not ascii at byte offset 17: .*`alphabet=byte`"),
         ("utf-16", TEXT.encode("utf-16")[:-1], r"is not utf-16 at byte offset \d+: "),
         ("latin-1", b"good so far\0 and bad", "has a NUL at byte offset 11: "),
-        ("utf-7", b"half a pair: +2AA-, alone", "is no text in utf-7: .*`alphabet=byte`"),
+        ("utf-7", b"half a pair: +2AA-, alone", "is not text in utf-7: .*`alphabet=byte`"),
         ("utf-16", b"\xff\xfe", "is empty"),
     ],
 )
@@ -361,14 +367,14 @@ def test_a_text_to_look_at_may_be_of_one_character() -> None:
     for content in ("x", "a" * 100, "six ch"):
         path = write("short.txt", content)
         assert read_corpus([path], is_for_training=False).content == content
-        with pytest.raises(DataError, match=r"cannot be learned from|is all there is"):
+        with pytest.raises(DataError, match=r"cannot be learned from|has only one"):
             read_corpus([path])
     with pytest.raises(DataError, match="is empty"):
         read_corpus([write("short.txt", "")], is_for_training=False)
 
 
 def test_bytes_too_need_a_minimum() -> None:
-    for content, fault in [(b"", "is empty"), (b"\0" * 15, "15 bytes cannot"), (b"\0" * 16, "one byte, b'.x00',")]:
+    for content, fault in [(b"", "is empty"), (b"\0" * 15, "15 bytes cannot"), (b"\0" * 16, "only one byte, b'.+x00'")]:
         with pytest.raises(DataError, match=fault):
             read_corpus([write("bad.bin", content)], alphabet="byte")
 
@@ -376,7 +382,7 @@ def test_bytes_too_need_a_minimum() -> None:
 def test_an_unknown_alphabet_and_an_empty_name_are_refused() -> None:
     with pytest.raises(UsageError, match="'runes'"):
         read_corpus([write("a.txt")], alphabet="runes")
-    with pytest.raises(DataError, match="empty name"):
+    with pytest.raises(DataError, match="name of a corpus is empty"):
         read_corpus([""])
 
 

@@ -117,9 +117,9 @@ def test_three_parts() -> None:
 @pytest.mark.parametrize(
     ("num", "fractions", "fault"),
     [
-        (1, (0.9, 0.1), "at least 10$"),
-        (0, (1.0,), "at least 1$"),
-        (5, (0.9, 0.05, 0.05), "at least 20$"),
+        (1, (0.9, 0.1), "must be at least 10$"),
+        (0, (1.0,), "must be at least 1$"),
+        (5, (0.9, 0.05, 0.05), "must be at least 20$"),
         (100, (), "positive share"),
         (100, (1.0, 0.0), "positive share"),
         (100, (0.5, float("nan")), "positive share"),

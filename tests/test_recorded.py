@@ -149,7 +149,7 @@ def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
         recorded.read()
     Path("novel.txt").unlink()
     os.mkfifo("novel.txt")
-    with pytest.raises(DataError, match=r"cannot be read again: /.*/novel\.txt is not a plain file"):
+    with pytest.raises(DataError, match=r"cannot be read again: /.*/novel\.txt is not a regular file"):
         recorded.read()
 
 
@@ -164,6 +164,18 @@ def test_a_file_that_cannot_be_read_any_more_is_a_reason_to_have_changed() -> No
     first, second = str(caught.value).splitlines()
     assert first == "The text of novel-001 has changed since it was trained (book): put it back."
     assert second == ("When it was read again: skipped 1 file that is empty, unreadable or not UTF-8 text in book.")
+
+
+def test_a_folder_that_was_emptied_is_said_to_be_missing() -> None:
+    Path("book").mkdir()
+    Path("book/a.txt").write_text(TEXT)
+    recorded = record("book")
+    Path("book/a.txt").unlink()
+    with pytest.raises(DataError) as caught:
+        recorded.read(instead=" or give another")
+    first, second = str(caught.value).splitlines()
+    assert first == "The text of novel-001, book, is not here: put it back or give another."
+    assert second == f"It was found at {os.path.abspath('book')}."
 
 
 def test_a_right_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +207,8 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
     assert recorded is not None and recorded.read().content == TEXT
     shutil.rmtree(tmp_path / "python3.1")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    with pytest.raises(DataError, match=rf"^stdlib-001 learned .*library of Python {version}, or another than is here"):
+    expected = rf"^stdlib-001 was trained on another version of the standard library of Python {version}: use that"
+    with pytest.raises(DataError, match=expected):
         recorded.read()
 
 

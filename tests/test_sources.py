@@ -48,7 +48,7 @@ def test_what_was_found_is_found_again_from_another_folder(
     assert again is not None
     assert again.location == found.location
     assert [os.path.realpath(path) for path in again.paths] == [os.path.realpath(here / path) for path in found.paths]
-    assert (again.skips_unusable, again.needs_plain) == (found.skips_unusable, not found.skips_unusable)
+    assert (again.skips_unusable, again.needs_regular) == (found.skips_unusable, not found.skips_unusable)
 
 
 def test_locations_are_those_of_the_sources(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,9 +105,9 @@ def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pyte
     with pytest.raises(NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
         find("shakespeare", is_named_by_run=True)
     os.mkfifo("pipe")
-    assert find("pipe", is_named_by_run=True).needs_plain
+    assert find("pipe", is_named_by_run=True).needs_regular
     recorded = origin_at(os.path.abspath("pipe"))
-    assert recorded is not None and recorded.needs_plain
+    assert recorded is not None and recorded.needs_regular
 
 
 def test_a_folder_of_the_environment_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

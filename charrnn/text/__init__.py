@@ -1,1 +1,1 @@
-"""From bytes to ids: where text comes from, the alphabet it is spelled in and the lanes it is read along."""
+"""Corpora: where text comes from, its alphabet and the batches of ids that training reads."""

@@ -1,4 +1,4 @@
-"""The catalogue: texts with a known address and digest, downloaded once and checked."""
+"""The catalogue: texts with a known URL and SHA-256, downloaded once and verified."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from charrnn.errors import DataError
 from charrnn.files import replacing
 from charrnn.settings import load_yaml
 
-_shown = reprlib.repr  # cut short, for a catalogue may hold anything
+_shown = reprlib.repr  # shortened, because a catalogue can contain values of any length
 
 _BLOCK_BYTES = 64 * 1024
 _LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
@@ -23,17 +23,17 @@ class CatalogueEntry:
     """One text of the catalogue. Raises DataError for a field that cannot be used."""
 
     name: str
-    """What a person types."""
+    """The name on the command line."""
     file: str
     """File name in the folder of corpora."""
     address: str
-    """Where it comes from: https (http on this machine only)."""
+    """Its URL: https (http on this machine only)."""
     sha256: str
-    """Digest of the whole file, 64 lower-case hexadecimal digits."""
+    """SHA-256 of the file, 64 lower-case hexadecimal digits."""
     num_bytes: int
-    """Size of the whole file."""
+    """Size of the file."""
     licence: str
-    """Under which terms it may be used."""
+    """The licence of the text."""
     look_for: str
     """What to look for in a model of it: the detectors that should find a cell."""
 
@@ -51,10 +51,9 @@ class CatalogueEntry:
 
 
 def load_catalogue(path: Path | None = None) -> tuple[CatalogueEntry, ...]:
-    """Read a catalogue, by default the one that comes with the package.
+    """Read a catalogue, by default the one of the package.
 
-    Raises DataError for YAML that cannot be read, for missing, unknown or repeated fields and for a name or file that
-    occurs twice.
+    Raises DataError for invalid YAML, for missing, unknown or repeated fields and for a name or file that occurs twice.
     """
     path = path or Path(__file__).with_name("catalogue.yaml")
     try:
@@ -82,13 +81,13 @@ def fetch(
     timeout_seconds: float = 20.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Return the entry's file in `folder`, downloaded if it is not there yet, and checked.
+    """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked in both cases.
 
-    `timeout_seconds` bounds each silence of the server, not the whole download. `on_progress` gets the bytes received
-    so far and the bytes in all. A file appears under its name only whole and right.
+    `timeout_seconds` limits each wait for the server, not the whole download. `on_progress` gets the bytes received so
+    far and the total. A download appears under its name only when it is complete and verified.
 
-    Raises DataError if the file that is there has another digest (it is left alone), and for any failure to get the
-    right one (nothing is left behind).
+    Raises DataError if the existing file has another digest (it is not changed), and if the download fails (no file is
+    left behind).
     """
     target = folder / entry.file
     try:
@@ -106,13 +105,13 @@ def fetch(
 
 
 class _BadDownload(Exception):
-    """What came is not what the catalogue promises."""
+    """The download is not the file that the catalogue describes."""
 
 
 def _download(
     entry: CatalogueEntry, partial: Path, timeout_seconds: float, on_progress: Callable[[int, int], None] | None
 ) -> None:
-    """Write the address's content to `partial`, checked. Raises OSError or _BadDownload."""
+    """Download to `partial` and verify the content. Raises OSError or _BadDownload."""
     from http.client import HTTPException
     from urllib.request import Request, urlopen
 
@@ -125,7 +124,7 @@ def _download(
             while block := response.read(_BLOCK_BYTES):
                 num_received += len(block)
                 if num_received > entry.num_bytes:
-                    raise _BadDownload(f"the server sends more than the {entry.num_bytes} bytes expected")
+                    raise _BadDownload(f"the server sends more than the expected {entry.num_bytes:,} bytes")
                 digest.update(block)
                 file.write(block)
                 if on_progress is not None:
@@ -133,9 +132,9 @@ def _download(
             file.flush()
             os.fsync(file.fileno())
     except HTTPException as error:
-        raise _BadDownload(f"the server broke off ({type(error).__name__})") from error
+        raise _BadDownload(f"the server closed the connection ({type(error).__name__})") from error
     if num_received != entry.num_bytes:
-        raise _BadDownload(f"{num_received} bytes came, {entry.num_bytes} were expected")
+        raise _BadDownload(f"received {num_received:,} of {entry.num_bytes:,} bytes")
     if digest.hexdigest() != entry.sha256:
         raise _BadDownload(f"its SHA-256 is {digest.hexdigest()[:16]}…, not {entry.sha256[:16]}…")
 
@@ -143,8 +142,8 @@ def _download(
 def _check_present(entry: CatalogueEntry, target: Path) -> None:
     if hashlib.sha256(target.read_bytes()).hexdigest() != entry.sha256:
         raise DataError(
-            f"{target} is there but is not the catalogue's {entry.name} (another SHA-256); it was left as it is.\n"
-            f"Move it away to download {entry.name}, or name the file by its path to train on it."
+            f"{target} exists but is not the catalogue's {entry.name}: its SHA-256 differs. It was not changed.\n"
+            f"Move it to download {entry.name}, or give its path to train on it."
         )
 
 
@@ -176,7 +175,7 @@ def _entry(record: dict[object, object]) -> CatalogueEntry:
     if missing := [name for name in known if name not in record]:
         raise DataError(f"{label}: field {missing[0]!r} is missing")
     num_bytes = record["num_bytes"]
-    # bool is an int to Python, but no size.
+    # bool is a subclass of int, but not a size.
     if not isinstance(num_bytes, int) or isinstance(num_bytes, bool):
         raise DataError(f"{label}: num_bytes must be a whole number, not {_shown(num_bytes)}")
     texts = {name: value for name, value in record.items() if isinstance(name, str) and isinstance(value, str)}

@@ -1,4 +1,4 @@
-"""One text from all the sources that were named: read, decoded, cleaned and joined."""
+"""Reads the sources of a corpus and joins them into one text."""
 
 import hashlib
 import re
@@ -9,30 +9,30 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from charrnn.errors import DataError, TooLargeError, UsageError
+from charrnn.errors import DataError, NotHereError, TooLargeError, UsageError
 from charrnn.text.files import BYTE_ORDER_MARK, MemoryLimit, as_utf8, read_file, read_stream, title
 from charrnn.text.sources import Origin, find_origin, standard_library
 
 MIN_LENGTH = 16
-"""The fewest characters (bytes) that can be learned from."""
+"""The fewest characters (bytes) that a model can be trained on."""
 
 _MAX_NAME_LENGTH = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """A text to learn from. `content` is str, or the raw bytes for the byte alphabet."""
+    """A text to train on. `content` is str, or the raw bytes for the byte alphabet."""
 
     name: str
-    """Short name for the run folder, of [a-z0-9._-] only, 40 characters at most."""
+    """Short name for the run folder: at most 40 of the characters [a-z0-9._-]."""
     content: str | bytes = field(repr=False)
     sources: tuple[str, ...]
-    """One display name for each source that was asked for."""
+    """A display name for each source."""
     locations: tuple[str | None, ...] = ()
-    """Where each source was found: the absolute path of a file or a folder, or an absolute pattern; None for a stream.
-    One more than was asked for, the folder of the standard library, where nothing was."""
+    """The location of each source: absolute path of a file or folder, or absolute pattern; None for a stream. Without
+    any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
-    """What was left out or changed on the way, in plain sentences."""
+    """What was left out or changed while reading, one sentence each."""
     digest: str = field(init=False)
     """SHA-256, in hexadecimal, of the content (of its UTF-8 if it is text)."""
 
@@ -52,19 +52,24 @@ def read_corpus(
     on_download: Callable[[int, int], None] | None = None,
     is_for_training: bool = True,
 ) -> Corpus:
-    """Read the sources, in the order given, into one corpus; without any, the standard library's own Python source.
+    """Read the sources, in order, into one corpus; without any, the source code of Python's standard library.
 
-    A source is "-" (`stdin`, by default this process's), a file (.gz is decompressed), a folder (all files below it, by
-    relative path, but hidden ones and those of runs), a glob pattern, or a name that is looked for as a path, in
-    `corpora_dir`, in the folders of $CHARRNN_CORPORA (each time also with .txt appended) and in the catalogue, from
-    which it is downloaded into `corpora_dir` (`on_download` gets the bytes so far and in all).
+    A source is one of:
 
-    "char" takes text in `encoding` without NUL, drops byte-order marks, turns CRLF into LF and starts each file on a
-    new line; "byte" takes the bytes exactly as they are. Folders and patterns skip the files that cannot be used and
-    say so in `notes`; a file that was named must be usable.
+    - "-": `stdin`, by default standard input;
+    - a file, decompressed if it is named .gz;
+    - a folder: all files below it, sorted by relative path, without hidden files and run folders;
+    - a glob pattern;
+    - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA (each also with .txt
+      appended) and in the catalogue, whose text is downloaded into `corpora_dir` (`on_download` gets the bytes so far
+      and the total).
 
-    Raises DataError if a source cannot be found, read or used, if all of it together is too large for this machine's
-    memory, or, if it `is_for_training`, shorter than `MIN_LENGTH` or one character repeated; UsageError for an unknown
+    The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order marks, replaces CRLF by
+    LF and starts each file on a new line; "byte" keeps the bytes as they are. Unusable files of folders and patterns
+    are skipped and counted in `notes`; a file that is a source itself must be usable.
+
+    Raises DataError if a source cannot be found, read or used, if all sources together are too large for this machine's
+    memory, or, if `is_for_training`, shorter than `MIN_LENGTH` or one character repeated; UsageError for an unknown
     alphabet or for "-" given twice.
     """
     if alphabet not in ("char", "byte"):
@@ -82,13 +87,13 @@ def read_corpus(
 
 
 def read_origins(origins: Sequence[Origin], *, alphabet: str, encoding: str) -> Corpus:
-    """Read what was found into one corpus. Raises DataError if it cannot be read or used, or is too large."""
+    """Read sources that were found into one corpus. Raises DataError if one cannot be used or all are too large."""
     labels = tuple(origin.label for origin in origins)
     notes: list[str] = []
-    spelling = None if alphabet == "byte" else encoding
+    encoding_of_text = None if alphabet == "byte" else encoding
     limit = MemoryLimit(_all_of(labels))
-    limit.check_files([(path, origin.skips_unusable) for origin in origins for path in origin.paths], spelling)
-    files = [data for origin in origins for data in _usable_files(origin, spelling, notes, limit)]
+    limit.check_files([(path, origin.skips_unusable) for origin in origins for path in origin.paths], encoding_of_text)
+    files = [data for origin in origins for data in _usable_files(origin, encoding_of_text, notes, limit)]
     content: str | bytes = b"".join(files) if alphabet == "byte" else _join_on_new_lines(files).decode("utf-8")
     return Corpus(
         name=_name([name for origin in origins for name in origin.names]),
@@ -100,9 +105,10 @@ def read_origins(origins: Sequence[Origin], *, alphabet: str, encoding: str) -> 
 
 
 def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit: MemoryLimit) -> list[bytes]:
-    """Read an origin's files, cleaned, as UTF-8 (as they are, if `encoding` is None); adds to `notes` and to `limit`.
+    """Read the files of a source as UTF-8 with LF (unchanged, if `encoding` is None); add to `notes` and to `limit`.
 
-    Raises DataError if one, or all, cannot be used, TooLargeError if they exceed the limit.
+    Raises DataError if a file that must be usable, or every file, is not; TooLargeError if they exceed the limit;
+    NotHereError for a folder without any file.
     """
     usable: list[bytes] = []
     num_skipped = num_marks = num_line_ends = 0
@@ -129,8 +135,11 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
     skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
     skipped += [_count(origin.num_runs, "run")] * bool(origin.num_runs)
     if not usable:
-        reason = " and ".join(skipped) or "nothing"
-        raise DataError(f"{origin.label} has no file to learn from (skipped: {reason}): give one with text")
+        if not skipped:
+            raise NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
+        raise DataError(
+            f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped)}): give one with text"
+        )
     if skipped:
         notes.append(f"skipped {' and '.join(skipped)} in {origin.label}")
     if num_marks:
@@ -142,11 +151,11 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
 
 
 def _readers(origin: Origin, encoding: str | None, limit: MemoryLimit) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield each file's label and what reads its bytes, which raises DataError if it cannot."""
+    """Yield each file's label and a function that reads its bytes, which raises DataError if it cannot."""
     if origin.stream is not None:
         yield origin.label, partial(read_stream, origin.label, origin.stream, limit)
     for path in origin.paths:
-        yield str(path), partial(read_file, path, encoding, limit, needs_plain=origin.needs_plain)
+        yield str(path), partial(read_file, path, encoding, limit, needs_regular=origin.needs_regular)
 
 
 def _join_on_new_lines(files: list[bytes]) -> bytes:
@@ -161,7 +170,7 @@ def _check_can_be_learned(content: str | bytes, what: str) -> None:
             f"{what}: {_count(len(content), unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
     if _is_one_repeated(content):
-        raise DataError(f"{what}: one {unit}, {content[:1]!r}, is all there is; at least 2 different ones are needed")
+        raise DataError(f"{what}: it has only one {unit}, {content[:1]!r}; at least 2 different ones are needed")
 
 
 def _all_of(labels: tuple[str, ...]) -> str:
@@ -169,14 +178,14 @@ def _all_of(labels: tuple[str, ...]) -> str:
 
 
 def _is_one_repeated(content: str | bytes) -> bool:
-    # count() rather than set(), which makes an object of every character.
+    # Not set(), which creates an object for every character.
     return content.count(content[:1]) == len(content)  # type: ignore[arg-type]
 
 
 def _name(stems: list[str]) -> str:
-    """Make the corpus's name of its parts' names: the first, and how many more."""
+    """Return the name of the corpus: that of its first part and the number of further parts."""
     suffix = f"-and-{len(stems) - 1}-more" if len(stems) > 1 else ""
-    # Accents fall off rather than turn a letter into a dash.
+    # Decomposed, so that é becomes e and not a dash.
     plain = unicodedata.normalize("NFKD", stems[0]).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
     return (slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-") or "text") + suffix

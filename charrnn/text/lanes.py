@@ -1,6 +1,6 @@
-"""Contiguous lanes: a corpus read in parallel from evenly spaced places, for ever.
+"""The batches of training: each batch row (lane) reads the corpus from its own start position, without end.
 
-Shapes: N ids of a corpus, T time (steps of one window), B batch (lanes).
+Shapes: N ids of a corpus, T time (characters of a window), B batch (lanes).
 """
 
 import math
@@ -17,17 +17,20 @@ from charrnn.errors import DataError
 # No generated __eq__: comparing arrays gives an array, not a truth value.
 @dataclass(frozen=True, eq=False)
 class Lanes:
-    """B lanes over ids (N,); lane b starts at floor(b * N / B).
+    """B batch rows over ids (N,), for truncated BPTT: row b starts at floor(b * N / B) and reads on contiguously.
 
-    The ids are a ring. A lane that has read its stretch goes on into its neighbour's, so the recurrent state stays
-    valid for ever and no ragged tail is dropped; after N / B characters per lane every id has been read: one epoch.
-    The cursor, the number of characters read per lane, is all that must be saved to go on.
+    The ids form a ring: a row that reaches the start of the next row reads on, and the last id is followed by the
+    first. So the recurrent state is carried from each window to the next, and no characters are dropped at the end.
+    After N / B characters per row every id has been read once: one epoch. The position in the corpus is one number,
+    the cursor: how many characters each row has read.
 
     Raises ValueError unless 1 <= num_lanes <= N and N >= 2.
     """
 
     ids: NDArray[np.uint16]
+    """(N,)"""
     num_lanes: int
+    """B"""
 
     def __post_init__(self) -> None:
         num_ids = len(self.ids)
@@ -37,10 +40,10 @@ class Lanes:
             raise ValueError(f"num_lanes must be in 1..{num_ids} (the number of ids), not {self.num_lanes}")
 
     def window(self, cursor: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return inputs and targets, both (T, B) and C-contiguous, of the `length` characters after `cursor` per lane.
+        """Return inputs and targets, both (T, B) and C-contiguous: the next T = `length` characters of every batch row.
 
-        Row t of lane b is the id at (start_b + cursor + t) mod N; its target is the id after it. The two arrays are
-        views of one buffer: copy before writing into either.
+        Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. Both arrays are views of
+        one buffer: copy before writing into either.
 
         Raises ValueError if cursor < 0 or length < 1.
         """
@@ -54,12 +57,12 @@ class Lanes:
 
 
 def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
-    """Cut `num` ids into contiguous parts, in order, of the given shares (normalised to sum to 1).
+    """Split `num` ids into contiguous parts, in order, of the given shares (normalised to sum to 1).
 
-    Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) is nanoGPT's split to the
-    character, train = ids[: int(0.9 * num)]; the last part ends at `num`.
+    Boundary k is int(share of the first k parts * num), so that (0.9, 0.1) equals nanoGPT's split,
+    train = ids[: int(0.9 * num)]; the last part ends at `num`.
 
-    Raises DataError if a part would be empty.
+    Raises DataError if a share is not positive or a part would be empty.
     """
     total = math.fsum(fractions)
     if not fractions or min(fractions) <= 0 or not math.isfinite(total):
@@ -70,5 +73,5 @@ def split_ids(num: int, fractions: Sequence[float]) -> tuple[slice, ...]:
     if any(part.start >= part.stop for part in parts):
         enough = max(len(parts), math.ceil(total / min(fractions)))
         shares = ", ".join(f"{fraction / total:g}" for fraction in fractions)
-        raise DataError(f"{num} characters are too few to split by {shares}: give at least {enough}")
+        raise DataError(f"a text of length {num} is too short to split by {shares}: it must be at least {enough}")
     return parts

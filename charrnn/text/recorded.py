@@ -1,4 +1,4 @@
-"""The text of a run, found again: where the run recorded it, else where its names lead now; checked by its digest."""
+"""Finds the text of a run again, by recorded location or by name, and checks its digest."""
 
 import json
 import os
@@ -13,27 +13,28 @@ from charrnn.text.corpus import Corpus, read_origins
 from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
 
 MAX_LOCATIONS_LENGTH = 200_000
-"""Characters of JSON that the locations of a corpus may have; those of thousands of files are not recorded."""
+"""Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are not."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecordedCorpus:
-    """What a run says of its text. It may be a stranger's run, which could name any file of this machine."""
+    """What a run records of its text. A downloaded run is not trusted: it could name any file of this machine."""
 
     run: str
     """Name of the run, for messages."""
     config: Config
-    """Of the run: the sources as they were typed, the alphabet and the encoding."""
+    """The configuration of the run: the sources as the user gave them, the alphabet and the encoding."""
     locations: tuple[str | None, ...]
-    """Where each was found (`Corpus.locations`); empty if that was not recorded."""
+    """The location of each source (`Corpus.locations`); empty if none was recorded."""
     digest: str
+    """SHA-256 of the text (`Corpus.digest`)."""
 
     def read(self, *, stdin: BinaryIO | None = None, instead: str = "", reason: str = "") -> Corpus:
-        """Read the text from where it was found or, if it is not there or another, from where its names lead now.
+        """Read the text from its recorded location or, if that fails, from where its name leads now.
 
-        Nothing is downloaded, and only plain files and `stdin` are read. Raises DataError if the text is gone, cannot
-        be read or has changed; the message goes on with what can be done `instead` of putting it back (" or give
-        ...") and ends with the `reason` why the text is needed.
+        Nothing is downloaded, and only regular files and `stdin` are read. Raises DataError if the text is missing,
+        cannot be read or has changed. The message contains `instead`, the alternative to putting the text back (" or
+        give ..."), and ends with `reason`, why the text is needed.
         """
         alphabet, encoding = self.config.alphabet, self.config.encoding
         faults: list[DataError] = []
@@ -56,14 +57,14 @@ class RecordedCorpus:
             if corpus.digest == self.digest:
                 return corpus
             faults.append(DataError(self._changed(corpus, instead, reason)))
-            del corpus  # before as much again is read
+            del corpus  # frees the memory before the next text is read
         fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
         if isinstance(fault, NotHereError):
             raise DataError(self._not_here(fault.source, instead, reason)) from None
         raise fault
 
     def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
-        """Each source where it was found, if it is still there, else where its name leads. Raises DataError."""
+        """Find each source at its recorded location if it exists, else by its name. Raises DataError."""
         sources = self.config.corpus
         if not sources:
             folder = locations[0] if locations else None
@@ -80,10 +81,10 @@ class RecordedCorpus:
     def _changed(self, corpus: Corpus, instead: str, reason: str) -> str:
         if not self.config.corpus:
             label = corpus.sources[0]
-            return f"{self.run} learned the {label}, or another than is here: use that Python{instead}.{reason}"
+            return f"{self.run} was trained on another version of the {label}: use that Python{instead}.{reason}"
         listed = _short(", ".join(corpus.sources))
         message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
-        # A file that may not be read any more is left out of a folder.
+        # A file of a folder that cannot be read any more is skipped, which changes the text.
         notes = [note for note in corpus.notes if note.startswith("skipped")]
         return "\n".join((message, *(f"When it was read again: {_short('; '.join(notes))}." for _ in notes[:1])))
 
@@ -100,9 +101,9 @@ class RecordedCorpus:
 
 
 def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> RecordedCorpus | None:
-    """What a run's configuration and the state of a saved step say of its text; None if they do not record its digest.
+    """Return what a run's configuration and the state of a checkpoint record of its text; None without a digest.
 
-    Locations that cannot be those of the sources count as not recorded.
+    Locations that do not fit the sources are ignored.
     """
     digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
     if not isinstance(digest, str):
@@ -115,7 +116,7 @@ def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> Re
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
-    """What a saved step records of its corpus, for `recorded_corpus` to read."""
+    """Return what a checkpoint records of its corpus; `recorded_corpus` reads it."""
     state: dict[str, str | list[str | None]] = {"corpus_digest": corpus.digest}
     locations = list(corpus.locations)
     if any(locations) and len(json.dumps(locations)) <= MAX_LOCATIONS_LENGTH:

@@ -1,4 +1,4 @@
-"""Where a name leads: to a file, a folder, a pattern, standard input, the catalogue, or Python's own library."""
+"""Finds what the name of a corpus stands for: a file, a folder, a pattern, a stream or a text of the catalogue."""
 
 import glob
 import os
@@ -13,31 +13,34 @@ from charrnn.text.catalogue import fetch, find_entry, load_catalogue
 from charrnn.text.files import unreadable
 
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
-"""Environment variable with folders that corpora are looked for in, separated like those of PATH."""
+"""Environment variable with folders in which corpora are looked up, separated like those of PATH."""
 
 RUN_FILES = frozenset({"config.yaml", "vocab.json"})
-"""What makes a folder that of a run, which is no text: a run in the folder that it learned would change its text."""
+"""A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would change the text."""
 
 _MAX_LINE_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The files, or the one stream, that a source stands for."""
+    """The files, or the stream, that a source stands for."""
 
     label: str
+    """Name for messages."""
     names: tuple[str, ...]
+    """The name of each part, from which that of the run is made."""
     paths: tuple[Path, ...] = ()
     stream: BinaryIO | None = None
     location: str | None = None
     """Absolute path of the file or the folder, or absolute pattern; None for a stream."""
-    needs_plain: bool = False
-    """Whether pipes and devices are refused, which may never end."""
+    needs_regular: bool = False
+    """Whether pipes and devices, which may never end, are refused."""
     skips_unusable: bool = False
     """Whether unusable files are skipped (folder, pattern) rather than refused."""
     num_hidden: int = 0
+    """Number of hidden files and folders that were skipped."""
     num_runs: int = 0
-    """Hidden names, and folders of runs, that were left out."""
+    """Number of run folders that were skipped."""
 
 
 def find_origin(
@@ -48,16 +51,16 @@ def find_origin(
     on_download: Callable[[int, int], None] | None,
     is_named_by_run: bool,
 ) -> Origin:
-    """Find what `source` stands for, as `corpus.read_corpus` describes it.
+    """Find what `source` stands for (see `corpus.read_corpus`).
 
-    Raises NotHereError if it leads nowhere, DataError if it cannot be read or downloaded.
+    Raises NotHereError if nothing has that name, DataError if it cannot be read or downloaded.
     """
     if source == "-":
-        if stdin is None and sys.stdin is None:  # closed by whoever started the command
+        if stdin is None and sys.stdin is None:  # closed by the process that started the command
             raise DataError("standard input (-) is closed: give a file, or pipe a text into the command")
         return Origin("standard input", ("stdin",), stream=stdin or sys.stdin.buffer)
     if not source.strip():
-        raise DataError("a corpus was given as an empty name: give a file, a folder, a pattern or a catalogue name")
+        raise DataError("the name of a corpus is empty: give a file, a folder, a pattern or a catalogue name")
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
     if path is None and glob.has_magic(source):
@@ -68,18 +71,18 @@ def find_origin(
         path = fetch(entry, corpora_dir, on_progress=on_download)
     if path is None:
         raise NotHereError(source, _not_found(source, folders))
-    return _path(path, str(path), needs_plain=is_named_by_run)
+    return _path(path, str(path), needs_regular=is_named_by_run)
 
 
 def origin_at(location: str) -> Origin | None:
-    """What a recorded location leads to now: plain files only. None if it leads nowhere.
+    """Find what is at a recorded location: regular files only. Return None if nothing is there.
 
-    Raises DataError if it is there but cannot be read.
+    Raises DataError if it exists but cannot be read.
     """
     if not os.path.isabs(location):
         return None
     if _is_there(location):
-        return _path(Path(location), _label(location), needs_plain=True)
+        return _path(Path(location), _label(location), needs_regular=True)
     if glob.has_magic(location):
         try:
             return _pattern(_label(location), location)
@@ -89,12 +92,12 @@ def origin_at(location: str) -> Origin | None:
 
 
 def standard_library(folder: str | None = None) -> Origin:
-    """The modules at the top of Python's standard library: this Python's, or that in `folder`."""
+    """Return the top-level modules of the standard library: of this Python, or those in `folder`."""
     import sysconfig
 
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
-    # _sysconfigdata* contains paths of this machine, which a model should neither learn nor publish.
+    # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
     paths = [path for path in sorted(Path(folder).glob("*.py")) if not path.name.startswith("_sysconfigdata")]
     label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
     return Origin(
@@ -107,7 +110,7 @@ def standard_library(folder: str | None = None) -> Origin:
 
 
 def _find_path(source: str, folders: list[Path]) -> Path | None:
-    """The first place where the name, or the name with .txt, is. Raises DataError where that cannot be known."""
+    """Return the first path of that name, with or without .txt. Raises DataError if permissions hide it."""
     locked: OSError | None = None
     for place in (folder / name for folder in (Path(), *folders) for name in (source, f"{source}.txt")):
         try:
@@ -121,7 +124,7 @@ def _find_path(source: str, folders: list[Path]) -> Path | None:
 
 
 def _is_there(path: str | Path) -> bool:
-    """Whether there is such a file or folder. Raises PermissionError where only its owner can tell."""
+    """Whether a file or folder exists. Raises PermissionError if permissions hide that."""
     try:
         os.stat(path)
     except PermissionError:
@@ -131,10 +134,10 @@ def _is_there(path: str | Path) -> bool:
     return True
 
 
-def _path(path: Path, label: str, *, needs_plain: bool) -> Origin:
+def _path(path: Path, label: str, *, needs_regular: bool) -> Origin:
     if path.is_dir():
         return _folder(path, label)
-    return Origin(label, (_stem(path),), (path,), location=_absolute(path), needs_plain=needs_plain)
+    return Origin(label, (_stem(path),), (path,), location=_absolute(path), needs_regular=needs_regular)
 
 
 def _pattern(label: str, pattern: str) -> Origin:
@@ -142,12 +145,12 @@ def _pattern(label: str, pattern: str) -> Origin:
         (path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file()), key=Path.as_posix
     )
     runs = {folder for folder in {parent for path in paths for parent in path.parents} if _is_run(folder)}
-    # What matches only in runs was meant to.
+    # A pattern that matches only inside runs is meant to.
     paths = [path for path in paths if runs.isdisjoint(path.parents)] or paths
     if not paths:
         nothing = _fit(f"no file matches the pattern {label!r} in {_absolute(Path()) or 'a folder that was removed'}")
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
-    # Nothing in the name of the working folder is a pattern.
+    # Escaped, because the name of the working folder is not a pattern.
     here = _absolute(Path())
     location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
     return Origin(label, tuple(map(_stem, paths)), tuple(paths), location=location, skips_unusable=True)
@@ -192,14 +195,14 @@ def _absolute(path: Path) -> str | None:
 
 
 def _label(location: str) -> str:
-    """A location as a person would type it here: relative where it lies below the working folder."""
+    """Return a location relative to the working folder if it is inside it, else unchanged."""
     here = _absolute(Path())
     below = here is not None and location.startswith(os.path.join(here, ""))
     return os.path.relpath(location) if below else location
 
 
 def _corpora_folders(corpora_dir: Path) -> list[Path]:
-    """The folders that a name is looked for in besides the working folder."""
+    """Return the folders in which a name is looked up after the working folder."""
     folders = [folder for folder in os.environ.get(CORPORA_VARIABLE, "").split(os.pathsep) if folder]
     return [corpora_dir, *(Path(os.path.expanduser(folder)) for folder in folders)]
 
@@ -209,12 +212,12 @@ def _not_found(source: str, folders: list[Path]) -> str:
 
     titles = [entry.name for entry in load_catalogue()]
     beside = Path(source).parent
-    spellings = [*titles, *(str(beside / name) for name in _listing(beside))]
-    spellings += [name for folder in folders for name in _listing(folder)]
-    # corpora/ need not exist, but a folder that the environment names should.
+    known = [*titles, *(str(beside / name) for name in _listing(beside))]
+    known += [name for folder in folders for name in _listing(folder)]
+    # corpora/ is optional, but a folder in the environment variable should exist.
     places = [str(folders[0]), *(f"{f}{'' if os.path.isdir(f) else ' (no such folder)'}" for f in folders[1:])]
-    lines = [f"no corpus {source!r}: it is no path and not in {', '.join(places)} (each also with .txt)"]
-    lines += [f"Did you mean {near!r}?" for near in difflib.get_close_matches(source, spellings, n=1)]
+    lines = [f"no corpus {source!r}: it is not a path and not in {', '.join(places)} (each also with .txt)"]
+    lines += [f"Did you mean {near!r}?" for near in difflib.get_close_matches(source, known, n=1)]
     lines += [f"The catalogue has {', '.join(titles)}; or give a file, a folder, a pattern or - (standard input)."]
     return "\n".join(map(_fit, lines))
 

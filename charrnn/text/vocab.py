@@ -1,4 +1,4 @@
-"""Alphabets: characters or raw bytes to ids and back, at once or one id at a time.
+"""Alphabets: encode characters or raw bytes as ids, and decode ids, all at once or one at a time.
 
 Shapes: N characters of a text (bytes, for the byte alphabet).
 """
@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from charrnn.errors import CheckpointError, DataError, named
 
 UNKNOWN = ""
-"""The entry of the unknown symbol in `Vocab.characters`: the one entry that spells no character."""
+"""The entry of the unknown symbol in `Vocab.characters`: the only one that is not a character."""
 
 REPLACEMENT = "\ufffd"
-"""What the unknown symbol and broken UTF-8 are decoded to."""
+"""The character to which the unknown symbol and invalid UTF-8 are decoded."""
 
 MAX_VOCAB_SIZE = 65_535
-"""Ids are uint16, and `from_json` refuses anything larger."""
+"""The largest alphabet: ids are uint16, and `from_json` refuses more entries."""
 
 MAX_CHARACTERS = 8192
-"""How many entries the alphabet of a text has at the most, unless asked otherwise."""
+"""Default limit for the number of entries of an alphabet."""
 
 _PLAIN = {
     **dict.fromkeys("‘’‚‛′`´", "'"),
@@ -37,7 +37,7 @@ _PLAIN = {
     "œ": "oe",
     "ø": "o",
 }
-"""What stands for characters that Unicode does not take apart."""
+"""Replacements for characters that Unicode normalization does not decompose."""
 _BLOCK_CHARS = 1 << 20
 _NUM_CODE_POINTS = 0x110000
 
@@ -47,7 +47,7 @@ class Vocab:
     """An alphabet in id order.
 
     "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character.
-    "byte": 256 entries, entry i is chr(i), the latin-1 spelling of byte i; nothing is unknown.
+    "byte": 256 entries, entry i is chr(i), byte i decoded as latin-1; nothing is unknown.
     """
 
     kind: Literal["char", "byte"]
@@ -63,15 +63,18 @@ class Vocab:
 
     @classmethod
     def from_text(cls, text: str, *, min_count: int = 3, max_size: int = MAX_CHARACTERS) -> "Vocab":
-        """Collect the characters of a text, by code point, the rare ones left to the unknown symbol.
+        """Collect the characters of a text, by code point; rare ones are represented by the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
-        characters; of these the `max_size` - 1 most frequent stay (of equally frequent ones the lower code points).
+        characters. Of these, the `max_size` - 1 most frequent are used, with the lower code point first on a tie.
 
-        Raises DataError if no character is left, ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
+        Raises DataError for an empty text or if no character is kept, ValueError for a `max_size` outside
+        2..`MAX_VOCAB_SIZE`.
         """
         if not 2 <= max_size <= MAX_VOCAB_SIZE:
             raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
+        if not text:
+            raise DataError("the text is empty: give at least one character")
         counts = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
         for points in _code_points(text):
             block_counts = np.bincount(points)
@@ -80,7 +83,7 @@ class Vocab:
         kept = np.flatnonzero(counts >= threshold)
         if not len(kept):
             raise DataError(
-                f"no character of this text of {len(text)} characters occurs {threshold} times: "
+                f"no character of this text of length {len(text)} occurs {threshold} times: "
                 f"learn them all with {named('min_count', 1)}, or their bytes with {named('alphabet', 'byte')}"
             )
         # A stable sort of the negated counts leaves ties in code-point order.
@@ -96,10 +99,10 @@ class Vocab:
         return len(self.characters)
 
     def encode(self, text: str | bytes) -> NDArray[np.uint16]:
-        """Map a text to ids (N,).
+        """Encode a text as ids (N,).
 
-        "char": characters never seen become id 0; raises TypeError for bytes.
-        "byte": bytes are taken as they are, a str as its UTF-8 (lone surrogates included).
+        "char": characters outside the alphabet become id 0; raises TypeError for bytes.
+        "byte": bytes are used as they are, a str as its UTF-8 (lone surrogates included).
         """
         if self.kind == "byte":
             data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
@@ -126,29 +129,29 @@ class Vocab:
         return list(map(chr, found))
 
     def nearest(self, character: str) -> str:
-        """Spell a character that is not in the alphabet with those that are, or leave it out ("").
+        """Return a replacement, in the alphabet, for a character that is not in it, or "".
 
-        Tried in turn: its compatible form and its letter without marks (Unicode NFKD), plain punctuation, each also in
-        the other case. A space stands for any other space.
+        Tried in order: its compatible form and its letter without marks (Unicode NFKD), then ASCII punctuation, each
+        also in the other case. A space replaces any other white space.
         """
-        spelled = unicodedata.normalize("NFKD", character)
-        bare = "".join(part for part in spelled if not unicodedata.combining(part))
+        compatible = unicodedata.normalize("NFKD", character)
+        bare = "".join(part for part in compatible if not unicodedata.combining(part))
         plain = _PLAIN.get(character, " " if character.isspace() else "")
-        for candidate in (spelled, bare, plain):
+        for candidate in (compatible, bare, plain):
             for cased in (candidate, candidate.swapcase()):
                 if cased and not self.unknown_characters(cased):
                     return cased
         return ""
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Spell ids (N,) out; the unknown symbol and broken UTF-8 become U+FFFD."""
+        """Decode ids (N,); the unknown symbol and invalid UTF-8 become U+FFFD."""
         if self.kind == "byte":
             # Through int, since bytes(array) would copy the array's memory, two bytes for each uint16.
             return bytes(map(int, ids)).decode("utf-8", "replace")
         return "".join(self.characters[id] or REPLACEMENT for id in ids)
 
     def decoder(self) -> "Decoder":
-        """Return a decoder to be fed one id at a time."""
+        """Return a decoder that takes one id at a time."""
         return Decoder(self)
 
     def to_json(self) -> dict[str, object]:
@@ -157,9 +160,9 @@ class Vocab:
 
     @classmethod
     def from_json(cls, data: object) -> "Vocab":
-        """Build the alphabet that `vocab.json` describes. Raises CheckpointError that names what is wrong with it."""
+        """Build an alphabet from the content of `vocab.json`. Raises CheckpointError naming what is wrong with it."""
         if not isinstance(data, dict):
-            raise CheckpointError(f"vocab.json must hold an object, not {type(data).__name__}")
+            raise CheckpointError(f"vocab.json must be an object, not {type(data).__name__}")
         kind, characters = data.get("kind"), data.get("characters")
         if kind not in ("char", "byte"):
             raise CheckpointError(f'vocab.json: "kind" must be "char" or "byte", not {reprlib.repr(kind)}')
@@ -190,25 +193,25 @@ class Vocab:
 
 
 class Decoder:
-    """Spells ids out as they come: what it returned in all equals `Vocab.decode` of all ids fed."""
+    """Decodes ids one at a time. All returned texts together equal `Vocab.decode` of all ids."""
 
     def __init__(self, vocab: Vocab) -> None:
         self._characters = vocab.characters
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace") if vocab.kind == "byte" else None
 
     def feed(self, id: int) -> str:
-        """Return the text that this id completes: "" in the middle of a character spelled in several bytes."""
+        """Return the text that this id completes: "" inside a character of several bytes."""
         if self._utf8 is None:
             return self._characters[id] or REPLACEMENT
         return self._utf8.decode(bytes((id,)))
 
     @property
     def is_amid_character(self) -> bool:
-        """Whether bytes were fed that no text came of yet."""
+        """Whether the last bytes are the beginning of a character that is not complete."""
         return self._utf8 is not None and self._utf8.getstate()[0] != b""
 
     def finish(self) -> str:
-        """Return U+FFFD if the last character was left incomplete, else ""; the decoder is then as new."""
+        """Return U+FFFD if the last character is incomplete, else "", and reset the decoder."""
         if self._utf8 is None:
             return ""
         rest = self._utf8.decode(b"", final=True)
@@ -217,7 +220,7 @@ class Decoder:
 
 
 def count_distinct(text: str | bytes) -> int:
-    """Count the distinct characters (code points) of a text, or the distinct bytes, in any alphabet or none."""
+    """Count the distinct characters (code points) of a text, or the distinct bytes, whatever the alphabet."""
     is_seen = np.zeros(_NUM_CODE_POINTS, np.bool_)
     for points in _byte_values(text) if isinstance(text, bytes) else _code_points(text):
         is_seen[points] = True
@@ -225,13 +228,13 @@ def count_distinct(text: str | bytes) -> int:
 
 
 def _byte_values(data: bytes) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes block by block, because an array that is used as an index is copied eight bytes wide."""
+    """Yield the bytes block by block, because NumPy copies an index array to eight bytes per element."""
     for start in range(0, len(data), _BLOCK_CHARS):
         yield np.frombuffer(data, np.uint8)[start : start + _BLOCK_CHARS]
 
 
 def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:
-    """Yield the code points of a text, block by block, so that a large one is never held four bytes wide."""
+    """Yield the code points of a text, block by block, because the whole text would need four bytes per character."""
     for start in range(0, len(text), _BLOCK_CHARS):
         block = text[start : start + _BLOCK_CHARS].encode("utf-32-le", "surrogatepass")
         yield np.frombuffer(block, dtype="<u4")

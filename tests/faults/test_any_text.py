@@ -43,7 +43,7 @@ PIECES = st.one_of(
 )
 CONTENT = st.lists(PIECES, max_size=12).map(b"".join)
 ANY = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-REMEDY = re.compile(r"--alphabet byte|--encoding utf-(16|32)|is empty|at least (16|2)|has no file")
+REMEDY = re.compile(r"alphabet[ =]byte|encoding[ =]utf-(16|32)|is empty|at least (16|2)|has no file")
 
 
 def check_bytes(path: Path, content: bytes) -> None:
@@ -89,7 +89,7 @@ def check_characters(path: Path, content: bytes) -> None:
     try:
         vocab = Vocab.from_text(corpus.content)
     except DataError as error:
-        assert "--set min_count=1" in str(error) and "--alphabet byte" in str(error)
+        assert "min_count=1" in str(error) and "alphabet=byte" in str(error)
         return
     assert Vocab.from_json(json.loads(json.dumps(vocab.to_json()))) == vocab
     ids = vocab.encode(corpus.content)
@@ -195,7 +195,7 @@ def test_50_000_different_characters_are_capped_with_a_count(command: Command, t
     assert start["vocab_size"] == MAX_CHARACTERS
     num_unknown = 3 * (50_000 - (MAX_CHARACTERS - 1))
     assert f"{num_unknown:,} of 150,000 characters are beyond the alphabet's limit" in " ".join(start["notes"])
-    assert "--alphabet byte" in " ".join(start["notes"])
+    assert "alphabet=byte" in " ".join(start["notes"])
     path.write_text(different, encoding="utf-8")
     once = learn(command, path, "--out", "other")
     assert once.code == 3 and "--set min_count=1" in once.err and "--alphabet byte" in once.err
