@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
 from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.optimizers import OPTIMIZERS
 from charrnn.plugins import plugin_names
 
 Auto = Literal["auto"]
@@ -25,8 +26,6 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16")
 """Precisions of training."""
-OPTIMIZERS = ("muon", "adamw", "rmsprop", "sgd")
-"""Optimizers; `training.optim.OPTIMIZERS` says how each is built."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
@@ -223,7 +222,7 @@ _CHOICES = {
     "initial_state": INITIAL_STATES,
     "device": DEVICES,
     "precision": PRECISIONS,
-    "optimizer": OPTIMIZERS,
+    "optimizer": tuple(OPTIMIZERS),
 }
 
 _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import charrnn.config
 from charrnn.architectures import CELLS
-from charrnn.config import BUDGETS, FIELD_NAMES, OPTIMIZERS, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
+from charrnn.optimizers import OPTIMIZERS
 from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
 RECIPES = Path(charrnn.config.__file__).parent / "recipes"
@@ -55,7 +56,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": auto_or(st.floats(0, 10, exclude_min=True)),
     "final_learning_rate": st.floats(0, 1),
     "warmup_steps": st.integers(0),
-    "optimizer": st.sampled_from(OPTIMIZERS),
+    "optimizer": st.sampled_from(sorted(OPTIMIZERS)),
     "muon_scale": st.floats(0, allow_infinity=False),
     "beta1": SHARES,
     "beta2": SHARES,

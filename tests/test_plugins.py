@@ -162,7 +162,7 @@ def test_the_help_lists_the_detectors_of_the_registry(
     process: Callable[..., subprocess.CompletedProcess[bytes]],
 ) -> None:
     shown = process("-m", "charrnn", "visualize", "--help").stdout.decode()
-    listed = f": {', '.join(DETECTORS)}, or a detector of an installed package."
+    listed = f": {', '.join(DETECTORS)}, or one of an installed package."
     assert "".join(listed.split()) in "".join(shown.split()), "however its lines are broken"
 
 

@@ -11,6 +11,7 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
 from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
+from charrnn.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     from charrnn.config import Config
@@ -61,7 +62,8 @@ def train(
         str | None, _option("--embedding-size", text="Size of a character's embedding.", panel=MODEL, metavar="E")
     ] = None,
     optimizer: Annotated[
-        str | None, _option("--optimizer", text="muon (default), adamw, rmsprop or sgd.", panel=MODEL, metavar="NAME")
+        str | None,
+        _option("--optimizer", text=f"{', '.join(OPTIMIZERS)}. Default: muon.", panel=MODEL, metavar="NAME"),
     ] = None,
     dropout: Annotated[
         str | None,

@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from charrnn.errors import UsageError, did_you_mean
-from charrnn.plugins import find_plugin, plugin_names
 
 if TYPE_CHECKING:
     from charrnn.detectors.labels import Labels
@@ -87,6 +86,8 @@ def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
+    from charrnn.plugins import find_plugin, plugin_names  # here, so that commands that name no detector start sooner
+
     plugin = find_plugin(GROUP, "detector", name, DETECTORS)
     if plugin is not None:
         from charrnn.detectors.custom import plugin_detector

@@ -251,28 +251,21 @@ def _build_sgd(network: CharRNN, config: Config) -> list[Optimizer]:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerKind:
-    """How a network's optimizers are built, described and given a learning rate."""
+    """How a network's optimizers are built, and the factor of its learning rate."""
 
     build: Callable[[CharRNN, Config], list[Optimizer]]
     """Returns optimizers that together update every weight of the network once per step."""
-    description: str
-    """One line for documentation and tables."""
     rate: float = 1.0
     """Factor of the recipe's learning rates, which were found with Muon and AdamW."""
 
 
 OPTIMIZERS = {
-    "muon": OptimizerKind(_build_muon, "Muon for the matrices of the recurrent layers, AdamW for all else"),
-    "adamw": OptimizerKind(_build_adamw, "AdamW for all weights"),
-    "rmsprop": OptimizerKind(_build_rmsprop, "RMSProp for all weights"),
-    "sgd": OptimizerKind(_build_sgd, "gradient descent with momentum for all weights", SGD_RATE),
+    "muon": OptimizerKind(_build_muon),
+    "adamw": OptimizerKind(_build_adamw),
+    "rmsprop": OptimizerKind(_build_rmsprop),
+    "sgd": OptimizerKind(_build_sgd, SGD_RATE),
 }
-"""The values of `Config.optimizer`.
-
-To add one, write in this file a class that is an `Optimizer`, a `_build_` function and an entry; then add its name to
-`config.OPTIMIZERS`, to the help of `--optimizer` in `cli/train.py` and to the table in `docs/recipe.md`, a comparison
-with `torch.optim` to `tests/test_optim.py`, and a run to `tests/faults/test_resume_everywhere.py`.
-"""
+"""The values of `Config.optimizer`, which `charrnn.optimizers` describes. How to add one: docs/extending.md."""
 
 
 def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:
