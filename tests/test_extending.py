@@ -1,0 +1,135 @@
+"""docs/extending.md: every step of the page, followed in a copy of the package, gives what the page says."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_packages import install
+
+import charrnn
+
+PACKAGE = Path(charrnn.__file__).parent
+PAGE = PACKAGE.parent / "docs" / "extending.md"
+STEP = re.compile(
+    r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new file)|(?P<module>`charrnn_examples\.py`)"
+    r"|(?P<how>Before|After|Replace) the line `(?P<line>[^`]+)`)(?: of)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
+    r"```(?:python)?\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+"""A step of the page: where some code belongs, and the code."""
+TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
+Process = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def follow(step: re.Match[str], root: Path) -> None:
+    """Make the change that a step describes in the package below `root`."""
+    path = root / step["path"]
+    if step["file"]:
+        path.write_text(step["code"], encoding="utf-8")
+        return
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines(keepends=True)
+    if step["end"]:
+        lines.append("\n\n" + step["code"])
+    elif step["table"]:
+        lines.insert(table_end(source, step["table"]) - 1, step["code"])
+    else:
+        assert lines.count(step["line"] + "\n") == 1, f"{path} has this line once: {step['line']}"
+        index = lines.index(step["line"] + "\n")
+        begin, end = {"Before": (0, 0), "After": (1, 1), "Replace": (0, 1)}[step["how"]]
+        lines[index + begin : index + end] = [step["code"] + "\n\n" * (step["how"] == "Before")]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def table_end(source: str, name: str) -> int:
+    """Return the number of the line with the closing bracket of a table at module level."""
+    for node in ast.parse(source).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == name:
+            assert node.end_lineno is not None
+            return node.end_lineno
+    raise AssertionError(f"there is no table {name}")
+
+
+@pytest.fixture(scope="module")
+def steps() -> list[re.Match[str]]:
+    return list(STEP.finditer(PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def corpus_of_brackets(tmp_path: Path) -> Path:
+    path = tmp_path / "brackets.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def succeed(process: Process, site: Path, *arguments: object) -> Any:
+    """Run a command of the package in `site`; return its stdout, as JSON where it is JSON."""
+    ran = process("-m", "charrnn", *arguments, PYTHONPATH=str(site))
+    assert ran.returncode == 0, ran.stderr.decode()
+    return json.loads(ran.stdout) if "--json" in arguments else ran.stdout.decode()
+
+
+def train(process: Process, site: Path, corpus: Path, *options: object) -> None:
+    size = ("--hidden-size", 12, "--embedding-size", 4, "--layers", 2, "--steps", 2)
+    succeed(process, site, "train", corpus, *size, *options)
+
+
+def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
+    fences = re.findall(r"^```(\w*)\n.*?^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(steps) == sum(1 for language in fences if language in ("", "python"))
+    assert sum(1 for step in steps if step["module"]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.trained
+def test_what_the_page_adds_to_the_package_works(
+    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
+) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(PACKAGE, site / "charrnn", ignore=shutil.ignore_patterns("__pycache__"))
+    for step in steps:
+        if not step["module"]:
+            follow(step, site)
+    shown = succeed(process, site, "visualize", "--help") + succeed(process, site, "train", "--help")
+    assert all(name in shown for name in ("parenthesis", ".ansi", "ugrnn", "averaged", "lion"))
+
+    train(process, site, corpus_of_brackets, "--cell", "ugrnn", "--depth", "averaged", "--optimizer", "lion")
+    config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
+    assert all(line in config.splitlines() for line in ("cell: ugrnn", "depth: averaged", "optimizer: lion"))
+    assert len(succeed(process, site, "sample", "--length", 20, "--seed", 0)) >= 20
+    line = ("visualize", "--text", corpus_of_brackets)
+    (score,) = succeed(process, site, *line, "--find", "--detector", "parenthesis", "--json")
+    assert score["detector"] == "parenthesis"
+    assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
+    succeed(process, site, *line, "--cell", "0:0", "--export", "cell.ansi")
+    assert "\x1b[" in (tmp_path / "cell.ansi").read_text(encoding="utf-8")
+    assert set(TEXT) <= set(succeed(process, site, "vocabulary", "--json"))
+
+
+@pytest.mark.slow
+@pytest.mark.trained
+def test_the_example_package_works(
+    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
+) -> None:
+    project = re.search(r"```toml\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert project is not None
+    groups = re.findall(r'\[project\.entry-points\."([\w.]+)"\]\n((?:[\w-]+ = "[^"]+"\n)+)', project[1])
+    entry_points = "".join(f"[{group}]\n{entries}".replace('"', "") for group, entries in groups)
+    (module,) = (step["code"] for step in steps if step["module"])
+    site = install(tmp_path / "site", "charrnn-examples", entry_points, charrnn_examples=module)
+    (site / "charrnn").symlink_to(PACKAGE)
+
+    train(process, site, corpus_of_brackets, "--cell", "leaky")
+    assert len(succeed(process, site, "sample", "--length", 20, "--seed", 0)) >= 20
+    named = ("--detector", "sentence-position", "--detector", "ellipsis")
+    scores = succeed(process, site, "visualize", "--text", corpus_of_brackets, "--find", "--json", *named)
+    assert {score["detector"] for score in scores} == {"sentence-position", "ellipsis"}
