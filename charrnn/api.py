@@ -1,4 +1,4 @@
-"""The public Python interface: the same verbs as on the command line, with the same names for options."""
+"""The public Python interface: the verbs and the option names of the command line."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -135,7 +135,7 @@ class Model:
 
     @cached_property
     def findings(self) -> FindingsCache:
-        """What was measured of this step and is kept with its run, if it was loaded from one; see `survey`."""
+        """The findings saved in the run for these weights; empty for a model that was not loaded from a run."""
         from charrnn.microscope.measured_json import program_digest
 
         program = program_digest()
@@ -145,7 +145,7 @@ class Model:
 
     @cached_property
     def network(self) -> "CharRNN":
-        """The model in torch, on the CPU. Raises CheckpointError if weights are missing or misshapen."""
+        """The model as a torch module on the CPU. Raises CheckpointError if weights are missing or misshapen."""
         import torch
 
         from charrnn.model.network import load_network
@@ -175,7 +175,7 @@ class Model:
         )
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """The run's `validation` or `test` text, and all text before it (its context), read again from the corpus.
+        """Read the run's `validation` or `test` text and all text before it (its context) from the corpus.
 
         Raises DataError if the corpus is not there any more, came from standard input, or has changed; UsageError if
         the run has no such part.
@@ -194,9 +194,9 @@ class Model:
         return content[held_out], content[: held_out.start]
 
     def novelty(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-        """What of `text` is copied from the run's training text, which is read again; see `find_copies`.
+        """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
 
-        `Novelty.text`, which the offsets belong to, is `text` spelled as the corpus is: with LF line ends or, for the
+        `Novelty.text`, which the offsets refer to, is `text` encoded as the corpus is: with LF line ends or, for the
         byte alphabet, as bytes. Characters outside the model's alphabet are compared like any other.
         `held_out_share` is what the first `HELD_OUT_CHARS` characters of the validation text share with the training
         text: names, idioms and licences recur without any copying. A share near it is no sign of copying.
@@ -205,7 +205,7 @@ class Model:
         return self.novelty_reference().compare(text, min_length=min_length)
 
     def novelty_reference(self) -> NoveltyReference:
-        """The run's training text, read again and verified, for `compare` to compare several texts with.
+        """Read and verify the run's training text, so that `compare` can compare several texts with it.
 
         Raises DataError as `held_out_text` does.
         """
@@ -214,7 +214,7 @@ class Model:
         return NoveltyReference(content[training], content[validation][:HELD_OUT_CHARS])
 
     def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
-        """The run's whole text. Raises DataError if it is gone or not what it was, as `RecordedCorpus.read` does."""
+        """Read the run's whole text. Raises DataError if it is missing or has changed; see `RecordedCorpus.read`."""
         otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
             raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
@@ -249,10 +249,10 @@ class Model:
         num_guesses: int = 0,
         keeps_hidden: bool = False,
     ) -> "Trace":
-        """Every cell's value at every character of `text`, read after `context`, of which nothing is kept.
+        """Compute every cell's value at every character of `text`, read after `context`.
 
-        `network` puts another network (such as `untrained_baseline()`) in the model's place; `num_guesses` and
-        `keeps_hidden` ask for what a `Trace` else leaves out. Raises DataError for an empty text.
+        `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses` and `keeps_hidden` add
+        the optional parts of a `Trace`. Raises DataError for an empty text.
         """
         from charrnn.microscope.trace import trace_text
 
@@ -287,11 +287,11 @@ class Model:
         at: str = "mean",
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> Ablation:
-        """What holding a cell at its `mean` over `text`, or at `zero`, adds to the loss, inside and outside the spans
-        of each named detector (all, if none is named).
+        """Measure how much the loss rises when a cell is clamped at its `mean` over `text`, or at `zero`.
 
-        The text is read after `context`, twice. Raises UsageError for a cell, detector or `at` there is not, DataError
-        for a text under 2 characters.
+        The rise is measured over the whole text, and inside and outside the spans of each named detector (all, if none
+        is named). The text is read after `context`, twice. Raises UsageError for an unknown cell, detector or `at`,
+        DataError for a text under 2 characters.
         """
         from charrnn.detectors.registry import get_detectors
         from charrnn.microscope.causal import WAYS, ablate_text
@@ -312,9 +312,9 @@ class Model:
         context: str | bytes = "",
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> GateReport:
-        """How often each gate of each unit is saturated in `text`, read after `context`.
+        """Count how often each gate of each unit is saturated in `text`, read after `context`.
 
-        Raises UsageError for a cell without gates, DataError for an empty text.
+        Raises UsageError for a cell type without gates, DataError for an empty text.
         """
         from charrnn.microscope.gates import watch_gates
 
@@ -330,10 +330,10 @@ class Model:
         name: str | None = None,
         on_progress: Callable[[int], object] = lambda num_losses: None,
     ) -> GradientReach:
-        """How far the error signal reaches back in `text`, read after `context`: its mean norm by lag, up to `max_lag`.
+        """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
 
-        `network` puts another network (such as `untrained_baseline()`) in the model's place, `name` what the result is
-        called in the place of the run's. Raises UsageError for a `max_lag` under 1, DataError for a text too short.
+        `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's.
+        Raises UsageError for a `max_lag` under 1, DataError for a text too short.
         """
         from charrnn.microscope.gradients import measure_reach
 
@@ -401,15 +401,15 @@ class Model:
         on_progress: Callable[[int], object] = lambda num_chars: None,
         on_ablation: Callable[[int], object] = lambda num_chars: None,
     ) -> CellFindings:
-        """The best cell for each named detector (all, if none is named), as `find_cells`, without keeping a trace.
+        """Find the best cell for each named detector (all, if none is named), as `find_cells`, but without a trace.
 
-        A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained twin
+        A text of any length is read once, after `context`, and up to 262,144 characters of it by an untrained baseline
         unless `untrained` is false; `on_progress` is called with the number of characters read by either since its last
-        call. `ablations` adds how much ablating each of these cells raises the loss (see `ablate`), on the 16,384
-        characters of the second half in which its labels change most often; `on_ablation` is called as `on_progress`.
+        call. `ablations` adds the contribution of each of these cells (see `ablate`), on the 16,384 characters of the
+        scoring half in which its labels change most often; `on_ablation` is called as `on_progress`.
 
-        With `cached`, what was measured before of these weights and labels is taken from the run's folder, and what is
-        measured now is kept there (see docs/formats.md). Raises UsageError, DataError.
+        With `cached`, measurements are looked up in the run's folder and saved there (see docs/formats.md). Raises
+        UsageError, DataError.
         """
         return self.study(text, context=context, cached=cached).findings(
             detectors,
@@ -420,9 +420,9 @@ class Model:
         )
 
     def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "Study":
-        """What the cells do over `text`, read after `context`: findings, rankings and values, each measured once.
+        """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.
 
-        With `cached` they are kept in the run's folder. Raises DataError for an empty text.
+        With `cached` each result is saved in the run's folder. Raises DataError for an empty text.
         """
         from charrnn.microscope.study import Study
 
@@ -507,8 +507,11 @@ def follow_cells(
 def find_cells(
     trace: "Trace", detectors: "Sequence[str | Detector] | None" = None, *, untrained: "Trace | None" = None
 ) -> CellFindings:
-    """The best cell of `trace` for each named detector (all, if none is named), chosen on its first half, scored on
-    the second; `untrained` is an untrained twin's trace of the same text. Raises UsageError, DataError."""
+    """Find the best cell of `trace` for each named detector (all, if none is named).
+
+    The cell is chosen on the first half of the trace and scored on the second; `untrained` is an untrained baseline's
+    trace of the same text. Raises UsageError, DataError.
+    """
     from charrnn.detectors.registry import get_detectors
     from charrnn.microscope import survey
 
@@ -523,7 +526,7 @@ def evaluate(
     protocol: str = "stateful",
     precision: str = "auto",
 ) -> LossReport:
-    """Mean loss of `model` over `text`: `stateful` (read after `context`, state carried) or `windowed-256`.
+    """Measure the mean loss of `model` over `text`: `stateful` (read after `context`) or `windowed-256`.
 
     A long text is read in up to 32 lanes, each warmed up on the 512 characters before it. Without context the first
     character is not scored: nothing predicts it. `num_chars` counts what was scored. Raises DataError for a text too

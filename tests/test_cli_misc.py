@@ -272,7 +272,10 @@ def test_evaluate_reads_the_test_text(command: Command, lab: Path, corpus: Synth
     assert found["num_chars"] == len(corpus.text) - int(0.9 * len(corpus.text))
     assert found["nats_per_char"] != as_json(command("evaluate", "run", "--json"))["nats_per_char"]
     assert found["part"] == "test"
-    assert "--part is of the run's own text" in command("evaluate", "run", "--part", "test", "--text", "text.txt").err
+    assert (
+        "--part selects a part of the run's own text"
+        in command("evaluate", "run", "--part", "test", "--text", "text.txt").err
+    )
     refused = command("evaluate", "--part", "test")
     assert refused.code == 2 and "lstm-001 has no test text: it was trained without --split 80/10/10" in refused.err
     assert "no part 'both'; use validation or test" in command("evaluate", "--part", "both").err

@@ -7,7 +7,7 @@ import pytest
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.microscope.statistics import strength
+from charrnn.microscope.statistics import measure_score
 from charrnn.records.microscope import CellFindings, CellScore
 
 pytestmark = [pytest.mark.slow, pytest.mark.trained]
@@ -58,7 +58,7 @@ def test_a_cell_is_found_that_keeps_a_known_state(
     half = len(held_out) // 2
     trace = model.trace(held_out[half:], context=before + held_out[:half])
     known = getattr(text, state)[-len(trace.text) :]
-    measured = strength(trace.cells[:, score.layer, score.unit], known, score.polarity)
+    measured = measure_score(trace.cells[:, score.layer, score.unit], known, score.polarity)
     assert abs(measured) >= least
     reported = score.auc if score.auc is not None else score.spearman
     assert measured == pytest.approx(reported, abs=0.01)  # the histograms' error, and columns that count from 0 or 1

@@ -138,7 +138,7 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", [name for name in CELLS if name not in GATED])
 def test_a_cell_without_gates_says_so(cell: str) -> None:
-    with pytest.raises(UsageError, match=f"^The cell {cell} has no gates .* lstm, gru, peephole, coupled, mlstm, anti"):
+    with pytest.raises(UsageError, match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, anti"):
         watch_gates(make_network(cell), as_text(make_ids(10)))
 
 

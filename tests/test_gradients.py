@@ -139,8 +139,8 @@ def test_the_shortest_texts(num_chars: int, first: int) -> None:
 @pytest.mark.parametrize(
     ("num_chars", "first", "max_lag", "error", "message"),
     [
-        (K + 1, 0, K, DataError, r"^Looking back over 5 characters needs .* it has 6, and 6 with"),
-        (50, 49, K, DataError, r"^Looking back over 5 characters needs .* it has 1, and 50 with"),
+        (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
+        (50, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
         (50, 0, 0, UsageError, r"^The longest lag is 0"),
     ],
 )

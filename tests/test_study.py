@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,8 @@ from conftest import TrainedRun
 from synthetic import make_corpus
 
 import charrnn
-from charrnn.api import Model, follow_cells, load_steps
+from charrnn.api import Model, follow_cells, load, load_steps
+from charrnn.cli.modes import MODES
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import UsageError
 from charrnn.microscope import causal
@@ -134,3 +137,29 @@ def test_guesses_are_those_of_the_trace(model: Model) -> None:
 def test_surprise_is_in_bits(model: Model) -> None:
     trace = model.trace("lamp")
     assert np.isnan(trace.bits[0]) and trace.bits[1:] == pytest.approx(-trace.logprobs[1:] / np.log(2))
+
+
+def test_the_readme_computes_every_picture(
+    model: Model, rnn: TrainedRun, lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each expression of its table, on a text as its introduction makes it."""
+    text = model.encode(make_corpus(num_chars=2_000, seed=3).text)
+    study = model.study(text)
+    monkeypatch.setattr(charrnn, "load", lambda name: load(rnn.path))
+    loaded = load(lstm.path)
+    scope = {
+        "charrnn": charrnn,
+        "model": loaded,
+        "text": text,
+        "study": study,
+        "findings": study.findings(untrained=False),
+        "trace": loaded.trace(text, num_guesses=2),
+    }
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", readme)
+    options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
+    assert {name for name in MODES if name} | {"--guesses", "--with"} <= options
+    for _, cell in rows:
+        for expression in re.findall(r"`([^`]+)`", cell):
+            long = expression.replace('"text"', "text.text")
+            assert eval(long, scope) is not None, expression

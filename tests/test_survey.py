@@ -107,7 +107,7 @@ def test_the_auc_of_512_bins_is_that_of_sorting(num_chars: int) -> None:
     labels = is_inside.astype(np.float64)
     cells = awkward_cells(num_chars, labels)
     pairs = labels.sum() * (1 - labels).sum()
-    found = fill(cells, labels[:, None]).strengths(np.array([True]), np.array([pairs]))[:, 0]
+    found = fill(cells, labels[:, None]).associations(np.array([True]), np.array([pairs]))[:, 0]
     expected = auc(average_ranks(cells), is_inside)
     assert np.abs((1 + found) / 2 - expected).max() < BINNED
     assert np.abs(expected - 0.5).max() > 0.2 and found[4] == 0
@@ -117,7 +117,7 @@ def test_the_rho_of_512_bins_is_that_of_sorting() -> None:
     counts = np.random.default_rng(2).integers(0, 60, 30_000)
     cells = awkward_cells(30_000, counts / 30)
     target = average_ranks(counts) - 15_000.5
-    found = fill(cells, target[:, None]).strengths(np.array([False]), np.array([(target**2).sum()]))[:, 0]
+    found = fill(cells, target[:, None]).associations(np.array([False]), np.array([(target**2).sum()]))[:, 0]
     assert np.abs(found - spearman(average_ranks(cells), counts)).max() < 2 * BINNED
     assert np.abs(found).max() > 0.3
 

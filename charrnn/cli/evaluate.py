@@ -1,4 +1,4 @@
-"""charrnn evaluate: how well a model predicts a text."""
+"""charrnn evaluate: the loss of a model over a text."""
 
 import sys
 from dataclasses import asdict
@@ -15,26 +15,29 @@ def evaluate(
     run: RunArgument = None,
     text: TextOption = None,
     part: Annotated[
-        str | None, typer.Option("--part", help="validation, or test (of --split 80/10/10).", metavar="PART")
+        str | None,
+        typer.Option(
+            "--part", help="Which part of the run's text: validation, or test (with --split 80/10/10).", metavar="PART"
+        ),
     ] = None,
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.", metavar="P")] = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure how well a model predicts.
+    """Measure how well a model predicts a text.
 
-    Prints its loss on its validation text, its test text or on --text, in nats and bits per character.
+    Prints the loss on the validation text, the test text or --text, in nats and bits per character.
 
-    `stateful` carries the state through the whole text; `windowed-256` starts random windows of 256 characters from
-    nothing. The two must not be compared with each other.
+    `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256 characters, each
+    from a zero state. The two must not be compared with each other.
     """
     from charrnn import api
     from charrnn.errors import UsageError
     from charrnn.evaluation.loss import WINDOWED_LENGTH
 
     if part is not None and text is not None:
-        raise UsageError("--part is of the run's own text: leave it out with --text.")
+        raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
     model = load_model(run, quiet=quiet)
     if text is None:
         content, context = model.held_out_text(part or "validation")
@@ -64,4 +67,4 @@ def evaluate(
         console.print(f"{row['protocol']} is skipped: {row['reason']}.")
     unknown = reports[0].num_unknown
     if unknown:
-        warn((f"{unknown:,} characters of this text are unknown to the model; they count as one symbol",), quiet=quiet)
+        warn((f"{unknown:,} characters of this text are unknown to the model and are read as one symbol",), quiet=quiet)

@@ -1,7 +1,7 @@
 """Loss in nats per character, by two protocols that must not be compared with each other.
 
-`stateful`: the state is carried through the whole text, started on the characters before it.
-`windowed-256`: random windows of 256 characters, each from the initial state (nanoGPT's way).
+`stateful`: the state is carried through the whole text, after reading its context.
+`windowed-256`: random windows of 256 characters, each read from a zero state (as in nanoGPT).
 """
 
 import math
@@ -20,7 +20,9 @@ from charrnn.records.evaluation import LossReport
 from charrnn.text.encoded import EncodedText
 
 WINDOWED_LENGTH = 256
+"""Characters of a window."""
 NUM_WINDOWS = 512
+"""Windows that are drawn."""
 
 
 @torch.inference_mode()
@@ -32,10 +34,10 @@ def stateful_nats(
     precision: str = "auto",
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> float:
-    """Mean -ln p(character | all characters before it) over ids[first:], in nats; earlier characters are context.
+    """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
-    Long texts are read in lanes that are warmed up (`model.reading`); `on_progress` gets the number of characters just
-    read. Raises ValueError if there is nothing to score.
+    ids[:first] are context. Long texts are read in lanes that are warmed up (`model.reading`). `on_progress` is called
+    with the number of characters read since its last call. Raises ValueError if there is nothing to score.
     """
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
@@ -59,7 +61,7 @@ def stateful_nats(
 
 @torch.inference_mode()
 def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
-    """Mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from the initial state.
+    """Compute the mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from a zero state.
 
     Raises ValueError if the text is shorter than one window and its targets.
     """
@@ -77,7 +79,7 @@ def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", se
 
 
 def bits(nats: float) -> float:
-    """Nats to bits."""
+    """Convert nats to bits."""
     return nats / math.log(2)
 
 

@@ -22,7 +22,7 @@ from charrnn.model.reading import read_in_lanes
 from charrnn.records.microscope import Ablation, AblationEffect, Skipped
 from charrnn.text.encoded import EncodedText
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 WAYS = ("mean", "zero")
 """Values a cell can be clamped at: the mean of its values over the text, or zero."""
 
@@ -103,7 +103,7 @@ def _read(
     unit: int,
     ops: Ops[Tensor],
     on_progress: Callable[[int], object],
-) -> tuple[Floats, Floats]:
+) -> tuple[Float64Array, Float64Array]:
     """Return the log-probabilities (N - 1,) in nats of all characters but the first, and the cell's values (N,).
 
     The layer computes with `ops`.
@@ -124,7 +124,7 @@ def _read(
     return logprobs[1:], values
 
 
-def _mean_change(changes: Floats, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
+def _mean_change(changes: Float64Array, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
     """The mean of changes (N,) over the characters `where` (N,), at least one, and its 95 % interval."""
     block, draws = draw_blocks(len(changes))
     totals, counts = (np.bincount(block, weights=parts, minlength=draws.shape[1]) for parts in (changes * where, where))

@@ -1,4 +1,4 @@
-"""How often gates are shut or wide open (Karpathy, Johnson & Li 2015, Figure 3).
+"""How often gates are saturated (Karpathy, Johnson & Li 2015, Figure 3).
 
 Shapes: N characters, T time, B lanes, H units.
 """
@@ -19,9 +19,9 @@ from charrnn.records.microscope import GateReport, GateUse
 from charrnn.text.encoded import EncodedText
 
 LEFT = 0.1
-"""A gate below this is left-saturated: shut."""
+"""A gate below this is left-saturated: closed."""
 RIGHT = 0.9
-"""A gate above this is right-saturated: wide open."""
+"""A gate above this is right-saturated: open."""
 
 
 @torch.inference_mode()
@@ -42,7 +42,7 @@ def watch_gates(
     cell_name, names = layers[0].cell_name, layers[0].cell.gates
     if not names:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
-        raise UsageError(f"The cell {cell_name} has no gates to look at; those that have some: {gated}.")
+        raise UsageError(f"The cell {cell_name} has no gates. Cell types with gates: {gated}.")
     left, right = torch.zeros(2, len(layers), len(names), network.hidden_size, dtype=torch.int64)
 
     def step(inputs: Tensor, state: Tensor) -> tuple[list[list[Tensor]], Tensor]:

@@ -1,4 +1,4 @@
-"""How far the error signal reaches back (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
+"""How far gradients reach back in time (Hochreiter 1991; Pascanu, Mikolov & Bengio 2013).
 
 Shapes: N characters, K lags, T time, B windows, L, S and H as in `model.network`.
 """
@@ -19,10 +19,11 @@ from charrnn.records.microscope import GradientReach
 from charrnn.text.encoded import EncodedText
 
 MAX_LAG = 200
+"""The longest lag, unless another is asked for."""
 NUM_LOSSES = 128
-"""Losses that are looked back from, at the most: more would take longer and hardly change the mean."""
+"""Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
-"""B: a window keeps all that its gradient needs, at every one of its K steps."""
+"""B: windows that are differentiated at once; each keeps the activations of all its K steps."""
 
 
 def measure_reach(
@@ -49,11 +50,11 @@ def measure_reach(
     last = len(ids) - 2
     if last < max(first, max_lag):
         raise DataError(
-            f"Looking back over {max_lag} characters needs a text of at least 2, and with those before it of at least "
-            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with those before it. "
+            f"A lag of {max_lag} characters needs a text of at least 2, and with its context of at least "
+            f"{max_lag + 2}; it has {len(ids) - first}, and {len(ids)} with its context. "
             f"Give a longer {named('text')}."
         )
-    # A short text is halved between warming up and being looked at.
+    # In a short text, half of the characters warm up the state.
     earliest = max(first, max_lag + min(WARM_UP, (last - max_lag) // 2))
     warm_up = min(WARM_UP, earliest - max_lag + 1)
     chosen = np.unique(np.linspace(earliest, last, NUM_LOSSES).astype(np.int64))

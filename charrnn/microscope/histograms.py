@@ -1,7 +1,7 @@
-"""Ranks without sorting: each cell's values in 512 bins, with the labels of what fell into each bin summed up.
+"""Rank without sorting: histograms of each cell's values in 512 bins, with the sum of the labels in each bin.
 
-A rank statistic needs of a cell how many values lie in each bin and the sum of every label over them; from these AUC
-and Spearman's rho of every cell with every detector follow at once, and memory does not grow with the text.
+The AUC and Spearman's rho of every cell with every detector follow from the number of values in each bin and the sum of
+every label over them, so memory does not grow with the text.
 
 Shapes: N characters (n of them in a window), C cells (or other columns), K bins, D detectors.
 """
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from charrnn.code_cache import KeptFunction
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 NUM_BINS = 512
+"""K: bins of a histogram."""
 NUM_CALIBRATING = 8192
-"""Values of each cell that its bins are laid by. Lanes spread over the text, so the first windows are a fair sample."""
+"""Values of each cell that its bin edges are quantiles of: the first ones, which are a fair sample of the text."""
 
 
 def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
@@ -31,7 +32,7 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
     for cell in range(num_cells):
         bins[:] = 0
         step = num_bins // 2
-        # The halvings are the outer loop, so that the inner one is vector code without a branch.
+        # Bisection is the outer loop, so that the inner one is vector code without a branch.
         while step:
             for index in range(num_values):
                 bins[index] += step * (edges[cell, bins[index] + step - 1] <= values[cell, index])
@@ -44,7 +45,7 @@ def _fill(values: Any, edges: Any, labels: Any, counts: Any, sums: Any) -> None:
 
 @cache
 def _compiled_fill() -> "KeptFunction":
-    # Here, because what was measured before is shown without importing numba.
+    # Imported here, so that cached findings are shown without importing numba.
     from charrnn.code_cache import KeptFunction
 
     return KeptFunction(_fill, [Path(__file__)])
@@ -55,17 +56,17 @@ def _warn(message: str) -> None:
 
 
 class LabelledHistograms:
-    """For each of C columns, how many values fell into each of K bins, and the sums of D labels over them.
+    """For each of C columns, the number of values in each of K bins, and the sums of D labels over them.
 
-    A bin's edges are quantiles of the column's first values, so that a cell that hardly moves, or stays near 1, is told
-    apart as finely as others; `edges` (C, K - 1), where bin k holds edges[k - 1] <= value < edges[k].
+    The edges are quantiles of the column's first values, so that the resolution suits cells that hardly change or stay
+    near 1 as well; `edges` (C, K - 1), where bin k contains edges[k - 1] <= value < edges[k].
     """
 
     def __init__(self) -> None:
         self.edges: NDArray[np.float32] | None = None
-        self._waiting: list[tuple[NDArray[np.float32], Floats]] = []
+        self._waiting: list[tuple[NDArray[np.float32], Float64Array]] = []
 
-    def add(self, values: NDArray[np.float32], labels: Floats) -> None:
+    def add(self, values: NDArray[np.float32], labels: Float64Array) -> None:
         """Count values (n, C) that have labels (n, D)."""
         if self.edges is None:
             self._waiting.append((values, labels))
@@ -75,13 +76,13 @@ class LabelledHistograms:
         else:
             self._fill(self.edges, values, labels)
 
-    def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Floats) -> None:
+    def _fill(self, edges: NDArray[np.float32], values: NDArray[np.float32], labels: Float64Array) -> None:
         arguments = (np.ascontiguousarray(values.T), edges, labels, self.counts, self.sums)
         _compiled_fill().load(arguments, _warn)
         _compiled_fill()(*arguments)
 
     def finish(self) -> None:
-        """Count what still waits for its bins to be laid."""
+        """Compute the edges if there were too few values so far, and count those values."""
         if self.edges is None:
             values, labels = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
             self._waiting.clear()
@@ -93,36 +94,36 @@ class LabelledHistograms:
             self.sums = np.zeros((num_columns, NUM_BINS, num_labels))
             self._fill(self.edges, values, labels)
 
-    def ranks(self) -> Floats:
-        """The rank of a value in each bin (C, K), less the mean of all ranks; values in one bin count as equal."""
+    def ranks(self) -> Float64Array:
+        """Return the centred rank of a value in each bin (C, K); values in one bin count as equal."""
         return np.asarray(np.cumsum(self.counts, axis=1) - self.counts / 2 - self.counts.sum(axis=1)[:, None] / 2)
 
-    def strengths(self, is_yes_no: NDArray[np.bool_], spread: Floats) -> Floats:
-        """Signed strength (C, D) in [-1, 1]: 2 * AUC - 1 of 0/1 labels, Spearman's rho of counts.
+    def associations(self, is_yes_no: NDArray[np.bool_], spread: Float64Array) -> Float64Array:
+        """Compute the association (C, D) in [-1, 1]: 2 * AUC - 1 for 0/1 labels, Spearman's rho for counts.
 
-        A count's labels were its ranks less their mean, and `spread` (D,) is the sum of their squares; for 0/1 labels
-        it is the number of pairs (one inside, one outside). AUC: Mann & Whitney 1947.
+        The labels of a count must be its centred ranks, and `spread` (D,) the sum of their squares; for 0/1 labels it
+        is the number of pairs (one inside, one outside). AUC: Mann & Whitney 1947.
         """
         ranks = self.ranks()
-        # Label by label, so that the sums for one do not depend on how many there are.
+        # Label by label, so that the sums for one do not depend on the number of labels.
         sums = np.stack([(ranks * self.sums[:, :, label]).sum(axis=1) for label in range(self.sums.shape[2])], axis=1)
         norms = np.sqrt((self.counts * ranks**2).sum(axis=1)[:, None] * spread)
         scale = np.where(is_yes_no, spread / 2, norms)
         return np.asarray(np.divide(sums, scale, out=np.zeros(sums.shape), where=scale > 0))
 
     def best_threshold(self, cell: int, label: int, polarity: int) -> float:
-        """The value from which on (polarity 1) or below which (-1) a cell had better be called inside: the best F1."""
+        """Return the threshold with the best F1: values from it on (polarity 1) or below it (-1) are called inside."""
         assert self.edges is not None, "finish() comes first"
         below = np.cumsum(self.counts[cell])[:-1]
         inside_below = np.cumsum(self.sums[cell, :, label])
         num_inside, inside_below = inside_below[-1], inside_below[:-1]
-        called, right = below, inside_below
+        called, correct = below, inside_below
         if polarity > 0:
-            called, right = self.counts[cell].sum() - below, num_inside - inside_below
-        return float(self.edges[cell, int((2 * right / (called + num_inside)).argmax())])
+            called, correct = self.counts[cell].sum() - below, num_inside - inside_below
+        return float(self.edges[cell, int((2 * correct / (called + num_inside)).argmax())])
 
     def bin_ranks(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The ranks, less their mean, of values (n, C) of the same columns."""
+        """Return the centred ranks of values (n, C) of the same columns."""
         assert self.edges is not None, "finish() comes first"
         ranks, found = self.ranks().astype(np.float32), np.empty(values.T.shape, np.float32)
         for cell, column in enumerate(np.ascontiguousarray(values.T)):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from charrnn.detectors.labels import Labels
-from charrnn.microscope.statistics import strength
+from charrnn.microscope.statistics import measure_score
 from charrnn.records.microscope import CellFindings, CellHistory
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def follow(
         steps.append(step)
         for score, of_cell in zip(findings.scores, values, strict=True):
             cell = trace.cells[:, score.layer, score.unit]
-            of_cell.append(strength(cell, labels[score.detector], score.polarity))
+            of_cell.append(measure_score(cell, labels[score.detector], score.polarity))
     return tuple(
         CellHistory(
             detector=score.detector,

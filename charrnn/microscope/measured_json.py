@@ -1,4 +1,4 @@
-"""Measurements to JSON for the findings of a run, and back: each is checked, for a run may be a stranger's.
+"""Measurements to JSON and back, for the findings of a run. What is read is checked, because a run may be untrusted.
 
 Shapes: N characters, C = L * H cells.
 """
@@ -22,18 +22,20 @@ from charrnn.microscope.targets import Target
 from charrnn.records.microscope import CellScore
 
 NAMES = frozenset(field.name for field in fields(CellScore)) - {"detector"}
+"""Keys of a score."""
 ABLATIONS = frozenset({"ablation_inside", "ablation_outside"})
-"""Figures that `measure` leaves out: they have entries of their own."""
+"""Figures that `measure` leaves out, because they have entries of their own."""
 FIGURES = NAMES - ABLATIONS - {"layer", "unit", "polarity", "num_positive", "probe"}
+"""Keys whose values are numbers or null."""
 NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
 """Figures that every score of `measure` has."""
 ROUNDING = 1e-6
-"""How far sums of rounded numbers may lie beyond the end of a range."""
+"""How far rounding may push a sum beyond the end of its range."""
 
 
 @cache
 def program_digest() -> str | None:
-    """The SHA-256 of the source code that measures; None where the source files are not installed."""
+    """Return the SHA-256 of the source code that measures; None if the source files are not installed."""
     package = Path(__file__).parents[1]
     sources = sorted(path for name in ("microscope", "model") for path in (package / name).glob("*.py"))
     if not sources:
@@ -45,17 +47,17 @@ def program_digest() -> str | None:
 
 
 def labels_digest(labels: Labels) -> str:
-    """The SHA-256 of labels (N,): the same for every detector that gives the same."""
+    """Return the SHA-256 of labels (N,): equal for detectors that give the same labels."""
     return hashlib.sha256(labels.dtype.kind.encode("ascii") + np.ascontiguousarray(labels).tobytes()).hexdigest()
 
 
 def floats_to_json(values: NDArray[np.float32]) -> JSON:
-    """Numbers (N,) in as few digits as give them back exactly."""
+    """Return numbers (N,) in as few digits as restore them exactly."""
     return [float(str(value)) for value in values]
 
 
 def floats_from_json(value: JSON, size: int) -> NDArray[np.float32] | None:
-    """Numbers (size,) in [-1, 1]; None if these are none."""
+    """Return numbers (size,) in [-1, 1]; None if `value` is anything else."""
     if not isinstance(value, list) or len(value) != size:
         return None
     if not all(isinstance(number, float) and -1 <= number <= 1 for number in value):
@@ -64,14 +66,14 @@ def floats_from_json(value: JSON, size: int) -> NDArray[np.float32] | None:
 
 
 def measured_to_json(measured: Measured) -> JSON:
-    """A measurement without its detector, which is known by its labels."""
+    """Return a measurement without its detector, which is identified by its labels."""
     score = {name: value for name, value in asdict(measured.score).items() if name in NAMES}
     score["probe"] = [list(pair) for pair in measured.score.probe]
     return {"score": score, "first_half": floats_to_json(measured.first_half)}
 
 
 def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: int) -> Measured | None:
-    """The measurement of a target with L layers of H units; None if this is none."""
+    """Return the measurement of a target with L layers of H units; None if `value` is anything else."""
     if not isinstance(value, Mapping) or value.keys() != {"score", "first_half"}:
         return None
     num_cells = num_layers * num_units
@@ -87,7 +89,7 @@ def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: 
         return None
     if any(score[name] is not None for name in unwanted):
         return None
-    # R² has no least value.
+    # R² has no lower bound.
     lowest = {"r2": -math.inf, "threshold": -1.0}
     least = 0.0 if target.is_yes_no else -1.0
     for name in FIGURES:
@@ -107,7 +109,7 @@ def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: 
 
 
 def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:
-    """Two figures, or two times None; None if this is neither."""
+    """Return two figures, or two times None; None if `value` is neither."""
     if not isinstance(value, list) or len(value) != 2 or not all(_is_figure(one, is_needed=False) for one in value):
         return None
     inside, outside = value
@@ -115,7 +117,7 @@ def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:
 
 
 def _is_figure(value: object, *, is_needed: bool, low: float = -math.inf, high: float = math.inf) -> bool:
-    """Whether a value is a finite number in [low, high], or None where it is not needed."""
+    """Return whether a value is a finite number in [low, high], or None where it is not needed."""
     if value is None:
         return not is_needed
     return isinstance(value, float) and math.isfinite(value) and low - ROUNDING <= value <= high + ROUNDING

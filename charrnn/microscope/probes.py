@@ -1,7 +1,9 @@
-"""How many cells it takes to tell a label: linear probes on one, two, four, eight and all of them.
+"""Linear probes on one, two, four, eight and all cells: how many cells it takes to predict a label.
 
-A property that one cell carries is told as well by it as by all; one that is spread is not (Gurnee et al. 2023,
-"Finding neurons in a haystack"). Shapes: N characters, C cells, D targets, P = D * S probes, S sizes.
+If one cell carries a property, it predicts the label as well as all cells together; if the property is distributed, it
+does not (Gurnee et al. 2023, "Finding neurons in a haystack").
+
+Shapes: N characters, C cells, D targets, P = D * S probes, S sizes.
 """
 
 from collections.abc import Sequence
@@ -9,22 +11,26 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 SIZES = (1, 2, 4, 8)
+"""Numbers of cells of the probes, besides all cells."""
 SMALLEST_VARIANCE = 1e-4
-"""Of a standardized cell, given those chosen before it: with less of its own it adds nothing but rounding."""
+"""The smallest variance of a standardized cell given those selected before it: below, only rounding is left."""
 LEAST_SPREAD = 1e-4
-"""A cell whose standard deviation is a smaller share of its size stands still: what moves is float32's last digits."""
+"""The smallest standard deviation of a cell relative to its size: below, it is constant but for float32 rounding."""
 
 
 class Moments:
-    """Sums of products of cells (N, C) and targets (N, D), less the first window's means: all a linear fit needs."""
+    """Sums of products of cells (N, C) and targets (N, D), which are all that a linear fit needs.
+
+    Cells are shifted by the means of the first window, so that the sums do not lose precision.
+    """
 
     def __init__(self) -> None:
         self.num_chars = 0
 
-    def add(self, cells: NDArray[np.float32], targets: Floats) -> None:
-        """Count cells (n, C) with targets (n, D)."""
+    def add(self, cells: NDArray[np.float32], targets: Float64Array) -> None:
+        """Add cells (n, C) with targets (n, D)."""
         if self.num_chars == 0:
             self.origin = cells.mean(axis=0)
             num_cells, num_targets = cells.shape[1], targets.shape[1]
@@ -34,26 +40,26 @@ class Moments:
         shifted = cells - self.origin
         self.num_chars += len(cells)
         self._products += shifted.T @ shifted
-        # Target by target, so that sums in float32 do not depend on how many there are.
+        # Target by target, so that float32 sums do not depend on the number of targets.
         for index in range(targets.shape[1]):
             self._with_targets[:, index] += shifted.T @ np.ascontiguousarray(targets[:, index], np.float32)
         self._cell_sums += shifted.sum(axis=0, dtype=np.float64)
         self._target_sums += targets.sum(axis=0)
 
     def line(self, cell: int, target: int) -> tuple[float, float]:
-        """Slope and intercept of the least-squares line from a cell's value to a target."""
+        """Return slope and intercept of the least-squares line from a cell's value to a target."""
         mean, mean_target = self._cell_sums[cell] / self.num_chars, self._target_sums[target] / self.num_chars
         variance = self._products[cell, cell] / self.num_chars - mean**2
         covariance = self._with_targets[cell, target] / self.num_chars - mean * mean_target
         slope = covariance / variance if variance > 0 else 0.0
         return float(slope), float(mean_target - slope * (mean + self.origin[cell]))
 
-    def fit(self, first: Sequence[int] = ()) -> tuple[tuple[int, ...], NDArray[np.float32], Floats]:
-        """Numbers of cells (S,), weights (C, D * S) and intercepts (D * S,) of the probes, a target's side by side.
+    def fit(self, first: Sequence[int] = ()) -> tuple[tuple[int, ...], NDArray[np.float32], Float64Array]:
+        """Return the sizes (S,), weights (C, D * S) and intercepts (D * S,) of the probes, those of a target together.
 
-        A target's first cell is that of `first` (D,), if it is given; the others are chosen greedily: each time the
-        one that explains most of what is left (orthogonal least squares: Chen, Billings & Luo 1989). All of them
-        together are held down by a ridge of C / N.
+        The first cell of each target is that of `first` (D,), if given; the others are selected greedily: each time the
+        one that explains most of the residual (orthogonal least squares: Chen, Billings & Luo 1989). The probe on all
+        cells is regularized by a ridge of C / N.
         """
         mean, target_mean = self._cell_sums / self.num_chars, self._target_sums / self.num_chars
         variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
@@ -80,11 +86,15 @@ class Moments:
         return sizes, weights.reshape(num_cells, -1).astype(np.float32), intercepts.reshape(-1)
 
 
-def _choose_greedily(correlations: Floats, towards: Floats, num_chosen: int, begin: Sequence[int]) -> list[int]:
-    """Up to so many cells, those of `begin` and then the best, from correlations (C, C) of cells and (C,) with the
-    target."""
+def _choose_greedily(
+    correlations: Float64Array, towards: Float64Array, num_chosen: int, begin: Sequence[int]
+) -> list[int]:
+    """Select up to `num_chosen` cells, those of `begin` first.
+
+    `correlations` (C, C) are those of the cells, `towards` (C,) those with the target.
+    """
     left, variance = towards.copy(), np.diag(correlations).copy()
-    directions: list[Floats] = []
+    directions: list[Float64Array] = []
     chosen: list[int] = []
     for turn in range(num_chosen):
         gains = np.where(variance > SMALLEST_VARIANCE, left**2 / np.maximum(variance, SMALLEST_VARIANCE), -1.0)

@@ -1,4 +1,4 @@
-"""What one cell is worth: exact statistics of values and labels, with an interval.
+"""Score one cell: exact statistics of values and labels, with an interval.
 
 Shapes: N characters, C columns.
 """
@@ -12,32 +12,33 @@ from numpy.typing import NDArray
 from charrnn.detectors.labels import Labels
 from charrnn.records.microscope import CellScore
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 NUM_RESAMPLES = 200
+"""Resamples of the bootstrap."""
 BLOCK_LENGTH = 500
 """Characters per block of the bootstrap: neighbouring characters are not independent, blocks nearly are."""
 NUM_GROUPS = 512
-"""Values of like rank are drawn together in the bootstrap, which so need not sort again."""
+"""Groups of similar rank that the bootstrap resamples as one value each, so that it need not sort again."""
 INTERIOR = 5
-"""A character so many after the last change of its label is interior: what changed the label is out of sight."""
+"""Characters after a label change from which on a character is interior: the delimiter is no longer the last input."""
 MIN_INTERIOR = 50
-"""Fewer interior characters than this, inside or outside, are not scored."""
+"""Interior characters, inside and outside each, that an interior score needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the first part of a text decided about a detector: which cell, and how it is read."""
+    """The cell that the choosing half selects for a detector, and how its values map to labels."""
 
     cell: int
     polarity: int
     threshold: float | None = None
-    """For yes/no labels: from this value on (polarity 1) or below it (-1) the cell says inside."""
+    """For yes/no labels: values from here on (polarity 1) or below it (-1) are classified as inside."""
     line: tuple[float, float] | None = None
     """For counts: slope and intercept of the straight line from the cell's value to the count."""
 
 
-def average_ranks(values: NDArray[Any]) -> Floats:
-    """Ranks 1..N along the first axis of (N, C); equal values share the mean of their ranks."""
+def average_ranks(values: NDArray[Any]) -> Float64Array:
+    """Rank values 1..N along the first axis of (N, C); equal values share the mean of their ranks."""
     columns = values.reshape(len(values), -1)
     ranks = np.empty(columns.shape, np.float64)
     for column in range(columns.shape[1]):
@@ -46,16 +47,19 @@ def average_ranks(values: NDArray[Any]) -> Floats:
     return ranks.reshape(values.shape)
 
 
-def auc(ranks: Floats, is_inside: NDArray[np.bool_]) -> Floats:
-    """Area under the ROC curve of each column of ranks (N, C) for labels (N,): Mann & Whitney's U over its maximum."""
+def auc(ranks: Float64Array, is_inside: NDArray[np.bool_]) -> Float64Array:
+    """Compute the area under the ROC curve of each column of ranks (N, C) for labels (N,).
+
+    It is Mann & Whitney's U over its maximum.
+    """
     num_inside = int(is_inside.sum())
     num_outside = len(is_inside) - num_inside
     u = is_inside.astype(np.float64) @ ranks - num_inside * (num_inside + 1) / 2
     return np.asarray(u / (num_inside * num_outside))
 
 
-def spearman(ranks: Floats, counts: NDArray[Any]) -> Floats:
-    """Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a column that is constant."""
+def spearman(ranks: Float64Array, counts: NDArray[Any]) -> Float64Array:
+    """Compute Spearman's rank correlation of each column of ranks (N, C) with counts (N,); 0 for a constant one."""
     target = average_ranks(counts)
     target -= target.mean()
     centred = ranks - ranks.mean(axis=0)
@@ -63,32 +67,32 @@ def spearman(ranks: Floats, counts: NDArray[Any]) -> Floats:
     return np.asarray(np.divide(target @ centred, norms, out=np.zeros(norms.shape), where=norms > 0))
 
 
-def strength(values: NDArray[Any], labels: Labels, polarity: int) -> float:
-    """AUC, turned by the polarity, of values (N,) for yes/no labels (N,), or Spearman's rho (its sign kept)."""
+def measure_score(values: NDArray[Any], labels: Labels, polarity: int) -> float:
+    """Compute the AUC of polarity * values (N,) for yes/no labels (N,), or Spearman's rho of values and counts."""
     ranks = average_ranks(values)
     if labels.dtype != bool:
         return float(spearman(ranks, labels))
-    found = float(auc(ranks, labels))
-    return found if polarity > 0 else 1 - found
+    area = float(auc(ranks, labels))
+    return area if polarity > 0 else 1 - area
 
 
-def read_strength(value: float, polarity: int, *, is_yes_no: bool) -> float:
-    """A signed strength in [-1, 1] as it is reported: the AUC, turned by the polarity, or Spearman's rho."""
-    return (1 + polarity * value) / 2 if is_yes_no else value
+def score_from_association(association: float, polarity: int, *, is_yes_no: bool) -> float:
+    """Convert an association in [-1, 1] to the score that is reported: the AUC of polarity * values, or rho."""
+    return (1 + polarity * association) / 2 if is_yes_no else association
 
 
 def f1(is_called: NDArray[np.bool_], is_inside: NDArray[np.bool_]) -> float:
-    """Harmonic mean of precision and recall (van Rijsbergen 1979); 0 where nothing is called."""
+    """Compute the harmonic mean of precision and recall (van Rijsbergen 1979); 0 if nothing is classified as inside."""
     return float(2 * (is_called & is_inside).sum() / max(1, is_called.sum() + is_inside.sum()))
 
 
 def r_squared(predicted: NDArray[Any], counts: Labels) -> float:
-    """Share of the counts' variance that predictions (N,) explain; under 0 where their mean would do better."""
+    """Compute the share of the counts' variance that predictions (N,) explain; negative if their mean does better."""
     return float(1 - ((counts - predicted) ** 2).sum() / ((counts - counts.mean()) ** 2).sum())
 
 
 def interior(labels: Labels) -> NDArray[np.bool_]:
-    """Whether each character (N,) is INTERIOR or more after the last that changed the label, or before the first."""
+    """Return whether each character (N,) is INTERIOR or more after the last label change, or before the first."""
     index = np.arange(len(labels))
     changes = np.append(False, labels[1:] != labels[:-1])
     last_change = np.maximum.accumulate(np.where(changes, index, -INTERIOR))
@@ -98,16 +102,16 @@ def interior(labels: Labels) -> NDArray[np.bool_]:
 def score_cell(
     detector: str, choice: Choice, num_units: int, values: NDArray[np.float32], labels: Labels, is_interior: Labels
 ) -> CellScore:
-    """The score of a chosen cell from its values (N,) and labels (N,) on text that it was not chosen on."""
+    """Score a selected cell by its values (N,) and labels (N,) on the half that did not select it."""
     is_yes_no = labels.dtype == bool
-    value = strength(values, labels, choice.polarity)
+    value = measure_score(values, labels, choice.polarity)
     low, high = interval(values, labels, choice.polarity)
     r2 = best_f1 = inner = None
     if choice.threshold is not None:
         best_f1 = f1((values >= choice.threshold) == (choice.polarity > 0), labels)
         inside = labels[is_interior]
         if min(inside.sum(), (~inside).sum()) >= MIN_INTERIOR:
-            inner = strength(values[is_interior], inside, choice.polarity)
+            inner = measure_score(values[is_interior], inside, choice.polarity)
     if choice.line is not None:
         r2 = r_squared(choice.line[0] * values.astype(np.float64) + choice.line[1], labels)
     return CellScore(
@@ -128,7 +132,7 @@ def score_cell(
 
 
 def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The block each character belongs to (N,), and how often each resample draws each block (NUM_RESAMPLES, blocks).
+    """Return the block of each character (N,), and how often each resample draws each block (NUM_RESAMPLES, blocks).
 
     The generator is seeded: the same text gives the same intervals.
     """
@@ -139,16 +143,16 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def percentiles(estimates: Any) -> tuple[float, float]:
-    """The 95 % interval of resampled estimates."""
+    """Return the 95 % interval of resampled estimates."""
     low, high = np.quantile(np.asarray(estimates), [0.025, 0.975])
     return float(low), float(high)
 
 
 def interval(values: NDArray[Any], labels: Labels, polarity: int) -> tuple[float, float]:
-    """95 % interval of a cell's AUC or rho by resampling blocks of BLOCK_LENGTH characters (Künsch 1989).
+    """Compute the 95 % interval of a cell's score by resampling blocks of BLOCK_LENGTH characters (Künsch 1989).
 
-    values (N,), labels (N,). A resampled AUC is that of
-    values in NUM_GROUPS groups of like rank, a resampled rho the correlation of the ranks in the whole text.
+    values (N,), labels (N,). A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
+    correlation of the ranks in the whole text.
     """
     ranks = average_ranks(values)
     num_chars = len(ranks)

@@ -105,19 +105,19 @@ class Study:
             floats_from_json(self.cache.get("second half", self._key(target)), self.num_layers * self.num_units)
             for target in targets
         ]
-        missing = [target for target, strengths in zip(targets, known, strict=True) if strengths is None]
+        missing = [target for target, associations in zip(targets, known, strict=True) if associations is None]
         if missing:
             cells = self._read_all(self.half, on_progress)
             fresh = measure_all(cells, missing, on_cells)
-            for target, strengths in zip(missing, fresh, strict=True):
-                self.cache.put("second half", self._key(target), floats_to_json(strengths))
+            for target, associations in zip(missing, fresh, strict=True):
+                self.cache.put("second half", self._key(target), floats_to_json(associations))
             remaining = iter(fresh)
-            known = [next(remaining) if strengths is None else strengths for strengths in known]
+            known = [next(remaining) if associations is None else associations for associations in known]
         self.cache.save()
         return {
-            target.name: rank(target, one, strengths, self.num_units)
-            for target, one, strengths in zip(targets, measured, known, strict=True)
-            if strengths is not None
+            target.name: rank(target, one, associations, self.num_units)
+            for target, one, associations in zip(targets, measured, known, strict=True)
+            if associations is not None
         }
 
     def passages(
@@ -190,8 +190,8 @@ class Study:
         ]
         missing = [target for target, measured in zip(targets, found, strict=True) if measured is None]
         if missing:
-            twin = self._reader(self.untrained_baseline()) if untrained else None
-            fresh = iter(measure(missing, self._reader(self.network()), self.num_units, twin, on_progress))
+            baseline = self._reader(self.untrained_baseline()) if untrained else None
+            fresh = iter(measure(missing, self._reader(self.network()), self.num_units, baseline, on_progress))
             for index, key in enumerate(keys):
                 if found[index] is None:
                     found[index] = one = next(fresh)

@@ -1,4 +1,4 @@
-"""What cells are compared with: the labels of a text that have enough to see in both of its halves.
+"""Targets: the labels that cells are scored against, with enough labels in both halves of the text.
 
 Shapes: N characters.
 """
@@ -15,14 +15,14 @@ from charrnn.errors import DataError, UsageError, named
 from charrnn.microscope.statistics import average_ranks
 from charrnn.records.microscope import Skipped
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 MIN_TEXT = 200
-"""Fewer characters than this cannot be cut into halves worth scoring."""
+"""Characters that a text needs for its halves to be scored."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """One detector's labels of the whole text (N,), and what the statistics make of those of its first half."""
+    """One detector's labels (N,) of the whole text."""
 
     name: str
     labels: Labels
@@ -30,10 +30,11 @@ class Target:
 
     @property
     def is_yes_no(self) -> bool:
+        """Whether the labels are booleans, not counts."""
         return self.labels.dtype == bool
 
-    def scale(self, num_chars: int) -> tuple[Floats, float]:
-        """Of the first so many: what is summed up in histograms (n,), and its spread, as `strengths` wants them."""
+    def scale(self, num_chars: int) -> tuple[Float64Array, float]:
+        """Return what histograms sum for the first `num_chars` characters (n,), and its spread; see `associations`."""
         labels = self.labels[:num_chars]
         if self.is_yes_no:
             return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
@@ -42,7 +43,7 @@ class Target:
 
 
 def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
-    """The detectors that have enough to see in both halves, in order, and the others, with the reason.
+    """Label a text; return the detectors with enough labels in both halves, in order, and the others with the reason.
 
     Raises DataError for a text under MIN_TEXT characters.
     """

@@ -15,7 +15,7 @@ from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.text.encoded import EncodedText
 
-Floats = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,15 +26,15 @@ class Trace:
     """One decoded character per id, as in `EncodedText.text`."""
     ids: IdArray
     """(N,)"""
-    cells: Floats = field(repr=False)
+    cells: Float32Array = field(repr=False)
     """(N, L, H): each cell's value after each character, in [-1, 1]: tanh(c) for cell types with a memory c, else h, or
     tanh(h) where h is not bounded by 1; `CELLS[config.cell].shows` says which."""
-    logprobs: Floats = field(repr=False)
+    logprobs: Float32Array = field(repr=False)
     """(N,): log-probability in nats of each character before it was read; nan where nothing came before it."""
-    hidden: Floats | None = field(default=None, repr=False)
+    hidden: Float32Array | None = field(default=None, repr=False)
     """(N, L, H): each layer's output h, if it was asked for."""
     guess_ids: NDArray[np.int64] | None = field(default=None, repr=False)
-    guess_probs: Floats | None = field(default=None, repr=False)
+    guess_probs: Float32Array | None = field(default=None, repr=False)
     """(N, K): the ids and probabilities of the K most likely next characters, if they were asked for."""
 
     @property
@@ -81,9 +81,9 @@ def trace_text(
             if hidden is not None:
                 hidden[here] = window_hidden.float().cpu().numpy()[is_text]
             if num_guesses:
-                likeliest = logits.float().softmax(-1).topk(num_guesses, dim=-1)
-                guess_ids[here] = likeliest.indices.cpu().numpy()[is_text]
-                guess_probs[here] = likeliest.values.cpu().numpy()[is_text]
+                most_likely = logits.float().softmax(-1).topk(num_guesses, dim=-1)
+                guess_ids[here] = most_likely.indices.cpu().numpy()[is_text]
+                guess_probs[here] = most_likely.values.cpu().numpy()[is_text]
             following, scores = score_following(logits, ids, positions)
             logprobs[following - first] = scores
             on_progress(int(is_text.sum()))
@@ -91,7 +91,9 @@ def trace_text(
     return Trace(text.text, ids[first:], cells, logprobs[:num_chars], hidden, *guesses)
 
 
-def score_following(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], Floats]:
+def score_following(
+    logits: Tensor, ids: IdArray, positions: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Float32Array]:
     """Return the positions (M,) in ids (N,) of the characters that follow those at positions (T, B), where there is
     one, and their log-probabilities (M,) in nats under logits (T, B, V)."""
     has_next = positions < len(ids) - 1
@@ -100,7 +102,7 @@ def score_following(logits: Tensor, ids: IdArray, positions: NDArray[np.int64]) 
     return positions[has_next] + 1, scores[has_next]
 
 
-def stream_cells(network: CharRNN, text: EncodedText) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+def stream_cells(network: CharRNN, text: EncodedText) -> Iterator[tuple[NDArray[np.int64], Float32Array]]:
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index 0 being the first.
 
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is kept.

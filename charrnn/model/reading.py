@@ -1,7 +1,7 @@
-"""Read a long text through a network in parallel lanes, as if it had been read from its start in one go.
+"""Read a long text in parallel lanes, with nearly the same result as reading it from start to end.
 
-Each lane is warmed up on the text before it, so its state is what the whole text would have left there, up to what a
-network still remembers after `WARM_UP` characters.
+Each lane is warmed up on the `WARM_UP` characters before it, so its state differs from that of a single pass only by
+what the network remembers for longer.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 WARM_UP = 512
-"""Characters that a lane reads before its own."""
+"""Characters that a lane reads to warm up its state."""
 WINDOW = 256
-"""T: characters that are read at once."""
+"""T: characters of each lane that are read at once."""
 MAX_LANES = 32
-"""B: lanes at the most. A text under 8 * WARM_UP characters is read in one lane: exactly, if its context is no longer
-than WARM_UP."""
+"""B: lanes, at most. A text under 8 * WARM_UP characters is read in one lane, which is exact if its context has at most
+WARM_UP characters."""
 
 Output = TypeVar("Output")
 IdArray = NDArray[np.uint16]
@@ -31,7 +31,7 @@ def read_in_lanes(
     ids: IdArray,
     first: int = 0,
 ) -> Iterator[tuple[NDArray[np.int64], Output]]:
-    """Yield, for every character of ids (N,) from index `first` on, what `step` makes of it.
+    """Yield the output of `step` for every character of ids (N,) from index `first` on.
 
     `step` maps (ids (T, B), state) to (output, state). Yields (positions (T, B), output): positions[t, b] is the
     character's index in `ids`; one that is >= N is padding. Characters before `first` are context only.
@@ -41,7 +41,7 @@ def read_in_lanes(
     lane_length = -(-num_chars // num_lanes)
     starts = first + lane_length * np.arange(num_lanes)
     warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
-    # Lane 0 may have less text before it than the others: its state starts where the text begins.
+    # Lane 0 may have less text before it than the others: its state is reset where the text begins.
     text_begins = max(0, warm_up - first) - warm_up
     cuts = sorted({-warm_up, text_begins, *range(0, lane_length, WINDOW), lane_length})
     state = initial_state(num_lanes)

@@ -274,5 +274,5 @@ class Browser(Screen[None]):
 
 
 def _shown(character: str) -> str:
-    """A character by itself; the unknown one, which has no spelling, by name."""
+    """Return a character as it is shown by itself: the unknown symbol by name."""
     return {" ": "␣", "": "unknown"}.get(character) or all_visible(character).rstrip()

@@ -24,8 +24,8 @@ from charrnn.text.encoded import decode_each, undo_decode_each
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
 
-Floats = NDArray[np.float32]
-Cell = tuple[int, int]
+Float32Array = NDArray[np.float32]
+CellIndex = tuple[int, int]
 """(layer, unit)"""
 ALL, BEST = "all cells", "best cell for each detector"
 NUM_GUESSES = 5
@@ -51,7 +51,7 @@ class ViewedText(ABC):
         """One character per id, as in a `Trace`."""
 
     @abstractmethod
-    def values(self, cell: Cell) -> Floats | None:
+    def values(self, cell: CellIndex) -> Float32Array | None:
         """Return the cell's value at each character (N,), or None until they are known."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class TracedText(ViewedText):
     def text(self) -> str:
         return self._text
 
-    def values(self, cell: Cell) -> Floats | None:
+    def values(self, cell: CellIndex) -> Float32Array | None:
         return None if self.trace is None else self.trace.cells[:, cell[0], cell[1]]
 
     def guesses(self) -> list[tuple[str, float]]:
@@ -90,11 +90,11 @@ class _Typed:
     """One character that was typed: its decoded form, and the model after each of its ids."""
 
     text: str
-    cells: list[Floats]
+    cells: list[Float32Array]
     """(L, H) for each id: several for a character of several bytes."""
-    state: Floats
+    state: Float32Array
     """(L, S, 1, H)"""
-    logits: Floats
+    logits: Float32Array
     """(V,)"""
 
 
@@ -132,7 +132,7 @@ class TypedText(ViewedText):
         del self._typed[-1:]
         self.cursor = max(0, len(self.text) - 1)
 
-    def values(self, cell: Cell) -> Floats | None:
+    def values(self, cell: CellIndex) -> Float32Array | None:
         return np.array([cells[cell] for typed in self._typed for cells in typed.cells], np.float32)
 
     def guesses(self) -> list[tuple[str, float]]:
@@ -143,8 +143,8 @@ class TypedText(ViewedText):
             if begin == self.cursor + 1:
                 probs = np.exp(typed.logits - typed.logits.max())
                 probs /= probs.sum()
-                likeliest = np.argsort(-probs, kind="stable")[:NUM_GUESSES]
-                return [(self.model.character(int(char)), float(probs[char])) for char in likeliest]
+                most_likely = np.argsort(-probs, kind="stable")[:NUM_GUESSES]
+                return [(self.model.character(int(char)), float(probs[char])) for char in most_likely]
         return []
 
 
@@ -152,7 +152,7 @@ class TypedText(ViewedText):
 class Row:
     """A cell in a list, and the detector that it is listed for, if it is scored."""
 
-    cell: Cell
+    cell: CellIndex
     score: CellScore | None = None
 
     def shown(self, order: str) -> list[str]:
@@ -195,13 +195,13 @@ class Exploration:
         return self.orders[self.order]
 
     @property
-    def cell(self) -> Cell:
+    def cell(self) -> CellIndex:
         """The selected cell."""
         return self.rows[self.row].cell
 
     def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
         """Take the scores: of the best cell for each detector and, if they are there, of all cells for each."""
-        strongest: dict[Cell, CellScore] = {}
+        strongest: dict[CellIndex, CellScore] = {}
         for scores in (findings.scores, *ranked.values()):
             for score in scores:
                 known = strongest.setdefault((score.layer, score.unit), score)
@@ -255,7 +255,7 @@ class Clamp:
 
     prime: str
     """Decoded, one character per id."""
-    cell: Cell
+    cell: CellIndex
     value: float
     seed: int = 0
 
@@ -285,5 +285,5 @@ class Clamp:
         return cls(exploration.viewed.before_cursor(), exploration.cell, number)
 
 
-def _name(cell: Cell) -> str:
+def _name(cell: CellIndex) -> str:
     return f"{cell[0]}:{cell[1]}"
