@@ -219,7 +219,7 @@ class Model:
         if "-" in self.config.corpus:
             raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
         if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
-            raise DataError(f"{self.name} does not tell the digest of its text{otherwise}.{reason}")
+            raise DataError(f"{self.name} does not record the digest of its text{otherwise}.{reason}")
         return self.recorded_corpus.read(instead=instead, reason=reason).content
 
     def encode(self, text: Text, *, context: str | bytes = "") -> EncodedText:

@@ -319,7 +319,7 @@ def test_typing_is_followed_character_by_character(model: Model) -> None:
         layer, unit = app.browser.exploration.cell
         assert f"␣ {trace.cells[-2, layer, unit]:+.2f}   next: " in shown(app, "#readout")
         await pilot.press("slash")
-        await until(pilot, lambda: "never saw /" in shown(app, "#status"))
+        await until(pilot, lambda: "/ is not in the vocabulary" in shown(app, "#status"))
         # Out of typing, but not of the text; then out of that too.
         await pilot.press("escape", "up")
         await until(pilot, lambda: app.browser.exploration.row == row - 1)

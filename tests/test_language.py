@@ -1,20 +1,36 @@
-"""Check the language of the documentation: short sentences and lines, links that work."""
+"""Check the language of the documentation and of the help texts: short sentences, standard terms, links that work."""
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
+from conftest import Ran
 from environment import REPOSITORY
 
 MAX_LINE = 120
 """Characters of a line of the documentation."""
 MAX_WORDS = 40
 """Words of a sentence."""
+PRIVATE_TERMS = re.compile(
+    r"\b(tell|tells|told|telling|spell\w*|silenc\w*|twins?|begun|stretch\w*|hard to read|for want of|worth|wish\w*|"
+    r"haste|held(?!-out)|sieve\w*|likeliest|way out|stands? in|go on|goes on|going on|room|never saw)\b",
+    re.IGNORECASE,
+)
+"""Words for which docs/glossary.md, or the field, has another term."""
+ALLOWED = {
+    "docs/glossary.md": {"spell", "twin", "stretch", "tell", "worth", "held", "go on", "room"},
+    "docs/dependencies.md": {"spelling"},
+}
+"""The private terms that a page may contain: the glossary lists the words that are not used."""
 PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")])
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
+PRINTING = {"announce", "on_warning", "print_error", "say", "warn", "write", "Skipped", "WarningEvent"}
+"""Functions and records that show their strings to the user."""
 
 
 def prose(markdown: str) -> Iterator[str]:
@@ -48,6 +64,36 @@ def anchors(markdown: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def private_terms(text: str, allowed: set[str]) -> list[str]:
+    """Return the private terms in a text, each with the words around it."""
+    found = (match for match in PRIVATE_TERMS.finditer(text) if match[0].lower() not in allowed)
+    return [" ".join(text[max(0, match.start() - 30) : match.end() + 30].split()) for match in found]
+
+
+def is_message(node: ast.AST) -> TypeGuard[ast.Raise | ast.Call]:
+    """Return whether a node raises an error or prints a message."""
+    if not isinstance(node, ast.Call):
+        return isinstance(node, ast.Raise)
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in PRINTING
+
+
+def literals(node: ast.AST) -> Iterator[str]:
+    """Yield the text of the string literals in a node, without the expressions of f-strings."""
+    for child in ast.walk(node):
+        if isinstance(child, ast.Constant) and isinstance(child.value, str):
+            yield child.value
+
+
+def commands() -> list[tuple[str, ...]]:
+    """Return the arguments that name the program, each of its commands, and each command of a group."""
+    from charrnn.cli.app import app
+
+    groups = [((), app), *(((group.name,), group.typer_instance) for group in app.registered_groups)]
+    own = [(*prefix, command.name) for prefix, group in groups for command in group.registered_commands]
+    return [*(prefix for prefix, _ in groups), *own]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_no_line_of_the_documentation_is_long(page: Path) -> None:
     lines = page.read_text(encoding="utf-8").split("\n")
@@ -70,7 +116,42 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
             assert fragment in anchors(target.read_text(encoding="utf-8")), f"{path}#{fragment}"
 
 
+@pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
+def test_the_documentation_uses_standard_terms(page: Path, name: str) -> None:
+    assert private_terms(page.read_text(encoding="utf-8"), ALLOWED.get(name, set())) == []
+
+
+def test_the_help_texts_use_standard_terms(command: Callable[..., Ran]) -> None:
+    names = commands()
+    assert {(), ("train",), ("corpora", "fetch")} <= {*names}
+    helps = {name: command(*name, "--help") for name in names}
+    assert all(ran.code == 0 and "Usage:" in ran.out for ran in helps.values())
+    assert {name: found for name, ran in helps.items() if (found := private_terms(ran.out, set()))} == {}
+
+
+def test_private_terms_are_found() -> None:
+    assert private_terms("A cell is silenced.", set()) == ["A cell is silenced."]
+    assert private_terms("The cell is held; the held-out text.", set()) == ["The cell is held; the held-out text."]
+    assert private_terms("The held-out text, a foretelling, roommates.", set()) == []
+    assert private_terms("An untrained\ntwin.", {"twin"}) == []
+
+
 def test_sentences_are_found() -> None:
     page = "# Title\n\nOne `a. B` two. Three:\n\n- four\n  five\n\n| six | Seven. Eight |\n\n```\nNo. No\n```\n"
     found = [sentence.strip() for sentence in sentences(page) if sentence.strip()]
     assert found == ["One CODE two.", "Three:", "- four five", "six", "Seven.", "Eight"]
+
+
+def test_the_messages_use_standard_terms() -> None:
+    found = {}
+    for module in sorted((REPOSITORY / "charrnn").rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if is_message(node) and (terms := private_terms(" ".join(literals(node)), set())):
+                found[f"{module.relative_to(REPOSITORY)}:{node.lineno}"] = terms
+    assert found == {}
+
+
+def test_messages_are_found() -> None:
+    module = ast.parse('raise DataError(f"{name} is told")\nwarn((f"a {twin}",), quiet=True)\nlen("held")')
+    assert [[*literals(node)] for node in module.body if is_message(node)] == [[" is told"]]
+    assert [[*literals(node)] for node in ast.walk(module) if is_message(node)] == [[" is told"], ["a "]]

@@ -101,7 +101,7 @@ class Stepper:
         """
         self.check_cell(layer, unit)
         if not -1 <= value <= 1:
-            raise UsageError(f"Cell {layer}:{unit} cannot be held at {value:g}: its values lie between -1 and 1.")
+            raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: its values lie between -1 and 1.")
         self.held.setdefault(layer, {})[unit] = self.cell.memory(value)
 
     def check_cell(self, layer: int, unit: int) -> None:

@@ -127,7 +127,7 @@ class RunWriter:
         if not all((self.path / name).exists() for name in ("lock", CONFIG, VOCAB)):
             raise CharRNNError(
                 f"{self.path} was moved or removed while it trained, or files of it were\n"
-                f"put it back and go on with {named('resume')}, or train again"
+                f"put it back and continue with {named('resume')}, or train again"
             )
 
     def continue_from(self, loaded: Checkpoint) -> None:

@@ -57,7 +57,7 @@ def read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryI
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
-        raise CheckpointError(f"{run.name} does not tell the digest of its text.")
+        raise CheckpointError(f"{run.name} does not record the digest of its text.")
     try:
         text = read_text(config, stdin, None, loaded.description.vocab(), recorded)
     except DataError as error:

@@ -256,7 +256,7 @@ class Browser(Screen[None]):
             else:
                 self.typed.feed(character)
                 if self.model.vocab.unknown_characters(character):
-                    self.say(f"the model never saw {_shown(character)}: it reads “unknown”")
+                    self.say(f"{_shown(character)} is not in the vocabulary: it counts as unknown")
         self._show()
         if self._pending:
             self.call_later(self._feed)
