@@ -5,16 +5,16 @@ import sys
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its exit code."""
     try:
         from charrnn.cli.app import run
 
         code = run(sys.argv[1:])
-        # Python takes some time to end, too, and would answer Ctrl-C by a traceback.
+        # Exiting takes a moment, in which Ctrl-C would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except KeyboardInterrupt:  # before the command began
+    except KeyboardInterrupt:  # before the command started
         code = 130
-    except Exception as error:  # what --debug lets through, or a module that cannot be imported
+    except Exception as error:  # raised because of --debug, or an import that failed
         from charrnn.cli.streams import describe_unexpected, print_error, print_traceback
 
         if "--debug" in sys.argv:

@@ -141,7 +141,7 @@ sys.exit(run({arguments.split()!r}))
 """
     ran = process("-c", script)
     assert (ran.returncode, ran.stdout) == (1, b"")
-    assert ran.stderr == b"error: the folder that this was started in was removed: change to another one (cd)\n"
+    assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n"
 
 
 def test_a_bug_of_ours_is_one_line_and_the_way_to_see_more(

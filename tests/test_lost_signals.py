@@ -16,10 +16,10 @@ from charrnn.cli.signals import Signals
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numba's compiler calls back into Python, and drops what is raised there."""
-    monkeypatch.setattr(signals, "PATIENCE", 0.05)
-    heard = Signals()
+    monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
+    handler = Signals()
     num_lost = 0
-    with pytest.raises(KeyboardInterrupt), heard.heard():
+    with pytest.raises(KeyboardInterrupt), handler.handle():
         for _ in range(2):
             try:
                 os.kill(os.getpid(), number)
@@ -33,7 +33,7 @@ def test_an_interrupt_that_a_callback_swallows_comes_again(number: int, monkeypa
                     num_lost += 1
                 break
         time.sleep(30)
-    assert (num_lost, heard.number) == (2, number)
+    assert (num_lost, handler.number) == (2, number)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
@@ -42,7 +42,7 @@ def test_an_interrupt_in_a_finalizer_leaves_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Python prints what a closing generator raises, and drops it."""
-    monkeypatch.setattr(signals, "PATIENCE", 0.05)
+    monkeypatch.setattr(signals, "RERAISE_SECONDS", 0.05)
     monkeypatch.setattr(sys, "unraisablehook", sys.__unraisablehook__)  # not that of pytest, which keeps it
 
     def interrupted_while_closing() -> Iterator[int]:
@@ -52,7 +52,7 @@ def test_an_interrupt_in_a_finalizer_leaves_no_traceback(
             os.kill(os.getpid(), signal.SIGINT)
             sum(range(1000))
 
-    with pytest.raises(KeyboardInterrupt), Signals().heard():
+    with pytest.raises(KeyboardInterrupt), Signals().handle():
         any(interrupted_while_closing())
         time.sleep(30)
     assert capfd.readouterr().err == ""
@@ -63,7 +63,7 @@ def test_other_errors_that_nothing_can_catch_are_shown(capfd: pytest.CaptureFixt
         def __del__(self) -> None:
             raise ValueError("in a finalizer")
 
-    with Signals().heard():
+    with Signals().handle():
         failing = Failing()
         del failing
     assert "ValueError: in a finalizer" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""All commands together, and what becomes of their errors."""
+"""The command-line interface: all commands, and the exit codes of their errors."""
 
 import io
 import os
@@ -19,14 +19,14 @@ from charrnn.errors import CharRNNError
 
 
 class _EndOfFile(Exception):
-    """An EOFError, by a name that typer does not know."""
+    """Replaces an EOFError, which typer would handle itself."""
 
 
 class _Commands(typer.core.TyperGroup):
     """The group of all commands.
 
-    Typer takes every EOFError for a prompt that the user closed, and ends without a message. No command prompts: an
-    EOFError comes from a damaged file or from a bug.
+    Typer treats every EOFError as a closed prompt and exits without a message. No command prompts: an EOFError comes
+    from a damaged file or from a bug.
     """
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
@@ -39,7 +39,7 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
-    help="A laboratory for character-level recurrent language models: train one, let it write, look at its cells.",
+    help="A laboratory for character-level recurrent language models: train one, sample text, look at its cells.",
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -71,11 +71,12 @@ def _root(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; return its exit code.
+    """Run one command and return its exit code.
 
-    That of the `CharRNNError`; 2 for a bad command line; 128 + the signal that ended it, 130 for Ctrl-C.
+    It is 0 for success, that of the `CharRNNError`, 2 for a bad command line, 128 + the number of the signal that ended
+    the command (130 for Ctrl-C), and 1 for anything else.
     """
-    # Looked for here, because a command line that does not parse must honour it too.
+    # Parsed here, because it also applies to a command line that does not parse.
     is_debugging = "--debug" in arguments
     if sys.stderr is None:  # closed by whoever started the command
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
@@ -83,20 +84,20 @@ def run(arguments: Sequence[str]) -> int:
         print_error("cannot write the output: standard output is closed")
         return 1
     for stream in (sys.stdout, sys.stderr):
-        # A stream that cannot spell a character shows its escape, rather than end the command.
+        # Escape characters that the encoding of the stream lacks, rather than end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if not _has_working_folder():
-        print_error("the folder that this was started in was removed: change to another one (cd)")
+        print_error("the current folder was removed: change to another one (cd)")
         return 1
     signals = Signals()
     try:
-        with signals.heard():
+        with signals.handle():
             try:
                 result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
                 sys.stdout.flush()
             except BaseException:
-                # Whatever the interrupt became on its way out: amid an import it may be an ImportError.
+                # The interrupt may arrive as another exception: during an import as an ImportError.
                 if not signals.has_raised:
                     raise
             if signals.has_raised:
@@ -104,14 +105,14 @@ def run(arguments: Sequence[str]) -> int:
                 return 128 + signals.number
         return result if isinstance(result, int) else 0
     except (BrokenPipeError, SystemExit):
-        # The reader has what it wanted (`| head -1`): typer makes an exit of that, the only one it makes when embedded.
+        # The reader of the output exited (`| head -1`), which typer turns into SystemExit.
         discard_output()
         return 0
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         if not error.filename:
-            discard_output()  # Python flushes standard output once more as it ends, and a failure there exits with 120.
+            discard_output()  # else Python flushes standard output at exit, fails again and exits with 120
         if is_debugging:
             raise
         what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
@@ -130,7 +131,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except typer.Abort:
         return 130
-    except Exception as error:  # a bug of ours: still a short message, with the way to see more
+    except Exception as error:  # a bug: print a short message, and how to see more
         if is_debugging:
             raise
         print_error(describe_unexpected(error.__cause__ or error if isinstance(error, _EndOfFile) else error))
@@ -138,7 +139,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _has_working_folder() -> bool:
-    # Without one torch ends the process, with a message about a library of its own.
+    # Without one torch ends the process with a message about one of its libraries.
     try:
         os.getcwd()
     except OSError:

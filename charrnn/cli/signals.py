@@ -1,4 +1,4 @@
-"""What signals ask of a command: to end (having saved, if it trains), or to save and go on."""
+"""Signal handlers of a command: end (after saving, if it trains), or save and continue."""
 
 import contextlib
 import os
@@ -10,30 +10,34 @@ from types import FrameType
 
 from charrnn.process_signals import ENDING_SIGNALS
 
-SAVING = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
-"""Windows has no SIGUSR1."""
+SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
-"""What training is taken to have ended by when nobody reads on; Windows has the number's meaning, not the name."""
-PATIENCE = 1.5
-"""Seconds from one try to end a command to the next."""
-WILL_SAVE = b"\nStopping: finishing the step and saving (once more to leave at once) ...\n"
+"""Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows lacks the name."""
+RERAISE_SECONDS = 1.5
+"""Seconds until an interrupt is raised again, if the command still runs."""
+STOP_NOTICE = b"\nStopping: finishing the step and saving (press Ctrl-C again to exit at once) ...\n"
+"""Printed when a signal ends training."""
 
 
 class Signals:
-    """How a command answers signals.
+    """Handles the signals of one command.
 
-    SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt; once `defers` is set they are noted in `number`, for the command
-    to end in good order, and only a second Ctrl-C raises. SIGUSR1 is noted, for training to save and go on.
+    SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt. Once `defers` is set, they only set `number`, the command ends
+    by itself, and a second Ctrl-C raises. SIGUSR1 sets a flag, for training to save and continue.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        """The signal that asked to end, 0 while none did."""
+        """The signal that asked the command to end, or 0."""
         self.has_raised = False
+        """Whether KeyboardInterrupt was raised, which may arrive as another exception."""
         self.defers = False
+        """Whether the first signal only sets `number`."""
         self.is_quiet = False
-        self._num_asked = 0
+        """Whether to print no notice."""
+        self._num_requests = 0
         self._is_save_asked = False
 
     def pop_save_request(self) -> bool:
@@ -42,16 +46,16 @@ class Signals:
         return is_asked
 
     @contextlib.contextmanager
-    def heard(self) -> Iterator[None]:
-        """Answer signals in this block; one that is ignored (`nohup`, a shell's background job) stays ignored."""
+    def handle(self) -> Iterator[None]:
+        """Handle signals in this block. A signal that is ignored (`nohup`, a background job) stays ignored."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        answers = dict.fromkeys(ENDING_SIGNALS, self._end) | dict.fromkeys(SAVING, self._save)
-        before = {number: signal.getsignal(number) for number in answers}
-        heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-        for number in heard:
-            signal.signal(number, answers[number])
+        handlers = dict.fromkeys(ENDING_SIGNALS, self._end) | dict.fromkeys(SAVE_SIGNALS, self._save)
+        before = {number: signal.getsignal(number) for number in handlers}
+        handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+        for number in handled:
+            signal.signal(number, handlers[number])
         show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:
             yield
@@ -59,29 +63,29 @@ class Signals:
             sys.unraisablehook = show_unraisable
             if self.has_raised and hasattr(signal, "setitimer"):
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            for number in heard:
+            for number in handled:
                 signal.signal(number, before[number])
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        is_first = not self._num_asked
-        # `timeout` sends SIGTERM twice, and a closed terminal SIGHUP: only a key pressed again means haste.
+        is_first = not self._num_requests
+        # `timeout` sends SIGTERM twice, and a closed terminal SIGHUP: only a second Ctrl-C asks to exit at once.
         if not is_first and number != signal.SIGINT:
             return
-        self._num_asked += 1
+        self._num_requests += 1
         self.number = number
         if is_first and self.defers:
             if not self.is_quiet:
-                # Not by sys.stderr, amid whose own writing this may be. That terminal may be gone.
+                # Not through sys.stderr, which this signal may have interrupted. The terminal may be gone.
                 with contextlib.suppress(OSError):
-                    os.write(2, WILL_SAVE)
+                    os.write(2, STOP_NOTICE)
             return
-        if self._num_asked > 2:
-            os._exit(128 + number)  # the exception was lost on its way, in some callback that cannot raise
+        if self._num_requests > 2:
+            os._exit(128 + number)  # the exception was lost in a callback that cannot raise
         self.has_raised = True
-        # What is raised amid a callback that cannot raise is lost: so again, until the command has ended.
+        # An exception in a callback that cannot raise is lost: raise it again until the command has ended.
         if hasattr(signal, "setitimer"):
             signal.signal(signal.SIGALRM, self._raise_again)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+            signal.setitimer(signal.ITIMER_REAL, RERAISE_SECONDS, RERAISE_SECONDS)
         raise KeyboardInterrupt
 
     def _raise_again(self, number: int, frame: FrameType | None) -> None:
@@ -92,6 +96,6 @@ class Signals:
 
 
 def _skip_interrupts(unraisable: "sys.UnraisableHookArgs") -> None:
-    """Show errors that nothing can catch, without the KeyboardInterrupt that a finalizer drops: it is raised again."""
+    """Print errors that nothing can catch, except a KeyboardInterrupt in a finalizer, which is raised again."""
     if not isinstance(unraisable.exc_value, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
