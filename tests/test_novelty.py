@@ -188,7 +188,7 @@ def test_nothing_to_compare() -> None:
 
 
 def test_what_cannot_be_compared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match=r"0 characters; it must be at least 1"):
+    with pytest.raises(UsageError, match=r"`min_length` is 0; it must be at least 1"):
         find_copies("abc", "abc", min_length=0)
     with pytest.raises(TypeError, match="str with bytes"):
         find_copies("abc", b"abc")

@@ -1,4 +1,4 @@
-"""What `charrnn sample` shows: text as it comes, coloured, side by side, marked, numbered; or JSON."""
+"""Output of `charrnn sample`: text as it is drawn, coloured, side by side, with copies marked, numbered, or JSON."""
 
 import json
 import sys
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from charrnn.records.generation import GeneratedText
 
 LONG = 10_000
-"""Characters that may take a second or more to draw: from there on a bar appears after a second."""
-LONGEST_LINE = 50
-"""Rows of a terminal after which the line of blocks follows, even if the line of text goes on."""
-NARROWEST = 16
-"""Columns that a text side by side with others needs."""
-LOOKED_AT = 2_000
-"""Characters at the end of a text among which a loop is looked for."""
+"""Number of characters from which a progress bar may appear: they may take a second or more."""
+MAX_LINE_ROWS = 50
+"""Rows of a terminal after which the row of blocks is printed, even if the line of text continues."""
+MIN_COLUMNS = 16
+"""Least width of a text side by side with others, in columns."""
+LOOP_CHARS = 2_000
+"""Characters at the end of a text that are searched for a loop."""
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ def _ignore(num_chars: int) -> None:
 
 @contextmanager
 def _above_bar() -> Iterator[None]:
-    """Clear a bar from the terminal while something else is written there."""
+    """Clear a progress bar from the terminal while something else is written there."""
     if "tqdm" not in sys.modules or not sys.stdout.isatty():
         yield
         return
@@ -188,22 +188,21 @@ def _above_bar() -> Iterator[None]:
 
 
 def write(chunks: Iterable[str]) -> str:
-    """Write a text to stdout, ended by a newline, so that the same seed gives the same bytes wherever they go.
+    """Write a text and a final newline to stdout, so that the same seed gives the same bytes everywhere.
 
-    On a terminal, characters that could steer it are made visible, and each chunk is shown at once. Returns the end of
-    the text.
+    On a terminal, control characters are escaped and each chunk is shown at once. Return the end of the text.
     """
     end = ""
     for chunk in chunks:
         write_chunk(chunk)
-        end = (end + chunk)[-LOOKED_AT:]
+        end = (end + chunk)[-LOOP_CHARS:]
     if end and not end.endswith("\n"):
         sys.stdout.write("\n")
     return end
 
 
 def write_chunk(chunk: str) -> None:
-    """Write a part of a text to stdout, on a terminal at once and with nothing in it that steers it."""
+    """Write a part of a text to stdout; on a terminal at once, and with control characters escaped."""
     if sys.stdout.isatty():
         sys.stdout.write(printable(chunk))
         sys.stdout.flush()
@@ -212,7 +211,7 @@ def write_chunk(chunk: str) -> None:
 
 
 def write_numbered(prime: str, texts: Sequence["GeneratedText"]) -> None:
-    """Each text under a line with its number and its log-probability, set apart by blank lines."""
+    """Write each text below a line with its number and its log-probability, separated by blank lines."""
     for number, text in enumerate(texts, start=1):
         gap = "\n" if number > 1 else ""
         heading = f"{gap}--- {number} of {len(texts)}: log-probability {text.logprob:.2f} nats ---\n"
@@ -220,7 +219,7 @@ def write_numbered(prime: str, texts: Sequence["GeneratedText"]) -> None:
 
 
 def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
-    """Colour each character by its value as it comes; without colours, a line of blocks follows each line."""
+    """Write each character as it is drawn, coloured by its value; without colours, a row of blocks below each line."""
     from rich.text import Text
 
     from charrnn.records.microscope import ColouredText
@@ -234,7 +233,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     shown_prime = printable(prime)
     if console.color_system is None or console.no_color:
         sys.stdout.write(shown_prime + ("\n" if prime else ""))
-        for line in _lines_of(pieces, LONGEST_LINE * console.width):
+        for line in _lines_of(pieces, MAX_LINE_ROWS * console.width):
             values = tuple(piece.value for piece in line for _ in piece.text)
             console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
         return
@@ -261,13 +260,13 @@ def _lines_of(pieces: Iterable["Piece"], max_length: int) -> Iterator[list["Piec
 
 
 def write_side_by_side(titles: list[str], texts: list[str]) -> None:
-    """A column for each temperature; one below the other, where the columns would be too narrow to read."""
+    """Write a column for each temperature; one below the other if the columns would be too narrow."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     console = result_console()
-    if console.width // len(titles) < NARROWEST:
+    if console.width // len(titles) < MIN_COLUMNS:
         for title, text in zip(titles, texts, strict=True):
             console.print(Text(f"temperature {title}", style="bold"))
             write([text, "\n"])
@@ -280,26 +279,29 @@ def write_side_by_side(titles: list[str], texts: list[str]) -> None:
 
 
 def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
-    """The object of `sample --json`."""
-    spelled = _spell(prime)
-    return {"run": model.name, "text": text.text, "prime": spelled, "seed": text.seed} | {
+    """Return the object of `sample --json`."""
+    return {
+        "run": model.name,
+        "text": text.text,
+        "prime": _decoded(prime),
+        "seed": text.seed,
         "logprob": text.logprob,
         "logprobs": text.logprobs,
     }
 
 
 def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
-    """The object of `sample --beam --json`."""
+    """Return the object of `sample --beam --json`."""
     beams = [
         {"text": text.text, "logprob": text.logprob, "score": text.score, "stop": text.stop, "logprobs": text.logprobs}
         for text in texts
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
-    return {"run": model.name, "prime": _spell(prime), "seed": texts[0].seed, **best, "beams": beams}
+    return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams}
 
 
 def print_long_json(value: dict[str, Any]) -> None:
-    """What `print_json` prints, in parts: the line is several times as large as what it spells."""
+    """Print the same as `print_json`, part by part: the line is several times as large as the value."""
     parts = json.JSONEncoder(allow_nan=False).iterencode(replace_non_finite(value))
     while part := "".join(islice(parts, 10_000)):
         sys.stdout.write(part.replace("\x7f", "\\u007f"))
@@ -307,7 +309,7 @@ def print_long_json(value: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _spell(prime: str | bytes) -> str:
+def _decoded(prime: str | bytes) -> str:
     return prime.decode("utf-8", "replace") if isinstance(prime, bytes) else prime
 
 

@@ -1,1 +1,1 @@
-"""How well a model predicts a text."""
+"""How well a model predicts a text, and what of its text is copied or repeats."""

@@ -1,29 +1,31 @@
-"""Texts that go round in circles: what the likeliest text of a character model often does, once it is long."""
+"""Finds loops at the end of a text: the most likely text of a character model often ends in one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 MIN_REPEATS = 3
+"""Repeats of a loop at least."""
 MIN_CHARS = 30
+"""Characters of all repeats at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """The last `period` * `repeats` characters of a text are `repeats` times the same `period` characters."""
+    """A text that ends in the same `period` characters, `repeats` times in a row."""
 
     period: int
     repeats: int
 
 
 def find_loop(text: Sequence[object]) -> Loop | None:
-    """The loop that a text or its ids end in: the smallest period of `MIN_REPEATS` or more and of `MIN_CHARS` or more.
+    """Return the loop at the end of a text or of its ids, that with the smallest period; None if there is none.
 
-    None if there is none. The last repeat may break off anywhere.
+    It has at least `MIN_REPEATS` repeats and `MIN_CHARS` characters. The last repeat may be cut anywhere.
     """
     reverse = text[::-1]
     for period in range(1, len(reverse) // MIN_REPEATS + 1):
-        # Looks quadratic, and is not: where a text agrees with itself for m characters at two distances less than m / 3
-        # apart, their difference is a period, at which the search has ended. So N characters take O(N log N).
+        # This is not quadratic: if a text agrees with itself for m characters at two distances that differ by less than
+        # m / 3, their difference is a period, and the search has ended there. So N characters take O(N log N).
         agreed = 0
         while period + agreed < len(reverse) and reverse[agreed] == reverse[period + agreed]:
             agreed += 1

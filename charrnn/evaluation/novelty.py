@@ -1,8 +1,8 @@
-"""How much of a text is copied: every stretch of it that stands, character for character, in another.
+"""Finds every passage of a text that also occurs, character for character, in a corpus.
 
-The text is small and the corpus may be large, so the text is indexed and the corpus streams past: memory depends on the
-text alone. Hashes of the text's windows sift the corpus, in NumPy; what passes is read by the text's suffix automaton,
-which is exact and takes linear time whatever repeats. So a collision of hashes costs time and never an error.
+The text is small and the corpus may be large, so the text is indexed and the corpus is read block by block: memory
+depends on the text alone. Hashes of the text's windows filter the corpus, in NumPy; the suffix automaton of the text
+reads what passes the filter. It is exact and takes linear time, so a collision of hashes costs time, never an error.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
 """
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, named
 from charrnn.records.generation import MIN_COPY_LENGTH, Copy, Novelty
 
 MAX_CHARS = 1_000_000
-"""The longest text that is compared."""
+"""Longest text that is compared, in characters."""
 
 HELD_OUT_CHARS = 50_000
-"""How much of the validation text is compared, too: a share is as steady as its text is long."""
+"""Characters of the validation text that are compared: enough for a stable share."""
 
 BLOCK_CHARS = 1 << 16
-"""Windows of the corpus that are hashed at a time: few enough for their hashes to stay in a core's own cache."""
+"""Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
 
 _SIEVE_BITS = 22
 _BASE = 0x9E3779B97F4A7C15
@@ -33,7 +33,7 @@ Codes = NDArray[np.uint64]
 
 
 def longest_comparable(alphabet: str) -> int:
-    """The longest sample, in characters (in bytes, for the byte alphabet), that can be compared whatever it holds.
+    """Return the length of the longest sample that can be compared, in characters; in bytes for the byte alphabet.
 
     A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
     """
@@ -42,38 +42,41 @@ def longest_comparable(alphabet: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class NoveltyReference:
-    """What texts of a model are compared with: its training text, and validation text that nobody copied.
+    """The training text of a model, and validation text, which is not copied, for comparison.
 
     Both are str, or both bytes for the byte alphabet.
     """
 
-    learned: str | bytes = field(repr=False)
+    training: str | bytes = field(repr=False)
     held_out: str | bytes = field(repr=False)
 
     def compare(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-        """What of `text` is copied from the training text; see `Model.novelty`. Raises UsageError, DataError."""
-        if isinstance(self.learned, bytes):
+        """Find the passages of `text` that are copied from the training text; see `Model.novelty`.
+
+        Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
+        """
+        if isinstance(self.training, bytes):
             text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
-        found = find_copies(text, self.learned, min_length=min_length)
-        expected = find_copies(self.held_out, self.learned, min_length=min_length).share_copied
+        found = find_copies(text, self.training, min_length=min_length)
+        expected = find_copies(self.held_out, self.training, min_length=min_length).share_copied
         return replace(found, held_out_share=expected)
 
 
 def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
-    """All stretches of `text` with at least `min_length` characters that stand verbatim in `corpus`.
+    """Find all passages of `text` with at least `min_length` characters that also occur in `corpus`.
 
-    A copy is maximal: one character more at either end, and it would stand nowhere in the corpus. Copies from different
-    places may overlap, never contain one another. Each names the first place in the corpus that has all of it.
+    A copy is maximal: with one more character at either end it does not occur in the corpus. Copies from different
+    places may overlap, but none contains another. Each has the offset of its first occurrence in the corpus.
 
-    Takes time in proportion to both lengths: some 0.01 µs for a character of the corpus that is like nothing in the
-    text, 0.2 µs for one that is. Takes memory in proportion to the text alone, some 0.7 kB for each of its characters.
+    Time is proportional to both lengths: about 0.01 µs for a character of the corpus that the filter drops, 0.2 µs for
+    any other. Memory is proportional to the text alone, about 0.7 kB for each of its characters.
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
     are str or both bytes.
     """
     if min_length < 1:
-        raise UsageError(f"A copy cannot have {min_length} characters; it must be at least 1. Try {MIN_COPY_LENGTH}.")
+        raise UsageError(f"{named('min_length')} is {min_length}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
             f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."
@@ -84,17 +87,17 @@ def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN
     if min_length <= len(text):
         codes = _codes(text)
         automaton = _SuffixAutomaton(codes, min_length)
-        for start, likely in _likely_stretches(corpus, window_hashes(codes, min_length), min_length):
+        for start, likely in _likely_passages(corpus, window_hashes(codes, min_length), min_length):
             automaton.read(start, likely)
         spans = automaton.longest_matches()
     return Novelty(text=text, min_length=min_length, copies=_with_lines(spans, corpus))
 
 
 def window_hashes(codes: Codes, length: int) -> Codes:
-    """Hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64 (Karp & Rabin 1987).
+    """Return the hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64 (Karp & Rabin 1987).
 
-    BASE is odd and so has an inverse: the sums from the beginning, one less another and divided by a power, are those
-    of the windows.
+    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two prefix sums, divided by a
+    power of BASE.
     """
     sums = np.zeros(len(codes) + 1, np.uint64)
     np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
@@ -115,10 +118,10 @@ def _codes(content: str | bytes) -> Codes:
     return np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
 
 
-def _likely_stretches(corpus: str | bytes, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
-    """Yield (start, codes) of what of the corpus may be copied: it holds every window that has one of the `hashes`.
+def _likely_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of the passages of the corpus that consist of windows with one of the `hashes`.
 
-    In order and apart from each other, but for stretches that a border of blocks cuts: these adjoin.
+    They are in order and disjoint; a passage that the border between two blocks cuts comes in two adjoining parts.
     """
     known = np.unique(hashes)
     shift = np.uint64(64 - _SIEVE_BITS)
@@ -128,12 +131,12 @@ def _likely_stretches(corpus: str | bytes, hashes: Codes, length: int) -> Iterat
     for first in range(0, len(corpus) - length + 1, BLOCK_CHARS):
         codes = _codes(corpus[first : first + BLOCK_CHARS + length - 1])
         found = window_hashes(codes, length)
-        # A search among the known hashes takes ten times as long as a look at the sieve, so few come to it.
+        # A binary search among the known hashes takes ten times as long as the sieve, so the sieve comes first.
         likely = np.flatnonzero(sieve[found >> shift])
         found = found[likely]
         likely = likely[known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found]
-        # Windows that overlap are one stretch, no character of which is read twice: with each window read by itself,
-        # a corpus that repeats would be read `length` times over.
+        # Join overlapping windows, so that no character is read twice: one by one, they would read a
+        # repetitive corpus `length` times.
         for group in np.split(likely, np.flatnonzero(np.diff(likely) > length) + 1) if len(likely) else ():
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
@@ -141,10 +144,11 @@ def _likely_stretches(corpus: str | bytes, hashes: Codes, length: int) -> Iterat
 
 
 class _SuffixAutomaton:
-    """The smallest automaton of all substrings of a text (Blumer et al. 1985), and where a corpus has them.
+    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their occurrences in a corpus.
 
-    A state stands for the substrings that end at the same places of the text: suffixes of one another, the longest of
-    `lengths[state]` characters; its link is the state of the longest suffix that also ends elsewhere. 0 is the root.
+    A state represents the substrings that end at the same positions of the text: suffixes of one another, the longest
+    with `lengths[state]` characters. Its link is the state of the longest suffix that also ends elsewhere. The root
+    is 0.
     """
 
     def __init__(self, codes: Codes, min_length: int) -> None:
@@ -155,7 +159,7 @@ class _SuffixAutomaton:
         self.prefixes: list[int] = []  # the state of each prefix of the text
         for code in codes.tolist():
             self._append(code)
-        # What the corpus has of each state: its longest match, where that first ended, and where any first ended.
+        # For each state its longest match in the corpus, where that first ended, and where any match first ended.
         self.matched = [0] * len(self.links)
         self.ends = [0] * len(self.links)
         self.first_ends = [0] * len(self.links)
@@ -176,7 +180,7 @@ class _SuffixAutomaton:
             return
         target = edges[state][code]
         if lengths[target] > lengths[state] + 1:
-            # Its shorter substrings now end here too, its longer ones do not: they part.
+            # Its shorter substrings now end here too, its longer ones do not: split the state.
             clone = len(links)
             edges.append(edges[target].copy())
             links.append(links[target])
@@ -189,7 +193,7 @@ class _SuffixAutomaton:
         links[new] = target
 
     def read(self, start: int, codes: Codes) -> None:
-        """Follow a stretch of the corpus; goes on with the match before it if the stretch adjoins the last one."""
+        """Match a passage of the corpus; continue the last match if the passage adjoins the last one."""
         edges, links, lengths, matched = self.edges, self.links, self.lengths, self.matched
         position, state, length = self._position, self._state, self._length
         if start != position:
@@ -211,9 +215,9 @@ class _SuffixAutomaton:
         self._position, self._state, self._length = position, state, length
 
     def longest_matches(self) -> list[tuple[int, int, int]]:
-        """(start in the text, length, start in the corpus) of all maximal matches, in the order of the text."""
+        """Return (start in the text, length, start in the corpus) of all maximal matches, in the order of the text."""
         by_length = sorted(range(1, len(self.links)), key=self.lengths.__getitem__)
-        for state in reversed(by_length):  # what a state matched, all suffixes of it matched
+        for state in reversed(by_length):  # a match of a state is a match of all its suffixes
             link, first = self.links[state], self.first_ends[state]
             if not first or self.lengths[link] < self.min_length:
                 continue
@@ -221,7 +225,7 @@ class _SuffixAutomaton:
             self.ends[link] = min(first, self.ends[link]) if is_whole else first
             self.first_ends[link] = min(first, self.first_ends[link] or first)
             self.matched[link] = self.lengths[link]
-        for state in by_length:  # what did not match has the match of its longest suffix that did
+        for state in by_length:  # a state without a match has that of its longest suffix with one
             if not self.matched[state]:
                 self.matched[state], self.ends[state] = self.matched[self.links[state]], self.ends[self.links[state]]
         lengths = [self.matched[state] for state in self.prefixes]
@@ -235,7 +239,7 @@ class _SuffixAutomaton:
 
 
 def _with_lines(spans: list[tuple[int, int, int]], corpus: str | bytes) -> tuple[Copy, ...]:
-    """The copies with their line numbers, for which the corpus is walked through once."""
+    """Return the copies with their line numbers, which are counted in one pass over the corpus."""
     lines: dict[int, int] = {}
     before, line = 0, 1
     for source in sorted({source for _, _, source in spans}):

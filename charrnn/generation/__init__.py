@@ -1,1 +1,1 @@
-"""Drawing text from a model, and telling what of it is copied."""
+"""Generating text with a model: sampling and beam search."""

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest text rather than a random one.
+"""Beam search: the most likely text rather than a random one.
 
 Shapes: W live beams, V vocabulary, N characters written so far. All beams step together; one `take` per step reorders
 their states.
@@ -22,39 +22,42 @@ from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
 
 MAX_WIDTH = 4096
+"""Beams of a search at most."""
 MAX_BEAM_CHARS = MAX_WIDTH * 1024
-"""Characters of all live texts together. A search keeps every one of them, in some 100 bytes each, until it ends."""
+"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes each, until it ends."""
 MAX_LENGTH_PENALTY = 10
+"""Largest exponent of the length penalty."""
 Mode = Literal["plain", "diverse", "stochastic"]
+"""What a search looks for; see `BeamOptions.mode`."""
 Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BeamOptions:
-    """What to search for. Raises UsageError naming the option and its range."""
+    """Options of a beam search over ids. Raises UsageError naming the option, its value and its range."""
 
     width: int
-    """Texts kept at every step, and returned."""
+    """Number of texts kept at every step, and returned."""
     length: int
-    """Characters of a text, unless a stop string ends it earlier."""
+    """Number of characters of a text, unless a stop string ends it earlier."""
     mode: Mode = "plain"
-    """`plain`: the likeliest (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar 2016).
-    `stochastic`: drawn without replacement (Kool, van Hoof & Welling 2019)."""
+    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar
+    2016). `stochastic`: texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
     groups: int | None = None
-    """Groups of `diverse`, a divisor of the width; one per beam, if it is None."""
+    """Number of groups of a diverse search, a divisor of the width. None: one per beam."""
     diversity: float | None = None
-    """Nats that a character costs in `diverse` for each beam of an earlier group that chose it at this step; 0.5, if
-    it is None (Vijayakumar 2016 found 0.2 to 0.8 good). It chooses beams, and is not part of their score."""
+    """Nats subtracted in a diverse search for each beam of an earlier group that chose the character at a step. None:
+    `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The penalty is not part of a beam's score."""
     length_penalty: float = 0.0
-    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 favours short texts."""
+    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short texts."""
     no_repeat: int | None = None
-    """N-grams of so many characters occur once at most; those of the text before it count."""
+    """Length of n-grams that occur at most once, those of the prime included. None: any may recur."""
     stops: tuple[tuple[int, ...], ...] = ()
-    """A text ends where it ends in one of these ids, all of them written."""
+    """Stop strings in ids: a text ends with the first of them that it contains."""
     banned: tuple[int, ...] = ()
-    """Ids that are never written."""
+    """Ids that are never chosen."""
     seed: int = 0
-    """The same seed draws the same texts in `stochastic`."""
+    """Seed of a stochastic search."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_WIDTH:
@@ -120,22 +123,21 @@ class BeamOptions:
         return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
 
     def length_divisor(self, num_chars: int) -> float:
-        """What divides the log-probability of a text of so many characters (Wu 2016, equation 14)."""
+        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation 14)."""
         return math.pow((5 + num_chars) / 6, self.length_penalty)
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One text found: its ids (N,) and the model's log-probability of each of them, in nats."""
+    """A text that was found: its ids (N,) and the model's log-probability of each, in nats."""
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     score: float
-    """What beams are ranked by: the log-probability, divided by the length penalty if there is one; in a stochastic
-    search the perturbed log-probability."""
+    """What beams are ranked by: the log-probability divided by the length penalty; in a stochastic search the
+    log-probability plus Gumbel noise."""
     stop_length: int = 0
-    """How many ids at the end spell the stop string that ended the text, the longest if there are several; 0 if none
-    did."""
+    """Number of ids of the stop string that ended the text, the longest if there are several; 0 if none did."""
 
     @property
     def logprob(self) -> float:
@@ -144,14 +146,14 @@ class Beam:
 
 
 class BeamSearch:
-    """A search for the best texts after `prime`. Iterating over it searches; `beams` then holds what was found.
+    """Searches for the best texts after `prime`, while it is iterated over.
 
-    Iterating yields ids as soon as all texts that may still become the best agree on them: what was yielded is never
-    taken back, and in all it is the best text. `beams` are up to `width` different texts, best first. The search ends
-    when the live beams are `length` characters long, or when none of them can enter `beams` any more.
+    Iterating yields ids as soon as all texts that may still become the best have them in common: together they are the
+    best text. Then `beams` has up to `width` different texts, best first. The search ends when the live beams have
+    `length` characters, or when none of them can enter `beams` any more.
 
-    A beam with no character left to write (`no_repeat`, `banned`) is dropped. If all are, the search ends: with the
-    texts that were stopped, or if there are none, with the live ones as they were.
+    A beam is dropped if `no_repeat` and `banned` leave it no character. If all are dropped, the search ends with the
+    texts that were stopped or, if there are none, with the live ones as they are.
     """
 
     def __init__(
@@ -161,9 +163,9 @@ class BeamSearch:
         options: BeamOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,
     ) -> None:
-        """Take the ids `prime` (P,), P >= 1, that the model reads before it writes.
+        """Take the ids of the prime (P,), P >= 1.
 
-        `on_step` is called with 1 whenever the live texts have become one character longer.
+        `on_step` is called with 1 whenever the live texts have grown by one character.
         """
         self.beams: list[Beam] = []
         self._stepper, self._prime, self.options, self._on_step = stepper, prime, options, on_step
@@ -211,7 +213,7 @@ class BeamSearch:
             yield rest
 
     def _choose(self, keys: Floats, groups: Indices) -> tuple[Indices, Indices]:
-        """Rows and ids of the best of each group's keys (W, V), group by group, best first."""
+        """Return rows and ids of the largest keys (W, V) of each group, group by group, best first."""
         size, vocab_size = self.options.width // self.options.num_groups, keys.shape[1]
         keys = np.where(np.isnan(keys), -np.inf, keys)
         penalties = np.zeros(vocab_size)
@@ -226,13 +228,13 @@ class BeamSearch:
 
 @dataclass(slots=True)
 class _Live:
-    """The texts that are being written, group by group, in a group best first."""
+    """The texts that still grow, group by group, best first in each group."""
 
     groups: Indices  # (W,), ascending
     texts: NDArray[np.int32]  # (W, N)
     logprobs: Floats  # (W, N), the model's own
-    totals: Floats  # (W,), log-probabilities; in a stochastic search those among the texts that may be written
-    keys: Floats  # (W,), what beams are chosen by: the totals, or the perturbed totals
+    totals: Floats  # (W,), log-probabilities; in a stochastic search normalised over the allowed texts
+    keys: Floats  # (W,), what beams are chosen by: the totals, in a stochastic search plus noise
 
     @classmethod
     def start(cls, num_groups: int) -> "_Live":
@@ -250,25 +252,25 @@ class _Live:
         return _Live(self.groups.take(rows), texts, logprobs, self.totals.take(rows), self.keys.take(rows))
 
     def write(self, rows: Indices, chars: Indices, logprobs: Floats, totals: Floats, keys: Floats) -> "_Live":
-        """The texts of `rows`, each with one more character."""
+        """Return the texts of `rows`, each with one more character."""
         texts = np.concatenate((self.texts.take(rows, axis=0), chars[:, None]), axis=1, dtype=np.int32)
         all_logprobs = np.concatenate((self.logprobs.take(rows, axis=0), logprobs[:, None]), axis=1)
         return _Live(self.groups.take(rows), texts, all_logprobs, totals, keys)
 
 
 class _Found:
-    """The best texts that have ended, for each group as many as it has beams."""
+    """The best texts that have ended, up to as many for each group as it has beams."""
 
     def __init__(self, options: BeamOptions) -> None:
         self._options = options
         self._size = options.width // options.num_groups
         self._stops = [np.array(stop) for stop in sorted(options.stops, key=len)]
-        # Best first. Numbered, so that of equals the first found is the better one in every comparison.
+        # Best first. The number makes the first found of equals the better one in every comparison.
         self._groups: list[list[tuple[float, int, Beam]]] = [[] for _ in range(options.num_groups)]
         self._numbers = count()
 
     def collect(self, live: _Live) -> Indices:
-        """Keep the texts that end here, and return the rows of those that go on and may still be among the best."""
+        """Keep the texts that end here; return the rows of those that continue and may still be among the best."""
         stop_lengths = np.zeros(len(live.groups), np.int64)
         for stop in self._stops:
             if len(stop) <= live.num_chars:
@@ -279,7 +281,7 @@ class _Found:
         return np.flatnonzero((stop_lengths == 0) & (self._bounds(live) > np.array(floors)[live.groups]))
 
     def agreed(self, live: _Live, start: int) -> tuple[int, ...]:
-        """The ids from `start` on that all texts share that may still become the best."""
+        """Return the ids from `start` on that are common to all texts that may still become the best."""
         rivals = live.texts[:, start:]
         firsts = [beams[0] for beams in self._groups if beams]
         if firsts:
@@ -292,7 +294,7 @@ class _Found:
         return tuple(shared[: int(differs.argmax()) if differs.any() else None].tolist())
 
     def ranked(self, live: _Live) -> list[Beam]:
-        """All texts found, best first, with the live ones if they are whole, or if there is nothing else."""
+        """Return all texts that were found, best first; live ones if they are complete, or if there are no others."""
         if live.num_chars == self._options.length or not any(self._groups):
             for row in range(len(live.groups)):
                 self._add(live, row, 0)
@@ -311,17 +313,17 @@ class _Found:
             del beams[self._size :]
 
     def _bounds(self, live: _Live) -> Floats:
-        """The best score (W,) that each live text can come to: more characters make none likelier."""
+        """Return the best score (W,) that each live text can reach: more characters make no text more likely."""
         return live.keys / self._options.length_divisor(self._options.length)
 
 
 def _greatest(values: Floats, number: int) -> Indices:
-    """Flat indices of the so many greatest finite values, greatest first, the first of equals."""
+    """Return the flat indices of the `number` greatest finite values, greatest first, the first of equals first."""
     flat = values.ravel()
-    if number == 1 and len(flat):  # every group of a diverse search, one after another
+    if number == 1 and len(flat):  # every group of a diverse search
         best: Indices = np.array([flat.argmax()])
     else:
-        # All that reach the last one that is wanted: a partition alone would break ties as it pleases.
+        # All values that reach the last one wanted, because a partition alone breaks ties arbitrarily.
         least = np.partition(flat, -number)[-number] if number < len(flat) else -np.inf
         candidates = np.flatnonzero(flat >= least)
         best = candidates[np.argsort(-flat[candidates], kind="stable")[:number]]
@@ -329,11 +331,11 @@ def _greatest(values: Floats, number: int) -> Indices:
 
 
 def _perturb(live: _Live, allowed: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
-    """Log-probabilities (W, V) of all next texts and these plus Gumbel noise, whose greatest of a row is the row's key.
+    """Return log-probabilities (W, V) of all next texts, and these plus Gumbel noise with the row's key as row maximum.
 
     The k greatest keys are then those of k texts drawn without replacement (Kool, van Hoof & Welling 2019, section 3;
-    the stable form of appendix B.3). `allowed` (W, V) is made to sum to 1 over what may be written: a text's
-    probability must be the sum of those of its continuations.
+    the stable form of appendix B.3). `allowed` (W, V) is normalised over the allowed characters: the
+    probability of a text must be the sum of those of its continuations.
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # no key falls below another's -inf; a row may be all -inf
         totals = live.totals[:, None] + log_softmax(allowed)

@@ -1,6 +1,6 @@
-"""Logits to the distribution that sampling draws from.
+"""Turns logits into the distribution that sampling draws from.
 
-Shapes: B batch, V vocabulary. Speaks ids only; text is the vocabulary's business.
+Shapes: B batch, V vocabulary. Works on ids.
 """
 
 import math
@@ -24,13 +24,13 @@ class Shaping:
     """
 
     temperature: float = 1.0
-    """0 is greedy: all probability on the likeliest character, the first of equals."""
+    """0 is greedy: all probability on the most likely character, the first of equals."""
     top_k: int | None = None
-    """Keep the k likeliest characters."""
+    """Keep the k most likely characters."""
     top_p: float | None = None
-    """Keep the fewest likeliest characters whose probabilities reach p."""
+    """Keep the smallest set of most likely characters with a total probability of at least p."""
     min_p: float | None = None
-    """Keep characters at least min_p times as likely as the likeliest."""
+    """Keep characters at least min_p times as likely as the most likely one."""
     banned: tuple[int, ...] = ()
     """Ids that are never drawn."""
 
@@ -49,13 +49,13 @@ class Shaping:
 
 
 def log_softmax(logits: NDArray[Any]) -> Floats:
-    """Log-probabilities (B, V) in float64 of logits (B, V)."""
+    """Return log-probabilities (B, V) in float64 for logits (B, V)."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
 def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Floats:
-    """Map logits (B, V) to probabilities (B, V), zero outside the kept characters. Each row sums to 1.
+    """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept. Each row sums to 1.
 
     Raises ValueError if every id is banned.
     """
@@ -63,15 +63,15 @@ def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Floats:
     if len(set(shaping.banned)) >= scores.shape[-1]:
         raise ValueError("every character is banned: nothing is left to draw")
     scores[:, list(shaping.banned)] = -np.inf
-    # By rank rather than by value: tied logits would let more than k characters through.
+    # By rank rather than by value, because tied logits would keep more than k characters.
     order = np.argsort(-scores, axis=-1, kind="stable")
     scores -= scores.max(axis=-1, keepdims=True)
     kept = 1 if shaping.temperature == 0 else min(shaping.top_k or scores.shape[-1], scores.shape[-1])
     np.put_along_axis(scores, order[:, kept:], -np.inf, axis=-1)
-    with np.errstate(over="ignore"):  # a tiny temperature sends all but the likeliest to -inf, as it should
+    with np.errstate(over="ignore"):  # at a tiny temperature all but the most likely underflow to 0, as they should
         probs = np.exp(scores / (shaping.temperature or 1.0))
     if shaping.top_p is not None:
-        # Not yet divided by their sum: of equals, whose sums are exact, none is then rounded across the border.
+        # Not yet divided by their sum: the sums of equal probabilities are exact, so rounding moves none across p.
         ordered = np.take_along_axis(probs, order, axis=-1)
         sums = np.cumsum(ordered, axis=-1)
         ordered[:, 1:][sums[:, :-1] >= shaping.top_p * sums[:, -1:]] = 0.0

@@ -1,6 +1,6 @@
-"""Which characters would repeat an n-gram.
+"""Finds the characters that would repeat an n-gram.
 
-Shapes: W texts, P characters so far, those read before included, V vocabulary.
+Shapes: W texts, P characters so far, including the prime, V vocabulary.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from charrnn.generation.distribution import Floats
 
 
 class SeenNgrams:
-    """The n-grams of W growing texts, exact for every n, at a cost per character that does not depend on n.
+    """Tracks the n-grams of W growing texts, exactly, at a cost per character that does not depend on n.
 
-    Beside each text stands how many characters before each of its places agree with its end; where n - 1 do, the
-    character at that place would complete an n-gram for the second time.
+    For each position of a text, `_agreements` counts how many characters before it equal the last characters of the
+    text. Where n - 1 do, the character at that position would complete an n-gram for the second time.
     """
 
     def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
-        """Start with `num_texts` times the same text (P,)."""
+        """Start with `num_texts` copies of the same text (P,)."""
         self._num_context = n - 1
         agreements = np.zeros(len(text), np.int32)
         agrees = np.ones(len(text), bool)
@@ -38,7 +38,7 @@ class SeenNgrams:
         logprobs[rows, self._texts[rows, places]] = -np.inf
 
     def grow(self, parents: NDArray[np.int64], chars: NDArray[np.int64]) -> None:
-        """Replace the texts by those of `parents` (W',), each with its next of `chars` (W',)."""
+        """Replace the texts by those of rows `parents` (W',), each followed by one of `chars` (W',)."""
         texts, agreements = self._texts.take(parents, axis=0), self._agreements.take(parents, axis=0)
         column = chars[:, None].astype(np.int32)
         agreements = np.where(texts == column, agreements + 1, 0)

@@ -1,7 +1,6 @@
-"""Characters drawn one after another, in one text or in many at once.
+"""Draws characters one after another, in one text or in several at once.
 
-Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Speaks ids only; `writing` makes text of
-them.
+Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Works on ids; `writing` decodes them.
 """
 
 import importlib
@@ -26,14 +25,15 @@ OnCompile = Callable[[], object]
 OnWarning = Callable[[str], object]
 
 COMPILED_FROM = 2_000
-"""Characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
+"""Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
 UNCACHED_FROM = 100_000
-"""Characters from which compiling it first (about 10 seconds, once on a machine) saves time."""
+"""Number of characters from which compiling it (about 10 seconds, once on a machine) saves time."""
 FIRST_BLOCK, LAST_BLOCK = 32, 1024
-"""Characters that the compiled loop draws before it yields them: few at first, so that they appear soon."""
+"""Sizes of the first and the largest block of the compiled loop: small at first, so that text appears soon."""
 BEFORE_LOADING = 16
-"""Characters that NumPy draws before the compiled loop is loaded, so that a text begins at once."""
+"""Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
 COMPILED = "charrnn.generation.compiled"
+"""The module of the compiled loop, which needs numba."""
 
 
 def warn(message: str) -> None:
@@ -42,7 +42,7 @@ def warn(message: str) -> None:
 
 
 class Block(NamedTuple):
-    """Some characters of every stream: ids (B, N), log-probabilities (B, N), values of the shown cell (B, N)."""
+    """Consecutive characters of every stream: ids (B, N), log-probabilities (B, N), values of the shown cell (B, N)."""
 
     ids: NDArray[np.int64]
     logprobs: NDArray[np.float64]
@@ -50,7 +50,7 @@ class Block(NamedTuple):
 
 
 class PrimedState(NamedTuple):
-    """What a model knows after a prime: logits (1, V) and state (L, S, 1, H)."""
+    """What a model returns for a prime: logits (1, V) and state (L, S, 1, H)."""
 
     logits: NDArray[np.float32]
     state: NDArray[np.float32]
@@ -63,7 +63,7 @@ def compiled_loop(
     on_compile: OnCompile = lambda: None,
     on_warning: OnWarning = warn,
 ) -> ModuleType | None:
-    """`generation.compiled`, if it can run this model and its `loop` saves time for so many characters.
+    """Return `generation.compiled` if it can run this model and its `loop` saves time for `num_chars`, else None.
 
     Calls `on_compile` before the loop is compiled, and `on_warning` with a message if something is wrong with it.
     """
@@ -88,7 +88,7 @@ def prime_model(
     on_read: Callable[[int], object] = lambda num_chars: None,
     on_warning: OnWarning = warn,
 ) -> PrimedState:
-    """Read ids (N,), N >= 1, from the state that a text starts from.
+    """Read the ids (N,) of a prime, N >= 1, from the initial state.
 
     `on_compile` and `on_warning` as in `compiled_loop`; `on_read` is called with the number of characters that were
     read since its last call.
@@ -99,7 +99,7 @@ def prime_model(
     if compiled is not None:
         weights = compiled.pack(stepper)
         scratch = compiled.make_scratch(weights, 1)
-    # In blocks, between which Ctrl-C is heard.
+    # In blocks, because Ctrl-C is handled only between two calls of compiled code.
     for block in np.array_split(prime.astype(np.int64), -(-len(prime) // LAST_BLOCK)):
         if compiled is None:
             logits, state = stepper.read(block, state)
@@ -110,7 +110,7 @@ def prime_model(
 
 
 def generator_of(seed: int, stream: int) -> np.random.Generator:
-    """The random numbers of one stream: the same however many streams there are. Stream 0's are those of `seed`."""
+    """Return the random generator of one stream. It is the same however many streams there are."""
     sequence = np.random.SeedSequence(seed, spawn_key=(stream,)) if stream else np.random.SeedSequence(seed)
     return np.random.Generator(np.random.PCG64(sequence))
 
@@ -119,7 +119,7 @@ def draw(probs: Floats, uniform: float) -> int:
     """Draw one id from probabilities (V,) by inverting their running sum at a uniform number in [0, 1)."""
     cumulative = np.cumsum(probs)
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    # Beyond the end only where a model ran away and all is nan: training samples it before it finds that out.
+    # `drawn` is past the end only if the logits are nan: training generates samples before it notices divergence.
     return min(drawn, int(np.flatnonzero(probs)[-1]))
 
 
@@ -136,12 +136,12 @@ def sample_ids(
     on_compile: OnCompile = lambda: None,
     on_warning: OnWarning = warn,
 ) -> Iterator[Block]:
-    """Yield `length` characters of each of B streams, block by block, all of them after the same reading.
+    """Yield `length` characters of each of B streams, block by block, all after the same prime.
 
     Stream b draws with shapings[b] and one uniform number per character from `generator_of(*seeds[b])`. A line of
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
-    The values are those of `cell` (layer, unit) after each character; 0 without one. In int8, compiled or not, the
-    same ids come for the same stream; in fp32 too, but for draws that fall within rounding (some 1e-7) of a border.
+    The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
+    or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
     `on_compile` and `on_warning` as in `compiled_loop`.
     """
     num_streams = len(seeds)
@@ -166,14 +166,14 @@ def sample_ids(
 
 @dataclass
 class Streams:
-    """B texts that are being drawn; logits, state and columns change with every character."""
+    """State of B texts while they are drawn; logits, state and columns change with every character."""
 
     logits: NDArray[np.float32]
     """(B, V)."""
     state: NDArray[np.float32]
     """(L, S, B, H)."""
     columns: NDArray[np.int64]
-    """(B,) characters since the last newline."""
+    """(B,) number of characters since the last newline."""
     generators: list[np.random.Generator]
     shapings: Sequence[Shaping]
 
@@ -202,7 +202,7 @@ def _numpy_blocks(
 
 
 def _limits(shapings: Sequence[Shaping], vocab_size: int) -> dict[str, NDArray[Any]]:
-    """The fields of `compiled.Drawing` that say how each stream is shaped; all have the same banned ids."""
+    """Return the fields of `compiled.Drawing` for the shaping of each stream; all have the same banned ids."""
     is_banned = np.zeros(vocab_size, np.bool_)
     is_banned[list(shapings[0].banned)] = True
     return {
@@ -224,7 +224,7 @@ def _compiled_blocks(
 ) -> Iterator[Block]:
     weights, loop = compiled.pack(stepper), compiled.LOOPS["write"]
     num_streams = len(streams.generators)
-    # Streams do not depend on each other: each processor takes some of them, without waiting for the others.
+    # Streams are independent: each core draws some of them, without waiting for the others.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     groups = np.array_split(np.arange(num_streams), min(cores, num_streams))
     places = [
@@ -258,14 +258,15 @@ def _compiled_blocks(
 
 
 PER_STREAM = ("temperature", "top_k", "top_p", "min_p")
+"""Fields of `compiled.Drawing` with a value for each stream."""
 
 
 def start_ids(vocab: Vocab) -> NDArray[np.uint16]:
-    """What a model reads when nothing else comes before its text: a newline, or else its first character."""
+    """Return the prime that stands for an empty one: a newline, or the first character if there is no newline."""
     newline = vocab.encode("\n")
     return newline if vocab.kind == "byte" or newline[0] != 0 else np.ones(1, np.uint16)
 
 
 def undrawable_ids(vocab: Vocab) -> tuple[int, ...]:
-    """Ids that spell no character, and so are never drawn: the unknown symbol."""
+    """Return the ids of no character, which are never drawn: the unknown symbol."""
     return (0,) if vocab.kind == "char" else ()

@@ -1,4 +1,4 @@
-"""Ids as they are drawn or found, made text: spelled out, cut at stop strings, one text or several."""
+"""Decodes ids to text as they are drawn or found, and cuts it at stop strings."""
 
 import io
 from array import array
@@ -12,8 +12,8 @@ from charrnn.text.vocab import Vocab
 
 
 class Piece(NamedTuple):
-    """What one drawn id adds to a text ("" amid a character of several bytes), its log-probability in nats, and the
-    shown cell's value after it."""
+    """Text of one drawn id ("" within a character of several bytes), its log-probability in nats, and the value of the
+    shown cell after it."""
 
     text: str
     logprob: float
@@ -21,27 +21,27 @@ class Piece(NamedTuple):
 
 
 class TextStream:
-    """One text that grows id by id. A stop string ends it; text that may turn out to begin one is held back."""
+    """Decodes one text id by id. A stop string ends it; text that may be the start of one stays pending."""
 
     def __init__(self, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
-        """Cut at the first of `stops` that appears: before it, or after it if `keeps_stop`."""
+        """Cut the text before the first of `stops` that appears, or after it if `keeps_stop`."""
         self._vocab, self._decoder = vocab, vocab.decoder()
         self._stops, self._keeps_stop = tuple(stops), keeps_stop
-        self._held: list[Piece] = []
+        self._pending: list[Piece] = []
         self.is_done = False
 
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
-        """The pieces that are certain to belong to the text, now that this id follows."""
-        self._held.append(Piece(self._decoder.feed(id), logprob, value))
+        """Add an id, and return the pieces that now certainly belong to the text."""
+        self._pending.append(Piece(self._decoder.feed(id), logprob, value))
         return self._release()
 
     @property
     def is_plain(self) -> bool:
-        """Whether every id is one character and no stop string is looked for, so that nothing is held back."""
+        """Whether every id is one character and there are no stop strings, so that nothing stays pending."""
         return self._vocab.kind == "char" and not self._stops
 
     def feed_all(self, ids: Iterable[int]) -> str:
-        """The text that is certain, now that these ids follow."""
+        """Add ids, and return the text that is now certain."""
         if self.is_plain:
             return self._vocab.decode(ids)
         released: list[Piece] = []
@@ -51,17 +51,17 @@ class TextStream:
         return "".join(piece.text for piece in released)
 
     def finish(self) -> list[Piece]:
-        """The pieces that are left when no id follows."""
+        """End the text, and return its last pieces."""
         if rest := self._decoder.finish():
-            self._held[-1] = self._held[-1]._replace(text=self._held[-1].text + rest)
+            self._pending[-1] = self._pending[-1]._replace(text=self._pending[-1].text + rest)
         released = self._release()
         if not self.is_done:
-            released += self._held
-            self._held = []
+            released += self._pending
+            self._pending = []
         return released
 
     def _release(self) -> list[Piece]:
-        text = "".join(piece.text for piece in self._held)
+        text = "".join(piece.text for piece in self._pending)
         found = [(begin, begin + len(stop)) for stop in self._stops if (begin := text.find(stop)) >= 0]
         if found:
             self.is_done = True
@@ -69,32 +69,32 @@ class TextStream:
             return self._cut(end if self._keeps_stop else begin)
         may_begin = max((_overlap(text, stop) for stop in self._stops), default=0)
         released: list[Piece] = []
-        # The id that begins a character carries what becomes of it if the text ends there.
+        # Keep the first id of an unfinished character: if the text ends here, `finish` adds its text to that piece.
         num_kept = 1 if self._decoder.is_amid_character else 0
-        while len(self._held) > num_kept and len(text) - len(self._held[0].text) >= may_begin:
-            released.append(self._held.pop(0))
+        while len(self._pending) > num_kept and len(text) - len(self._pending[0].text) >= may_begin:
+            released.append(self._pending.pop(0))
             text = text[len(released[-1].text) :]
         return released
 
     def _cut(self, length: int) -> list[Piece]:
-        """The held pieces up to `length` characters; where several characters came at once, a part of a piece."""
+        """Return the pending pieces up to `length` characters; of a piece of several characters a part."""
         released: list[Piece] = []
-        for piece in self._held:
+        for piece in self._pending:
             if length <= 0:
                 break
             released.append(piece._replace(text=piece.text[:length]))
             length -= len(piece.text)
-        self._held = []
+        self._pending = []
         return released
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with, but is not all of."""
+    """Return the length of the longest suffix of `text` that is a proper prefix of `stop`."""
     return max((n for n in range(1, min(len(text), len(stop) - 1) + 1) if text.endswith(stop[:n])), default=0)
 
 
 def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
-    """The pieces of the only stream of `blocks`, as soon as they are certain."""
+    """Yield the pieces of the only stream of `blocks`, as soon as they are certain."""
     for block in blocks:
         for id, logprob, value in zip(block.ids[0].tolist(), block.logprobs[0].tolist(), block.values[0], strict=True):
             yield from stream.feed(id, logprob, float(value))
@@ -104,7 +104,7 @@ def write_text(blocks: Iterator[Block], stream: TextStream) -> Iterator[Piece]:
 
 
 def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
-    """The text of the only stream of `blocks`, in chunks as large as the blocks: what `write_text` spells, faster."""
+    """Yield the text of the only stream of `blocks` in chunks as large as the blocks: as `write_text`, but faster."""
     for block in blocks:
         yield stream.feed_all(block.ids[0].tolist())
         if stream.is_done:
@@ -113,7 +113,7 @@ def write_chunks(blocks: Iterator[Block], stream: TextStream) -> Iterator[str]:
 
 
 class TextRecord:
-    """A whole text and its log-probabilities, kept compactly while it grows: 8 bytes for each log-probability."""
+    """Collects a whole text and its log-probabilities, in 8 bytes for each log-probability."""
 
     def __init__(self, stream: TextStream) -> None:
         self.stream = stream
@@ -131,7 +131,7 @@ class TextRecord:
         return tuple(self._logprobs)
 
     def feed(self, ids: Sequence[int], logprobs: Sequence[float]) -> None:
-        """Add what is certain to belong to the text, now that these ids follow."""
+        """Add ids and their log-probabilities."""
         if self.stream.is_plain:
             self._text.write(self.stream.feed_all(ids))
             self._logprobs.extend(logprobs)
@@ -142,7 +142,7 @@ class TextRecord:
             self._add(self.stream.feed(id, logprob, 0.0))
 
     def finish(self) -> None:
-        """Add what is left when no id follows."""
+        """End the text."""
         if not self.stream.is_done:
             self._add(self.stream.finish())
 
@@ -153,7 +153,7 @@ class TextRecord:
 
 
 def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[TextRecord]:
-    """The whole text of every stream of `blocks`; ends early when all are done."""
+    """Return the whole text of every stream of `blocks`; stops early when all are done."""
     records = [TextRecord(stream) for stream in streams]
     for block in blocks:
         for record, ids, logprobs in zip(records, block.ids, block.logprobs, strict=True):
@@ -167,10 +167,13 @@ def write_texts(blocks: Iterator[Block], streams: Sequence[TextStream]) -> list[
 
 
 class TextSearch:
-    """A beam search in text. Iterating yields pieces of the best text, never taken back; `texts` are then all found."""
+    """A beam search that decodes what it finds.
+
+    Iterating yields the best text piece by piece: no piece changes later. Then `texts` has all texts that were found.
+    """
 
     def __init__(self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
-        """Cut every text at `stops` as `TextStream` does; `search` knows them as ids."""
+        """Cut every text at `stops` as `TextStream` does. `search` has them as ids."""
         self.texts: list[GeneratedText] = []
         self._search, self._vocab, self._stops, self._keeps_stop = search, vocab, stops, keeps_stop
 

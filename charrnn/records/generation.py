@@ -1,4 +1,4 @@
-"""What a model wrote, would write, and copied."""
+"""Generated texts, predictions and copied passages."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages of 30. So 30 ch
 class GeneratedText:
     """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
 
-    `score` is what a beam search ranks by; `stop` the string that ended its text, or "".
+    `seed` is the seed it was drawn with, `score` what a beam search ranks by, `stop` the string that ended it, or "".
     """
 
     text: str
@@ -34,9 +34,9 @@ class GeneratedText:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Copy:
-    """A stretch of a text that stands verbatim in the training text, which has it at `source` first.
+    """A passage of a text that also occurs in the training text, there first at `source`.
 
-    Offsets and lengths count characters, or bytes where the text is bytes; `source_line` counts from 1.
+    Offsets and lengths are in characters, or in bytes for bytes; `source_line` counts from 1.
     """
 
     start: int
@@ -46,16 +46,16 @@ class Copy:
 
     @property
     def stop(self) -> int:
-        """Where the text goes on after it."""
+        """Offset of its end in the text."""
         return self.start + self.length
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Novelty:
-    """What of a text is copied from the training text, in the order of the text.
+    """Passages of a text that are copied from the training text, in the order of the text.
 
-    The copies are the longest stretches of at least `min_length` characters; they may overlap, never contain one
-    another. `held_out_share` is the share that a text nobody copied has: see `Model.novelty`.
+    The copies are the longest passages of at least `min_length` characters; they may overlap, but none contains
+    another. `held_out_share` is the same share for held-out text, which is not copied: see `Model.novelty`.
     """
 
     text: str | bytes = field(repr=False)
@@ -65,7 +65,7 @@ class Novelty:
 
     @property
     def num_copied(self) -> int:
-        """How many characters are part of a copy, each counted once."""
+        """Number of characters that are part of a copy, each counted once."""
         num = reached = 0
         for copy in self.copies:
             num += copy.stop - max(copy.start, reached)
@@ -74,16 +74,16 @@ class Novelty:
 
     @property
     def share_copied(self) -> float:
-        """From 0 (nothing of it, or no text) to 1."""
+        """Share of the characters that are part of a copy, from 0 to 1; 0 for an empty text."""
         return self.num_copied / max(1, len(self.text))
 
     @property
     def longest(self) -> Copy | None:
-        """The longest copy, the first of equals; None where nothing is copied."""
+        """The longest copy, the first of equals; None if nothing is copied."""
         return max(self.copies, key=lambda copy: copy.length, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """The figures and the copies as one object, without the text."""
+        """Return the figures and the copies as one object, without the text."""
         return {
             "min_length": self.min_length,
             "num_chars": len(self.text),
