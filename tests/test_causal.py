@@ -81,7 +81,7 @@ def test_a_held_cell_costs_what_it_costs_one_step_after_the_other(cell: str, dep
         free, held = Stepper(config, tensors), Stepper(config, tensors)
         losses, values = step_through(free, ids, layer, unit)
         value = float(values.mean()) if at == "mean" else 0.0
-        held.hold(layer, unit, value)
+        held.clamp(layer, unit, value)
         changes = step_through(held, ids, layer, unit)[0] - losses
         result = ablate(network, ids, layer=layer, unit=unit, at=at)
         # Both sides are float32, and add up their products in another order.
@@ -109,7 +109,7 @@ def test_a_long_text_is_read_in_lanes_and_after_its_context(num_chars: int) -> N
     tensors = {name: value.numpy() for name, value in network.state_dict().items()}
     free, held = Stepper(config, tensors), Stepper(config, tensors)
     losses, values = step_through(free, ids, 0, 2)
-    held.hold(0, 2, float(values[30:].mean()))
+    held.clamp(0, 2, float(values[30:].mean()))
     changes = step_through(held, ids, 0, 2)[0] - losses
     assert result.change == pytest.approx(changes[30:].mean(), abs=1e-5)
     assert result.value == pytest.approx(values[30:].mean(), abs=1e-5)

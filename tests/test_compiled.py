@@ -98,7 +98,7 @@ def test_in_eight_bits_it_computes_the_very_bits_of_numpy(
     cell: str, variant: str, choose: Callable[[bool], None]
 ) -> None:
     stepper = make_stepper(replace(BASE, cell=cell, **VARIANTS[variant]), "int8")
-    stepper.hold(1, 3, 0.7)
+    stepper.clamp(1, 3, 0.7)
     choose(False)
     expected = draw_all(stepper)
     choose(True)
@@ -326,7 +326,7 @@ def test_what_cannot_be_compiled_is_written_by_numpy_after_one_warning(monkeypat
     monkeypatch.setitem(compiled.LOOPS, "write", Loop(is_kept=False, error=ValueError("LLVM says no\nand why")))
     stepper = make_stepper(BASE, "int8")
     assert sampling.compiled_loop(stepper, sampling.UNCACHED_FROM, on_warning=warnings.append) is None
-    assert len(warnings) == 1 and "ValueError: LLVM says no)" in warnings[0] and "NumPy writes" in warnings[0]
+    assert len(warnings) == 1 and "ValueError: LLVM says no)" in warnings[0] and "NumPy generates" in warnings[0]
     assert "\n" not in warnings[0]
 
 

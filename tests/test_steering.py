@@ -30,8 +30,8 @@ def test_a_held_cell_stays_where_it_is_and_the_others_notice(cell: str, depth: s
     config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0, zoneout=zoneout)
     tensors = {name: value.numpy() for name, value in CharRNN(config, V).state_dict().items()}
     free, held = Stepper(config, tensors), Stepper(config, tensors)
-    held.hold(0, 3, 0.5)
-    held.hold(1, 6, -1.0)
+    held.clamp(0, 3, 0.5)
+    held.clamp(1, 6, -1.0)
     states = [free.initial_state(2), held.initial_state(2)]
     for ids in np.random.default_rng(0).integers(0, V, (6, 2)):
         logits = []
@@ -51,8 +51,8 @@ def test_cells_and_values_that_are_not_there_are_refused(cell: tuple[int, int], 
     config = Config(cell="gru", num_layers=2, hidden_size=H, embedding_size=4, dropout=0.0)
     stepper = Stepper(config, {name: tensor.numpy() for name, tensor in CharRNN(config, V).state_dict().items()})
     with pytest.raises(UsageError, match=r"^(There is no cell|Cell 0:0 cannot be clamped at 1\.1)"):
-        stepper.hold(*cell, value)
-    assert stepper.held == {}
+        stepper.clamp(*cell, value)
+    assert stepper.clamped == {}
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ NAMES = [
 def test_a_missing_weight_is_refused(cell: str, name: str) -> None:
     tensors = tensors_of(make_network(cell, 2))
     del tensors[name]
-    with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
+    with pytest.raises(CheckpointError, match=f"not contain the {cell} model"):
         Stepper(config_of(cell), tensors)
 
 
@@ -116,7 +116,7 @@ def change_rows(value: NDArray[np.float32], num_rows: int) -> NDArray[np.float32
 def test_a_weight_of_too_few_or_too_many_rows_is_refused(cell: str, name: str, more: int) -> None:
     tensors = tensors_of(make_network(cell, 2))
     tensors[name] = change_rows(tensors[name], len(tensors[name]) + more)
-    with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
+    with pytest.raises(CheckpointError, match=f"not contain the {cell} model"):
         Stepper(config_of(cell), tensors)
 
 
@@ -125,7 +125,7 @@ def test_a_weight_of_too_few_or_too_many_rows_is_refused(cell: str, name: str, m
 def test_a_weight_of_too_few_columns_is_refused(cell: str, name: str) -> None:
     tensors = tensors_of(make_network(cell, 2))
     tensors[name] = tensors[name][:, :-1]
-    with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
+    with pytest.raises(CheckpointError, match=f"not contain the {cell} model"):
         Stepper(config_of(cell), tensors)
 
 
@@ -133,7 +133,7 @@ def test_a_weight_of_too_few_columns_is_refused(cell: str, name: str) -> None:
 def test_a_weight_that_numpy_would_broadcast_is_refused(name: str) -> None:
     tensors = tensors_of(make_network("lstm", 2))
     tensors[name] = change_rows(tensors[name], 1)
-    with pytest.raises(CheckpointError, match="not hold a whole lstm model"):
+    with pytest.raises(CheckpointError, match="not contain the lstm model"):
         Stepper(config_of("lstm"), tensors)
 
 
@@ -141,7 +141,7 @@ def test_a_weight_that_numpy_would_broadcast_is_refused(name: str) -> None:
 @pytest.mark.parametrize("other", CELLS)
 def test_another_cell_s_weights_are_refused(cell: str, other: str) -> None:
     if cell != other:
-        with pytest.raises(CheckpointError, match=f"not hold a whole {cell} model"):
+        with pytest.raises(CheckpointError, match=f"not contain the {cell} model"):
             Stepper(config_of(cell), tensors_of(make_network(other, 2)))
 
 

@@ -1,12 +1,16 @@
-"""Reading and sampling without Python between two characters: the loop of `Stepper` and `draw`, compiled by numba.
+"""Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between characters.
 
-With int8 weights it computes the same bits as `Stepper`: sums of whole numbers are exact in any order, and nothing
-else may be reordered or fused. With float32 weights sums come in another order and are fused, and tanh is
-`exact_tanh`, off by 4e-7. `prepare` loads or compiles a loop; `code_cache` keeps the
-code on disk.
+With int8 weights the results are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing
+else may be reordered or fused. With float32 weights sums are reordered and fused, and tanh is `exact_tanh`, with
+errors of 4e-7. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
 
-Inside a step everything is passed by its address. Numba counts the references to an array at every use, atomically:
-that took longer than the products of a small model, and made two threads wait for each other.
+The equations of eight cells and three depths are repeated here, as loops over single numbers that change arrays in
+place: numba compiles neither the classes of `model.cells` and `model.depths` nor functions passed as arguments, and
+array expressions would allocate memory for each operation. `tests/test_compiled.py` compares all of them with the
+originals.
+
+Inside a step, arrays are passed by address. Numba counts the references to an array at every use, atomically: that
+took longer than the products of a small model, and made two threads wait for each other.
 
 Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights,
 R rows and C columns of a matrix.
@@ -49,22 +53,24 @@ from charrnn.model.weights import (
 )
 
 KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric")
-"""Cells that are compiled."""
+"""Cell types that are compiled."""
 DEPTHS = ("stacked", "residual", "highway")
+"""Depths that are compiled."""
 LSTM, PEEPHOLE, COUPLED, MLSTM, GRU, RNN, IRNN, ANTISYMMETRIC = range(len(KINDS))
 STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
 INPUT, RECURRENT, MULTIPLICATIVE, HIGHWAYS, OUTPUT = range(5)
-"""What a matrix of a layer is for."""
+"""Roles of the matrices of a layer."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
-"""What is known of a matrix: the last four are addresses."""
+"""Fields that describe a matrix; the last four are addresses."""
 NUM_FIELDS = 6
+"""Number of these fields."""
 FLOAT, LONG = 4, 8
-"""Bytes of a number."""
+"""Bytes of a float32 and of an int64."""
 
 SUMS = {"reassoc", "contract", "nsz"}
-"""What the compiler may do to a sum of products in float32."""
+"""Transformations that the compiler may apply to sums of products in float32."""
 
-# Python's own error model would look at every divisor, and no loop with a division in it would become vector code.
+# With Python's error model, divisors are checked, and no loop with a division would be vectorized.
 _compiled = njit(error_model="numpy")
 
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
@@ -78,19 +84,19 @@ STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING
 
 
 class Plan(NamedTuple):
-    """A model as numbers and addresses."""
+    """A model as numbers and addresses, for compiled code."""
 
     kind: int
     depth: int
     sums_outputs: bool
     kept: np.float32
-    """What zoneout leaves of a change."""
+    """1 - zoneout: the share of a change that is kept."""
     num_layers: int
     num_states: int
     size: int
     """H."""
-    holds: bool
-    """Whether any unit is held."""
+    clamps: bool
+    """Whether any unit is clamped."""
     input_width: int
     """X * H."""
     recurrent_width: int
@@ -101,9 +107,9 @@ class Plan(NamedTuple):
     """Address of int64 (5, L, NUM_FIELDS), by role and layer."""
     extras: int
     """Address of (L, 3, H): a peephole's weights ci, cf, co."""
-    is_held: int
+    is_clamped: int
     """Address of (L, H) bytes."""
-    held: int
+    clamped: int
     """Address of (L, H)."""
 
 
@@ -112,24 +118,24 @@ class Weights(NamedTuple):
 
     plan: Plan
     memory: NDArray[np.uint8]
-    """What the addresses of the plan point into."""
+    """The memory that contains the addresses of the plan."""
 
 
 class Places(NamedTuple):
-    """Addresses of the memory for one step of B streams."""
+    """Addresses of the scratch buffers for one step of B streams."""
 
     x: int
     """(B, X * H) products with the inputs."""
     u: int
-    """(B, P * H) products with h."""
+    """(B, P * H) products with h; overwritten."""
     m: int
-    """(B, H) of a multiplicative LSTM, and of a highway's gate."""
+    """(B, H) the vector m of a multiplicative LSTM, and the gate of a highway."""
     below: int
-    """(B, H) outputs of the layer below."""
+    """(B, H) joined outputs of the layers below."""
     total: int
-    """(B, H) what the output layer reads."""
+    """(B, H) inputs of the output layer."""
     rounded: int
-    """(4, H) inputs of products that are done in float32."""
+    """(4, H) rounded inputs of products in float32."""
     inputs: int
     """(B, padded H) inputs of `dot_products`, two bytes each."""
     sums: int
@@ -137,21 +143,21 @@ class Places(NamedTuple):
     sum_stride: int
     """Bytes of a row of `sums`."""
     factors: int
-    """(B,) what the sums are to be multiplied with."""
+    """(B,) scales of the sums."""
     old: int
-    """(2, H) a state before zoneout."""
+    """(2, H) the state before a step, for zoneout."""
 
 
 class Scratch(NamedTuple):
-    """Memory for one step of B streams."""
+    """Scratch buffers for one step of B streams."""
 
     places: Places
     memory: NDArray[np.uint8]
-    """What the addresses point into."""
+    """The memory that contains the addresses."""
 
 
 class Drawing(NamedTuple):
-    """How each of B streams is drawn from; see `generation.distribution.Shaping`. Without a limit: V, 2, 0, 0."""
+    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no limit."""
 
     temperature: NDArray[np.float64]
     top_k: NDArray[np.int64]
@@ -163,22 +169,22 @@ class Drawing(NamedTuple):
 
 
 def can_compile(stepper: Stepper) -> bool:
-    """Whether this model has a cell and a depth that are compiled."""
+    """Return whether the cell type and the depth of this model are compiled."""
     return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS
 
 
 def pack(stepper: Stepper) -> Weights:
-    """The weights of a stepper that `can_compile`, in one piece of memory."""
+    """Copy the weights of a stepper that `can_compile` into one block of memory."""
     layers, size = stepper.layers, stepper.hidden_size
     names = ("weight_ci", "weight_cf", "weight_co")
     extras = np.zeros((len(layers), 3, size), np.float32)
-    is_held, held = np.zeros((len(layers), size), np.uint8), np.zeros((len(layers), size), np.float32)
+    is_clamped, clamped = np.zeros((len(layers), size), np.uint8), np.zeros((len(layers), size), np.float32)
     for index, layer in enumerate(layers):
         for row, name in enumerate(names):
             if name in layer.extras:
                 extras[index, row] = layer.extras[name]
-        for unit, value in stepper.held.get(index, {}).items():
-            is_held[index, unit], held[index, unit] = 1, value
+        for unit, value in stepper.clamped.get(index, {}).items():
+            is_clamped[index, unit], clamped[index, unit] = 1, value
     by_role: dict[int, list[tuple[Matrix, Floats]]] = {
         # The first layer reads a row of the table.
         INPUT: [(layer.weight_ih, layer.bias_ih) for layer in layers[1:]],
@@ -188,12 +194,12 @@ def pack(stepper: Stepper) -> Weights:
         OUTPUT: [stepper.output],
     }
     matrices = np.zeros((len(by_role), len(layers), NUM_FIELDS), np.int64)
-    parts: list[NDArray[Any]] = [matrices, stepper.table, extras, is_held, held]
+    parts: list[NDArray[Any]] = [matrices, stepper.table, extras, is_clamped, clamped]
     for role, pairs in by_role.items():
         for index, (matrix, bias) in enumerate(pairs):
             is_packed = 0 < matrix.bits <= MOST_BITS
             values, start = pack_matrix(matrix) if is_packed else (matrix.values.T.astype(np.float32), np.zeros(0))
-            # Addresses are filled in when they are known; until then, numbers of parts.
+            # Indices of parts, which are replaced by addresses below.
             first = len(parts)
             matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
             parts += [values, start, matrix.scale, bias]
@@ -206,20 +212,20 @@ def pack(stepper: Stepper) -> Weights:
         num_layers=len(layers),
         num_states=stepper.cell.num_states,
         size=size,
-        holds=bool(is_held.any()),
+        clamps=bool(is_clamped.any()),
         input_width=stepper.table.shape[1],
         recurrent_width=len(layers[0].recurrent["hh"][1]),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
         extras=memory.addresses[2],
-        is_held=memory.addresses[3],
-        held=memory.addresses[4],
+        is_clamped=memory.addresses[3],
+        clamped=memory.addresses[4],
     )
     return Weights(plan, memory.bytes)
 
 
 def make_scratch(weights: Weights, num_streams: int) -> Scratch:
-    """Memory for `_step`."""
+    """Allocate the scratch buffers of `_step`."""
     plan = weights.plan
     most_rows = int(_matrix_fields(weights)[..., NUM_ROWS].max(initial=0))
     sum_stride = FLOAT * padded(most_rows, ROWS)
@@ -257,8 +263,8 @@ def _sigmoid(x: Any) -> Any:
 
 @_compiled
 def _exponent(at: Any, size: Any) -> Any:
-    """The exponent of the largest of |x| (C,) as frexp gives it, but at least the smallest one."""
-    # Bits of positive floats are ordered as the floats are. Below 2^-126, where they begin with 0, they are too small.
+    """Compute the exponent of the largest |x| (C,) as frexp does, but at least SMALLEST_EXPONENT."""
+    # The bits of positive floats are ordered like the floats. Subnormal ones are below SMALLEST_EXPONENT anyway.
     bits, largest = whole_at(at, size), np.int32(0)
     for column in range(size):
         largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
@@ -267,7 +273,7 @@ def _exponent(at: Any, size: Any) -> Any:
 
 @_compiled
 def _power_of_two(exponent: Any) -> Any:
-    """2^exponent in float64, from -1022 to 1023."""
+    """Compute 2^exponent in float64, from -1022 to 1023."""
     return double_of_bits((np.int64(exponent) + 1023) << 52)
 
 
@@ -276,7 +282,7 @@ def _power_of_two(exponent: Any) -> Any:
 
 @_compiled
 def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
-    """(C,) to whole numbers in float32; returns what these are to be multiplied with. 0 bits leave all as it is."""
+    """Round (C,) to integers in float32 and return their scale; 0 bits: copy, with scale 1."""
     x, rounded = floats_at(at, size), floats_at(rounded_at, size)
     if bits == 0:
         for column in range(size):
@@ -291,7 +297,7 @@ def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
 
 @_compiled
 def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
-    """(C,) to whole numbers for `dot_products`; returns what these are to be multiplied with."""
+    """Round (C,) to integers for `dot_products` and return their scale."""
     x = floats_at(at, size)
     exponent = _exponent(at, size)
     up = np.float32(_power_of_two(bits - exponent))
@@ -312,7 +318,7 @@ def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
 
 @njit(error_model="numpy", fastmath=SUMS)
 def _sums(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
-    """out (R,) = x (C,) @ weight (C, R). Eight columns at a time: each result is then written an eighth as often."""
+    """Compute out (R,) = x (C,) @ weight (C, R), eight columns at a time: results are written an eighth as often."""
     x, out = floats_at(x_at, num_columns), floats_at(out_at, num_rows)
     stride = FLOAT * num_rows
     for row in range(num_rows):
@@ -344,7 +350,7 @@ def _sums(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: An
 
 @njit(error_model="numpy", fastmath=SUMS)
 def _sums_of_four(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
-    """Four streams, out (4, R) = x (4, C) @ weight (C, R): each weight is loaded once for all."""
+    """Compute out (4, R) = x (4, C) @ weight (C, R) for four streams: each weight is loaded once."""
     stride, x_stride = FLOAT * num_rows, FLOAT * num_columns
     a, b = floats_at(out_at, num_rows), floats_at(out_at + stride, num_rows)
     c, d = floats_at(out_at + 2 * stride, num_rows), floats_at(out_at + 3 * stride, num_rows)
@@ -410,7 +416,7 @@ def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_a
         at = x_at + stream * FLOAT * size
         factors[stream] = _round_to_inputs(at, size, fields[BITS], places.inputs + stream * input_stride)
     together = num_streams - num_streams % STREAMS
-    # All streams multiply with one group of rows, which stays in the cache, before the next group is read.
+    # All streams multiply with one group of rows, which stays in the cache, before the next group is loaded.
     for first_row in range(0, num_rows, ROWS):
         weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
         sums = places.sums + FLOAT * first_row
@@ -447,7 +453,7 @@ def _float_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at:
 
 @_compiled
 def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
-    """Every stream: (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias."""
+    """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
     fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
     if 0 < fields[BITS] <= MOST_BITS:
         _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
@@ -455,7 +461,7 @@ def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x
         _float_products(fields, places, num_streams, plan.size, x_at, out_at)
 
 
-# The loops below are without branches and of few arrays each: those the compiler turns into vector code.
+# The loops below have no branches and use few arrays each, so that the compiler vectorizes them.
 
 
 @_compiled
@@ -523,7 +529,7 @@ def _copy(from_at: Any, to_at: Any, size: Any) -> None:
 
 @_compiled
 def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
-    """An antisymmetric cell's step."""
+    """Compute a step of an antisymmetric cell."""
     x, x_z = floats_at(x_at, size), floats_at(x_at + FLOAT * size, size)
     u, h = floats_at(u_at, size), floats_at(h_at, size)
     for j in range(size):
@@ -541,19 +547,21 @@ def _rectify(x_at: Any, u_at: Any, size: Any) -> None:
 
 
 @_compiled
-def _hold(plan: Any, layer: Any, memory_at: Any) -> None:
-    if plan.holds:
+def _clamp(plan: Any, layer: Any, memory_at: Any) -> None:
+    """Set the clamped units of a memory (H,) to their values."""
+    if plan.clamps:
         size = plan.size
-        is_held, held = bytes_at(plan.is_held + layer * size, size), floats_at(plan.held + layer * FLOAT * size, size)
+        is_clamped = bytes_at(plan.is_clamped + layer * size, size)
+        clamped = floats_at(plan.clamped + layer * FLOAT * size, size)
         memory = floats_at(memory_at, size)
         for j in range(size):
-            if is_held[j]:
-                memory[j] = held[j]
+            if is_clamped[j]:
+                memory[j] = clamped[j]
 
 
 @_compiled
 def _keep(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
-    """Zoneout's mean: new = old + kept * (new - old)."""
+    """Apply the expected value of zoneout: new = old + kept * (new - old)."""
     new, old = floats_at(new_at, size), floats_at(old_at, size)
     for j in range(size):
         new[j] = old[j] + kept * (new[j] - old[j])
@@ -561,14 +569,14 @@ def _keep(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
 
 @_compiled
 def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
-    """The equations of `model.cells`: x (X*H,), u (P*H,) is used up; h and c (H,) change in place."""
+    """Apply the equations of `model.cells`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten."""
     kind, size = plan.kind, plan.size
     row = FLOAT * size
     if kind in (LSTM, MLSTM):
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _remember(u + row, u, u + 2 * row, c, size)
-        _hold(plan, layer, c)
+        _clamp(plan, layer, c)
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
     elif kind == PEEPHOLE:
@@ -577,7 +585,7 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _peep(x + row, u + row, extras + row, c, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _remember(u + row, u, u + 2 * row, c, size)
-        _hold(plan, layer, c)
+        _clamp(plan, layer, c)
         _peep(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
         _output(u + 3 * row, c, h, size)
     elif kind == COUPLED:
@@ -585,29 +593,29 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
         _tanhs(x + row, u + row, size)
         _sigmoids(x + 2 * row, u + 2 * row, size)
         _mix(u + row, u, c, size)
-        _hold(plan, layer, c)
+        _clamp(plan, layer, c)
         _output(u + 2 * row, c, h, size)
     elif kind == GRU:
         _sigmoids(x, u, 2 * size)
         _multiply(u, u + 2 * row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
         _mix(u + 2 * row, u + row, h, size)
-        _hold(plan, layer, h)
+        _clamp(plan, layer, h)
     elif kind == ANTISYMMETRIC:
         _rotate(x, u, h, size)
-        _hold(plan, layer, h)
+        _clamp(plan, layer, h)
     else:
         if kind == IRNN:
             _rectify(x, u, size)
         else:
             _tanhs(x, u, size)
         _copy(u, h, size)
-        _hold(plan, layer, h)
+        _clamp(plan, layer, h)
 
 
 @_compiled
 def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any) -> None:
-    """`_step_units`, and zoneout. c is the address of h in a cell without a c."""
+    """Apply `_step_units` and zoneout. For a cell without c, c is the address of h."""
     if plan.kept == ONE:
         _step_units(plan, layer, x, u, h, c)
         return
@@ -619,12 +627,12 @@ def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any
     _keep(h, old, plan.kept, size)
     if c != h:
         _keep(c, old_c, plan.kept, size)
-    _hold(plan, layer, c)
+    _clamp(plan, layer, c)
 
 
 @_compiled
 def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
-    """Make the layer's outputs out of h and of the outputs `below`, in whose place they come."""
+    """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
     size = plan.size
     h, below, total, gate = (
         floats_at(h_at, size),
@@ -651,7 +659,7 @@ def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_a
 
 @_compiled
 def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
-    """Read ids (B,): the state (L, S, B, H) changes in place, `places.total` becomes what the output layer reads."""
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.total` becomes the input of the output layer."""
     num_streams, size = len(ids), plan.size
     row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
     for layer in range(plan.num_layers):
@@ -681,16 +689,16 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
 # Drawing.
 
 INVERSE_LN2, LN2_HIGH, LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
-"""1 / ln 2, and ln 2 in two parts; a whole number below 2^20 times the first is exact."""
+"""1 / ln 2, and ln 2 as a sum of two parts; an integer below 2^20 times the first is exact."""
 E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(n) for n in range(2, 14))
-"""Taylor's terms of exp: what follows is below 2^-53 for |x| <= ln(2) / 2."""
+"""Taylor coefficients of exp; the remainder is below 2^-53 for |x| <= ln(2) / 2."""
 EXP_LIMIT = -700.0
-"""Below it, exp is taken for 0."""
+"""Below it, exp is set to 0."""
 
 
 @_compiled
 def _exp(x: Any) -> Any:
-    """exp(x) for x <= 0 in float64, off by some 2^-52: without a branch or a call, so that loops become vector code."""
+    """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; without branches, so that loops vectorize."""
     inside = max(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     r = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -722,7 +730,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
         ordered = np.where(is_banned, -np.inf, scores)
         order = np.argsort(-ordered, kind="mergesort")
         probs[order[top_k:]] = 0.0
-        # Likeliest first, as `next_char_probs` adds: of equals at the border of top-p the same are kept.
+        # Likeliest first, as in `next_char_probs`, so that the same ids are kept at the border of top-p.
         total = 0.0
         for char in order:
             total += probs[char]
@@ -750,7 +758,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
 
 @njit(error_model="numpy", fastmath={"reassoc"})
 def _log_sum(scores: Any, powers: Any) -> Any:
-    """log(sum(exp(scores))); powers (V,) is overwritten."""
+    """Compute log(sum(exp(scores))); powers (V,) is overwritten."""
     largest = -np.inf
     for score in scores:
         largest = max(largest, score)
@@ -764,7 +772,7 @@ def _log_sum(scores: Any, powers: Any) -> Any:
 
 @_compiled
 def _value(plan: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
-    """What the microscope shows of a unit: tanh(c), or h of those that stay within [-1, 1], or tanh(h)."""
+    """Compute the cell value of a unit: tanh(c); h, if it is within [-1, 1]; or tanh(h)."""
     memory = state[layer, state.shape[1] - 1, stream, unit]
     return memory if plan.kind == GRU or plan.kind == RNN else _tanh(memory)
 
@@ -823,11 +831,11 @@ def write(
 
 
 LOOPS = {loop.__name__: KeptFunction(loop, [Path(__file__)]) for loop in (read, write)}
-"""The loops that `prepare` makes callable."""
+"""The loops that `prepare` loads or compiles."""
 
 
 def arguments_of(name: str) -> tuple[Any, ...]:
-    """Arguments of a loop, of the types that every call has: no characters in one stream of a model without layers."""
+    """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
     nothing = np.zeros(1, np.uint8)
     numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
     plan = Plan(**(numbers | {"kept": np.float32(1)}))
@@ -843,18 +851,18 @@ def arguments_of(name: str) -> tuple[Any, ...]:
 
 
 def _ignore(message: str) -> None:
-    """Of a problem that a warning was given of before."""
+    """Ignore a warning that was given before."""
 
 
 def prepare(
     name: str, *, may_compile: bool, on_compile: Callable[[], object], on_warning: Callable[[str], object]
 ) -> KeptFunction | None:
-    """The compiled loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be compiled.
+    """Return the compiled loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be used.
 
     Calls `on_compile` before compiling, and `on_warning` with a message if something keeps the loop from being used.
     """
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        on_warning("NUMBA_DISABLE_JIT is set, so NumPy writes the text, which takes longer. Unset it.")
+        on_warning("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
         return None
     loop, arguments = LOOPS[name], arguments_of(name)
     try:
@@ -862,13 +870,13 @@ def prepare(
             return loop
         if not may_compile:
             return None
-        # Even if it is for this text alone, compiling takes less time than NumPy does for a text that may be compiled.
+        # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
         if problem := loop.cannot_keep():
             on_warning(f"{problem} It is compiled again for every long text. {ADVICE}")
         on_compile()
         loop.compile(arguments, _ignore if problem else on_warning)
-    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy writes the same text
+    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        on_warning(f"numba cannot compile the loop ({reason}). NumPy writes the text, which takes longer.")
+        on_warning(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
         return None
     return loop

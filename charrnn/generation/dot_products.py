@@ -1,8 +1,8 @@
-"""Exact products of 8-bit weights and whole-number inputs, by the integer dot-product instructions of the processor.
+"""Exact products of 8-bit weights and integer inputs, by the integer dot-product instructions of the processor.
 
 `model.weights.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees that every sum of products
 is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and any intermediate overflow give the exact sum.
-LLVM does not find these instructions by itself, so the loops are written in LLVM IR.
+LLVM does not choose these instructions by itself, so the loops are written in LLVM IR.
 
 Shapes: B streams, R rows, C columns, G groups of rows. A group has VECTORS vectors of `lanes` rows each.
 """
@@ -21,7 +21,7 @@ from charrnn.code_cache import TARGET
 from charrnn.model.weights import Matrix
 
 MOST_BITS = 14
-"""Bits of an input that fit: int16 holds +-2^14, and two unsigned bytes hold it plus 2^14."""
+"""Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after adding 2^14."""
 VECTORS = 4
 """Vectors of rows that are summed at once: enough independent sums to hide the latency of an instruction."""
 COLUMN_MULTIPLE = 8
@@ -30,15 +30,17 @@ ALIGNMENT = 64
 """Bytes of a cache line."""
 
 populate_array: Any = arrayobj.populate_array
+"""Numba's function that fills in the fields of an array."""
 INT8, INT16, INT32, INT64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+"""Integer types of LLVM."""
 
 
 class InstructionSet(NamedTuple):
-    """How a processor multiplies and adds whole numbers."""
+    """The instructions with which a processor multiplies and adds integers."""
 
     name: str
     feature: str
-    """The LLVM feature that the processor must have; "" for none."""
+    """The LLVM feature that the processor needs; "" for none."""
     function: str
     """The LLVM intrinsic; "" for plain LLVM IR."""
     lanes: int
@@ -50,7 +52,7 @@ class InstructionSet(NamedTuple):
 
     @property
     def splits_inputs(self) -> bool:
-        """Whether an input is multiplied as two unsigned bytes, because the instruction takes only bytes."""
+        """Whether an input is split into two unsigned bytes, because the instruction takes only bytes."""
         return self.depth == 4
 
     @property
@@ -67,29 +69,30 @@ INSTRUCTION_SETS = (
     InstructionSet("sse2", "sse2", "llvm.x86.sse2.pmadd.wd", 4, 2, 2),
     InstructionSet("generic", "", "", 4, 2, 2),
 )
-"""Best first. `pmaddubsw` is left out: its sums of int16 saturate."""
+"""Instruction sets, best first. `pmaddubsw` is not used, because its sums of int16 saturate."""
 
 
 def choose_instruction_set(features: str) -> InstructionSet:
-    """The best instruction set for a comma-separated list of LLVM features such as "+avx2,-avx512f"."""
+    """Return the best instruction set for a comma-separated list of LLVM features such as "+avx2,-avx512f"."""
     has = {feature[1:] for feature in features.split(",") if feature.startswith("+")}
     return next(found for found in INSTRUCTION_SETS if not found.feature or found.feature in has)
 
 
 CHOSEN = choose_instruction_set(TARGET[2])
+"""The instruction set of this processor."""
 
 
 class Packed(NamedTuple):
-    """A matrix in the order in which it is read."""
+    """A matrix in the order in which the loops read it."""
 
     values: NDArray[np.int8]
-    """(G * VECTORS * lanes * padded C,), a group after the other; in a group: column block, vector, lane, column."""
+    """(G * VECTORS * lanes * padded C,), group by group; in a group: column block, vector, lane, column."""
     start: NDArray[np.int32]
-    """(padded R,) what a sum begins with: it takes back the 2^bits that were added to each input, where any was."""
+    """(padded R,) initial values of the sums, which subtract the 2^bits that may have been added to each input."""
 
 
 def padded(size: int, multiple: int) -> int:
-    """The smallest multiple that is not below `size`."""
+    """Return the smallest multiple of `multiple` that is at least `size`."""
     return -(-size // multiple) * multiple
 
 
@@ -107,10 +110,10 @@ def pack_matrix(matrix: Matrix, chosen: InstructionSet = CHOSEN) -> Packed:
 
 
 class Memory:
-    """One piece of memory for several arrays, each from the start of a cache line, so that vectors do not cross two."""
+    """A block of memory for several arrays, each of which starts a cache line, so that no vector crosses two lines."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        """Reserve zeros for arrays of so many bytes."""
+        """Allocate zeros for arrays of `sizes` bytes."""
         ends = np.cumsum([0, *(padded(size, ALIGNMENT) for size in sizes)])
         unaligned = np.zeros(int(ends[-1]) + ALIGNMENT, np.uint8)
         begin = -unaligned.ctypes.data % ALIGNMENT
@@ -125,7 +128,7 @@ class Memory:
 
 
 def make_view(dtype: Any) -> Any:
-    """A function for compiled code: (address, size) to a vector of that numba type. The memory must outlive it."""
+    """Make a function for compiled code: (address, size) to a vector of a numba type. The memory must outlive it."""
 
     @intrinsic
     def view(typing_context: Any, address: Any, size: Any) -> Any:
@@ -159,11 +162,11 @@ def _double_of_bits(typing_context: Any, bits: Any) -> Any:
 
 
 double_of_bits: Any = _double_of_bits
-"""For compiled code: the float64 whose bits are an int64."""
+"""For compiled code: reinterpret the bits of an int64 as a float64."""
 
 
 def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
-    """A function for compiled code: the products of one group of rows with the inputs of `num_streams` streams.
+    """Make a function for compiled code: the products of a group of rows with the inputs of `num_streams` streams.
 
     Its arguments are int64: the address of the group's weights, the padded number of columns, the address of the first
     stream's inputs, the bytes from one stream's inputs to the next, the address of the group's `start`, the address of
@@ -191,7 +194,7 @@ def make_dot(num_streams: int, chosen: InstructionSet = CHOSEN) -> Any:
 
 
 class _Emitter:
-    """Writes the loop over column blocks in LLVM IR. Sums stay in registers; nothing is stored before the end."""
+    """Emits the loop over column blocks in LLVM IR. Sums stay in registers until the end."""
 
     def __init__(self, builder: Any, chosen: InstructionSet, num_streams: int) -> None:
         self.builder, self.chosen, self.num_streams = builder, chosen, num_streams
@@ -202,10 +205,10 @@ class _Emitter:
         self.multiply_add = self._multiply_add_function()
 
     def _multiply_add_function(self) -> Callable[[Any, Any, Any], Any]:
-        """(sum, input, weights) to the new sum."""
+        """Return a function that emits one instruction: (sum, input, weights) to the new sum."""
         builder, name = self.builder, self.chosen.function
         if self.chosen.splits_inputs:
-            # Newer versions of LLVM declare the factors as bytes, and still accept int32, as older ones declared them.
+            # Newer versions of LLVM declare the factors as bytes, and still accept the int32 of older ones.
             function = self._declare(name, (self.sums, self.sums, self.sums))
             return lambda total, x, w: builder.call(function, (total, x, builder.bitcast(w, self.sums)))
         if name:
@@ -235,7 +238,7 @@ class _Emitter:
         return self.builder.load(self.builder.inttoptr(address, kind.as_pointer()), align=1)
 
     def _broadcast(self, address: Any) -> Any:
-        """Four bytes of input, the same for every row."""
+        """Emit four bytes of input, the same for every row."""
         zero = ir.Constant(INT32, 0)
         vector = self.builder.insert_element(ir.Constant(self.sums, ir.Undefined), self._load(INT32, address), zero)
         return self._shuffle(vector, [0] * self.chosen.lanes, self.sums)
@@ -243,13 +246,13 @@ class _Emitter:
     def emit(
         self, weights: Any, num_columns: Any, inputs: Any, input_stride: Any, start: Any, sums: Any, sum_stride: Any
     ) -> None:
-        """Write the loop and, after it, the stores."""
+        """Emit the loop and, after it, the stores."""
         builder, chosen = self.builder, self.chosen
         vector_bytes = 4 * chosen.lanes
         streams = [
             builder.add(inputs, builder.mul(input_stride, ir.Constant(INT64, s))) for s in range(self.num_streams)
         ]
-        # The high bytes of an input are summed apart, and begin with zero.
+        # The high bytes of an input are summed separately, from zero.
         initial = [
             self._load(self.sums, self._offset(start, vector * vector_bytes))
             if part == 0

@@ -89,7 +89,7 @@ class Generator:
             return self.stepper if precision == "fp32" else self._int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
         for (layer, unit), value in clamps.items():
-            stepper.hold(layer, unit, value)
+            stepper.clamp(layer, unit, value)
         return stepper
 
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
@@ -247,7 +247,7 @@ class Generator:
     def _read_prime(self, stepper: Stepper, options: SampleOptions) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         prime = self.encode_prime(options.prime, options.unknown)
-        key = (prime.tobytes(), stepper.precision, repr(stepper.held))
+        key = (prime.tobytes(), stepper.precision, repr(stepper.clamped))
         if self._last_primed is None or self._last_primed[0] != key:
             primed = prime_model(stepper, prime, options.on_compile, options.on_read, options.on_warning)
             self._last_primed = key, primed

@@ -1,4 +1,4 @@
-"""Where a model computes, in which precision, on how many threads and out of which memory."""
+"""The device, the precision, the number of threads and the memory allocation that a model computes with."""
 
 import ctypes
 import os
@@ -14,9 +14,9 @@ from charrnn.errors import UsageError, named
 
 
 def pick_device(name: str) -> torch.device:
-    """Turn `auto`, `cpu`, `cuda` or `mps` into a device that is here; `auto` takes the fastest.
+    """Return the device that `auto`, `cpu`, `cuda` or `mps` names; `auto` chooses the fastest available one.
 
-    Raises UsageError where the named device is missing.
+    Raises UsageError if the device is not available.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -27,7 +27,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16 products (on a CPU: AVX512-BF16 or AMX, unless oneDNN is capped)."""
+    """Return whether the device has bf16 instructions (on a CPU: AVX512-BF16 or AMX, if oneDNN may use them)."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -41,9 +41,9 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 @cache
 def cpu_computes_bf16() -> bool:
-    """Whether an LSTM runs in bf16 on this CPU.
+    """Return whether an LSTM runs in bf16 on this CPU.
 
-    PyTorch asks the processor, but computes with oneDNN, which ONEDNN_MAX_CPU_ISA limits to lesser instructions: then
+    PyTorch asks the processor, but computes with oneDNN. If ONEDNN_MAX_CPU_ISA limits oneDNN to fewer instructions,
     PyTorch chooses a kernel that oneDNN does not have.
     """
     with torch.random.fork_rng(devices=[]):
@@ -57,7 +57,7 @@ def cpu_computes_bf16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A fresh autocast context for `auto`, `fp32` or `bf16`; `auto` takes bf16 where it is fast.
+    """Make an autocast context for `auto`, `fp32` or `bf16`; `auto` chooses bf16 where it is fast.
 
     Raises UsageError for any other precision, and for `bf16` on a CPU that cannot compute in it.
     """
@@ -66,7 +66,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
-    """`fp32` or `bf16`, whichever `autocast` computes in. Raises UsageError as it does."""
+    """Return the precision that `autocast` computes in, `fp32` or `bf16`. Raises UsageError as it does."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
@@ -77,29 +77,31 @@ def chosen_precision(device: torch.device, precision: str) -> str:
 
 
 Item = TypeVar("Item")
+"""What an iterator yields."""
 CAPS_WITH_BF16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
 """Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave it emulated."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`."""
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep what tensors free for the next ones, in this process from here on.
+    """Make the C library reuse the memory of freed tensors, in this process from now on.
 
-    glibc gives large blocks back at once, so every step would fetch all its activations from the system anew, page by
-    zeroed page. Does nothing where the C library has no `mallopt`.
+    By default, glibc returns large blocks to the system at once, so every step would request all its activations
+    again, page by zeroed page. Does nothing where the C library has no `mallopt`.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    # Older versions refuse more than 32 MiB.
+    # Older versions reject more than 32 MiB.
     if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager
 def on_threads(num_threads: int) -> Iterator[None]:
-    """Compute on that many processor threads inside the `with`, on as many as before after it."""
+    """Compute on `num_threads` processor threads inside the `with` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:
@@ -109,9 +111,9 @@ def on_threads(num_threads: int) -> Iterator[None]:
 
 
 def computed_on_threads(num_threads: int, items: Generator[Item, None, None]) -> Generator[Item, None, None]:
-    """The same items, each computed on that many processor threads.
+    """Yield the same items, each computed on `num_threads` processor threads.
 
-    Between two of them, torch's number of threads is the caller's own.
+    Between two items, torch uses the caller's number of threads.
     """
     with closing(items):
         while True:

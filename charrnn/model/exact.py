@@ -1,8 +1,9 @@
 """Products, angles and Fourier transforms that round alike on every processor.
 
-BLAS adds in an order of its own, and NumPy's sine, cosine, complex product and FFT take other instructions, with other
-roundings, on other processors. What is used here rounds as IEEE 754 says: additions, multiplications, divisions and
-square roots of real numbers, one at a time, and sums by NumPy in an order that depends on shapes alone.
+The order in which BLAS adds depends on the processor, and so do the instructions, and the rounding, of NumPy's sine,
+cosine, complex product and FFT. This module uses only operations that IEEE 754 rounds exactly: additions,
+multiplications, divisions and square roots of real numbers, one at a time, and NumPy's sums, whose order depends on
+shapes alone.
 
 Shapes: B batch, N points of a transform, K terms of a sum.
 """
@@ -15,23 +16,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
+"""An array of float64."""
 Floats = NDArray[np.float32]
+"""An array of float32."""
 
 MANTISSA_BITS = 53
-"""Whole numbers up to 2^53 are exact in float64."""
+"""Integers up to 2^53 are exact in float64."""
 HALF_PI = (1.5707963267341256, 6.077100506303966e-11, 2.0222662487959506e-21)
-"""pi / 2 in three parts; a whole number below 2^20 times one of the first two is exact."""
+"""pi / 2 as a sum of three parts; an integer below 2^20 times one of the first two is exact."""
 SINE = tuple((-1) ** n / math.factorial(2 * n + 1) for n in range(9))
+"""Taylor coefficients of sin(x) / x in x^2; the remainder is below 2^-55 for |x| <= pi / 4."""
 COSINE = tuple((-1) ** n / math.factorial(2 * n) for n in range(10))
-"""Taylor's terms: what follows is below 2^-55 for |x| <= pi / 4."""
+"""Taylor coefficients of cos(x) in x^2; the remainder is below 2^-55 for |x| <= pi / 4."""
 
 
 def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
-    """x (B, K) @ weight (R, K).T in float64, whatever order BLAS adds in; off by some 2^-45 of the largest factors.
+    """Compute x (B, K) @ weight (R, K).T in float64, independent of the order in which BLAS adds.
 
-    Each row becomes two whole numbers per value, one after the other, so short that every sum of their products is a
-    whole number that float64 holds (Ozaki, Ogita, Oishi & Rump 2012). Values that are not finite are multiplied as
-    they are.
+    The error is about 2^-45 of the largest factors.
+
+    Each value is split into two integers that are so short that every sum of their products is an integer that
+    float64 represents exactly (Ozaki, Ogita, Oishi & Rump 2012). If a value is not finite, the product is that of BLAS.
     """
     x, weight = np.asarray(x, np.float64), np.asarray(weight, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(weight).all()):
@@ -47,7 +52,7 @@ def exact_product(x: NDArray[Any], weight: NDArray[Any]) -> Doubles:
 
 
 def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
-    """x (B, K) to whole numbers high and low with x = (high + low / 2^bits) 2^(exponent - bits), exponent (B, 1)."""
+    """Split x (B, K) into integers high and low: x = (high + low / 2^bits) 2^(exponent - bits), exponent (B, 1)."""
     _, exponent = np.frexp(np.abs(x).max(axis=1, keepdims=True, initial=0))
     scaled = np.ldexp(x, num_bits - exponent)
     high = np.rint(scaled)
@@ -55,7 +60,7 @@ def _split(x: Doubles, num_bits: int) -> tuple[Doubles, Doubles, NDArray[Any]]:
 
 
 def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
-    """Cosine and sine in float64 of angles in radians up to 10^6; off by some 2^-52."""
+    """Compute cosine and sine in float64 of angles in radians up to 10^6, with errors of about 2^-52."""
     angle = np.asarray(angle, np.float64)
     turns = np.rint(angle * (2 / math.pi))
     rest = angle
@@ -77,24 +82,24 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
 
 @lru_cache(maxsize=256)
 def _cos_sin_of(angles: bytes) -> tuple[Floats, Floats]:
-    """The angles of a model are the same at every character."""
+    """Compute cosine and sine, cached, because the angles of a model are the same at every character."""
     cos, sin = exact_cos_sin(np.frombuffer(angles, np.float32))
     return cos.astype(np.float32), sin.astype(np.float32)
 
 
 def exact_cos(angle: Floats) -> Floats:
-    """Cosine of float32 angles (K,), rounded to float32."""
+    """Compute the cosine of float32 angles (K,), rounded to float32."""
     return _cos_sin_of(angle.tobytes())[0]
 
 
 def exact_sin(angle: Floats) -> Floats:
-    """Sine of float32 angles (K,), rounded to float32."""
+    """Compute the sine of float32 angles (K,), rounded to float32."""
     return _cos_sin_of(angle.tobytes())[1]
 
 
 @lru_cache(maxsize=64)
 def _powers_of_unity(size: int, rows: int, columns: int) -> tuple[Doubles, Doubles]:
-    """exp(-2 pi i row column / size), real and imaginary parts (rows, columns)."""
+    """Compute exp(-2 pi i row column / size), real and imaginary parts (rows, columns)."""
     exponents = np.mod(np.outer(np.arange(rows), np.arange(columns)), size)
     cos, sin = exact_cos_sin(exponents * (2 * math.pi / size))
     return cos, -sin
@@ -105,7 +110,7 @@ def _times(re: Doubles, im: Doubles, w: tuple[Doubles, Doubles]) -> tuple[Double
 
 
 def exact_fft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
-    """The Fourier transform of complex numbers (B, N), divided by sqrt(N): real and imaginary parts.
+    """Compute the Fourier transform of complex numbers (B, N), divided by sqrt(N): real and imaginary parts.
 
     Computed in float64, in two steps of sums over the factors of N nearest to its square root (Cooley & Tukey 1965).
     """
@@ -125,6 +130,6 @@ def exact_fft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
 
 
 def exact_ifft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
-    """The inverse of `exact_fft`."""
+    """Compute the inverse of `exact_fft`."""
     imaginary, real = exact_fft(im, re)
     return real, imaginary

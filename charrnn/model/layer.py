@@ -1,7 +1,7 @@
-"""Recurrent layers in torch: the parameters of a cell, and its equations run over a window.
+"""Recurrent layers in torch: the parameters of a cell type, and its equations applied to a window.
 
-Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters carry `torch.nn`'s own
-names, shapes and gate order, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN` as it is.
+Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters have the names,
+shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN`.
 """
 
 import math
@@ -37,19 +37,20 @@ def _parts(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 FAST = ("gru", "rnn")
-"""Cells that have a recurrence of their own in `model.recurrence`."""
+"""Cell types with a faster implementation in `model.recurrence`."""
 IRNN_SCALE = 0.9
-"""Below 1, because a state that is carried for ever would grow without bound under the identity itself."""
+"""Initial recurrent weight of an irnn, as a multiple of the identity: below 1, so that a state that is carried through
+a whole text does not grow without bound."""
 
 SMALLEST_OUTPUT_GATE = 1e-6
-"""An lstm's o under which tanh(c) = h / o is not computed: the gate's own rounding grows with its distance from 0."""
+"""Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
 
 
 class RecurrentLayer(nn.Module):
     """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
 
-    With a dilation D, character t continues from character t - D (Chang 2017): the state holds the D latest ones, the
-    one to go on from first.
+    With a dilation D, character t continues from character t - D (Chang 2017). The state contains the D latest ones,
+    oldest first.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class RecurrentLayer(nn.Module):
         zoneout: float = 0.0,
         omega: float = 0.0,
     ) -> None:
-        """Shape the parameters of cell `cell_name`; `draw_weights` gives them values."""
+        """Allocate the parameters of cell type `cell_name`; `draw_weights` initializes them."""
         super().__init__()
         self.cell_name = cell_name
         self.cell: type[Cell] = find_cell(cell_name)
@@ -85,10 +86,10 @@ class RecurrentLayer(nn.Module):
                 self.register_parameter(name, nn.Parameter(torch.empty(shape)))
 
     def draw_weights(self, generator: Generator, forget_bias: float) -> None:
-        """Draw each block's input weights uniformly (Glorot & Bengio 2010), the recurrent ones orthogonal (Saxe 2014).
+        """Draw each block's input weights uniform (Glorot & Bengio 2010) and recurrent weights orthogonal (Saxe 2014).
 
-        Biases start at zero, the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015), an irnn's recurrent
-        weight at IRNN_SCALE times the identity (Le 2015).
+        Biases start at zero, except the forget gate's at `forget_bias` (Gers 2000; Jozefowicz 2015). The recurrent
+        weight of an irnn starts at IRNN_SCALE times the identity (Le 2015).
         """
         for block in self.weight("ih").chunk(self.cell.input_blocks):
             nn.init.xavier_uniform_(block, generator=generator)
@@ -98,7 +99,8 @@ class RecurrentLayer(nn.Module):
             if self.cell_name == "irnn":
                 with torch.no_grad():
                     nn.init.eye_(self.weight(name)).mul_(IRNN_SCALE)
-                    self.weight("ih").mul_(1 - IRNN_SCALE)  # what goes in for ever adds up to what went in
+                    # A constant input then adds up to itself: the sum of IRNN_SCALE^t is 1 / (1 - IRNN_SCALE).
+                    self.weight("ih").mul_(1 - IRNN_SCALE)
         for name in ("ih", *self.cell.products):
             nn.init.zeros_(self.bias(name))
         if self.cell.forget_block is not None:
@@ -115,16 +117,16 @@ class RecurrentLayer(nn.Module):
                     value.uniform_(-bound, bound, generator=generator)
 
     def matrices(self) -> list[nn.Parameter]:
-        """All weights (G*H, N) that are made of blocks of H rows."""
+        """List all weights (G*H, N) that consist of blocks of H rows."""
         return [self.get_parameter(f"weight_{name}_l0") for name in ("ih", *self.cell.products)]
 
     def weight(self, name: str) -> Tensor:
-        """The weight `ih` (G*H, I), `hh` or any other recurrent one (G*H, H)."""
+        """Return the weight `ih` (G*H, I), `hh` or another recurrent one (G*H, H)."""
         value: Tensor = getattr(self, f"weight_{name}_l0")
         return value
 
     def bias(self, name: str) -> Tensor:
-        """The bias (G*H,) that goes with `weight(name)`."""
+        """Return the bias (G*H,) of `weight(name)`."""
         value: Tensor = getattr(self, f"bias_{name}_l0")
         return value
 
@@ -138,10 +140,10 @@ class RecurrentLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
-        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped and zoneout takes its mean.
-        With an `embedding` (V, I), inputs are ids (T, B): the input product is one over V rows, of which each character
-        takes its own, not one over T * B rows. With `ops`, in the place of `TORCH`, the cell's equations are computed
-        by them, and not by any faster way there is.
+        With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and zoneout uses its mean.
+        With an `embedding` (V, I), inputs are ids (T, B): the input product is computed for the V rows of the embedding
+        and looked up for each character, instead of computed for T * B rows. With `ops`, the cell's equations are
+        computed with these functions, and no faster implementation is used.
         """
         outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
         return outputs, last
@@ -149,7 +151,7 @@ class RecurrentLayer(nn.Module):
     def trace(
         self, inputs: Tensor, state: Tensor, embedding: Tensor | None = None, ops: Ops[Tensor] | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Like `forward`, with what the microscope looks at: (outputs, cells (T, B, H) within [-1, 1], state)."""
+        """Compute what `forward` does, and the cell values: (outputs, values (T, B, H) in [-1, 1], state)."""
         return self._read(inputs, embedding, state, None, ops, want_cells=True)
 
     def _read(
@@ -162,7 +164,7 @@ class RecurrentLayer(nn.Module):
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Fold the D interleaved sequences of a dilated layer into the batch, and read them all at once."""
+        """Fold the D interleaved sequences of a dilated layer into the batch, and process them together."""
         num_steps, batch_size = inputs.shape[:2]
         dilation = self.dilation
         if dilation == 1:
@@ -195,7 +197,7 @@ class RecurrentLayer(nn.Module):
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs, cells (meaningful if wanted) and last state (S, B, H), by the fastest way there is for this cell."""
+        """Compute outputs, cell values (valid only if `want_cells`) and last state (S, B, H), as fast as possible."""
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
         is_plain = ops is None and self.zoneout == 0
         # torch.lstm is what nn.LSTM calls; it is not documented.
@@ -228,7 +230,7 @@ class RecurrentLayer(nn.Module):
         *,
         want_cells: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The cell's own equations, character by character; x (T, B, X*H) is the input product."""
+        """Apply the cell's equations character by character; x (T, B, X*H) is the input product."""
         products = {
             name: RecurrentProduct(
                 self.cell.effective_weight(weight).to(x.dtype), self.bias(name).to(x.dtype), x.shape[1], x.shape[0]
@@ -240,7 +242,7 @@ class RecurrentLayer(nn.Module):
             return products[name](h)
 
         extras = {name: getattr(self, name) for name in self.cell.extras(self.hidden_size)}
-        # Sums in the precision of the state: only the matrix products are worth bf16.
+        # Elementwise operations in the precision of the state: only matrix products gain from bf16.
         x = x.to(state.dtype)
         current: State[Tensor] = tuple(state)
         outputs, cells = [], []
@@ -258,7 +260,7 @@ class RecurrentLayer(nn.Module):
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
     def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Generator | None) -> State[Tensor]:
-        """Each unit's new state with chance 1 - zoneout, else its old one; without noise, the mean of that."""
+        """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
         if noise is None:
             return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
         taken = [torch.empty(part.shape).bernoulli_(1 - self.zoneout, generator=noise).to(part) for part in new]
@@ -267,15 +269,15 @@ class RecurrentLayer(nn.Module):
     def _run_lstm(
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """oneDNN's or cuDNN's LSTM.
+        """Compute an LSTM with oneDNN or cuDNN.
 
-        It returns c at the end only; but with every h known, the gates of all steps are one matrix product. As
-        h = o * tanh(c), the output gate alone gives tanh(c). Where it is so closed that h / o would be noise, and in
-        other precisions, the other three gates do, by a scan.
+        They return c of the last step only. But once every h is known, the gates of all steps are one matrix product.
+        As h = o * tanh(c), tanh(c) is h / o. Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32,
+        c is computed from the other three gates, step by step.
         """
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         h, c = state.chunk(2)
-        # Indexing would do, but its gradient takes four times as long.
+        # The gradient of indexing takes four times as long.
         vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
         outputs, h, c = torch.lstm(vectors, (h, c), weights, True, 1, 0.0, True, False, False)
         last = torch.cat((h, c))
@@ -297,7 +299,7 @@ class RecurrentLayer(nn.Module):
     def _lstm_gates(
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice
     ) -> Tensor:
-        """What goes into the gates of `rows` of the weights, (T, B, R), for all steps at once."""
+        """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at once."""
         table = inputs if embedding is None else embedding
         x = linear(table, self.weight("ih")[rows], self.bias("ih")[rows] + self.bias("hh")[rows])
         return linear(h_before, weight_hh[rows]) + (x if embedding is None else x[inputs])

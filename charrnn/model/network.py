@@ -1,4 +1,4 @@
-"""The character model: embedding, recurrent layers joined in one of several ways, output.
+"""The language model: embedding, recurrent layers, output layer.
 
 Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (those of its cell,
 times the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
@@ -25,7 +25,7 @@ class CharRNN(nn.Module):
     """A character-level recurrent language model.
 
     `depth` chooses how a layer's outputs are joined with what it read (`model.depths`). With `sum_outputs` the output
-    layer reads the sum of all layers rather than the last one.
+    layer reads the sum of all layers instead of the last one.
 
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E), `layers.i.weight_ih_l0` (G*H, E or H),
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
@@ -39,13 +39,13 @@ class CharRNN(nn.Module):
         super().__init__()
         hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
         num_layers = resolved(config.num_layers)
-        # Whoever builds a network without training it need not choose how it is trained.
+        # `auto` is allowed here: a network that is not trained needs no dropout.
         self.dropout, self.input_dropout = (
             0.0 if share == "auto" else share for share in (config.dropout, config.input_dropout)
         )
         self.depth = DEPTHS[config.depth]
         self.sum_outputs = config.sum_outputs
-        # torch draws weights of its own, from its global generator; ours are drawn over them.
+        # torch initializes modules from its global generator; `_draw_weights` overwrites that.
         with torch.random.fork_rng(devices=[]):
             self.embedding = nn.Embedding(vocab_size, embedding_size)
             self.highways = nn.ModuleList(
@@ -92,25 +92,25 @@ class CharRNN(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def recurrent_layers(self) -> list[RecurrentLayer]:
-        """The layers, first to last."""
-        return list(self.layers)  # type: ignore[arg-type]  # ModuleList forgets what it holds
+        """List the layers, first to last."""
+        return list(self.layers)  # type: ignore[arg-type]  # ModuleList has no element type
 
     def grid_layers(self) -> list[RecurrentLayer]:
-        """A grid's LSTMs along depth, first to last."""
+        """List the layers of the LSTM along depth, first to last."""
         return list(self.grids)  # type: ignore[arg-type]
 
     @property
     def hidden_size(self) -> int:
-        """H."""
+        """H: units per layer."""
         return self.recurrent_layers()[0].hidden_size
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers are learned."""
+        """Number of trained values."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """The state (L, S, B, H) that every text starts from: zero, unless it is learned; then it carries gradients."""
+        """Return the initial state (L, S, B, H) of a text: zero, or the learned one, with gradients."""
         if self.learned_state is not None:
             return self.learned_state.unsqueeze(2).repeat(1, 1, batch_size, 1)
         return self.output.weight.new_zeros(len(self.layers), self._num_states, batch_size, self.hidden_size)
@@ -120,16 +120,16 @@ class CharRNN(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
 
-        With a `noise` generator, the characters' vectors and each layer's output are multiplied by masks (B, E) and
-        (B, H) that stay the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw
-        weight-drop and zoneout; without one, nothing is dropped. The layers that `ops` names compute with those, which
-        can hold a unit or look into the equations; the others stay as fast as they are.
+        With a `noise` generator, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H),
+        the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw weight-drop and
+        zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
+        can clamp a unit or record gates; the others use their fastest implementation.
         """
         logits, _, _, state = self._read(ids, state, noise, ops or {}, want_cells=False)
         return logits, state
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Like `forward`, with what is inside: logits (T, B, V), cells and hidden (T, B, L, H), and the last state."""
+        """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state."""
         logits, cells, hidden, state = self._read(ids, state, None, ops or {}, want_cells=True)
         return logits, torch.stack(cells, dim=2), torch.stack(hidden, dim=2), state
 
@@ -137,14 +137,14 @@ class CharRNN(nn.Module):
         self, ids: Tensor, state: Tensor, noise: Generator | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
         all_cells, all_hidden, new_state, joined = [], [], [], []
-        # Where nothing is dropped from the characters' vectors, the first layer looks its input up in a table.
+        # Without input dropout, the first layer looks up its input products in a table of V rows.
         takes_ids = not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
         below = ids if takes_ids else _drop(self.embedding(ids), self.input_dropout, noise)
         links = _Links(self, below)
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
             if links.along_depth is not None:
-                # A view of its own for each use: gradients add up in the order in which released versions add them.
+                # A separate view for each use: gradients then add up in the same order as in released versions.
                 below = links.along_depth[0]
             table = self.embedding.weight if takes_ids and index == 0 else None
             if want_cells:
@@ -163,7 +163,7 @@ class _Links:
     """The weights of a network's depth in one pass over a window; see `model.depths.Links`."""
 
     def __init__(self, network: CharRNN, vectors: Tensor) -> None:
-        """Take the characters' vectors (T, B, E), from which the LSTM along depth starts, where there is one."""
+        """Compute the initial state of the LSTM along depth, if there is one, from embeddings (T, B, E)."""
         self._network = network
         self.along_depth: Tensor | None = None
         """State (2, T, B, H) of the LSTM along depth."""
@@ -182,7 +182,7 @@ class _Links:
 
 
 def _drop(values: Tensor, share: float, noise: Generator | None) -> Tensor:
-    """values (T, B, N) with the same `share` of N dropped at all T, the others scaled up to keep the mean."""
+    """Drop a `share` of the N in values (T, B, N), the same ones at all T, and scale up the others to keep the mean."""
     if noise is None or share == 0:
         return values
     kept = torch.empty(values.shape[1:]).bernoulli_(1 - share, generator=noise)

@@ -1,4 +1,4 @@
-"""Which weights a configuration stands for, and their shapes: checked before anything is built from a file."""
+"""The weights that a configuration determines, and their shapes: checked before anything is built from a file."""
 
 import os
 from collections.abc import Mapping
@@ -11,9 +11,9 @@ from charrnn.model.cells import Lstm, find_cell
 from charrnn.model.depths import DEPTHS
 
 MAX_HEADER_BYTES = 1 << 20
-"""Of the header that names a file's tensors: ten times what the most layers need."""
+"""Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""
 TRAINING_COPIES = 6
-"""Numbers that training keeps per weight: itself, its gradient, two moments, its average, room to compute."""
+"""Values that training stores per weight: weight, gradient, two moments, average, and one for temporary results."""
 
 
 def dilation_of(config: Config, layer: int) -> int:
@@ -22,12 +22,12 @@ def dilation_of(config: Config, layer: int) -> int:
 
 
 def num_states(config: Config) -> int:
-    """S: state vectors of a layer, those of its cell times the largest dilation."""
+    """Return S, the state vectors per layer: those of the cell type times the largest dilation."""
     return find_cell(config.cell).num_states * dilation_of(config, resolved(config.num_layers) - 1)
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """The tensors of `model.safetensors` by name, as `CharRNN` lists them."""
+    """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`."""
     size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
     num_layers, cell, depth = resolved(config.num_layers), find_cell(config.cell), DEPTHS[config.depth]
     shapes: dict[str, tuple[int, ...]] = {
@@ -56,9 +56,9 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def most_bytes(config: Config, vocab_size: int) -> int:
-    """What a file of a saved step can have at the most: a little more than all that training needs to go on.
+    """Return the largest size of a file of a checkpoint: the weights four times over, the recurrent state, a header.
 
-    The weights, their gradients' two moments and as much again; the recurrent state; a header.
+    Training stores the weights, their averages and two moments per weight.
     """
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     num_lanes = resolved(config.num_lanes)
@@ -67,27 +67,27 @@ def most_bytes(config: Config, vocab_size: int) -> int:
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:
-    """The vocabulary size of a model's tensors, which are floats. Raises CheckpointError if they are not `config`'s."""
+    """Return the vocabulary size of a model's tensors. Raises CheckpointError if they do not match `config`."""
     problem = "output.weight is missing"
     if "output.weight" in tensors and len(tensors["output.weight"].shape) == 2:
         expected = weight_shapes(config, tensors["output.weight"].shape[0])
         missing, surplus = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
         wrong = [name for name in expected if name in tensors and tuple(tensors[name].shape) != expected[name]]
-        if not (missing or surplus or wrong or (strange := _strange(tensors))):
+        if not (missing or surplus or wrong or (invalid := _invalid(tensors))):
             return expected["output.bias"][0]
         if not (missing or surplus or wrong):
-            problem = f"{strange} holds what it cannot"
+            problem = f"{invalid} has values that are no floats or no permutation"
         elif wrong:
             problem = f"{wrong[0]} has shape {tuple(tensors[wrong[0]].shape)}, not {expected[wrong[0]]}"
         else:
-            problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} has no place in it"
+            problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} does not belong to it"
     raise CheckpointError(
-        f"model.safetensors does not hold a whole {config.cell} model as config.yaml describes it: {problem}"
+        f"model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
     )
 
 
-def _strange(tensors: Mapping[str, Any]) -> str | None:
-    """The name of a tensor whose values no such tensor has: other things than floats, or no permutation."""
+def _invalid(tensors: Mapping[str, Any]) -> str | None:
+    """Return the name of a tensor that does not consist of floats, or is no permutation where it must be."""
     for name, tensor in tensors.items():
         if name.endswith(".permutation"):
             if sorted(tensor.tolist()) != list(range(len(tensor))):
@@ -98,15 +98,15 @@ def _strange(tensors: Mapping[str, Any]) -> str | None:
 
 
 def check_memory(config: Config, vocab_size: int) -> None:
-    """Raise UsageError if training such a model needs more memory than this machine has, where that can be known."""
+    """Raise UsageError if training needs more memory than this machine has, as far as the system tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     needed = 4 * TRAINING_COPIES * num_weights
     try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return
-    if needed > there:
+    if needed > available:
         raise UsageError(
             f"hidden_size is {config.hidden_size} and num_layers {config.num_layers}: {num_weights:,} weights need "
-            f"about {needed / 1e9:,.0f} GB to train, and this machine has {there / 1e9:,.0f} GB. Take fewer."
+            f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )

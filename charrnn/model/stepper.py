@@ -1,4 +1,4 @@
-"""The same network, one character at a time, in NumPy: what writing needs, without importing torch.
+"""The network in NumPy, one character at a time: generates text without importing torch.
 
 Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per layer; float32 throughout.
 """
@@ -57,11 +57,12 @@ class Stepper:
 
     The first layer's input product is a table with one row per character. With precision `fp32`, equal to
     `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is rounded to eight bits
-    (`model.weights`). `table` (V, G*H), `layers`, `grids`, `highways` and `output` are what it is made of.
+    (`model.weights`). Its parts are `table` (V, G*H), `layers`, `grids`,
+    `highways` and `output`.
     """
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
-        """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or misshapen."""
+        """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has another shape."""
         self.cell, self.cell_name, self.precision = find_cell(config.cell), config.cell, precision
         self.depth, self.depth_name = DEPTHS[config.depth], config.depth
         self.sum_outputs, self.zoneout = config.sum_outputs, np.float32(config.zoneout)
@@ -74,7 +75,8 @@ class Stepper:
         self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
-        self.held: dict[int, dict[int, float]] = {}
+        self.clamped: dict[int, dict[int, float]] = {}
+        """Layer to unit to the value of its memory."""
         self.layers = [Layer(self.cell, f"layers.{index}.", self._weights, is_int8) for index in range(self.num_layers)]
         self.grids = [Layer(Lstm, f"grids.{index}.", self._weights, is_int8) for index in range(self._num_grids)]
         self.highways = [
@@ -91,21 +93,21 @@ class Stepper:
             self._bottom = bottom.astype(np.float32)
             vectors = bottom[:, : self.hidden_size]
         first = exact_product(vectors, self._weights["layers.0.weight_ih_l0"])
-        with np.errstate(over="ignore"):  # in a model that ran away
+        with np.errstate(over="ignore"):  # in a model whose training diverged
             self.table: Floats = (first + self.layers[0].bias_ih).astype(np.float32)
 
-    def hold(self, layer: int, unit: int, value: float) -> None:
-        """Keep a unit's memory where its shown value is `value` (tanh(c), h or tanh(h), as `Cell.shows`) from now on.
+    def clamp(self, layer: int, unit: int, value: float) -> None:
+        """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see `Cell.shows`).
 
-        Raises UsageError for a layer or unit that is not there, or a value outside [-1, 1].
+        Raises UsageError for a layer or unit that does not exist, or a value outside [-1, 1].
         """
         self.check_cell(layer, unit)
         if not -1 <= value <= 1:
-            raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: its values lie between -1 and 1.")
-        self.held.setdefault(layer, {})[unit] = self.cell.memory(value)
+            raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1 and 1.")
+        self.clamped.setdefault(layer, {})[unit] = self.cell.memory(value)
 
     def check_cell(self, layer: int, unit: int) -> None:
-        """Raise UsageError if there is no such cell."""
+        """Raise UsageError if the model has no such cell."""
         if not (0 <= layer < self.num_layers and 0 <= unit < self.hidden_size):
             raise UsageError(
                 f"There is no cell {layer}:{unit}: layers go from 0 to {self.num_layers - 1}, "
@@ -113,11 +115,11 @@ class Stepper:
             )
 
     def _ops_of(self, layer: int) -> Ops[Floats]:
-        """What the equations of a layer need: its own `clamp`."""
-        held = self.held.get(layer)
-        if not held:
+        """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
+        clamped = self.clamped.get(layer)
+        if not clamped:
             return self.ops
-        units, values = np.array(list(held)), np.array(list(held.values()), np.float32)
+        units, values = np.array(list(clamped)), np.array(list(clamped.values()), np.float32)
 
         def clamp(memory: Floats) -> Floats:
             memory = memory.copy()
@@ -127,31 +129,31 @@ class Stepper:
         return replace(self.ops, clamp=clamp)
 
     def values(self, state: Floats) -> Floats:
-        """What the microscope would show of a state (L, S, B, H): (L, B, H) within [-1, 1]."""
+        """Compute the cell values (L, B, H), in [-1, 1], from a state (L, S, B, H)."""
         shown = []
         for index in range(self.num_layers):
-            # The latest state of a dilated layer stands at the end of its queue.
+            # The latest state of a dilated layer is at the end of its queue.
             queue = state[index, : self.cell.num_states * self._dilations[index]]
             latest = tuple(queue.reshape(self.cell.num_states, -1, *queue.shape[1:])[:, -1])
             shown.append(self.cell.value(self.ops, latest))
         return np.stack(shown)
 
     def initial_state(self, batch_size: int) -> Floats:
-        """The state (L, S, B, H) that every text starts from: zero, unless it is learned."""
+        """Return the initial state (L, S, B, H) of a text: zero, or the learned one."""
         shape = (self.num_layers, self._num_states, batch_size, self.hidden_size)
         if self._learns_start:
             return np.array(np.broadcast_to(self._weights["learned_state"][:, :, None], shape))
         return np.zeros(shape, np.float32)
 
     def step(self, ids: NDArray[np.integer[Any]], state: Floats) -> tuple[Floats, Floats]:
-        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is left as it was."""
+        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is unchanged."""
         state = state.copy()
         below, total = self.table[ids], np.float32(0)
         links = _Links(self, self._bottom[ids] if self.grids else None)
         for index, layer in enumerate(self.layers):
             ops = self._ops_of(index)
             x = below if index == 0 else layer.weight_ih.product(below) + layer.bias_ih
-            # The D latest states of a dilated layer stand in a queue: the oldest is continued and goes to its end.
+            # The D latest states of a dilated layer form a queue: its oldest is continued, and the result appended.
             queue = state[index, : self.cell.num_states * self._dilations[index]]
             queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
             oldest = tuple(queue[:, 0])
@@ -169,12 +171,12 @@ class Stepper:
         return weight.product(total) + bias, state
 
     def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
-        """Read a text ids (N,), N >= 1, in one row: the logits (1, V) after its last character, and the state there.
+        """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after its last character.
 
         Raises ValueError for an empty text.
         """
         if len(ids) == 0:
-            raise ValueError("there is nothing to read")
+            raise ValueError("the text is empty")
         state = self.initial_state(1) if state is None else state
         logits = np.zeros((1, self.vocab_size), np.float32)
         for char in ids:
@@ -186,7 +188,7 @@ class _Links:
     """The weights of a stepper's depth in one step; see `model.depths.Links`."""
 
     def __init__(self, stepper: Stepper, bottom: Floats | None) -> None:
-        """Take the first state (B, 2 * H) of the LSTM along depth, where there is one."""
+        """Take the initial state (B, 2 * H) of the LSTM along depth, if there is one."""
         self._stepper = stepper
         self._along_depth: State[Floats] = () if bottom is None else tuple(np.split(bottom, 2, axis=-1))
 
@@ -202,7 +204,7 @@ class _Links:
 
 
 class Layer:
-    """One layer's weights, as its equations want them."""
+    """The weights of one layer."""
 
     def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Floats], is_int8: bool) -> None:
         """Take the weights whose names begin with `prefix`."""
@@ -222,6 +224,6 @@ class Layer:
         }
 
     def product(self, name: str, h: Floats) -> Floats:
-        """h @ weight.T + bias of the recurrent weight `name`."""
+        """Compute h @ weight.T + bias with the recurrent weight `name`."""
         weight, bias = self.recurrent[name]
         return np.asarray(weight.product(h) + bias)

@@ -169,5 +169,5 @@ def test_a_permutation_that_is_none_is_refused() -> None:
     assert check_shapes(config, weights) == 3
     for wrong in (2, -1, 0):
         weights["layers.0.permutation"][0] = wrong
-        with pytest.raises(CheckpointError, match=r"layers\.0\.permutation holds what it cannot"):
+        with pytest.raises(CheckpointError, match=r"layers\.0\.permutation has values that are no floats or no perm"):
             check_shapes(config, weights)
