@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
-from charrnn.errors import DataError, UsageError, did_you_mean
+from charrnn.errors import DataError, UsageError, did_you_mean, named
 
 
 def merge_settings(
@@ -47,6 +47,14 @@ def merge_settings(
     for name, value in values.items():
         with _naming_source(origins[name], name):
             Config(**{name: value})
+    if values.get("muon_scale") == 0:
+        if values.get("optimizer") == "muon":
+            raise UsageError(
+                f"{named('muon_scale')} is 0, which leaves nothing to muon. "
+                f"Choose {named('optimizer', 'adamw')}, or set {named('muon_scale', 2)}."
+            )
+        if "optimizer" not in values:
+            origins["optimizer"] = origins["muon_scale"]
     return Config(**values), origins
 
 
