@@ -150,7 +150,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
-    if any(wish not in ("auto", got) for wish, got in sizes):
+    if any(value not in ("auto", got) for value, got in sizes):
         lanes, length = (got for _, got in sizes)
         notes.append(f"the text is short: it is read in {lanes} batch rows of {length} characters per step")
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():

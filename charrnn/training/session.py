@@ -117,7 +117,7 @@ class TrainingSession:
         progress, trainer = self.progress, self.trainer
         yield from self._start(notes)
         while trainer.step < self.num_steps or progress.is_validation_due:
-            # Data-parallel ranks: the first one asks, writes all files and tells the others its answer here.
+            # Data-parallel ranks: only the first one asks and writes files; it broadcasts its answer here.
             if self.should_stop():
                 progress.is_stopped = True
                 break

@@ -106,11 +106,11 @@ class Trainer:
         self.state = self.network.initial_state(self.lanes.num_lanes).detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
-        """The weights to generate with: the averaged ones where averaging is on."""
+        """Return the weights to generate with: the averaged ones if averaging is on."""
         return _numpy(self.averaged.state_dict())
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """What training needs to go on: (tensors, {"step", "cursor"})."""
+        """Return what training needs to continue: (tensors, {"step", "cursor"})."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():

@@ -1,0 +1,150 @@
+"""A training session verb by verb; whole sessions are in `test_loop.py`, `test_resume.py` and `faults/`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import charrnn
+from charrnn.errors import NonFiniteError
+from charrnn.runs.writer import RunWriter
+from charrnn.training.plan import plan_run, read_text
+from charrnn.training.session import Progress, TrainingSession
+from charrnn.training.trainer import Trainer
+
+pytestmark = pytest.mark.trained
+
+CPU = torch.device("cpu")
+TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
+
+
+class Session:
+    """A session of six steps, with the values that `should_stop` and `should_save` return."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "text.txt").write_text(TEXT, encoding="utf-8")
+        config = charrnn.Config(
+            corpus=(str(folder / "text.txt"),),
+            hidden_size=12,
+            num_lanes=4,
+            bptt_length=8,
+            steps=6,
+            evaluate_every=2,
+            save_every=3,
+            precision="fp32",
+            threads=1,
+        )
+        self.is_stop_asked = False
+        self.is_save_asked = False
+        self.text = read_text(config, None, None)
+        self.config, self.lanes = plan_run(config, self.text, CPU, 0.0)
+        self.run = RunWriter.create_at(folder / "run")
+        self.session = self.make(self.run)
+
+    def make(self, run: RunWriter) -> TrainingSession:
+        trainer = Trainer(self.config, self.lanes, len(self.text.vocab), CPU)
+        return TrainingSession(
+            run, trainer, self.text, should_stop=lambda: self.is_stop_asked, should_save=lambda: self.is_save_asked
+        )
+
+    def saved_state(self) -> dict[str, object]:
+        name = (self.run.path / "latest").read_text().strip()
+        state: dict[str, object] = json.loads((self.run.path / name / "training.json").read_text())
+        return state
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Session]:
+    made = Session(tmp_path)
+    with made.run.lock():
+        # What `train` writes first; a folder without it counts as removed.
+        made.run.write_description(made.session._description)
+        yield made
+
+
+def test_a_new_session_knows_nothing(made: Session) -> None:
+    assert made.session.progress == Progress()
+
+
+def test_a_step_is_logged_before_it_is_reported(made: Session) -> None:
+    event = made.session.step()
+    (line,) = (made.run.path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line) == event.to_json()
+    assert (event.step, made.session.progress) == (1, Progress())
+
+
+def test_the_lowest_validation_loss_is_the_best(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, losses = made.session, iter([2.0, 3.0, 1.5])
+    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
+    found = []
+    for _ in range(3):
+        session.step()
+        evaluation = session.validate()
+        assert evaluation is not None
+        found.append((evaluation.is_best, session.progress.best_nats, session.progress.best_step))
+    assert found == [(True, 2.0, 1), (False, 2.0, 1), (True, 1.5, 3)]
+    assert session.progress.val_nats == 1.5
+
+
+def test_an_interrupted_validation_is_saved_as_due_and_done_later(
+    made: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = made.session
+    monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 1)
+    session.step()
+    made.is_stop_asked = True
+    assert session.validate() is None
+    assert session.progress.is_validation_due and session.progress.is_stopped
+    session.save()
+    assert made.saved_state()["is_validation_due"] is True
+    loaded = made.run.reader.load_checkpoint("latest", with_training=True)
+    assert Progress.restored(made.run.reader, loaded) == Progress(saved_step=1, is_validation_due=True)
+    made.is_stop_asked = False
+    assert session.validate() is not None
+    assert not session.progress.is_validation_due
+    session.save()
+    assert "is_validation_due" not in made.saved_state()
+
+
+def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> None:
+    session = made.session
+    session.step()
+    evaluation = session.validate()
+    assert evaluation is not None
+    session.save()
+    loaded = made.run.reader.load_checkpoint("latest", with_training=True)
+    restored = Progress.restored(made.run.reader, loaded)
+    assert restored == Progress(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
+    (made.run.path / "step-00000001").rename(made.run.path.parent / "elsewhere")
+    assert Progress.restored(made.run.reader, loaded) == Progress(saved_step=1)
+
+
+def test_it_recovers_once(made: Session) -> None:
+    session, error = made.session, NonFiniteError("the loss is nan.")
+    session.save()
+    rate = session.trainer.config.learning_rate
+    session.step()
+    (warning,) = session.recover(error)
+    assert "the loss is nan." in warning.message and "back to step 0" in warning.message
+    assert session.trainer.step == 0 and session.trainer.config.learning_rate == float(rate) / 2
+    assert (made.run.path / "metrics.jsonl").read_text() == ""
+    with pytest.raises(NonFiniteError) as caught:
+        list(session.recover(error))
+    assert caught.value is error
+
+
+def test_a_requested_save_does_not_change_what_comes(made: Session) -> None:
+    events = made.session.events()
+    seen = []
+    for event in events:
+        seen.append((event.event, getattr(event, "step", None)))
+        made.is_save_asked = seen[-1] == ("step", 5)
+    steps = [step for kind, step in seen if kind == "saved"]
+    assert 5 in steps and sorted(steps) == steps
+    assert [step for kind, step in seen if kind == "step"] == [1, 2, 3, 4, 5, 6]
+    assert [step for kind, step in seen if kind == "evaluation"] == [2, 4, 6]
+    assert seen[-1] == ("done", 6)
