@@ -610,7 +610,7 @@ def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path,
     text = Path("mine.txt")
     shutil.copyfile(fresh_file, text)
     ran = command("visualize", "--text", text, "--cell", "0:1", "--export", "./mine.txt")
-    assert (ran.code, ran.out) == (2, "") and "the text to look at" in ran.err
+    assert (ran.code, ran.out) == (2, "") and "that is the text" in ran.err
     assert text.read_bytes() == fresh_file.read_bytes()
     text.with_suffix(".svg").write_text("an older picture")
     assert command("visualize", "--text", text, "--cell", "0:1", "--export", "mine.svg").code == 0

@@ -1,4 +1,4 @@
-"""charrnn corpora: texts that are known by name."""
+"""`charrnn corpora`: the catalogue of texts."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +11,7 @@ from charrnn.cli.progress import download_bar
 from charrnn.cli.streams import print_json, print_path, result_console
 
 app = typer.Typer(
-    help="The catalogue of texts that `charrnn train NAME` knows.",
+    help="The catalogue: texts that `charrnn train NAME` can download.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -28,7 +28,7 @@ def _default(
 
 @app.command("list")
 def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
-    """The texts of the catalogue, what they are and what to look for in them."""
+    """List the texts of the catalogue and what to look for in them."""
     from charrnn.text.catalogue import load_catalogue
 
     entries = load_catalogue()
@@ -47,7 +47,7 @@ def fetch_corpus(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Download one text into corpora/ and check its digest; print its path."""
+    """Download a text into corpora/, check its SHA-256 and print its path."""
     from charrnn.errors import DataError, did_you_mean
     from charrnn.text.catalogue import fetch, find_entry, load_catalogue
 

@@ -1,4 +1,4 @@
-"""Where a picture of `charrnn visualize` goes: to the terminal, or to a file for others."""
+"""Prints what `charrnn visualize` shows, or exports it to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_export(export: Path | None, text: str | None) -> None:
-    """Raise UsageError, before anything is computed, for a name that cannot be written, or is that of `text`."""
+    """Raise UsageError, before anything is computed, for a file that cannot be written or that is the `text`."""
     from charrnn.errors import UsageError
 
     if export is not None:
@@ -22,15 +22,15 @@ def check_export(export: Path | None, text: str | None) -> None:
         except UsageError as error:
             raise UsageError(f"--export {error}") from None
     if export is not None and not export.parent.is_dir():
-        raise UsageError(f"--export {export}: there is no folder {export.parent}. Make it first, or give another.")
+        raise UsageError(f"--export {export}: there is no folder {export.parent}. Create it, or give another.")
     if export is not None and export.is_dir():
         raise UsageError(f"--export {export}: that is a folder. Give the name of a file.")
     if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
-        raise UsageError(f"--export {export}: that is the text to look at, which it would replace. Give another name.")
+        raise UsageError(f"--export {export}: that is the text, which it would replace. Give another name.")
 
 
 def deliver(shown: Shown, export: Path | None) -> None:
-    """Print the pictures or, for an export, what its suffix asks for. Raises CharRNNError if it cannot be written."""
+    """Print the pictures, or write them in the format of the suffix. Raises CharRNNError if that fails."""
     if export is None:
         console = result_console()
         for picture in shown.pictures:
@@ -40,9 +40,9 @@ def deliver(shown: Shown, export: Path | None) -> None:
 
 
 def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
-    """The raw activations, in the format that docs/formats.md describes.
+    """Export the activations (docs/formats.md). Characters after the first `num_chosen_on` are marked as scored.
 
-    They count as scored from the first that no cell was chosen on. Raises CharRNNError if they cannot be written.
+    Raises CharRNNError if the file cannot be written.
     """
     import numpy as np
 
@@ -59,19 +59,19 @@ def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_
     for detector in detectors:
         labels = detector.label(trace.text)
         if labels is not None:
-            # A regular expression may hold what no name of a file in an archive can be spelled with.
+            # A regular expression can contain characters that no file name in an archive can.
             arrays[all_visible(f"labels_{detector.name}")] = labels
     kept = {name: array for name, array in arrays.items() if array is not None}
     deliver(Shown("", (), None, arrays=kept), path)
 
 
 def _write(export: Path, data: bytes) -> None:
-    """Write a file whole or not at all, so that an older one of that name is not lost for half of a new one."""
+    """Write a file atomically and print its path. Raises CharRNNError naming the option."""
     from charrnn.errors import CharRNNError
     from charrnn.files import write_atomically
 
     try:
-        if export.exists() and not export.is_file():  # a pipe or a device: not to be replaced by a file
+        if export.exists() and not export.is_file():  # a pipe or a device, which must not be replaced
             export.write_bytes(data)
         else:
             write_atomically(export.resolve(), data)

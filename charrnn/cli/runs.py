@@ -1,4 +1,4 @@
-"""charrnn runs: what has been trained."""
+"""`charrnn runs`: the runs in checkpoints/."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from charrnn.cli.streams import print_json, result_console, warn
 def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
     """List the runs and their losses.
 
-    Those in checkpoints/, oldest first.
+    The runs in checkpoints/, oldest first.
     """
     from charrnn.errors import CharRNNError
     from charrnn.runs.locate import list_runs
