@@ -340,7 +340,7 @@ def test_a_pasted_text_is_read_and_its_end_left_out(model: Model, monkeypatch: p
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await pilot.press("t")
         app.post_message(Paste("(a)\r\n" + FRESH[:300]))
-        await until(pilot, lambda: "as much as can be typed" in screen(app))
+        await until(pilot, lambda: "characters can be typed" in screen(app))
         assert app.browser.typed.text == ("(a)\n" + FRESH)[:100]
 
     play(model, script)
@@ -359,7 +359,7 @@ def test_a_model_of_bytes_reads_each_byte_of_what_is_typed(byte_run: TrainedRun,
     assert trace.guess_probs is not None
     assert [p for _, p in reading.guesses()] == pytest.approx(trace.guess_probs[-1].tolist(), abs=1e-4)
     assert undo_decode_each(reading.before_cursor(), "byte") == typed.encode()
-    reading.take_back()
+    reading.delete_last()
     assert reading.text == model.trace(typed[:-1]).text
 
 

@@ -71,7 +71,7 @@ class Explorer(App[None]):
         self.push_screen(self.browser)
         if self._is_end_asked is not None:
             self.set_interval(0.1, self._heed)  # seconds
-        # After the first picture: importing torch takes a second.
+        # After the first screen is drawn, because importing torch takes a second.
         self.browser.call_after_refresh(threading.Thread(target=self._measure, daemon=True).start)
 
     def run_until(self, is_end_asked: Callable[[], bool]) -> None:

@@ -15,7 +15,7 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
-from charrnn.cli.explorer.state import BEST, Clamp, Exploration, TracedText, TypedText, columns
+from charrnn.cli.explorer.state import BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
@@ -31,8 +31,8 @@ TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace del
 FED_AT_ONCE = 16
 """Typed or pasted characters that are read before the next key is handled."""
 LEGEND_STEPS = 15
-TAKE_BACK = "take back"
-"""Among the characters that were typed: undo the last."""
+DELETE_LAST = "delete last"
+"""Stands for Backspace among the typed characters."""
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -95,7 +95,7 @@ class Browser(Screen[None]):
         return Text.assemble("-1 ", *scale, " +1")
 
     def say(self, message: str) -> None:
-        """Show a message, or none, in place of the one before."""
+        """Replace the status message; "" removes it."""
         status = self.query_one("#status", Static)
         status.update(Text(printable(message)))
         status.display = bool(message)
@@ -112,16 +112,16 @@ class Browser(Screen[None]):
             self.exploration.turn_to(BEST)
         self.list_cells()
 
-    # What is on the screen.
+    # Drawing
 
     def list_cells(self) -> None:
-        """Fill the table anew."""
+        """Fill the table with the current list."""
         table, row = self.query_one(CellTable), self.exploration.row
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
             order = self.exploration.order
             shown = [row.shown(order) for row in self.exploration.rows]
-            # Not measured by the table, which cuts values off at the width of their headings when it is filled anew.
+            # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
             for heading, *values in zip(columns(order), *shown, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
             table.add_rows(tuple(map(Text, values)) for values in shown)
@@ -129,7 +129,7 @@ class Browser(Screen[None]):
         self._show()
 
     def _show(self) -> None:
-        """Draw everything beside the table anew."""
+        """Draw everything but the table."""
         self._show_title()
         name, what_it_does = self.exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
@@ -166,7 +166,7 @@ class Browser(Screen[None]):
             self.exploration.row = event.cursor_row
             self._show()
 
-    # Moving.
+    # Moving
 
     def action_move(self, by: int) -> None:
         self._move_to(self.exploration.viewed.cursor + by)
@@ -199,7 +199,7 @@ class Browser(Screen[None]):
     def action_help(self) -> None:
         self.app.push_screen(Help())
 
-    # Typing.
+    # Typing
 
     def _start_typing(self) -> None:
         self.is_typing, self.exploration.viewed = True, self.typed
@@ -212,8 +212,8 @@ class Browser(Screen[None]):
         self._show()
 
     def on_key(self, event: events.Key) -> None:
-        """While a text is typed, characters are text and not commands."""
-        # Here and not by bindings, which run later: what is typed right after `t` is text already.
+        """Handle characters as text while a text is typed, and as commands otherwise."""
+        # Not by bindings, which run later: what is typed right after `t` must be text already.
         if event.key == "t" and not self.is_typing:
             self._start_typing()
             event.stop()
@@ -226,7 +226,7 @@ class Browser(Screen[None]):
     def _on_typing_key(self, event: events.Key) -> None:
         named = {"enter": "\n", "tab": "\t"}
         if event.key == "backspace":
-            self._type([TAKE_BACK])
+            self._type([DELETE_LAST])
         elif character := named.get(event.key) or (event.character if event.is_printable else None):
             self._type(character)
         else:
@@ -244,14 +244,14 @@ class Browser(Screen[None]):
             self._feed()
 
     def _feed(self) -> None:
-        """Let the model read some of what was typed; the rest after what else there is to do."""
+        """Let the model read some of the typed characters, and schedule the rest after other events."""
         for _ in range(min(FED_AT_ONCE, len(self._pending))):
             character = self._pending.popleft()
-            if character == TAKE_BACK:
-                self.typed.take_back()
+            if character == DELETE_LAST:
+                self.typed.delete_last()
             elif self.typed.is_full:
                 self._pending.clear()
-                self.say("that is as much as can be typed")
+                self.say(f"no more than {MAX_TYPED:,} characters can be typed")
                 break
             else:
                 self.typed.feed(character)
@@ -261,7 +261,7 @@ class Browser(Screen[None]):
         if self._pending:
             self.call_later(self._feed)
 
-    # Clamping a cell.
+    # Clamping
 
     def action_clamp(self) -> None:
         layer, unit = self.exploration.cell

@@ -99,7 +99,7 @@ class _Typed:
 
 
 class TypedText(ViewedText):
-    """A text that grows as it is typed, the model following character by character, from its initial state."""
+    """A text that grows as it is typed; the model reads it character by character from a zero state."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -111,11 +111,11 @@ class TypedText(ViewedText):
 
     @property
     def is_full(self) -> bool:
-        """Whether it takes no more."""
+        """Whether the limit of MAX_TYPED characters is reached."""
         return len(self._typed) >= MAX_TYPED
 
     def feed(self, character: str) -> None:
-        """Let the model read one more character; the cursor goes there."""
+        """Let the model read one more character, and move the cursor to it."""
         stepper = self.model.stepper
         state = self._typed[-1].state if self._typed else stepper.initial_state(1)
         cells = []
@@ -127,8 +127,8 @@ class TypedText(ViewedText):
         self._typed.append(_Typed(decode_each(self.model.vocab, ids), cells, state, logits[0]))
         self.cursor = len(self.text) - 1
 
-    def take_back(self) -> None:
-        """Undo the last `feed`, if there was any."""
+    def delete_last(self) -> None:
+        """Delete the last character, if there is one."""
         del self._typed[-1:]
         self.cursor = max(0, len(self.text) - 1)
 
@@ -139,7 +139,7 @@ class TypedText(ViewedText):
         begin = 0
         for typed in self._typed:
             begin += len(typed.cells)
-            # Amid the bytes of a character there are none to show.
+            # Inside a character of several bytes there are no guesses.
             if begin == self.cursor + 1:
                 probs = np.exp(typed.logits - typed.logits.max())
                 probs /= probs.sum()
@@ -150,13 +150,13 @@ class TypedText(ViewedText):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A cell in a list, and the detector that it is listed for, if it is scored."""
+    """A cell in a list, with its score if it is known."""
 
     cell: CellIndex
     score: CellScore | None = None
 
     def shown(self, order: str) -> list[str]:
-        """Under the `columns` of the list of that name."""
+        """Return the texts of the row, one per column of `columns(order)`."""
         if self.score is None:
             return [_name(self.cell), "", "", "", ""]
         sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
@@ -164,14 +164,14 @@ class Row:
 
 
 def columns(order: str) -> tuple[str, ...]:
-    """The columns of a list; the one that it is sorted by is marked.
+    """Return the columns of a list; the one that it is sorted by is marked.
 
     `strength` puts AUC and rho on one scale, from chance (0) to perfect (1). `1st half` is the score on the half of the
     text that a cell is chosen on, `score` that on the other.
     """
     if order == ALL:
-        return ("cell ▲", "follows", "score", "1st half", "reads")
-    return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "reads")
+        return ("cell ▲", "follows", "score", "1st half", "polarity")
+    return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "polarity")
 
 
 @dataclass
@@ -200,7 +200,7 @@ class Exploration:
         return self.rows[self.row].cell
 
     def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
-        """Take the scores: of the best cell for each detector and, if they are there, of all cells for each."""
+        """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
         strongest: dict[CellIndex, CellScore] = {}
         for scores in (findings.scores, *ranked.values()):
             for score in scores:
@@ -212,16 +212,16 @@ class Exploration:
         self.orders = lists | {ALL: [Row(row.cell, strongest.get(row.cell)) for row in self.orders[ALL]]}
 
     def turn_to(self, order: str) -> None:
-        """Show the list of that name, from its first cell on."""
+        """Switch to the list of that name and select its first cell."""
         self.order, self.row = order, 0
 
     def turn(self, by: int) -> None:
-        """Show the list that many further on, round and round."""
+        """Switch to the list `by` places further on, cyclically."""
         names = list(self.orders)
         self.turn_to(names[(names.index(self.order) + by) % len(names)])
 
     def go_to(self, where: str) -> None:
-        """Look at cell `layer:unit`, in this list or, if it is not there, in that of all. Raises UsageError."""
+        """Select cell `layer:unit`, in this list or, if it is missing, in that of all cells. Raises UsageError."""
         match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\d{1,9})\s*", where, re.ASCII)
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
