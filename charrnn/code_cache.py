@@ -31,6 +31,7 @@ Warn = Callable[[str], object]
 """A function that is called with the message of a warning."""
 # Numba's type hints do not cover what implements `njit(cache=True)`.
 NUMBA: Any = numba
+"""The package numba, without the type hints that do not cover it."""
 CompileResult: Any = compiler.CompileResult
 NullCache: Any = caching.NullCache
 dumps: Any = serialize.dumps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeGuard
 
@@ -155,3 +156,33 @@ def test_messages_are_found() -> None:
     module = ast.parse('raise DataError(f"{name} is told")\nwarn((f"a {twin}",), quiet=True)\nlen("held")')
     assert [[*literals(node)] for node in module.body if is_message(node)] == [[" is told"]]
     assert [[*literals(node)] for node in ast.walk(module) if is_message(node)] == [[" is told"], ["a "]]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_path_in_the_documentation_exists(page: Path) -> None:
+    paths = re.findall(r"`((?:charrnn|tests|benchmarks|docs|\.ci)/[\w/.-]*)`", page.read_text(encoding="utf-8"))
+    new = {"charrnn/cli/vocabulary.py"} if page.name == "extending.md" else set()  # The reader creates it.
+    assert [path for path in paths if path not in new and not (REPOSITORY / path).exists()] == []
+
+
+def constants_without_docstring(source: str) -> Iterator[str]:
+    """Yield the public constants of a module that no string literal follows."""
+    body = ast.parse(source).body
+    for node, following in pairwise([*body, ast.Pass()]):
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        is_described = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)]
+        yield from (name for name in names if name.isupper() and not name.startswith("_") and not is_described)
+
+
+def test_every_public_constant_has_a_docstring() -> None:
+    modules = sorted((REPOSITORY / "charrnn").rglob("*.py"))
+    found = {module: [*constants_without_docstring(module.read_text(encoding="utf-8"))] for module in modules}
+    assert {str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names} == {}
+
+
+def test_constants_without_docstring_are_found() -> None:
+    source = 'A = 1\nB: int = 2\n"""Two."""\nC, D = 3, 4\n_E = 5\nf = 6\n'
+    assert [*constants_without_docstring(source)] == ["A", "C", "D"]

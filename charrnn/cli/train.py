@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charrnn.config import Config
 
 BUDGET, MODEL, MACHINE, FOLDER = "Budget", "Model", "Machine", "Run folder"
+"""Groups of options in the help."""
 
 
 def _option(*names: str, text: str, panel: str, metavar: str) -> Any:

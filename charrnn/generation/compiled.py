@@ -57,7 +57,9 @@ KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymm
 DEPTHS = ("stacked", "residual", "highway")
 """Depths that are compiled."""
 LSTM, PEEPHOLE, COUPLED, MLSTM, GRU, RNN, IRNN, ANTISYMMETRIC = range(len(KINDS))
+"""Numbers of the cell types."""
 STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
+"""Numbers of the depths."""
 INPUT, RECURRENT, MULTIPLICATIVE, HIGHWAYS, OUTPUT = range(5)
 """Roles of the matrices of a layer."""
 BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
@@ -74,13 +76,19 @@ SUMS = {"reassoc", "contract", "nsz"}
 _compiled = njit(error_model="numpy")
 
 ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
+"""Layout of the matrices for the chosen instructions; see `dot_products`."""
 _dot_one, _dot_many = make_dot(1), make_dot(STREAMS)
 
 LIMIT = np.float32(TANH_LIMIT)
+"""tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
 P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
+"""Coefficients of the numerator of tanh."""
 Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in TANH_BOTTOM)
+"""Coefficients of the denominator of tanh."""
 HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
+"""Numbers in float32, because Python's would make the arithmetic float64."""
 STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING)
+"""Constants of the antisymmetric cell."""
 
 
 class Plan(NamedTuple):

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
 
 HINT = "↑↓ cell  ←→jk text  s sort  / go to  t type  c clamp  ? help  q quit"
+"""Keys at the bottom of the screen."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
+"""Keys at the bottom while a text is typed."""
 FED_AT_ONCE = 16
 """Typed or pasted characters that are read before the next key is handled."""
 LEGEND_STEPS = 15
+"""Blocks of the colour scale."""
 DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
 

@@ -32,6 +32,7 @@ KEYS = (
     ("?", "these keys"),
     ("q", "quit; Ctrl-C too, from everywhere"),
 )
+"""Keys and what they do, for the help."""
 
 
 class Question(ModalScreen[None]):

@@ -28,6 +28,7 @@ Float32Array = NDArray[np.float32]
 CellIndex = tuple[int, int]
 """(layer, unit)"""
 ALL, BEST = "all cells", "best cell for each detector"
+"""Orders of the list of cells that need no detector."""
 NUM_GUESSES = 5
 """Next characters that are shown for the cursor."""
 MAX_TYPED = 10_000
