@@ -425,7 +425,7 @@ def test_where_code_cannot_be_kept_a_very_long_text_comes_after_one_warning(
     errors = ran.stderr.decode().splitlines()
     assert ran.returncode == 0 and ran.stdout == numpy_text(str(lstm.path), process)
     assert len(errors) == 2 and f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in errors[0]
-    assert "Set NUMBA_CACHE_DIR" in errors[0] and errors[1].startswith("compiling the loop")
+    assert "Set NUMBA_CACHE_DIR" in errors[0] and errors[1].startswith("compiling the sampling loop")
 
 
 def test_a_long_text_begins_before_numba_is_imported(choose: Callable[[bool], None]) -> None:
