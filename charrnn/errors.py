@@ -43,6 +43,11 @@ class Message(str):
         return message
 
 
+def counted(num: int, noun: str) -> str:
+    """Return a number and its noun, in the singular or the plural: 1 character, 2,000 characters."""
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
 def did_you_mean(word: str, words: Iterable[str]) -> str:
     """Return the end of a message about an unknown word: " Did you mean quote?", or "" if none of `words` is close."""
     import difflib

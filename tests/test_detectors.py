@@ -237,7 +237,7 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
         spans(*[MIN_POSITIVES // MIN_SPANS] * MIN_SPANS)[:-1],
         "too few: 5 spans, 49 characters inside",
     ),
-    "one span less": (spans(*[1000] * (MIN_SPANS - 1)), "too few: 4 spans, 4000 characters inside"),
+    "one span less": (spans(*[1000] * (MIN_SPANS - 1)), "too few: 4 spans, 4,000 characters inside"),
     "a span from the first character on": (spans(*[20] * MIN_SPANS)[100:], None),
     "enough outside": (spans(*[1000] * MIN_SPANS, gap=MIN_POSITIVES // MIN_SPANS), None),
     "one character less outside": (
@@ -248,7 +248,7 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
     "counts below zero": (-counts(5, 10), None),
     "counts that hardly change": (
         counts(4, 1000),
-        "too few: 8 changes, 4000 characters with another value than most",
+        "too few: 8 changes, 4,000 characters with another value than most",
     ),
     "counts of which nearly all are one": (
         counts(49, 1),

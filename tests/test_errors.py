@@ -14,8 +14,9 @@ import charrnn
 import charrnn.errors
 from charrnn.cli.flags import OTHER_NAMES, with_flags
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.errors import CharRNNError, Message, UsageError, named
+from charrnn.errors import CharRNNError, DataError, Message, UsageError, counted, named
 from charrnn.generation.distribution import Shaping
+from charrnn.microscope.targets import choose_targets
 
 PACKAGE = Path(charrnn.__file__).parent
 
@@ -114,3 +115,12 @@ def test_the_docstring_shows_every_error_and_its_exit_code() -> None:
     assert len(errors) == 8
     for error in errors:
         assert re.search(rf"{error.__name__} +{error.exit_code}  ", text), error.__name__
+
+
+@pytest.mark.parametrize(
+    ("num", "text"), [(0, "0 characters"), (1, "1 character"), (2, "2 characters"), (12_345, "12,345 characters")]
+)
+def test_a_number_has_its_noun_in_the_singular_or_the_plural(num: int, text: str) -> None:
+    assert counted(num, "character") == text
+    with pytest.raises(DataError, match=r"^The text has 1 character; "):
+        choose_targets("a", ())

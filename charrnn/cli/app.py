@@ -78,32 +78,11 @@ def run(arguments: Sequence[str]) -> int:
     """
     # Parsed here, because it also applies to a command line that does not parse.
     is_debugging = "--debug" in arguments
-    if sys.stderr is None:  # closed by whoever started the command
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
-    if sys.stdout is None:
-        print_error("cannot write the output: standard output is closed")
+    if problem := _prepare_process():
+        print_error(problem)
         return 1
-    for stream in (sys.stdout, sys.stderr):
-        # Escape characters that the encoding of the stream lacks, rather than end the command.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    if not _has_working_folder():
-        print_error("the current folder was removed: change to another one (cd)")
-        return 1
-    signals = Signals()
     try:
-        with signals.handle():
-            try:
-                result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
-                sys.stdout.flush()
-            except BaseException:
-                # The interrupt may arrive as another exception: during an import as an ImportError.
-                if not signals.has_raised:
-                    raise
-            if signals.has_raised:
-                discard_output()
-                return 128 + signals.number
-        return result if isinstance(result, int) else 0
+        return _run_with_signals(arguments)
     except (BrokenPipeError, SystemExit):
         # The reader of the output exited (`| head -1`), which typer turns into SystemExit.
         discard_output()
@@ -136,6 +115,36 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print_error(describe_unexpected(error.__cause__ or error if isinstance(error, _EndOfFile) else error))
         return 1
+
+
+def _prepare_process() -> str | None:
+    """Make the standard streams usable; return what keeps the command from starting, None if nothing does."""
+    if sys.stderr is None:  # closed by whoever started the command
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    if sys.stdout is None:
+        return "cannot write the output: standard output is closed"
+    for stream in (sys.stdout, sys.stderr):
+        # Escape characters that the encoding of the stream lacks, rather than end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    return None if _has_working_folder() else "the current folder was removed: change to another one (cd)"
+
+
+def _run_with_signals(arguments: Sequence[str]) -> int:
+    """Run one command with its signals handled; return its exit code, or raise what ended it."""
+    signals = Signals()
+    with signals.handle():
+        try:
+            result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
+            sys.stdout.flush()
+        except BaseException:
+            # The interrupt may arrive as another exception: during an import as an ImportError.
+            if not signals.has_raised:
+                raise
+        if signals.has_raised:
+            discard_output()
+            return 128 + signals.number
+    return result if isinstance(result, int) else 0
 
 
 def _has_working_folder() -> bool:

@@ -33,7 +33,7 @@ def evaluate(
     from a zero state. The two must not be compared with each other.
     """
     from charrnn import api
-    from charrnn.errors import UsageError
+    from charrnn.errors import UsageError, counted
     from charrnn.evaluation.loss import WINDOWED_LENGTH
 
     if part is not None and text is not None:
@@ -44,7 +44,7 @@ def evaluate(
     else:
         content, context = read_text(text, model.config, quiet=quiet), ""
     if can_animate(sys.stderr) and not quiet:
-        sys.stderr.write(f"Reading {len(content):,} characters ...\n")
+        sys.stderr.write(f"Reading {counted(len(content), 'character')} ...\n")
     reports = [api.evaluate(model, content, context=context, precision=precision)]
     skipped = []
     if len(content) > WINDOWED_LENGTH:
@@ -67,4 +67,5 @@ def evaluate(
         console.print(f"{row['protocol']} is skipped: {row['reason']}.")
     unknown = reports[0].num_unknown
     if unknown:
-        warn((f"{unknown:,} characters of this text are unknown to the model and are read as one symbol",), quiet=quiet)
+        what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'} unknown to the model"
+        warn((f"{what} and read as one symbol",), quiet=quiet)

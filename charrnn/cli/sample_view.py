@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
+from charrnn.errors import counted
 from charrnn.records.generation import MIN_COPY_LENGTH
 from charrnn.render.strict_json import replace_non_finite
 
@@ -162,9 +163,10 @@ class Page:
         from charrnn.evaluation.loops import find_loop
 
         if loop := find_loop(text):
+            period = counted(loop.period, "character")
             warn(
                 (
-                    f"the text ends in a loop: its last {_characters(loop.period)} {loop.repeats} times. "
+                    f"the text ends in a loop: its last {period}, {loop.repeats} times in a row. "
                     f"The most likely texts of character models do that; try {remedy}.",
                 ),
                 quiet=self.quiet,
@@ -311,7 +313,3 @@ def print_long_json(value: dict[str, Any]) -> None:
 
 def _decoded(prime: str | bytes) -> str:
     return prime.decode("utf-8", "replace") if isinstance(prime, bytes) else prime
-
-
-def _characters(number: int) -> str:
-    return "character comes" if number == 1 else f"{number} characters come"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.errors import counted
+
 Labels = NDArray[Any]
 """Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
 MIN_POSITIVES = 50
@@ -28,7 +30,7 @@ def why_not_scored(labels: Labels | None, absence: str = "it does not apply to t
     if num_inside == 0:
         return "there are none in this text"
     if num_inside < MIN_POSITIVES or num_spans < MIN_SPANS:
-        return f"too few: {num_spans} spans, {num_inside} characters inside"
+        return f"too few: {counted(num_spans, 'span')}, {counted(num_inside, 'character')} inside"
     if len(labels) - num_inside < MIN_POSITIVES:
         return "nearly every character is inside"
     return None
@@ -41,5 +43,6 @@ def _why_count_not_scored(counts: Labels) -> str | None:
     num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
     # A segment with another value is two changes.
     if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
-        return f"too few: {num_changes} changes, {num_unusual} characters with another value than most"
+        unusual = counted(num_unusual, "character")
+        return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
     return None

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError, UsageError, counted
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
@@ -94,7 +94,9 @@ def report_loss(network: CharRNN, text: EncodedText, *, num_bytes: int, protocol
         num_scored = len(text.ids) - first
     elif protocol == "windowed-256":
         if len(ids) <= WINDOWED_LENGTH:
-            raise DataError(f"The text has {len(ids)} characters; windowed-256 needs at least {WINDOWED_LENGTH + 1}.")
+            raise DataError(
+                f"The text has {counted(len(ids), 'character')}; windowed-256 needs at least {WINDOWED_LENGTH + 1}."
+            )
         nats = windowed_nats(network, ids, precision=precision)
         num_scored = NUM_WINDOWS * WINDOWED_LENGTH
     else:

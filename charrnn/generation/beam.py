@@ -70,6 +70,18 @@ class BeamOptions:
                 f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
                 f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
             )
+        self._check_mode()
+        self._check_length_penalty()
+        if self.no_repeat is not None and self.no_repeat < 1:
+            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
+        if not all(self.stops):
+            raise UsageError(
+                f"{named('stops')} is empty; it must be at least 1 character. Leave it out to write the whole length."
+            )
+        if self.seed < 0:
+            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
+
+    def _check_mode(self) -> None:
         if self.mode not in get_args(Mode):
             near = did_you_mean(self.mode, get_args(Mode))
             raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
@@ -88,6 +100,8 @@ class BeamOptions:
                 f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. "
                 f"Try {DEFAULT_DIVERSITY}."
             )
+
+    def _check_length_penalty(self) -> None:
         if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
             raise UsageError(
                 f"{named('length_penalty')} is {self.length_penalty}; it must be between 0 and "
@@ -103,14 +117,6 @@ class BeamOptions:
                 f"{named('length_penalty')} is {self.length_penalty}, but without {named('stops')} all texts are "
                 f"equally long. Add {named('stops')}, or leave it out."
             )
-        if self.no_repeat is not None and self.no_repeat < 1:
-            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
-        if not all(self.stops):
-            raise UsageError(
-                f"{named('stops')} is empty; it must be at least 1 character. Leave it out to write the whole length."
-            )
-        if self.seed < 0:
-            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
 
     @property
     def num_groups(self) -> int:

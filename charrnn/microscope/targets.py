@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.detectors.labels import Labels, why_not_scored
 from charrnn.detectors.registry import Detector, get_detectors
-from charrnn.errors import DataError, UsageError, named
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.microscope.statistics import average_ranks
 from charrnn.records.microscope import Skipped
 
@@ -50,7 +50,7 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     num_chars = len(text)
     if num_chars < MIN_TEXT:
         raise DataError(
-            f"The text has {num_chars} characters; scoring cells needs at least {MIN_TEXT}. "
+            f"The text has {counted(num_chars, 'character')}; scoring cells needs at least {MIN_TEXT}. "
             f"Give a longer {named('text')}."
         )
     half = num_chars // 2

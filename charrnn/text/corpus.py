@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from charrnn.errors import DataError, NotHereError, TooLargeError, UsageError
+from charrnn.errors import DataError, NotHereError, TooLargeError, UsageError, counted
 from charrnn.text.files import BYTE_ORDER_MARK, MemoryLimit, as_utf8, read_file, read_stream, title
 from charrnn.text.sources import Origin, find_origin, standard_library
 
@@ -131,9 +131,9 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
         limit.add(len(data))
         usable.append(data)
     unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
-    skipped = [f"{_count(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
-    skipped += [_count(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
-    skipped += [_count(origin.num_runs, "run")] * bool(origin.num_runs)
+    skipped = [f"{counted(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
+    skipped += [counted(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
+    skipped += [counted(origin.num_runs, "run")] * bool(origin.num_runs)
     if not usable:
         if not skipped:
             raise NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
@@ -146,7 +146,7 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
         marks = "a byte-order mark" if num_marks == 1 else f"{num_marks} byte-order marks"
         notes.append(f"removed {marks} from {origin.label}")
     if num_line_ends:
-        notes.append(f"turned {_count(num_line_ends, 'CRLF line end')} of {origin.label} into LF")
+        notes.append(f"turned {counted(num_line_ends, 'CRLF line end')} of {origin.label} into LF")
     return usable
 
 
@@ -167,7 +167,7 @@ def _check_can_be_learned(content: str | bytes, what: str) -> None:
     unit = "character" if isinstance(content, str) else "byte"
     if len(content) < MIN_LENGTH:
         raise DataError(
-            f"{what}: {_count(len(content), unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
+            f"{what}: {counted(len(content), unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
     if _is_one_repeated(content):
         raise DataError(f"{what}: it has only one {unit}, {content[:1]!r}; at least 2 different ones are needed")
@@ -189,7 +189,3 @@ def _name(stems: list[str]) -> str:
     plain = unicodedata.normalize("NFKD", stems[0]).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9._-]+", "-", plain).strip(".-")
     return (slug[: _MAX_NAME_LENGTH - len(suffix)].rstrip(".-") or "text") + suffix
-
-
-def _count(num: int, noun: str) -> str:
-    return f"{num} {noun}" if num == 1 else f"{num} {noun}s"
