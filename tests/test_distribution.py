@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import Floats, Shaping, log_softmax, next_char_probs
+from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
 ANY_LOGITS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))
@@ -27,7 +27,7 @@ TEMPERATURES = st.one_of(st.just(0.0), st.floats(-6, 6).map(lambda power: 10.0**
 SHARES = st.floats(0, 1, exclude_min=True)
 
 
-def softmax(logits: NDArray[Any]) -> Floats:
+def softmax(logits: NDArray[Any]) -> Float64Array:
     """The definition itself, for logits near zero."""
     exponentials = np.exp(logits.astype(np.float64))
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))

@@ -19,7 +19,7 @@ from charrnn.model.shapes import dilation_of
 
 V, H, L = 7, 6, 3
 GATED = [name for name, cell in CELLS.items() if cell.gates]
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 
 def make_config(cell: str, depth: str = "stacked") -> Config:
@@ -40,10 +40,12 @@ def make_ids(num_chars: int) -> NDArray[np.uint16]:
     return np.random.default_rng(0).integers(0, V, num_chars).astype(np.uint16)
 
 
-def gates_by_hand(cell: str, w: dict[str, Floats], x: Floats, h: Floats, c: Floats, new_c: Floats) -> dict[str, Floats]:
+def gates_by_hand(
+    cell: str, w: dict[str, Float64Array], x: Float64Array, h: Float64Array, c: Float64Array, new_c: Float64Array
+) -> dict[str, Float64Array]:
     """All gates (N, H) of one layer: w are its parameters, x (N, I) its inputs, h and c (N, H) the states before."""
 
-    def product(name: str, values: Floats) -> Floats:
+    def product(name: str, values: Float64Array) -> Float64Array:
         return values @ w[f"weight_{name}_l0"].T + w[f"bias_{name}_l0"]
 
     inputs = product("ih", x)
@@ -67,7 +69,7 @@ def gates_by_hand(cell: str, w: dict[str, Floats], x: Floats, h: Floats, c: Floa
     return {gate: 1 / (1 + np.exp(-values)) for gate, values in sums.items()}
 
 
-def step_through(network: CharRNN, config: Config, text: Tensor) -> Floats:
+def step_through(network: CharRNN, config: Config, text: Tensor) -> Float64Array:
     """c (N, L, H) after every character of a text (N, 1): the last one in a dilated layer's queue."""
     state, memories = network.initial_state(1), []
     for char in text:
@@ -76,7 +78,7 @@ def step_through(network: CharRNN, config: Config, text: Tensor) -> Floats:
     return np.array(memories)
 
 
-def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) -> list[dict[str, Floats]]:
+def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) -> list[dict[str, Float64Array]]:
     """Every layer's gates at every character of a text that is read from its start, in one sequence."""
     config = make_config(cell, depth)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from charrnn.model.network import CharRNN
 from charrnn.records.microscope import CellFindings, CellScore
 
 Cells = NDArray[np.float32]
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 EXACT = 1e-9
 """Sums of thousands of numbers near 1 in float64."""
 BINNED = 0.002
@@ -74,7 +74,7 @@ def survey_cells(cells: Cells, labels: Labels, **lanes: int) -> CellScore:
     return only(survey("x" * len(cells), reader(cells, **lanes), cells.shape[1], [fixed(labels)]))
 
 
-def fill(cells: Cells, labels: Floats, window: int = 700) -> LabelledHistograms:
+def fill(cells: Cells, labels: Float64Array, window: int = 700) -> LabelledHistograms:
     histograms = LabelledHistograms()
     stride = -(-len(cells) // window)
     for first in range(stride):
@@ -83,7 +83,7 @@ def fill(cells: Cells, labels: Floats, window: int = 700) -> LabelledHistograms:
     return histograms
 
 
-def awkward_cells(num_chars: int, labels: Floats) -> Cells:
+def awkward_cells(num_chars: int, labels: Float64Array) -> Cells:
     """Cells that hardly move, that stay near 1 or -1, that take two values, none at all, or that drift."""
     noise = np.random.default_rng(1).normal(size=(num_chars, 7))
     values = np.stack(
@@ -231,7 +231,7 @@ def test_greedy_choice_and_weights_are_those_of_fitting_each_set() -> None:
     sizes, weights, intercepts = moments.fit()
     assert sizes == (1, 2, 4, 6)
 
-    def fit(columns: list[int]) -> tuple[Floats, float]:
+    def fit(columns: list[int]) -> tuple[Float64Array, float]:
         design = np.column_stack((cells[:, columns], np.ones(5000)))
         solved, *_ = np.linalg.lstsq(design, target[:, 0], rcond=None)
         return solved, float(((design @ solved - target[:, 0]) ** 2).sum())

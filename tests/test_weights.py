@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.model.weights import MANTISSA_BITS, TANH_LIMIT, Floats, Matrix, exact_tanh
+from charrnn.model.weights import MANTISSA_BITS, TANH_LIMIT, Float32Array, Matrix, exact_tanh
 
 
-def random_matrix(rows: int, columns: int, seed: int = 0) -> Floats:
+def random_matrix(rows: int, columns: int, seed: int = 0) -> Float32Array:
     return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.defaults import DEFAULT_DIVERSITY
-from charrnn.generation.distribution import Floats, log_softmax
+from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
 
@@ -218,7 +218,7 @@ class BeamSearch:
         if rest := self.beams[0].ids[num_yielded:]:
             yield rest
 
-    def _choose(self, keys: Floats, groups: Indices) -> tuple[Indices, Indices]:
+    def _choose(self, keys: Float64Array, groups: Indices) -> tuple[Indices, Indices]:
         """Return rows and ids of the largest keys (W, V) of each group, group by group, best first."""
         size, vocab_size = self.options.width // self.options.num_groups, keys.shape[1]
         keys = np.where(np.isnan(keys), -np.inf, keys)
@@ -238,9 +238,9 @@ class _Live:
 
     groups: Indices  # (W,), ascending
     texts: NDArray[np.int32]  # (W, N)
-    logprobs: Floats  # (W, N), the model's own
-    totals: Floats  # (W,), log-probabilities; in a stochastic search normalised over the allowed texts
-    keys: Floats  # (W,), what beams are chosen by: the totals, in a stochastic search plus noise
+    logprobs: Float64Array  # (W, N), the model's own
+    totals: Float64Array  # (W,), log-probabilities; in a stochastic search normalised over the allowed texts
+    keys: Float64Array  # (W,), what beams are chosen by: the totals, in a stochastic search plus noise
 
     @classmethod
     def start(cls, num_groups: int) -> "_Live":
@@ -257,7 +257,9 @@ class _Live:
         texts, logprobs = self.texts.take(rows, axis=0), self.logprobs.take(rows, axis=0)
         return _Live(self.groups.take(rows), texts, logprobs, self.totals.take(rows), self.keys.take(rows))
 
-    def write(self, rows: Indices, chars: Indices, logprobs: Floats, totals: Floats, keys: Floats) -> "_Live":
+    def write(
+        self, rows: Indices, chars: Indices, logprobs: Float64Array, totals: Float64Array, keys: Float64Array
+    ) -> "_Live":
         """Return the texts of `rows`, each with one more character."""
         texts = np.concatenate((self.texts.take(rows, axis=0), chars[:, None]), axis=1, dtype=np.int32)
         all_logprobs = np.concatenate((self.logprobs.take(rows, axis=0), logprobs[:, None]), axis=1)
@@ -318,12 +320,12 @@ class _Found:
             insort(beams, (-score, next(self._numbers), Beam(ids, logprobs, score, stop_length)))
             del beams[self._size :]
 
-    def _bounds(self, live: _Live) -> Floats:
+    def _bounds(self, live: _Live) -> Float64Array:
         """Return the best score (W,) that each live text can reach: more characters make no text more likely."""
         return live.keys / self._options.length_divisor(self._options.length)
 
 
-def _greatest(values: Floats, number: int) -> Indices:
+def _greatest(values: Float64Array, number: int) -> Indices:
     """Return the flat indices of the `number` greatest finite values, greatest first, the first of equals first."""
     flat = values.ravel()
     if number == 1 and len(flat):  # every group of a diverse search
@@ -336,7 +338,7 @@ def _greatest(values: Floats, number: int) -> Indices:
     return best[np.isfinite(flat[best])]
 
 
-def _perturb(live: _Live, allowed: Floats, generator: np.random.Generator) -> tuple[Floats, Floats]:
+def _perturb(live: _Live, allowed: Float64Array, generator: np.random.Generator) -> tuple[Float64Array, Float64Array]:
     """Return log-probabilities (W, V) of all next texts, and these plus Gumbel noise with the row's key as row maximum.
 
     The k greatest keys are then those of k texts drawn without replacement (Kool, van Hoof & Welling 2019, section 3;

@@ -48,7 +48,7 @@ from charrnn.model.weights import (
     TANH_BOTTOM,
     TANH_LIMIT,
     TANH_TOP,
-    Floats,
+    Float32Array,
     Matrix,
 )
 
@@ -193,7 +193,7 @@ def pack(stepper: Stepper) -> Weights:
                 extras[index, row] = layer.extras[name]
         for unit, value in stepper.clamped.get(index, {}).items():
             is_clamped[index, unit], clamped[index, unit] = 1, value
-    by_role: dict[int, list[tuple[Matrix, Floats]]] = {
+    by_role: dict[int, list[tuple[Matrix, Float32Array]]] = {
         # The first layer reads a row of the table.
         INPUT: [(layer.weight_ih, layer.bias_ih) for layer in layers[1:]],
         RECURRENT: [layer.recurrent["hh"] for layer in layers],

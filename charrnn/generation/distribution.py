@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from charrnn.errors import UsageError, named
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
-Floats = NDArray[np.float64]
+Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,13 +48,13 @@ class Shaping:
             raise UsageError(f"{named('min_p')} is {self.min_p}; it must be between 0 and 1.")
 
 
-def log_softmax(logits: NDArray[Any]) -> Floats:
+def log_softmax(logits: NDArray[Any]) -> Float64Array:
     """Return log-probabilities (B, V) in float64 for logits (B, V)."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
-def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Floats:
+def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Float64Array:
     """Return probabilities (B, V) for logits (B, V), 0 for characters that are not kept. Each row sums to 1.
 
     Raises ValueError if every id is banned.

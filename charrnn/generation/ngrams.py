@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Floats
+from charrnn.generation.distribution import Float64Array
 
 
 class SeenNgrams:
@@ -32,7 +32,7 @@ class SeenNgrams:
         self._texts = np.tile(np.asarray(text, np.int32), (num_texts, 1))
         self._agreements = np.tile(agreements, (num_texts, 1))
 
-    def forbid(self, logprobs: Floats) -> None:
+    def forbid(self, logprobs: Float64Array) -> None:
         """Set to -inf, in place, the log-probabilities (W, V) of characters that would repeat an n-gram."""
         rows, places = np.nonzero(self._agreements >= self._num_context)
         logprobs[rows, self._texts[rows, places]] = -np.inf

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Floats, Shaping, log_softmax, next_char_probs
+from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
@@ -115,7 +115,7 @@ def generator_of(seed: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def draw(probs: Floats, uniform: float) -> int:
+def draw(probs: Float64Array, uniform: float) -> int:
     """Draw one id from probabilities (V,) by inverting their running sum at a uniform number in [0, 1)."""
     cumulative = np.cumsum(probs)
     drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 """An array of float64."""
-Floats = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 """An array of float32."""
 
 MANTISSA_BITS = 53
@@ -81,18 +81,18 @@ def exact_cos_sin(angle: NDArray[Any]) -> tuple[Doubles, Doubles]:
 
 
 @lru_cache(maxsize=256)
-def _cos_sin_of(angles: bytes) -> tuple[Floats, Floats]:
+def _cos_sin_of(angles: bytes) -> tuple[Float32Array, Float32Array]:
     """Compute cosine and sine, cached, because the angles of a model are the same at every character."""
     cos, sin = exact_cos_sin(np.frombuffer(angles, np.float32))
     return cos.astype(np.float32), sin.astype(np.float32)
 
 
-def exact_cos(angle: Floats) -> Floats:
+def exact_cos(angle: Float32Array) -> Float32Array:
     """Compute the cosine of float32 angles (K,), rounded to float32."""
     return _cos_sin_of(angle.tobytes())[0]
 
 
-def exact_sin(angle: Floats) -> Floats:
+def exact_sin(angle: Float32Array) -> Float32Array:
     """Compute the sine of float32 angles (K,), rounded to float32."""
     return _cos_sin_of(angle.tobytes())[1]
 
@@ -109,7 +109,7 @@ def _times(re: Doubles, im: Doubles, w: tuple[Doubles, Doubles]) -> tuple[Double
     return re * w[0] - im * w[1], re * w[1] + im * w[0]
 
 
-def exact_fft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
+def exact_fft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Compute the Fourier transform of complex numbers (B, N), divided by sqrt(N): real and imaginary parts.
 
     Computed in float64, in two steps of sums over the factors of N nearest to its square root (Cooley & Tukey 1965).
@@ -129,7 +129,7 @@ def exact_fft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
     return first, second
 
 
-def exact_ifft(re: Floats, im: Floats) -> tuple[Floats, Floats]:
+def exact_ifft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float32Array]:
     """Compute the inverse of `exact_fft`."""
     imaginary, real = exact_fft(im, re)
     return real, imaginary

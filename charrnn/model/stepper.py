@@ -17,14 +17,14 @@ from charrnn.model.depths import DEPTHS
 from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_product, exact_sin
 from charrnn.model.ops import Ops, State
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
-from charrnn.model.weights import Floats, Matrix, exact_tanh
+from charrnn.model.weights import Float32Array, Matrix, exact_tanh
 
 
-def _parts(z: NDArray[np.complex128]) -> tuple[Floats, Floats]:
+def _parts(z: NDArray[np.complex128]) -> tuple[Float32Array, Float32Array]:
     return z.real.astype(np.float32), z.imag.astype(np.float32)
 
 
-NUMPY: Ops[Floats] = Ops(
+NUMPY: Ops[Float32Array] = Ops(
     # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
     sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
     tanh=np.tanh,
@@ -40,7 +40,7 @@ NUMPY: Ops[Floats] = Ops(
     clamp=lambda memory: memory,
 )
 """The equations' functions in NumPy."""
-EXACT: Ops[Floats] = replace(
+EXACT: Ops[Float32Array] = replace(
     NUMPY,
     tanh=exact_tanh,
     sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
@@ -94,7 +94,7 @@ class Stepper:
             vectors = bottom[:, : self.hidden_size]
         first = exact_product(vectors, self._weights["layers.0.weight_ih_l0"])
         with np.errstate(over="ignore"):  # in a model whose training diverged
-            self.table: Floats = (first + self.layers[0].bias_ih).astype(np.float32)
+            self.table: Float32Array = (first + self.layers[0].bias_ih).astype(np.float32)
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
         """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see `Cell.shows`).
@@ -114,21 +114,21 @@ class Stepper:
                 f"units from 0 to {self.hidden_size - 1}."
             )
 
-    def _ops_of(self, layer: int) -> Ops[Floats]:
+    def _ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
         clamped = self.clamped.get(layer)
         if not clamped:
             return self.ops
         units, values = np.array(list(clamped)), np.array(list(clamped.values()), np.float32)
 
-        def clamp(memory: Floats) -> Floats:
+        def clamp(memory: Float32Array) -> Float32Array:
             memory = memory.copy()
             memory[:, units] = values
             return memory
 
         return replace(self.ops, clamp=clamp)
 
-    def values(self, state: Floats) -> Floats:
+    def values(self, state: Float32Array) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state (L, S, B, H)."""
         shown = []
         for index in range(self.num_layers):
@@ -138,14 +138,14 @@ class Stepper:
             shown.append(self.cell.value(self.ops, latest))
         return np.stack(shown)
 
-    def initial_state(self, batch_size: int) -> Floats:
+    def initial_state(self, batch_size: int) -> Float32Array:
         """Return the initial state (L, S, B, H) of a text: zero, or the learned one."""
         shape = (self.num_layers, self._num_states, batch_size, self.hidden_size)
         if self._learns_start:
             return np.array(np.broadcast_to(self._weights["learned_state"][:, :, None], shape))
         return np.zeros(shape, np.float32)
 
-    def step(self, ids: NDArray[np.integer[Any]], state: Floats) -> tuple[Floats, Floats]:
+    def step(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> tuple[Float32Array, Float32Array]:
         """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state; the old one is unchanged."""
         state = state.copy()
         below, total = self.table[ids], np.float32(0)
@@ -170,7 +170,9 @@ class Stepper:
         weight, bias = self.output
         return weight.product(total) + bias, state
 
-    def read(self, ids: NDArray[np.integer[Any]], state: Floats | None = None) -> tuple[Floats, Floats]:
+    def read(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
+    ) -> tuple[Float32Array, Float32Array]:
         """Read a text ids (N,), N >= 1, in one row. Return the logits (1, V) and the state after its last character.
 
         Raises ValueError for an empty text.
@@ -187,16 +189,16 @@ class Stepper:
 class _Links:
     """The weights of a stepper's depth in one step; see `model.depths.Links`."""
 
-    def __init__(self, stepper: Stepper, bottom: Floats | None) -> None:
+    def __init__(self, stepper: Stepper, bottom: Float32Array | None) -> None:
         """Take the initial state (B, 2 * H) of the LSTM along depth, if there is one."""
         self._stepper = stepper
-        self._along_depth: State[Floats] = () if bottom is None else tuple(np.split(bottom, 2, axis=-1))
+        self._along_depth: State[Float32Array] = () if bottom is None else tuple(np.split(bottom, 2, axis=-1))
 
-    def gate(self, layer: int, x: Floats) -> Floats:
+    def gate(self, layer: int, x: Float32Array) -> Float32Array:
         weight, bias = self._stepper.highways[layer - 1]
         return self._stepper.ops.sigmoid(np.asarray(weight.product(x) + bias))
 
-    def climb(self, layer: int, x: Floats) -> Floats:
+    def climb(self, layer: int, x: Float32Array) -> Float32Array:
         grid = self._stepper.grids[layer]
         total = np.asarray(grid.weight_ih.product(x) + grid.bias_ih)
         self._along_depth = Lstm.step(self._stepper.ops, total, grid.product, self._along_depth, {})
@@ -206,7 +208,7 @@ class _Links:
 class Layer:
     """The weights of one layer."""
 
-    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Floats], is_int8: bool) -> None:
+    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Float32Array], is_int8: bool) -> None:
         """Take the weights whose names begin with `prefix`."""
         self.weight_ih = Matrix(weights[f"{prefix}weight_ih_l0"], is_int8=is_int8)
         self.bias_ih = weights[f"{prefix}bias_ih_l0"]
@@ -223,7 +225,7 @@ class Layer:
             for name, (_, kind) in cell.extras(size).items()
         }
 
-    def product(self, name: str, h: Floats) -> Floats:
+    def product(self, name: str, h: Float32Array) -> Float32Array:
         """Compute h @ weight.T + bias with the recurrent weight `name`."""
         weight, bias = self.recurrent[name]
         return np.asarray(weight.product(h) + bias)

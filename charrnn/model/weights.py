@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Float32Array = NDArray[np.float32]
 """An array of float32."""
 
 LARGEST = 127
@@ -45,7 +45,7 @@ class Matrix:
         """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights are finite."""
         weight = np.asarray(weight, np.float32)
         self.values: NDArray[Any] = np.ascontiguousarray(weight)
-        self.scale: Floats = np.ones(len(weight), np.float32)
+        self.scale: Float32Array = np.ones(len(weight), np.float32)
         self.bits = 0
         if is_int8 and np.isfinite(weight).all():
             largest = np.abs(weight).max(axis=1)
@@ -57,7 +57,7 @@ class Matrix:
             assert self.bits > 0, "more than 66,052 columns"
         self._transposed = self.values.astype(np.float32).T
 
-    def product(self, x: Floats) -> Floats:
+    def product(self, x: Float32Array) -> Float32Array:
         """Compute x (B, C) @ weight.T, (B, R)."""
         if self.bits == 0:
             return np.asarray(x @ self._transposed)
@@ -67,7 +67,7 @@ class Matrix:
         return np.asarray((rounded @ self._transposed) * np.ldexp(self.scale, exponent - self.bits))
 
 
-def exact_tanh(x: Floats) -> Floats:
+def exact_tanh(x: Float32Array) -> Float32Array:
     """Compute tanh in float32 by operations that round alike everywhere, with errors of at most 4e-7."""
     x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
     square = x * x
