@@ -152,7 +152,7 @@ def test_another_model_s_configuration_is_refused_before_it_is_built(
 
     monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", build)
     for read in (lambda: charrnn.load("run").network, lambda: list(charrnn.resume("run", {"steps": 3}))):
-        with pytest.raises(CheckpointError, match=r"config\.yaml describes it: .* has shape \(\d+, 12\)"):
+        with pytest.raises(CheckpointError, match=r"config\.yaml describes: .* has shape \(\d+, 12\)"):
             read()
 
 

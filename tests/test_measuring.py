@@ -56,7 +56,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Let steps take the seconds that a function of their trainer says; returns the trainers of the steps taken."""
 
     def install(seconds_of: Callable[[Trainer], float]) -> list[Trainer]:
-        now, stepped = 0.0, []
+        now, stepped = 1000.0, []  # a clock counts from any time
 
         def take_step(self: Trainer) -> None:
             nonlocal now
@@ -130,10 +130,11 @@ def test_a_busy_neighbour_is_left_its_core(
 def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -> None:
     """Six of ten steps are delayed by other processes, and one is faster than it will be again."""
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
-    clock(lambda trainer: next(durations))
+    stepped = clock(lambda trainer: next(durations))
     config = make_config(steps=None, minutes=1.0, threads=1)
     seconds, _ = measure_step(config, make_lanes(), V, CPU, 0.5)
     assert seconds == pytest.approx(0.001), "neither the median nor the fastest"
+    assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +212,27 @@ def test_bf16_is_taken_unless_fp32_is_clearly_faster(
     assert choose_precision(make_config(precision="auto"), make_lanes(), V, CPU) == expected
     assert {trainer.config.precision for trainer in stepped} == {"bf16", "fp32"}
     assert torch.get_num_threads() == 4
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "num_steps"),
+    [
+        ((10, 14), 2 + 2 * 3 + 2 + 2 + 2 * 6),  # on one thread, a first step on all, on all: each after one uncounted
+        ((10, 40), 2 + 2),  # clear after one step of each
+        ((600, 620), 2 + 2 + 2 + 2 + 2),  # half a second is over after one step of each
+    ],
+)
+def test_the_precision_is_measured_no_longer_than_needed(
+    monkeypatch: pytest.MonkeyPatch,
+    four_threads: None,
+    clock: Clock,
+    milliseconds: tuple[float, float],
+    num_steps: int,
+) -> None:
+    monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
+    stepped = clock(lambda trainer: milliseconds[trainer.config.precision == "fp32"] / 1000)
+    choose_precision(make_config(precision="auto"), make_lanes(), V, CPU)
+    assert len(stepped) == num_steps
 
 
 @pytest.mark.parametrize(

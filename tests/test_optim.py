@@ -239,7 +239,6 @@ def test_a_configuration_from_before_the_field_keeps_its_optimizer(text: str, ex
 IMPORTS = """
 import sys
 import numpy as np, torch
-from charrnn.optimizers import OPTIMIZERS as DESCRIPTIONS
 from charrnn.config import Config
 from charrnn.text.lanes import Lanes
 from charrnn.training.trainer import Trainer

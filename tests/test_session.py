@@ -23,7 +23,7 @@ TEXT = "the lamp by the river was lit\nand the stone was cold\n" * 60
 
 
 class Session:
-    """A session of six steps, with the values that `should_stop` and `should_save` return."""
+    """A session of seven steps, with the values that `should_stop` and `should_save` return."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "text.txt").write_text(TEXT, encoding="utf-8")
@@ -32,7 +32,7 @@ class Session:
             hidden_size=12,
             num_lanes=4,
             bptt_length=8,
-            steps=6,
+            steps=7,
             evaluate_every=2,
             save_every=3,
             precision="fp32",
@@ -137,14 +137,35 @@ def test_it_recovers_once(made: Session) -> None:
     assert caught.value is error
 
 
-def test_a_requested_save_does_not_change_what_comes(made: Session) -> None:
-    events = made.session.events()
-    seen = []
-    for event in events:
-        seen.append((event.event, getattr(event, "step", None)))
-        made.is_save_asked = seen[-1] == ("step", 5)
-    steps = [step for kind, step in seen if kind == "saved"]
-    assert 5 in steps and sorted(steps) == steps
-    assert [step for kind, step in seen if kind == "step"] == [1, 2, 3, 4, 5, 6]
-    assert [step for kind, step in seen if kind == "evaluation"] == [2, 4, 6]
-    assert seen[-1] == ("done", 6)
+def run_all(made: Session) -> dict[str, list[int]]:
+    """Train to the end, saving on request at step 5; return the steps of each kind of event, in order."""
+    steps: dict[str, list[int]] = {}
+    for event in made.session.events():
+        if event.event not in ("start", "warning"):
+            steps.setdefault(event.event, []).append(event.step)
+        made.is_save_asked = event.event == "step" and event.step == 5
+    return steps
+
+
+def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation every two steps and at the last; saves every three, at the best, on request and at the last."""
+    losses = iter([3.0, 4.0, 3.5, 3.2])
+    monkeypatch.setattr("charrnn.training.session.stateful_nats", lambda *args, **kwargs: next(losses))
+    steps = run_all(made)
+    assert steps["step"] == [1, 2, 3, 4, 5, 6, 7]
+    assert steps["evaluation"] == [2, 4, 6, 7]
+    assert steps["saved"] == [0, 2, 3, 5, 6, 7]
+    assert steps["sample"] == [0, 1, 2, 7]
+    assert steps["done"] == [7]
+    assert not made.session.progress.is_stopped
+
+
+def test_a_stop_saves_the_step_it_ends_at(made: Session) -> None:
+    kinds = []
+    for event in made.session.events():
+        kinds.append(event.event)
+        made.is_stop_asked = event.event == "step" and event.step == 5
+        if event.event == "saved":
+            last_saved = event.step
+    assert (last_saved, kinds[-2:]) == (5, ["saved", "done"])
+    assert event.event == "done" and not event.is_complete

@@ -1,0 +1,69 @@
+"""What is decided before training: notes on the text and on settings that were changed to fit it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from charrnn.config import Config
+from charrnn.training import plan
+from charrnn.training.plan import planning_notes, read_text
+
+COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
+RARE = "\u00e9\u00e8"
+
+
+def notes_on(folder: Path, text: str, planned: dict[str, Any] | None = None, **asked: Any) -> list[str]:
+    (folder / "text.txt").write_text(text, encoding="utf-8")
+    settings = {"num_lanes": 32, "bptt_length": 128, "threads": 1, "steps": 9, **asked}
+    config = Config(corpus=(str(folder / "text.txt"),), **settings)
+    read = read_text(config, None, None)
+    notes = planning_notes(config, Config(**{**settings, **(planned or {})}), read)
+    return [str(note) for note in notes if note not in read.corpus.notes]
+
+
+def test_an_ordinary_text_gives_no_note(tmp_path: Path) -> None:
+    assert notes_on(tmp_path, COMMON) == []
+
+
+def test_rare_characters_are_counted(tmp_path: Path) -> None:
+    assert notes_on(tmp_path, COMMON + RARE) == ["2 of 21,002 characters are too rare to learn: read as unknown"]
+
+
+def test_bytes_are_never_unknown(tmp_path: Path) -> None:
+    assert notes_on(tmp_path, COMMON + RARE + "\x00", alphabet="byte") == []
+
+
+def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MAX_CHARACTERS", len({*COMMON}) + 1)
+    (note,) = notes_on(tmp_path, COMMON + RARE)
+    assert note == "2 of 21,002 characters are beyond the alphabet's limit: read as unknown"
+
+
+def test_characters_that_another_run_does_not_know_name_that_run(tmp_path: Path) -> None:
+    (note,) = notes_on(tmp_path, COMMON + RARE, {"init_from": "older-001"})
+    assert note == "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
+
+
+def test_many_unknown_characters_suggest_the_byte_alphabet(tmp_path: Path) -> None:
+    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))  # 300 of 21,300 are more than one in a hundred
+    first, second = notes_on(tmp_path, COMMON + rare)
+    assert first.startswith("300 of 21,300 characters are too rare")
+    assert second == "`alphabet=byte` learns every character of such a text"
+    assert len(notes_on(tmp_path, COMMON + rare[:200])) == 1
+
+
+@pytest.mark.parametrize("name", ["num_lanes", "bptt_length"])
+def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) -> None:
+    (note,) = notes_on(tmp_path, COMMON, {name: 5})
+    assert note.startswith("the text is short: it is read in ") and "5 " in note
+    assert notes_on(tmp_path, COMMON, {name: 5}, **{name: "auto"}) == []
+
+
+def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    (note,) = notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto")
+    assert note.startswith("3 of 4 threads are faster")
+    assert notes_on(tmp_path, COMMON, {"threads": 4}, threads="auto") == []
+    assert notes_on(tmp_path, COMMON, {"threads": 3}, threads=3) == [], "as it was set"
