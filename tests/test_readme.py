@@ -1,0 +1,43 @@
+"""Run the Python example of the README, and check its command blocks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from environment import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.trained
+def test_the_python_example_runs(
+    corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    small = "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu', precision='fp32'"
+    for old, new in {
+        '"shakespeare.txt"': repr(str(corpus_file)),
+        "minutes=3": small,
+        "100_000": "50",
+        '"ROMEO:"': '"ab"',
+    }.items():
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["synthetic-001"]
+    printed = capsys.readouterr().out
+    assert "CellScore(detector=" in printed and float(printed.split()[-1]) > 0
+
+
+def test_the_commands_of_the_quick_start_parse() -> None:
+    blocks = re.findall(r"```\n(.*?)\n```", README.split("## Quick start")[1].split("\n## ")[0], re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert subprocess.run(["bash", "-n"], input=block, text=True, check=False).returncode == 0
+    assert blocks[0].endswith("charrnn train && charrnn sample && charrnn visualize")
+    assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
