@@ -17,7 +17,7 @@ from fake_packages import install
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "extending.md"
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 STEP = re.compile(
     r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new file)|(?P<module>`charrnn_examples\.py`)"
     r"|(?P<how>Before|After|Replace) the line `(?P<line>[^`]+)`)(?: of)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
