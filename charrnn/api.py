@@ -377,13 +377,13 @@ class Model:
         cached: bool = False,
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> tuple[CellHistory, ...]:
-        """Score the best cell for each detector at every saved step of the run, as `Study.history` does.
+        """Score the best cell for each detector at every checkpoint of the run, as `Study.history` does.
 
         The cells are those of `survey`. `on_progress` is called with the number of characters read by any of the models
         since its last call. Raises UsageError for a model that was not loaded from a run, and as `survey`.
         """
         if self.path is None:
-            raise UsageError(f"{self.name} was not loaded from a run: it has no saved steps.")
+            raise UsageError(f"{self.name} was not loaded from a run: it has no checkpoints.")
         study = self.study(text, context=context, cached=cached)
         findings = study.findings(detectors, on_progress=on_progress)
         networks = ((model.step, model.network) for model in load_steps(self.path))
@@ -437,7 +437,7 @@ class Model:
 
 
 def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:
-    """Load a run's best saved step (its latest, if nothing was validated yet).
+    """Load a run's best checkpoint (its latest, if nothing was validated yet).
 
     Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. Raises
     CheckpointError if there is no such run or nothing in it can be verified.
@@ -450,7 +450,7 @@ def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints
 
 
 def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
-    """Load every saved step of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
+    """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
 
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
     """

@@ -1,4 +1,4 @@
-"""One saved step: it comes back exactly, or the file of it that is damaged is named and the step passed over."""
+"""One checkpoint: it comes back exactly, or the file of it that is damaged is named and the step passed over."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def train(name: str, *, stop: int | None = None, **changes: Any) -> Path:
 
 
 def saved_files(run: Path, step: str | None = None) -> dict[str, bytes]:
-    """The bytes of every file of a saved step, by default the latest."""
+    """The bytes of every file of a checkpoint, by default the latest."""
     folder = run / (step or (run / "latest").read_text().strip())
     return {name: (folder / name).read_bytes() for name in FILES}
 

@@ -210,7 +210,7 @@ def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     findings = _measure_findings(subject)
     steps = list(load_steps(subject.model.path))
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
-    with subject.progress(num_chars * len(steps), "reading with every saved step") as advance:
+    with subject.progress(num_chars * len(steps), "reading with every checkpoint") as advance:
         networks = ((model.step, model.network) for model in steps)
         return subject.study.history(findings, networks, subject.options.detectors, advance)
 

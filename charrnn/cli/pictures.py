@@ -22,7 +22,7 @@ CHARS_ON_PAGE = 8_000
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 FEW_STEPS = 5
-"""A history of fewer saved steps than this comes with advice on how to save more."""
+"""A history of fewer checkpoints than this comes with advice on how to save more."""
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
     "score, five or more characters after a label changed (R² for a count)"
@@ -279,13 +279,13 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
 
 
 def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:
-    """Draw the table of the scores of the best cells at every saved step, over `num_chars` characters."""
+    """Draw the table of the scores of the best cells at every checkpoint, over `num_chars` characters."""
     from rich.text import Text
 
     from charrnn.render.tables import history_table
     from charrnn.render.visible import all_visible
 
-    title = f"Cells of {all_visible(model.name)} over its saved steps, on {num_chars:,} characters"
+    title = f"Cells of {all_visible(model.name)} over its checkpoints, on {num_chars:,} characters"
     pictures: list[RenderableType] = [Text(title, style="bold")]
     pictures.append(history_table(histories))
     if histories and len(histories[0].steps) < FEW_STEPS:

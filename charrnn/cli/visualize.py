@@ -78,7 +78,7 @@ def visualize(
         typer.Option("--ablate", help="Show how much the loss rises when this cell is ablated.", metavar="L:U"),
     ] = None,
     history: Annotated[
-        bool, typer.Option("--history", help="Show the scores of the best cells at every saved step.")
+        bool, typer.Option("--history", help="Show the scores of the best cells at every checkpoint.")
     ] = False,
     surprise: Annotated[
         bool, typer.Option("--surprise", help="Colour each character by its surprise in bits.")

@@ -1,4 +1,4 @@
-"""How well cells followed their detectors at each saved step of a training.
+"""How well cells followed their detectors at each checkpoint of a training.
 
 Shapes: N characters.
 """

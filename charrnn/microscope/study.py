@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""
 CHARS_OF_HISTORY = 16_384
-"""Characters of the scoring half on which every saved step is measured, at most."""
+"""Characters of the scoring half on which every checkpoint is measured, at most."""
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 OnProgress = Callable[[int], object]
@@ -148,7 +148,7 @@ class Study:
         detectors: "Sequence[str | Detector] | None" = None,
         on_progress: OnProgress = ignore,
     ) -> tuple[CellHistory, ...]:
-        """Score the cells of `findings` at every saved step, on CHARS_OF_HISTORY characters of the scoring half.
+        """Score the cells of `findings` at every checkpoint, on CHARS_OF_HISTORY characters of the scoring half.
 
         `networks` yields the number and the network of each step, `detectors` are those that `findings` scored.
         `on_progress` is called with the number of characters read since its last call. Raises UsageError if a detector

@@ -51,7 +51,7 @@ def train(
     locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
-    settings. NonFiniteError is raised when training diverges; the last saved step stays good.
+    settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
     """
     start = time.perf_counter()
     if out is not None:

@@ -65,13 +65,13 @@ class Progress:
     is_validation_due: bool = False
     """Whether the present step still has to be validated, because a stop interrupted its validation."""
     has_gone_back: bool = False
-    """Whether a loss that was not finite has sent this session back to a saved step: that happens once."""
+    """Whether a loss that was not finite has sent this session back to a checkpoint: that happens once."""
     is_stopped: bool = False
     """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
     def restored(cls, run: RunReader, loaded: Checkpoint) -> Progress:
-        """The progress that a saved step recorded."""
+        """The progress that a checkpoint recorded."""
         progress = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
         best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
@@ -200,7 +200,7 @@ class TrainingSession:
         return event
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
-        """Go back to the last saved step with half the peak learning rate; the second time, raise `error`."""
+        """Go back to the last checkpoint with half the peak learning rate; the second time, raise `error`."""
         if self.progress.has_gone_back:
             raise error
         self.progress.has_gone_back = True
