@@ -1,4 +1,4 @@
-"""Imports point down, and what has no need of torch does without it."""
+"""Imports point down, and modules that need no torch do not import it."""
 
 import ast
 import re
@@ -37,18 +37,16 @@ LAYERS = (
         },
     ),
 )
-"""From the top. A room may import itself and every lower layer, never a neighbour."""
+"""From the top. A part may import itself and every lower layer, but no other part of its layer."""
 PLACE = {
-    name: (height, room) for height, rooms in enumerate(LAYERS) for room, names in enumerate(rooms) for name in names
+    name: (height, part) for height, parts in enumerate(LAYERS) for part, names in enumerate(parts) for name in names
 }
-
-
 ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors"}
-"""Strings that look like modules and are none."""
+"""Strings that look like modules but are names of entry point groups."""
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of every import in a file, also inside functions and `TYPE_CHECKING`, also by a string."""
+    """Yield line and module of every import of a file: in functions, under `TYPE_CHECKING` and by a string, too."""
     here = ("charrnn", *path.relative_to(package).parent.parts)
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -64,25 +62,25 @@ def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, str(node.value)
 
 
-def wrong_arrows(package: Path) -> list[str]:
-    """Every import of the package that runs up or sideways, as `file:line imports module`."""
+def wrong_imports(package: Path) -> list[str]:
+    """List the imports of the package that point up or sideways, as `file:line imports module`."""
     wrong = []
     for path in sorted(package.rglob("*.py")):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        assert room in PLACE, f"{path}: give this room a place in LAYERS"
+        part = path.relative_to(package).parts[0].removesuffix(".py")
+        assert part in PLACE, f"{path}: give this part a place in LAYERS"
         for line, module in imported_modules(path, package):
             root, _, rest = module.partition(".")
             if root != "charrnn":
                 continue
             name = rest.partition(".")[0]
             target = PLACE.get(name, PLACE["__init__"])
-            if target[0] < PLACE[room][0] or (target[0] == PLACE[room][0] and target != PLACE[room]):
+            if target[0] < PLACE[part][0] or (target[0] == PLACE[part][0] and target != PLACE[part]):
                 wrong.append(f"{path.relative_to(package)}:{line} imports {module}")
     return wrong
 
 
-def test_no_import_runs_up_or_sideways() -> None:
-    assert wrong_arrows(PACKAGE) == []
+def test_no_import_points_up_or_sideways() -> None:
+    assert wrong_imports(PACKAGE) == []
 
 
 @pytest.mark.parametrize(
@@ -115,25 +113,25 @@ def test_no_import_runs_up_or_sideways() -> None:
         ("__main__.py", "from charrnn.cli.app import main", False),
     ],
 )
-def test_an_arrow_that_runs_up_or_sideways_is_seen(file: str, code: str, is_wrong: bool, tmp_path: Path) -> None:
+def test_an_import_that_points_up_or_sideways_is_found(file: str, code: str, is_wrong: bool, tmp_path: Path) -> None:
     path = tmp_path / "charrnn" / file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code, encoding="utf-8")
-    assert bool(wrong_arrows(tmp_path / "charrnn")) == is_wrong
+    assert bool(wrong_imports(tmp_path / "charrnn")) == is_wrong
 
 
-def test_a_new_room_needs_a_place(tmp_path: Path) -> None:
+def test_a_new_part_needs_a_place(tmp_path: Path) -> None:
     (tmp_path / "utils.py").write_text("", encoding="utf-8")
-    with pytest.raises(AssertionError, match=r"utils\.py: give this room a place"):
-        wrong_arrows(tmp_path)
+    with pytest.raises(AssertionError, match=r"utils\.py: give this part a place"):
+        wrong_imports(tmp_path)
 
 
-def modules_in(room: str) -> list[str]:
-    return [f"charrnn.{room}.{path.stem}" for path in sorted((PACKAGE / room).glob("*.py")) if path.stem != "__init__"]
+def modules_in(part: str) -> list[str]:
+    return [f"charrnn.{part}.{path.stem}" for path in sorted((PACKAGE / part).glob("*.py")) if path.stem != "__init__"]
 
 
 def run_python(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """Return what a new interpreter prints."""
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=PACKAGE.parent, check=True, capture_output=True, text=True, timeout=600).stdout
 
@@ -143,7 +141,7 @@ def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
     assert run_python(f"import sys, charrnn; print({heavy}, charrnn.Config.__name__, {heavy})") == "[] Config []\n"
 
 
-def test_what_writes_and_what_draws_imports_no_torch() -> None:
+def test_generating_and_rendering_import_no_torch() -> None:
     modules = [
         "charrnn.api",
         "charrnn.config",
@@ -153,7 +151,7 @@ def test_what_writes_and_what_draws_imports_no_torch() -> None:
         *modules_in("render"),
     ]
     assert {"charrnn.generation.sampling", "charrnn.render.heatmap"} <= set(modules)
-    # Stops at the first that brings torch along, and says which.
+    # Stops at the first module that imports torch, and prints its name.
     code = f"""
 import importlib, sys
 for name in {modules}:
@@ -165,7 +163,7 @@ for name in {modules}:
     assert run_python(code) == ""
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_every_public_name_exists_and_no_other() -> None:
     for name in charrnn.__all__:
         value = getattr(charrnn, name)
         assert value is charrnn.records.training.TrainEvent if name == "TrainEvent" else value.__name__ == name
