@@ -1,4 +1,4 @@
-"""Run the Python example of the README, and check its command blocks."""
+"""Check the README and the pages against the code: the examples run, the lists are complete, the counts are right."""
 
 from __future__ import annotations
 
@@ -41,3 +41,26 @@ def test_the_commands_of_the_quick_start_parse() -> None:
         assert subprocess.run(["bash", "-n"], input=block, text=True, check=False).returncode == 0
     assert blocks[0].endswith("charrnn train && charrnn sample && charrnn visualize")
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
+
+
+def test_the_readme_names_every_detector_and_counts_the_cell_types() -> None:
+    from charrnn.architectures import CELLS
+    from charrnn.detectors.registry import DETECTORS
+
+    listed = README.split("### Visualize")[1].split("For each detector")[0]
+    assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
+    assert "`--cell` (lstm, gru, rnn and six more)" in README and len(CELLS) == 3 + 6
+
+
+def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
+    from charrnn.training.resumption import CHANGEABLE
+
+    page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
+
+
+def test_the_architectures_page_lists_every_cell_type_and_depth() -> None:
+    from charrnn.architectures import CELLS, DEPTHS
+
+    page = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
+    assert [name for name in (*CELLS, *DEPTHS) if f"\n| `{name}` |" not in page] == []
