@@ -37,7 +37,7 @@ SMALL_RUN: dict[str, Any] = {
 }
 """Settings of a run that trains in milliseconds, with the same result on every machine."""
 
-TRAINING = {"train_run", "nursery"}
+TRAINING = {"train_run", "fork_server"}
 """Fixtures that every fixture of a trained run depends on, directly or indirectly."""
 
 MAX_WORKERS = 4

@@ -1,4 +1,4 @@
-"""Files of a run with something hostile in them, and what may be in a file that was exported."""
+"""Run files with hostile content, and checks of what exported files may contain."""
 
 from __future__ import annotations
 

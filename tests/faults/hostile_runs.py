@@ -1,4 +1,4 @@
-"""Run folders as an attacker would make them: from a real run, and signed anew, since an attacker can sign."""
+"""Run folders made by an attacker: changed copies of a real run with recomputed digests."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def write_manifest(run: Path, manifest: dict[str, Any]) -> None:
 
 
 def put(run: Path, name: str, data: bytes | str) -> None:
-    """Write a file of the run, wherever the run has it, and sign."""
+    """Write a file of the run in every place where the run has it, and recompute the digests."""
     content = data.encode() if isinstance(data, str) else data
     if name == "config.yaml":
         content = _sealing(body := content.partition(b"\n")[2] if content.startswith(b"# SHA-256") else content) + body

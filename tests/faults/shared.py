@@ -1,22 +1,22 @@
-"""Fixtures of the fault tests. A plugin, not a conftest: `tests/conftest.py` is imported by that name."""
+"""Fixtures of the fault tests, as a plugin: tests import `tests/conftest.py` by name, so there can be no second one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from nursery import Nursery
-from small_runs import Straight, run_straight
+from fork_server import ForkServer
+from small_runs import Uninterrupted, run_uninterrupted
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    """Commands that start in a fraction of a second, in a folder with a `text.txt`."""
-    with Nursery(tmp_path_factory.mktemp("nursery")) as nursery:
-        yield nursery
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """Start commands in a fraction of a second, in a folder with a `text.txt`."""
+    with ForkServer(tmp_path_factory.mktemp("fork_server")) as fork_server:
+        yield fork_server
 
 
 @pytest.fixture(scope="session")
-def straight(nursery: Nursery) -> Straight:
-    """The run that nobody disturbs."""
-    return run_straight(nursery)
+def uninterrupted(fork_server: ForkServer) -> Uninterrupted:
+    """A run that is not interrupted."""
+    return run_uninterrupted(fork_server)

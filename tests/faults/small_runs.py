@@ -1,4 +1,4 @@
-"""The run that the fault tests start, break and start again: a second long, with everything random in it."""
+"""The run that the fault tests start, interrupt and resume: one second long, with every random component."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from conftest import SMALL_RUN
-from nursery import Nursery
+from fork_server import ForkServer
 from saved_runs import FILES
 
 from charrnn.runs.reader import RunReader
@@ -30,43 +30,43 @@ CLOCKS = ("seconds", "chars_per_second")
 
 
 @dataclass(frozen=True, slots=True)
-class Straight:
-    """A run that nobody disturbed."""
+class Uninterrupted:
+    """A run that was not interrupted."""
 
     path: Path
     num_operations: int
-    """File operations of all its saves."""
+    """Number of file operations in all its saves."""
     num_calls: int
-    """Function calls from the start of the command to its end."""
+    """Number of function calls from the start to the end of the command."""
 
 
 def train(out: Path, **changes: Any) -> list[object]:
-    """The command that starts a run."""
+    """Return the command that starts a run."""
     flags = [part for name, value in {**SETTINGS, **changes}.items() for part in ("--set", f"{name}={value}")]
     return ["train", "text.txt", "--json", "--out", out, *flags]
 
 
 def restart(run: Path, **changes: Any) -> list[object]:
-    """What a person types after a crash, who knows nothing of what is inside of a run folder."""
+    """Return the command to type after a crash: `--resume`, or the first command if nothing was saved."""
     is_saved = run.is_dir() and RunReader(run).checkpoints()
     return ["train", "--json", "--resume", run] if is_saved else train(run, **changes)
 
 
 def records(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, each of which must be whole, without what a clock gave."""
+    """Return the records of metrics.jsonl without the fields that depend on a clock; every line must be complete."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [{name: value for name, value in line.items() if name not in CLOCKS} for line in lines]
 
 
 def last_logged(run: Path) -> int:
-    """The last step with a whole line in metrics.jsonl; 0 when there is none."""
+    """Return the last step with a complete line in metrics.jsonl; 0 if there is none."""
     path = run / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
     return max((json.loads(line)["step"] for line in lines), default=0)
 
 
 def until(is_so: Callable[[], object]) -> None:
-    """Wait for what another process does. Fails after ten minutes, so that a busy machine does not matter."""
+    """Wait for another process until `is_so`. Fails after ten minutes, so that a busy machine does not matter."""
     deadline = time.monotonic() + 600
     while not is_so():
         assert time.monotonic() < deadline, "waited for ten minutes"
@@ -74,27 +74,27 @@ def until(is_so: Callable[[], object]) -> None:
 
 
 def latest_step(run: Path) -> int:
-    """The step that `latest` holds, every file of which is checked."""
+    """Return the step that `latest` names, after checking every file of it."""
     name = (run / "latest").read_text().strip()
     RunReader(run).verify(name)
     return int(name.removeprefix("step-"))
 
 
-def assert_same(run: Path, straight: Path) -> None:
-    """The same bytes in the same files, and no file of a save, or of a pointer, that was never finished."""
+def assert_same(run: Path, uninterrupted: Path) -> None:
+    """Assert that two runs have the same bytes, and that no temporary file is left."""
     assert [entry.name for entry in run.iterdir() if entry.name.startswith(".")] == []
-    latest = (straight / "latest").read_text().strip()
+    latest = (uninterrupted / "latest").read_text().strip()
     for name in ("latest", "best", "config.yaml", "vocab.json", "samples.txt", *(f"{latest}/{file}" for file in FILES)):
-        assert (run / name).read_bytes() == (straight / name).read_bytes(), name
-    assert records(run) == records(straight)
+        assert (run / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    assert records(run) == records(uninterrupted)
 
 
-def run_straight(nursery: Nursery) -> Straight:
-    """Let a run end undisturbed, twice, and count what it does."""
+def run_uninterrupted(fork_server: ForkServer) -> Uninterrupted:
+    """Train a run without interruption twice, and count its file operations and function calls."""
     counts = []
-    for prepare in ("killers:die_amid_saves", "killers:die_at_call"):
-        path, count = nursery.folder / f"straight-{len(counts)}", nursery.folder / f"count-{len(counts)}"
-        code, child = nursery.run(*train(path), prepare=prepare, number=None, count_path=str(count))
+    for prepare in ("child_faults:die_in_saves", "child_faults:die_at_call"):
+        path, count = fork_server.folder / f"uninterrupted-{len(counts)}", fork_server.folder / f"count-{len(counts)}"
+        code, child = fork_server.run(*train(path), prepare=prepare, number=None, count_path=str(count))
         assert code == 0, child.err
         counts.append(int(count.read_text()))
-    return Straight(path, *counts)
+    return Uninterrupted(path, *counts)

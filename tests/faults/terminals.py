@@ -1,4 +1,4 @@
-"""Terminals to run commands on, what may reach them, and strings that would like to steer them."""
+"""Terminals to run commands on, what may be written to them, and strings with control sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any bytes at all as a text: learned from as they are, or refused in one line with the place and the way out."""
+"""Any bytes as a text: they are used unchanged, or refused with one line that names the position and the remedy."""
 
 import codecs
 import json

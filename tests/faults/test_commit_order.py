@@ -1,4 +1,4 @@
-"""The order of one commit, traced; and what is left when a process dies before any single operation of it."""
+"""The order of the operations of a commit, and the state of the run if the process dies before any of them."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def new_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def history(run: RunWriter, keep: int) -> None:
-    """A run that gets better, worse and better again, from wherever it stands."""
+    """Continue a run whose validation loss falls, rises and falls again."""
     done = [int(name[5:]) for name in run.reader.checkpoints()]
     if done:
         run.continue_from(run.reader.load_checkpoint("latest", with_training=True))

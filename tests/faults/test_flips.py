@@ -1,4 +1,4 @@
-"""Flipped bytes and lost ends in every file of a run: noticed before use, named in one line, a good step used."""
+"""Flipped bytes and truncation in every file of a run: detected before use, named in one line, an intact step used."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def silent(run: Path, which: str) -> str:
 
 
 def check(run: Path, name: str) -> bool:
-    """Assert that the damage of a file is noticed by whatever uses it, and only there; whether it was noticed."""
+    """Assert that damage to a file is detected by exactly what reads it; return whether it was detected."""
     step, _, file = name.rpartition("/")
     if step:
         with pytest.raises(CheckpointError, match=file):

@@ -1,4 +1,4 @@
-"""Readers under fire: whatever bytes a file holds, a reader returns something whole or raises a CharRNNError."""
+"""Fuzzing of the readers: for any content of a file, a reader returns a valid result or raises a CharRNNError."""
 
 import gzip
 import json
@@ -274,7 +274,7 @@ SLOW = ("training.json", "training.safetensors")
 
 
 def fuzz(bench: Bench, name: str, rng: random.Random, should_stop: Callable[[int], bool]) -> tuple[int, int]:
-    """Try changed files until told to stop; return how many were read and how many refused. Anything else raises."""
+    """Read changed files until `stop`; return how many were read and how many refused. Anything else raises."""
     seed, read = bench.readers[name]
     others = [data for data, _ in bench.readers.values()]
     pool = [seed]

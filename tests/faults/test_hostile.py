@@ -1,4 +1,4 @@
-"""Runs of strangers: nothing of theirs is executed, fetched, followed or waited for, and each is refused in a line."""
+"""Untrusted runs: nothing in them is executed, downloaded, followed or waited for; each is refused with one line."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A disk that is full or broken: at whatever operation it fails, what was saved loads, and one message says why."""
+"""A full or faulty disk: whichever operation fails, saved checkpoints load, and one message names the reason."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""kill -9, at any instant: the run goes on from a verified step, loses what it had not saved, and ends the same.
+"""kill -9 at any moment: the run continues from a verified checkpoint and ends as if it had not been interrupted.
 
-Nobody tidies up in between: the second command is `--resume`, or, before the first save, the first command again.
+Nothing is cleaned up in between: the second command is `--resume` or, before the first save, the first command again.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from nursery import Child, Nursery
+from fork_server import Child, ForkServer
 from saved_runs import hidden
-from small_runs import SAVE_EVERY, Straight, assert_same, last_logged, records, restart, train
+from small_runs import SAVE_EVERY, Uninterrupted, assert_same, last_logged, records, restart, train
 
 from charrnn.runs.reader import RunReader
 
@@ -22,17 +22,17 @@ pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX words")
 
 
-def start_and_die(nursery: Nursery, arguments: list[object], killer: str, number: int) -> Child:
-    return nursery.spawn(*arguments, prepare=f"killers:{killer}", number=number, count_path="")
+def start_and_die(fork_server: ForkServer, arguments: list[object], killer: str, number: int) -> Child:
+    return fork_server.spawn(*arguments, prepare=f"child_faults:{killer}", number=number, count_path="")
 
 
-def go_on(nursery: Nursery, run: Path) -> None:
+def go_on(fork_server: ForkServer, run: Path) -> None:
     """Restart a killed run to its end; asserts that it goes on from a verified step, having lost little."""
     folder = RunReader(run)
     saved, logged = folder.read_pointer("latest") if run.is_dir() else None, last_logged(run)
     if saved is not None:
         folder.verify(saved)
-    code, child = nursery.run(*restart(run))
+    code, child = fork_server.run(*restart(run))
     assert code == 0, child.err
     events = [json.loads(line) for line in child.out.splitlines()]
     first = events[0]["first_step"]
@@ -43,59 +43,67 @@ def go_on(nursery: Nursery, run: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(80, marks=pytest.mark.thorough)])
-def test_killed_amid_a_save_it_goes_on_and_ends_the_same(nursery: Nursery, straight: Straight, count: int) -> None:
+def test_killed_amid_a_save_it_goes_on_and_ends_the_same(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
+) -> None:
     dice = random.Random(count)
-    assert straight.num_operations > 200
+    assert uninterrupted.num_operations > 200
     # The last save is not done by anybody else, so what a kill leaves of it is looked at every time.
-    operations = [*dice.sample(range(1, straight.num_operations + 1), count - 1), straight.num_operations - 4]
+    operations = [*dice.sample(range(1, uninterrupted.num_operations + 1), count - 1), uninterrupted.num_operations - 4]
     for number, operation in enumerate(operations):
-        run = nursery.folder / f"amid-save-{count}-{number}"
-        assert start_and_die(nursery, train(run), "die_amid_saves", operation).wait() == -signal.SIGKILL
+        run = fork_server.folder / f"amid-save-{count}-{number}"
+        assert start_and_die(fork_server, train(run), "die_in_saves", operation).wait() == -signal.SIGKILL
         if number % 4 == 1:
             # And once more, amid what the resumed run saves.
-            start_and_die(nursery, restart(run), "die_amid_saves", dice.randint(1, straight.num_operations // 2)).wait()
-        go_on(nursery, run)
-        assert_same(run, straight.path)
-        assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
+            start_and_die(
+                fork_server, restart(run), "die_in_saves", dice.randint(1, uninterrupted.num_operations // 2)
+            ).wait()
+        go_on(fork_server, run)
+        assert_same(run, uninterrupted.path)
+        assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
-def test_killed_at_any_moment_it_goes_on_and_ends_the_same(nursery: Nursery, straight: Straight, count: int) -> None:
+def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
+) -> None:
     dice = random.Random(count)
     num_killed = 0
     for number in range(count):
-        run = nursery.folder / f"at-any-moment-{count}-{number}"
-        call = dice.randint(1, straight.num_calls)
-        num_killed += start_and_die(nursery, train(run), "die_at_call", call).wait() == -signal.SIGKILL
-        go_on(nursery, run)
-        assert_same(run, straight.path)
-        assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
+        run = fork_server.folder / f"at-any-moment-{count}-{number}"
+        call = dice.randint(1, uninterrupted.num_calls)
+        num_killed += start_and_die(fork_server, train(run), "die_at_call", call).wait() == -signal.SIGKILL
+        go_on(fork_server, run)
+        assert_same(run, uninterrupted.path)
+        assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
     # The last calls may differ a little from run to run.
     assert num_killed >= 0.9 * count
 
 
-def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(nursery: Nursery, straight: Straight) -> None:
-    run = nursery.folder / "not-pruned"
+def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(
+    fork_server: ForkServer, uninterrupted: Uninterrupted
+) -> None:
+    run = fork_server.folder / "not-pruned"
     last = {"place": "charrnn.runs.writer:RunWriter.prune", "call": 7, "signals": [signal.SIGKILL]}
-    assert nursery.spawn(*train(run), prepare="killers:hear_amid", **last).wait() == -signal.SIGKILL
-    go_on(nursery, run)
-    assert_same(run, straight.path)
-    assert RunReader(run).checkpoints() == RunReader(straight.path).checkpoints()
+    assert fork_server.spawn(*train(run), prepare="child_faults:receive_in", **last).wait() == -signal.SIGKILL
+    go_on(fork_server, run)
+    assert_same(run, uninterrupted.path)
+    assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
 
 
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
-def test_metrics_hold_every_step_once_after_many_kills(nursery: Nursery, cycles: int) -> None:
+def test_metrics_hold_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
     dice = random.Random(cycles)
-    run = nursery.folder / f"metrics-{cycles}"
+    run = fork_server.folder / f"metrics-{cycles}"
     endless = {"steps": 10**6, "evaluate_every": 7}
     for cycle in range(cycles):
         arguments = restart(run, **endless)
         if cycle % 2:
-            child = nursery.spawn(*arguments, prepare="killers:die_amid_a_line", number=dice.randint(1, 20))
+            child = fork_server.spawn(*arguments, prepare="child_faults:die_within_a_line", number=dice.randint(1, 20))
         else:
-            child = start_and_die(nursery, arguments, "die_amid_saves", dice.randint(1, 150))
+            child = start_and_die(fork_server, arguments, "die_in_saves", dice.randint(1, 150))
         assert child.wait() == -signal.SIGKILL, child.err
-    child = nursery.spawn(*restart(run, **endless), "--steps", last_logged(run) + 20)
+    child = fork_server.spawn(*restart(run, **endless), "--steps", last_logged(run) + 20)
     assert child.wait() == 0, child.err
     logged = records(run)
     for event in ("step", "evaluation"):

@@ -1,4 +1,4 @@
-"""Many commands at one folder: one trains, the others are refused at once and touch nothing; the dead leave no lock."""
+"""Many commands on one folder: one trains, the others are refused at once; locks end with their process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 from conftest import clean_environment
-from nursery import Child, Nursery
-from small_runs import Straight, assert_same, last_logged, latest_step, train, until
+from fork_server import Child, ForkServer
+from small_runs import Uninterrupted, assert_same, last_logged, latest_step, train, until
 
 pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGSTOP are POSIX words")
 
 
-def start(nursery: Nursery, run: Path) -> Child:
+def start(fork_server: ForkServer, run: Path) -> Child:
     """Train without end; returns when two steps were taken."""
-    child = nursery.spawn(*train(run, steps=10**6, evaluate_every=10**6))
+    child = fork_server.spawn(*train(run, steps=10**6, evaluate_every=10**6))
     until(lambda: last_logged(run) >= 2)
     return child
 
@@ -30,16 +30,16 @@ def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_second_trainer_is_refused_and_touches_nothing(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_second_trainer_is_refused_and_touches_nothing(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    owner = start(nursery, run)
+    owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
     before = look(run)
-    code, child = nursery.run("train", "--resume", run)
+    code, child = fork_server.run("train", "--resume", run)
     assert (code, child.out) == (6, "")
     assert child.err.startswith(f"error: {run} is in use by process {owner.pid}\n")
     assert len(child.err.splitlines()) <= 3
-    code, child = nursery.run(*train(run))
+    code, child = fork_server.run(*train(run))
     assert (code, child.out) == (2, "")
     assert child.err.startswith(f"error: {run} exists already\n") and f"--resume {run}" in child.err
     assert look(run) == before
@@ -50,8 +50,8 @@ def test_a_second_trainer_is_refused_and_touches_nothing(nursery: Nursery, tmp_p
 
 
 @pytest.mark.thorough
-def test_a_second_trainer_is_refused_within_a_second(nursery: Nursery, tmp_path: Path) -> None:
-    owner = start(nursery, tmp_path / "run")
+def test_a_second_trainer_is_refused_within_a_second(fork_server: ForkServer, tmp_path: Path) -> None:
+    owner = start(fork_server, tmp_path / "run")
     os.kill(owner.pid, signal.SIGSTOP)
     for arguments in (["--resume", "run"], ["text.txt", "--out", "run"]):
         seconds = []
@@ -67,25 +67,25 @@ def test_a_second_trainer_is_refused_within_a_second(nursery: Nursery, tmp_path:
     owner.wait()
 
 
-def test_the_lock_of_a_dead_owner_is_taken_over(nursery: Nursery, tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_owner_is_taken_over(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    owner = start(nursery, run)
+    owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGKILL)
     assert owner.wait() == -signal.SIGKILL
     assert (run / "lock").read_text() == str(owner.pid)
-    code, child = nursery.run("train", "--resume", run, "--steps", last_logged(run) + 2)
+    code, child = fork_server.run("train", "--resume", run, "--steps", last_logged(run) + 2)
     assert code == 0, child.err
     assert (run / "lock").read_bytes() == b""
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.thorough)])
-def test_simultaneous_starts_get_a_folder_each(nursery: Nursery, count: int) -> None:
-    before = set(nursery.folder.glob("checkpoints/*"))
+def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: int) -> None:
+    before = set(fork_server.folder.glob("checkpoints/*"))
     arguments = [argument for argument in train(Path(), steps=1) if argument not in ("--out", Path(), "--json")]
-    children = [nursery.spawn(*arguments) for _ in range(count)]
+    children = [fork_server.spawn(*arguments) for _ in range(count)]
     assert [child.wait() for child in children] == [0] * count
-    told = {nursery.folder / child.out.strip() for child in children}
-    assert told == set(nursery.folder.glob("checkpoints/*")) - before
+    told = {fork_server.folder / child.out.strip() for child in children}
+    assert told == set(fork_server.folder.glob("checkpoints/*")) - before
     assert len(told) == count
     assert [latest_step(run) for run in told] == [1] * count
     weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in told}
@@ -93,25 +93,27 @@ def test_simultaneous_starts_get_a_folder_each(nursery: Nursery, count: int) -> 
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
-def test_of_simultaneous_resumes_one_trains(nursery: Nursery, straight: Straight, tmp_path: Path, count: int) -> None:
+def test_of_simultaneous_resumes_one_trains(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
+) -> None:
     run = tmp_path / "run"
-    begun = nursery.spawn(*train(run), prepare="killers:die_amid_a_line", number=6)
+    begun = fork_server.spawn(*train(run), prepare="child_faults:die_within_a_line", number=6)
     assert begun.wait() == -signal.SIGKILL
-    codes = [child.wait() for child in [nursery.spawn("train", "--resume", run) for _ in range(count)]]
+    codes = [child.wait() for child in [fork_server.spawn("train", "--resume", run) for _ in range(count)]]
     # Whoever comes after the run has ended finds nothing left to do.
     assert set(codes) <= {0, 6} and 0 in codes
-    assert_same(run, straight.path)
+    assert_same(run, uninterrupted.path)
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(20, marks=pytest.mark.thorough)])
 def test_of_simultaneous_starts_at_one_folder_one_trains(
-    nursery: Nursery, straight: Straight, tmp_path: Path, count: int
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
 ) -> None:
     run = tmp_path / "run"
     # And that where a run was killed before its first save.
     plan = {"place": "charrnn.training.trainer:Trainer.__init__", "call": 1, "signals": [signal.SIGKILL]}
-    assert nursery.spawn(*train(run), prepare="killers:hear_amid", **plan).wait() == -signal.SIGKILL
+    assert fork_server.spawn(*train(run), prepare="child_faults:receive_in", **plan).wait() == -signal.SIGKILL
     assert {entry.name for entry in run.iterdir()} == {"config.yaml", "vocab.json", "lock"}
-    codes = [child.wait() for child in [nursery.spawn(*train(run)) for _ in range(count)]]
+    codes = [child.wait() for child in [fork_server.spawn(*train(run)) for _ in range(count)]]
     assert codes.count(0) == 1 and set(codes) <= {0, 2, 6}, codes
-    assert_same(run, straight.path)
+    assert_same(run, uninterrupted.path)

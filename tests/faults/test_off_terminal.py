@@ -128,7 +128,7 @@ def test_training_says_one_line_for_each_evaluation(
 def without_samples(lines: list[str], run: Path) -> list[str]:
     """The lines that are neither of a sample, as `samples.txt` has it, nor empty."""
     samples = {line.rstrip() for line in (run / "samples.txt").read_text().splitlines()}
-    return [line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- at step ")]
+    return [line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- sample at step ")]
 
 
 def test_under_ci_a_terminal_is_a_log(corpus_file: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Those who read a run while it trains: whatever is saved and pruned meanwhile, they get a whole step and a new one."""
+"""Reading a run while it trains: readers get complete, recent checkpoints while others are saved and pruned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run resumed at any step is the run that was never interrupted; what may change on the way does, nothing else can.
+"""A run resumed at any step equals the uninterrupted run; only the settings that may change do.
 
 `tests/test_resume.py` has whole runs interrupted here and there; here is every step of two epochs, and every setting.
 """
@@ -77,30 +77,30 @@ def files_of(run: Path, step: int) -> dict[str, bytes]:
     ids=["lstm", "gru", "learned state", "rmsprop", "sgd"],
 )
 def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, changes: dict[str, Any]) -> None:
-    straight = train("straight", save_every=1, keep=100, **changes)
-    logged = records(straight)
+    uninterrupted = train("uninterrupted", save_every=1, keep=100, **changes)
+    logged = records(uninterrupted)
     for step in steps:
         run = RunWriter(Path(f"from-{step}"))
         for name in {checkpoint_name(step), checkpoint_name(step // 7 * 7)}:  # its best one, too
-            shutil.copytree(straight / name, run.path / name)
+            shutil.copytree(uninterrupted / name, run.path / name)
         for name in ("config.yaml", "vocab.json", "samples.txt", "metrics.jsonl"):
-            shutil.copy(straight / name, run.path / name)
+            shutil.copy(uninterrupted / name, run.path / name)
         run.write_pointer("latest", checkpoint_name(step))
         last = min(step + 2, 2 * EPOCH)
         *_, done = charrnn.resume(run.path, should_stop=stop_after(2))
         # Weights, optimizer, averages, hidden state and place in the text are in these files; what is random in a step
         # is drawn from its number. The losses show that the next batches are the same, too.
-        assert (done.step, files_of(run.path, last)) == (last, files_of(straight, last))
+        assert (done.step, files_of(run.path, last)) == (last, files_of(uninterrupted, last))
         assert records(run.path) == [record for record in logged if record["step"] <= last]
 
 
 def test_twenty_chained_resumes_are_one_run() -> None:
-    straight = train("straight")
+    uninterrupted = train("uninterrupted")
     run = train("chained", stop=0)
     for taken in range(1, 2 * EPOCH + 1):
         *_, done = charrnn.resume(run, should_stop=stop_after(1))
         assert done.step == taken
-    assert_same(run, straight)
+    assert_same(run, uninterrupted)
 
 
 def test_saving_validating_and_sampling_change_nothing() -> None:
@@ -114,7 +114,7 @@ def test_saving_validating_and_sampling_change_nothing() -> None:
 
 
 def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> None:
-    straight = train("straight")
+    uninterrupted = train("uninterrupted")
     run = train("run", stop=7)
     assert (run / "best").read_text() == (run / "latest").read_text() == "step-00000007\n"
     (run / "best").unlink()  # killed after `latest` was moved to step 7
@@ -123,7 +123,7 @@ def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> N
     # The pointer was mended before that step; the step itself is to know it, too.
     assert best_checkpoint(read_state(run / "step-00000008")) == "step-00000007"
     list(charrnn.resume(run))
-    assert_same(run, straight)
+    assert_same(run, uninterrupted)
 
 
 MAY_CHANGE: dict[str, Any] = {
@@ -155,7 +155,7 @@ MAY_NOT: dict[str, Any] = {
     "zoneout": 0.0,
     "omega": 0.5,
     "initial_state": "learned",
-    "init_from": "straight",
+    "init_from": "uninterrupted",
     "forget_bias": 2.0,
     "num_lanes": 5,
     "bptt_length": 17,

@@ -1,4 +1,4 @@
-"""Signals, wherever they strike: what was learned is saved at a whole step, what was only begun is not left behind."""
+"""Signals at any moment: progress is saved at a complete step, and an unsaved run leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nursery import Nursery
-from small_runs import SETTINGS, Straight, assert_same, last_logged, latest_step, restart, train, until
+from fork_server import ForkServer
+from small_runs import SETTINGS, Uninterrupted, assert_same, last_logged, latest_step, restart, train, until
 from synthetic import make_corpus
 
 import charrnn
@@ -25,7 +25,7 @@ import charrnn
 pytest_plugins = ("shared",)
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor fork")
 
-HEAR = "killers:hear_amid"
+HEAR = "child_faults:receive_in"
 BEFORE_THE_FIRST_SAVE = [
     "charrnn.training.plan:read_text",
     "charrnn.training.plan:plan_steps",
@@ -46,9 +46,9 @@ AMID_TRAINING = {
 
 
 @pytest.mark.parametrize("place", BEFORE_THE_FIRST_SAVE, ids=lambda place: place.rpartition(":")[2])
-def test_before_there_is_anything_to_save_nothing_is_left(nursery: Nursery, tmp_path: Path, place: str) -> None:
+def test_before_there_is_anything_to_save_nothing_is_left(fork_server: ForkServer, tmp_path: Path, place: str) -> None:
     number = (signal.SIGINT, signal.SIGTERM)[BEFORE_THE_FIRST_SAVE.index(place) % 2]
-    code, child = nursery.run(*train(tmp_path / "run"), prepare=HEAR, place=place, call=1, signals=[number])
+    code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=place, call=1, signals=[number])
     assert (code, child.out, child.err) == (128 + number, "", "")
     assert not (tmp_path / "run").exists()
 
@@ -59,30 +59,30 @@ def test_before_there_is_anything_to_save_nothing_is_left(nursery: Nursery, tmp_
     ids=[f"{place.rpartition(':')[2]}-{call}" for place, call in AMID_TRAINING],
 )
 def test_what_was_learned_is_saved_at_a_whole_step(
-    nursery: Nursery, straight: Straight, tmp_path: Path, place: str, call: int, step: int
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, place: str, call: int, step: int
 ) -> None:
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[step % 3]
     run = tmp_path / "run"
-    code, child = nursery.run(*train(run), prepare=HEAR, place=place, call=call, signals=[number])
+    code, child = fork_server.run(*train(run), prepare=HEAR, place=place, call=call, signals=[number])
     assert code == 128 + number, child.err
     assert "Traceback" not in child.err
     assert latest_step(run) == last_logged(run) == step
     assert json.loads(child.out.splitlines()[-1])["is_complete"] is False
-    code, child = nursery.run(*restart(run))
+    code, child = fork_server.run(*restart(run))
     assert code == 0, child.err
-    assert_same(run, straight.path)
+    assert_same(run, uninterrupted.path)
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.thorough)])
-def test_at_any_moment(nursery: Nursery, straight: Straight, tmp_path: Path, count: int) -> None:
+def test_at_any_moment(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int) -> None:
     dice = random.Random(count)
     codes = []
     for attempt in range(count):
         run = tmp_path / str(attempt)
         number = dice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-        call = dice.randint(1, straight.num_calls)
-        code, child = nursery.run(
-            *train(run), prepare="killers:die_at_call", number=call, count_path="", signals=[number]
+        call = dice.randint(1, uninterrupted.num_calls)
+        code, child = fork_server.run(
+            *train(run), prepare="child_faults:die_at_call", number=call, count_path="", signals=[number]
         )
         codes.append(code)
         # Ended by the signal itself: the child was not yet the command. 0: it had taken its last step.
@@ -91,76 +91,78 @@ def test_at_any_moment(nursery: Nursery, straight: Straight, tmp_path: Path, cou
         if run.exists():
             assert latest_step(run) == last_logged(run)
             assert code != 0 or latest_step(run) == SETTINGS["steps"]
-        code, child = nursery.run(*restart(run))
+        code, child = fork_server.run(*restart(run))
         assert code == 0, child.err
-        assert_same(run, straight.path)
+        assert_same(run, uninterrupted.path)
     assert sum(code > 0 for code in codes) > count / 2, codes
 
 
 def test_a_second_ctrl_c_leaves_at_once_with_nothing_corrupt(
-    nursery: Nursery, straight: Straight, tmp_path: Path
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     ctrl_c = [signal.SIGINT, signal.SIGINT]
     for operation in (60, 95):  # of the saves at 4 and 5, where a save has some thirty
         run = tmp_path / str(operation)
-        amid_save = {"prepare": "killers:die_amid_saves", "number": operation, "count_path": "", "signals": ctrl_c}
-        code, child = nursery.run(*train(run), **amid_save)
+        amid_save = {"prepare": "child_faults:die_in_saves", "number": operation, "count_path": "", "signals": ctrl_c}
+        code, child = fork_server.run(*train(run), **amid_save)
         assert code == 130, child.err
         assert "Traceback" not in child.err
         assert '"done"' not in child.out
         latest_step(run)
         assert [entry.name for entry in run.iterdir() if entry.name.startswith(".")] == []
         assert (run / "lock").read_bytes() == b""
-        assert nursery.run(*restart(run))[0] == 0
-        assert_same(run, straight.path)
+        assert fork_server.run(*restart(run))[0] == 0
+        assert_same(run, uninterrupted.path)
 
 
-def test_a_third_one_ends_what_will_not_end(nursery: Nursery, tmp_path: Path) -> None:
-    amid_save = {"prepare": "killers:die_amid_saves", "number": 60, "count_path": "", "signals": [signal.SIGINT] * 3}
-    assert nursery.run(*train(tmp_path / "run"), **amid_save)[0] == 130
+def test_a_third_one_ends_what_will_not_end(fork_server: ForkServer, tmp_path: Path) -> None:
+    amid_save = {"prepare": "child_faults:die_in_saves", "number": 60, "count_path": "", "signals": [signal.SIGINT] * 3}
+    assert fork_server.run(*train(tmp_path / "run"), **amid_save)[0] == 130
     latest_step(tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_only_ctrl_c_is_hastened_by_repetition(nursery: Nursery, tmp_path: Path, number: int) -> None:
+def test_only_ctrl_c_is_hastened_by_repetition(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
     # `timeout` sends SIGTERM to the command and then to its group; a shell that is closed passes SIGHUP on.
     take_step = "charrnn.training.trainer:Trainer.take_step"
-    code, child = nursery.run(*train(tmp_path / "run"), prepare=HEAR, place=take_step, call=7, signals=[number] * 3)
+    code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=take_step, call=7, signals=[number] * 3)
     assert (code, latest_step(tmp_path / "run")) == (128 + number, 7), child.err
 
 
-def test_an_ignored_signal_stays_ignored(nursery: Nursery, straight: Straight, tmp_path: Path) -> None:
+def test_an_ignored_signal_stays_ignored(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
     take_step = "charrnn.training.trainer:Trainer.take_step"
     hang_up = {"call": 7, "signals": [signal.SIGHUP], "ignored": signal.SIGHUP}
-    code, child = nursery.run(*train(tmp_path / "run"), prepare=HEAR, place=take_step, **hang_up)
+    code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=take_step, **hang_up)
     assert code == 0, child.err
-    assert_same(tmp_path / "run", straight.path)
+    assert_same(tmp_path / "run", uninterrupted.path)
 
 
 @pytest.mark.parametrize(("place", "step"), [("trainer:Trainer.take_step", 7), ("session:stateful_nats", 10)])
-def test_sigusr1_saves_and_goes_on(nursery: Nursery, straight: Straight, tmp_path: Path, place: str, step: int) -> None:
+def test_sigusr1_saves_and_goes_on(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, place: str, step: int
+) -> None:
     run, call = tmp_path / "run", step if "take_step" in place else step // 5
     asked = {"call": call, "signals": [signal.SIGUSR1]}
-    code, child = nursery.run(*train(run), prepare=HEAR, place=f"charrnn.training.{place}", **asked)
+    code, child = fork_server.run(*train(run), prepare=HEAR, place=f"charrnn.training.{place}", **asked)
     assert code == 0, child.err
     saved = [event["step"] for event in map(json.loads, child.out.splitlines()) if event["event"] == "saved"]
     assert saved == sorted({0, 4, 5, 8, 10, 12, 14, step})
-    assert_same(run, straight.path)
+    assert_same(run, uninterrupted.path)
 
 
-def test_sigusr1_before_the_first_step_is_kept_for_it(nursery: Nursery, tmp_path: Path) -> None:
+def test_sigusr1_before_the_first_step_is_kept_for_it(fork_server: ForkServer, tmp_path: Path) -> None:
     asked = {"place": BEFORE_THE_FIRST_SAVE[0], "call": 1, "signals": [signal.SIGUSR1]}
-    code, child = nursery.run(*train(tmp_path / "run"), prepare=HEAR, **asked)
+    code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, **asked)
     assert code == 0, child.err
     saved = [event["step"] for event in map(json.loads, child.out.splitlines()) if event["event"] == "saved"]
     assert saved[:2] == [0, 1]
 
 
-def test_a_closed_terminal_saves(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     run = tmp_path / "run"
     endless = [argument for argument in train(run, steps=10**6, evaluate_every=10**6) if argument != "--json"]
-    child = nursery.spawn(*endless, prepare="killers:take_terminal", path=os.ttyname(slave))
+    child = fork_server.spawn(*endless, prepare="child_faults:take_terminal", path=os.ttyname(slave))
     seen = b""
     while b"sample at step" not in seen:
         seen += os.read(master, 4096)
@@ -171,12 +173,12 @@ def test_a_closed_terminal_saves(nursery: Nursery, tmp_path: Path) -> None:
     assert latest_step(run) == last_logged(run) > 0
 
 
-def test_the_explorer_gives_the_terminal_back(nursery: Nursery, straight: Straight) -> None:
+def test_the_explorer_gives_the_terminal_back(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
     pytest.importorskip("textual", reason="the extra `tui` is not installed")
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    arguments = ("explore", straight.path, "--text", nursery.folder / "text.txt")
-    child = nursery.spawn(*arguments, prepare="killers:take_terminal", path=os.ttyname(slave))
+    arguments = ("explore", uninterrupted.path, "--text", fork_server.folder / "text.txt")
+    child = fork_server.spawn(*arguments, prepare="child_faults:take_terminal", path=os.ttyname(slave))
     seen = b""
     while b"\x1b[?1049h" not in seen:  # the other screen
         seen += os.read(master, 65536)
@@ -193,10 +195,10 @@ def test_the_explorer_gives_the_terminal_back(nursery: Nursery, straight: Straig
 
 
 @pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for")
-def test_reading_standard_input_is_left_at_once(nursery: Nursery, tmp_path: Path) -> None:
+def test_reading_standard_input_is_left_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
-    child = nursery.spawn("train", "-", "--out", run, prepare="killers:read_pipe", path=str(pipe))
+    child = fork_server.spawn("train", "-", "--out", run, prepare="child_faults:read_pipe", path=str(pipe))
     writer = os.open(pipe, os.O_WRONLY)
     os.write(writer, b"some of it\n" * 100_000)  # more than a pipe holds: this waits until it is being read
     until(lambda: "pipe" in Path(f"/proc/{child.pid}/wchan").read_text())  # it waits for more
@@ -210,7 +212,7 @@ def test_a_long_validation_is_left_and_made_up_for(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(make_corpus(num_chars=40_000).text)
     config = charrnn.Config(corpus=("text.txt",), **{**SETTINGS, "split": (0.5, 0.5), "steps": 6, "evaluate_every": 3})
-    straight = [*charrnn.train(config, out=Path("straight"))][-1]
+    uninterrupted = [*charrnn.train(config, out=Path("uninterrupted"))][-1]
     # Asked before each of three steps, then twice amid the validation: after 8192 of 20,000 characters, and 16,384.
     for num_no, left_at in ((3, 3), (4, 3), (8, 6)):
         run, answers = Path(f"left-{num_no}"), iter([False] * num_no)
@@ -222,8 +224,8 @@ def test_a_long_validation_is_left_and_made_up_for(tmp_path: Path, monkeypatch: 
         *_, done = charrnn.resume(run, should_stop=lambda answers=answers: next(answers, True))
         assert (done.step, done.is_complete) == (left_at, False)
         *_, done = charrnn.resume(run)
-        assert (done.step, done.is_complete, done.val_nats) == (6, True, straight.val_nats)
-        assert_same(run, Path("straight"))
+        assert (done.step, done.is_complete, done.val_nats) == (6, True, uninterrupted.val_nats)
+        assert_same(run, Path("uninterrupted"))
 
 
 def records_of(run: Path, event: str) -> list[dict[str, Any]]:
@@ -231,18 +233,18 @@ def records_of(run: Path, event: str) -> list[dict[str, Any]]:
     return [record for record in records if record["event"] == event]
 
 
-def test_writing_ends_quietly(nursery: Nursery, tmp_path: Path) -> None:
+def test_writing_ends_quietly(fork_server: ForkServer, tmp_path: Path) -> None:
     # A unitary cell is not compiled, which would take ten seconds where it has not been done yet.
     run = tmp_path / "run"
-    assert nursery.run(*train(run, steps=1, cell="unitary"))[0] == 0
+    assert fork_server.run(*train(run, steps=1, cell="unitary"))[0] == 0
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        child = nursery.spawn("sample", run, "--seed", 0, "--length", 10**8)
+        child = fork_server.spawn("sample", run, "--seed", 0, "--length", 10**8)
         until(lambda path=child.out_path: path.exists() and path.stat().st_size)
         os.kill(child.pid, number)
         assert (child.wait(), child.err) == (128 + number, "")
 
 
-def test_every_command_ends_quietly(nursery: Nursery, straight: Straight, tmp_path: Path) -> None:
+def test_every_command_ends_quietly(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
     for place, command in {
         "charrnn.api:load": [["sample"], ["predict"], ["evaluate"], ["visualize"]],
         "charrnn.runs.locate:list_runs": [["runs"]],
@@ -250,5 +252,7 @@ def test_every_command_ends_quietly(nursery: Nursery, straight: Straight, tmp_pa
         for (name,) in command:
             asked = {"place": place, "call": 1, "signals": [signal.SIGTERM]}
             text = ["the"] if name == "predict" else []
-            code, child = nursery.run(name, *([] if name == "runs" else [straight.path]), *text, prepare=HEAR, **asked)
+            code, child = fork_server.run(
+                name, *([] if name == "runs" else [uninterrupted.path]), *text, prepare=HEAR, **asked
+            )
             assert (code, child.out, child.err) == (143, "", ""), name

@@ -1,7 +1,7 @@
-"""Run commands on runs one after another under an audit hook, in a process of its own; tell what each did.
+"""Run commands on runs one after another under an audit hook, in a separate process; report what each did.
 
 Read from stdin: {"allowed": [folders], "seconds": limit, "cases": [[name, folder, [[command, arguments], ...]], ...]}.
-The first case is an honest run: whatever Python does for it is not counted against the others. Written to stdout: one
+The first case is an ordinary run: what Python does for it is not reported for the others. Written to stdout: one
 JSON object per case and command, then the process's largest resident size before and after, in bytes.
 """
 
@@ -33,17 +33,17 @@ def hook(event: str, arguments: tuple[object, ...]) -> None:
     global is_watching
     if not is_watching:
         return
-    is_watching = False  # what is done in here would come back
+    is_watching = False  # the events of this function itself must not call it again
     try:
         if event.startswith(NEVER):
             events.add(f"{event} {str(arguments[:2])[:150]}")
         elif event in CODE:
-            told = getattr(arguments[0], "co_filename", None) or arguments[1 if event == "compile" else 0]
-            events.add(f"{event} {str(told)[:150]}")
+            source = getattr(arguments[0], "co_filename", None) or arguments[1 if event == "compile" else 0]
+            events.add(f"{event} {str(source)[:150]}")
         elif event == "open" or event in WRITES:
             for path in arguments[: 2 if event in ("os.rename", "os.link", "os.symlink") else 1]:
                 if isinstance(path, str | bytes | os.PathLike):
-                    # What is renamed or removed may be a link: not what it leads to, but itself.
+                    # Renaming or removing a link acts on the link itself, not on its target.
                     folder, name = os.path.split(os.path.abspath(os.fsdecode(path)))
                     real = os.path.realpath(os.path.join(folder, name) if event == "open" else folder)
                     if not real.startswith(allowed):
@@ -80,7 +80,7 @@ def main() -> None:
             out, err = io.StringIO(), io.StringIO()
             events.clear()
             signal.alarm(job["seconds"])
-            began = time.process_time()  # the processor's, which a busy neighbour does not lengthen
+            began = time.process_time()  # processor time, which does not depend on other processes
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 is_watching = True
                 try:
@@ -92,14 +92,14 @@ def main() -> None:
             signal.alarm(0)
             if index == 0:
                 honest |= events
-            told = {"case": name, "command": command, "code": code, "out": out.getvalue(), "err": err.getvalue()}
-            told |= {"seconds": seconds, "events": sorted(events - honest), "peak": peak_bytes()}
-            sys.__stdout__.write(json.dumps(told) + "\n")
+            report = {"case": name, "command": command, "code": code, "out": out.getvalue(), "err": err.getvalue()}
+            report |= {"seconds": seconds, "events": sorted(events - honest), "peak": peak_bytes()}
+            sys.__stdout__.write(json.dumps(report) + "\n")
             sys.__stdout__.flush()
 
 
 def peak_bytes() -> int:
-    """The largest this process ever was: since it began to run Python, where Linux tells, else since the first fork."""
+    """Return the peak resident size of this process in bytes; outside Linux also before Python started."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

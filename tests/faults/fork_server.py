@@ -1,8 +1,8 @@
-"""A process that imports torch once and forks a command whenever it is asked to, because torch takes seconds to come.
+"""A server process that imports torch once and forks a child for each command, because importing torch takes seconds.
 
-Forking is sound here: nothing has been computed yet, so there is one thread and no lock that a child could inherit
-held. Run as a script it reads one JSON object a line: {"spawn": [arguments], ...} is answered by the child's process
-id, {"wait": id} by its exit code (-N: ended by signal N).
+Forking is safe here: nothing has been computed yet, so there is one thread and no lock that a child could inherit in a
+locked state. As a script it reads one JSON object per line: the answer to {"spawn": [arguments], ...} is the child's
+process id, to {"wait": id} its exit code (-N: ended by signal N).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from synthetic import make_corpus
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A command that was started; its streams go to files."""
+    """A command that was started; its output goes to files."""
 
-    nursery: Nursery
+    fork_server: ForkServer
     pid: int
     out_path: Path
 
     def wait(self) -> int:
-        """Its exit code, once it has ended; -N if signal N ended it."""
-        return int(self.nursery.ask({"wait": self.pid}))
+        """Wait for the end of the command and return its exit code, -N if signal N ended it."""
+        return int(self.fork_server.ask({"wait": self.pid}))
 
     @property
     def out(self) -> str:
@@ -42,11 +42,11 @@ class Child:
         return self.out_path.with_suffix(".err").read_text()
 
 
-class Nursery:
+class ForkServer:
     """Starts commands in `folder`, each in a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        """Also writes a `text.txt` there, for the commands to learn."""
+        """Start the server, and write a `text.txt` to train on into `folder`."""
         self.folder = folder
         (folder / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
         self._num_spawned = 0
@@ -67,7 +67,7 @@ class Nursery:
         return Child(self, int(self.ask(request)), out)
 
     def run(self, *arguments: object, **details: Any) -> tuple[int, Child]:
-        """Start `charrnn ARGUMENTS` and wait for its end."""
+        """Start `charrnn ARGUMENTS`, wait for its end and return its exit code."""
         child = self.spawn(*arguments, **details)
         return child.wait(), child
 
@@ -76,10 +76,10 @@ class Nursery:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the nursery ended"
+        assert answer, "the fork server ended"
         return answer
 
-    def __enter__(self) -> Nursery:
+    def __enter__(self) -> ForkServer:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -87,7 +87,7 @@ class Nursery:
 
 
 def serve(requests: IO[str]) -> bool:
-    """Answer requests until there are no more; in a child, return at once. Whether this is a child."""
+    """Answer requests until the input ends and return False; in a forked child return True at once."""
     while line := requests.readline():
         request = json.loads(line)
         if "wait" in request:
@@ -103,7 +103,7 @@ def serve(requests: IO[str]) -> bool:
 
 
 def become(request: dict[str, Any]) -> None:
-    """Take the streams and the arguments of a command, in a session of its own."""
+    """Make this child the requested command, with its own streams and session."""
     import importlib
 
     os.setsid()
@@ -116,12 +116,12 @@ def become(request: dict[str, Any]) -> None:
     if request["prepare"]:
         module, _, function = request["prepare"].partition(":")
         getattr(importlib.import_module(module), function)(**request["details"])
-    # Python's own streams still know the nursery's: whether they can seek, and whether they are a terminal.
+    # Python's stream objects cache properties of the server's streams: whether they can seek or are a terminal.
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
 
 
 if __name__ == "__main__":
-    import killers  # noqa: F401
+    import child_faults  # noqa: F401
     import torch
     import tqdm  # noqa: F401
 
@@ -132,14 +132,14 @@ if __name__ == "__main__":
 
     assert torch.get_num_threads() == 1
     charrnn.training.session.SAMPLE_LENGTH = 24  # A tenth of the usual length: the tests' runs are short.
-    # Else each child would copy most of torch, to look through it for garbage.
+    # Otherwise garbage collection in each child would copy most of torch's memory.
     gc.collect()
     gc.freeze()
     if serve(sys.stdin):
         try:
             main()
         except SystemExit as leaving:
-            # All of an exit but taking torch down, which takes longer than the command did.
+            # Exit without unloading torch, which would take longer than the command.
             atexit._run_exitfuncs()
             sys.stdout.flush()
             os._exit(int(leaving.code or 0))

@@ -1,4 +1,4 @@
-"""What a child does to itself: it dies, or gets a signal, at exactly the instant that was asked for."""
+"""Faults that a child process injects into itself: it dies, or receives a signal, at an exactly chosen moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.writer import RunWriter
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")
-"""Audit events of a file operation; syncing has none, so it is patched."""
+"""Audit events of file operations. fsync has none, so it is patched."""
 
 
 def send(signals: list[int]) -> None:
@@ -25,10 +25,10 @@ def send(signals: list[int]) -> None:
         os.kill(os.getpid(), number)
 
 
-def hear_amid(place: str, call: int, signals: list[int], ignored: int | None = None) -> None:
-    """Send this process signals as it enters the function at `module:name` for that time, counted from 1.
+def receive_in(place: str, call: int, signals: list[int], ignored: int | None = None) -> None:
+    """Send signals to this process when it calls the function `module:name` for the `call`-th time, counted from 1.
 
-    One signal may be ignored from the start, as `nohup` would have it.
+    One signal may be ignored from the start, as under `nohup`.
     """
     module, _, name = place.partition(":")
     owner: Any = importlib.import_module(module)
@@ -51,7 +51,7 @@ def hear_amid(place: str, call: int, signals: list[int], ignored: int | None = N
 
 
 def take_terminal(path: str) -> None:
-    """Make the terminal at `path` that of this process's session, and its streams."""
+    """Make the terminal at `path` the controlling terminal and the standard streams of this process."""
     terminal = os.open(path, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(terminal, stream)
@@ -59,11 +59,12 @@ def take_terminal(path: str) -> None:
     del os.environ["COLUMNS"]
 
 
-def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
-    """Send this process signals just before that file operation of its saves, counted from 1 through the whole run.
+def die_in_saves(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
+    """Send signals to this process just before the `number`-th file operation of its saves, counted over the whole run.
 
-    Before operation k + 1 is after operation k, so every state between two of them can be had. A file is written in
-    two halves, with an operation between them. With None, nobody dies and the number of operations goes to a file.
+    Before operation k + 1 means after operation k, so every state between two operations can be produced. A file is
+    written in two halves, with an operation between them. With None, no signal is sent and the number of operations is
+    written to a file.
     """
     num_operations = depth = 0
 
@@ -114,8 +115,9 @@ def die_amid_saves(number: int | None, count_path: str, signals: list[int] = [si
 
 
 def die_at_call(number: int | None, count_path: str, signals: list[int] = [signal.SIGKILL]) -> None:  # noqa: B006
-    """Send this process signals at its call of a function with that number: a moment as random as a clock's, but the
-    same every time. With None nothing is sent, and the number of calls goes to a file.
+    """Send signals to this process at its `number`-th function call: an arbitrary but reproducible moment.
+
+    With None, no signal is sent and the number of calls is written to a file.
     """
     num_calls = 0
 
@@ -135,8 +137,8 @@ def die_at_call(number: int | None, count_path: str, signals: list[int] = [signa
     sys.setprofile(count)
 
 
-def die_amid_a_line(number: int) -> None:
-    """Kill this process when half of its line with that number (from 1) stands in `metrics.jsonl`."""
+def die_within_a_line(number: int) -> None:
+    """Kill this process when half of the `number`-th line (from 1) is written to `metrics.jsonl`."""
     num_lines = 0
     append = MetricsLog.append
 
@@ -154,5 +156,5 @@ def die_amid_a_line(number: int) -> None:
 
 
 def read_pipe(path: str) -> None:
-    """Take the pipe at `path` for standard input."""
+    """Use the pipe at `path` as standard input."""
     os.dup2(os.open(path, os.O_RDONLY), 0)
