@@ -20,7 +20,7 @@ def run(tmp_path: Path) -> RunWriter:
     return make_run(tmp_path / "checkpoints" / "shakespeare-001")
 
 
-def test_texts_are_replaced_whole_or_not_at_all(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_replaced_atomically(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     write_atomically(run.path / "samples.txt", encode_text("äöü\nline\r\n\udcff"))
     assert (run.path / "samples.txt").read_bytes() == "äöü\nline\r\n\\udcff".encode()
 
@@ -36,7 +36,7 @@ def test_texts_are_replaced_whole_or_not_at_all(run: RunWriter, monkeypatch: pyt
     assert hidden(run.path) == []
 
 
-def test_readers_never_meet_a_half_written_pointer(run: RunWriter) -> None:
+def test_readers_never_see_a_half_written_pointer(run: RunWriter) -> None:
     names = {f"step-{step:08d}" for step in range(50)}
     run.write_pointer("latest", "step-00000000")
     seen: set[str | None] = set()
@@ -55,7 +55,7 @@ def test_readers_never_meet_a_half_written_pointer(run: RunWriter) -> None:
     assert seen <= names
 
 
-def test_a_file_system_that_cannot_sync_folders_is_good_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_that_cannot_sync_folders_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_fsync = os.fsync
 
     def fsync(descriptor: int) -> None:
@@ -68,7 +68,7 @@ def test_a_file_system_that_cannot_sync_folders_is_good_enough(tmp_path: Path, m
     assert (tmp_path / "a").read_bytes() == b"text"
 
 
-def test_no_planted_link_is_written_through(tmp_path: Path) -> None:
+def test_existing_links_are_not_followed_when_writing(tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("secret")
     (tmp_path / f".config.yaml.tmp-{os.getpid()}").symlink_to(secret)

@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> RunWriter:
     "garbage",
     [b"", b"step-1", b"../../etc", b"step-00000100/../x", b"\xff\xfe", b"step-00000100\nmore", b"x" * 5000],
 )
-def test_a_garbled_pointer_reads_as_none_and_the_newest_step_is_loaded(run: RunWriter, garbage: bytes) -> None:
+def test_the_newest_checkpoint_is_loaded_if_the_pointer_is_invalid(run: RunWriter, garbage: bytes) -> None:
     save(run, 100)
     save(run, 200)
     (run.path / "latest").write_bytes(garbage)
@@ -70,7 +70,7 @@ def test_falling_back_goes_to_earlier_steps_first_and_then_to_later_ones(run: Ru
         load_after_damaging(500)
 
 
-def test_a_step_that_vanishes_while_it_is_read_is_replaced_by_a_later_one(run: RunWriter) -> None:
+def test_a_checkpoint_pruned_while_it_is_read_is_replaced_by_a_later_one(run: RunWriter) -> None:
     save(run, 100)
     save(run, 200)
     run.write_pointer("latest", "step-00000100")
@@ -88,7 +88,7 @@ def test_a_step_that_vanishes_while_it_is_read_is_replaced_by_a_later_one(run: R
         assert run.reader.load_checkpoint("latest", with_training=True).step == 200
 
 
-def test_a_step_nobody_saved_is_an_error_that_lists_the_others(run: RunWriter) -> None:
+def test_an_unknown_checkpoint_is_an_error_that_lists_the_others(run: RunWriter) -> None:
     with pytest.raises(CheckpointError, match="nothing saved yet"):
         run.reader.load_checkpoint("latest", with_training=False)
     save(run, 100)

@@ -178,7 +178,7 @@ def test_a_folder_that_was_emptied_is_said_to_be_missing() -> None:
     assert second == f"It was found at {os.path.abspath('book')}."
 
 
-def test_a_right_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unchanged_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("novel.txt")
     Path("novel.txt").write_text(OTHER, encoding="utf-8")
     opened = []

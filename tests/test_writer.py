@@ -158,7 +158,7 @@ def test_an_interrupt_while_saving_leaves_no_temporary_folder(run: RunWriter, mo
     assert run.reader.checkpoints() == []
 
 
-def test_leftovers_of_dead_saves_are_swept(run: RunWriter) -> None:
+def test_temporary_folders_of_killed_processes_are_removed(run: RunWriter) -> None:
     (run.path / ".step-00000050.tmp-99999").mkdir()
     (run.path / ".step-00000050.tmp-99999" / "model.safetensors").write_bytes(b"half")
     save(run, 100)
@@ -193,7 +193,7 @@ def test_saving_never_replaces_a_step_of_a_newer_charrnn(run: RunWriter) -> None
 # --- pointers and pruning
 
 
-def test_pointers_hold_a_name_and_a_newline(run: RunWriter) -> None:
+def test_a_pointer_file_is_a_name_and_a_newline(run: RunWriter) -> None:
     run.write_pointer("best", "step-123456789")
     assert (run.path / "best").read_bytes() == b"step-123456789\n"
     assert run.reader.read_pointer("best") == "step-123456789"
@@ -214,7 +214,7 @@ def test_prune_keeps_the_newest_besides_best_and_latest(run: RunWriter, keep: in
 
 
 @pytest.mark.parametrize("pointer", ["garbage", "step-00000900\n"])
-def test_prune_never_removes_the_only_way_back(run: RunWriter, pointer: str) -> None:
+def test_prune_keeps_the_newest_without_a_valid_pointer(run: RunWriter, pointer: str) -> None:
     save(run, 100)
     save(run, 200)
     (run.path / "latest").write_text(pointer)

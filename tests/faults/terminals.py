@@ -61,7 +61,7 @@ def steering(text: str, allowed: str = "\n\t") -> list[str]:
 
 
 class Stream(io.TextIOWrapper):
-    """A standard stream that is kept, and a terminal if it is told so; it has no file descriptor."""
+    """A standard stream that keeps what is written, optionally as a terminal; it has no file descriptor."""
 
     def __init__(self, *, is_terminal: bool, encoding: str = "utf-8") -> None:
         super().__init__(io.BytesIO(), encoding=encoding, write_through=True)

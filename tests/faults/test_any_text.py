@@ -161,7 +161,9 @@ def learn(command: Command, path: Path, *options: str) -> Ran:
         *(pytest.param("byte", name, marks=[pytest.mark.thorough] if n % 4 else []) for n, name in enumerate(TEXTS)),
     ],
 )
-def test_it_learns_and_writes_or_says_why_not(command: Command, tmp_path: Path, name: str, alphabet: str) -> None:
+def test_any_text_trains_or_is_refused_with_a_reason(
+    command: Command, tmp_path: Path, name: str, alphabet: str
+) -> None:
     content = TEXTS[name]
     path = tmp_path / "any.txt"
     check_both(path, content)
@@ -213,9 +215,7 @@ def test_a_line_without_end(command: Command, tmp_path: Path, num_bytes: int) ->
 
 
 @pytest.mark.parametrize(("encoding", "text"), [("latin-1", "Où est le café?\r\n"), ("utf-16", "Wo ist die Brücke?\n")])
-def test_a_text_in_another_encoding_is_read_so_by_all(
-    command: Command, tmp_path: Path, encoding: str, text: str
-) -> None:
+def test_every_command_reads_another_encoding(command: Command, tmp_path: Path, encoding: str, text: str) -> None:
     path = tmp_path / "novel.txt"
     path.write_bytes((text * 100).encode(encoding))
     refused = learn(command, path)

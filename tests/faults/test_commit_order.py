@@ -70,7 +70,7 @@ def strace() -> str:
     return found
 
 
-def test_so_the_kernel_saw_it(strace: str, tmp_path: Path) -> None:
+def test_system_calls_have_the_same_order(strace: str, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from saved_runs import *; from charrnn.files import write_atomically\n"
         "run = make_run(Path(sys.argv[1])); commit(run, 100, best_step=100, keep=0)\n"
@@ -136,7 +136,7 @@ def history(run: RunWriter, keep: int) -> None:
 @pytest.mark.parametrize("stride", [19, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("power", ["stays", "is cut"])
 @pytest.mark.parametrize("keep", [0, 1])
-def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
+def test_a_verified_and_the_best_checkpoint_survive_a_death_at_any_operation(
     tmp_path: Path, new_process: Callable[[], None], monkeypatch: pytest.MonkeyPatch, keep: int, power: str, stride: int
 ) -> None:
     sync_nothing(monkeypatch)
@@ -159,8 +159,8 @@ def test_wherever_it_dies_a_verified_step_and_the_best_are_there(
                 run.reader.verify(name)
             latest = run.reader.load_checkpoint("latest", with_training=True)
             assert latest.name == run.reader.checkpoints()[-1]
-            told = [warning for warning in latest.warnings if "latest" not in warning]
-            assert told == [] and len(latest.warnings) <= 1, last
+            reported = [warning for warning in latest.warnings if "latest" not in warning]
+            assert reported == [] and len(latest.warnings) <= 1, last
             best, damage = best_known(run.path)
             assert damage is None
             assert best == run.reader.load_best().name, f"the best step was lost at {last}"

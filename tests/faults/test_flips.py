@@ -69,10 +69,10 @@ def warned(run: Path, which: str, name: str) -> str:
     """Load `which` and return the name of the step taken, having checked that one line names the damaged file."""
     folder = RunReader(run)
     loaded = folder.load_checkpoint("latest", with_training=True) if which == "latest" else folder.load_best()
-    (told,) = loaded.warnings
-    assert "\n" not in told and told.endswith(f"; using {loaded.name}")
+    (reported,) = loaded.warnings
+    assert "\n" not in reported and reported.endswith(f"; using {loaded.name}")
     # A flip in one of the hashes that a manifest lists would show as damage of the file it is of, but for its own.
-    assert str(run / name) in told
+    assert str(run / name) in reported
     return loaded.name
 
 
@@ -111,7 +111,7 @@ def check(run: Path, name: str) -> bool:
 
 @pytest.mark.parametrize("count", [60, pytest.param(1_000, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("damage", [flip, truncate])
-def test_damage_is_noticed_and_named(
+def test_damage_is_detected_and_named(
     run: Path, damage: Callable[[bytes, random.Random], bytes], count: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     draw = random.Random(count)
@@ -133,7 +133,7 @@ def test_damage_is_noticed_and_named(
 
 @pytest.mark.parametrize("damage", [flip, truncate])
 @pytest.mark.parametrize("name", [*BESIDE, "metrics.jsonl", *(f"{LATEST}/{name}" for name in FILES)])
-def test_training_goes_on_from_what_is_good_to_the_same_weights(
+def test_training_continues_from_an_intact_checkpoint_to_the_same_weights(
     command: Callable[..., Ran], run: Path, name: str, damage: Callable[[bytes, random.Random], bytes]
 ) -> None:
     weights = (run / LATEST / "training.safetensors").read_bytes()
@@ -142,9 +142,9 @@ def test_training_goes_on_from_what_is_good_to_the_same_weights(
     # Training asks nothing of `best`: it is mended without a word.
     num_warnings = {"metrics.jsonl": len(MetricsLog(run / "metrics.jsonl").problems()), "best": 0}.get(name, 1)
     ran = command("train", "--resume", "run")
-    told = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
-    assert (ran.code, len(told)) == (0, num_warnings)
-    assert all(name in line for line in told)
+    reported = [line for line in ran.err.splitlines() if line.startswith("warning: ")]
+    assert (ran.code, len(reported)) == (0, num_warnings)
+    assert all(name in line for line in reported)
     assert (run / LATEST / "training.safetensors").read_bytes() == weights
     assert (run / "latest").read_text() == (run / "best").read_text() == LATEST + "\n"
     # All of it is mended, and only what was damaged is kept aside.

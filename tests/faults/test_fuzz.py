@@ -314,13 +314,19 @@ def test_changed_files_are_read_or_refused(bench: Bench, name: str) -> None:
 def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None:
     seconds = float(os.environ.get("FUZZ_SECONDS", "600"))
     rng = random.Random(os.environ.get("FUZZ_SEED", "6"))
-    told = {}
+    reported = {}
     for name in NAMES:
         end = time.monotonic() + seconds / len(NAMES)
-        told[name] = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
-    assert all(sum(counts) > 0 for counts in told.values())  # what else came out than a refusal has failed in `fuzz`
-    print(json.dumps({name: f"{read:,} read, {refused:,} refused" for name, (read, refused) in told.items()}, indent=1))
-    print(f"{sum(map(sum, told.values())):,} files in {seconds:.0f} s")
+        reported[name] = fuzz(bench, name, rng, lambda _, end=end: time.monotonic() > end)
+    assert all(
+        sum(counts) > 0 for counts in reported.values()
+    )  # what else came out than a refusal has failed in `fuzz`
+    print(
+        json.dumps(
+            {name: f"{read:,} read, {refused:,} refused" for name, (read, refused) in reported.items()}, indent=1
+        )
+    )
+    print(f"{sum(map(sum, reported.values())):,} files in {seconds:.0f} s")
 
 
 @pytest.mark.parametrize(
@@ -338,14 +344,14 @@ def test_changed_files_are_read_or_refused_for_ten_minutes(bench: Bench) -> None
         ("samples.txt", b"--- step " + b"9" * 5_000 + b" ---\nlamb\n"),
     ],
 )
-def test_what_was_found_stays_mended(bench: Bench, name: str, data: bytes) -> None:
+def test_fixed_defects_stay_fixed(bench: Bench, name: str, data: bytes) -> None:
     try:
         bench.readers[name][1](data)
     except CharRNNError as error:
         assert len(str(error)) < 3000
 
 
-def test_the_bench_puts_back_what_it_changes(bench: Bench) -> None:
+def test_the_bench_restores_changed_files(bench: Bench) -> None:
     with pytest.raises(CharRNNError):
         bench.readers["vocab.json"][1](b"{}")
     sign(bench.run)

@@ -98,7 +98,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def told(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
+def reported(base: Path, root: Path, corpus_file: Path) -> list[dict[str, Any]]:
     """What some commands did with every hostile run, and all with an honest one before them."""
     return watch_all(4, base, corpus_file, root)
 
@@ -121,20 +121,20 @@ def check(did: dict[str, Any]) -> None:
         assert 1 <= len([line for line in lines if line.startswith(("error: ", "       "))]) <= 3
 
 
-def growth(told: list[dict[str, Any]]) -> int:
+def growth(reported: list[dict[str, Any]]) -> int:
     """Bytes by which the process grew after it had read an honest run by every command."""
-    honest = [did["peak"] for did in told if did["case"] == "honest"]
-    return told[-1]["peak"] - honest[-1]
+    honest = [did["peak"] for did in reported if did["case"] == "honest"]
+    return reported[-1]["peak"] - honest[-1]
 
 
-def test_an_honest_run_is_read_by_every_command(told: list[dict[str, Any]]) -> None:
-    honest = {did["command"]: did["code"] for did in told if did["case"] == "honest"}
+def test_every_command_reads_an_ordinary_run(reported: list[dict[str, Any]]) -> None:
+    honest = {did["command"]: did["code"] for did in reported if did["case"] == "honest"}
     assert honest == dict.fromkeys((*READERS, "runs"), 0)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_run_is_refused(case: str, told: list[dict[str, Any]], root: Path) -> None:
-    ran = [did for did in told if did["case"] == case]
+def test_a_hostile_run_is_refused(case: str, reported: list[dict[str, Any]], root: Path) -> None:
+    ran = [did for did in reported if did["case"] == case]
     assert len(ran) >= 3
     for did in ran:
         check(did)
@@ -143,8 +143,8 @@ def test_a_hostile_run_is_refused(case: str, told: list[dict[str, Any]], root: P
     assert (outside / "secret.txt").read_text() == SECRET * 9
 
 
-def test_hostile_runs_do_not_fill_the_memory(told: list[dict[str, Any]]) -> None:
-    assert growth(told) < 200 * MEGABYTE
+def test_hostile_runs_do_not_fill_the_memory(reported: list[dict[str, Any]]) -> None:
+    assert growth(reported) < 200 * MEGABYTE
 
 
 @pytest.mark.thorough
@@ -161,7 +161,7 @@ def test_every_command_refuses_every_hostile_run_soon(base: Path, corpus_file: P
     assert growth(everything) < 200 * MEGABYTE
 
 
-def test_a_permutation_that_is_none_is_refused() -> None:
+def test_an_invalid_permutation_is_refused() -> None:
     # A unitary cell's is an index: a number too large would lead out of the state.
     config = charrnn.Config(cell="unitary", num_layers=1, hidden_size=4, embedding_size=2)
     weights = {name: np.zeros(shape, np.float32) for name, shape in weight_shapes(config, 3).items()}

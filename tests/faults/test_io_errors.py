@@ -73,7 +73,7 @@ def before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callabl
 
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
 @pytest.mark.parametrize("action", [add_a_step, replace_a_damaged_step, replace_another_step, go_on])
-def test_whatever_fails_what_was_saved_loads(
+def test_saved_checkpoints_load_whatever_operation_fails(
     before: Callable[..., RunWriter], action: Callable[[RunWriter], None], number: int
 ) -> None:
     run = before(action)
@@ -120,7 +120,7 @@ def train_on(command: Callable[..., Ran], root: Path, at: int | None, number: in
 
 @pytest.mark.parametrize("stride", [41, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("number", ERRORS, ids=errno.errorcode.__getitem__)
-def test_a_training_fails_clearly_and_goes_on_to_the_same_weights(
+def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
     command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, stride: int
 ) -> None:
     sync_nothing(monkeypatch)
@@ -205,10 +205,10 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     )
     if ran.returncode == 77 or "unshare" in ran.stderr:
         pytest.skip("a disk of our own cannot be mounted here")
-    told = {name: rest for name, *rest in (json.loads(line) for line in ran.stdout.splitlines() if line[0] == "[")}
+    reported = {name: rest for name, *rest in (json.loads(line) for line in ran.stdout.splitlines() if line[0] == "[")}
     errors = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
-    assert told["first"] == [1, []], "nothing is left of what could not begin"
-    assert told["later"] == [1]
-    assert told["sample"] == told["resumed"] == [0]
+    assert reported["first"] == [1, []], "nothing is left of what could not begin"
+    assert reported["later"] == [1]
+    assert reported["sample"] == reported["resumed"] == [0]
     assert len(errors) == 2
     assert all(re.search(r"disk/run/.*No space left on device \([\d,]+ bytes needed\)", error) for error in errors)

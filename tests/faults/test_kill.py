@@ -43,7 +43,7 @@ def go_on(fork_server: ForkServer, run: Path) -> None:
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(80, marks=pytest.mark.thorough)])
-def test_killed_amid_a_save_it_goes_on_and_ends_the_same(
+def test_a_run_killed_during_a_save_resumes_to_the_same_result(
     fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
 ) -> None:
     dice = random.Random(count)
@@ -64,7 +64,7 @@ def test_killed_amid_a_save_it_goes_on_and_ends_the_same(
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(120, marks=pytest.mark.thorough)])
-def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
+def test_a_run_killed_at_any_moment_resumes_to_the_same_result(
     fork_server: ForkServer, uninterrupted: Uninterrupted, count: int
 ) -> None:
     dice = random.Random(count)
@@ -80,9 +80,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_the_same(
     assert num_killed >= 0.9 * count
 
 
-def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(
-    fork_server: ForkServer, uninterrupted: Uninterrupted
-) -> None:
+def test_resuming_prunes_what_a_killed_run_did_not(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
     run = fork_server.folder / "not-pruned"
     last = {"place": "charrnn.runs.writer:RunWriter.prune", "call": 7, "signals": [signal.SIGKILL]}
     assert fork_server.spawn(*train(run), prepare="child_faults:receive_in", **last).wait() == -signal.SIGKILL
@@ -92,7 +90,7 @@ def test_killed_before_it_pruned_its_last_save_it_prunes_when_resumed(
 
 
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
-def test_metrics_hold_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
+def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
     dice = random.Random(cycles)
     run = fork_server.folder / f"metrics-{cycles}"
     endless = {"steps": 10**6, "evaluate_every": 7}

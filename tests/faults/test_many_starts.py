@@ -30,7 +30,7 @@ def look(folder: Path) -> dict[Path, tuple[int, bytes]]:
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_second_trainer_is_refused_and_touches_nothing(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
     owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGSTOP)  # so that nobody but the second could change anything
@@ -67,7 +67,7 @@ def test_a_second_trainer_is_refused_within_a_second(fork_server: ForkServer, tm
     owner.wait()
 
 
-def test_the_lock_of_a_dead_owner_is_taken_over(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_the_lock_of_a_dead_process_is_taken_over(fork_server: ForkServer, tmp_path: Path) -> None:
     run = tmp_path / "run"
     owner = start(fork_server, run)
     os.kill(owner.pid, signal.SIGKILL)
@@ -84,11 +84,11 @@ def test_simultaneous_starts_get_a_folder_each(fork_server: ForkServer, count: i
     arguments = [argument for argument in train(Path(), steps=1) if argument not in ("--out", Path(), "--json")]
     children = [fork_server.spawn(*arguments) for _ in range(count)]
     assert [child.wait() for child in children] == [0] * count
-    told = {fork_server.folder / child.out.strip() for child in children}
-    assert told == set(fork_server.folder.glob("checkpoints/*")) - before
-    assert len(told) == count
-    assert [latest_step(run) for run in told] == [1] * count
-    weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in told}
+    reported = {fork_server.folder / child.out.strip() for child in children}
+    assert reported == set(fork_server.folder.glob("checkpoints/*")) - before
+    assert len(reported) == count
+    assert [latest_step(run) for run in reported] == [1] * count
+    weights = {(run / "step-00000001" / "model.safetensors").read_bytes() for run in reported}
     assert len(weights) == 1, "nobody wrote into another's folder"
 
 

@@ -79,7 +79,9 @@ def here(lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
 @pytest.mark.parametrize("place", places())
-def test_every_command_works_anywhere(on_screen: Screen, here: Path, place: str, arguments: tuple[object, ...]) -> None:
+def test_every_command_works_on_every_terminal(
+    on_screen: Screen, here: Path, place: str, arguments: tuple[object, ...]
+) -> None:
     settings = {"is_terminal": False} | PLACES[place]
     ran = on_screen(*arguments, **settings)
     assert ran.code == 0
@@ -107,7 +109,7 @@ def test_nothing_is_wider_than_the_terminal(
 
 
 @pytest.mark.parametrize("place", places())
-def test_training_says_one_line_for_each_evaluation(
+def test_training_prints_one_line_for_each_evaluation(
     on_screen: Screen, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -117,9 +119,9 @@ def test_training_says_one_line_for_each_evaluation(
     assert ("\r" in ran.err) == (place == "no-colour"), "as above"
     if place == "no-colour":
         return
-    told = COLOUR.sub("", ran.err)
-    assert "\x1b" not in told
-    lines = without_samples(told.splitlines(), Path("checkpoints/synthetic-001"))
+    reported = COLOUR.sub("", ran.err)
+    assert "\x1b" not in reported
+    lines = without_samples(reported.splitlines(), Path("checkpoints/synthetic-001"))
     header = next(index for index, line in enumerate(lines) if line.split()[:1] == ["step"])
     assert [line.split()[0] for line in lines[header + 1 : header + 11]] == [str(step) for step in range(4, 41, 4)]
     assert lines[header + 11].startswith("Done: 40 steps.")
@@ -128,12 +130,14 @@ def test_training_says_one_line_for_each_evaluation(
 def without_samples(lines: list[str], run: Path) -> list[str]:
     """The lines that are neither of a sample, as `samples.txt` has it, nor empty."""
     samples = {line.rstrip() for line in (run / "samples.txt").read_text().splitlines()}
-    return [line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- sample at step ")]
+    return [
+        line for line in lines if line.rstrip() not in samples | {""} and not line.startswith("--- sample at step ")
+    ]
 
 
-def test_under_ci_a_terminal_is_a_log(corpus_file: Path, tmp_path: Path) -> None:
-    told = on_pty(80, tmp_path, "train", corpus_file, "--steps", 8, *SMALL, CI="true")
-    assert "Done: 8 steps" in told and "%" not in told and "\r" not in told.replace("\r\n", "\n")
+def test_a_terminal_under_ci_shows_no_bar(corpus_file: Path, tmp_path: Path) -> None:
+    reported = on_pty(80, tmp_path, "train", corpus_file, "--steps", 8, *SMALL, CI="true")
+    assert "Done: 8 steps" in reported and "%" not in reported and "\r" not in reported.replace("\r\n", "\n")
 
 
 def on_pty(width: int, folder: Path, *arguments: object, **environment: str) -> str:
@@ -170,8 +174,8 @@ def on_pty(width: int, folder: Path, *arguments: object, **environment: str) -> 
 )
 def test_on_a_terminal_the_bar_moves_and_nothing_is_wider(here: Path, corpus_file: Path, width: int) -> None:
     folder = here.parent.parent
-    told = on_pty(width, folder, "train", corpus_file, "--steps", 40, "--evaluate-every", 10, *SMALL)
-    lines = COLOUR.sub("", told).replace("\r\n", "\n").split("\n")
+    reported = on_pty(width, folder, "train", corpus_file, "--steps", 40, "--evaluate-every", 10, *SMALL)
+    lines = COLOUR.sub("", reported).replace("\r\n", "\n").split("\n")
     bars = [piece for line in lines for piece in line.split("\r") if re.match(r" *\d+% ", piece)]
     assert len(set(bars)) > 3, "the bar is drawn again and again"
     assert all(cell_len(bar) <= width and bar.endswith("]") for bar in bars)
@@ -208,14 +212,14 @@ def spawn(folder: Path, *arguments: object, **streams: Any) -> subprocess.Popen[
     ],
     ids=lambda arguments: " ".join(arguments),
 )
-def test_a_reader_that_leaves_is_no_error(here: Path, arguments: tuple[str, ...]) -> None:
+def test_a_closed_pipe_is_not_an_error(here: Path, arguments: tuple[str, ...]) -> None:
     # Closed long before Python has started: what `| head -1` does to a command that writes later.
     process = spawn(here.parent.parent, *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
-    told = process.stderr.read()
+    reported = process.stderr.read()
     process.stderr.close()
-    assert (process.wait(timeout=600), told) == (0, b"")
+    assert (process.wait(timeout=600), reported) == (0, b"")
     # Both streams into the same pipe: 2>&1 | head -1
     process = spawn(here.parent.parent, *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
@@ -247,7 +251,7 @@ os.execv(sys.executable, [sys.executable, "-m", "charrnn", *sys.argv[1:]])
     assert b"Traceback" not in ran.stderr and len(ran.stdout) > 10
 
 
-def test_a_closed_standard_error_is_no_error(process: Process, lab: Path) -> None:
+def test_a_closed_standard_error_is_not_an_error(process: Process, lab: Path) -> None:
     script = "import os, subprocess, sys; os.close(2); sys.exit(subprocess.call([sys.executable, *sys.argv[1:]]))"
     ran = process("-c", script, "-m", "charrnn", "predict", "zib")
     assert (ran.returncode, ran.stderr) == (0, b"") and len(ran.stdout) > 50

@@ -14,7 +14,7 @@ from charrnn.runs import reader as reader_module
 
 
 @pytest.mark.parametrize("num_steps", [60, pytest.param(2_000, marks=pytest.mark.thorough)])
-def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
+def test_a_reader_never_loads_an_incomplete_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
 ) -> None:
     sync_nothing(monkeypatch)
@@ -33,7 +33,7 @@ def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
                 # Between a save and its pointer the two disagree for a moment; nothing else may be found wrong.
                 assert all(f"/{which} names step-" in warning for warning in loaded.warnings), loaded.warnings
                 read[which].append(loaded.step)
-        except BaseException as error:  # told to the test, which runs in another thread
+        except BaseException as error:  # reported to the test, which runs in another thread
             failures.append(error)
 
     readers = [threading.Thread(target=read_on, args=(which,)) for which in read]
@@ -49,7 +49,7 @@ def test_a_reader_never_meets_a_step_half_saved_or_half_pruned(
         assert steps and steps == sorted(steps), "never back to an older one"
 
 
-def test_a_disagreement_that_passes_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pointer_updated_meanwhile_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path / "run")
     commit(run, 1, best_step=1, keep=9)
     commit(run, 2, best_step=1, keep=9)

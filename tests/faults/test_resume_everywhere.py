@@ -76,7 +76,7 @@ def files_of(run: Path, step: int) -> dict[str, bytes]:
     ],
     ids=["lstm", "gru", "learned state", "rmsprop", "sgd"],
 )
-def test_it_goes_on_from_every_step_as_if_it_had_never_stopped(steps: Any, changes: dict[str, Any]) -> None:
+def test_resuming_at_any_step_equals_the_uninterrupted_run(steps: Any, changes: dict[str, Any]) -> None:
     uninterrupted = train("uninterrupted", save_every=1, keep=100, **changes)
     logged = records(uninterrupted)
     for step in steps:
@@ -103,7 +103,7 @@ def test_twenty_chained_resumes_are_one_run() -> None:
     assert_same(run, uninterrupted)
 
 
-def test_saving_validating_and_sampling_change_nothing() -> None:
+def test_saving_validating_and_sampling_do_not_change_the_weights() -> None:
     never = train("never", save_every=10**6, evaluate_every=10**6)
     always = train("always", save_every=1, evaluate_every=1, keep=0)
     for name in ("model.safetensors", "training.safetensors"):
@@ -113,7 +113,7 @@ def test_saving_validating_and_sampling_change_nothing() -> None:
     )
 
 
-def test_what_is_best_is_still_known_when_it_was_killed_before_it_said_so() -> None:
+def test_the_best_checkpoint_is_known_without_its_pointer() -> None:
     uninterrupted = train("uninterrupted")
     run = train("run", stop=7)
     assert (run / "best").read_text() == (run / "latest").read_text() == "step-00000007\n"
@@ -174,13 +174,13 @@ MAY_NOT: dict[str, Any] = {
 }
 
 
-def test_every_setting_is_one_that_may_change_or_one_that_may_not() -> None:
+def test_every_setting_is_classified_as_changeable_or_fixed() -> None:
     assert MAY_CHANGE.keys() | MAY_NOT.keys() == {field.name for field in fields(charrnn.Config)}
     assert set(CHANGEABLE) == set(MAY_CHANGE)
 
 
 @pytest.mark.parametrize("name", MAY_CHANGE)
-def test_what_may_change_does(name: str) -> None:
+def test_a_changeable_setting_changes(name: str) -> None:
     run = train("run", stop=5)
     start, *_, done = charrnn.resume(run, {name: MAY_CHANGE[name]}, should_stop=stop_after(3))
     assert start.first_step == 5
@@ -203,7 +203,7 @@ def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", MAY_NOT)
-def test_what_may_not_change_is_refused_by_name(lasting_run: Path, name: str) -> None:
+def test_a_fixed_setting_is_refused_by_name(lasting_run: Path, name: str) -> None:
     run = lasting_run
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
     with pytest.raises(UsageError, match=rf"^`resume` cannot change `{name}`: .*It can change `minutes`, .*new run"):

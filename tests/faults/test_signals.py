@@ -46,7 +46,7 @@ AMID_TRAINING = {
 
 
 @pytest.mark.parametrize("place", BEFORE_THE_FIRST_SAVE, ids=lambda place: place.rpartition(":")[2])
-def test_before_there_is_anything_to_save_nothing_is_left(fork_server: ForkServer, tmp_path: Path, place: str) -> None:
+def test_a_run_ended_before_its_first_save_leaves_nothing(fork_server: ForkServer, tmp_path: Path, place: str) -> None:
     number = (signal.SIGINT, signal.SIGTERM)[BEFORE_THE_FIRST_SAVE.index(place) % 2]
     code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=place, call=1, signals=[number])
     assert (code, child.out, child.err) == (128 + number, "", "")
@@ -58,7 +58,7 @@ def test_before_there_is_anything_to_save_nothing_is_left(fork_server: ForkServe
     [(*when, step) for when, step in AMID_TRAINING.items()],
     ids=[f"{place.rpartition(':')[2]}-{call}" for place, call in AMID_TRAINING],
 )
-def test_what_was_learned_is_saved_at_a_whole_step(
+def test_a_signal_saves_at_a_complete_step(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, place: str, call: int, step: int
 ) -> None:
     number = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)[step % 3]
@@ -74,7 +74,9 @@ def test_what_was_learned_is_saved_at_a_whole_step(
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(100, marks=pytest.mark.thorough)])
-def test_at_any_moment(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int) -> None:
+def test_a_signal_at_any_moment_leaves_a_consistent_run(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, count: int
+) -> None:
     dice = random.Random(count)
     codes = []
     for attempt in range(count):
@@ -97,7 +99,7 @@ def test_at_any_moment(fork_server: ForkServer, uninterrupted: Uninterrupted, tm
     assert sum(code > 0 for code in codes) > count / 2, codes
 
 
-def test_a_second_ctrl_c_leaves_at_once_with_nothing_corrupt(
+def test_a_second_ctrl_c_exits_at_once_without_damage(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
 ) -> None:
     ctrl_c = [signal.SIGINT, signal.SIGINT]
@@ -115,14 +117,14 @@ def test_a_second_ctrl_c_leaves_at_once_with_nothing_corrupt(
         assert_same(run, uninterrupted.path)
 
 
-def test_a_third_one_ends_what_will_not_end(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_a_third_ctrl_c_ends_the_process(fork_server: ForkServer, tmp_path: Path) -> None:
     amid_save = {"prepare": "child_faults:die_in_saves", "number": 60, "count_path": "", "signals": [signal.SIGINT] * 3}
     assert fork_server.run(*train(tmp_path / "run"), **amid_save)[0] == 130
     latest_step(tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_only_ctrl_c_is_hastened_by_repetition(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
+def test_only_a_repeated_ctrl_c_exits_at_once(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
     # `timeout` sends SIGTERM to the command and then to its group; a shell that is closed passes SIGHUP on.
     take_step = "charrnn.training.trainer:Trainer.take_step"
     code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, place=take_step, call=7, signals=[number] * 3)
@@ -138,7 +140,7 @@ def test_an_ignored_signal_stays_ignored(fork_server: ForkServer, uninterrupted:
 
 
 @pytest.mark.parametrize(("place", "step"), [("trainer:Trainer.take_step", 7), ("session:stateful_nats", 10)])
-def test_sigusr1_saves_and_goes_on(
+def test_sigusr1_saves_and_training_continues(
     fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, place: str, step: int
 ) -> None:
     run, call = tmp_path / "run", step if "take_step" in place else step // 5
@@ -173,7 +175,7 @@ def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> Non
     assert latest_step(run) == last_logged(run) > 0
 
 
-def test_the_explorer_gives_the_terminal_back(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
+def test_the_explorer_restores_the_terminal(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
     pytest.importorskip("textual", reason="the extra `tui` is not installed")
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -195,7 +197,7 @@ def test_the_explorer_gives_the_terminal_back(fork_server: ForkServer, uninterru
 
 
 @pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for")
-def test_reading_standard_input_is_left_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"
     os.mkfifo(pipe)
     child = fork_server.spawn("train", "-", "--out", run, prepare="child_faults:read_pipe", path=str(pipe))
@@ -208,7 +210,7 @@ def test_reading_standard_input_is_left_at_once(fork_server: ForkServer, tmp_pat
     assert not run.exists()
 
 
-def test_a_long_validation_is_left_and_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_validation_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(make_corpus(num_chars=40_000).text)
     config = charrnn.Config(corpus=("text.txt",), **{**SETTINGS, "split": (0.5, 0.5), "steps": 6, "evaluate_every": 3})
@@ -233,7 +235,7 @@ def records_of(run: Path, event: str) -> list[dict[str, Any]]:
     return [record for record in records if record["event"] == event]
 
 
-def test_writing_ends_quietly(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_sampling_ends_without_a_message(fork_server: ForkServer, tmp_path: Path) -> None:
     # A unitary cell is not compiled, which would take ten seconds where it has not been done yet.
     run = tmp_path / "run"
     assert fork_server.run(*train(run, steps=1, cell="unitary"))[0] == 0
@@ -244,7 +246,9 @@ def test_writing_ends_quietly(fork_server: ForkServer, tmp_path: Path) -> None:
         assert (child.wait(), child.err) == (128 + number, "")
 
 
-def test_every_command_ends_quietly(fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path) -> None:
+def test_every_command_ends_without_a_message(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
     for place, command in {
         "charrnn.api:load": [["sample"], ["predict"], ["evaluate"], ["visualize"]],
         "charrnn.runs.locate:list_runs": [["runs"]],

@@ -122,7 +122,7 @@ def modes_of(cases: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("mode", "arguments"), modes_of(SHOWN))
-def test_nothing_shown_steers_the_terminal(
+def test_no_output_contains_control_sequences(
     on_screen: Screen, hostile: Path, monkeypatch: pytest.MonkeyPatch, mode: str, arguments: tuple[object, ...]
 ) -> None:
     monkeypatch.setattr(catalogue, "load_catalogue", lambda: (entry(IN_A_TEXT),))
@@ -150,7 +150,7 @@ def entry(text: str) -> catalogue.CatalogueEntry:
 @pytest.mark.parametrize(
     "mode", [pytest.param(mode, marks=[pytest.mark.thorough] if index else []) for index, mode in enumerate(MODES)]
 )
-def test_training_shows_names_and_texts_and_obeys_none(
+def test_training_shows_hostile_names_and_texts_as_text(
     on_screen: Screen, hostile_run: TrainedRun, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -239,7 +239,7 @@ def values_of(name: str) -> list[tuple[str, ...]]:
 
 
 @pytest.mark.parametrize("name", ["train", "sample", "predict", "visualize", "explore", "evaluate", "runs", "corpora"])
-def test_no_error_repeats_what_would_steer_the_terminal(on_screen: Screen, hostile: Path, name: str) -> None:
+def test_no_error_message_contains_control_sequences(on_screen: Screen, hostile: Path, name: str) -> None:
     lines = values_of(name)
     assert len(lines) >= (3 if name in ("runs", "corpora") else 5)
     codes = set()
@@ -253,16 +253,14 @@ def test_no_error_repeats_what_would_steer_the_terminal(on_screen: Screen, hosti
     assert_shows_only(on_screen(IN_AN_ARGUMENT, TERM="dumb"))
 
 
-def test_a_traceback_is_shown_and_not_obeyed(process: Any, hostile: Path) -> None:
+def test_a_traceback_contains_no_control_sequences(process: Any, hostile: Path) -> None:
     ran = process("-m", "charrnn", "sample", IN_AN_ARGUMENT, "--debug")
     assert ran.returncode == 1 and ran.stderr.startswith(b"Traceback")
     assert steering(ran.stderr.decode()) == []
     assert "\\x1b[2J" in ran.stderr.decode()
 
 
-def test_settings_from_anywhere_are_shown_and_not_obeyed(
-    on_screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hostile_settings_are_shown_as_text(on_screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recipe = Path(f"{IN_A_NAME}.yaml")
     for field in (*FIELD_NAMES, IN_AN_ARGUMENT):
@@ -284,7 +282,7 @@ def test_settings_from_anywhere_are_shown_and_not_obeyed(
     assert_shows_only(on_screen("train", "nosuch", "--recipe", str(recipe), TERM="dumb"))
 
 
-def test_damaged_runs_are_told_of_and_not_obeyed(on_screen: Screen, hostile: Path) -> None:
+def test_warnings_about_damaged_runs_contain_no_control_sequences(on_screen: Screen, hostile: Path) -> None:
     for what in damaged(hostile):
         for line in (("sample", "--length", 5), ("runs",)):
             ran = on_screen(*line, TERM="dumb")
@@ -315,7 +313,7 @@ EXPORTED: list[tuple[str, ...]] = [
         for index, case in enumerate(EXPORTED)
     ],
 )
-def test_nothing_exported_is_code(on_screen: Screen, hostile: Path, arguments: tuple[str, ...], kind: str) -> None:
+def test_no_export_contains_code(on_screen: Screen, hostile: Path, arguments: tuple[str, ...], kind: str) -> None:
     name = f"picture{IN_A_NAME}.{kind}"
     ran = on_screen("visualize", *arguments, "--export", name, TERM="dumb")
     assert ran.code == 0, ran.err
@@ -330,7 +328,7 @@ def test_nothing_exported_is_code(on_screen: Screen, hostile: Path, arguments: t
     )
 
 
-def test_arrays_have_names_that_an_archive_can_hold(on_screen: Screen, hostile: Path) -> None:
+def test_arrays_have_names_that_are_valid_in_an_archive(on_screen: Screen, hostile: Path) -> None:
     ran = on_screen("visualize", *DETECT, "--detect", "\udcff|z", "--export", "cells.npz", TERM="dumb")
     assert ran.code == 0, ran.err
     with zipfile.ZipFile("cells.npz") as archive:
@@ -340,7 +338,7 @@ def test_arrays_have_names_that_an_archive_can_hold(on_screen: Screen, hostile: 
         assert set("\x1b\x9b") <= set(str(arrays["text"]))
 
 
-def test_every_markup_reaches_the_reader_as_text(on_screen: Screen, hostile: Path) -> None:
+def test_all_markup_is_shown_as_text(on_screen: Screen, hostile: Path) -> None:
     Path("text.txt").write_bytes((f"{IN_A_TEXT} {' '.join(MARKUP)}\n" * 20).encode())
     ran = on_screen(
         "visualize", "--cell", "0:1", "--text", "text.txt", "--chars", 900, is_terminal=False, COLUMNS="4000"
