@@ -1,4 +1,4 @@
-"""The catalogue: downloads arrive whole and right, or not at all."""
+"""The catalogue: a download is complete and verified, or leaves nothing behind."""
 
 import hashlib
 import socket

@@ -1,4 +1,4 @@
-"""One checkpoint: it comes back exactly, or the file of it that is damaged is named and the step passed over."""
+"""One checkpoint: it is loaded exactly as it was saved, or the damaged file is named and the checkpoint skipped."""
 
 from __future__ import annotations
 

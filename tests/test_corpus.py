@@ -1,4 +1,4 @@
-"""Corpora: wherever text comes from, exactly the right characters arrive, or one clear refusal."""
+"""Corpora: every kind of source yields exactly its characters, or one clear error."""
 
 import codecs
 import gzip

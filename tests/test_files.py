@@ -1,4 +1,4 @@
-"""Files on a real disk: replaced whole or not at all, whatever fails and whoever reads meanwhile."""
+"""Files on a real disk: replaced atomically, whatever fails and whoever reads at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured of a step is kept in its run: used when it is whole and of this step, measured again otherwise."""
+"""Cached findings are used if they are intact and of this checkpoint, and measured again otherwise."""
 
 from __future__ import annotations
 

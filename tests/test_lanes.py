@@ -1,4 +1,4 @@
-"""Lanes: nothing is left out, nothing is torn, and the cursor is all there is to remember."""
+"""Batch rows: every id is read once per epoch, windows are contiguous, and the cursor is the whole state."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How large the files of a run may be: what is larger is refused before it is read."""
+"""The size of the files of a run: a file that is too large is refused before it is read."""
 
 from pathlib import Path
 

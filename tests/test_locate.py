@@ -1,4 +1,4 @@
-"""Which run is meant: by path, by name, or the newest; and what is said when there is none."""
+"""Runs are located by path, by name, or as the newest; errors say what is missing."""
 
 from __future__ import annotations
 

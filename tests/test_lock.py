@@ -1,4 +1,4 @@
-"""The lock on a run: refused while held, free however its holder ended."""
+"""The lock on a run: refused while another process has it, free after that process ended in any way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The metrics log: every whole line comes back, a torn tail does not, and a resumed run logs each step once."""
+"""The metrics log: complete lines are read, a cut-off last line is not, and a resumed run logs each step once."""
 
 from __future__ import annotations
 

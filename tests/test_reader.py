@@ -1,4 +1,4 @@
-"""Run folders on a real disk: what is saved can be loaded, and a damaged step is passed over."""
+"""Reading run folders on a real disk: checkpoints are loaded, and damaged ones are skipped."""
 
 from __future__ import annotations
 

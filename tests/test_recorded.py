@@ -1,4 +1,4 @@
-"""The text of a run is found again wherever it was, or is moved with the run; and is never another one."""
+"""The text of a run is found again where it was or where the run is now, and no other text is accepted."""
 
 from __future__ import annotations
 

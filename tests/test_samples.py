@@ -1,4 +1,4 @@
-"""samples.txt: each step once, whatever the model wrote."""
+"""samples.txt: each step once, whatever text the model generated."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Where names lead, and where what was found is recorded to be."""
+"""What names of corpora stand for, and which locations are recorded."""
 
 import glob
 import io

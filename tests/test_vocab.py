@@ -1,4 +1,4 @@
-"""Alphabets: every text comes back from its ids, whole or one id at a time."""
+"""Alphabets: every text is decoded from its ids, all at once or one at a time."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Run folders on a real disk: created once, saved to in commits, unharmed by what fails."""
+"""Writing run folders on a real disk: created once, saved to in commits, unharmed by failures."""
 
 from __future__ import annotations
 

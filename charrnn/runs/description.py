@@ -65,9 +65,9 @@ def parse_config(path: Path, data: bytes) -> Config:
         config = from_yaml(data.decode("utf-8"), str(path), OLD_DEFAULTS)
     except (UnicodeDecodeError, DataError, UsageError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    left_open = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
-    if left_open or config.cell == "auto" or config.steps is None:
-        raise CheckpointError(f"{path} is damaged: it leaves open {', '.join(left_open) or 'the cell or the steps'}")
+    without_value = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
+    if without_value or config.cell == "auto" or config.steps is None:
+        raise CheckpointError(f"{path} is damaged: no value for {', '.join(without_value) or 'the cell or the steps'}")
     return config
 
 
