@@ -14,7 +14,7 @@ from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
-from charrnn.training import loop
+from charrnn.training import loop, plan
 from charrnn.training.trainer import StepResult, Trainer
 
 pytestmark = pytest.mark.trained
@@ -165,3 +165,19 @@ def test_a_budget_that_is_far_from_used_up_gives_a_warning(
     assert len(messages) == is_warned
     if is_warned:
         assert "45 of the 180 seconds" in messages[0] and "Resume text-001 with `minutes=2.2`" in messages[0]
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_the_warning_about_an_underused_budget_precedes_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_stopped: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1000.0, 1))  # so slow that one step is planned
+    settings = {**SETTINGS, "steps": None, "minutes": 30.0}
+    *events, last, done = charrnn.train(charrnn.Config(**settings), out=Path("run"), should_stop=lambda: is_stopped)
+    assert done.event == "done" and done.is_complete is not is_stopped
+    assert not any(event.event == "warning" for event in events)
+    assert (last.event == "warning") is not is_stopped
+    if last.event == "warning":
+        assert "of the 1800 seconds of its budget" in last.message
