@@ -273,7 +273,8 @@ def test_quotations_in_one_half_only_are_too_few(is_first: bool) -> None:
 
 @pytest.mark.parametrize("num_chars", [0, 1, MIN_TEXT - 1])
 def test_a_text_too_short_is_refused_with_its_length(num_chars: int) -> None:
-    with pytest.raises(DataError, match=f"has {num_chars} characters; .* at least {MIN_TEXT}"):
+    unit = "character" if num_chars == 1 else "characters"
+    with pytest.raises(DataError, match=f"has {num_chars} {unit}; .* at least {MIN_TEXT}"):
         find_cells(make_trace(make_text(num_chars), noise(num_chars)), get_detectors(None))
 
 
