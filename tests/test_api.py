@@ -339,12 +339,14 @@ def test_gates_are_those_of_the_run(model: charrnn.Model, corpus: SyntheticCorpu
         model.gates("")
 
 
-def test_gradients_are_those_of_the_run_or_of_its_untrained_twin(model: charrnn.Model, corpus: SyntheticCorpus) -> None:
+def test_gradients_are_those_of_the_run_or_of_its_untrained_baseline(
+    model: charrnn.Model, corpus: SyntheticCorpus
+) -> None:
     text = corpus.text[-900:]
     reach = model.gradients(text, max_lag=30)
     assert (reach.name, reach.lags, len(reach.norms)) == (model.name, tuple(range(1, 31)), 1)
-    twin = model.gradients(text, max_lag=30, network=model.untrained_baseline(), name="untrained")
-    assert twin.name == "untrained" and twin.norms != reach.norms
+    baseline = model.gradients(text, max_lag=30, network=model.untrained_baseline(), name="untrained")
+    assert baseline.name == "untrained" and baseline.norms != reach.norms
     told: list[int] = []
     one = model.gradients(text[-2:], context=text[:-2], max_lag=30, on_progress=told.append)
     assert one.num_losses == 1 == sum(told)
@@ -353,14 +355,14 @@ def test_gradients_are_those_of_the_run_or_of_its_untrained_twin(model: charrnn.
 
 def test_cells_are_found_by_name_or_all(model: charrnn.Model) -> None:
     text = make_corpus(num_chars=5_000, seed=2).text
-    trace, twin = model.trace(text), model.trace(text, network=model.untrained_baseline())
-    assert not np.allclose(trace.cells, twin.cells)
-    findings = charrnn.find_cells(trace, untrained=twin)
+    trace, baseline = model.trace(text), model.trace(text, network=model.untrained_baseline())
+    assert not np.allclose(trace.cells, baseline.cells)
+    findings = charrnn.find_cells(trace, untrained=baseline)
     assert (findings.num_chars, findings.num_cells) == (len(text), 32)
     skipped = {skipped.detector for skipped in findings.skipped}
     assert skipped == {"capital", "digit", "url", "speaker", "latex-math", "comment"}
     assert all(score.untrained is not None for score in findings.scores)
-    (alone,) = charrnn.find_cells(trace, ["quote"], untrained=twin).scores
+    (alone,) = charrnn.find_cells(trace, ["quote"], untrained=baseline).scores
     beside = next(score for score in findings.scores if score.detector == "quote")
     # A probe's sums in float32 come in another order where more are summed beside them: its AUC moves by a pair or two.
     assert replace(alone, probe=()) == replace(beside, probe=())

@@ -495,7 +495,7 @@ def test_gates_are_those_of_the_library(command: Command, lab: Path, fresh_file:
     assert max(map(cell_len, ran.out.splitlines())) <= 80
 
 
-def test_gradients_of_a_run_its_twin_and_others_share_a_chart(
+def test_gradients_of_a_run_its_baseline_and_others_share_a_chart(
     command: Command, lab: Path, fresh_file: Path, rnn: TrainedRun
 ) -> None:
     copy_run(rnn.path, lab.parent / rnn.name)

@@ -151,17 +151,17 @@ def test_the_cell_is_chosen_on_the_first_half_and_scored_on_the_second() -> None
     assert score.strength == 0
 
 
-def test_the_untrained_twin_has_a_cell_of_its_own_choice() -> None:
+def test_the_untrained_baseline_has_a_cell_of_its_own_choice() -> None:
     text = make_text(4000)
-    labels, cells, twin_cells = labels_of("quote", text), noise(4000), noise(4000, seed=1)
+    labels, cells, baseline_cells = labels_of("quote", text), noise(4000), noise(4000, seed=1)
     cells[:, 1, 2] = labels
-    twin_cells[:, 0, 0] = 0.3 * twin_cells[:, 0, 0] - 0.2 * labels  # turned around, and weaker
-    trace, twin = make_trace(text, cells), make_trace(text, twin_cells)
-    score = only_score(find_cells(trace, get_detectors(["quote"]), twin))
+    baseline_cells[:, 0, 0] = 0.3 * baseline_cells[:, 0, 0] - 0.2 * labels  # turned around, and weaker
+    trace, baseline = make_trace(text, cells), make_trace(text, baseline_cells)
+    score = only_score(find_cells(trace, get_detectors(["quote"]), baseline))
     assert (score.layer, score.unit, score.polarity, score.auc) == (1, 2, 1, 1.0)
-    expected = 1 - naive_auc(twin.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
+    expected = 1 - naive_auc(baseline.cells[2000:, 0, 0].tolist(), labels[2000:].tolist())
     assert 0.6 < expected < 0.99 and score.untrained == pytest.approx(expected, abs=EXACT)
-    positions = only_score(find_cells(twin, get_detectors(["line-position"]), trace))
+    positions = only_score(find_cells(baseline, get_detectors(["line-position"]), trace))
     assert positions.untrained is not None and abs(positions.untrained) < 0.2  # a rho near 0, not an AUC near 0.5
 
 

@@ -65,7 +65,7 @@ def test_a_cell_is_found_that_keeps_a_known_state(
 
 
 @pytest.mark.parametrize("detector", ["quote", "indentation", "line-position"])
-def test_what_was_learned_stands_out_from_chance_and_from_an_untrained_twin(
+def test_what_was_learned_stands_out_from_chance_and_from_an_untrained_baseline(
     findings: CellFindings, detector: str
 ) -> None:
     score = _score_of(findings, detector)
