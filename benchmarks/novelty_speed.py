@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from measuring import Report, make_parser
 
-from charrnn.evaluation.novelty import MIN_LENGTH, find_copies
+from charrnn.evaluation.novelty import find_copies
+from charrnn.records.generation import MIN_COPY_LENGTH
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
@@ -54,7 +55,7 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if platform.system() == "Darwin" else 1024)
 
 
-def measure(report: Report, name: str, text: str, corpus: str, min_length: int = MIN_LENGTH) -> None:
+def measure(report: Report, name: str, text: str, corpus: str, min_length: int = MIN_COPY_LENGTH) -> None:
     """Add one row, measured in a new process."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
