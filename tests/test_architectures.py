@@ -1,6 +1,7 @@
 """Every architecture through the same commands: train, resume, sample, beam, predict, visualize."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,10 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     assert {"quote", "line-position"} <= {score["detector"] for score in scores}
     assert run(["visualize", "whole", "--cell", "2:15", "--chars", "80"]) == 0
     assert "cell 2:15" in capsys.readouterr().out
+
+
+def test_the_documentation_lists_every_cell_and_depth() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "architectures.md").read_text(encoding="utf-8")
+    cells, depths = page.split("| `--cell` |")[1].split("| `--depth` |")[:2]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", cells, re.MULTILINE)) == sorted(CELLS)
+    assert re.findall(r"^\| `(\w+)` \|", depths.split("\n\n")[0], re.MULTILINE) == list(DEPTHS)
