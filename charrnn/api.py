@@ -14,7 +14,7 @@ from charrnn.errors import DataError, UsageError, did_you_mean, named
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
-from charrnn.generation.options import SampleOptions, SearchOptions
+from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
@@ -81,12 +81,13 @@ class Model:
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
         return self.generator.stepper
 
-    def sample(self, **options: Any) -> GeneratedText:
+    @takes_fields_of(SampleOptions)
+    def sample(self, options: SampleOptions) -> GeneratedText:
         """Draw a text. The options are the fields of `generation.options.SampleOptions`.
 
         Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
         """
-        return self.generator.sample(SampleOptions(**options))
+        return self.generator.sample(options)
 
     def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
         """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
@@ -95,28 +96,32 @@ class Model:
         """
         return list(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
 
-    def stream(self, **options: Any) -> Iterator[Piece]:
+    @takes_fields_of(SampleOptions)
+    def stream(self, options: SampleOptions) -> Iterator[Piece]:
         """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
 
         A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
         """
-        return self.generator.stream(SampleOptions(**options))
+        return self.generator.stream(options)
 
-    def write(self, **options: Any) -> Iterator[str]:
+    @takes_fields_of(SampleOptions)
+    def write(self, options: SampleOptions) -> Iterator[str]:
         """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return self.generator.write(SampleOptions(**options))
+        return self.generator.write(options)
 
-    def search(self, **options: Any) -> TextSearch:
+    @takes_fields_of(SearchOptions)
+    def search(self, options: SearchOptions) -> TextSearch:
         """Return a beam search to iterate over: it yields the best text as far as it is certain.
 
         The options are the fields of `generation.options.SearchOptions`. Raises UsageError for an option out of range
         or a stop string with characters outside the vocabulary, DataError for such a prime.
         """
-        return self.generator.search(SearchOptions(**options))
+        return self.generator.search(options)
 
-    def beam(self, **options: Any) -> list[GeneratedText]:
+    @takes_fields_of(SearchOptions)
+    def beam(self, options: SearchOptions) -> list[GeneratedText]:
         """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
-        search = self.search(**options)
+        search = self.generator.search(options)
         for _ in search:
             pass
         return search.best()

@@ -1,7 +1,9 @@
 """The options of sampling and searching: each default in one place, each value checked when it is given."""
 
 import ast
+import inspect
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +90,22 @@ def test_a_model_has_a_generator_and_is_none(alphabet_run: Path) -> None:
         *verbs,
         *(name for name in vars(Generator) if not name.startswith("_")),
     }
+
+
+@pytest.mark.parametrize(
+    ("verb", "options"),
+    [
+        ("sample", SampleOptions),
+        ("stream", SampleOptions),
+        ("write", SampleOptions),
+        ("search", SearchOptions),
+        ("beam", SearchOptions),
+    ],
+)
+def test_a_verb_of_a_model_shows_and_takes_the_fields_of_its_options(
+    verb: str, options: type[Any], alphabet_run: Path
+) -> None:
+    method = getattr(charrnn.Model, verb)
+    assert [*inspect.signature(method).parameters] == ["self", *(field.name for field in fields(options))]
+    with pytest.raises(TypeError, match="temprature"):
+        getattr(charrnn.load(alphabet_run), verb)(temprature=1)

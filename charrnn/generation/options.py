@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Concatenate, ParamSpec, TypeVar
 
 from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.beam import BeamOptions, Mode
@@ -19,6 +22,11 @@ PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""
 UNKNOWN_CHOICES = ("error", "skip", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
+
+Fields = ParamSpec("Fields")
+Options = TypeVar("Options")
+Owner = TypeVar("Owner")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,3 +146,26 @@ def check_unknown(unknown: str) -> None:
     if unknown not in UNKNOWN_CHOICES:
         near = did_you_mean(unknown, UNKNOWN_CHOICES)
         raise UsageError(f"{named('unknown')} is {unknown}; it must be one of {', '.join(UNKNOWN_CHOICES)}.{near}")
+
+
+def takes_fields_of(
+    options: Callable[Fields, Options],
+) -> Callable[[Callable[[Owner, Options], Result]], Callable[Concatenate[Owner, Fields], Result]]:
+    """Let a method that takes an options dataclass be called with the fields of that class as keyword arguments.
+
+    Type checkers, `help` and editors then know the fields, which are declared once.
+    """
+
+    def decorate(method: Callable[[Owner, Options], Result]) -> Callable[Concatenate[Owner, Fields], Result]:
+        @wraps(method)
+        def call(self: Owner, /, *args: Fields.args, **kwargs: Fields.kwargs) -> Result:
+            return method(self, options(*args, **kwargs))
+
+        this = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+        own = signature(method)
+        fields = signature(options).parameters.values()
+        call.__signature__ = own.replace(parameters=[this, *fields])  # type: ignore[attr-defined]
+        call.__annotations__ = {"return": method.__annotations__.get("return")}
+        return call
+
+    return decorate
