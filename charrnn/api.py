@@ -34,7 +34,7 @@ Text = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN

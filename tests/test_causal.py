@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.config import Config
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.microscope.causal import WAYS, _mean_change, ablate_text
 from charrnn.microscope.statistics import BLOCK_LENGTH, NUM_RESAMPLES, draw_blocks
 from charrnn.model.network import CharRNN

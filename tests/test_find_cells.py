@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.survey import find_cells

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from synthetic import make_corpus
 
 from charrnn.config import Config
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.microscope.histograms import NUM_CALIBRATING, LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments

@@ -8,43 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import typer.core
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.flags import with_flags
+from charrnn.cli.root import EndOfFile, app
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError
 
-
-class _EndOfFile(Exception):
-    """Replaces an EOFError, which typer would handle itself."""
-
-
-class _Commands(typer.core.TyperGroup):
-    """The group of all commands.
-
-    Typer treats every EOFError as a closed prompt and exits without a message. No command prompts: an EOFError comes
-    from a damaged file or from a bug.
-    """
-
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        try:
-            return super().invoke(ctx)
-        except EOFError as error:
-            raise _EndOfFile from error
-
-
-app = typer.Typer(
-    name="charrnn",
-    cls=_Commands,
-    help="A laboratory for character-level recurrent language models: train one, sample text, look at its cells.",
-    epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
 app.command("predict")(predict.predict)
@@ -113,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # a bug: print a short message, and how to see more
         if is_debugging:
             raise
-        print_error(describe_unexpected(error.__cause__ or error if isinstance(error, _EndOfFile) else error))
+        print_error(describe_unexpected(error.__cause__ or error if isinstance(error, EndOfFile) else error))
         return 1
 
 

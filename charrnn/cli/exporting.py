@@ -8,7 +8,7 @@ from charrnn.cli.streams import print_path, result_console
 from charrnn.render.export import find_format
 
 if TYPE_CHECKING:
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.microscope.trace import Trace
 
 

@@ -2,6 +2,7 @@
 
 from functools import cache
 
+from charrnn.cli.root import app
 from charrnn.errors import PARAMETER, Message
 
 TRAIN = "train"
@@ -46,10 +47,8 @@ def _flag(named: str, command: str | None) -> str:
 
 @cache
 def _options() -> dict[str, dict[str, str]]:
-    """For each command its options by the names of their parameters."""
+    """For each command its options by the names of their parameters, once `cli.app` has registered the commands."""
     import typer.main
-
-    from charrnn.cli.app import app  # here, because app uses this module
 
     group = typer.main.get_command(app)
     return {

@@ -17,7 +17,7 @@ from charrnn.cli.progress import progress
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.detectors.registry import Detector
+    from charrnn.detectors.detector import Detector
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
-    from charrnn.detectors.registry import Detector
     from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach

@@ -16,8 +16,8 @@ from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
+    from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
-    from charrnn.detectors.registry import Detector
 
 CHARS_SCORED = 131_072
 """Characters of the held-out text that cells are chosen and scored on."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from charrnn.detectors.detector import Detector, Label
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.prose import label_spans
-from charrnn.detectors.registry import Detector, Label
 from charrnn.errors import UsageError
 from charrnn.plugins import Plugin, run_foreign
 

@@ -3,11 +3,11 @@
 This module imports neither NumPy nor the code of any detector, so that the help texts can list them at no cost.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from charrnn.detectors.detector import Detector, Label
 from charrnn.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -15,24 +15,6 @@ if TYPE_CHECKING:
 
 GROUP = "charrnn.detectors"
 """The entry point group in which a package offers detectors."""
-Label = Callable[[str], "Labels | None"]
-"""A function from a text of N characters to its labels (N,), or to None where the detector does not apply."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detector:
-    """A named function that labels every character of a text."""
-
-    name: str
-    looks_for: str
-    """What the labels mean, in a few words."""
-    label: Label
-    absence: str = "this text has nothing of the kind"
-    """Why `label` returns None for a text."""
-
-    def with_labels(self, labels: "Labels") -> "Detector":
-        """Return this detector with known labels: those of a part of a text, which may begin inside a span."""
-        return replace(self, label=lambda part: labels)
 
 
 def _function(module: str, name: str) -> Label:

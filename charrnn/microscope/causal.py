@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import why_not_scored
-from charrnn.detectors.registry import Detector
 from charrnn.microscope.statistics import draw_blocks, percentiles
 from charrnn.microscope.trace import score_following
 from charrnn.model.layer import TORCH

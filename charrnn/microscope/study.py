@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import get_detectors
 from charrnn.files import JSON
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (

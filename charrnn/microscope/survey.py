@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import why_not_scored
-from charrnn.detectors.registry import Detector
 from charrnn.microscope.histograms import LabelledHistograms
 from charrnn.microscope.null import best_by_chance
 from charrnn.microscope.probes import Moments

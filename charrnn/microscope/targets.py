@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels, why_not_scored
-from charrnn.detectors.registry import Detector, get_detectors
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.microscope.statistics import average_ranks
 from charrnn.records.microscope import Skipped
