@@ -27,6 +27,8 @@ from numba.core import caching, compiler, dispatcher, serialize
 from numba.core.registry import cpu_target
 from numpy import generic, ndarray
 
+from charrnn.files import replacing, write_synced
+
 Warn = Callable[[str], object]
 """A function that is called with the message of a warning."""
 # Numba's type hints do not cover what implements `njit(cache=True)`.
@@ -142,7 +144,9 @@ class KeptFunction:
         for folder in cache_folders(self._named_sources[0]):
             path = folder / self._file_name(arguments)
             try:
-                _replace(path, data)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    write_synced(temporary, data)
                 self._remove_older(path)
                 return
             except OSError as error:
@@ -258,19 +262,6 @@ def _verified(data: bytes) -> bytes | None:
     """Return the contents of a file without its header, or None if they are not those that were written."""
     payload = data[len(HEADER) + NUM_DIGEST_BYTES :]
     return payload if data == HEADER + hashlib.sha256(payload).digest() + payload else None
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file atomically: another process sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
 
 
 class _Unusable(Exception):

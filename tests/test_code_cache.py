@@ -260,14 +260,14 @@ def test_a_full_disk_is_noticed_before_compiling_and_after(
         def write(self, data: bytes) -> None:
             raise full
 
-    def write_bytes(self: Path, data: bytes) -> int:
-        self.touch()
+    def write_synced(path: Path, data: bytes) -> None:
+        path.touch()
         raise full
 
     function, warnings = make(), Warnings()
     assert function.cannot_keep() == ""
     monkeypatch.setattr(code_cache.tempfile, "TemporaryFile", lambda **_: Full())
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(code_cache, "write_synced", write_synced)
     assert "No space left on device" in function.cannot_keep()
     function.compile(ARGUMENTS, warnings)
     check_works(function)
