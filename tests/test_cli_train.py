@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,11 @@ from synthetic import SyntheticCorpus, make_corpus
 from torch import nn
 
 import charrnn
+from charrnn.cli.signals import Signals
 from charrnn.cli.training_view import TrainingView
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES
+from charrnn.errors import named
+from charrnn.records.training import TrainEvent, WarningEvent
 from charrnn.settings import from_yaml
 
 Command = Callable[..., Ran]
@@ -468,6 +471,25 @@ def test_the_different_characters_are_those_of_the_text(
     assert f"ab.txt: {said}" in ran.err
     start = json.loads(command("train", "ab.txt", "--steps", 1, *small, *options, "--json").out.splitlines()[0])
     assert (start["num_distinct_chars"], start["vocab_size"]) == (num_distinct, vocab_size)
+
+
+def test_notes_and_warnings_name_options_in_the_terminal_and_as_json(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rare = "".join(map(chr, range(0x4E00, 0x4E00 + 300)))
+    (tmp_path / "rare.txt").write_text(TEXT * 5 + rare, encoding="utf-8")
+    note = "--alphabet byte learns every character of such a text"
+    ran = command("train", "rare.txt", "--steps", 1, *SMALL)
+    assert note in " ".join(ran.err.split())
+    ran = command("train", "rare.txt", "--steps", 1, "--json", *SMALL)
+    assert note in json_lines(ran.out)[0]["notes"]
+
+    def events() -> Generator[TrainEvent, None, None]:
+        yield WarningEvent(message=f"Resume it with {named('minutes', '1.5')}.")
+
+    capsys.readouterr()
+    TrainingView(Signals(), show_as_json=True, quiet=False).show(events())
+    assert json_lines(capsys.readouterr().out) == [{"event": "warning", "message": "Resume it with --minutes 1.5."}]
 
 
 def test_marks_and_line_ends_that_are_mended_are_announced(command: Command, tmp_path: Path) -> None:

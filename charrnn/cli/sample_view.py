@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
 from charrnn.errors import counted
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.records.generation import MIN_COPY_LENGTH
 from charrnn.render.strict_json import replace_non_finite
 
@@ -118,7 +119,7 @@ class Page:
             print_long_json(beams_as_json(self.model, texts, self.before))
         elif not is_streamed:
             write_numbered(self.prime, texts)
-        self._warn_of_loop(texts[0].text, "--no-repeat 20, --beam-mode stochastic or --temp 0.8")
+        self._warn_of_loop(texts[0].text, f"--no-repeat 20, --beam-mode stochastic or --temp {SAMPLE_TEMPERATURE}")
 
     @contextmanager
     def _drawing(

@@ -5,12 +5,14 @@ import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.flags import with_flags
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import can_animate, discard_output, message_console, print_json, print_path, printable
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from charrnn.records.training import (
@@ -99,8 +101,14 @@ class TrainingView:
         return 0 if self._is_complete else 128 + self._signals.number
 
     def _draw(self, event: "TrainEvent") -> None:
+        from charrnn.records.training import StartEvent, WarningEvent
+
         if self._is_reader_gone:
             return
+        if isinstance(event, StartEvent):
+            event = replace(event, notes=tuple(map(with_flags, event.notes)))
+        elif isinstance(event, WarningEvent):
+            event = replace(event, message=with_flags(event.message))
         if self.show_as_json:
             print_json(event.to_json())
         elif self._console is not None or event.event == "done":
@@ -139,7 +147,7 @@ class TrainingView:
         for name, fact in facts:
             self._print(self._fact(name, fact))
         for note in event.notes:
-            self._print(self._fact("Note", with_flags(note)), style="yellow")
+            self._print(self._fact("Note", note), style="yellow")
         self._print()
         self._bar = tqdm(
             total=event.num_steps,
@@ -218,7 +226,7 @@ class TrainingView:
             self._print(f"Saved at step {event.step:,}, as requested.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
-        self._print(f"warning: {printable(with_flags(event.message))}", style="yellow", soft_wrap=True)
+        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
 
     def _show_done(self, event: "DoneEvent") -> None:
         if self._bar is not None:
@@ -234,7 +242,7 @@ class TrainingView:
                 best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
                 self._print(f"Done: {event.step:,} steps.{best} Best step: {event.best_step:,}.")
                 self._print("Next:")
-                commands = (f"sample{named} --temp 0.8", f"visualize{named}", f"evaluate{named}")
+                commands = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
