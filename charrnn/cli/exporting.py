@@ -1,15 +1,10 @@
 """Prints what `charrnn visualize` shows, or exports it to a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charrnn.cli.pictures import Shown
 from charrnn.cli.streams import print_path, result_console
 from charrnn.render.export import find_format
-
-if TYPE_CHECKING:
-    from charrnn.detectors.detector import Detector
-    from charrnn.microscope.trace import Trace
 
 
 def check_export(export: Path | None, text: str | None) -> None:
@@ -37,32 +32,6 @@ def deliver(shown: Shown, export: Path | None) -> None:
             console.print(picture)
         return
     _write(export, find_format(export).write(shown))
-
-
-def save_arrays(path: Path, trace: "Trace", detectors: "list[Detector]", *, num_chosen_on: int) -> None:
-    """Export the activations (docs/formats.md). Characters after the first `num_chosen_on` are marked as scored.
-
-    Raises CharRNNError if the file cannot be written.
-    """
-    import numpy as np
-
-    from charrnn.render.visible import all_visible
-
-    arrays = {
-        "ids": trace.ids,
-        "text": np.array(trace.text),
-        "cells": trace.cells,
-        "hidden": trace.hidden,
-        "logprobs": trace.logprobs,
-        "scored": np.arange(len(trace.text)) >= num_chosen_on,
-    }
-    for detector in detectors:
-        labels = detector.label(trace.text)
-        if labels is not None:
-            # A regular expression can contain characters that no file name in an archive can.
-            arrays[all_visible(f"labels_{detector.name}")] = labels
-    kept = {name: array for name, array in arrays.items() if array is not None}
-    deliver(Shown("", (), None, arrays=kept), path)
 
 
 def _write(export: Path, data: bytes) -> None:

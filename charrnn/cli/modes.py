@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from charrnn.cli import pictures
 from charrnn.cli.arguments import parse_cell
-from charrnn.cli.exporting import save_arrays
+from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import CHARS_ON_PAGE, NUM_GUESSES, CellValues, FoundCells, Shown
 from charrnn.cli.progress import progress
 
@@ -227,7 +227,8 @@ def export_arrays(subject: Subject, export: Path) -> None:
     trace = subject.trace(keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
     num_chosen_on = len(trace.text) if subject.options.cells else subject.study.half
-    save_arrays(export, trace, subject.options.detectors, num_chosen_on=num_chosen_on)
+    arrays = trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)
+    deliver(Shown("", (), None, arrays=arrays), export)
 
 
 _DETECTORS = frozenset({"--detector", "--detect"})

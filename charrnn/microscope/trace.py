@@ -3,14 +3,16 @@
 Shapes: N characters, L layers, H units per layer, T and B as in `model.reading`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.detectors.detector import Detector
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import IdArray, read_in_lanes
 from charrnn.text.encoded import EncodedText
@@ -41,6 +43,23 @@ class Trace:
     def bits(self) -> NDArray[np.float64]:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
         return np.asarray(-self.logprobs / np.log(2))
+
+    def to_arrays(self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0) -> dict[str, NDArray[Any]]:
+        """Return the trace and the labels of the detectors by name, as `visualize --export cells.npz` saves them.
+
+        `scored` marks the characters after the first `num_chosen_on`. A detector that does not apply to the text is
+        left out. docs/formats.md describes the arrays.
+        """
+        arrays: dict[str, NDArray[Any] | None] = {
+            "ids": self.ids,
+            "text": np.array(self.text),
+            "cells": self.cells,
+            "hidden": self.hidden,
+            "logprobs": self.logprobs,
+            "scored": np.arange(len(self.text)) >= num_chosen_on,
+        }
+        arrays |= {f"labels_{detector.name}": detector.label(self.text) for detector in detectors}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 def trace_text(

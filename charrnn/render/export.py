@@ -94,8 +94,12 @@ def _json(shown: Exportable) -> bytes:
 def _npz(shown: Exportable) -> bytes:
     import numpy as np
 
+    from charrnn.render.visible import all_visible
+
     file = BytesIO()
-    np.savez_compressed(file, **shown.arrays)  # type: ignore[arg-type]
+    # A regular expression, the name of a detector, can contain characters that no file name in an archive can.
+    arrays: dict[str, Any] = {all_visible(name): array for name, array in shown.arrays.items()}
+    np.savez_compressed(file, **arrays)
     return file.getvalue()
 
 
