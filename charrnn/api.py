@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import DataError, UsageError, did_you_mean, named
+from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
+from charrnn.generation.incremental import IncrementalReader
 from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
@@ -134,6 +135,10 @@ class Model:
         """
         return self.generator.predict(text, top=top, unknown=unknown)
 
+    def incremental_reader(self) -> IncrementalReader:
+        """Return a reader of a text that grows: cell values and guesses after each character, without torch."""
+        return IncrementalReader(self.stepper, self.vocab)
+
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
         return self.generator.character(id)
@@ -170,13 +175,15 @@ class Model:
             num_parts = len(text) - len(text.translate(None, bytes(range(128, 256))))
             if num_parts == 0:
                 return ()
+            if num_parts == 1:
+                return ("1 byte is part of a longer character; it is shown by itself.",)
             return (f"{num_parts:,} bytes are parts of longer characters; each is shown by itself.",)
         num_unknown = int((self.vocab.encode(text) == 0).sum())
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
         return (
-            f"{num_unknown:,} of {len(text):,} characters are unknown to {self.name}, which reads all of them as one "
-            "symbol.",
+            f"{num_unknown:,} of {counted(len(text), 'character')} {'is' if num_unknown == 1 else 'are'} unknown to "
+            f"{self.name}, which reads {'it' if num_unknown == 1 else 'all of them'} as the unknown symbol.",
         )
 
     def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:

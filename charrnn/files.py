@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.errors import CharRNNError, CheckpointError, counted
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 """A value that JSON can represent."""
@@ -104,7 +104,9 @@ def read_capped(path: Path, *, max_bytes: int) -> bytes:
         check_regular(path)
         status = path.lstat()
         if status.st_size > max_bytes:
-            raise CheckpointError(f"{path} is damaged: {status.st_size:,} bytes, expected at most {max_bytes:,}")
+            raise CheckpointError(
+                f"{path} is damaged: {counted(status.st_size, 'byte')}, expected at most {max_bytes:,}"
+            )
         return path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
@@ -144,5 +146,5 @@ def convert_os_errors(action: str, path: Path, *, num_bytes: int | None = None) 
     try:
         yield
     except OSError as error:
-        needed = "" if num_bytes is None else f" ({num_bytes:,} bytes needed)"
+        needed = "" if num_bytes is None else f" ({counted(num_bytes, 'byte')} needed)"
         raise CharRNNError(f"cannot {action} {path}: {error.strerror or error}{needed}") from error

@@ -21,6 +21,7 @@ from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.config import Config
+from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.records.training import EvaluationEvent
 from charrnn.text.encoded import encode_text
@@ -485,3 +486,23 @@ def test_all_mistakes_have_one_parent() -> None:
         assert error.exit_code == code
     with pytest.raises(charrnn.CharRNNError, match="`hidden_size` is 0"):
         charrnn.Config(hidden_size=0)
+
+
+def test_encoding_warnings_count_in_the_singular_and_the_plural(
+    model: charrnn.Model, byte_model: charrnn.Model
+) -> None:
+    (one,), (two,) = model.encoding_warnings("語a"), model.encoding_warnings("語語a")
+    assert one == f"1 of 2 characters is unknown to {model.name}, which reads it as the unknown symbol."
+    assert two == f"2 of 3 characters are unknown to {model.name}, which reads all of them as the unknown symbol."
+    assert byte_model.encoding_warnings(b"a\xe9") == ("1 byte is part of a longer character; it is shown by itself.",)
+    assert byte_model.encoding_warnings("é".encode())[0].startswith("2 bytes are parts of longer characters; each")
+    assert model.encoding_warnings("a") == byte_model.encoding_warnings(b"a") == ()
+
+
+def test_the_arrays_of_a_trace_contain_the_labels_of_the_detectors(model: charrnn.Model) -> None:
+    trace = model.trace("the lamp of 12\n")
+    arrays = trace.to_arrays([DETECTORS["digit"]], num_chosen_on=9)
+    assert set(arrays) == {"ids", "text", "cells", "logprobs", "scored", "labels_digit"}
+    assert str(arrays["text"]) == trace.text
+    assert arrays["labels_digit"].tolist() == [character.isdigit() for character in trace.text]
+    assert arrays["scored"].tolist() == [index >= 9 for index in range(len(trace.text))]

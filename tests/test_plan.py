@@ -30,6 +30,8 @@ def test_an_ordinary_text_gives_no_note(tmp_path: Path) -> None:
 def test_rare_characters_are_counted(tmp_path: Path) -> None:
     assert notes_on(tmp_path, COMMON + RARE) == ["2 of 21,002 characters are too rare to learn: read as unknown"]
 
+    assert notes_on(tmp_path, COMMON + RARE[0]) == ["1 of 21,001 characters is too rare to learn: read as unknown"]
+
 
 def test_bytes_are_never_unknown(tmp_path: Path) -> None:
     assert notes_on(tmp_path, COMMON + RARE + "\x00", alphabet="byte") == []

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, counted
 from charrnn.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.model.shapes import most_bytes
 from charrnn.runs.description import CONFIG, VOCAB, Description
@@ -208,7 +208,7 @@ def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
     # Tensor files are as large as the model, text files have a fixed limit.
     data = read_capped(path, max_bytes=size if path.suffix == ".safetensors" else min(size, MAX_TEXT_BYTES))
     if len(data) != size:
-        raise CheckpointError(f"{path} is damaged: {len(data):,} bytes, expected {size:,}")
+        raise CheckpointError(f"{path} is damaged: {counted(len(data), 'byte')}, expected {size:,}")
     if _sha256(data) != sha256:
         raise CheckpointError(f"{path} is damaged: its SHA-256 is not the one in the manifest")
     return data

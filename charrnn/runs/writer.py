@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError, UsageError, named
+from charrnn.errors import CharRNNError, CheckpointError, UsageError, counted, named
 from charrnn.files import (
     JSON,
     convert_os_errors,
@@ -181,7 +181,7 @@ class RunWriter:
         except OSError as error:
             needed = sum(map(len, payloads.values()))
             raise CharRNNError(
-                f"cannot save {final}: {error.strerror or error} ({needed:,} bytes needed)\n"
+                f"cannot save {final}: {error.strerror or error} ({counted(needed, 'byte')} needed)\n"
                 "what was saved before is untouched"
             ) from error
         finally:

@@ -146,7 +146,8 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
         why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
         if planned.init_from is not None:
             why = f"not in the alphabet of {planned.init_from}"
-        notes.append(f"{num_unknown:,} of {len(text.ids):,} characters are {why}: read as unknown")
+        verb = "is" if num_unknown == 1 else "are"
+        notes.append(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown")
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]

@@ -1,6 +1,6 @@
 """The state of `charrnn explore`, without its widgets: lists of cells, the text they colour, two texts to compare.
 
-Shapes: N characters, L layers, H units per layer, S state vectors per layer, K guesses.
+Shapes: N characters, L layers, H units per layer.
 """
 
 import re
@@ -19,7 +19,7 @@ from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.model.cells import find_cell
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
-from charrnn.text.encoded import decode_each, undo_decode_each
+from charrnn.text.encoded import undo_decode_each
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
@@ -86,67 +86,38 @@ class TracedText(ViewedText):
         return guesses
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Typed:
-    """One character that was typed: its decoded form, and the model after each of its ids."""
-
-    text: str
-    cells: list[Float32Array]
-    """(L, H) for each id: several for a character of several bytes."""
-    state: Float32Array
-    """(L, S, 1, H)"""
-    logits: Float32Array
-    """(V,)"""
-
-
 class TypedText(ViewedText):
     """A text that grows as it is typed; the model reads it character by character from a zero state."""
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._typed: list[_Typed] = []
+        self._reader = model.incremental_reader()
 
     @property
     def text(self) -> str:
-        return "".join(typed.text for typed in self._typed)
+        return self._reader.text
 
     @property
     def is_full(self) -> bool:
         """Whether the limit of MAX_TYPED characters is reached."""
-        return len(self._typed) >= MAX_TYPED
+        return len(self._reader) >= MAX_TYPED
 
     def feed(self, character: str) -> None:
         """Let the model read one more character, and move the cursor to it."""
-        stepper = self.model.stepper
-        state = self._typed[-1].state if self._typed else stepper.initial_state(1)
-        cells = []
-        ids = self.model.vocab.encode(character)
-        logits = np.zeros((1, stepper.vocab_size), np.float32)
-        for char in ids:
-            logits, state = stepper.step(np.array([char]), state)
-            cells.append(stepper.values(state)[:, 0])
-        self._typed.append(_Typed(decode_each(self.model.vocab, ids), cells, state, logits[0]))
+        self._reader.read(character)
         self.cursor = len(self.text) - 1
 
     def delete_last(self) -> None:
         """Delete the last character, if there is one."""
-        del self._typed[-1:]
+        self._reader.delete_last()
         self.cursor = max(0, len(self.text) - 1)
 
     def values(self, cell: CellIndex) -> Float32Array | None:
-        return np.array([cells[cell] for typed in self._typed for cells in typed.cells], np.float32)
+        return self._reader.values(*cell)
 
     def guesses(self) -> list[tuple[str, float]]:
-        begin = 0
-        for typed in self._typed:
-            begin += len(typed.cells)
-            # Inside a character of several bytes there are no guesses.
-            if begin == self.cursor + 1:
-                probs = np.exp(typed.logits - typed.logits.max())
-                probs /= probs.sum()
-                most_likely = np.argsort(-probs, kind="stable")[:NUM_GUESSES]
-                return [(self.model.character(int(char)), float(probs[char])) for char in most_likely]
-        return []
+        guesses = self._reader.guesses(self.cursor, NUM_GUESSES)
+        return [(self.model.character(char), probability) for char, probability in guesses]
 
 
 @dataclass(frozen=True, slots=True)
