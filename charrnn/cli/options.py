@@ -14,7 +14,7 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="[RUN]",
-        help="A run folder, or its name under checkpoints/. Default: the newest run that was validated.",
+        help="A run folder, or its name under checkpoints/. Default: the newest run with a validation loss.",
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""

@@ -25,7 +25,7 @@ class _Commands(typer.core.TyperGroup):
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
-    help="A laboratory for character-level recurrent language models: train one, sample text, look at its cells.",
+    help="A laboratory for character-level recurrent language models: train one, sample it, see what its cells do.",
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

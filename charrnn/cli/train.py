@@ -76,11 +76,12 @@ def train(
         _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
     ] = None,
     split: Annotated[
-        str | None, _option("--split", text="Training/validation[/test] shares (90/10).", panel=MODEL, metavar="A/B")
+        str | None,
+        _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=MODEL, metavar="A/B"),
     ] = None,
     recipe: Annotated[
         str | None,
-        _option("--recipe", text="A named recipe, or a .yaml file of settings.", panel=MODEL, metavar="NAME"),
+        _option("--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=MODEL, metavar="NAME"),
     ] = None,
     set_: Annotated[
         list[str] | None,
@@ -106,7 +107,7 @@ def train(
         bool,
         typer.Option(
             "--resume",
-            help="Continue a run exactly: the one that is named, or else the newest.",
+            help="Continue the named run, or else the newest, exactly where it stopped.",
             rich_help_panel=FOLDER,
         ),
     ] = False,
@@ -115,10 +116,14 @@ def train(
         _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
     ] = None,
     save_every: Annotated[
-        str | None, _option("--save-every", text="Save every N steps.", panel=FOLDER, metavar="N")
+        str | None,
+        _option("--save-every", text="Save every N steps; default: at every validation.", panel=FOLDER, metavar="N"),
     ] = None,
     evaluate_every: Annotated[
-        str | None, _option("--evaluate-every", text="Validate every N steps.", panel=FOLDER, metavar="N")
+        str | None,
+        _option(
+            "--evaluate-every", text="Validate every N steps; default: about eight times.", panel=FOLDER, metavar="N"
+        ),
     ] = None,
     keep: Annotated[
         str | None, _option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")

@@ -39,7 +39,7 @@ def visualize(
         list[str] | None,
         typer.Option(
             "--detector",
-            help=f"Score this detector only (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
+            help=f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
             metavar="NAME",
         ),
     ] = None,
