@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.errors import NonFiniteError
+from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.runs.writer import RunWriter
 from charrnn.training.plan import plan_run, read_text
 from charrnn.training.session import Progress, TrainingSession
@@ -169,3 +169,33 @@ def test_a_stop_saves_the_step_it_ends_at(made: Session) -> None:
             last_saved = event.step
     assert (last_saved, kinds[-2:]) == (5, ["saved", "done"])
     assert event.event == "done" and not event.is_complete
+
+
+def test_a_validation_that_was_logged_before_it_was_saved_as_done_is_not_logged_again(made: Session) -> None:
+    session = made.session
+    session.step()
+    session.validate()
+    logged = (made.run.path / "metrics.jsonl").read_text()
+    session.progress.is_validation_due = True
+    evaluation = session.validate()
+    assert evaluation is not None and evaluation.step == 1
+    assert (made.run.path / "metrics.jsonl").read_text() == logged != ""
+
+
+def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Session) -> None:
+    session = made.session
+    for _ in range(7):
+        session.step()
+    session.write_sample()
+    session.progress.is_validation_due = True
+    steps = run_all(made)
+    assert "step" not in steps and "sample" not in steps
+    assert (steps["evaluation"], steps["done"]) == ([7], [7])
+
+
+def test_nothing_is_saved_into_a_folder_that_was_removed(made: Session) -> None:
+    made.session.step()
+    (made.run.path / "config.yaml").unlink()
+    with pytest.raises(CharRNNError, match="was moved or removed"):
+        made.session.save()
+    assert not list(made.run.path.glob("step-*"))

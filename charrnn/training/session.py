@@ -273,7 +273,7 @@ class TrainingSession:
         return SampleEvent(step=self.trainer.step, text=written)
 
     def save(self) -> SavedEvent:
-        """Commit the present step to disk, and remove those that are no longer kept. Raises CheckpointError."""
+        """Commit the present step to disk, and remove those that are no longer kept. Raises CharRNNError."""
         trainer, progress = self.trainer, self.progress
         self.run.check_in_place()
         tensors, counters = trainer.snapshot()
