@@ -28,9 +28,10 @@ import charrnn
 from charrnn.cli.signals import Signals
 from charrnn.cli.training_view import TrainingView
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES
-from charrnn.errors import named
+from charrnn.errors import UsageError, named
 from charrnn.records.training import TrainEvent, WarningEvent
 from charrnn.settings import from_yaml
+from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
 SMALL = tuple(part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}"))
@@ -385,6 +386,20 @@ def test_the_command_that_resumes_works_wherever_the_run_is(
         ran = command("train", "text.txt", "--steps", 1, "--out", "else/where", *SMALL)
     (line,) = re.findall(r"(?m)^  charrnn (train --resume.*)$", ran.err)
     assert command(*line.split()).out == "else/where\n"
+
+
+def test_an_error_removes_the_bar_before_its_message(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(trainer: Trainer) -> None:
+        raise UsageError("the weights are not finite")
+
+    monkeypatch.setattr("charrnn.cli.training_view.can_animate", lambda stream: True)
+    monkeypatch.setattr(Trainer, "take_step", fail)
+    ran = command("train", "text.txt", "--steps", 3, *SMALL)
+    *drawn, message = ran.err.split("\r")
+    assert ran.code == 2 and any("0/3" in bar for bar in drawn)
+    assert message.startswith("error: the weights are not finite")
 
 
 def learn(command: Command, *sources: str, stdin: bytes = b"", extra: Sequence[object] = ()) -> dict[str, Any]:

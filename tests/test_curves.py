@@ -203,6 +203,8 @@ def test_in_an_exported_picture_curves_are_paths_on_the_same_scale() -> None:
     grid = [points(one)[0][1] for one in shapes if GRID in one]
     ticks = [int(text) for text in re.findall(r">1e(-?\d+)<", "".join(shapes))]
     assert ticks == sorted(ticks) and grid == sorted(grid, reverse=True) and len(ticks) == len(grid) == 7
+    axes = next(points(one) for one in shapes if one.startswith("<path") and len(points(one)) == 3)
+    assert (grid[-1], grid[0]) == (axes[0][1], axes[1][1]), "the drawing fills its axes"
     curves = [points(one) for one in shapes if one.startswith("<path") and 'stroke-width="2"' in one]
     assert [len(curve) for curve in curves] == [200, 200]
     (x, top), *_, (right, bottom) = curves[0]

@@ -1,14 +1,16 @@
-"""The size of the files of a run: a file that is too large is refused before it is read."""
+"""Sizes that are refused: files of a run before they are read, and models that do not fit in memory."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from saved_runs import CONFIG, VOCAB, forge, make_run, save
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.files import MAX_TEXT_BYTES, read_capped
-from charrnn.model.shapes import MAX_HEADER_BYTES, most_bytes
+from charrnn.model.shapes import MAX_HEADER_BYTES, check_memory, most_bytes
 
 
 def test_a_saved_step_may_be_four_copies_of_the_weights_and_the_state() -> None:
@@ -40,3 +42,12 @@ def test_a_text_file_of_a_run_may_have_sixteen_mebibytes(tmp_path: Path, excess:
             read_capped(path, max_bytes=MAX_TEXT_BYTES)
     else:
         assert len(read_capped(path, max_bytes=MAX_TEXT_BYTES)) == 16 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(os, "sysconf"), reason="Windows does not tell its memory this way")
+def test_a_model_that_does_not_fit_in_memory_is_refused_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1_000_000, "SC_PAGE_SIZE": 3_000}.__getitem__)
+    config = Config(cell="rnn", num_layers=1, hidden_size=11_000, embedding_size=100)
+    check_memory(config, 50)  # 123 million weights, which need 2.9 GB
+    with pytest.raises(UsageError, match="258,437,050 weights need about 6 GB to train, and this machine has 3 GB"):
+        check_memory(replace(config, hidden_size=16_000), 50)

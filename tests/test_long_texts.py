@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import Ran
+from rich.console import Console
 
 import charrnn
 from charrnn.cli import sample_view
@@ -261,3 +262,13 @@ def test_a_line_without_end_is_shown_in_parts() -> None:
     assert [len(next(lines)) for _ in range(3)] == [400] * 3
     ended = [Piece(character, -1.0, 0.5) for character in "ab\ncd"]
     assert [len(line) for line in sample_view._lines_of(iter(ended), 400)] == [3, 2]
+
+
+def test_on_a_terminal_without_colours_a_row_of_blocks_is_below_each_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(force_terminal=True, color_system=None, width=40, _environ={})
+    monkeypatch.setattr(sample_view, "result_console", lambda: console)
+    pieces = zip("ab\ncd", (-1.0, 0.0, 1.0, 1.0, -1.0), strict=True)
+    sample_view.write_coloured("prime", (Piece(text, -1.0, value) for text, value in pieces))
+    assert capsys.readouterr().out.splitlines() == ["prime", "ab↵", "▁▅█", "cd", "█▁"]

@@ -51,7 +51,8 @@ def test_byte_by_byte_decoding_equals_decoding_at_once(data: bytes) -> None:
 
 def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> None:
     decoder = Vocab.of_bytes().decoder()
-    assert [decoder.feed(id) for id in "é".encode()] == ["", "é"]
+    fed = [(decoder.feed(id), decoder.is_amid_character) for id in "aé".encode()]
+    assert fed == [("a", False), ("", True), ("é", False)]
     assert (decoder.feed(0xC3), decoder.finish()) == ("", REPLACEMENT)
     assert (decoder.feed(ord("a")), decoder.finish()) == ("a", "")
 
