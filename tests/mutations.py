@@ -3,8 +3,8 @@
     python tests/mutations.py --count 100 --seed 0                    # random lines of the whole package
     python tests/mutations.py --module charrnn/records/microscope.py  # of one module
 
-Every mutation is made in a copy of the checkout. The tests of a mutated module are the files that import it, the
-smallest first; the first failure ends them. Prints one line per mutation, then the survivors.
+Every mutation is made in a copy of the checkout. The tests of a mutated module are chosen by imports and names, see
+`tests_of`; the first failure ends them. Prints one line per mutation, then the survivors.
 """
 
 import argparse
@@ -21,9 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
-SECONDS = 240
+SECONDS = 1500
 """A mutation whose tests take longer counts as noticed: it made a loop endless."""
-MAX_TEST_FILES = 8
+DIRECT_IMPORTERS = 8
+"""Files that import a module directly, at most."""
+MAX_TEST_FILES = 14
+"""Test files of a mutation at most."""
 COMPARISONS = {
     ast.Lt: "<=",
     ast.LtE: "<",
@@ -98,16 +101,34 @@ def _not_executed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def tests_of(module: str) -> list[str]:
-    """The test files that import a module, the smallest first."""
+    """The test files of a module, the smallest first: at most MAX_TEST_FILES.
+
+    Chosen in this order: the file of its name, the DIRECT_IMPORTERS smallest that import it, those of whole commands
+    for a module of the command line, and the files named after the modules that import it.
+    """
+    folder = REPOSITORY / "tests"
+    direct = sorted((path for path in folder.glob("test_*.py") if _imports(path, module)), key=_size)
+    commands = folder.glob("test_cli_*.py") if module.startswith(("charrnn/cli/", "charrnn/api")) else ()
+    importers = [path for path in sorted(REPOSITORY.glob("charrnn/**/*.py")) if _imports(path, module)]
+    chosen = [
+        *folder.rglob(f"test_{Path(module).stem}.py"),
+        *direct[:DIRECT_IMPORTERS],
+        *sorted(commands),
+        *(path for importer in importers for path in folder.glob(f"test_{importer.stem}.py")),
+    ]
+    files = sorted(list(dict.fromkeys(chosen))[:MAX_TEST_FILES], key=_size)
+    return [str(path.relative_to(REPOSITORY)) for path in files]
+
+
+def _imports(path: Path, module: str) -> bool:
     dotted = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     parent, _, name = dotted.rpartition(".")
-    pattern = re.compile(rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b")
-    files = [path for path in sorted((REPOSITORY / "tests").glob("test_*.py")) if pattern.search(path.read_text())]
-    if module.startswith(("charrnn/cli/", "charrnn/api")):
-        word = Path(module).stem.split("_")[0]
-        files += [path for path in (REPOSITORY / "tests").glob("test_cli_*.py") if word in path.read_text()]
-    files = sorted(dict.fromkeys(files), key=lambda path: path.stat().st_size)
-    return [f"tests/{path.name}" for path in files[:MAX_TEST_FILES]]
+    pattern = rf"{re.escape(dotted)}\b|from {re.escape(parent)} import [^\n]*\b{re.escape(name)}\b"
+    return re.search(pattern, path.read_text(encoding="utf-8")) is not None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def is_noticed(mutation: Mutation, copy: Path) -> bool:

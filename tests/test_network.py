@@ -4,6 +4,7 @@ Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,11 @@ def test_the_state_starts_at_zero_in_its_shape_and_the_weights_precision(cell: s
     assert state.count_nonzero() == 0
     _, last = network(torch.zeros(1, B, dtype=torch.long), state.double())
     assert last.shape == state.shape and last.dtype == torch.float64
+
+
+def test_the_state_of_a_dilated_network_goes_back_as_far_as_its_last_layer() -> None:
+    network = CharRNN(replace(make_config("lstm", num_layers=3), depth="dilated"), V)
+    assert network.initial_state(B).shape == (3, 2 * 4, B, H)
 
 
 @pytest.mark.parametrize("cell", CELLS)
