@@ -77,7 +77,10 @@ def _marks(text: str) -> Iterator[_Mark]:
 
 
 def _open_at_start(text: str) -> str:
-    """Return the triple quotes that the text starts inside of, or "": those with which most lines of code are code."""
+    """Return the triple quotes of the string that the text starts inside, or "" if it starts in code.
+
+    Of these three assumptions, the one under which most lines that look like code are outside strings.
+    """
     head = text[:NUM_SNIFFED]
 
     def num_code_lines(opener: str) -> int:
@@ -152,7 +155,10 @@ def _scan(text: str, position: int, opener: str = "") -> Iterator[_Mark]:
 
 
 def _label_if(text: str, regions: NDArray[np.int8], depths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """True from `if` or `elif` to the end of the last statement of its body; `else` and expressions do not count."""
+    """Return whether each character (N,) is between `if` or `elif` and the end of the last statement of its body.
+
+    `else` branches and conditional expressions do not count.
+    """
     inside = np.zeros(len(text), bool)
     ends = [
         match.end() - 1

@@ -2,7 +2,7 @@
 
 The text is small and the corpus may be large, so the text is indexed and the corpus is read block by block: memory
 depends on the text alone. Hashes of the text's windows filter the corpus, in NumPy; the suffix automaton of the text
-reads what passes the filter. It is exact and takes linear time, so a collision of hashes costs time, never an error.
+matches what passes the filter. It is exact and takes linear time: a hash collision costs time and changes no result.
 
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
 """
@@ -25,9 +25,11 @@ HELD_OUT_CHARS = 50_000
 BLOCK_CHARS = 1 << 16
 """Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
 
-_SIEVE_BITS = 22
+_FILTER_BITS = 22
+"""Leading bits of a hash that index the table of the filter: 4 MB."""
 _BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(_BASE, -1, 1 << 64)
+"""The inverse of _BASE modulo 2^64."""
 
 Codes = NDArray[np.uint64]
 
@@ -87,8 +89,8 @@ def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN
     if min_length <= len(text):
         codes = _codes(text)
         automaton = _SuffixAutomaton(codes, min_length)
-        for start, likely in _likely_passages(corpus, window_hashes(codes, min_length), min_length):
-            automaton.read(start, likely)
+        for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
+            automaton.read(start, passage)
         spans = automaton.longest_matches()
     return Novelty(text=text, min_length=min_length, copies=_with_lines(spans, corpus))
 
@@ -118,26 +120,26 @@ def _codes(content: str | bytes) -> Codes:
     return np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
 
 
-def _likely_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
+def _candidate_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
     """Yield (start, codes) of the passages of the corpus that consist of windows with one of the `hashes`.
 
-    They are in order and disjoint; a passage that the border between two blocks cuts comes in two adjoining parts.
+    They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two adjacent parts.
     """
     known = np.unique(hashes)
-    shift = np.uint64(64 - _SIEVE_BITS)
-    sieve = np.zeros(1 << _SIEVE_BITS, np.bool_)
-    sieve[known >> shift] = True
+    shift = np.uint64(64 - _FILTER_BITS)
+    is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
+    is_possible[known >> shift] = True
     stop = 0
     for first in range(0, len(corpus) - length + 1, BLOCK_CHARS):
         codes = _codes(corpus[first : first + BLOCK_CHARS + length - 1])
         found = window_hashes(codes, length)
-        # A binary search among the known hashes takes ten times as long as the sieve, so the sieve comes first.
-        likely = np.flatnonzero(sieve[found >> shift])
-        found = found[likely]
-        likely = likely[known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found]
+        # By leading bits first: a binary search among the known hashes takes ten times as long.
+        candidates = np.flatnonzero(is_possible[found >> shift])
+        found = found[candidates]
+        candidates = candidates[known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found]
         # Join overlapping windows, so that no character is read twice: one by one, they would read a
         # repetitive corpus `length` times.
-        for group in np.split(likely, np.flatnonzero(np.diff(likely) > length) + 1) if len(likely) else ():
+        for group in np.split(candidates, np.flatnonzero(np.diff(candidates) > length) + 1) if len(candidates) else ():
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
             yield start, codes[start - first : stop - first]
@@ -193,7 +195,7 @@ class _SuffixAutomaton:
         links[new] = target
 
     def read(self, start: int, codes: Codes) -> None:
-        """Match a passage of the corpus; continue the last match if the passage adjoins the last one."""
+        """Match a passage of the corpus; continue the last match if the passage directly follows the last one."""
         edges, links, lengths, matched = self.edges, self.links, self.lengths, self.matched
         position, state, length = self._position, self._state, self._length
         if start != position:

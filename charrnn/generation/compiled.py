@@ -489,7 +489,7 @@ def _tanhs(x_at: Any, u_at: Any, size: Any) -> None:
 
 
 @_compiled
-def _peep(x_at: Any, u_at: Any, weight_at: Any, c_at: Any, size: Any) -> None:
+def _peephole_gates(x_at: Any, u_at: Any, weight_at: Any, c_at: Any, size: Any) -> None:
     """u = sigmoid(x + u + weight * c)."""
     x, u, weight, c = floats_at(x_at, size), floats_at(u_at, size), floats_at(weight_at, size), floats_at(c_at, size)
     for j in range(size):
@@ -505,7 +505,7 @@ def _output(o_at: Any, c_at: Any, h_at: Any, size: Any) -> None:
 
 
 @_compiled
-def _remember(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
+def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
     """c = f * c + i * g."""
     f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
     for j in range(size):
@@ -513,7 +513,7 @@ def _remember(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
 
 
 @_compiled
-def _mix(new_at: Any, share_at: Any, old_at: Any, size: Any) -> None:
+def _interpolate(new_at: Any, share_at: Any, old_at: Any, size: Any) -> None:
     """old = new + share * (old - new)."""
     new, share, old = floats_at(new_at, size), floats_at(share_at, size), floats_at(old_at, size)
     for j in range(size):
@@ -547,7 +547,7 @@ def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
 
 
 @_compiled
-def _rectify(x_at: Any, u_at: Any, size: Any) -> None:
+def _relus(x_at: Any, u_at: Any, size: Any) -> None:
     """u = relu(x + u)."""
     x, u = floats_at(x_at, size), floats_at(u_at, size)
     for j in range(size):
@@ -568,7 +568,7 @@ def _clamp(plan: Any, layer: Any, memory_at: Any) -> None:
 
 
 @_compiled
-def _keep(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
+def _apply_zoneout(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
     """Apply the expected value of zoneout: new = old + kept * (new - old)."""
     new, old = floats_at(new_at, size), floats_at(old_at, size)
     for j in range(size):
@@ -583,38 +583,38 @@ def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
     if kind in (LSTM, MLSTM):
         _sigmoids(x, u, 2 * size)
         _tanhs(x + 2 * row, u + 2 * row, size)
-        _remember(u + row, u, u + 2 * row, c, size)
+        _update_memory(u + row, u, u + 2 * row, c, size)
         _clamp(plan, layer, c)
         _sigmoids(x + 3 * row, u + 3 * row, size)
         _output(u + 3 * row, c, h, size)
     elif kind == PEEPHOLE:
         extras = plan.extras + 3 * layer * row
-        _peep(x, u, extras, c, size)
-        _peep(x + row, u + row, extras + row, c, size)
+        _peephole_gates(x, u, extras, c, size)
+        _peephole_gates(x + row, u + row, extras + row, c, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
-        _remember(u + row, u, u + 2 * row, c, size)
+        _update_memory(u + row, u, u + 2 * row, c, size)
         _clamp(plan, layer, c)
-        _peep(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
+        _peephole_gates(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
         _output(u + 3 * row, c, h, size)
     elif kind == COUPLED:
         _sigmoids(x, u, size)
         _tanhs(x + row, u + row, size)
         _sigmoids(x + 2 * row, u + 2 * row, size)
-        _mix(u + row, u, c, size)
+        _interpolate(u + row, u, c, size)
         _clamp(plan, layer, c)
         _output(u + 2 * row, c, h, size)
     elif kind == GRU:
         _sigmoids(x, u, 2 * size)
         _multiply(u, u + 2 * row, size)
         _tanhs(x + 2 * row, u + 2 * row, size)
-        _mix(u + 2 * row, u + row, h, size)
+        _interpolate(u + 2 * row, u + row, h, size)
         _clamp(plan, layer, h)
     elif kind == ANTISYMMETRIC:
         _rotate(x, u, h, size)
         _clamp(plan, layer, h)
     else:
         if kind == IRNN:
-            _rectify(x, u, size)
+            _relus(x, u, size)
         else:
             _tanhs(x, u, size)
         _copy(u, h, size)
@@ -632,9 +632,9 @@ def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any
     _copy(h, old, size)
     _copy(c, old_c, size)
     _step_units(plan, layer, x, u, h, c)
-    _keep(h, old, plan.kept, size)
+    _apply_zoneout(h, old, plan.kept, size)
     if c != h:
-        _keep(c, old_c, plan.kept, size)
+        _apply_zoneout(c, old_c, plan.kept, size)
     _clamp(plan, layer, c)
 
 
@@ -721,13 +721,13 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     """Draw one id from scores (V,), as `next_char_probs` and `draw` do; probs (V,) is overwritten."""
     size = len(scores)
     is_banned = drawing.is_banned
-    likeliest, best = 0, -np.inf
+    most_likely, best = 0, -np.inf
     for char in range(size):
         if not is_banned[char] and scores[char] > best:
-            likeliest, best = char, scores[char]
+            most_likely, best = char, scores[char]
     temperature = drawing.temperature[stream]
     if temperature == 0:
-        return likeliest
+        return most_likely
     for char in range(size):
         probs[char] = _exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
     total = 0.0
@@ -738,7 +738,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
         ordered = np.where(is_banned, -np.inf, scores)
         order = np.argsort(-ordered, kind="mergesort")
         probs[order[top_k:]] = 0.0
-        # Likeliest first, as in `next_char_probs`, so that the same ids are kept at the border of top-p.
+        # Most likely first, as in `next_char_probs`, so that the same ids are kept at the border of top-p.
         total = 0.0
         for char in order:
             total += probs[char]
@@ -751,10 +751,10 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
     if min_p > 0:
         total = 0.0
         for char in range(size):
-            if probs[char] < min_p * probs[likeliest]:
+            if probs[char] < min_p * probs[most_likely]:
                 probs[char] = 0.0
             total += probs[char]
-    target, reached, last = uniform * total, 0.0, likeliest
+    target, reached, last = uniform * total, 0.0, most_likely
     for char in range(size):
         if probs[char] > 0:
             reached += probs[char]

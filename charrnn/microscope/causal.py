@@ -125,7 +125,7 @@ def _read(
 
 
 def _mean_change(changes: Float64Array, where: NDArray[np.bool_]) -> tuple[float, tuple[float, float]]:
-    """The mean of changes (N,) over the characters `where` (N,), at least one, and its 95 % interval."""
+    """Compute the mean of changes (N,) over the characters `where` (N,), at least one, and its 95 % interval."""
     block, draws = draw_blocks(len(changes))
     totals, counts = (np.bincount(block, weights=parts, minlength=draws.shape[1]) for parts in (changes * where, where))
     num_drawn = draws @ counts

@@ -75,14 +75,14 @@ def measure_reach(
 
 
 def _windows(ids: IdArray, chosen: NDArray[np.int64], length: int) -> Tensor:
-    """For each character chosen (B,), `length` characters that end with it, and the one after it: (length + 1, B)."""
+    """Return (length + 1, B): the `length` characters that end with each chosen one (B,), and the one after it."""
     return torch.from_numpy(ids[chosen + np.arange(1 - length, 2)[:, None]].astype(np.int64))
 
 
 def _norms(network: CharRNN, ids: Tensor, state: Tensor) -> Tensor:
-    """The norms (K, L, B), lag 1 first, of the gradient of the last character's loss by the states before it.
+    """Compute the norms (K, L, B), lag 1 first, of the gradients of the last character's loss by the states before it.
 
-    ids (K + 1, B) are read from `state` (L, S, B, H), the last of them being the one to predict.
+    ids (K + 1, B) are read from `state` (L, S, B, H), whose last ids are the ones to predict.
     """
     states = []
     state = state.requires_grad_()

@@ -30,7 +30,7 @@ FIGURES = NAMES - ABLATIONS - {"layer", "unit", "polarity", "num_positive", "pro
 NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
 """Figures that every score of `measure` has."""
 ROUNDING = 1e-6
-"""How far rounding may push a sum beyond the end of its range."""
+"""Tolerance for rounding errors at the ends of a range."""
 
 
 @cache

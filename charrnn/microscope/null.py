@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 NUM_SHIFTS = 199
 """K: shifts that are drawn."""
 MIN_SHIFT = 0.05
-"""The smallest shift as a share of the text: a label shifted less still resembles itself."""
+"""The smallest shift as a share of the text: labels that are shifted less still correlate with themselves."""
 
 
 def best_by_chance(

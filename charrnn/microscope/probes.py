@@ -17,7 +17,7 @@ SIZES = (1, 2, 4, 8)
 SMALLEST_VARIANCE = 1e-4
 """The smallest variance of a standardized cell given those selected before it: below, only rounding is left."""
 LEAST_SPREAD = 1e-4
-"""The smallest standard deviation of a cell relative to its size: below, it is constant but for float32 rounding."""
+"""The smallest standard deviation of a cell relative to its size: below, it is constant up to float32 rounding."""
 
 
 class Moments:

@@ -22,7 +22,7 @@ class RankedFindings:
 
     findings: CellFindings
     ranking: dict[str, tuple[CellScore, ...]]
-    """The scores of all cells by detector, or nothing."""
+    """The scores of all cells by detector; empty until they are ranked."""
 
 
 def measure_in_stages(

@@ -127,7 +127,7 @@ class Study:
         detectors: "Sequence[str | Detector] | None" = None,
         num_passages: int = NUM_PASSAGES,
     ) -> tuple[Passage, ...]:
-        """Show the strongest significant findings at work: a passage of the scoring half for each, with cell values.
+        """Select a passage of the scoring half for each of the strongest significant findings, with the cell's values.
 
         Each passage is the one with the largest label variance. `detectors` are those that `findings` scored.
         Raises UsageError if one of them is missing.
@@ -240,7 +240,7 @@ class Study:
         return read
 
     def _read_all(self, begin: int, on_progress: OnProgress) -> NDArray[np.float32]:
-        """Every cell's value (n, C) at each character from `begin` on."""
+        """Compute every cell's value (n, C) at each character from `begin` on."""
         cells = np.empty((len(self.text) - begin, self.num_layers * self.num_units), np.float32)
         for indices, values in self._reader(self.network())(begin, len(self.text)):
             cells[indices] = values

@@ -34,7 +34,7 @@ The first windows must be a fair sample of the text, as those from lanes are."""
 BASELINE_CHARS = 131_072
 """Characters of each half that the untrained baseline reads, at most: its scores need less precision."""
 SAMPLE_VALUES = 2**24
-"""Numbers that the chance level is measured on: characters, spread evenly over the choosing half, times cells."""
+"""Values that the chance level is measured on: characters, spread evenly over the choosing half, times cells."""
 WINDOW = 8192
 """Characters of a trace that are processed at once."""
 
