@@ -79,6 +79,17 @@ def wrong_imports(package: Path) -> list[str]:
     return wrong
 
 
+def test_the_layers_are_those_of_the_contributing_guide() -> None:
+    guide = Path(__file__).parent.parent.joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+    diagram = re.search(r"(?m)^```\n(cli  .*?)^```$", guide, re.DOTALL)
+    assert diagram is not None
+    # The names of a row end where at least three spaces follow; two separate them.
+    rows = [set(re.split(r"\s{3,}", row)[0].split()) for row in diagram[1].splitlines()]
+    *upper, bottom = (set().union(*parts) - {"__main__", "__init__"} for parts in LAYERS)
+    assert rows[: len(upper)] == upper
+    assert set().union(*rows[len(upper) :]) == bottom
+
+
 def test_no_import_points_up_or_sideways() -> None:
     assert wrong_imports(PACKAGE) == []
 
