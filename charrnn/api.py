@@ -21,7 +21,7 @@ from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, GeneratedText, Novelty, Prediction
-from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
@@ -337,7 +337,7 @@ class Model:
         text: Text,
         *,
         context: str | bytes = "",
-        max_lag: int = 200,
+        max_lag: int = MAX_LAG,
         network: "CharRNN | None" = None,
         name: str | None = None,
         on_progress: Callable[[int], object] = lambda num_losses: None,
@@ -363,7 +363,7 @@ class Model:
         text: str | bytes,
         *,
         context: str | bytes = "",
-        max_lag: int = 200,
+        max_lag: int = MAX_LAG,
         on_progress: Callable[[int], object] = lambda num_losses: None,
     ) -> tuple[GradientReach, ...]:
         """Compute `gradients` of this model, of its untrained baseline and of other models over the same text.

@@ -18,6 +18,8 @@ from charrnn.plugins import plugin_names
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
 
+MIN_COUNT = 3
+"""Occurrences that a character needs in a long text to be in the alphabet."""
 INITIAL_STATES = ("zero", "learned")
 """Initial states of a text."""
 ALPHABETS = ("char", "byte")
@@ -51,7 +53,7 @@ class Config:
     """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = "utf-8"
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    min_count: int = 3
+    min_count: int = MIN_COUNT
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character)."""
     split: tuple[float, ...] = (0.9, 0.1)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""

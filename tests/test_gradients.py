@@ -141,7 +141,7 @@ def test_the_shortest_texts(num_chars: int, first: int) -> None:
     [
         (K + 1, 0, K, DataError, r"^A lag of 5 characters needs .* it has 6, and 6 with"),
         (50, 49, K, DataError, r"^A lag of 5 characters needs .* it has 1, and 50 with"),
-        (50, 0, 0, UsageError, r"^The longest lag is 0"),
+        (50, 0, 0, UsageError, r"^`max_lag` is 0; it must be at least 1"),
     ],
 )
 def test_a_text_too_short_is_refused(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, did_you_mean, named
-from charrnn.generation.defaults import DEFAULT_DIVERSITY
+from charrnn.generation.defaults import DEFAULT_DIVERSITY, DEFAULT_WIDTH
 from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
 from charrnn.model.stepper import Stepper
@@ -61,7 +61,9 @@ class BeamOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_WIDTH:
-            raise UsageError(f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try 8.")
+            raise UsageError(
+                f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}."
+            )
         if self.length < 1:
             raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
         if self.width * self.length > MAX_BEAM_CHARS:

@@ -15,11 +15,9 @@ from torch.nn.functional import cross_entropy
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, IdArray
-from charrnn.records.microscope import GradientReach
+from charrnn.records.microscope import MAX_LAG, GradientReach
 from charrnn.text.encoded import EncodedText
 
-MAX_LAG = 200
-"""The longest lag, unless another is asked for."""
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""
 NUM_AT_ONCE = 16
@@ -46,7 +44,7 @@ def measure_reach(
     """
     ids, first = text.ids, text.first
     if max_lag < 1:
-        raise UsageError(f"The longest lag is {max_lag}; it must be at least 1.")
+        raise UsageError(f"{named('max_lag')} is {max_lag}; it must be at least 1.")
     last = len(ids) - 2
     if last < max(first, max_lag):
         raise DataError(

@@ -5,6 +5,8 @@ from typing import Any
 
 CHANCE = 0.05
 """Largest p-value of a significant score."""
+MAX_LAG = 200
+"""The longest lag of a gradient, in characters, unless another is asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config import MIN_COUNT
 from charrnn.errors import CheckpointError, DataError, named
 
 UNKNOWN = ""
@@ -62,7 +63,7 @@ class Vocab:
         object.__setattr__(self, "_id_of", id_of)
 
     @classmethod
-    def from_text(cls, text: str, *, min_count: int = 3, max_size: int = MAX_CHARACTERS) -> "Vocab":
+    def from_text(cls, text: str, *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS) -> "Vocab":
         """Collect the characters of a text, by code point; rare ones are represented by the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
