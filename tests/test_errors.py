@@ -11,6 +11,7 @@ import pytest
 from conftest import Ran
 
 import charrnn
+import charrnn.cli.app  # registers the commands, whose options messages name
 import charrnn.errors
 from charrnn.cli.flags import OTHER_NAMES, with_flags
 from charrnn.config import FIELD_NAMES, Config

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_built import hand_built_stepper
+from hand_built import hand_built_stepper, hand_built_tensors
 
+from charrnn.config import Config
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.incremental import IncrementalReader
+from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
 CHARACTERS = "\0abcdefghijklmnopqrstuvwxyz .\n"
@@ -49,3 +51,13 @@ def test_after_the_last_character_is_deleted_the_model_is_as_before(reader: Incr
     assert (reader.text, reader.values(0, 3).tolist(), reader.guesses(1, 30)) == ("ab", *before)
     reader.read("c")
     assert reader.values(0, 3)[-1] != expected, "the state depends on what was deleted before"
+
+
+def test_inside_a_character_of_several_bytes_nothing_is_predicted() -> None:
+    config = Config(cell="lstm", num_layers=2, hidden_size=24, embedding_size=13, dropout=0.0)
+    stepper = Stepper(config, hand_built_tensors(config, vocab_size=256), "fp32")
+    reader = IncrementalReader(stepper, Vocab.of_bytes())
+    for character in "aéb":
+        reader.read(character)
+    assert (len(reader), len(reader.text), reader.values(0, 0).shape) == (3, 4, (4,))
+    assert [len(reader.guesses(index, 5)) for index in range(4)] == [5, 0, 5, 5]
