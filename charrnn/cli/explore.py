@@ -34,7 +34,10 @@ def explore(
     from charrnn.errors import UsageError
 
     if find_spec("textual") is None:
-        raise UsageError("charrnn explore needs the extra `tui`: pip install 'charrnn[tui]'")
+        raise UsageError(
+            "charrnn explore needs the package textual. In the folder of charrnn's pyproject.toml: "
+            "pip install -e '.[tui]'"
+        )
     if os.environ.get("TERM") == "dumb":
         raise UsageError(
             "charrnn explore moves the cursor, which a terminal with TERM=dumb cannot do.\n"

@@ -125,7 +125,7 @@ FORMATS = {one.suffix: one for one in _FORMATS}
 def describe_formats() -> str:
     """Describe the formats in one line, for help texts."""
     return ", ".join(
-        f"{one.suffix} ({one.content}" + (f"; needs charrnn[{one.extra}])" if one.extra else ")")
+        f"{one.suffix} ({one.content}" + (f"; needs the extra {one.extra})" if one.extra else ")")
         for one in FORMATS.values()
     )
 
@@ -138,7 +138,7 @@ def find_format(path: Path) -> ExportFormat:
         raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
     if found.module and find_spec(found.module) is None:
         raise UsageError(
-            f"{path}: a {found.suffix} needs the package {found.module}: pip install 'charrnn[{found.extra}]'\n"
-            + found.instead.format(stem=path.with_suffix(""))
+            f"{path}: a {found.suffix} needs the package {found.module}. In the folder of charrnn's pyproject.toml: "
+            f"pip install -e '.[{found.extra}]'\n" + found.instead.format(stem=path.with_suffix(""))
         )
     return found
