@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import AUTO_FIELDS, Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
+from charrnn.plugins import plugin_names
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
@@ -24,6 +27,10 @@ CONFIG, VOCAB = "config.yaml", "vocab.json"
 """File names in a run and in a checkpoint."""
 
 _SEAL = "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train --resume.\n"
+
+
+class MissingCellError(CheckpointError):
+    """The cell of a run comes from a package that is not installed. The run is not damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +67,29 @@ class Description:
 
 
 def parse_config(path: Path, data: bytes) -> Config:
-    """Parse the content of the file at `path`. Raises CheckpointError if it is damaged or a field is still `auto`."""
+    """Parse the content of the file at `path`.
+
+    Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the cell is unknown.
+    """
     try:
         config = from_yaml(data.decode("utf-8"), str(path), OLD_DEFAULTS)
     except (UnicodeDecodeError, DataError, UsageError) as error:
+        if isinstance(error, UsageError):
+            _check_cell(data.decode("utf-8"))
         raise CheckpointError(f"{path} is damaged: {error}") from error
     without_value = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
     if without_value or config.cell == "auto" or config.steps is None:
         raise CheckpointError(f"{path} is damaged: no value for {', '.join(without_value) or 'the cell or the steps'}")
     return config
+
+
+def _check_cell(config_yaml: str) -> None:
+    line = re.search(r"^cell: ([^\s'\"]+)$", config_yaml, re.MULTILINE)
+    if line is not None and line[1] not in ("auto", *CELLS, *plugin_names(CELL_GROUP)):
+        raise MissingCellError(
+            f"The cell {line[1][:60]} of this run is not part of charrnn, and no installed package offers it.\n"
+            "Install the package that does."
+        )
 
 
 def seal(text: str) -> bytes:

@@ -12,7 +12,7 @@ from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES, read_capped
 from charrnn.runs.checkpoint import Checkpoint, NewerFormatError, checkpoint_step, describes_itself, read_checkpoint
-from charrnn.runs.description import CONFIG, VOCAB, Description, check_seal, parse_config
+from charrnn.runs.description import CONFIG, VOCAB, Description, MissingCellError, check_seal, parse_config
 from charrnn.runs.pointers import KINDS, best_known, expected_checkpoint, list_checkpoints, read_pointer
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
@@ -66,7 +66,7 @@ class RunReader:
         for name in self._candidates(wanted):
             try:
                 loaded = read_checkpoint(self.path / name, with_training=with_training)
-            except NewerFormatError:
+            except (MissingCellError, NewerFormatError):
                 raise
             except CheckpointError as error:
                 if which in KINDS and expected_checkpoint(self.path, which)[0] != wanted:
