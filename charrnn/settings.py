@@ -51,7 +51,7 @@ def merge_settings(
         if values.get("optimizer") == "muon":
             raise UsageError(
                 f"{named('muon_scale')} is 0, which leaves nothing to muon. "
-                f"Choose {named('optimizer', 'adamw')}, or set {named('muon_scale', 2)}."
+                f"Choose {named('optimizer', 'adamw')}, or {named('muon_scale', 2)}."
             )
         if "optimizer" not in values:
             origins["optimizer"] = origins["muon_scale"]

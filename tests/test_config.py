@@ -381,7 +381,7 @@ def test_an_optimizer_that_muon_scale_chose_has_its_source() -> None:
     assert (config.optimizer, origins["optimizer"]) == ("adamw", "old.yaml")
     config, origins = merge_settings(flags={"optimizer": "sgd"}, file={"muon_scale": 0}, file_name="old.yaml")
     assert (config.optimizer, origins["optimizer"]) == ("sgd", "flag")
-    with pytest.raises(UsageError, match=r"`muon_scale` is 0, .* Choose `optimizer=adamw`, or set `muon_scale=2`"):
+    with pytest.raises(UsageError, match=r"`muon_scale` is 0, .* Choose `optimizer=adamw`, or `muon_scale=2`"):
         merge_settings(flags={"optimizer": "muon"}, file={"muon_scale": 0})
 
 

@@ -132,7 +132,7 @@ def test_a_model_that_no_memory_holds_is_refused_before_it_is_built(
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     config = charrnn.Config(corpus=("text.txt",), steps=3, hidden_size=16384, num_layers=64)
-    with pytest.raises(UsageError, match=r"num_layers 64: 136,[\d,]+ weights need about 3,[\d]+ GB"):
+    with pytest.raises(UsageError, match=r"num_layers` 64: 136,[\d,]+ weights need about 3,[\d]+ GB"):
         list(charrnn.train(config, out=Path("run")))
     assert not Path("run").exists()
 

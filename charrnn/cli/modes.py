@@ -302,7 +302,7 @@ def choose_mode(given: dict[str, bool]) -> str:
         if name:
             raise UsageError(f"{option} does not apply to {name}: leave out one of them.")
         examples = [mode.example for mode in MODES.values() if option in mode.allows]
-        raise UsageError(f"{option} applies to {' or '.join(examples)} only: add that, or leave it out.")
+        raise UsageError(f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out.")
     if given["--guesses"] and given["--sparkline"]:
         raise UsageError("--guesses and --sparkline are both drawn below the text: give one of them.")
     return name

@@ -198,7 +198,7 @@ def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[
             flags[check_field_name(name.strip())] = parse_value(name.strip(), value)
             Config(**{name.strip(): flags[name.strip()]})
         except UsageError as error:
-            raise UsageError(f"--set {assignment}: {error}") from None
+            raise UsageError(f"--set {assignment}: {error.marked}") from None
     return flags
 
 

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError, UsageError
+from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.model.cells import Lstm, find_cell
 from charrnn.model.depths import DEPTHS
 
@@ -107,6 +107,7 @@ def check_memory(config: Config, vocab_size: int) -> None:
         return
     if needed > available:
         raise UsageError(
-            f"hidden_size is {config.hidden_size} and num_layers {config.num_layers}: {num_weights:,} weights need "
+            f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')} {config.num_layers}: "
+            f"{num_weights:,} weights need "
             f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )
