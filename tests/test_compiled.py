@@ -35,6 +35,7 @@ from charrnn.generation.dot_products import Memory, pack_matrix, padded  # noqa:
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
+COMPILED = {"lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric"}
 Ids = NDArray[np.int64]
 
 
@@ -153,7 +154,7 @@ def test_10_000_characters_on_it_and_numpy_still_agree_with_the_network(cell: st
         logits, state = stepper.step(np.array([char]), state)
         assert np.abs(logits - expected[index]).max() < 1e-5
     if not compiled.can_compile(stepper):
-        assert cell == "unitary", "the only cell that NumPy steps alone"
+        assert cell not in COMPILED, "this cell lost its compiled code"
         return
     weights, state, logits = compiled.pack(stepper), stepper.initial_state(1), np.zeros((1, V), np.float32)
     scratch = compiled.make_scratch(weights, 1)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import charrnn.config
-from charrnn.architectures import CELLS
+from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
 from charrnn.optimizers import OPTIMIZERS
@@ -212,7 +212,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("split", (1.0, math.inf), "two or three positive shares, such as 90/10"),
     ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
     ("cell", "elman", f"one of auto, {', '.join(CELLS)}, or a cell that an installed package provides"),
-    ("depth", "deep", "one of stacked, residual, highway, dilated, grid"),
+    ("depth", "deep", f"one of {', '.join(DEPTHS)}"),
     ("initial_state", "random", "one of zero, learned"),
     ("omega", -1.0, "at least 0 and finite"),
     ("omega", math.inf, "at least 0 and finite"),
@@ -254,7 +254,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("final_learning_rate", 1.01, "between 0 and 1"),
     ("final_learning_rate", math.nan, "between 0 and 1"),
     ("warmup_steps", -1, "at least 0"),
-    ("optimizer", "lamb", "one of muon, adamw, rmsprop, sgd"),
+    ("optimizer", "lamb", f"one of {', '.join(OPTIMIZERS)}"),
     ("muon_scale", -1.0, "at least 0 and finite"),
     ("muon_scale", math.inf, "at least 0 and finite"),
     ("beta1", 1.0, "at least 0 and below 1"),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 
+from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import UsageError
@@ -17,6 +18,7 @@ EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates included
 LINES = st.text("ab \t\n", max_size=40)
 SOURCE = "import os\nimport sys\n"
+PROSE = "She said (quietly): 'it is late'.\nNobody # spoke.\n"
 NOT_EVERYWHERE = {
     "string": "this text is not source code",
     "comment": "this text is not source code",
@@ -25,7 +27,14 @@ NOT_EVERYWHERE = {
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
 }
-COUNTS = {"line-position", "line-length", "indentation", "word-position", "bracket-depth"}
+UNSTATED = Detector("name", "nothing", lambda text: None).absence
+"""The reason of a detector that states none."""
+SAMPLES = (SOURCE, PROSE, "ANN:\nIs it lit?\n\n" * 3, "\\begin{document}\n$x$\n" * 3)
+KINDS = {
+    name: {labels.dtype for text in SAMPLES if (labels := detector.label(text)) is not None}
+    for name, detector in DETECTORS.items()
+}
+"""The types of the labels of each detector."""
 
 
 QUOTES = {
@@ -172,7 +181,7 @@ def test_source_code_has_labels_of_its_own(name: str, text: str, expected: str) 
 
 
 @pytest.mark.parametrize("name", NOT_EVERYWHERE)
-@pytest.mark.parametrize("text", ["", "\n", "She said (quietly): 'it is late'.\nNobody # spoke.\n"])
+@pytest.mark.parametrize("text", ["", "\n", PROSE])
 def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, text: str) -> None:
     detector = DETECTORS[name]
     assert detector.label(text) is None
@@ -184,12 +193,20 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, tex
 def test_labels_are_as_long_as_their_text(text: str, header: str) -> None:
     for name, detector in DETECTORS.items():
         labels = detector.label(header + text)
-        assert labels is not None or name in NOT_EVERYWHERE
+        assert labels is not None or detector.absence != UNSTATED, f"{name} returns None and states no reason"
         # Two lines of source before at most sixty characters are more than the share that makes it source.
-        assert labels is not None or not header or name in ("speaker", "latex-math")
+        assert labels is not None or not header or detector.absence != NOT_EVERYWHERE["string"]
         if labels is not None:
             assert labels.shape == (len(header + text),)
-            assert labels.dtype == (np.int64 if name in COUNTS else bool)
+            assert labels.dtype in (bool, np.int64), f"{name} returns {labels.dtype}"
+            assert KINDS[name] <= {labels.dtype}, f"{name} returns yes or no for some texts, counts for others"
+
+
+def test_only_a_detector_that_does_not_apply_to_some_text_states_a_reason() -> None:
+    stated = {name: detector.absence for name, detector in DETECTORS.items() if detector.absence != UNSTATED}
+    assert stated.items() >= NOT_EVERYWHERE.items()
+    for text in ("", *SAMPLES):
+        assert {name for name, detector in DETECTORS.items() if detector.label(text) is None} <= stated.keys()
 
 
 @given(LINES)
@@ -211,9 +228,8 @@ def test_detectors_are_found_by_name() -> None:
     assert [detector.name for detector in get_detectors(None)] == list(DETECTORS)
     assert all(name == detector.name and detector.looks_for for name, detector in DETECTORS.items())
     assert [detector.name for detector in get_detectors(["comment", "quote"])] == ["comment", "quote"]
-    with pytest.raises(
-        UsageError, match=r"no detector 'quotes'.* quote, line-position, line-length, newline-next, indentation"
-    ):
+    listed = ", ".join(DETECTORS)
+    with pytest.raises(UsageError, match=rf"no detector 'quotes'.* {listed}"):
         get_detectors(["quote", "quotes"])
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.labels import Labels, why_not_scored
+from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError
 from charrnn.microscope.statistics import auc, average_ranks, spearman
 from charrnn.microscope.survey import find_cells
@@ -241,7 +241,7 @@ def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
     text = make_text(4000).replace('"', "_")
     findings = find_cells(make_trace(text, noise(4000)), get_detectors(None))
     reasons = {skipped.detector: skipped.reason for skipped in findings.skipped}
-    assert reasons == {
+    expected = {
         "quote": "there are none in this text",
         "indentation": "it never changes in this text",
         "newline-next": "too few: 39 spans, 39 characters inside",
@@ -255,11 +255,15 @@ def test_a_text_without_quotations_says_so_instead_of_a_score() -> None:
         "bracket-depth": "this text is not source code",
         "if-statement": "this text is not source code",
     }
-    assert {score.detector for score in findings.scores} == {
-        "line-position",
-        "line-length",
-        "word-position",
-    }
+    scored = {score.detector for score in findings.scores}
+    assert reasons.items() >= expected.items() and scored >= {"line-position", "line-length", "word-position"}
+    assert scored | reasons.keys() == set(DETECTORS) and not scored & reasons.keys()
+    for name in scored - {"line-position", "line-length", "word-position"}:
+        assert all(why_not_scored(half) is None for half in np.split(labels_of(name, text), 2))
+    for name in reasons.keys() - expected.keys():
+        labels = DETECTORS[name].label(text)
+        parts = (labels,) if labels is None else (labels, labels[:2000], labels[2000:])
+        assert reasons[name] in [why_not_scored(part, DETECTORS[name].absence) for part in parts]
 
 
 @pytest.mark.parametrize("is_first", [True, False])

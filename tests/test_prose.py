@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
+from test_detectors import SOURCES
 
 from charrnn.detectors.registry import DETECTORS
 
@@ -181,6 +182,12 @@ ROWS = [
 @pytest.mark.parametrize(("name", "text", "expected"), ROWS)
 def test_labels_of_any_text(name: str, text: str, expected: str) -> None:
     check(name, text, expected, header=PLAY if name == "speaker" else "")
+
+
+def test_every_detector_has_rows_in_a_table() -> None:
+    """A table that is not in `TABLES` is not used."""
+    elsewhere = {"quote", "line-position", "line-length", "indentation", "latex-math", *SOURCES}
+    assert [name for name in DETECTORS if name not in elsewhere and not TABLES.get(name)] == []
 
 
 @pytest.mark.parametrize(
