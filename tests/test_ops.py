@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from charrnn.model.layer import TORCH
-from charrnn.model.ops import Ops
+from charrnn.model.ops import Array, Ops
 from charrnn.model.stepper import EXACT, NUMPY
 
 rng = np.random.default_rng(0)
@@ -47,3 +47,8 @@ def test_a_variant_differs_in_what_it_replaces() -> None:
     assert all(
         getattr(variant, field.name) is getattr(TORCH, field.name) for field in fields(Ops) if field.name != "tanh"
     )
+
+
+@pytest.mark.parametrize("operation", ["add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "neg"])
+def test_equations_may_use_the_usual_arithmetic_in_either_order(operation: str) -> None:
+    assert all(callable(getattr(kind, f"__{operation}__")) for kind in (Array, np.ndarray, torch.Tensor))
