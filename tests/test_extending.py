@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,8 @@ from fake_packages import install
 import charrnn
 
 PACKAGE = Path(charrnn.__file__).parent
-PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "extending.md"
 STEP = re.compile(
     r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new file)|(?P<module>`charrnn_examples\.py`)"
     r"|(?P<how>Before|After|Replace) the line `(?P<line>[^`]+)`)(?: of)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
@@ -26,6 +26,28 @@ STEP = re.compile(
 )
 """A step of the page: where some code belongs, and the code."""
 TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
+DOCUMENTED = {
+    "README.md": [
+        ("any text: `quote`", "any text: `parenthesis`, `clause-position`, `quote`"),
+        ("rnn and six more", "rnn and seven more"),
+    ],
+    "docs/architectures.md": [
+        ("| Arjovsky 2016 |\n", "| Arjovsky 2016 |\n| `ugrnn` | one gate, no separate memory | Collins 2017 |\n"),
+        ("(Kalchbrenner 2016) |\n", "(Kalchbrenner 2016) |\n| `averaged` | (x + y) / 2 |\n"),
+    ],
+}
+"""What the page asks to document: in each file, texts and what takes their place."""
+WALKING = {
+    "detectors": "prose detectors synthetic find_cells findings ranking plugins cli_visualize",
+    "cells and depths": "cells gates compiled stepper network architectures",
+    "others": "readme export optim recipe layers config cli_misc language",
+}
+"""Names of the test files that the page names, and of others that go through the registries."""
+ADDED = (
+    "ugrnn or averaged or parenthesis or clause or every_detector or every_cell or formats or registry or equations"
+    " or labels_are"
+)
+"""For `pytest -k`: the parameters that the page adds, and the fast tests that go through a whole registry."""
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -45,7 +67,8 @@ def follow(step: re.Match[str], root: Path) -> None:
         assert lines.count(step["line"] + "\n") == 1, f"{path} has this line once: {step['line']}"
         index = lines.index(step["line"] + "\n")
         begin, end = {"Before": (0, 0), "After": (1, 1), "Replace": (0, 1)}[step["how"]]
-        lines[index + begin : index + end] = [step["code"] + "\n\n" * (step["how"] == "Before")]
+        is_definition = step["how"] == "Before" and not step["line"].startswith(" ")
+        lines[index + begin : index + end] = [step["code"] + "\n\n" * is_definition]
     path.write_text("".join(lines), encoding="utf-8")
 
 
@@ -62,6 +85,41 @@ def table_end(source: str, name: str) -> int:
 @pytest.fixture(scope="module")
 def steps() -> list[re.Match[str]]:
     return list(STEP.finditer(PAGE.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the repository in which every step of the page but the plugins was followed."""
+    copy = tmp_path_factory.mktemp("site")
+    files = [path for folder in ("charrnn", "tests", "docs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    # Not copytree: it copies permissions too, and a checkout may be read-only.
+    for path in (*files, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pyproject.toml"):
+        if "__pycache__" not in path.parts:
+            target = copy / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    for step in steps:
+        if not step["module"]:
+            follow(step, copy)
+    for name, replaced in DOCUMENTED.items():
+        text = (copy / name).read_text(encoding="utf-8")
+        for old, new in replaced:
+            assert text.count(old) == 1, f"{name} has this once: {old}"
+            text = text.replace(old, new)
+        (copy / name).write_text(text, encoding="utf-8")
+    return copy
+
+
+def run_tests(process: Process, site: Path, files: str, *options: str) -> int:
+    """Run test files of the copy in `site` against its package; return how many tests passed."""
+    paths = [site / "tests" / f"test_{name}.py" for name in files.split()]
+    settings = ("-n", 0, "-p", "no:cacheprovider", "-c", site / "pyproject.toml", "--rootdir", site)
+    ran = process("-m", "pytest", *settings, *options, *paths, PYTHONPATH=str(site))
+    out = ran.stdout.decode()
+    assert ran.returncode == 0, out[-4000:] + ran.stderr.decode()[-1000:]
+    passed = re.search(r"^(\d+) passed", out, re.MULTILINE)
+    assert passed is not None, out[-1000:]
+    return int(passed[1])
 
 
 @pytest.fixture
@@ -91,16 +149,27 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.trained
-def test_what_the_page_adds_to_the_package_works(
-    steps: list[re.Match[str]], process: Process, tmp_path: Path, corpus_of_brackets: Path
+def test_the_tests_hold_for_what_the_page_adds(site: Path, process: Process) -> None:
+    files = "prose detectors find_cells cells gates compiled architectures readme export optim"
+    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 80
+
+
+@pytest.mark.thorough
+@pytest.mark.trained
+@pytest.mark.parametrize("files", WALKING.values(), ids=WALKING)
+def test_all_tests_that_go_through_the_registries_hold_for_what_the_page_adds(
+    files: str, site: Path, process: Process
 ) -> None:
-    site = tmp_path / "site"
-    shutil.copytree(PACKAGE, site / "charrnn", ignore=shutil.ignore_patterns("__pycache__"))
-    for step in steps:
-        if not step["module"]:
-            follow(step, site)
+    assert run_tests(process, site, files, "-m", "not thorough") > 150
+
+
+@pytest.mark.slow
+@pytest.mark.trained
+def test_what_the_page_adds_to_the_package_works(
+    site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
+) -> None:
     shown = succeed(process, site, "visualize", "--help") + succeed(process, site, "train", "--help")
-    assert all(name in shown for name in ("parenthesis", ".ansi", "ugrnn", "averaged", "lion"))
+    assert all(name in shown for name in ("parenthesis", "clause-position", ".ansi", "ugrnn", "averaged", "lion"))
 
     train(process, site, corpus_of_brackets, "--cell", "ugrnn", "--depth", "averaged", "--optimizer", "lion")
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
