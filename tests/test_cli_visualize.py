@@ -386,7 +386,7 @@ def test_the_cells_of_a_gru_or_a_plain_rnn_are_its_h(
     scores = find(command, trained.path)
     assert {score["layer"] for score in scores} <= set(range(2 if run == "gru" else 1))
     held_out = corpus.text[int(0.9 * len(corpus.text)) :]
-    expected = {target.detector for target in choose_targets(held_out, list(DETECTORS.values()))[0]}
+    expected = {target.name for target in choose_targets(held_out, list(DETECTORS.values()))[0]}
     assert {score["detector"] for score in scores} == expected and len(expected) >= 9
 
 

@@ -28,7 +28,7 @@ STEP = re.compile(
 TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
 DOCUMENTED = {
     "README.md": [
-        ("any text: `quote`", "any text: `parenthesis`, `clause-position`, `quote`"),
+        ("any text: `quote`", "any text: `parenthesis`, `clause-position`,\n  `quote`"),
         ("rnn and six more", "rnn and seven more"),
     ],
     "docs/architectures.md": [
