@@ -13,7 +13,9 @@ from fake_packages import install
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.model.cells import find_cell
+from charrnn.model.cells import CELLS
+from charrnn.model.lookup import check_cell, find_cell
+from charrnn.training.loop import train
 from charrnn.training.recipe import choose_sizes
 
 LEAKY = '''
@@ -110,15 +112,149 @@ BROKEN = [
     ("import no_such_module_anywhere", "failed in .*, line 1: ModuleNotFoundError: .*no_such_module"),
     ("class Leaky: ...", "is no subclass of charrnn.model.cells.Cell"),
     ("Leaky = 3", "is no subclass of charrnn.model.cells.Cell"),
-    (f"{LEAKY}    shows = 'c'\n", "shows 'c'; it must be h, tanh"),
+    (f"{LEAKY}    shows = 'c'\n", ": `shows` is 'c'; it must be h, tanh"),
 ]
 
 
 @pytest.mark.parametrize(("code", "problem"), BROKEN)
 def test_a_broken_package_is_named(code: str, problem: str, site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, code)
-    with pytest.raises(UsageError, match=rf"^The cell 'leaky' of the package leaky-cells 1\.0 {problem}"):
+    with pytest.raises(UsageError, match=rf"^The cell 'leaky' of the package leaky-cells 1\.0 ?{problem}"):
         find_cell("leaky")
+
+
+PAIR = """
+import numpy as np
+from charrnn.model.cells import Cell
+
+
+class Leaky(Cell):
+    num_states = 2
+    input_blocks = 2
+    products = {"hh": 2}
+    gates = ("f",)
+    shows = "tanh(c)"
+
+    @staticmethod
+    def step(ops, x, product, state, p):
+        h, c = state
+        f, g = ops.split(x + product("hh", h), 2)
+        c = ops.clamp(ops.sigmoid(f) * c + g)
+        return ops.tanh(c), c
+"""
+"""A cell with a memory c that breaks no rule."""
+INPUT = "return ops.tanh(c), c"
+PROMISES = [
+    ('    shows = "tanh(c)"', "", "`num_states` is 2 and `shows` is h; it must be tanh"),
+    ('"tanh(c)"', '"tanh(h)"', "`num_states` is 2 and `shows` is tanh"),
+    ("num_states = 2", "num_states = 0", "`num_states` is 0; it must be an integer, at least 1"),
+    ("input_blocks = 2", "input_blocks = True", "`input_blocks` is True; it must be an integer"),
+    ('{"hh": 2}', '["hh"]', r"`products` is \['hh'\]; it must map names"),
+    ('{"hh": 2}', '{"hh": 2, "ih": 1}', "`products` has 'ih', which is the name of the input weight"),
+    ('{"hh": 2}', '{"hh": 2, "mh": 1}', "`products` has 'mh', with which `step` does not multiply"),
+    ('product("hh"', 'product("recurrent"', "`step` multiplies with 'recurrent', which is not in `products`"),
+    ('product("hh", h)', 'product("hh", x)', r"`step` multiplies 'hh' with an array \(3, 16\)"),
+    ('("f",)', "()", "`step` calls `ops.sigmoid` 1 times, but `gates` has 0 names"),
+    ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 times, but `gates` has 2 names"),
+    ('("f",)', '("f")', "`gates` is 'f'; it must be a tuple of strings"),
+    ("sigmoid(f) * c", "sigmoid(x)[:, :8] * c", r"`step` computes the gate 'f' of an array \(3, 16\)"),
+    (
+        '    gates = ("f",)',
+        '    gates = ("f",)\n    forget_block = 2',
+        "`forget_block` is 2; it must be None, or",
+    ),
+    ("ops.clamp(ops.sigmoid(f) * c + g)", "ops.sigmoid(f) * c + g", "`step` calls `ops.clamp` 0 times"),
+    (INPUT, "return ops.clamp(ops.tanh(c)), c", "`step` calls `ops.clamp` 2 times"),
+    (
+        "ops.clamp(ops.sigmoid(f) * c + g)",
+        "0.5 * ops.clamp(ops.sigmoid(f) * c + g)",
+        "`step` must return the result",
+    ),
+    ("ops.clamp(ops.sigmoid(f) * c + g)", "ops.clamp(0.5) + ops.sigmoid(f) * c + g", "`step` passes a float through"),
+    (INPUT, "return ops.tanh(c)", r"`step` returns an array \(3, 8\)\. As `num_states` is 2, it must return a tuple"),
+    (INPUT, "return (c,)", "`step` returns a tuple of 1"),
+    (INPUT, "return ops.tanh(x), c", r"`step` returns an array \(3, 16\) in its tuple"),
+    (INPUT, "return ops.tanh(c), c\n    extras = staticmethod(lambda size: None)", "`extras` returns a NoneType"),
+    (INPUT, "return h, c\n    extras = staticmethod(lambda size: {'a': 1})", r"`extras` gives 'a' as 1; it must be \("),
+    (
+        INPUT,
+        "return h, c\n    extras = staticmethod(lambda size: {'a': ((size,), 'ones')})",
+        "`extras` gives .*'ones'",
+    ),
+    (
+        INPUT,
+        "return h, c\n    effective_weight = staticmethod(lambda w: w[0])",
+        r"`effective_weight` maps \(16, 8\)",
+    ),
+    (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: state[1])", "`shows` is tanh.*Leave `value` out"),
+    (INPUT, "return h, c\n    value = staticmethod(lambda ops, state: 0.0)", "`value` returns a float"),
+]
+"""A change to `PAIR`, and what is then said of it."""
+HIGH = """
+from charrnn.model.cells import Cell
+
+
+class Leaky(Cell):
+    @staticmethod
+    def step(ops, x, product, state, p):
+        return (ops.clamp(ops.relu(x + product("hh", state[0]))),)
+"""
+
+
+@pytest.mark.parametrize(("before", "after", "problem"), PROMISES)
+def test_a_cell_that_breaks_a_rule_is_refused(before: str, after: str, problem: str, site: Path) -> None:
+    assert PAIR.count(before) == 1
+    offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
+    with pytest.raises(UsageError, match=rf"(?s)^The cell 'leaky' of the package leaky-cells 1\.0: {problem}") as error:
+        find_cell("leaky")
+    assert str(error.value).count("\n") <= 2
+
+
+@pytest.mark.parametrize(("before", "after"), [("input_blocks = 2", "input_blocks = 1"), ('{"hh": 2}', '{"hh": 1}')])
+def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line_and_the_shapes(
+    before: str, after: str, site: Path
+) -> None:
+    offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
+    with pytest.raises(UsageError) as error:
+        find_cell("leaky")
+    first, second = str(error.value).splitlines()
+    assert (
+        first.startswith("The cell 'leaky' of the package leaky-cells 1.0 failed in") and "line 16: ValueError" in first
+    )
+    assert "B is 3, H is 8, x is (3, " in second and "product('hh', h) is (3, " in second and "`input_blocks`" in second
+
+
+def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
+    offer(site, {"leaky": "Leaky"}, HIGH)
+    with pytest.raises(UsageError, match=r"1\.0: its values must stay in \[-1, 1\], and large inputs give 1\d"):
+        find_cell("leaky")
+    sys.modules.pop("leaky_cells")
+    (site / "leaky_cells.py").write_text(shown := HIGH.replace("(Cell):\n", '(Cell):\n    shows = "tanh(h)"\n'))
+    with pytest.raises(UsageError, match=r"a unit that is clamped at 0\.5 has the value 0\.549\.\nLet `value` return"):
+        find_cell("leaky")
+    sys.modules.pop("leaky_cells")
+    (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: ops.tanh(state[0]))\n")
+    assert find_cell("leaky").shows == "tanh(h)"
+
+
+def test_a_cell_that_breaks_no_rule_is_found(site: Path) -> None:
+    offer(site, {"leaky": "Leaky"}, PAIR)
+    assert find_cell("leaky").num_states == 2
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_built_in_cells_break_no_rule(name: str) -> None:
+    check_cell(f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments))
+
+
+def test_training_with_a_cell_that_is_refused_leaves_no_folder(site: Path, tmp_path: Path) -> None:
+    offer(site, {"leaky": "Leaky"}, PAIR.replace('product("hh"', 'product("recurrent"'))
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    config = Config(cell="leaky", corpus=(str(tmp_path / "text.txt"),), steps=2, hidden_size=12, device="cpu")
+    for out in (None, tmp_path / "run"):
+        with pytest.raises(UsageError, match="'recurrent', which is not in `products`"):
+            list(train(config, out=out, checkpoints=tmp_path / "checkpoints"))
+    assert not (tmp_path / "checkpoints").exists() and not (tmp_path / "run").exists()
 
 
 def test_two_packages_with_one_name_are_named(site: Path) -> None:

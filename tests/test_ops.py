@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from charrnn.model.layer import TORCH
+from charrnn.model.numpy_ops import EXACT, NUMPY
 from charrnn.model.ops import Array, Ops
-from charrnn.model.stepper import EXACT, NUMPY
 
 rng = np.random.default_rng(0)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {

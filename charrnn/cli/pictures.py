@@ -84,7 +84,7 @@ def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: b
     """Draw a text of N characters once for each cell, with guesses or a sparkline below each line if asked for."""
     from rich.text import Text
 
-    from charrnn.model.cells import find_cell
+    from charrnn.model.lookup import find_cell
     from charrnn.records.microscope import ColouredText
     from charrnn.render.guesses import GuessMap
     from charrnn.render.heatmap import HeatMap
@@ -124,7 +124,7 @@ def _page(
     notes: Sequence[str] = (),
 ) -> "Page":
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
-    from charrnn.model.cells import find_cell
+    from charrnn.model.lookup import find_cell
     from charrnn.render.page import Page
 
     part = slice(0, CHARS_ON_PAGE)

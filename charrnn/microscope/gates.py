@@ -9,12 +9,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from charrnn.architectures import CELL_GROUP
 from charrnn.errors import UsageError
 from charrnn.model.cells import CELLS
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.ops import Ops
 from charrnn.model.reading import read_in_lanes
+from charrnn.plugins import plugin_names
 from charrnn.records.microscope import GateReport, GateUse
 from charrnn.text.encoded import EncodedText
 
@@ -42,7 +44,9 @@ def watch_gates(
     cell_name, names = layers[0].cell_name, layers[0].cell.gates
     if not names:
         gated = ", ".join(name for name, cell in CELLS.items() if cell.gates)
-        raise UsageError(f"The cell {cell_name} has no gates. Cell types with gates: {gated}.")
+        others = [name for name in plugin_names(CELL_GROUP) if name != cell_name]
+        installed = f" Installed packages provide {', '.join(others)}." if others else ""
+        raise UsageError(f"The cell {cell_name} has no gates. Built-in cell types with gates: {gated}.{installed}")
     left, right = torch.zeros(2, len(layers), len(names), network.hidden_size, dtype=torch.int64)
 
     def step(inputs: Tensor, state: Tensor) -> tuple[list[list[Tensor]], Tensor]:

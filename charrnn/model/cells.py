@@ -9,13 +9,9 @@ through `ops.clamp`.
 
 import math
 from collections.abc import Mapping
-from functools import cache
 from typing import ClassVar
 
-from charrnn.architectures import CELL_GROUP
-from charrnn.errors import UsageError
 from charrnn.model.ops import A, Ops, Product, State
-from charrnn.plugins import find_plugin
 
 Shape = tuple[int, ...]
 CLAMP_LIMIT = 0.9999
@@ -280,22 +276,3 @@ CELLS: dict[str, type[Cell]] = {
     "unitary": Unitary,
 }
 """Built-in cell types by the name that `--cell` takes. `architectures` describes them and says how to add one."""
-
-
-@cache
-def find_cell(name: str) -> type[Cell]:
-    """Return the built-in cell type `name`, or the one that an installed package provides by that name.
-
-    Importing the package runs its code. Raises UsageError that names the package, where what it provides is no cell.
-    """
-    if name in CELLS:
-        return CELLS[name]
-    plugin = find_plugin(CELL_GROUP, "cell", name, CELLS)
-    if plugin is None:
-        raise UsageError(f"No installed package provides the cell {name!r}.")
-    cell = plugin.load()
-    if not (isinstance(cell, type) and issubclass(cell, Cell)):
-        raise UsageError(f"The {plugin} is no subclass of charrnn.model.cells.Cell.")
-    if cell.shows not in ("h", "tanh(h)", "tanh(c)"):
-        raise UsageError(f"The {plugin} shows {cell.shows!r}; it must be h, tanh(h) or tanh(c).")
-    return cell

@@ -11,7 +11,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import Cell, find_cell
+from charrnn.model.cells import Cell
+from charrnn.model.lookup import find_cell
 from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
 

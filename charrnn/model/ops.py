@@ -1,8 +1,8 @@
 """The functions that the equations of cells and depths need, for any array library.
 
 Equations are written once against `Ops`. Its instances are built where their library is imported: `layer.TORCH` for
-training and measuring, `stepper.NUMPY` and `stepper.EXACT` for generating. A variant of one of them, such as one that
-records every gate, is `dataclasses.replace(TORCH, sigmoid=…)`.
+training and measuring, `numpy_ops.NUMPY` and `numpy_ops.EXACT` for generating. A variant of one of them, such as one
+that records every gate, is `dataclasses.replace(TORCH, sigmoid=…)`.
 """
 
 from collections.abc import Callable, Sequence

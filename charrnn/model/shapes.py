@@ -7,8 +7,9 @@ from typing import Any
 
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, UsageError, named
-from charrnn.model.cells import Lstm, find_cell
+from charrnn.model.cells import Lstm
 from charrnn.model.depths import DEPTHS
+from charrnn.model.lookup import find_cell
 
 MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.cells import find_cell
+from charrnn.model.lookup import find_cell
 from charrnn.plugins import find_plugin
 from charrnn.training.optim import OPTIMIZERS
 

@@ -19,7 +19,7 @@ from charrnn.cli.explorer.state import BEST, MAX_TYPED, Clamp, Exploration, Trac
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
-from charrnn.model.cells import find_cell
+from charrnn.model.lookup import find_cell
 from charrnn.render.palette import block, value_style
 from charrnn.render.visible import all_visible
 

@@ -16,7 +16,7 @@ from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.model.cells import find_cell
+from charrnn.model.lookup import find_cell
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
 from charrnn.text.encoded import undo_decode_each
