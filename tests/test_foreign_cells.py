@@ -7,14 +7,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from encoded_texts import as_text
 from fake_packages import install
 
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
+from charrnn.microscope.gates import watch_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.lookup import check_cell, find_cell
+from charrnn.model.network import CharRNN
 from charrnn.training.loop import train
 from charrnn.training.recipe import choose_sizes
 
@@ -154,8 +158,8 @@ PROMISES = [
     ('{"hh": 2}', '{"hh": 2, "mh": 1}', "`products` has 'mh', with which `step` does not multiply"),
     ('product("hh"', 'product("recurrent"', "`step` multiplies with 'recurrent', which is not in `products`"),
     ('product("hh", h)', 'product("hh", x)', r"`step` multiplies 'hh' with an array \(3, 16\)"),
-    ('("f",)', "()", "`step` calls `ops.sigmoid` 1 times, but `gates` has 0 names"),
-    ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 times, but `gates` has 2 names"),
+    ('("f",)', "()", "`step` calls `ops.sigmoid` 1 time, but `gates` has 0 names"),
+    ('("f",)', '("f", "o")', "`step` calls `ops.sigmoid` 1 time, but `gates` has 2 names"),
     ('("f",)', '("f")', "`gates` is 'f'; it must be a tuple of strings"),
     ("sigmoid(f) * c", "sigmoid(x)[:, :8] * c", r"`step` computes the gate 'f' of an array \(3, 16\)"),
     (
@@ -245,6 +249,13 @@ def test_a_cell_that_breaks_no_rule_is_found(site: Path) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_the_built_in_cells_break_no_rule(name: str) -> None:
     check_cell(f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments))
+
+
+def test_the_message_about_a_cell_without_gates_names_installed_cells(site: Path) -> None:
+    offer(site, {"leaky": "Leaky"}, HIGH)
+    network = CharRNN(Config(cell="rnn", num_layers=1, hidden_size=4, embedding_size=4), 3)
+    with pytest.raises(UsageError, match=r"rnn has no gates\. .*antisymmetric\. Installed packages provide leaky\."):
+        watch_gates(network, as_text(np.zeros(9, np.uint16)))
 
 
 def test_training_with_a_cell_that_is_refused_leaves_no_folder(site: Path, tmp_path: Path) -> None:

@@ -2,9 +2,9 @@
 
 Shapes: B batch, H hidden. In `Cell.step`, `x` is the input's product with its weight, all biases included,
 (B, input_blocks * H); `product(name, h)` is `h @ weight.T + bias` with the recurrent weight `name`, (B, blocks * H);
-a state is a tuple of `num_states` arrays (B, H), the output h first; `p` maps the names of `extras` to arrays; `ops`
-has the functions of the array library (`model.ops`). Every cell passes its memory (c where there is one, else h)
-through `ops.clamp`.
+a state is a tuple of `num_states` arrays (B, H), the output h first and the memory c last; `p` maps the names of
+`extras` to arrays; `ops` has the functions of the array library (`model.ops`). Every cell passes its memory (c where
+there is one, else h) through `ops.clamp`. `model.lookup` checks these rules.
 """
 
 import math
@@ -28,7 +28,7 @@ class Cell:
     num_states: ClassVar[int] = 1
     """As in a state."""
     shows: ClassVar[str] = "h"
-    """The formula of `value`, for captions: h, tanh(h) or tanh(c)."""
+    """The formula of `value`, for captions and clamping: h, tanh(h) for an unbounded h, or tanh(c) if there is a c."""
     forget_block: ClassVar[int | None] = None
     """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`; None: no such."""
     gates: ClassVar[tuple[str, ...]] = ()

@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from charrnn.architectures import CELL_GROUP
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, counted
 from charrnn.model.cells import CELLS, Cell
 from charrnn.plugins import find_plugin
 
@@ -209,14 +209,16 @@ class _Trial:
         """Return what is wrong with the calls that `step` made."""
         if self.num_clamped != 1:
             return (
-                f"`step` calls `ops.clamp` {self.num_clamped} times; it must pass its memory (c if there is one, else "
-                "h) through it once. Otherwise, clamping and ablating have no effect, or a wrong one."
+                f"`step` calls `ops.clamp` {counted(self.num_clamped, 'time')}; it must pass its memory "
+                "(c if there is one, else h) through it once. "
+                "Otherwise, clamping and ablating have no effect, or a wrong one."
             )
         if unused := set(self.cell.products) - self.multiplied:
             return f"`products` has {min(unused)!r}, with which `step` does not multiply."
         if len(self.gates) != len(self.cell.gates):
             return (
-                f"`step` calls `ops.sigmoid` {len(self.gates)} times, but `gates` has {len(self.cell.gates)} names. "
+                f"`step` calls `ops.sigmoid` {counted(len(self.gates), 'time')}, but `gates` has "
+                f"{counted(len(self.cell.gates), 'name')}. "
                 "Name each gate, in the order of the calls.\n"
                 "Compute a sigmoid that is no gate as 0.5 * ops.tanh(0.5 * x) + 0.5."
             )
