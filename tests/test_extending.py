@@ -91,9 +91,10 @@ def steps() -> list[re.Match[str]]:
 def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the repository in which every step of the page but the plugins was followed."""
     copy = tmp_path_factory.mktemp("site")
-    files = [path for folder in ("charrnn", "tests", "docs") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    folders = ("charrnn", "tests", "docs", "benchmarks", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
     # Not copytree: it copies permissions too, and a checkout may be read-only.
-    for path in (*files, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "pyproject.toml"):
+    for path in (*files, *ROOT.glob("*.md"), *ROOT.glob("*.toml"), *ROOT.glob("*.txt")):
         if "__pycache__" not in path.parts:
             target = copy / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
