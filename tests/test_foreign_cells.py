@@ -254,7 +254,7 @@ def test_the_built_in_cells_break_no_rule(name: str) -> None:
 def test_the_message_about_a_cell_without_gates_names_installed_cells(site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, HIGH)
     network = CharRNN(Config(cell="rnn", num_layers=1, hidden_size=4, embedding_size=4), 3)
-    with pytest.raises(UsageError, match=r"rnn has no gates\. .*antisymmetric\. Installed packages provide leaky\."):
+    with pytest.raises(UsageError, match=r"rnn has no gates\. .*antisymmetric.*\. Installed packages provide leaky\."):
         watch_gates(network, as_text(np.zeros(9, np.uint16)))
 
 
