@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
-from charrnn.errors import UsageError, did_you_mean, named
+from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.plugins import plugin_names
 
@@ -325,7 +325,7 @@ def check_field_name(name: str) -> str:
         return name
     name = name[:60]
     hint = did_you_mean(name, FIELD_NAMES) or f" The fields are {', '.join(FIELD_NAMES)}."
-    raise UsageError(f"There is no configuration field {name!r}.{hint}")
+    raise UnknownFieldError(f"There is no configuration field {name!r}.{hint}")
 
 
 def parse_value(name: str, value: object) -> Any:

@@ -65,7 +65,7 @@ def _naming_source(origin: str, name: str) -> Iterator[None]:
         yield
     except UsageError as error:
         source = f"CHARRNN_{name.upper()}" if origin == "environment" else origin
-        raise UsageError(error.marked if origin == "flag" else f"{source}: {error}") from None
+        raise type(error)(error.marked if origin == "flag" else f"{source}: {error}") from None
 
 
 MAX_YAML_LENGTH = 128 * 1024

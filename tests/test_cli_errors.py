@@ -485,6 +485,15 @@ def test_a_configuration_of_another_model(command: Command, lab: Path, change: s
     assert_is_clear(command(*line.split()), CHECKPOINT, ("config.yaml",))
 
 
+@pytest.mark.parametrize("line", ["sample", "evaluate", "train --resume --steps 301"])
+def test_a_run_of_a_newer_version_is_not_called_damaged(command: Command, lab: Path, line: str) -> None:
+    text = (lab / "config.yaml").read_text().partition("\n")[2]
+    forge_description(RunWriter(lab), "config.yaml", seal(text + "lookahead: 3\n"))
+    ran = command(*line.split())
+    assert_is_clear(ran, CHECKPOINT, ("written by a newer version", "no configuration field 'lookahead'", "Upgrade"))
+    assert "damaged" not in ran.err
+
+
 def test_damaged_metrics_are_named_by_their_line(command: Command, lab: Path) -> None:
     lines = (lab / "metrics.jsonl").read_text().splitlines()
     lines[6] = lines[6][:10]

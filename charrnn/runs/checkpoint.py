@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from charrnn.errors import CheckpointError, counted
 from charrnn.files import JSON, MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped
 from charrnn.model.shapes import most_bytes
-from charrnn.runs.description import CONFIG, VOCAB, Description
+from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +57,6 @@ class Checkpoint:
     """SHA-256 of the weights, the configuration and the alphabet."""
     warnings: tuple[str, ...] = ()
     """What was found damaged and what is used instead, one sentence each."""
-
-
-class NewerFormatError(CheckpointError):
-    """A checkpoint of a newer format. It is not damage: falling back to an older checkpoint would lose intact work."""
 
 
 def checkpoint_name(step: int) -> str:

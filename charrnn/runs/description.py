@@ -14,7 +14,7 @@ from pathlib import Path
 
 from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import AUTO_FIELDS, Config
-from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
 from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
 from charrnn.plugins import plugin_names
 from charrnn.settings import from_yaml, to_yaml
@@ -27,6 +27,10 @@ CONFIG, VOCAB = "config.yaml", "vocab.json"
 """File names in a run and in a checkpoint."""
 
 _SEAL = "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train --resume.\n"
+
+
+class NewerFormatError(CheckpointError):
+    """A checkpoint of a newer charrnn. It is not damage: falling back to an older checkpoint would lose intact work."""
 
 
 class MissingCellError(CheckpointError):
@@ -69,10 +73,15 @@ class Description:
 def parse_config(path: Path, data: bytes) -> Config:
     """Parse the content of the file at `path`.
 
-    Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the cell is unknown.
+    Raises CheckpointError if it is damaged or a field is still `auto`, MissingCellError if only the cell is unknown,
+    NewerFormatError for a field that this version does not have.
     """
     try:
         config = from_yaml(data.decode("utf-8"), str(path), OLD_DEFAULTS)
+    except UnknownFieldError as error:
+        raise NewerFormatError(
+            f"{path} was written by a newer version of charrnn, or was edited: {error}\nUpgrade charrnn to use it."
+        ) from error
     except (UnicodeDecodeError, DataError, UsageError) as error:
         if isinstance(error, UsageError):
             _check_cell(data.decode("utf-8"))

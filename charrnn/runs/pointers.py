@@ -11,7 +11,8 @@ from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.files import read_capped
-from charrnn.runs.checkpoint import NewerFormatError, best_checkpoint, checkpoint_step, is_checkpoint_name, read_state
+from charrnn.runs.checkpoint import best_checkpoint, checkpoint_step, is_checkpoint_name, read_state
+from charrnn.runs.description import NewerFormatError
 
 KINDS = {"latest": "newest", "best": "best"}
 """The pointers, and which checkpoint each must name."""

@@ -11,8 +11,16 @@ from pathlib import Path
 from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES, read_capped
-from charrnn.runs.checkpoint import Checkpoint, NewerFormatError, checkpoint_step, describes_itself, read_checkpoint
-from charrnn.runs.description import CONFIG, VOCAB, Description, MissingCellError, check_seal, parse_config
+from charrnn.runs.checkpoint import Checkpoint, checkpoint_step, describes_itself, read_checkpoint
+from charrnn.runs.description import (
+    CONFIG,
+    VOCAB,
+    Description,
+    MissingCellError,
+    NewerFormatError,
+    check_seal,
+    parse_config,
+)
 from charrnn.runs.pointers import KINDS, best_known, expected_checkpoint, list_checkpoints, read_pointer
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")

@@ -28,7 +28,6 @@ from charrnn.files import (
 )
 from charrnn.runs.checkpoint import (
     Checkpoint,
-    NewerFormatError,
     Tensors,
     best_checkpoint,
     checkpoint_name,
@@ -37,7 +36,7 @@ from charrnn.runs.checkpoint import (
     has_manifest_of,
     is_checkpoint_name,
 )
-from charrnn.runs.description import CONFIG, VOCAB, Description
+from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 from charrnn.runs.findings import discard_findings
 from charrnn.runs.lock import lock_folder
 from charrnn.runs.reader import RunReader
