@@ -197,7 +197,7 @@ def test_50_000_different_characters_are_capped_with_a_count(command: Command, t
     assert start["vocab_size"] == MAX_CHARACTERS
     num_unknown = 3 * (50_000 - (MAX_CHARACTERS - 1))
     assert f"{num_unknown:,} of 150,000 characters are beyond the alphabet's limit" in " ".join(start["notes"])
-    assert "alphabet=byte" in " ".join(start["notes"])
+    assert "--alphabet byte" in " ".join(start["notes"])
     path.write_text(different, encoding="utf-8")
     once = learn(command, path, "--out", "other")
     assert once.code == 3 and "--set min_count=1" in once.err and "--alphabet byte" in once.err
