@@ -24,6 +24,8 @@ INITIAL_STATES = ("zero", "learned")
 """Initial states of a text."""
 ALPHABETS = ("char", "byte")
 """Kinds of alphabet."""
+ORDERS = ("shuffled", "sorted")
+"""Orders of the files of a folder or of a pattern."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -53,6 +55,11 @@ class Config:
     """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = "utf-8"
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
+    order: str = "shuffled"
+    """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
+    by path."""
+    order_seed: int = 0
+    """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same files."""
     min_count: int = MIN_COUNT
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character)."""
     split: tuple[float, ...] = (0.9, 0.1)
@@ -222,6 +229,7 @@ _CHOICES = {
     "cell": ("auto", *CELLS),
     "depth": tuple(DEPTHS),
     "initial_state": INITIAL_STATES,
+    "order": ORDERS,
     "device": DEVICES,
     "precision": PRECISIONS,
     "optimizer": tuple(OPTIMIZERS),
@@ -265,7 +273,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "clip_norm": ("more than 0", lambda c: c > 0),
     "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
     "threads": ("between 1 and 1024", lambda n: 1 <= n <= 1024),
-    "seed": ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32),
+    **{name: ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32) for name in ("seed", "order_seed")},
     "evaluate_every": ("at least 1", lambda n: n >= 1),
     "save_every": ("at least 1", lambda n: n >= 1),
     "keep": ("at least 0", lambda n: n >= 0),

@@ -421,8 +421,8 @@ def test_the_text_may_be_files_a_folder_or_a_pattern(command: Command, tmp_path:
     (tmp_path / "novel" / "one.txt").write_bytes(TEXT[:half].encode())
     (tmp_path / "novel" / "two.txt").write_bytes(TEXT[half:].encode())
     (tmp_path / "novel" / "cover.jpg").write_bytes(b"\xff\xd8\0" * 9)
-    folder = learn(command, "novel")
-    pattern = learn(command, "novel/*.txt")
+    folder = learn(command, "novel", "--order", "sorted")
+    pattern = learn(command, "novel/*.txt", "--order", "sorted")
     files = learn(command, "novel/one.txt", "novel/two.txt")
     assert {folder["digest"], pattern["digest"], files["digest"]} == {sha256(TEXT)}
     assert {folder["num_chars"], pattern["num_chars"]} == {len(TEXT)}

@@ -34,6 +34,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "corpus": st.lists(st.text(st.characters(), max_size=12), max_size=3).map(tuple),  # lone surrogates included
     "alphabet": st.sampled_from(["char", "byte"]),
     "encoding": st.just("utf-8"),  # anything else wants characters
+    "order": st.sampled_from(["shuffled", "sorted"]),
+    "order_seed": st.integers(0, 2**32 - 1),
     "min_count": st.integers(1),
     "split": st.lists(POSITIVE, min_size=2, max_size=3).map(tuple),
     "cell": st.sampled_from(["auto", *CELLS]).filter(lambda cell: cell != "unitary"),  # wants an even hidden_size
@@ -177,6 +179,7 @@ NO_NUMBERS = (
     "depth",
     "sum_outputs",
     "initial_state",
+    "order",
     "init_from",
     "optimizer",
     "device",
@@ -213,6 +216,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("split", (math.nan, 1.0), "two or three positive shares, such as 90/10"),
     ("cell", "elman", f"one of auto, {', '.join(CELLS)}, or a cell that an installed package provides"),
     ("depth", "deep", f"one of {', '.join(DEPTHS)}"),
+    ("order", "random", "one of shuffled, sorted"),
+    ("order_seed", -1, "between 0 and 2^32 - 1"),
     ("initial_state", "random", "one of zero, learned"),
     ("omega", -1.0, "at least 0 and finite"),
     ("omega", math.inf, "at least 0 and finite"),

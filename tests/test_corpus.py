@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
 from charrnn.text.corpus import Corpus, _name, read_corpus
+from charrnn.text.order import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 
@@ -94,7 +95,7 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     write("book/.git/config", "secret")
     os.mkfifo("book/pipe")
     Path("book/dangling").symlink_to("nowhere")
-    corpus = read_corpus(["book"])
+    corpus = read_corpus(["book"], order=SORTED)
     assert corpus.content == "chapter one\nchapter two\n"
     assert (corpus.name, corpus.sources) == ("book", ("book",))
     assert corpus.notes == (
@@ -133,7 +134,7 @@ def test_patterns_are_sorted_and_skip_what_is_no_text() -> None:
     write("src/deep/a.py", "print('a')\n")
     write("src/deep/__init__.py", "")
     write("src/notes.md", "no Python")
-    corpus = read_corpus(["src/**/*.py"])
+    corpus = read_corpus(["src/**/*.py"], order=SORTED)
     assert corpus.content == "print('b')\nprint('a')\n"
     assert corpus.sources == ("src/**/*.py",)
     assert corpus.name == "b-and-2-more"
@@ -167,7 +168,7 @@ def test_damaged_gzip_files_are_refused(damaged: bytes) -> None:
 
 
 def test_nothing_means_the_standard_library() -> None:
-    corpus = read_corpus([])
+    corpus = read_corpus([], order=SORTED)
     assert isinstance(corpus.content, str)
     assert corpus.name == "stdlib" and len(corpus.sources) == 1
     assert "def dataclass(" in corpus.content and len(corpus.content) > 1_000_000

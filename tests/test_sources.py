@@ -10,6 +10,7 @@ import pytest
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
+from charrnn.text.order import SHUFFLED, SORTED, Order
 from charrnn.text.sources import Origin, find_origin, origin_at
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -28,9 +29,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def find(source: str, *, is_named_by_run: bool = False) -> Origin:
+def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED) -> Origin:
     return find_origin(
-        source, stdin=None, corpora_dir=Path("corpora"), on_download=None, is_named_by_run=is_named_by_run
+        source,
+        stdin=None,
+        corpora_dir=Path("corpora"),
+        on_download=None,
+        is_named_by_run=is_named_by_run,
+        order=order,
     )
 
 
@@ -44,7 +50,7 @@ def test_what_was_found_is_found_again_from_another_folder(
     assert found.location is not None and os.path.isabs(found.location)
     assert read_corpus([source]).locations == (found.location,)
     monkeypatch.chdir(tmp_path)
-    again = origin_at(found.location)
+    again = origin_at(found.location, SHUFFLED)
     assert again is not None
     assert again.location == found.location
     assert [os.path.realpath(path) for path in again.paths] == [os.path.realpath(here / path) for path in found.paths]
@@ -63,7 +69,7 @@ def test_locations_are_those_of_the_sources(here: Path, tmp_path: Path, monkeypa
 
 def test_a_location_that_leads_nowhere_is_none(here: Path) -> None:
     for location in (str(here / "gone.txt"), str(here / "gone*"), "dickens.txt", "", "/nul\0byte", "/\ud800"):
-        assert origin_at(location) is None
+        assert origin_at(location, SHUFFLED) is None
 
 
 def test_a_location_below_the_working_folder_is_shown_as_it_would_be_typed(here: Path, tmp_path: Path) -> None:
@@ -73,7 +79,7 @@ def test_a_location_below_the_working_folder_is_shown_as_it_would_be_typed(here:
         (here / "book" / "b.txt", "book/b.txt"),
         (tmp_path / "other.txt", str(tmp_path / "other.txt")),
     ):
-        origin = origin_at(str(location))
+        origin = origin_at(str(location), SHUFFLED)
         assert origin is not None and origin.label == label
 
 
@@ -86,10 +92,10 @@ def put_run(path: str) -> None:
 
 @pytest.mark.parametrize("source", [".", "**/*.txt", "book/../book/../**/*.t*"])
 def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> None:
-    before = read_corpus([source])
+    before = read_corpus([source], order=SORTED)
     put_run("checkpoints/here-001")
     put_run("book/run")
-    after = read_corpus([source])
+    after = read_corpus([source], order=SORTED)
     assert after.content == before.content
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
 
@@ -106,7 +112,7 @@ def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pyte
         find("shakespeare", is_named_by_run=True)
     os.mkfifo("pipe")
     assert find("pipe", is_named_by_run=True).needs_regular
-    recorded = origin_at(os.path.abspath("pipe"))
+    recorded = origin_at(os.path.abspath("pipe"), SHUFFLED)
     assert recorded is not None and recorded.needs_regular
 
 

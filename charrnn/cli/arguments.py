@@ -18,14 +18,17 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | bytes:
-    """Read the file of --text with the run's alphabet and encoding.
+    """Read the file of --text with the run's alphabet and encoding; the files of a folder are sorted by path.
 
     Raises DataError if the file cannot be read or is empty.
     """
     from charrnn.text.corpus import read_corpus
+    from charrnn.text.order import SORTED
 
     print_waiting_notice(source, quiet=quiet)
-    corpus = read_corpus([source], alphabet=config.alphabet, encoding=config.encoding, is_for_training=False)
+    corpus = read_corpus(
+        [source], alphabet=config.alphabet, encoding=config.encoding, order=SORTED, is_for_training=False
+    )
     return corpus.content
 
 

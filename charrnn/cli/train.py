@@ -79,6 +79,15 @@ def train(
         str | None,
         _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=MODEL, metavar="A/B"),
     ] = None,
+    order: Annotated[
+        str | None,
+        _option(
+            "--order",
+            text="Join the files of a folder in shuffled order (the default) or sorted.",
+            panel=MODEL,
+            metavar="HOW",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         _option("--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=MODEL, metavar="NAME"),
@@ -157,6 +166,7 @@ def train(
         "alphabet": alphabet,
         "encoding": encoding,
         "split": split,
+        "order": order,
         "seed": seed,
         "device": device,
         "precision": precision,

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from charrnn.errors import DataError, NotHereError, TooLargeError, UsageError, counted
 from charrnn.text.files import BYTE_ORDER_MARK, MemoryLimit, as_utf8, read_file, read_stream, title
+from charrnn.text.order import SHUFFLED, Order
 from charrnn.text.sources import Origin, find_origin, standard_library
 
 MIN_LENGTH = 16
@@ -47,6 +48,7 @@ def read_corpus(
     *,
     alphabet: str = "char",
     encoding: str = "utf-8",
+    order: Order = SHUFFLED,
     stdin: BinaryIO | None = None,
     corpora_dir: Path = Path("corpora"),
     on_download: Callable[[int, int], None] | None = None,
@@ -58,8 +60,8 @@ def read_corpus(
 
     - "-": `stdin`, by default standard input;
     - a file, decompressed if it is named .gz;
-    - a folder: all files below it, sorted by relative path, without hidden files and run folders;
-    - a glob pattern;
+    - a folder: all files below it, in the given `order`, without hidden files and run folders;
+    - a glob pattern: all files that it matches, in the given `order`;
     - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA (each also with .txt
       appended) and in the catalogue, whose text is downloaded into `corpora_dir` (`on_download` gets the bytes so far
       and the total).
@@ -77,10 +79,17 @@ def read_corpus(
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
     origins = [
-        find_origin(source, stdin=stdin, corpora_dir=corpora_dir, on_download=on_download, is_named_by_run=False)
+        find_origin(
+            source,
+            stdin=stdin,
+            corpora_dir=corpora_dir,
+            on_download=on_download,
+            is_named_by_run=False,
+            order=order,
+        )
         for source in sources
     ]
-    corpus = read_origins(origins or [standard_library()], alphabet=alphabet, encoding=encoding)
+    corpus = read_origins(origins or [standard_library(order)], alphabet=alphabet, encoding=encoding)
     if is_for_training:
         _check_can_be_learned(corpus.content, _all_of(corpus.sources))
     return corpus
@@ -142,6 +151,8 @@ def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit:
         )
     if skipped:
         notes.append(f"skipped {' and '.join(skipped)} in {origin.label}")
+    if origin.is_shuffled and len(usable) > 1:
+        notes.append(f"shuffled the {len(usable):,} files of {origin.label}: the validation text comes from all of it")
     if num_marks:
         marks = "a byte-order mark" if num_marks == 1 else f"{num_marks} byte-order marks"
         notes.append(f"removed {marks} from {origin.label}")

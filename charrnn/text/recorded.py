@@ -10,6 +10,7 @@ from typing import BinaryIO
 from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import Corpus, read_origins
+from charrnn.text.order import Order
 from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
 
 MAX_LOCATIONS_LENGTH = 200_000
@@ -23,7 +24,7 @@ class RecordedCorpus:
     run: str
     """Name of the run, for messages."""
     config: Config
-    """The configuration of the run: the sources as the user gave them, the alphabet and the encoding."""
+    """The configuration of the run: the sources as the user gave them, their order, the alphabet and the encoding."""
     locations: tuple[str | None, ...]
     """The location of each source (`Corpus.locations`); empty if none was recorded."""
     digest: str
@@ -65,16 +66,23 @@ class RecordedCorpus:
 
     def _origins(self, locations: tuple[str | None, ...], stdin: BinaryIO | None) -> list[Origin]:
         """Find each source at its recorded location if it exists, else by its name. Raises DataError."""
-        sources = self.config.corpus
+        sources, order = self.config.corpus, Order(self.config.order, self.config.order_seed)
         if not sources:
             folder = locations[0] if locations else None
-            return [standard_library(folder if folder is not None and os.path.isdir(folder) else None)]
+            return [standard_library(order, folder if folder is not None and os.path.isdir(folder) else None)]
         origins = []
         for source, location in zip(sources, locations or (None,) * len(sources), strict=True):
-            origin = None if location is None else origin_at(location)
+            origin = None if location is None else origin_at(location, order)
             origins.append(
                 origin
-                or find_origin(source, stdin=stdin, corpora_dir=Path("corpora"), on_download=None, is_named_by_run=True)
+                or find_origin(
+                    source,
+                    stdin=stdin,
+                    corpora_dir=Path("corpora"),
+                    on_download=None,
+                    is_named_by_run=True,
+                    order=order,
+                )
             )
         return origins
 

@@ -2,15 +2,18 @@
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.catalogue import fetch, find_entry, load_catalogue
 from charrnn.text.files import unreadable
+from charrnn.text.order import Order
 
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like those of PATH."""
@@ -28,8 +31,11 @@ class Origin:
     label: str
     """Name for messages."""
     names: tuple[str, ...]
-    """The name of each part, from which that of the run is made."""
+    """The name of each part, sorted by path, from which that of the run is made."""
     paths: tuple[Path, ...] = ()
+    """The files in the order in which they are joined."""
+    is_shuffled: bool = False
+    """Whether `paths` are those of a folder or a pattern, shuffled."""
     stream: BinaryIO | None = None
     location: str | None = None
     """Absolute path of the file or the folder, or absolute pattern; None for a stream."""
@@ -50,8 +56,9 @@ def find_origin(
     corpora_dir: Path,
     on_download: Callable[[int, int], None] | None,
     is_named_by_run: bool,
+    order: Order,
 ) -> Origin:
-    """Find what `source` stands for (see `corpus.read_corpus`).
+    """Find what `source` stands for (see `corpus.read_corpus`); `order` is that of the files of a folder or a pattern.
 
     Raises NotHereError if nothing has that name, DataError if it cannot be read or downloaded.
     """
@@ -64,17 +71,17 @@ def find_origin(
     folders = _corpora_folders(corpora_dir)
     path = _find_path(source, folders)
     if path is None and glob.has_magic(source):
-        return _pattern(source, source)
+        return _pattern(source, source, order)
     if path is None and (entry := find_entry(source)) is not None:
         if is_named_by_run:
             raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
         path = fetch(entry, corpora_dir, on_progress=on_download)
     if path is None:
         raise NotHereError(source, _not_found(source, folders))
-    return _path(path, str(path), needs_regular=is_named_by_run)
+    return _path(path, str(path), order, needs_regular=is_named_by_run)
 
 
-def origin_at(location: str) -> Origin | None:
+def origin_at(location: str, order: Order) -> Origin | None:
     """Find what is at a recorded location: regular files only. Return None if nothing is there.
 
     Raises DataError if it exists but cannot be read.
@@ -82,28 +89,31 @@ def origin_at(location: str) -> Origin | None:
     if not os.path.isabs(location):
         return None
     if _is_there(location):
-        return _path(Path(location), _label(location), needs_regular=True)
+        return _path(Path(location), _label(location), order, needs_regular=True)
     if glob.has_magic(location):
         try:
-            return _pattern(_label(location), location)
+            return _pattern(_label(location), location, order)
         except NotHereError:
             return None
     return None
 
 
-def standard_library(folder: str | None = None) -> Origin:
+def standard_library(order: Order, folder: str | None = None) -> Origin:
     """Return the top-level modules of the standard library: of this Python, or those in `folder`."""
     import sysconfig
 
     here = sysconfig.get_paths()["stdlib"]
     folder = folder or here
     # _sysconfigdata* contains paths of this machine, which a model must not reproduce.
-    paths = [path for path in sorted(Path(folder).glob("*.py")) if not path.name.startswith("_sysconfigdata")]
+    paths = [
+        path for path in Path(folder).glob("*.py") if not path.name.startswith("_sysconfigdata") and path.is_file()
+    ]
     label = f"standard library of Python {sys.version_info.major}.{sys.version_info.minor}"
     return Origin(
         label if folder == here else f"standard library in {folder}",
         ("stdlib",),
-        tuple(path for path in paths if path.is_file()),
+        _arranged(paths, [path.name for path in paths], order),
+        is_shuffled=order.kind == "shuffled",
         location=folder,
         skips_unusable=True,
     )
@@ -134,48 +144,72 @@ def _is_there(path: str | Path) -> bool:
     return True
 
 
-def _path(path: Path, label: str, *, needs_regular: bool) -> Origin:
+def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origin:
     if path.is_dir():
-        return _folder(path, label)
+        return _folder(path, label, order)
     return Origin(label, (_stem(path),), (path,), location=_absolute(path), needs_regular=needs_regular)
 
 
-def _pattern(label: str, pattern: str) -> Origin:
-    paths = sorted(
-        (path for path in map(Path, glob.glob(pattern, recursive=True)) if path.is_file()), key=Path.as_posix
-    )
-    runs = {folder for folder in {parent for path in paths for parent in path.parents} if _is_run(folder)}
+def _pattern(label: str, pattern: str, order: Order) -> Origin:
+    found = filter(os.path.isfile, glob.glob(pattern, recursive=True))
+    paths = sorted(map(Path, found), key=Path.as_posix)
+    is_in_run = _finder_of_runs()
     # A pattern that matches only inside runs is meant to.
-    paths = [path for path in paths if runs.isdisjoint(path.parents)] or paths
+    paths = [path for path in paths if not is_in_run(os.path.dirname(path))] or paths
     if not paths:
         nothing = _fit(f"no file matches the pattern {label!r} in {_absolute(Path()) or 'a folder that was removed'}")
         raise NotHereError(label, f"{nothing}: give another, a file or a folder")
     # Escaped, because the name of the working folder is not a pattern.
     here = _absolute(Path())
     location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
-    return Origin(label, tuple(map(_stem, paths)), tuple(paths), location=location, skips_unusable=True)
+    # Relative to the folders that the pattern names, so that the order is the same from any working folder.
+    num_named = _num_named_folders(pattern)
+    return Origin(
+        label,
+        tuple(map(_stem, paths)),
+        _arranged(paths, ["/".join(path.parts[num_named:]) for path in paths], order),
+        is_shuffled=order.kind == "shuffled",
+        location=location,
+        skips_unusable=True,
+    )
 
 
-def _folder(folder: Path, label: str) -> Origin:
-    def refuse(error: OSError) -> NoReturn:
-        raise unreadable(str(error.filename), error) from error
+def _finder_of_runs() -> Callable[[str], bool]:
+    """Return a function that says whether a folder is a run or inside of one; each folder is looked up once."""
 
-    paths: list[Path] = []
+    @cache
+    def is_in_run(folder: str) -> bool:
+        parent = os.path.dirname(folder)
+        return _is_run(folder) or (parent != folder and is_in_run(parent))
+
+    return is_in_run
+
+
+def _num_named_folders(pattern: str) -> int:
+    """Count the leading parts of a pattern that match only one name: `a/[[]b/*.txt` has two."""
+    parts = Path(pattern).parts
+    is_pattern = [glob.has_magic(re.sub(r"\[([*?[])\]", "", part)) for part in parts]
+    return min(len(parts) - 1, is_pattern.index(True) if True in is_pattern else len(parts))
+
+
+def _folder(folder: Path, label: str, order: Order) -> Origin:
+    names: list[str] = []
     num_hidden = num_runs = 0
-    for root, subfolders, files in os.walk(folder, onerror=refuse):
-        if RUN_FILES.issubset(files) and Path(root) != folder:
+    remaining = [""]
+    while remaining:
+        inside = remaining.pop()  # relative to `folder`: "" or with a slash at its end
+        subfolders, files = _entries(os.path.join(folder, inside))
+        if inside and RUN_FILES.issubset(files):
             num_runs += 1
-            subfolders.clear()
             continue
         num_hidden += sum(name.startswith(".") for name in (*subfolders, *files))
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        paths += [Path(root, name) for name in files if not name.startswith(".")]
-    # A named pipe or a dangling link among the files would block or fail.
-    paths = sorted(filter(Path.is_file, paths), key=lambda path: path.relative_to(folder).as_posix())
+        remaining += [f"{inside}{name}/" for name, is_link in subfolders.items() if name[0] != "." and not is_link]
+        names += [inside + name for name, is_text in files.items() if name[0] != "." and is_text]
     return Origin(
         label,
         (folder.resolve().name,),
-        tuple(paths),
+        _arranged([folder / name for name in names], names, order),
+        is_shuffled=order.kind == "shuffled",
         location=_absolute(folder),
         skips_unusable=True,
         num_hidden=num_hidden,
@@ -183,8 +217,39 @@ def _folder(folder: Path, label: str) -> Origin:
     )
 
 
-def _is_run(folder: Path) -> bool:
-    return all(os.path.lexists(folder / name) for name in RUN_FILES)
+def _entries(folder: str) -> tuple[dict[str, bool], dict[str, bool]]:
+    """List the folders inside a folder, each with whether it is a link, and all else, with whether it is a file.
+
+    A named pipe or a dangling link is no file: it would block or fail. Raises DataError if the folder cannot be read.
+    """
+    subfolders: dict[str, bool] = {}
+    files: dict[str, bool] = {}
+    try:
+        # The type of an entry comes with the listing: no system call for each of 100,000 files.
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _has_type(entry.is_dir):
+                    subfolders[entry.name] = entry.is_symlink()
+                else:
+                    files[entry.name] = _has_type(entry.is_file)
+    except OSError as error:
+        raise unreadable(str(error.filename), error) from error
+    return subfolders, files
+
+
+def _has_type(is_type: Callable[[], bool]) -> bool:
+    try:
+        return is_type()
+    except OSError:  # a link that leads into a locked folder, or to itself
+        return False
+
+
+def _arranged(paths: list[Path], names: list[str], order: Order) -> tuple[Path, ...]:
+    return tuple(paths[index] for index in order.arrange(names))
+
+
+def _is_run(folder: str) -> bool:
+    return all(os.path.lexists(os.path.join(folder, name)) for name in RUN_FILES)
 
 
 def _absolute(path: Path) -> str | None:

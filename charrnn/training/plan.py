@@ -16,6 +16,7 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
+from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
 from charrnn.training.measuring import choose_precision, choose_threads, measure_step
@@ -177,7 +178,12 @@ def read_text(
         corpus = recorded.read(stdin=stdin, instead=" or start a new run")
     else:
         corpus = read_corpus(
-            config.corpus, alphabet=config.alphabet, encoding=config.encoding, stdin=stdin, on_download=on_download
+            config.corpus,
+            alphabet=config.alphabet,
+            encoding=config.encoding,
+            order=Order(config.order, config.order_seed),
+            stdin=stdin,
+            on_download=on_download,
         )
     content = corpus.content
     if vocab is None:
