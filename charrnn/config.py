@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from encodings.aliases import aliases
+from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -32,8 +33,12 @@ PRECISIONS = ("auto", "fp32", "bf16")
 """Precisions of training."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
+WIDTHS = ("hidden_size", "parameters")
+"""Fields that say how many units a layer has; at most one is set."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
 """Fields that say how large a model is."""
+MAX_HIDDEN_SIZE = 16_384
+"""Largest number of units per layer, and largest embedding."""
 LARGEST_NUMBER = 10**100
 """Integers must be smaller: Python cannot convert much larger ones to floats."""
 LONGEST_NAMES = 100_000
@@ -75,6 +80,9 @@ class Config:
     """Number of recurrent layers."""
     hidden_size: int | Auto = "auto"
     """Units per layer."""
+    parameters: int | None = None
+    """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
+    size, and null here."""
     embedding_size: int | Auto = "auto"
     """Size of a character's embedding vector."""
     dropout: float | Auto = "auto"
@@ -187,6 +195,11 @@ class Config:
             )
         if self.optimizer == "muon" and self.muon_scale == 0:  # How AdamW was chosen before `optimizer` was a field.
             object.__setattr__(self, "optimizer", "adamw")
+        if self.parameters is not None and self.hidden_size != "auto":
+            raise UsageError(
+                f"{named('hidden_size')} is {self.hidden_size} and {named('parameters')} {self.parameters:,}: one "
+                "follows from the other. Leave one of them out."
+            )
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
 
@@ -252,8 +265,9 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
     ),
     "num_layers": ("between 1 and 64", lambda n: 1 <= n <= 64),
-    "hidden_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
-    "embedding_size": ("between 1 and 16384", lambda n: 1 <= n <= 16384),
+    "hidden_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
+    "embedding_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
+    "parameters": ("between 1 and 10^12", lambda n: 1 <= n <= 10**12),
     "dropout": ("at least 0 and below 1", lambda p: 0 <= p < 1),
     **{name: ("at least 0 and below 1", lambda p: 0 <= p < 1) for name in ("input_dropout", "weight_drop", "zoneout")},
     "omega": ("at least 0 and finite", lambda w: w >= 0 and math.isfinite(w)),
@@ -339,8 +353,8 @@ def check_field_name(name: str) -> str:
 def parse_value(name: str, value: object) -> Any:
     """Convert a value from YAML, the environment or a flag to the type of field `name`.
 
-    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `90/10` or a list for tuples. Raises UsageError that
-    names the field and the value.
+    Accepts strings for numbers (`1e-3` is a string in YAML 1.1), `300k` and `1.5M` for whole numbers, `90/10` or a list
+    for tuples. Raises UsageError that names the field and the value.
     """
     kinds = _KINDS[check_field_name(name)]
     if isinstance(value, str):
@@ -377,12 +391,16 @@ def _whole_number(value: int | float | str) -> int:
     try:
         return int(value) if not isinstance(value, float) else int(str(value))
     except ValueError:
-        number = float(value)
+        suffixed = _SUFFIXED.fullmatch(value) if isinstance(value, str) else None
+        # As fractions: 2.3 * 10^6 is not a whole number in floats.
+        number = Fraction(suffixed[1]) * _SUFFIXES[suffixed[2]] if suffixed is not None else float(value)
         if number != int(number):
             raise
         return int(number)
 
 
+_SUFFIXES = {"k": 10**3, "M": 10**6}
+_SUFFIXED = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kM])")
 _WORDS = {"true": True, "false": False}
 _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",

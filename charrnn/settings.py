@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, FIELD_NAMES, WIDTHS, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError, did_you_mean, named
 
 
@@ -22,8 +22,8 @@ def merge_settings(
 ) -> tuple[Config, dict[str, str]]:
     """Merge flags over environment over file over defaults; also return the source of each value.
 
-    A budget from one source replaces a budget of any kind from a source of lower priority. Raises UsageError that
-    names the source, unless it is a flag.
+    A budget from one source replaces a budget of any kind from a source of lower priority, and so does a number of
+    units or of weights. Raises UsageError that names the source, unless it is a flag.
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(FIELD_NAMES, "default")
@@ -38,10 +38,11 @@ def merge_settings(
         for name, value in given.items():
             with _naming_source(origin, name):
                 parsed[name] = parse_value(name, value)
-        if any(parsed.get(name) is not None for name in BUDGETS):
-            for name in BUDGETS:
-                values.pop(name, None)
-                origins[name] = "default"
+        for exclusive in (BUDGETS, WIDTHS):
+            if any(parsed.get(name) not in (None, "auto") for name in exclusive):
+                for name in exclusive:
+                    values.pop(name, None)
+                    origins[name] = "default"
         values.update(parsed)
         origins.update(dict.fromkeys(parsed, origin))
     for name, value in values.items():

@@ -44,6 +44,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "num_layers": auto_or(st.integers(1, 64)),
     "hidden_size": auto_or(st.integers(1, 16384)),
     "embedding_size": auto_or(st.integers(1, 16384)),
+    "parameters": st.none() | st.integers(1, 10**12),
     "dropout": auto_or(SHARES),
     "input_dropout": auto_or(SHARES),
     "weight_drop": SHARES,
@@ -90,6 +91,8 @@ def test_every_field_is_drawn_by_the_round_trip() -> None:
 def test_any_configuration_comes_back_from_its_yaml(values: dict[str, Any], budget: dict[str, Any]) -> None:
     if values["cell"] == "irnn":
         values["weight_drop"] = 0.0  # refused
+    if values["parameters"] is not None:
+        values["hidden_size"] = "auto"  # one follows from the other
     config = Config(**values, **budget)
     assert from_yaml(to_yaml(config), "config.yaml") == config
 
@@ -107,6 +110,7 @@ WHAT_IS_GIVEN_AND_WHAT_IT_MEANS = [
     ("hidden_size", 256.0, 256),
     ("steps", "1e3", 1000),
     ("steps", 2e6, 2_000_000),
+    ("steps", "1.5k", 1500),
     ("steps", "none", None),
     ("minutes", None, None),
     ("minutes", "null", None),
@@ -229,6 +233,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("hidden_size", 16385, "between 1 and 16384"),
     ("embedding_size", 0, "between 1 and 16384"),
     ("embedding_size", 16385, "between 1 and 16384"),
+    ("parameters", 0, "between 1 and 10^12"),
+    ("parameters", 10**12 + 1, "between 1 and 10^12"),
     ("dropout", -0.1, "at least 0 and below 1"),
     ("dropout", 1.0, "at least 0 and below 1"),
     ("input_dropout", 1.0, "at least 0 and below 1"),
@@ -318,6 +324,7 @@ ENDS_OF_RANGES: dict[str, list[Any]] = {
     "num_layers": [1, 64],
     "hidden_size": [1, 16384],
     "embedding_size": [1, 16384],
+    "parameters": [1, 10**12],
     "dropout": [0.0, 0.999],
     "minutes": [1e-9, 1e5],
     "epochs": [1e-9, 1e5],

@@ -151,6 +151,7 @@ INPUT = "return ops.tanh(c), c"
 PROMISES = [
     ('    shows = "tanh(c)"', "", "`num_states` is 2 and `shows` is h; it must be tanh"),
     ('"tanh(c)"', '"tanh(h)"', "`num_states` is 2 and `shows` is tanh"),
+    ("num_states = 2", "num_states = 2; units_multiple = 3", "`units_multiple` is 3; it must be 1, 2, 4 or 8"),
     ("num_states = 2", "num_states = 0", "`num_states` is 0; it must be an integer, at least 1"),
     ("input_blocks = 2", "input_blocks = True", "`input_blocks` is True; it must be an integer"),
     ('{"hh": 2}', '["hh"]', r"`products` is \['hh'\]; it must map names"),

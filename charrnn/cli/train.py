@@ -59,6 +59,12 @@ def train(
     hidden_size: Annotated[
         str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
     ] = None,
+    parameters: Annotated[
+        str | None,
+        _option(
+            "--parameters", text="Instead of --hidden-size: at most N weights (300k, 1.5M).", panel=MODEL, metavar="N"
+        ),
+    ] = None,
     embedding_size: Annotated[
         str | None, _option("--embedding-size", text="Size of a character's embedding.", panel=MODEL, metavar="E")
     ] = None,
@@ -160,6 +166,7 @@ def train(
         "num_layers": layers,
         "depth": depth,
         "hidden_size": hidden_size,
+        "parameters": parameters,
         "embedding_size": embedding_size,
         "optimizer": optimizer,
         "dropout": dropout,

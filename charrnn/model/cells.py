@@ -33,6 +33,8 @@ class Cell:
     """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`; None: no such."""
     gates: ClassVar[tuple[str, ...]] = ()
     """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
+    units_multiple: ClassVar[int] = 1
+    """H must be a multiple of this number, a divisor of 8."""
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:
@@ -213,6 +215,7 @@ class Unitary(Cell):
 
     shows = "tanh(h)"
     products: ClassVar[Mapping[str, int]] = {}
+    units_multiple = 2
 
     @staticmethod
     def extras(hidden_size: int) -> dict[str, tuple[Shape, str]]:

@@ -79,6 +79,8 @@ def _declared_wrongly(cell: type[Cell]) -> str:
         return f"`gates` is {cell.gates!r}; it must be a tuple of strings, such as ('z', 'r')."
     if cell.forget_block is not None and cell.forget_block not in range(cell.input_blocks):
         return f"`forget_block` is {cell.forget_block!r}; it must be None, or from 0 to {cell.input_blocks - 1}."
+    if not (_is_count(cell.units_multiple) and HIDDEN_SIZE % cell.units_multiple == 0):
+        return f"`units_multiple` is {cell.units_multiple!r}; it must be 1, 2, 4 or 8."
     if cell.shows not in ("h", "tanh(h)", "tanh(c)"):
         return f"`shows` is {cell.shows!r}; it must be h, tanh(h) or tanh(c)."
     if (cell.num_states > 1) != (cell.shows == "tanh(c)"):

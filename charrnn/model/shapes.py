@@ -1,12 +1,12 @@
 """The weights that a configuration determines, and their shapes: checked before anything is built from a file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
-from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.config import MAX_HIDDEN_SIZE, Config, resolved
+from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.model.cells import Lstm
 from charrnn.model.depths import DEPTHS
 from charrnn.model.lookup import find_cell
@@ -29,7 +29,10 @@ def num_states(config: Config) -> int:
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`."""
-    size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
+    return _shapes(config, vocab_size, resolved(config.hidden_size), resolved(config.embedding_size))
+
+
+def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int) -> dict[str, tuple[int, ...]]:
     num_layers, cell, depth = resolved(config.num_layers), find_cell(config.cell), DEPTHS[config.depth]
     shapes: dict[str, tuple[int, ...]] = {
         "embedding.weight": (vocab_size, embedding_size),
@@ -54,6 +57,59 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
     if config.initial_state == "learned":
         shapes["learned_state"] = (num_layers, num_states(config), size)
     return shapes
+
+
+def num_parameters(config: Config, vocab_size: int) -> int:
+    """Count the trained values of a model without building it, as `CharRNN.num_parameters` does."""
+    return _num_parameters(config, vocab_size, resolved(config.hidden_size), resolved(config.embedding_size))
+
+
+def _num_parameters(config: Config, vocab_size: int, size: int, embedding_size: int) -> int:
+    fixed = {name for name, (_, kind) in find_cell(config.cell).extras(size).items() if kind == "permutation"}
+    shapes = _shapes(config, vocab_size, size, embedding_size)
+    return sum(prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed)
+
+
+def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[int], int]) -> int:
+    """Return the largest `hidden_size` with which a model has at most `config.parameters` trained values.
+
+    The number of layers is resolved; `embedding_size` computes the size of the embedding from the number of units.
+    Raises UsageError, with the allowed range, if that many are fewer than the smallest model has, or more than the
+    largest one that this machine can train.
+    """
+    assert config.parameters is not None, "no number of weights was asked for"
+    multiple = find_cell(config.cell).units_multiple
+
+    def count(multiples: int) -> int:
+        size = multiples * multiple
+        return _num_parameters(config, vocab_size, size, embedding_size(size))
+
+    fitting, too_large = 0, MAX_HIDDEN_SIZE // multiple + 1
+    least, most = count(1), count(too_large - 1)
+    memory = _memory_bytes()
+    if memory is not None:
+        most = min(most, memory // (4 * TRAINING_COPIES))
+    if not least <= config.parameters <= most:
+        layers = counted(resolved(config.num_layers), "layer")
+        raise UsageError(
+            f"{named('parameters')} is {config.parameters:,}; it must be between {least:,} and {most:,}\n"
+            f"for {layers} of cell type {config.cell}, an alphabet of {vocab_size:,} and the memory of this machine. "
+            f"{named('num_layers')} and {named('embedding_size')} change that."
+        )
+    # The count rises with the number of units: bisect.
+    while too_large - fitting > 1:
+        middle = (fitting + too_large) // 2
+        fitting, too_large = (middle, too_large) if count(middle) <= config.parameters else (fitting, middle)
+    return fitting * multiple
+
+
+def check_multiple(config: Config) -> None:
+    """Raise UsageError if the cell type does not allow `config.hidden_size`."""
+    multiple = find_cell(config.cell).units_multiple
+    if resolved(config.hidden_size) % multiple:
+        raise UsageError(
+            f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell} needs a multiple of {multiple}."
+        )
 
 
 def most_bytes(config: Config, vocab_size: int) -> int:
@@ -102,13 +158,18 @@ def check_memory(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this machine has, as far as the system tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     needed = 4 * TRAINING_COPIES * num_weights
-    try:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > available:
+    available = _memory_bytes()
+    if available is not None and needed > available:
         raise UsageError(
             f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')} {config.num_layers}: "
             f"{num_weights:,} weights need "
             f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )
+
+
+def _memory_bytes() -> int | None:
+    """Return the memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -11,7 +11,7 @@ import torch
 from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, named
 from charrnn.model.reading import IdArray
-from charrnn.model.shapes import check_memory, check_shapes
+from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
 from charrnn.text.corpus import Corpus, read_corpus
@@ -20,7 +20,7 @@ from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
 from charrnn.training.measuring import choose_precision, choose_threads, measure_step
-from charrnn.training.recipe import choose_sizes, choose_steps
+from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
@@ -53,12 +53,23 @@ def plan_run(config: Config, text: Text, device: torch.device, start: float) -> 
 
     Raises UsageError for a model that cannot be trained here.
     """
-    sized = choose_sizes(config, text.num_train)
+    sized = choose_sizes(with_fitting_size(config, text), text.num_train)
+    check_multiple(sized)
     check_memory(sized, len(text.vocab))
     lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
     # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
     sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
     return plan_steps(sized, text, lanes, device, start), lanes
+
+
+def with_fitting_size(config: Config, text: Text) -> Config:
+    """Replace the number of weights, if one is given, by the number of units. Raises UsageError if none fits."""
+    if config.parameters is None:
+        return config
+    sized = choose_sizes(replace(config, parameters=None), text.num_train)
+    chosen = replace(config, cell=sized.cell, num_layers=sized.num_layers)
+    hidden_size = fit_parameters(chosen, len(text.vocab), lambda size: choose_embedding_size(config, size))
+    return replace(chosen, hidden_size=hidden_size, parameters=None)
 
 
 def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Checkpoint | None]:
@@ -82,6 +93,11 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
     Raises UsageError if `config` asks for another model; a default value counts as not asked for.
     """
     default = Config()
+    if config.parameters is not None:
+        raise UsageError(
+            f"{named('parameters')} is {config.parameters:,}, but {named('init_from')} keeps the model of {run}. "
+            "Leave one of them out."
+        )
     model: dict[str, Any] = {name: getattr(theirs, name) for name in MODEL_FIELDS}
     for name, there in model.items():
         asked = getattr(config, name)

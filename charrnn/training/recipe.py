@@ -66,11 +66,16 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
         cell=cell,
         num_layers=1 if config.num_layers == "auto" else config.num_layers,
         hidden_size=hidden_size,
-        embedding_size=min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size,
+        embedding_size=choose_embedding_size(config, hidden_size),
         bptt_length=bptt_length,
         num_lanes=num_lanes,
         learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
     )
+
+
+def choose_embedding_size(config: Config, hidden_size: int) -> int:
+    """Return the size of the embedding for that many units: it never falls when they rise."""
+    return min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
 def steps_of_budget(config: Config, num_train_chars: int) -> int | None:

@@ -1,0 +1,179 @@
+"""`--parameters N`: the largest model of a cell, a depth and an alphabet that has at most N weights."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran
+from fake_packages import install
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
+from charrnn.config import MAX_HIDDEN_SIZE, Config
+from charrnn.errors import UsageError
+from charrnn.model import shapes
+from charrnn.model.lookup import find_cell
+from charrnn.model.network import CharRNN
+from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
+from charrnn.settings import from_yaml, merge_settings
+from charrnn.training.loop import train
+from charrnn.training.recipe import choose_embedding_size
+
+Command = Callable[..., Ran]
+TEXT = "the lamp by the river was lit and the owl was out\n" * 60
+
+
+def fit(budget: int, *, vocab_size: int = 40, **model: Any) -> Config:
+    """The configuration with the number of units that a number of weights allows."""
+    config = Config(parameters=budget, **{"cell": "lstm", "num_layers": 1, **model})
+    size = fit_parameters(config, vocab_size, lambda units: choose_embedding_size(config, units))
+    return of_size(config, size)
+
+
+def of_size(config: Config, size: int) -> Config:
+    model = {name: getattr(config, name) for name in ("cell", "depth", "num_layers", "initial_state", "sum_outputs")}
+    return Config(**model, hidden_size=size, embedding_size=choose_embedding_size(config, size))
+
+
+@given(
+    st.integers(3_000, 500_000),
+    st.sampled_from(sorted(CELLS)),
+    st.sampled_from(sorted(DEPTHS)),
+    st.integers(1, 4),
+    st.sampled_from(["zero", "learned"]),
+    st.one_of(st.just("auto"), st.integers(4, 30)),
+    st.integers(10, 300),
+)
+@settings(max_examples=120, deadline=None, derandomize=True)
+def test_one_more_unit_would_be_too_many(
+    budget: int, cell: str, depth: str, num_layers: int, initial: str, embedding: int | str, vocab_size: int
+) -> None:
+    model = {"cell": cell, "depth": depth, "num_layers": num_layers, "initial_state": initial}
+    try:
+        fitted = fit(budget, vocab_size=vocab_size, **model, embedding_size=embedding)
+    except UsageError as error:
+        least, most = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", str(error).split(";")[1])[:2])
+        assert budget < least or budget > most
+        return
+    multiple = find_cell(cell).units_multiple
+    assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % multiple == 0
+    wider = of_size(Config(embedding_size=embedding, **model), fitted.hidden_size + multiple)
+    assert num_parameters(fitted, vocab_size) <= budget < num_parameters(wider, vocab_size)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_weights_are_counted_as_the_network_counts_them(cell: str, depth: str) -> None:
+    config = fit(20_000, cell=cell, depth=depth, num_layers=3, initial_state="learned")
+    assert num_parameters(config, 40) == CharRNN(config, 40).num_parameters
+
+
+def test_three_hundred_thousand_weights_are_met_within_a_hundredth_by_every_cell() -> None:
+    for cell in CELLS:
+        assert 297_000 <= num_parameters(fit(300_000, cell=cell, vocab_size=65), 65) <= 300_000
+
+
+@pytest.mark.parametrize("memory", [None, 24_000_000])
+def test_the_range_ends_with_the_widest_layer_or_the_memory(
+    memory: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes, "_memory_bytes", lambda: memory)
+    widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
+    for budget in (5, 10**11):
+        with pytest.raises(UsageError) as error:
+            fit(budget)
+        first, second = str(error.value).splitlines()
+        assert first.startswith(f"`parameters` is {budget:,}; it must be between 136 and ")
+        assert first.endswith(f"{widest:,}" if memory is None else "1,000,000"), "six times four bytes per weight"
+        assert second.startswith("for 1 layer of cell type lstm, an alphabet of 40 ")
+    assert num_parameters(fit(136), 40) == 136
+    if memory is None:
+        assert fit(widest).hidden_size == MAX_HIDDEN_SIZE
+
+
+@pytest.mark.parametrize(
+    ("given_value", "meant"),
+    [("300000", 300_000), ("300k", 300_000), ("2.3M", 2_300_000), ("1 M", 10**6), (7e5, 700_000)],
+)
+def test_a_thousand_is_k_and_a_million_m(given_value: object, meant: int) -> None:
+    config, _ = merge_settings(flags={"parameters": given_value})
+    assert config.parameters == meant
+
+
+@pytest.mark.parametrize("value", ["300x", "1.2345k", "k", "-3k", "1e999999999k", "3 kk"])
+def test_other_suffixes_are_refused(value: str) -> None:
+    with pytest.raises(UsageError, match=r"^`parameters` is '.*'; it must be a whole number or null\.$"):
+        merge_settings(flags={"parameters": value})
+
+
+def test_the_source_with_the_higher_priority_decides_between_units_and_weights() -> None:
+    recipe = {"hidden_size": 77, "parameters": None}  # as a run records them
+    flag, origins = merge_settings(flags={"parameters": "50k"}, file=recipe)
+    assert (flag.parameters, flag.hidden_size, origins["hidden_size"]) == (50_000, "auto", "default")
+    kept, _ = merge_settings(flags={"cell": "gru"}, file=recipe)
+    assert (kept.parameters, kept.hidden_size) == (None, 77)
+    other, _ = merge_settings(flags={"hidden_size": 9}, file={"parameters": 50_000})
+    assert (other.parameters, other.hidden_size) == (None, 9)
+    auto, _ = merge_settings(flags={"hidden_size": "auto"}, file={"parameters": 50_000})
+    assert (auto.parameters, auto.hidden_size) == (50_000, "auto")
+
+
+def test_the_run_records_the_units_and_repeats_and_resumes(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    model = ("--parameters", "2.5k", "--cell", "gru", "--layers", 2)
+    ran = command("train", "text.txt", *model, "--steps", 2, "--out", "run", "--json")
+    assert ran.code == 0, ran.err
+    start = json.loads(ran.out.splitlines()[0])
+    recorded = from_yaml(Path("run/config.yaml").read_text(), "config.yaml")
+    assert recorded.parameters is None and isinstance(recorded.hidden_size, int)
+    assert start["num_parameters"] == num_parameters(recorded, start["vocab_size"]) <= 2_500
+    assert command("train", "--resume", "run", "--steps", 3).code == 0
+    assert command("train", "text.txt", "--recipe", "run/config.yaml", "--steps", 2, "--out", "again").code == 0
+    weights = [Path(run, "step-00000002/model.safetensors").read_bytes() for run in ("run", "again")]
+    assert weights[0] == weights[1]
+    ran = command("train", "--resume", "run", "--parameters", "3k")
+    assert ran.code == 2 and "--resume cannot change --parameters" in ran.err
+    ran = command("train", "text.txt", "--init-from", "run", "--parameters", "3k", "--steps", 1)
+    assert ran.code == 2 and "--parameters is 3,000, but --init-from keeps the model of run." in ran.err
+
+
+PAIRED = """
+from charrnn.model.cells import Cell
+
+
+class Paired(Cell):
+    units_multiple = 4
+
+    @staticmethod
+    def extras(hidden_size):
+        return {"scale": ((hidden_size // 4, 3), "zeros")}
+
+    @staticmethod
+    def step(ops, x, product, state, p):
+        assert state[0].shape[-1] % 4 == 0
+        return (ops.clamp(ops.tanh(x + product("hh", state[0]))),)
+"""
+
+
+def test_a_cell_of_a_package_is_sized_by_its_own_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "paired-cells", f"[{CELL_GROUP}]\npaired = paired_cells:Paired\n", paired_cells=PAIRED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find_cell.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    start = next(events := train(Config(corpus=("text.txt",), cell="paired", parameters=2_000, steps=1)))
+    events.close()
+    size = start.config["hidden_size"]
+    assert size % 4 == 0 and start.num_parameters <= 2_000
+    wider = Config(cell="paired", num_layers=1, hidden_size=size + 4, embedding_size=size + 4)
+    assert num_parameters(wider, start.vocab_size) > 2_000
+    with pytest.raises(UsageError, match=r"^`hidden_size` is 30; the cell paired needs a multiple of 4\.$"):
+        check_multiple(Config(cell="paired", hidden_size=30))
+    find_cell.cache_clear()
