@@ -29,6 +29,8 @@ ORDERS = ("shuffled", "sorted")
 """Orders of the files of a folder or of a pattern."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
+DOCUMENTS = ("none", "files", "lines", "blank-lines", "column")
+"""What the documents of a corpus are; `none`: it is one text."""
 PRECISIONS = ("auto", "fp32", "bf16")
 """Precisions of training."""
 BUDGETS = ("minutes", "epochs", "steps")
@@ -69,6 +71,11 @@ class Config:
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character)."""
     split: tuple[float, ...] = (0.9, 0.1)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
+    documents: str = "none"
+    """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
+    column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
+    column: str | None = None
+    """Column of CSV files whose values are the documents."""
 
     cell: str = "auto"
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides."""
@@ -173,6 +180,13 @@ class Config:
             raise UsageError(
                 f"{named('encoding')} is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out."
             )
+        if self.column is not None and self.documents == "none":
+            object.__setattr__(self, "documents", "column")
+        if (self.column is not None) != (self.documents == "column"):
+            raise UsageError(
+                f"{named('documents')} is {self.documents} and {named('column')} is {_format(self.column)}; the values "
+                f"of a column are the documents: give {named('column')} alone."
+            )
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"{named('hidden_size')} is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
@@ -184,7 +198,7 @@ class Config:
                 f"{named('weight_drop')} is {self.weight_drop:g}; it scales up the remaining weights, and the state of "
                 f"an irnn would grow without bound. Use {named('dropout')} or {named('zoneout')}."
             )
-        if self.initial_state == "learned" and self.reset_probability == 0:
+        if self.initial_state == "learned" and self.reset_probability == 0 and self.end_id is None:
             raise UsageError(
                 f"{named('reset_probability')} is 0; {named('initial_state', 'learned')} needs more than 0, else no "
                 "state is reset to it."
@@ -202,6 +216,13 @@ class Config:
             )
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of END: the first after the unknown symbol, byte 0 of the byte alphabet; None without documents."""
+        if self.documents == "none":
+            return None
+        return 0 if self.alphabet == "byte" else 1
 
 
 def resolved(value: int | Auto) -> int:
@@ -239,6 +260,7 @@ def _near_cell(name: str) -> str:
 
 _CHOICES = {
     "alphabet": ALPHABETS,
+    "documents": DOCUMENTS,
     "cell": ("auto", *CELLS),
     "depth": tuple(DEPTHS),
     "initial_state": INITIAL_STATES,
@@ -264,6 +286,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "two or three positive shares, such as 90/10",
         lambda shares: len(shares) in (2, 3) and all(share > 0 and math.isfinite(share) for share in shares),
     ),
+    "column": ("a name of up to 1,000 characters", lambda name: 0 < len(name) <= 1000),
     "num_layers": ("between 1 and 64", lambda n: 1 <= n <= 64),
     "hidden_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),
     "embedding_size": (f"between 1 and {MAX_HIDDEN_SIZE}", lambda n: 1 <= n <= MAX_HIDDEN_SIZE),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import charrnn.config
 from charrnn.architectures import CELLS, DEPTHS
-from charrnn.config import BUDGETS, FIELD_NAMES, Config, check_field_name, parse_value
+from charrnn.config import BUDGETS, DOCUMENTS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
@@ -38,6 +38,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "order_seed": st.integers(0, 2**32 - 1),
     "min_count": st.integers(1),
     "split": st.lists(POSITIVE, min_size=2, max_size=3).map(tuple),
+    "documents": st.sampled_from(["none", "files", "lines", "blank-lines"]),
+    "column": st.none(),  # anything else wants documents that are its values
     "cell": st.sampled_from(["auto", *CELLS]).filter(lambda cell: cell != "unitary"),  # wants an even hidden_size
     "depth": st.sampled_from(["stacked", "residual", "highway"]),  # dilated limits num_layers
     "sum_outputs": st.booleans(),
@@ -182,6 +184,8 @@ NO_NUMBERS = (
     "cell",
     "depth",
     "sum_outputs",
+    "documents",
+    "column",
     "initial_state",
     "order",
     "init_from",
@@ -251,6 +255,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("epochs", math.nan, "more than 0 and at most 100000"),
     ("steps", 0, "between 1 and 10^9"),
     ("steps", 10**9 + 1, "between 1 and 10^9"),
+    ("documents", "pages", f"one of {', '.join(DOCUMENTS)}"),
+    ("column", "", "a name of up to 1,000 characters"),
     ("num_lanes", 0, "between 1 and 65536"),
     ("num_lanes", 65537, "between 1 and 65536"),
     ("bptt_length", 0, "between 1 and 65536"),

@@ -172,3 +172,9 @@ BYTES = [chr(i) for i in range(256)]
 def test_a_broken_vocab_json_is_refused_by_name(data: object, fault: str) -> None:
     with pytest.raises(CheckpointError, match=fault):
         Vocab.from_json(data)
+
+
+def test_the_end_of_a_document_is_entry_1_however_rare_it_is() -> None:
+    text = 20_000 * "abc" + "\0"
+    assert Vocab.from_text(text, min_count=3).characters == ("", "\0", "a", "b", "c")
+    assert Vocab.from_text(text, max_size=3).characters == ("", "\0", "a")

@@ -47,6 +47,40 @@ SMALLEST_OUTPUT_GATE = 1e-6
 """Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
 
 
+class Noise:
+    """Random masks for one window of B lanes, drawn from a generator in the order in which they are asked for.
+
+    A window that is processed in pieces (`model.pieces`) asks for its masks again in every piece and gets the same
+    ones; each row of a piece gets those of its lane.
+    """
+
+    def __init__(self, generator: Generator, num_lanes: int) -> None:
+        self._generator, self._num_lanes = generator, num_lanes
+        self._masks: list[Tensor] = []
+        self._next = 0
+        self._lanes: Tensor | None = None
+
+    def start_piece(self, lanes: Tensor) -> None:
+        """Start a piece with one row for each of these lanes (R,)."""
+        self._next, self._lanes = 0, lanes
+
+    def for_window(self, shape: tuple[int, ...], share: float) -> Tensor:
+        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the window."""
+        if self._next == len(self._masks):
+            self._masks.append(self.for_one_step(shape, share))
+        self._next += 1
+        return self._masks[self._next - 1]
+
+    def for_rows(self, size: int, share: float) -> Tensor:
+        """Return such a mask (R, size) with the same row for all rows of a lane."""
+        mask = self.for_window((self._num_lanes, size), share)
+        return mask if self._lanes is None else mask[self._lanes]
+
+    def for_one_step(self, shape: tuple[int, ...], share: float) -> Tensor:
+        """Draw a mask that is not kept."""
+        return torch.empty(shape).bernoulli_(1 - share, generator=self._generator)
+
+
 class RecurrentLayer(nn.Module):
     """One layer of one cell: (inputs (T, B, I), state (S * D, B, H)) -> (outputs (T, B, H), state (S * D, B, H)).
 
@@ -136,7 +170,7 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         state: Tensor,
         embedding: Tensor | None = None,
-        noise: Generator | None = None,
+        noise: Noise | None = None,
         ops: Ops[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
@@ -160,7 +194,7 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         embedding: Tensor | None,
         state: Tensor,
-        noise: Generator | None,
+        noise: Noise | None,
         ops: Ops[Tensor] | None,
         *,
         want_cells: bool,
@@ -193,7 +227,7 @@ class RecurrentLayer(nn.Module):
         inputs: Tensor,
         embedding: Tensor | None,
         state: Tensor,
-        noise: Generator | None,
+        noise: Noise | None,
         ops: Ops[Tensor] | None,
         *,
         want_cells: bool,
@@ -215,10 +249,10 @@ class RecurrentLayer(nn.Module):
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
 
-    def _dropped(self, weight: Tensor, noise: Generator | None) -> Tensor:
+    def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
             return weight
-        kept = torch.empty(weight.shape).bernoulli_(1 - self.weight_drop, generator=noise)
+        kept = noise.for_window(tuple(weight.shape), self.weight_drop)
         return weight * (kept / (1 - self.weight_drop)).to(weight)
 
     def _run_equations(
@@ -226,7 +260,7 @@ class RecurrentLayer(nn.Module):
         x: Tensor,
         weights: Mapping[str, Tensor],
         state: Tensor,
-        noise: Generator | None,
+        noise: Noise | None,
         ops: Ops[Tensor] = TORCH,
         *,
         want_cells: bool,
@@ -260,11 +294,11 @@ class RecurrentLayer(nn.Module):
         stacked = torch.stack(outputs)
         return stacked, torch.stack(cells) if want_cells else stacked, torch.stack(current)
 
-    def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Generator | None) -> State[Tensor]:
+    def _zone_out(self, old: State[Tensor], new: State[Tensor], noise: Noise | None) -> State[Tensor]:
         """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
         if noise is None:
             return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
-        taken = [torch.empty(part.shape).bernoulli_(1 - self.zoneout, generator=noise).to(part) for part in new]
+        taken = [noise.for_one_step(tuple(part.shape), self.zoneout).to(part) for part in new]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_lstm(

@@ -11,8 +11,9 @@ from torch import Generator, Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.model.depths import DEPTHS
-from charrnn.model.layer import RecurrentLayer
+from charrnn.model.layer import Noise, RecurrentLayer
 from charrnn.model.ops import Ops
+from charrnn.model.pieces import Segments, cut
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
 LayerOps = Mapping[int, Ops[Tensor]]
@@ -32,6 +33,9 @@ class CharRNN(nn.Module):
     `output.bias` (V,); gate order i, f, g, o for the LSTM and r, z, n for the GRU; and for a highway
     `highways.i.weight` (H, H), `highways.i.bias` (H,), for a grid `bottom.weight` (2*H, E), `bottom.bias` (2*H,) and
     `grids.i` as `layers.i` of an LSTM; a learned initial state is `learned_state` (L, S, H).
+
+    Reading END (`Config.end_id`) resets the state of its lane to the initial one, from which END is read, so nothing
+    reaches a document from those before it.
     """
 
     def __init__(self, config: Config, vocab_size: int) -> None:
@@ -45,6 +49,7 @@ class CharRNN(nn.Module):
         )
         self.depth = DEPTHS[config.depth]
         self.sum_outputs = config.sum_outputs
+        self.end_id = config.end_id
         # torch initializes modules from its global generator; `_draw_weights` overwrites that.
         with torch.random.fork_rng(devices=[]):
             self.embedding = nn.Embedding(vocab_size, embedding_size)
@@ -125,17 +130,54 @@ class CharRNN(nn.Module):
         zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
         can clamp a unit or record gates; the others use their fastest implementation.
         """
-        logits, _, _, state = self._read(ids, state, noise, ops or {}, want_cells=False)
-        return logits, state
+        masks = None if noise is None else Noise(noise, ids.shape[1])
+        (top,), state = self._read(ids, state, masks, ops or {}, want_cells=False)
+        return self.output(top), state
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state."""
-        logits, cells, hidden, state = self._read(ids, state, None, ops or {}, want_cells=True)
-        return logits, torch.stack(cells, dim=2), torch.stack(hidden, dim=2), state
+        (top, cells, hidden), state = self._read(ids, state, None, ops or {}, want_cells=True)
+        return self.output(top), cells, hidden, state
 
     def _read(
-        self, ids: Tensor, state: Tensor, noise: Generator | None, ops: LayerOps, *, want_cells: bool
-    ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
+        self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
+
+        The segments between two ENDs are read from the initial state, cut into pieces (`model.pieces`).
+        """
+        is_end = None if self.end_id is None else (ids == self.end_id).cpu().numpy()
+        if is_end is None or not is_end.any():
+            return self._read_on(ids, state, noise, ops, want_cells=want_cells)
+        num_steps, num_lanes = is_end.shape
+        segments = Segments.of(is_end)
+        lanes = torch.from_numpy(segments.lanes).to(ids.device)
+        is_reset = torch.from_numpy(is_end[segments.begins, segments.lanes]).to(ids.device)
+        states = torch.where(is_reset[:, None], self.initial_state(len(lanes)), state.index_select(2, lanes))
+        parts, positions = [], []
+        for piece in cut(segments, num_lanes):
+            where = torch.from_numpy(piece.positions).to(ids.device)
+            rows = torch.from_numpy(piece.segments).to(ids.device)
+            if noise is not None:
+                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]))
+            outputs, last = self._read_on(
+                ids.flatten()[where], states.index_select(2, rows), noise, ops, want_cells=want_cells
+            )
+            parts.append([output.flatten(0, 1) for output in outputs])
+            positions.append(where.flatten())
+            states = states.index_copy(2, rows, last.to(states.dtype))
+        # The place of every character among the outputs of all pieces.
+        order = torch.cat(positions).argsort()
+        read = tuple(
+            torch.cat(some).index_select(0, order).view(num_steps, num_lanes, *some[0].shape[1:])
+            for some in zip(*parts, strict=True)
+        )
+        return read, states.index_select(2, torch.from_numpy(segments.last_of_lanes).to(ids.device))
+
+    def _read_on(
+        self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Do the same for ids that are read on from the state, without a reset."""
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Without input dropout, the first layer looks up its input products in a table of V rows.
         takes_ids = not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
@@ -156,7 +198,10 @@ class CharRNN(nn.Module):
             new_state.append(torch.cat((last.to(state.dtype), layer_state[len(used) :])))
             below = self.depth.join(links, index, below, _drop(outputs, self.dropout, noise))
             joined.append(below)
-        return self.output(sum(joined) if self.sum_outputs else below), all_cells, all_hidden, torch.stack(new_state)
+        top = sum(joined[1:], start=joined[0]) if self.sum_outputs else below
+        if not want_cells:
+            return (top,), torch.stack(new_state)
+        return (top, torch.stack(all_cells, dim=2), torch.stack(all_hidden, dim=2)), torch.stack(new_state)
 
 
 class _Links:
@@ -181,11 +226,11 @@ class _Links:
         return self.along_depth[0]
 
 
-def _drop(values: Tensor, share: float, noise: Generator | None) -> Tensor:
+def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
     """Drop a `share` of the N in values (T, B, N), the same ones at all T, and scale up the others to keep the mean."""
     if noise is None or share == 0:
         return values
-    kept = torch.empty(values.shape[1:]).bernoulli_(1 - share, generator=noise)
+    kept = noise.for_rows(values.shape[-1], share)
     return values * (kept / (1 - share)).to(values)
 
 

@@ -67,7 +67,8 @@ class Vocab:
         """Collect the characters of a text, by code point; rare ones are represented by the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
-        characters. Of these, the `max_size` - 1 most frequent are used, with the lower code point first on a tie.
+        characters. Of these, the `max_size` - 1 most frequent are used, with the lower code point first on a tie. NUL,
+        which ends a document, is kept however rare it is, and is entry 1.
 
         Raises DataError for an empty text or if no character is kept, ValueError for a `max_size` outside
         2..`MAX_VOCAB_SIZE`.
@@ -80,6 +81,8 @@ class Vocab:
         for points in _code_points(text):
             block_counts = np.bincount(points)
             counts[: len(block_counts)] += block_counts
+        if counts[0]:
+            counts[0] = len(text)
         threshold = max(1, min(min_count, 1 + len(text) // 10_000))
         kept = np.flatnonzero(counts >= threshold)
         if not len(kept):

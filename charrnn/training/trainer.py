@@ -64,8 +64,10 @@ class Trainer:
         learning_rate = learning_rate_at(self.step, self.config)
         inputs, targets = self.lanes.window(self.cursor, resolved(self.config.bptt_length))
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset_probability
-        state = torch.where(is_kept.to(self.device), self.state, self.network.initial_state(self.lanes.num_lanes))
+        state = self.state
+        if self.config.end_id is None:  # With documents, the network resets the state where one begins.
+            is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset_probability
+            state = torch.where(is_kept.to(self.device), state, self.network.initial_state(self.lanes.num_lanes))
         with autocast(self.device, self.config.precision):
             logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, generator)
         loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))

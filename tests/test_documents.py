@@ -1,0 +1,150 @@
+"""Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a split."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import DataError
+from charrnn.text.documents import document_ends, document_order, end_documents, rearranged, split_documents
+
+TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
+
+
+def blocks_of(content: bytes, sizes: list[int]) -> Iterator[bytes]:
+    """Cut the content into blocks of these sizes, again and again."""
+    at = index = 0
+    while at < len(content):
+        yield content[at : at + sizes[index % len(sizes)]]
+        at += sizes[index % len(sizes)]
+        index += 1
+
+
+def documents(content: bytes, kind: str, column: str | None = None, label: str = "a.csv") -> list[bytes]:
+    joined = b"".join(end_documents([content], kind, label=label, column=column))
+    assert joined == b"" or joined.endswith(b"\0")
+    return joined.split(b"\0")[:-1]
+
+
+def naive(content: bytes, kind: str) -> list[bytes]:
+    """The documents of a whole content, line by line."""
+    if kind == "files":
+        lines = content.split(b"\n")
+        while lines and not lines[0].strip():
+            del lines[0]
+        return [text] if (text := b"\n".join(lines).rstrip()) else []
+    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    found: list[list[bytes]] = [[]]
+    for line in lines:
+        if kind == "lines" or not line.strip():
+            found.append([])
+        if line.strip():
+            found[-1].append(line)
+    return [b"\n".join(group) for group in found if group]
+
+
+@given(TEXTS, st.lists(st.integers(1, 7), min_size=1, max_size=4), st.sampled_from(["files", "lines", "blank-lines"]))
+@settings(max_examples=300)
+def test_documents_are_the_same_whatever_the_blocks_of_the_file(content: bytes, sizes: list[int], kind: str) -> None:
+    in_blocks = b"".join(end_documents(blocks_of(content, sizes), kind, label="a.txt"))
+    assert in_blocks == b"".join(document + b"\0" for document in naive(content, kind))
+
+
+def test_what_a_document_is() -> None:
+    poems = b"\n\n  Indented first\nline two  \n \t\n\n\nsecond poem\n"
+    assert documents(poems, "blank-lines") == [b"  Indented first\nline two  ", b"second poem"]
+    assert documents(poems, "lines") == [b"  Indented first", b"line two  ", b"second poem"]
+    assert documents(poems, "files") == [b"  Indented first\nline two  \n \t\n\n\nsecond poem"]
+    assert documents(b" \n\n", "files") == documents(b" \n\n", "lines") == documents(b"", "blank-lines") == []
+
+
+@given(st.lists(st.text(st.sampled_from('ab ,;"\n'), max_size=8), max_size=6), st.integers(1, 9))
+@settings(max_examples=100)
+def test_the_values_of_a_column_whatever_the_blocks(values: list[str], size: int) -> None:
+    rows = "".join(f'{index},"{value.replace(chr(34), chr(34) * 2)}"\n' for index, value in enumerate(values))
+    content = f"id,text\n{rows}".encode()
+    got = b"".join(end_documents(blocks_of(content, [size]), "column", label="a.csv", column="text"))
+    assert got == b"".join(document + b"\0" for value in values for document in naive(value.encode(), "files"))
+
+
+def test_the_delimiter_of_a_csv_file() -> None:
+    assert documents(b"a\tb,c\n1\t2\n", "column", "b,c", "x.tsv") == [b"2"]
+    assert documents(b"a;b\n1;2,5\n", "column", "b") == [b"2,5"]
+    assert documents("naïve,b\né,2\n".encode(), "column", "naïve") == ["é".encode()]
+    assert documents(b"text\none\n\ntwo\n", "column", "text") == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,body\n1,a\n", "a.csv has no column 'text'; its header has id, body: give one of them"),
+        (b"", "a.csv has no column 'text'; its header has no columns"),
+        (b'id,text\n1,"open\n2,b\n', "a.csv, line 3, is not CSV"),
+        (b"id,text\n1,a\n2\n", "a.csv, line 3: 1 value, but 'text' is column 2"),
+        (b"id,text\n1,a\0b\n", "a.csv has a NUL at byte offset 11"),
+    ],
+)
+def test_an_unusable_csv_file_is_one_error(content: bytes, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        documents(content, "column", "text")
+
+
+def test_a_nul_in_a_later_block_is_found_at_its_offset() -> None:
+    with pytest.raises(DataError, match=r"b\.bin has a NUL at byte offset 5"):
+        list(end_documents([b"abc", b"de\0"], "files", label="b.bin"))
+
+
+def test_the_order_is_a_fixed_shuffle() -> None:
+    # docs/formats.md states the rule: runs of this version must find their parts again in every later one.
+    assert document_order(8).tolist() == sorted(range(8), key=splitmix64)
+    assert sorted(document_order(1000).tolist()) == list(range(1000))
+    assert document_order(5, "sorted").tolist() == [0, 1, 2, 3, 4]
+
+
+def splitmix64(number: int) -> int:
+    mask = 2**64 - 1
+    key = (number + 1) * 0x9E3779B97F4A7C15 & mask
+    key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 & mask
+    key = (key ^ key >> 27) * 0x94D049BB133111EB & mask
+    return key ^ key >> 31
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(3, 20))
+def test_rearranging_moves_whole_documents(lengths: list[int], block: int) -> None:
+    # Ids that say which document they are from; 0 is END.
+    parts = [np.append(np.full(length - 1, number + 1), 0) for number, length in enumerate(lengths)]
+    ids = np.concatenate(parts).astype(np.uint16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("charrnn.text.documents._BLOCK_IDS", block)
+        blocks = list(rearranged(ids, 0))
+    assert all(len(some) <= max(block, *lengths) for some in blocks)
+    expected = np.concatenate([parts[number] for number in document_order(len(lengths))])
+    assert np.array_equal(np.concatenate(blocks), expected)
+
+
+@given(st.lists(st.integers(1, 50), min_size=3, max_size=40), st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]))
+def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tuple[float, ...]) -> None:
+    ends = np.cumsum(lengths)
+    parts = split_documents(ends, fractions)
+    assert len(parts) == len(fractions)
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == ends[-1]
+    assert all(part.stop in ends and part.start < part.stop for part in parts)
+    # The first part reaches its share with its last document, unless the others need that document.
+    share, total = fractions[0] / sum(fractions), int(ends[-1])
+    if len(fractions) == 2 and parts[0].stop < ends[-2]:
+        last = lengths[ends.tolist().index(parts[0].stop)]
+        assert parts[0].stop - last < share * total + 1e-9
+        assert parts[0].stop >= share * total - 1e-9
+
+
+def test_fewer_documents_than_parts() -> None:
+    with pytest.raises(DataError, match=r"only 1 document .*too few for a training and a validation part"):
+        split_documents(np.array([40]), (0.9, 0.1), kind="files")
+
+
+def test_the_ends_of_documents() -> None:
+    assert document_ends(np.array([3, 1, 4, 4, 1, 5], np.uint16), 1).tolist() == [2, 5]
+    assert document_ends(np.zeros(0, np.uint16), 1).tolist() == []

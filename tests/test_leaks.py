@@ -1,0 +1,187 @@
+"""Nothing reaches a document from those before it: not through the state, the gradient, the noise or the pieces.
+
+Shapes: T time, B lanes, L layers, S state vectors, H hidden.
+"""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from charrnn.architectures import CELLS
+from charrnn.config import Config
+from charrnn.model.network import CharRNN
+from charrnn.model.pieces import MAX_PIECE, Segments, cut
+from charrnn.model.stepper import Stepper
+
+VOCAB, END = 7, 1
+SHAPES = [{"num_layers": 1}, {"num_layers": 2, "depth": "residual"}, {"num_layers": 3, "depth": "dilated"}]
+MODELS = [
+    *({"cell": cell, "num_layers": 1} for cell in CELLS),
+    *({"cell": cell, **shape} for cell in ("lstm", "gru", "unitary") for shape in SHAPES[1:]),
+    {"cell": "lstm", "num_layers": 2, "depth": "grid"},
+    {"cell": "rnn", "num_layers": 2, "depth": "highway", "sum_outputs": True},
+    {"cell": "lstm", "num_layers": 2, "initial_state": "learned"},
+    {"cell": "gru", "num_layers": 2, "zoneout": 0.1},
+]
+
+
+def network_of(model: dict[str, object], **changes: object) -> CharRNN:
+    sizes = {"hidden_size": 6, "embedding_size": 4, "dropout": 0.0, "input_dropout": 0.0}
+    config = Config(**{"documents": "lines", **sizes, **model, **changes})  # type: ignore[arg-type]
+    network = CharRNN(config, VOCAB).double()
+    if network.learned_state is not None:
+        torch.nn.init.normal_(network.learned_state, generator=torch.Generator().manual_seed(3))
+    return network
+
+
+def window(num_steps: int, num_lanes: int, *, share: float = 0.2, seed: int = 0) -> Tensor:
+    """Ids (T, B) with an END at this share of the places."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(END + 1, VOCAB, (num_steps, num_lanes))
+    return torch.from_numpy(np.where(random.random(ids.shape) < share, END, ids))
+
+
+def some_state(network: CharRNN, num_lanes: int) -> Tensor:
+    return torch.randn(network.initial_state(num_lanes).shape, generator=torch.Generator().manual_seed(5)).double()
+
+
+def read_by_hand(network: CharRNN, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Read one character after the other with a network that knows no END, and reset the state where END is read."""
+    rows = []
+    network.end_id = None
+    for now in ids:
+        state = torch.where((now == END)[:, None], network.initial_state(len(now)), state)
+        logits, state = network(now[None], state)
+        rows.append(logits[0])
+    network.end_id = END
+    return torch.stack(rows), state
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_window_of_documents_equals_single_steps_with_resets(model: dict[str, object]) -> None:
+    network, ids = network_of(model), window(2 * MAX_PIECE + 9, 3)
+    state = some_state(network, 3)
+    logits, last = network(ids, state)
+    expected, expected_last = read_by_hand(network, ids, state)
+    # Float64: the same sums in another order.
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(last, expected_last, rtol=0, atol=1e-9)
+    traced, cells, hidden, traced_last = network.trace(ids, state)
+    torch.testing.assert_close(traced, expected, rtol=0, atol=1e-9)
+    torch.testing.assert_close(traced_last, expected_last, rtol=0, atol=1e-9)
+    assert cells.shape == hidden.shape == (*ids.shape, network_layers(network), 6)
+
+
+def network_layers(network: CharRNN) -> int:
+    return len(network.recurrent_layers())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_document_s_loss_has_no_gradient_in_the_documents_before_it(model: dict[str, object]) -> None:
+    network, ids = network_of(model), window(40, 2, share=0)
+    ids[23, 0] = ids[11, 1] = END
+    ids[:23, 0] = ids[:11, 1] = 2  # Only the documents before contain this character.
+    ids[23:, 0], ids[11:, 1] = (3 + ids[23:, 0] % 4) * (ids[23:, 0] != END) + (ids[23:, 0] == END), 4
+    ids[11, 1] = END
+    state = some_state(network, 2).requires_grad_()
+    logits, _ = network(ids, state)
+    loss = cross_entropy(logits[23:, 0], ids[23:, 0]) + cross_entropy(logits[11:, 1], ids[11:, 1])
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradient = network.embedding.weight.grad
+    assert gradient is not None
+    assert state.grad is not None
+    assert (gradient[2] == 0).all()
+    assert (state.grad == 0).all()
+    assert (gradient[4] != 0).any()
+    assert (gradient[END] != 0).any()
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_what_came_before_end_makes_no_difference_to_one_bit(model: dict[str, object]) -> None:
+    network = network_of(model)
+    after = window(12, 1, share=0)
+    after[0] = END
+    found = []
+    # Before it are documents of the same lengths and, in the last case, of others, which changes the order of sums.
+    for seed, share in ((1, 0.0), (2, 0.0), (3, 0.3)):
+        ids = torch.cat((window(17, 1, share=share, seed=seed), after))
+        found.append(network(ids, some_state(network, 1) * seed)[0][17:])
+    assert torch.equal(found[0], found[1])
+    torch.testing.assert_close(found[0], found[2], rtol=0, atol=1e-9)
+
+
+def test_the_planted_leak_is_visible_without_resets() -> None:
+    # The first character of each document is repeated in the next one: a network whose state is not reset sees it.
+    network, ids = network_of({"cell": "lstm", "num_layers": 1}), window(10, 1, share=0)
+    ids[5] = END
+    other = ids.clone()
+    other[0] = (other[0] - 1) % 5 + 2
+    is_same = []
+    for end_id in (END, None):
+        network.end_id = end_id
+        both = [network(text, network.initial_state(1))[0][5:] for text in (ids, other)]
+        is_same.append(torch.equal(*both))
+    assert is_same == [True, False]
+
+
+def test_a_window_without_end_is_read_as_by_a_network_without_documents() -> None:
+    with_documents = network_of({"cell": "lstm", "num_layers": 2})
+    without = network_of({"cell": "lstm", "num_layers": 2}, documents="none")
+    ids, state = window(20, 3, share=0), some_state(with_documents, 3)
+    assert torch.equal(with_documents(ids, state)[0], without(ids, state)[0])
+
+
+def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
+    shares = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.3}
+    network = network_of({"cell": "gru", "num_layers": 2}, **shares)
+    document = window(9, 1, share=0)
+    document[0] = END
+    ids = torch.cat((document, document, document)).repeat(1, 4)
+    logits, _ = network(ids, network.initial_state(4), torch.Generator().manual_seed(1))
+    assert torch.equal(logits[:9], logits[9:18])
+    assert torch.equal(logits[:9], logits[18:])
+    assert not torch.equal(logits[:, 0], logits[:, 1])
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_the_stepper_resets_its_state_where_it_reads_end(model: dict[str, object], precision: str) -> None:
+    network = network_of(model).float()
+    config = Config(**{"documents": "lines", "hidden_size": 6, "embedding_size": 4, **model})  # type: ignore[arg-type]
+    stepper = Stepper(config, {name: value.numpy() for name, value in network.state_dict().items()}, precision)
+    rows = [[2, 3, END, 4, 5], [6, 6, 5, 4, 5]]
+    state = stepper.initial_state(2)
+    for now in np.array(rows).T:
+        logits, state = stepper.step(now, state)
+    alone, _ = stepper.read(np.array([END, 4, 5]))
+    # Float32 sums of one row and of two may be in another order; those of int8 are exact.
+    exact = 0 if precision == "int8" else 1e-6
+    np.testing.assert_allclose(logits[0], alone[0], rtol=0, atol=exact)
+    # The other row was not touched.
+    np.testing.assert_allclose(logits[1], stepper.read(np.array(rows[1]))[0][0], rtol=0, atol=exact)
+
+
+@given(st.integers(1, 3 * MAX_PIECE), st.integers(1, 5), st.floats(0, 1), st.integers(0, 99))
+@settings(max_examples=100)
+def test_pieces_read_every_character_once_and_in_order(num_steps: int, num_lanes: int, share: float, seed: int) -> None:
+    is_end = np.random.default_rng(seed).random((num_steps, num_lanes)) < share
+    segments = Segments.of(is_end)
+    seen = np.zeros(num_steps * num_lanes, int)
+    read = segments.begins.copy()
+    for piece in cut(segments, num_lanes):
+        assert 1 <= len(piece.positions) <= MAX_PIECE
+        seen[piece.positions.ravel()] += 1
+        for number, positions in zip(piece.segments, piece.positions.T, strict=True):
+            times, lanes = np.divmod(positions, num_lanes)
+            assert set(lanes) == {segments.lanes[number]}
+            assert times.tolist() == list(range(read[number], read[number] + len(times)))
+            read[number] += len(times)
+    assert (seen == 1).all()
+    assert np.array_equal(read, segments.ends)
+    last = segments.last_of_lanes
+    assert segments.lanes[last].tolist() == list(range(num_lanes))
+    assert (segments.ends[last] == num_steps).all()
