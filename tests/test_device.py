@@ -1,6 +1,7 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from charrnn.errors import UsageError
 from charrnn.model.device import (
     autocast,
     computed_on_threads,
+    exact_arithmetic,
+    exact_flags,
     has_fast_bf16,
     keep_freed_memory,
     on_threads,
@@ -35,9 +38,46 @@ def pretend(monkeypatch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
 def test_auto_takes_the_fastest_device_there_is(
     monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
 ) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     pretend(monkeypatch, cuda=cuda, mps=mps)
     assert pick_device("auto") == torch.device(expected)
     assert pick_device("cpu") == CPU, "a device named is the device taken"
+
+
+def test_cuda_gets_a_workspace_with_which_it_is_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, cuda=True, mps=False)
+    for given, expected in ((None, ":4096:8"), (":16:8", ":16:8")):
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", given or "")
+        if given is None:
+            monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+        pick_device("cpu")
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == given
+        pick_device("cuda")
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == expected
+
+
+def flags() -> tuple[object, ...]:
+    """Return the flags of torch that `exact_arithmetic` sets."""
+    modules: tuple[Any, ...] = (torch.backends.cudnn.rnn, torch.backends.cuda.matmul, torch.utils.deterministic)
+    return (
+        *(module.fp32_precision for module in modules[:2]),
+        modules[2].fill_uninitialized_memory,
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+
+
+def test_exact_arithmetic_sets_flags_and_restores_them() -> None:
+    before = flags()
+    with pytest.raises(KeyError), exact_flags():
+        assert flags() == ("ieee", "ieee", False, True, True)
+        raise KeyError
+    assert flags() == before
+    with exact_arithmetic(CPU):
+        assert flags() == before
+    with exact_arithmetic(torch.device("cuda")), autocast(CPU, "fp32"):
+        assert flags() != before
+    assert flags() == before
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])

@@ -3,11 +3,12 @@
 import ctypes
 import os
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from charrnn.config import PRECISIONS
 from charrnn.errors import UsageError, named
@@ -23,6 +24,9 @@ def pick_device(name: str) -> torch.device:
         name = next(candidate for candidate, is_here in available.items() if is_here)
     if not available[name]:
         raise UsageError(f"This machine has no {name} device. Use {named('device', 'auto')}.")
+    if name == "cuda":
+        # cuBLAS reads it when it is first used. Without it, older versions may add up in another order at every call.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     return torch.device(name)
 
 
@@ -56,17 +60,20 @@ def cpu_computes_bf16() -> bool:
     return True
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Make an autocast context for `auto`, `fp32` or `bf16`; `auto` chooses bf16 where it is fast.
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Make an autocast context for `auto`, `fp32`, `bf16` or `fp16`; `auto` chooses bf16 where it is fast.
 
-    Raises UsageError for any other precision, and for `bf16` on a CPU that cannot compute in it.
+    On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
+    cannot compute in it.
     """
-    is_bf16 = chosen_precision(device, precision) == "bf16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_bf16)
+    dtype = DTYPES[chosen_precision(device, precision)]
+    is_lower = dtype != torch.float32
+    context = torch.autocast(device.type, dtype=dtype if is_lower else torch.bfloat16, enabled=is_lower)
+    return _nested(exact_arithmetic(device), context) if device.type == "cuda" else context
 
 
 def chosen_precision(device: torch.device, precision: str) -> str:
-    """Return the precision that `autocast` computes in, `fp32` or `bf16`. Raises UsageError as it does."""
+    """Return the precision that `autocast` computes in: `fp32`, `bf16` or `fp16`. Raises UsageError as it does."""
     if precision not in PRECISIONS:
         raise UsageError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     if precision == "bf16" and device.type == "cpu" and not cpu_computes_bf16():
@@ -76,8 +83,71 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     return precision
 
 
+def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype of matrix products in the present autocast context: `dtype` itself outside of one."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else dtype
+
+
+@contextmanager
+def exact_arithmetic(device: torch.device) -> Iterator[None]:
+    """Compute fp32 in fp32, by deterministic kernels, inside the `with` block; changes something on CUDA only.
+
+    By default, cuDNN rounds the inputs of fp32 products to TF32 (10 bits of mantissa), and some kernels of torch add
+    up in an order that differs from call to call. An operation without a deterministic kernel causes a warning.
+    """
+    if device.type == "cuda":
+        with exact_flags():
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def exact_flags() -> Iterator[None]:
+    """Set torch's flags for `exact_arithmetic` and, at the end of the `with` block, restore them."""
+    # Their types do not declare these attributes.
+    rnn: Any = torch.backends.cudnn.rnn
+    matmul: Any = torch.backends.cuda.matmul
+    uninitialized: Any = torch.utils.deterministic
+    precisions = rnn.fp32_precision, matmul.fp32_precision
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    was_filled = uninitialized.fill_uninitialized_memory
+    rnn.fp32_precision = matmul.fp32_precision = "ieee"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The deterministic mode fills every `torch.empty`, which nothing here reads.
+    uninitialized.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        rnn.fp32_precision, matmul.fp32_precision = precisions
+        torch.use_deterministic_algorithms(was_deterministic, warn_only=only_warned)
+        uninitialized.fill_uninitialized_memory = was_filled
+
+
+@contextmanager
+def _nested(outer: AbstractContextManager[object], inner: AbstractContextManager[object]) -> Iterator[None]:
+    with outer, inner:
+        yield
+
+
+def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Copy a tensor in main memory to a device, and to `dtype` if that is given.
+
+    On CUDA the copy goes through page-locked memory, so that the processor does not wait for all kernels before it.
+    """
+    if device.type == "cuda":
+        return tensor.to(dtype or tensor.dtype).pin_memory().to(device, non_blocking=True)
+    return tensor.to(device, dtype or tensor.dtype)
+
+
 Item = TypeVar("Item")
 """What an iterator yields."""
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The dtype of matrix products in each precision."""
+CUBLAS_WORKSPACE = ":4096:8"
+"""Default of CUBLAS_WORKSPACE_CONFIG: eight buffers of 4 MiB, with which cuBLAS and cuDNN's recurrent layers compute
+the same in every run (https://docs.pytorch.org/docs/stable/notes/randomness.html)."""
 CAPS_WITH_BF16 = ("ALL", "DEFAULT", "BF16", "FP16", "AMX", "AVX10")
 """Parts of the values of oneDNN's ONEDNN_MAX_CPU_ISA that allow instructions for bf16; others leave it emulated."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

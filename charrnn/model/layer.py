@@ -15,6 +15,7 @@ from charrnn.model.cells import Cell
 from charrnn.model.lookup import find_cell
 from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
+from charrnn.model.whole import run_whole, runs_whole
 
 TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,
@@ -235,9 +236,8 @@ class RecurrentLayer(nn.Module):
         """Compute outputs, cell values (valid only if `want_cells`) and last state (S, B, H), as fast as possible."""
         weights = {name: self._dropped(self.weight(name), noise) for name in self.cell.products}
         is_plain = ops is None and self.zoneout == 0
-        # torch.lstm is what nn.LSTM calls; it is not documented.
-        if self.cell_name == "lstm" and is_plain and hasattr(torch, "lstm"):
-            return self._run_lstm(inputs, embedding, weights["hh"], state, want_cells=want_cells)
+        if is_plain and self.omega == 0 and runs_whole(self.cell_name, inputs.device):
+            return self._run_whole(inputs, embedding, weights["hh"], state, want_cells=want_cells)
         if embedding is None:
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
@@ -301,35 +301,41 @@ class RecurrentLayer(nn.Module):
         taken = [noise.for_one_step(tuple(part.shape), self.zoneout).to(part) for part in new]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
-    def _run_lstm(
+    def _run_whole(
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute an LSTM with oneDNN or cuDNN.
-
-        They return c of the last step only. But once every h is known, the gates of all steps are one matrix product.
-        As h = o * tanh(c), tanh(c) is h / o. Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32,
-        c is computed from the other three gates, step by step.
-        """
+        """Compute a cell type with oneDNN or cuDNN (`model.whole`)."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
-        h, c = state.chunk(2)
         # The gradient of indexing takes four times as long.
         vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
-        outputs, h, c = torch.lstm(vectors, (h, c), weights, True, 1, 0.0, True, False, False)
-        last = torch.cat((h, c))
+        outputs, last = run_whole(self.cell_name, vectors, state, weights)
         if not want_cells:
             return outputs, outputs, last
+        if self.cell_name == "lstm":
+            return outputs, self._lstm_cells(inputs, embedding, weight_hh, state, outputs), last
+        return outputs, self.cell.value(TORCH, (outputs,)), last
+
+    def _lstm_cells(
+        self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, outputs: Tensor
+    ) -> Tensor:
+        """Compute the cell values (T, B, H) of an LSTM from its outputs: libraries return c of the last step only.
+
+        Once every h is known, the gates of all steps are one matrix product. As h = o * tanh(c), tanh(c) is h / o.
+        Where o is below SMALLEST_OUTPUT_GATE, and in precisions other than fp32, c is computed from the other three
+        gates, step by step.
+        """
         h_before = torch.cat((state[:1], outputs[:-1].to(state)))
         if outputs.dtype == torch.float32:
-            o = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(-self.hidden_size, None)).sigmoid_()
+            o = self._lstm_gates(inputs, embedding, weight_hh, h_before, slice(-self.hidden_size, None)).sigmoid_()
             if o.amin() >= SMALLEST_OUTPUT_GATE:
-                return outputs, o.reciprocal_().mul_(outputs).clamp_(-1, 1), last
-        gates = self._lstm_gates(inputs, embedding, weights[1], h_before, slice(3 * self.hidden_size))
+                return o.reciprocal_().mul_(outputs).clamp_(-1, 1)
+        gates = self._lstm_gates(inputs, embedding, weight_hh, h_before, slice(3 * self.hidden_size))
         i, f, g = gates.to(torch.promote_types(gates.dtype, torch.float32)).chunk(3, dim=-1)
         cell, cells = state[1], []
         for kept, added in zip(f.sigmoid(), i.sigmoid() * g.tanh(), strict=True):
             cell = torch.addcmul(added, kept, cell)
             cells.append(cell)
-        return outputs, torch.stack(cells).tanh(), last
+        return torch.stack(cells).tanh()
 
     def _lstm_gates(
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice

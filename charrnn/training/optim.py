@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from charrnn.config import Config
+from charrnn.config import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
@@ -24,6 +24,11 @@ RMS = 0.2
 """Root mean square of a Muon update's entries at a learning rate of 1, about that of AdamW (Liu 2025)."""
 EPSILON = 1e-8
 """Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
+
+LARGEST_SCALE = 2.0**14
+"""Largest factor of the loss in fp16 (Micikevicius 2018)."""
+SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
+"""What that factor is divided by, one after the other, while the gradient overflows."""
 
 SGD_RATE = 100.0
 """Learning rate of sgd as a multiple of AdamW's (docs/LOG.md)."""
@@ -67,13 +72,15 @@ class AdamW:
     def step_fused(self, learning_rate: float, number: int) -> None:
         """Take a step with `torch._fused_adamw_`, which is private and may be missing."""
         weights = list(self.state)
+        # One tensor for all, filled on the device: a copy from main memory would wait for the kernels before it.
+        count = torch.full((), float(number), device=weights[0].device)
         torch._fused_adamw_(
             weights,
             [_gradient(weight) for weight in weights],
             [self.state[weight]["exp_avg"] for weight in weights],
             [self.state[weight]["exp_avg_sq"] for weight in weights],
             [],
-            [torch.tensor(float(number), device=weight.device) for weight in weights],
+            [count] * len(weights),
             lr=learning_rate,
             beta1=self._beta1,
             beta2=self._beta2,
@@ -232,7 +239,10 @@ def _build_muon(network: CharRNN, config: Config) -> list[Optimizer]:
     matrices, others = _split(network)
     betas = config.beta1, config.beta2
     return [
-        Muon(blocks, config.weight_decay, config.muon_scale, config.precision),
+        # Squares of a Gram matrix are below the smallest numbers of fp16.
+        Muon(
+            blocks, config.weight_decay, config.muon_scale, "fp32" if config.precision == "fp16" else config.precision
+        ),
         AdamW([weight for weight in matrices if weight not in blocks], config.weight_decay, *betas),
         AdamW(others, 0.0, *betas),
     ]
@@ -283,6 +293,20 @@ def learning_rate_at(step: int, config: Config) -> float:
     progress = (step - warmup) / max(1, num_steps - 1 - warmup)
     share = config.final_learning_rate + (1 - config.final_learning_rate) * (1 + math.cos(math.pi * progress)) / 2
     return peak * share
+
+
+def loss_scales(config: Config) -> tuple[float, ...]:
+    """Return the factors of the loss to try in a step, one after the other until the gradient is finite.
+
+    1 but in fp16, whose smallest number is 6e-8: there, each character's share of the mean loss counts as the whole,
+    up to LARGEST_SCALE, and is tried again with smaller factors if that overflows (65,504). They are the same at every
+    step, so that a resumed run needs to know nothing of earlier ones, and powers of two, which round nothing.
+    """
+    if config.precision != "fp16":
+        return (1.0,)
+    num_chars = resolved(config.num_lanes) * resolved(config.bptt_length)
+    largest = min(LARGEST_SCALE, 2.0 ** math.floor(math.log2(num_chars)))
+    return tuple(largest / step for step in SCALE_STEPS)
 
 
 @torch.no_grad()
