@@ -8,7 +8,8 @@
     │   └── TooLargeError     3  a corpus does not fit into this machine's memory
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
-    └── RunInUseError         6  another process is training in the run's folder
+    ├── RunInUseError         6  another process is training in the run's folder
+    └── OtherProcessError     1  another of the processes that train together failed or ended
 
 The number is the exit code of the command. A message names the value, the allowed range and the remedy.
 
@@ -117,3 +118,7 @@ class RunInUseError(CharRNNError):
     """Another process is training in this run folder (exit code 6)."""
 
     exit_code = 6
+
+
+class OtherProcessError(CharRNNError):
+    """Another of the processes that train one model together failed or ended; its own message says why."""

@@ -21,6 +21,7 @@ from charrnn.model import depths
 from charrnn.model.cells import CELLS, Unitary
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 from charrnn.model.recurrence import RecurrentProduct
 from charrnn.model.stepper import Stepper
 
@@ -468,7 +469,7 @@ def test_zoneout_keeps_old_states_and_takes_the_mean_without_noise(cell: str) ->
     with torch.no_grad():
         new = plain(inputs, state)[1]
         mean = layer(inputs, state)[1]
-        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[1]
+        noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 400))[1]
     torch.testing.assert_close(mean, state + 0.7 * (new - state), **EXACT)
     is_old = (noisy - state).abs() < 1e-12
     assert torch.all(is_old | ((noisy - new).abs() < 1e-12)), "each unit is either the old one or the new one"
@@ -483,8 +484,8 @@ def test_weight_drop_drops_the_same_recurrent_weights_for_a_whole_window(cell: s
     inputs = torch.randn(T, 2, I, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     state = torch.zeros(layer.cell.num_states, 2, H, dtype=torch.float64)
     with torch.no_grad():
-        noisy = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
-        again = layer(inputs, state, None, torch.Generator().manual_seed(3))[0]
+        noisy = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]
+        again = layer(inputs, state, None, Noise(torch.Generator().manual_seed(3), 2))[0]
         noise = torch.Generator().manual_seed(3)
         masked = RecurrentLayer(cell, I, H).double()
         masked.load_state_dict(layer.state_dict())
@@ -502,7 +503,7 @@ def test_input_dropout_drops_the_same_entries_of_the_vectors_at_all_steps() -> N
     network = make_network("gru", num_layers=1, input_dropout=0.5)
     ids, state = make_inputs(network)
     with torch.no_grad():
-        noisy, _ = network(ids, state, torch.Generator().manual_seed(1))
+        noisy, _ = network(ids, state, Noise(torch.Generator().manual_seed(1), B))
         mask = 2 * torch.empty(B, I).bernoulli_(0.5, generator=torch.Generator().manual_seed(1)).double()
         (layer,) = network.recurrent_layers()
         expected = network.output(layer(network.embedding(ids) * mask, state[0])[0])

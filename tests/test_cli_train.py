@@ -391,7 +391,7 @@ def test_the_command_that_resumes_works_wherever_the_run_is(
 def test_an_error_removes_the_bar_before_its_message(
     command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(trainer: Trainer) -> None:
+    def fail(trainer: Trainer, flags: object) -> None:
         raise UsageError("the weights are not finite")
 
     monkeypatch.setattr("charrnn.cli.training_view.can_animate", lambda stream: True)

@@ -17,6 +17,7 @@ from charrnn.config import Config
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
 REFERENCES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
@@ -141,7 +142,7 @@ def test_the_gradient_of_a_whole_network_is_the_numerical_one(cell: str, dropout
     state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64).mul_(0.5)
 
     def compute(state: Tensor, *weights: Tensor) -> Any:
-        mask = torch.Generator().manual_seed(3)  # anew at each call, for the same units to be dropped
+        mask = Noise(torch.Generator().manual_seed(3), B)  # anew at each call, for the same units to be dropped
         return torch.func.functional_call(network, dict(zip(names, weights, strict=True)), (ids, state, mask))
 
     # gradcheck's own bounds for float64: central differences over 1e-6 are right to some 1e-9, its limit is 1e-5.

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 from charrnn.model.pieces import MAX_PIECE, Segments, cut
 from charrnn.model.stepper import Stepper
 
@@ -141,7 +142,7 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
     document = window(9, 1, share=0)
     document[0] = END
     ids = torch.cat((document, document, document)).repeat(1, 4)
-    logits, _ = network(ids, network.initial_state(4), torch.Generator().manual_seed(1))
+    logits, _ = network(ids, network.initial_state(4), Noise(torch.Generator().manual_seed(1), 4))
     assert torch.equal(logits[:9], logits[9:18])
     assert torch.equal(logits[:9], logits[18:])
     assert not torch.equal(logits[:, 0], logits[:, 1])

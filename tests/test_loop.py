@@ -1,6 +1,7 @@
 """Training that goes wrong: back to what was saved, once, with half the learning rate; then the end."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,12 @@ def fail_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     num_calls = 0
 
     def install(*failing: int) -> None:
-        def take(self: Trainer) -> StepResult:
+        def take(self: Trainer, flags: Sequence[bool]) -> StepResult:
             nonlocal num_calls
             num_calls += 1
             if num_calls in failing:
                 raise NonFiniteError(f"Step {self.step + 1}: loss nan.")
-            return take_step(self)
+            return take_step(self, flags)
 
         monkeypatch.setattr(Trainer, "take_step", take)
 

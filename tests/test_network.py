@@ -15,6 +15,7 @@ from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.network import CharRNN, load_network
+from charrnn.model.noise import Noise
 
 CELLS = ("lstm", "gru", "rnn")
 T, B, V, E, H = 12, 3, 7, 4, 5
@@ -114,9 +115,9 @@ def read_with_masks(network: CharRNN, ids: Tensor, seed: int | None) -> tuple[Te
     passed_on: list[Tensor] = []
     hooks = [layer.register_forward_hook(lambda _m, _i, result: outputs.append(result[0])) for layer in modules[:-1]]
     hooks += [later.register_forward_pre_hook(lambda _m, inputs: passed_on.append(inputs[0])) for later in modules[1:]]
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    noise = None if seed is None else Noise(torch.Generator().manual_seed(seed), ids.shape[1])
     with torch.no_grad():
-        logits, last = network(ids, network.initial_state(ids.shape[1]), generator)
+        logits, last = network(ids, network.initial_state(ids.shape[1]), noise)
     for hook in hooks:
         hook.remove()
     return logits, last, [later / earlier for later, earlier in zip(passed_on, outputs, strict=True)]

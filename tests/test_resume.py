@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -457,9 +457,9 @@ def test_between_events_the_caller_s_threads_are_theirs(
     computed = []
     take_step = Trainer.take_step
 
-    def take(self: Trainer) -> Any:
+    def take(self: Trainer, flags: Sequence[bool]) -> Any:
         computed.append(torch.get_num_threads())
-        return take_step(self)
+        return take_step(self, flags)
 
     if start == "resume":
         train("run", stop=3, threads=before + 1)

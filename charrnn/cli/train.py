@@ -1,5 +1,6 @@
 """charrnn train: train a model, or resume a run."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -220,8 +221,6 @@ def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[
 
 
 def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":
-    import os
-
     from charrnn.settings import merge_settings, read_recipe
 
     if corpus:
@@ -245,7 +244,8 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
 def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: bool) -> int:
     from charrnn.runs.starting import clear_unsaved
 
-    if out is not None:
+    is_first = os.environ.get("RANK", "0") == "0"  # Of several processes only the first one writes.
+    if out is not None and is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
     from charrnn.training import loop
 
@@ -266,8 +266,9 @@ def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int
     from charrnn.runs.locate import open_run
     from charrnn.runs.lock import lock_folder
 
-    with lock_folder(open_run(run, Path("checkpoints")).path):
-        pass  # An error about a run in use should appear at once, too.
+    if os.environ.get("RANK", "0") == "0":
+        with lock_folder(open_run(run, Path("checkpoints")).path):
+            pass  # An error about a run in use should appear at once, too.
     from charrnn.training import loop
 
     view.announce("Reading the text and the checkpoint ...")

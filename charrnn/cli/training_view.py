@@ -1,6 +1,7 @@
 """Show training: the plan, a progress bar, one row per validation, samples, and the next commands."""
 
 import math
+import os
 import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
@@ -46,7 +47,9 @@ class TrainingView:
         signals.is_quiet = quiet
         self.show_as_json = show_as_json
         self.quiet = quiet
-        self._console: Any = None if quiet or show_as_json else message_console()
+        self._is_first = os.environ.get("RANK", "0") == "0"
+        """Whether to show anything: of several processes only the first one does."""
+        self._console: Any = None if quiet or show_as_json or not self._is_first else message_console()
         self._signals = signals
         self._is_save_requested = False
         self._is_complete = True
@@ -103,7 +106,7 @@ class TrainingView:
     def _draw(self, event: "TrainEvent") -> None:
         from charrnn.records.training import StartEvent, WarningEvent
 
-        if self._is_reader_gone:
+        if self._is_reader_gone or not self._is_first:
             return
         if isinstance(event, StartEvent):
             event = replace(event, notes=tuple(map(with_flags, event.notes)))

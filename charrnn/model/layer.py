@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 
 from charrnn.model.cells import Cell
 from charrnn.model.lookup import find_cell
+from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
 from charrnn.model.whole import run_whole, runs_whole
@@ -46,40 +47,6 @@ a whole text does not grow without bound."""
 
 SMALLEST_OUTPUT_GATE = 1e-6
 """Below this output gate o, tanh(c) is not computed as h / o: the relative rounding error of o is too large."""
-
-
-class Noise:
-    """Random masks for one window of B lanes, drawn from a generator in the order in which they are asked for.
-
-    A window that is processed in pieces (`model.pieces`) asks for its masks again in every piece and gets the same
-    ones; each row of a piece gets those of its lane.
-    """
-
-    def __init__(self, generator: Generator, num_lanes: int) -> None:
-        self._generator, self._num_lanes = generator, num_lanes
-        self._masks: list[Tensor] = []
-        self._next = 0
-        self._lanes: Tensor | None = None
-
-    def start_piece(self, lanes: Tensor) -> None:
-        """Start a piece with one row for each of these lanes (R,)."""
-        self._next, self._lanes = 0, lanes
-
-    def for_window(self, shape: tuple[int, ...], share: float) -> Tensor:
-        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the window."""
-        if self._next == len(self._masks):
-            self._masks.append(self.for_one_step(shape, share))
-        self._next += 1
-        return self._masks[self._next - 1]
-
-    def for_rows(self, size: int, share: float) -> Tensor:
-        """Return such a mask (R, size) with the same row for all rows of a lane."""
-        mask = self.for_window((self._num_lanes, size), share)
-        return mask if self._lanes is None else mask[self._lanes]
-
-    def for_one_step(self, shape: tuple[int, ...], share: float) -> Tensor:
-        """Draw a mask that is not kept."""
-        return torch.empty(shape).bernoulli_(1 - share, generator=self._generator)
 
 
 class RecurrentLayer(nn.Module):
@@ -245,14 +212,16 @@ class RecurrentLayer(nn.Module):
         if self.cell_name in FAST and is_plain:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             is_gru = self.cell_name == "gru"
-            outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, self.omega)
+            # The regulariser is a mean over all batch rows, of which this network may read only some.
+            omega = self.omega if noise is None else self.omega * noise.own_share
+            outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
 
     def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
             return weight
-        kept = noise.for_window(tuple(weight.shape), self.weight_drop)
+        kept = noise.for_window(weight.shape, self.weight_drop)
         return weight * (kept / (1 - self.weight_drop)).to(weight)
 
     def _run_equations(
@@ -298,7 +267,7 @@ class RecurrentLayer(nn.Module):
         """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
         if noise is None:
             return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
-        taken = [noise.for_one_step(tuple(part.shape), self.zoneout).to(part) for part in new]
+        taken = [noise.for_one_step(part.shape, self.zoneout).to(part) for part in new]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_whole(

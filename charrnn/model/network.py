@@ -7,11 +7,12 @@ times the largest dilation). Everything is time-major, and the recurrent state i
 from collections.abc import Mapping
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.model.depths import DEPTHS
-from charrnn.model.layer import Noise, RecurrentLayer
+from charrnn.model.layer import RecurrentLayer
+from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops
 from charrnn.model.pieces import Segments, cut
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
@@ -121,17 +122,16 @@ class CharRNN(nn.Module):
         return self.output.weight.new_zeros(len(self.layers), self._num_states, batch_size, self.hidden_size)
 
     def forward(
-        self, ids: Tensor, state: Tensor, noise: Generator | None = None, ops: LayerOps | None = None
+        self, ids: Tensor, state: Tensor, noise: Noise | None = None, ops: LayerOps | None = None
     ) -> tuple[Tensor, Tensor]:
         """Map ids (T, B) and a state (L, S, B, H) to logits (T, B, V) and the state after the last character.
 
-        With a `noise` generator, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H),
+        With `noise`, embeddings and the outputs of each layer are multiplied by masks (B, E) and (B, H),
         the same for all T characters (variational dropout: Gal & Ghahramani 2016), and the layers draw weight-drop and
         zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
         can clamp a unit or record gates; the others use their fastest implementation.
         """
-        masks = None if noise is None else Noise(noise, ids.shape[1])
-        (top,), state = self._read(ids, state, masks, ops or {}, want_cells=False)
+        (top,), state = self._read(ids, state, noise, ops or {}, want_cells=False)
         return self.output(top), state
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -87,8 +87,8 @@ def checkpoint_to_bytes(
 ) -> dict[str, bytes]:
     """Return the files of a checkpoint by name, in the order in which they must be written."""
     payloads = {
-        _MODEL: _tensors_to_bytes(model),
-        _TRAINING: _tensors_to_bytes(training),
+        _MODEL: tensors_to_bytes(model),
+        _TRAINING: tensors_to_bytes(training),
         _STATE: json_to_bytes(dict(state)),
         **description.files(),
     }
@@ -210,7 +210,8 @@ def _read_checked(path: Path, expected: Mapping[str, tuple[int, str]]) -> bytes:
     return data
 
 
-def _tensors_to_bytes(tensors: Tensors) -> bytes:
+def tensors_to_bytes(tensors: Tensors) -> bytes:
+    """Encode arrays in the format of safetensors."""
     import numpy as np
     import safetensors.numpy
 

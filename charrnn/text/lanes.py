@@ -39,18 +39,20 @@ class Lanes:
         if not 1 <= self.num_lanes <= num_ids:
             raise ValueError(f"num_lanes must be in 1..{num_ids} (the number of ids), not {self.num_lanes}")
 
-    def window(self, cursor: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def window(
+        self, cursor: int, length: int, rows: slice = slice(None)
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return inputs and targets, both (T, B) and C-contiguous: the next T = `length` characters of every batch row.
 
         Input [t, b] is the id at (start_b + cursor + t) mod N, its target the id after it. Both arrays are views of
-        one buffer: copy before writing into either.
+        one buffer: copy before writing into either. With `rows`, only these batch rows are read.
 
         Raises ValueError if cursor < 0 or length < 1.
         """
         if cursor < 0 or length < 1:
             raise ValueError(f"a window needs cursor >= 0 and length >= 1, not {cursor} and {length}")
         num_ids = len(self.ids)
-        starts = np.arange(self.num_lanes, dtype=np.int64) * num_ids // self.num_lanes
+        starts = np.arange(self.num_lanes, dtype=np.int64)[rows] * num_ids // self.num_lanes
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
         block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
         return block[:-1], block[1:]

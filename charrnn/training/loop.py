@@ -1,22 +1,26 @@
 """Train a new run, or resume one: streams of events, in which nothing is printed."""
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from charrnn.config import BUDGETS, Config, resolved
 from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes
 from charrnn.records.training import DoneEvent, TrainEvent, WarningEvent
+from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
+from charrnn.training.broadcasts import check_same_text, check_sources, in_turn, share_checkpoint
+from charrnn.training.distributed import World, joined, share_config
 from charrnn.training.plan import Download, open_initial_model, plan_run, planning_notes, read_new_text
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.resumption import changed_config, parse_changes, plan_further, read_same_text
@@ -53,27 +57,65 @@ def train(
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
     settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
     """
+    with joined() as world:
+        yield from train_in(
+            world,
+            config,
+            out=out,
+            checkpoints=checkpoints,
+            should_stop=should_stop,
+            should_save=should_save,
+            stdin=stdin,
+            on_download=on_download,
+        )
+
+
+def train_in(
+    world: World,
+    config: Config,
+    *,
+    out: Path | None = None,
+    checkpoints: Path = Path("checkpoints"),
+    should_stop: Callable[[], bool] = _never,
+    should_save: Callable[[], bool] = _never,
+    stdin: BinaryIO | None = None,
+    on_download: Download | None = None,
+) -> Generator[TrainEvent, None, None]:
+    """Do what `train` does, as one of the processes of `world`."""
     start = time.perf_counter()
-    if out is not None:
-        clear_unsaved(out)
-    device = pick_device(config.device)
-    if all(getattr(config, budget) is None for budget in BUDGETS):
-        config = replace(config, minutes=DEFAULT_MINUTES)
-    config, initial = open_initial_model(config, checkpoints)
-    text = read_new_text(config, initial, stdin, on_download)
-    planned, lanes = plan_run(config, text, device, start)
+    initial: Checkpoint | None = None
+    with world.together():
+        check_sources(world, config)
+        device = world.device(pick_device(config.device))
+        if all(getattr(config, budget) is None for budget in BUDGETS):
+            config = replace(config, minutes=DEFAULT_MINUTES)
+        if world.is_first:
+            if out is not None:
+                clear_unsaved(out)
+            config, initial = open_initial_model(config, checkpoints)
+    config = share_config(world, config)
+    if config.init_from is not None:
+        initial = share_checkpoint(world, initial)
+    text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download))
+    check_same_text(world, text)
+    planned, lanes = plan_run(config, text, device, start, world)
 
     def create() -> RunWriter:
         return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
 
-    with new_run(create) as run:
-        run.write_description(Description.of(run.path, planned, text.vocab))
+    with contextlib.ExitStack() as stack:
+        with world.together():
+            run = stack.enter_context(new_run(create)) if world.is_first else RunWriter(Path())
+        run = RunWriter(Path(cast(str, world.of_first(str(run.path)))))
+        if world.is_first:
+            run.write_description(Description.of(run.path, planned, text.vocab))
         notes = planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
-            trainer = Trainer(planned, lanes, len(text.vocab), device)
+            trainer = Trainer(planned, lanes, len(text.vocab), device, world)
         if initial is not None:
             trainer.start_with(initial.model)
             notes = (*initial.warnings, *notes)
+        trainer.share()
         session = TrainingSession(run, trainer, text, should_stop=should_stop, should_save=should_save)
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             for event in events:
@@ -107,22 +149,55 @@ def resume(
     are raised when the first event is requested: CheckpointError if the run is missing or damaged, DataError if its
     text changed, UsageError for any other change, RunInUseError if another process trains it.
     """
+    with joined() as world:
+        yield from resume_in(
+            world,
+            run,
+            changes,
+            checkpoints=checkpoints,
+            should_stop=should_stop,
+            should_save=should_save,
+            stdin=stdin,
+        )
+
+
+def resume_in(
+    world: World,
+    run: str | Path | None = None,
+    changes: Mapping[str, object] | None = None,
+    *,
+    checkpoints: Path = Path("checkpoints"),
+    should_stop: Callable[[], bool] = _never,
+    should_save: Callable[[], bool] = _never,
+    stdin: BinaryIO | None = None,
+) -> Generator[TrainEvent, None, None]:
+    """Do what `resume` does, as one of the processes of `world`; only the first one uses the run's folder."""
     start = time.perf_counter()
-    parsed = parse_changes(changes or {})
-    folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
-    with folder.lock():
-        loaded = folder.reader.load_checkpoint("latest", with_training=True)
-        config = changed_config(folder.reader, loaded, parsed)
-        device = pick_device(config.device)
-        check_shapes(config, loaded.model)
-        text = read_same_text(folder.path, config, loaded, stdin)
-        planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start)
-        trainer = Trainer(planned, lanes, len(text.vocab), device)
+    found: Checkpoint | None = None
+    folder, config = RunWriter(Path()), Config()
+    with contextlib.ExitStack() as stack:
+        with world.together():
+            parsed = parse_changes(changes or {})
+            if world.is_first:
+                folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
+                stack.enter_context(folder.lock())
+                found = folder.reader.load_checkpoint("latest", with_training=True)
+                config = changed_config(folder.reader, found, parsed)
+                check_shapes(config, found.model)
+        folder = RunWriter(Path(cast(str, world.of_first(str(folder.path)))))
+        loaded, config = share_checkpoint(world, found), share_config(world, config)
+        with world.together():
+            check_sources(world, config)
+            device = world.device(pick_device(config.device))
+        text = in_turn(world, lambda: read_same_text(folder.path, config, loaded, stdin))
+        planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, world)
+        trainer = Trainer(planned, lanes, len(text.vocab), device, world)
         trainer.restore(loaded.model, loaded.training, loaded.state)
-        folder.continue_from(loaded)
-        folder.write_description(Description.of(folder.path, planned, text.vocab))
-        damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
-        loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
+        if world.is_first:
+            folder.continue_from(loaded)
+            folder.write_description(Description.of(folder.path, planned, text.vocab))
+            damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)
+            loaded = replace(loaded, warnings=(*loaded.warnings, *damaged))
         session = TrainingSession(
             folder, trainer, text, should_stop=should_stop, should_save=should_save, loaded=loaded
         )

@@ -11,6 +11,7 @@ import torch
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.text.lanes import Lanes
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.recipe import num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
 
@@ -110,24 +111,33 @@ def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.
 
 
 def measure_step(
-    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float
+    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float, world: World = ALONE
 ) -> tuple[float, int]:
     """Measure for about `seconds`: return the seconds of one step and the number of threads to take it on.
+
+    Several processes measure together, so that the exchange of gradients counts, on all threads that each has.
 
     The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise another process that
     is busy while this measures would cost the whole run its steps.
     """
-    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length))
+    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length), world)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     one_step = _warm_up(trainer, most)
-    is_chosen = config.threads != "auto" or device.type != "cpu"
+    is_chosen = config.threads != "auto" or device.type != "cpu" or trainer.world.size > 1
     candidates = [most] if is_chosen else [n for n in _candidates(most) if n == most or one_step * most / n <= seconds]
     times = _measure(trainer, candidates, seconds)
     chosen = _fastest(times)
     return float(np.quantile(times[chosen], 0.25)), chosen
 
 
-def _trial(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, length: int | None = None) -> Trainer:
+def _trial(
+    config: Config,
+    lanes: Lanes,
+    vocab_size: int,
+    device: torch.device,
+    length: int | None = None,
+    world: World = ALONE,
+) -> Trainer:
     """Build a trainer for windows of `length` characters; by default those of the run, or fewer for a large model."""
     if length is None:
         per_character = 6 * lanes.num_lanes * num_recurrent_weights(config)
@@ -139,7 +149,7 @@ def _trial(config: Config, lanes: Lanes, vocab_size: int, device: torch.device, 
         config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
     )
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
-        return Trainer(trial, lanes, vocab_size, device)
+        return Trainer(trial, lanes, vocab_size, device, world)
 
 
 def _warm_up(trainer: Trainer, num_threads: int) -> float:
@@ -167,7 +177,7 @@ def _measure(trainer: Trainer, candidates: list[int], seconds: float) -> dict[in
             with on_threads(num_threads):
                 taken.append(_seconds(trainer.take_step))
         least = seconds if len(times[candidates[0]]) >= 3 else 2 * seconds
-        if time.perf_counter() - begin >= least:
+        if trainer.world.any(time.perf_counter() - begin >= least)[0]:
             return times
 
 

@@ -19,6 +19,7 @@ from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, Vocab
+from charrnn.training.distributed import ALONE, World, share_config
 from charrnn.training.measuring import choose_precision, choose_threads, measure_step
 from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
 
@@ -48,18 +49,23 @@ class Text:
     """Characters of the training and the validation part together."""
 
 
-def plan_run(config: Config, text: Text, device: torch.device, start: float) -> tuple[Config, Lanes]:
+def plan_run(
+    config: Config, text: Text, device: torch.device, start: float, world: World = ALONE
+) -> tuple[Config, Lanes]:
     """Choose every setting that is left open, and the lanes; `start` is when a budget in minutes began.
 
-    Raises UsageError for a model that cannot be trained here.
+    Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
     """
-    sized = choose_sizes(with_fitting_size(config, text), text.num_train)
-    check_multiple(sized)
-    check_memory(sized, len(text.vocab))
-    lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
-    # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
-    sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
-    return plan_steps(sized, text, lanes, device, start), lanes
+    with world.together():
+        sized = choose_sizes(with_fitting_size(config, text), text.num_train)
+        check_multiple(sized)
+        check_memory(sized, len(text.vocab))
+        lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
+        world.rows(lanes.num_lanes)
+        if world.is_first:
+            # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
+            sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
+    return plan_steps(share_config(world, sized), text, lanes, device, start, world), lanes
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -139,20 +145,25 @@ def check_alphabet(run: str, text: Text) -> None:
             )
 
 
-def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, start: float) -> Config:
+def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, start: float, world: World) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
     Minutes count from `start` and are turned into steps by measuring. Sums on another number of threads differ in
-    their last digits, so the configuration that is returned, not the command, reproduces a run.
+    their last digits, so the configuration that is returned, not the command, reproduces a run. Several processes
+    measure together, and get the choices of the first one.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = choose_steps(config, text.num_train, num_val)
+        if world.size > 1:
+            threads = torch.get_num_threads() if planned.threads == "auto" else planned.threads
+            return share_config(world, replace(planned, threads=threads))
         return replace(planned, threads=choose_threads(planned, lanes, len(text.vocab), device))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
-    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds)
+    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, world)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
-    return choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
+    planned = choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
+    return share_config(world, planned)
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus
+from charrnn.training.distributed import World, share_config
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Text, plan_steps, read_text
 
@@ -74,7 +75,14 @@ def read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryI
 
 
 def plan_further(
-    name: str, config: Config, changes: Mapping[str, Any], text: Text, taken: int, device: torch.device, start: float
+    name: str,
+    config: Config,
+    changes: Mapping[str, Any],
+    text: Text,
+    taken: int,
+    device: torch.device,
+    start: float,
+    world: World,
 ) -> tuple[Config, Lanes]:
     """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the lanes.
 
@@ -82,9 +90,11 @@ def plan_further(
     """
     lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is measured.
-    if changes.get("precision") == "auto":
-        config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
-    planned = plan_steps(config, text, lanes, device, start)
+    with world.together():
+        world.rows(lanes.num_lanes)
+        if changes.get("precision") == "auto" and world.is_first:
+            config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
+    planned = plan_steps(share_config(world, config), text, lanes, device, start, world)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:

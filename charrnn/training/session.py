@@ -16,6 +16,7 @@ from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks
+from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
 from charrnn.records.training import (
     DoneEvent,
@@ -27,7 +28,7 @@ from charrnn.records.training import (
     TrainEvent,
     WarningEvent,
 )
-from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_step
+from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
@@ -35,6 +36,7 @@ from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
 from charrnn.text.vocab import Vocab, count_distinct
+from charrnn.training.broadcasts import share_checkpoint
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
 
@@ -70,9 +72,14 @@ class Progress:
     """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
+    def of(cls, loaded: Checkpoint) -> Progress:
+        """The progress that a checkpoint recorded, without the best step."""
+        return cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
+
+    @classmethod
     def restored(cls, run: RunReader, loaded: Checkpoint) -> Progress:
         """The progress that a checkpoint recorded."""
-        progress = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
+        progress = cls.of(loaded)
         best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
         if best is not None and best in run.checkpoints():
@@ -86,6 +93,9 @@ class TrainingSession:
     `events` is the loop; each verb (`step`, `recover`, `validate`, `write_sample`, `save`) does one thing and returns
     the event that reports it. An event is yielded only after everything that it reports is on disk, so the run can be
     killed at any instant. The caller holds the run's lock.
+
+    Each of several processes has such a session and goes through the same steps. Only the first one validates, writes
+    samples and uses the run's folder; requests to stop or to save, from any process, reach all at the same step.
     """
 
     def __init__(
@@ -99,10 +109,14 @@ class TrainingSession:
         loaded: Checkpoint | None = None,
     ) -> None:
         """Train a new run, or continue from `loaded`, which the trainer has restored."""
-        self.run, self.trainer, self.text = run, trainer, text
+        self.run, self.trainer, self.text, self.world = run, trainer, text, trainer.world
         self.should_stop, self.should_save = should_stop, should_save
         self.loaded = loaded
-        self.progress = Progress() if loaded is None else Progress.restored(run.reader, loaded)
+        self._requests = (False, False)
+        """Whether any of several processes was asked to stop, and to save, when they took the last step."""
+        self.progress = Progress()
+        if loaded is not None:
+            self.progress = Progress.restored(run.reader, loaded) if self.world.is_first else Progress.of(loaded)
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
@@ -117,8 +131,7 @@ class TrainingSession:
         progress, trainer = self.progress, self.trainer
         yield from self._start(notes)
         while trainer.step < self.num_steps or progress.is_validation_due:
-            # Data-parallel ranks: only the first one asks and writes files; it broadcasts its answer here.
-            if self.should_stop():
+            if self._is_stop_requested():
                 progress.is_stopped = True
                 break
             was_due = progress.is_validation_due  # Then this step was taken, logged and sampled before.
@@ -140,9 +153,9 @@ class TrainingSession:
                 if not math.isfinite(evaluation.val_nats):
                     yield self._not_finite_warning(evaluation.val_nats)
                 # Early stopping: end the loop here when `progress.best_step` is too long ago.
-            if trainer.step in self._sample_steps and not was_due:
+            if trainer.step in self._sample_steps and not was_due and self.world.is_first:
                 yield self.write_sample()
-            if self.should_save() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
+            if self._is_save_requested() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
                 yield self.save()
         if progress.saved_step != trainer.step:
             yield self.save()
@@ -154,6 +167,14 @@ class TrainingSession:
             run=str(self.run.path),
             is_complete=not progress.is_stopped,
         )
+
+    def _is_stop_requested(self) -> bool:
+        """Whether to stop before the next step, the same in all processes."""
+        return self.should_stop() if self.world.size == 1 else self._requests[0]
+
+    def _is_save_requested(self) -> bool:
+        """Whether to save the step that was taken, the same in all processes."""
+        return self.should_save() if self.world.size == 1 else self._requests[1]
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""
@@ -177,17 +198,25 @@ class TrainingSession:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
+            best = self.world.of_first([self.progress.best_nats, self.progress.best_step])
+            self.progress.best_nats, self.progress.best_step = cast("tuple[float | None, int]", best)
             # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
-            self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
-        # A process that was killed may have written samples of later steps than it saved.
-        self._samples.rewind(trainer.step)
-        if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
-            yield self.write_sample()
+            if self.world.is_first:
+                self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
+        if self.world.is_first:
+            # A process that was killed may have written samples of later steps than it saved.
+            self._samples.rewind(trainer.step)
+            if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
+                yield self.write_sample()
 
     def step(self) -> StepEvent:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        result = self.trainer.take_step()
+        # A process alone asks between the steps; several exchange their requests with the gradients.
+        flags = () if self.world.size == 1 else (self.should_stop(), self.should_save())
+        result = self.trainer.take_step(flags)
+        if result.flags:
+            self._requests = (result.flags[0], result.flags[1])
         event = StepEvent(
             step=self.trainer.step,
             seconds=seconds_since_start(),
@@ -196,7 +225,8 @@ class TrainingSession:
             learning_rate=result.learning_rate,
             chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
         )
-        self._metrics.append(event.to_json())
+        if self.world.is_first:
+            self._metrics.append(event.to_json())
         return event
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
@@ -205,16 +235,19 @@ class TrainingSession:
             raise error
         self.progress.has_gone_back = True
         trainer = self.trainer
-        saved = self.run.reader.load_checkpoint("latest", with_training=True)
+        with self.world.together():
+            saved = self.run.reader.load_checkpoint("latest", with_training=True) if self.world.is_first else None
+        saved = share_checkpoint(self.world, saved)
         for message in saved.warnings:
             yield WarningEvent(message=message)
         trainer.restore(saved.model, saved.training, saved.state)
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
         self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
-        self.run.write_description(self._description)
-        self._metrics.rewind(trainer.step)
-        self._samples.rewind(trainer.step)
+        if self.world.is_first:
+            self.run.write_description(self._description)
+            self._metrics.rewind(trainer.step)
+            self._samples.rewind(trainer.step)
         yield WarningEvent(
             message=f"{error.marked} Went back to step {trainer.step}, with a peak learning rate of {rate:.2g}."
         )
@@ -226,7 +259,7 @@ class TrainingSession:
         """
         progress, step = self.progress, self.trainer.step
         try:
-            val_nats = self._validation_nats()
+            val_nats = self._validation_nats() if self.world.size == 1 else self._validation_nats_of_first()
         except _StopAsked:
             progress.is_validation_due, progress.is_stopped = True, True
             return None
@@ -239,9 +272,23 @@ class TrainingSession:
             step=step, seconds=seconds_since_start(), val_nats=val_nats, val_bpc=bits(val_nats), is_best=is_best
         )
         # A process that was killed may have logged it before it saved that it was done.
-        if not was_due or step not in self._metrics.steps("evaluation"):
+        if self.world.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
             self._metrics.append(event.to_json())
         return event
+
+    def _validation_nats_of_first(self) -> float:
+        """Let the first process measure, on all cores of its host, while the others wait. Raises _StopAsked in all."""
+        if self.world.is_first:
+            with on_threads(resolved(self.trainer.config.threads) * self.world.local_size):
+                val_nats = self._validation_nats()
+            self.world.any(True, False)
+        else:
+            val_nats, is_done = 0.0, False
+            while not is_done:
+                is_done, is_stop_requested = self.world.any(False, self.should_stop())
+                if is_stop_requested and not is_done:
+                    raise _StopAsked
+        return float(cast(float, self.world.of_first(val_nats)))
 
     def _validation_nats(self) -> float:
         """Nats per character of the averaged weights. Raises _StopAsked."""
@@ -252,7 +299,8 @@ class TrainingSession:
             num_unchecked += num_chars
             if num_unchecked >= STOP_CHECK_CHARS:
                 num_unchecked = 0
-                if self.should_stop():
+                # Several processes exchange whether the validation is done, and whether one of them was asked to stop.
+                if self.world.any(False, self.should_stop())[1]:
                     raise _StopAsked
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
@@ -275,8 +323,13 @@ class TrainingSession:
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove those that are no longer kept. Raises CharRNNError."""
         trainer, progress = self.trainer, self.progress
-        self.run.check_in_place()
+        if self.world.is_first:
+            self.run.check_in_place()
+        trainer.share()
         tensors, counters = trainer.snapshot()
+        progress.saved_step = trainer.step
+        if not self.world.is_first:
+            return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
         state = {
             **counters,
             "best_nats": progress.best_nats,
@@ -287,7 +340,6 @@ class TrainingSession:
             state["is_validation_due"] = True
         model, keep = trainer.model_tensors(), trainer.config.keep
         path = self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)
-        progress.saved_step = trainer.step
         return SavedEvent(step=trainer.step, path=str(path))
 
 

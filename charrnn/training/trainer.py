@@ -5,7 +5,7 @@ Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
 
 import copy
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,7 +19,9 @@ from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, named
 from charrnn.model.device import autocast, keep_freed_memory
 from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.optim import learning_rate_at, make_optimizers, update_average
 
 
@@ -30,18 +32,29 @@ class StepResult:
     train_nats: float
     grad_norm: float
     learning_rate: float
+    flags: tuple[bool, ...] = ()
+    """For each flag that was given to the step, whether it was true in any process."""
 
 
 class Trainer:
     """Network, optimizers, averaged weights, recurrent state and position in the text.
 
+    Each of several processes has such a trainer, with the same weights, for its own rows of the batch: they sum their
+    gradients (data parallelism), and take together the step that one process takes alone, up to rounding. `share`,
+    `take_step` and `snapshot` must be called in all of them.
+
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
     contains no random generator: whatever is random in step n is drawn from (seed, n).
     """
 
-    def __init__(self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> None:
+    def __init__(
+        self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device, world: World = ALONE
+    ) -> None:
+        """Build a network with the weights of `config.seed`. Raises UsageError for more processes than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
+        self.world = world
+        self.rows = self.world.rows(lanes.num_lanes)
         self.config = config
         self.lanes = lanes
         self.device = device
@@ -52,31 +65,40 @@ class Trainer:
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
-        self.state = self.network.initial_state(lanes.num_lanes).detach()
+        self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
 
-    def take_step(self) -> StepResult:
+    def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
         """Train on the next window of every lane (truncated BPTT with carried state; Williams & Peng 1990).
 
-        Raises NonFiniteError, with nothing changed, if the loss or the gradient is not finite.
+        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with nothing changed, if
+        the loss or the gradient is not finite.
         """
         learning_rate = learning_rate_at(self.step, self.config)
-        inputs, targets = self.lanes.window(self.cursor, resolved(self.config.bptt_length))
+        length = resolved(self.config.bptt_length)
+        inputs, targets = self.lanes.window(self.cursor, length, self.rows)
+        # What is random is drawn for all lanes, of which several processes take their own rows.
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
+        noise = Noise(generator, self.lanes.num_lanes, self.rows)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
-            is_kept = torch.rand(self.lanes.num_lanes, 1, generator=generator) >= self.config.reset_probability
-            state = torch.where(is_kept.to(self.device), state, self.network.initial_state(self.lanes.num_lanes))
+            is_kept = (
+                torch.rand(self.lanes.num_lanes, 1, generator=generator)[self.rows] >= self.config.reset_probability
+            )
+            state = torch.where(is_kept.to(self.device), state, self._initial_state())
         with autocast(self.device, self.config.precision):
-            logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, generator)
-        loss = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device))
+            logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, noise)
+        # Divided by the number of targets in all processes, so that the sum over them is the mean.
+        loss = cross_entropy(
+            logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device), reduction="sum"
+        ) / (length * self.lanes.num_lanes)
         for weight in self._weights:
             weight.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        # Data-parallel ranks average their gradients here; gradient accumulation ends here, too.
+        train_nats, flags = self._exchange(loss.detach(), flags)
         grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
-        result = StepResult(loss.item(), grad_norm.item(), learning_rate)
+        result = StepResult(train_nats, grad_norm.item(), learning_rate, flags)
         peak = float(self.config.learning_rate)
         if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
             raise NonFiniteError(
@@ -93,6 +115,31 @@ class Trainer:
             update_average(self._averages, self._weights, self.config.weight_average, self.step)
         return result
 
+    def _exchange(self, loss: torch.Tensor, flags: Sequence[bool]) -> tuple[float, tuple[bool, ...]]:
+        """Sum gradients, loss and flags over all processes; return the loss, and whether any process set each flag."""
+        if self.world.size == 1:
+            return loss.item(), tuple(flags)
+        figures = torch.cat((loss.reshape(1), torch.tensor(flags, dtype=loss.dtype, device=loss.device)))
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        self.world.sum_in_place([*gradients, figures])
+        train_nats, *sums = figures.tolist()
+        return train_nats, tuple(total > 0 for total in sums)
+
+    def _initial_state(self) -> torch.Tensor:
+        return self.network.initial_state(self.rows.stop - self.rows.start)
+
+    def share(self) -> None:
+        """Copy the weights, the moments and the averages of the first process into the others.
+
+        Processors of different kinds round differently, so these numbers could drift apart.
+        """
+        values = [*self.network.state_dict().values()]
+        if self.averaged is not self.network:
+            values += self.averaged.state_dict().values()
+        for optimizer in self.optimizers:
+            values += [value for moments in optimizer.state.values() for value in moments.values()]
+        self.world.broadcast_tensors(values)
+
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
         """Copy another run's `model_tensors` before the first step.
 
@@ -105,19 +152,19 @@ class Trainer:
         except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
         _copy_all(copies)
-        self.state = self.network.initial_state(self.lanes.num_lanes).detach()
+        self.state = self._initial_state().detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
         """Return the weights to generate with: the averaged ones if averaging is on."""
         return _numpy(self.averaged.state_dict())
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return what training needs to continue: (tensors, {"step", "cursor"})."""
+        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all lanes."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         for optimizer in self.optimizers:
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
-        tensors["state"] = self.state
+        tensors["state"] = self.world.gather_rows(self.state, self.lanes.num_lanes, dim=2)
         return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
 
     def restore(
@@ -133,7 +180,8 @@ class Trainer:
             raise CheckpointError(f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]}).")
         try:
             # Everything is checked before anything is copied.
-            _, state = _fit(self.state, training, "state")
+            whole = self.network.initial_state(self.lanes.num_lanes)
+            state = _fit(whole, training, "state")[1][:, :, self.rows]
             copies = [_fit(value, training, f"weights/{name}") for name, value in self.network.state_dict().items()]
             if self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
