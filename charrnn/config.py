@@ -152,6 +152,8 @@ class Config:
     """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = "auto"
     """Steps between two validations."""
+    validation_chars: int | Auto | None = "auto"
+    """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
     save_every: int | Auto = "auto"
     """Steps between two checkpoints."""
     keep: int = 2
@@ -312,6 +314,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "threads": ("between 1 and 1024", lambda n: 1 <= n <= 1024),
     **{name: ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32) for name in ("seed", "order_seed")},
     "evaluate_every": ("at least 1", lambda n: n >= 1),
+    "validation_chars": ("at least 1", lambda n: n >= 1),
     "save_every": ("at least 1", lambda n: n >= 1),
     "keep": ("at least 0", lambda n: n >= 0),
 }

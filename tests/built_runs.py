@@ -43,6 +43,7 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
         precision="fp32",
         threads=1,
         evaluate_every=1,
+        validation_chars=None,
         save_every=1,
     )
     one_hot = np.eye(size, dtype=np.float32)

@@ -32,6 +32,7 @@ CONFIG = Config(
     warmup_steps=0,
     learning_rate=0.1,
     evaluate_every=9,
+    validation_chars=None,
     save_every=9,
 )
 VOCAB = Vocab("char", ("", "a"))

@@ -39,7 +39,7 @@ TEXT = make_corpus(num_chars=3_000, seed=5).text
 EVENT_KEYS = {
     "start": {"run", "num_parameters", "num_steps", "config"},
     "step": {"step", "seconds", "train_nats", "grad_norm", "learning_rate", "chars_per_second"},
-    "evaluation": {"step", "seconds", "val_nats", "val_bpc"},
+    "evaluation": {"step", "seconds", "val_nats", "val_bpc", "num_chars"},
     "sample": {"step", "text"},
     "saved": {"step", "path"},
     "done": {"step", "seconds", "val_nats", "best_step", "run"},

@@ -73,6 +73,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "precision": st.sampled_from(["auto", "fp32", "bf16"]),
     "threads": auto_or(st.integers(1, 1024)),
     "evaluate_every": auto_or(st.integers(1)),
+    "validation_chars": st.none() | auto_or(st.integers(1)),
     "save_every": auto_or(st.integers(1)),
     "keep": st.integers(0),
 }
@@ -291,6 +292,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("device", "tpu", "one of auto, cpu, cuda, mps"),
     ("precision", "fp64", "one of auto, fp32, bf16"),
     ("evaluate_every", 0, "at least 1"),
+    ("validation_chars", 0, "at least 1"),
     ("save_every", 0, "at least 1"),
     ("keep", -1, "at least 0"),
 ]

@@ -182,3 +182,36 @@ def test_the_warning_about_an_underused_budget_precedes_the_end(
     assert (last.event == "warning") is not is_stopped
     if last.event == "warning":
         assert "of the 1800 seconds of its budget" in last.message
+
+
+def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT * 4, encoding="utf-8")
+    settings = {**SETTINGS, "validation_chars": 640}
+
+    def evaluations(events: Any) -> list[Any]:
+        return [(event.step, event.val_nats, event.num_chars) for event in events if event.event == "evaluation"]
+
+    whole = list(charrnn.train(charrnn.Config(**settings), out=Path("whole")))
+    start = whole[0]
+    num_val = len(TEXT) * 4 - start.num_train_chars
+    note = f"validation reads 640 of {num_val:,} characters (50 %), in segments spread evenly over the validation text"
+    assert note in start.notes
+    assert [num for _, _, num in evaluations(whole)] == [640, 640, 640]
+    logged = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
+    assert {line["num_chars"] for line in logged if line["event"] == "evaluation"} == {640}
+    list(charrnn.train(charrnn.Config(**{**settings, "steps": 12}), out=Path("part"), should_stop=stop_at(5)))
+    resumed = list(charrnn.resume("part"))
+    assert note in resumed[0].notes
+    assert evaluations(resumed) == evaluations(whole)[1:], "the same segments"
+    everything = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("all")))
+    assert everything[0].config["validation_chars"] is None and not any("validation" in n for n in everything[0].notes)
+    assert [num for _, _, num in evaluations(everything)] == [num_val] * 3
+
+
+def stop_at(num_steps: int) -> Any:
+    """Return a `should_stop` that is true from the call before step `num_steps` + 1 on."""
+    asked = iter(range(num_steps))
+    return lambda: next(asked, None) is None

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.evaluation import loss as loss_module
-from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
+from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, num_scored, stateful_nats, windowed_nats
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import WARM_UP, IdArray
+from charrnn.model.reading import WARM_UP, IdArray, segments_of
 
 CELLS = ("lstm", "gru", "rnn")
 V = 6
@@ -71,6 +71,30 @@ def test_the_stateful_loss_of_a_long_text_is_that_of_one_pass(first: int) -> Non
     logprobs = logits[:, 0].log_softmax(-1).numpy()
     expected = -logprobs[np.arange(len(ids) - 1), ids[1:]][first - 1 :].mean()
     assert stateful_nats(network, ids, first, precision="fp32") == pytest.approx(expected, **NEAR)
+
+
+@pytest.mark.parametrize("max_chars", [3 * 4 * WARM_UP - 30, 700])
+def test_of_a_longer_text_segments_are_scored(max_chars: int) -> None:
+    network, first = make_network(), 40
+    ids = make_ids(first + 5 * 4 * WARM_UP)
+    losses = []
+    naive = naive_nats(network, ids, first)
+    num_segments, length = segments_of(max_chars)
+    for start in np.arange(num_segments) * len(naive) // num_segments:
+        losses += naive[start : start + length].tolist()
+    assert num_scored(len(naive), max_chars) == len(losses) <= max_chars
+    read: list[int] = []
+    nats = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars, on_progress=read.append)
+    assert nats == pytest.approx(np.mean(losses), **NEAR)
+    assert sum(read) == len(losses)
+
+
+def test_a_text_within_the_limit_is_read_as_without_one() -> None:
+    network, ids = make_network(), make_ids(3 * 4 * WARM_UP)
+    whole = stateful_nats(network, ids, 10, precision="fp32")
+    for max_chars in (len(ids) - 10, 10**9):
+        assert stateful_nats(network, ids, 10, precision="fp32", max_chars=max_chars) == whole
+        assert num_scored(len(ids) - 10, max_chars) == len(ids) - 10
 
 
 def test_what_was_read_before_counts_and_is_not_scored() -> None:

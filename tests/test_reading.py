@@ -13,7 +13,16 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import MAX_LANES, WARM_UP, WINDOW, IdArray, read_in_lanes
+from charrnn.model.reading import (
+    MAX_LANES,
+    SEGMENT_LENGTH,
+    WARM_UP,
+    WINDOW,
+    IdArray,
+    read_in_lanes,
+    read_segments,
+    segments_of,
+)
 
 V = 5
 LANE = 4 * WARM_UP
@@ -110,3 +119,52 @@ def test_every_character_is_read_once_with_all_the_context_it_can_have(sizes: tu
         assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP))[is_text].all()
         assert (counts.numpy() - 1 <= positions)[is_text].all()
     assert (times_read[:first] == 0).all() and (times_read[first:] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("num_chars", "first", "max_chars"),
+    [
+        (4 * LANE, 100, 2 * LANE + 7),  # the first segment has less text before it than it would read
+        (6 * LANE, WARM_UP, 3 * LANE),
+        (2 * LANE, 600, 900),  # one segment
+        (2 * LANE, 600, 2 * LANE - 600),  # all of it
+    ],
+)
+def test_segments_see_what_one_pass_sees_and_are_spread_evenly(num_chars: int, first: int, max_chars: int) -> None:
+    network, ids = make_network(forget_bias=2.0), make_ids(num_chars)
+    read: list[NDArray[np.int64]] = []
+    expected = read_in_one_go(network, ids)
+    with torch.no_grad():
+        for positions, logits in read_segments(network, network.initial_state, ids, first, max_chars):
+            np.testing.assert_allclose(logits.numpy(), expected[positions], rtol=0, atol=1e-9)
+            read.append(positions)
+    starts = read[0][0]
+    assert len(starts) == max(1, max_chars // LANE) and starts[0] == first
+    assert np.ptp(np.diff([*starts, num_chars])) <= 1, "each begins as far from the next as all others"
+    positions = np.concatenate(read).ravel()
+    assert len(np.unique(positions)) == len(positions) == np.multiply(*segments_of(max_chars)) <= max_chars
+
+
+def test_many_segments_are_read_in_groups() -> None:
+    max_chars = (MAX_LANES + 3) * SEGMENT_LENGTH + 5
+    ids = (np.arange(2 * max_chars) % 60_000).astype(np.uint16)
+    times_read = np.zeros(len(ids), int)
+    lanes = []
+    for positions, (inputs, counts) in read_segments(
+        count_since_zero, lambda num_lanes: torch.zeros(1, 1, num_lanes, 1, dtype=torch.int64), ids, 9, max_chars
+    ):
+        np.add.at(times_read, positions, 1)
+        lanes.append(positions.shape[1])
+        assert np.array_equal(inputs.numpy(), ids[positions])
+        assert (counts.numpy() - 1 >= np.minimum(positions, WARM_UP)).all()
+    assert set(lanes) == {MAX_LANES, 3}
+    assert times_read.max() == 1 and times_read.sum() == (MAX_LANES + 3) * SEGMENT_LENGTH
+    halves = times_read[9:][:max_chars].sum(), times_read[9:][max_chars:].sum()
+    assert abs(halves[0] - halves[1]) <= SEGMENT_LENGTH
+
+
+@pytest.mark.parametrize("max_chars", [0, 92])
+def test_segments_of_no_characters_or_of_more_than_there_are_are_refused(max_chars: int) -> None:
+    network = make_network(1.0)
+    with pytest.raises(ValueError, match=rf"max_chars must be in 1\.\.91, not {max_chars}"):
+        next(read_segments(network, network.initial_state, make_ids(100), 9, max_chars))

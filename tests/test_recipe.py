@@ -1,6 +1,7 @@
 """The recipe: whatever the text and the budget, nothing stays `auto`, and the steps are those that were paid for."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import strategies as st
 
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.training.recipe import EVALUATION_SHARE, FORWARD_COST, choose_sizes, choose_steps
+from charrnn.training.recipe import (
+    EVALUATION_SHARE,
+    FORWARD_COST,
+    MIN_VALIDATION_CHARS,
+    choose_sizes,
+    choose_steps,
+)
 
 CELLS = ("lstm", "gru", "rnn")
 SIZES = st.one_of(st.integers(14, 3000), st.integers(14, 10**8))
@@ -154,7 +161,8 @@ def test_validation_takes_its_share_and_comes_eight_times_at_the_most(num_chars:
     assert isinstance(config.bptt_length, int)
     assert config.save_every == config.evaluate_every
     assert -(-steps // config.evaluate_every) <= 8
-    num_val = num_chars - int(0.9 * num_chars)
+    num_val = config.validation_chars or num_chars - int(0.9 * num_chars)
+    assert isinstance(num_val, int)
     cost_in_steps = num_val * FORWARD_COST / (config.num_lanes * config.bptt_length)
     # One more, since the quotient was rounded down to whole steps.
     assert cost_in_steps <= EVALUATION_SHARE * (config.evaluate_every + 1)
@@ -202,3 +210,31 @@ def test_an_optimizer_with_larger_rates_gets_them() -> None:
         for name in ("muon", "adamw", "rmsprop", "sgd")
     }
     assert rates == pytest.approx({"muon": 9e-3, "adamw": 9e-3, "rmsprop": 9e-3, "sgd": 0.9})
+
+
+@given(st.integers(14, 10**11), st.integers(1, 10**7), st.sampled_from(["auto", 1, 100]))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_validation_takes_a_share_of_the_time_and_a_small_text_is_read_whole(
+    num_chars: int, steps: int, evaluate_every: Any
+) -> None:
+    config = resolve(Config(steps=steps, evaluate_every=evaluate_every), num_chars)
+    num_val = num_chars - int(0.9 * num_chars)
+    num_read = config.validation_chars or num_val
+    assert isinstance(num_read, int) and num_read <= num_val
+    if num_val <= MIN_VALIDATION_CHARS:
+        assert config.validation_chars is None
+    assert isinstance(config.num_lanes, int) and isinstance(config.bptt_length, int)
+    assert isinstance(config.evaluate_every, int)
+    cost = (steps // config.evaluate_every) * num_read * FORWARD_COST
+    if num_read > MIN_VALIDATION_CHARS:
+        assert cost <= 1.01 * EVALUATION_SHARE * steps * config.num_lanes * config.bptt_length
+    if evaluate_every == "auto" and num_val > MIN_VALIDATION_CHARS:
+        assert num_read >= MIN_VALIDATION_CHARS
+
+
+def test_what_was_recorded_of_the_validation_text_is_read_again() -> None:
+    config = resolve(Config(steps=2000), 10**10)
+    assert config.validation_chars == MIN_VALIDATION_CHARS
+    longer = choose_steps(replace(config, steps=10**7), 9 * 10**9, 10**9)
+    assert longer.validation_chars == config.validation_chars, "a resumed run compares its losses with those before"
+    assert resolve(replace(config, validation_chars=None), 10**10).validation_chars is None

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.model.reading import IdArray, read_in_lanes, read_segments, segments_of
 from charrnn.records.evaluation import LossReport
 from charrnn.text.encoded import EncodedText
 
@@ -32,12 +32,15 @@ def stateful_nats(
     first: int = 1,
     *,
     precision: str = "auto",
+    max_chars: int | None = None,
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> float:
     """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
 
-    ids[:first] are context. Long texts are read in lanes that are warmed up (`model.reading`). `on_progress` is called
-    with the number of characters read since its last call. Raises ValueError if there is nothing to score.
+    ids[:first] are context. Long texts are read in lanes that are warmed up (`model.reading`). With `max_chars`, a
+    longer text is read in segments that are spread evenly over it, the same ones at every call (`num_scored` characters
+    in all). `on_progress` is called with the number of characters read since its last call. Raises ValueError if there
+    is nothing to score.
     """
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
@@ -48,7 +51,13 @@ def stateful_nats(
         with autocast(device, precision):
             return network(inputs, state)  # type: ignore[no-any-return]
 
-    for positions, logits in read_in_lanes(step, network.initial_state, ids[:-1], first - 1):
+    num_chars = len(ids) - first
+    inputs = ids[:-1]  # the prediction of ids[n + 1] is made at ids[n]
+    if max_chars is not None and max_chars < num_chars:
+        reading = read_segments(step, network.initial_state, inputs, first - 1, max_chars)
+    else:
+        reading = read_in_lanes(step, network.initial_state, inputs, first - 1)
+    for positions, logits in reading:
         is_text = torch.from_numpy(positions < len(ids) - 1)
         targets = ids[(positions + 1).clip(max=len(ids) - 1)].astype(np.int64)
         losses = cross_entropy(
@@ -56,7 +65,15 @@ def stateful_nats(
         )
         total += losses[is_text.flatten().to(device)].sum(dtype=torch.float64).item()
         on_progress(int(is_text.sum()))
-    return total / (len(ids) - first)
+    return total / num_scored(num_chars, max_chars)
+
+
+def num_scored(num_chars: int, max_chars: int | None) -> int:
+    """Return how many of `num_chars` characters `stateful_nats` scores: nearly `max_chars`, if there are more."""
+    if max_chars is None or num_chars <= max_chars:
+        return num_chars
+    num_segments, length = segments_of(max_chars)
+    return num_segments * length
 
 
 @torch.inference_mode()

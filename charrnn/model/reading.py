@@ -21,6 +21,9 @@ MAX_LANES = 32
 """B: lanes, at most. A text under 8 * WARM_UP characters is read in one lane, which is exact if its context has at most
 WARM_UP characters."""
 
+SEGMENT_LENGTH = 8192
+"""Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
+
 Output = TypeVar("Output")
 IdArray = NDArray[np.uint16]
 
@@ -40,10 +43,50 @@ def read_in_lanes(
     num_lanes = max(1, min(MAX_LANES, num_chars // (4 * WARM_UP)))
     lane_length = -(-num_chars // num_lanes)
     starts = first + lane_length * np.arange(num_lanes)
+    yield from _read_from(step, initial_state, ids, starts, lane_length)
+
+
+def read_segments(
+    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
+    initial_state: Callable[[int], Tensor],
+    ids: IdArray,
+    first: int,
+    max_chars: int,
+) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    """Yield the output of `step` for segments of ids (N,), spread evenly over all characters from index `first` on.
+
+    They have at most `max_chars` characters in all and are the same at every call; each is warmed up as a lane is.
+    `step` and what is yielded are those of `read_in_lanes`, without padding. Raises ValueError unless `max_chars` is
+    in 1..N - first.
+    """
+    num_segments, length = segments_of(max_chars)
+    num_chars = len(ids) - first
+    if not 1 <= max_chars <= num_chars:
+        raise ValueError(f"max_chars must be in 1..{num_chars}, not {max_chars}")
+    starts = first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
+    for begin in range(0, num_segments, MAX_LANES):
+        yield from _read_from(step, initial_state, ids, starts[begin : begin + MAX_LANES], length)
+
+
+def segments_of(max_chars: int) -> tuple[int, int]:
+    """Return the number and the length of the segments that have at most `max_chars` characters in all."""
+    num_segments = max(1, max_chars // SEGMENT_LENGTH, min(MAX_LANES, max_chars // (4 * WARM_UP)))
+    return num_segments, max_chars // num_segments
+
+
+def _read_from(
+    step: Callable[[Tensor, Tensor], tuple[Output, Tensor]],
+    initial_state: Callable[[int], Tensor],
+    ids: IdArray,
+    starts: NDArray[np.int64],
+    length: int,
+) -> Iterator[tuple[NDArray[np.int64], Output]]:
+    """Read `length` characters in each of B lanes from `starts` (B,) on, ascending, with the warm-up before them."""
+    first, num_lanes = int(starts[0]), len(starts)
     warm_up = WARM_UP if num_lanes > 1 else min(WARM_UP, first)
     # Lane 0 may have less text before it than the others: its state is reset where the text begins.
     text_begins = max(0, warm_up - first) - warm_up
-    cuts = sorted({-warm_up, text_begins, *range(0, lane_length, WINDOW), lane_length})
+    cuts = sorted({-warm_up, text_begins, *range(0, length, WINDOW), length})
     state = initial_state(num_lanes)
     for begin, end in pairwise(cuts):
         if begin == text_begins:

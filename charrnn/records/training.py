@@ -54,13 +54,14 @@ class StepEvent(Event):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationEvent(Event):
-    """A validation: the stateful loss on the whole validation part."""
+    """A validation: the stateful loss on the validation part, or on `num_chars` characters of it."""
 
     event: ClassVar[str] = "evaluation"
     step: int
     seconds: float
     val_nats: float
     val_bpc: float
+    num_chars: int
     is_best: bool
 
 

@@ -20,7 +20,7 @@ from charrnn.plugins import plugin_names
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 
-OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted"}
+OLD_DEFAULTS = {"muon_scale": 0.0, "order": "sorted", "validation_chars": None}
 """Values of fields that older runs lack, where the default differs from what those runs did."""
 
 CONFIG, VOCAB = "config.yaml", "vocab.json"

@@ -21,7 +21,14 @@ from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
 from charrnn.training.broadcasts import check_same_text, check_sources, in_turn, share_checkpoint
 from charrnn.training.distributed import World, joined, share_config
-from charrnn.training.plan import Download, open_initial_model, plan_run, planning_notes, read_new_text
+from charrnn.training.plan import (
+    Download,
+    open_initial_model,
+    plan_run,
+    planning_notes,
+    read_new_text,
+    validation_notes,
+)
 from charrnn.training.recipe import DEFAULT_MINUTES
 from charrnn.training.resumption import changed_config, parse_changes, plan_further, read_same_text
 from charrnn.training.session import TrainingSession
@@ -201,5 +208,6 @@ def resume_in(
         session = TrainingSession(
             folder, trainer, text, should_stop=should_stop, should_save=should_save, loaded=loaded
         )
-        with closing(computed_on_threads(resolved(planned.threads), session.events(text.corpus.notes))) as events:
+        notes = (*text.corpus.notes, *validation_notes(planned, text))
+        with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             yield from events

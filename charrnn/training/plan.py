@@ -178,6 +178,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
         notes.append(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown")
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
+    notes += validation_notes(planned, text)
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
     if any(value not in ("auto", got) for value, got in sizes):
         lanes, length = (got for _, got in sizes)
@@ -188,6 +189,18 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
             f"{planned.threads} of {all_threads} threads are faster (a small model, or other processes use the cores)"
         )
     return tuple(notes)
+
+
+def validation_notes(config: Config, text: Text) -> list[str]:
+    """Describe which part of the validation text is read, if it is not all of it."""
+    num_val, num_read = text.num_before_test - text.num_train, config.validation_chars
+    if not isinstance(num_read, int) or num_val <= num_read:
+        return []
+    share = f"{100 * num_read / num_val:.2g} %"
+    return [
+        f"validation reads {num_read:,} of {num_val:,} characters ({share}), in segments spread evenly over the "
+        "validation text"
+    ]
 
 
 def read_text(

@@ -7,6 +7,7 @@ from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.lookup import find_cell
+from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.plugins import find_plugin
 from charrnn.training.optim import OPTIMIZERS
 
@@ -14,6 +15,10 @@ DEFAULT_MINUTES = 3.0
 """Budget of a run that names none."""
 EVALUATION_SHARE = 0.05
 """Share of a run's time that validation may take."""
+NUM_VALIDATIONS = 8
+"""Validations of a run."""
+MIN_VALIDATION_CHARS = 1 << 20
+"""Characters of a validation text that are always read, however short the run: a smaller sample is too noisy."""
 PEAK_RATE = 9e-3
 """Peak learning rate for 512 units."""
 CELL_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
@@ -107,8 +112,9 @@ def choose_steps(
     needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
     auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
     dropout = auto_dropout if config.dropout == "auto" else config.dropout
-    cost_in_steps = num_val_chars * FORWARD_COST / chars_per_step
-    evaluate_every = max(1, -(-steps // 8), int(cost_in_steps / EVALUATION_SHARE))
+    validation_chars = choose_validation_chars(config, steps, num_val_chars)
+    cost_in_steps = min(num_val_chars, validation_chars or num_val_chars) * FORWARD_COST / chars_per_step
+    evaluate_every = max(1, -(-steps // NUM_VALIDATIONS), int(cost_in_steps / EVALUATION_SHARE))
     evaluate_every = evaluate_every if config.evaluate_every == "auto" else config.evaluate_every
     return replace(
         config,
@@ -118,8 +124,25 @@ def choose_steps(
         dropout=dropout,
         input_dropout=round(dropout / 3, 2) if config.input_dropout == "auto" else config.input_dropout,
         evaluate_every=evaluate_every,
+        validation_chars=validation_chars,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )
+
+
+def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> int | None:
+    """Return how many characters of the validation text each validation reads; None for all.
+
+    All validations of a run take at most `EVALUATION_SHARE` of its time, unless `MIN_VALIDATION_CHARS` take longer.
+    """
+    if config.validation_chars != "auto":
+        return config.validation_chars
+    every = config.evaluate_every
+    num_validations = NUM_VALIDATIONS if every == "auto" else max(1, steps // every)
+    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    affordable = int(EVALUATION_SHARE * steps * chars_per_step / FORWARD_COST / num_validations)
+    # Whole segments, so that this is the number of characters that are scored.
+    largest = max(MIN_VALIDATION_CHARS, affordable // SEGMENT_LENGTH * SEGMENT_LENGTH)
+    return None if num_val_chars <= largest else largest
 
 
 def num_recurrent_weights(config: Config) -> int:

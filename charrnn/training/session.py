@@ -11,7 +11,7 @@ from typing import cast
 from charrnn.clock import seconds_since_start
 from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
-from charrnn.evaluation.loss import bits, stateful_nats
+from charrnn.evaluation.loss import bits, num_scored, stateful_nats
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
@@ -120,6 +120,8 @@ class TrainingSession:
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
+        assert config.validation_chars != "auto", "the share of the validation text was not chosen"
+        self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
         self._chars_per_step = trainer.lanes.num_lanes * resolved(config.bptt_length)
         self._description = Description.of(run.path, config, text.vocab)
@@ -269,7 +271,12 @@ class TrainingSession:
         if is_best:
             progress.best_nats, progress.best_step = val_nats, step
         event = EvaluationEvent(
-            step=step, seconds=seconds_since_start(), val_nats=val_nats, val_bpc=bits(val_nats), is_best=is_best
+            step=step,
+            seconds=seconds_since_start(),
+            val_nats=val_nats,
+            val_bpc=bits(val_nats),
+            num_chars=num_scored(self.text.num_before_test - self.text.num_train, self._max_chars),
+            is_best=is_best,
         )
         # A process that was killed may have logged it before it saved that it was done.
         if self.world.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
@@ -305,7 +312,12 @@ class TrainingSession:
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
         return stateful_nats(
-            self.trainer.averaged, ids, self.text.num_train, precision=precision, on_progress=check_stop
+            self.trainer.averaged,
+            ids,
+            self.text.num_train,
+            precision=precision,
+            max_chars=self._max_chars,
+            on_progress=check_stop,
         )
 
     def _not_finite_warning(self, val_nats: float) -> WarningEvent:
