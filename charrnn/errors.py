@@ -5,7 +5,8 @@
     │   └── UnknownFieldError 2  the configuration of this version has no such field
     ├── DataError             3  a text cannot be read, or not by this model
     │   ├── NotHereError      3  a corpus is not on this machine
-    │   └── TooLargeError     3  a corpus does not fit into this machine's memory
+    │   ├── TooLargeError     3  a text does not fit into this machine's memory
+    │   └── TextChangedError  3  a text changed while it was read
     ├── CheckpointError       4  a run is missing, damaged or of a newer format
     ├── NonFiniteError        5  training reached a loss or a gradient that is not finite
     ├── RunInUseError         6  another process is training in the run's folder
@@ -99,7 +100,11 @@ class NotHereError(DataError):
 
 
 class TooLargeError(DataError):
-    """The files of a corpus together do not fit into this machine's memory."""
+    """A text that is kept in memory does not fit into that of this machine."""
+
+
+class TextChangedError(DataError):
+    """A text changed while it was read, so what was read is neither the old text nor the new one."""
 
 
 class CheckpointError(CharRNNError):

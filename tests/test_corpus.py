@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
-from charrnn.text.corpus import Corpus, _name, read_corpus
+from charrnn.text.corpus import _name, read_corpus
 from charrnn.text.order import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -38,7 +38,8 @@ def write(path: str, content: str | bytes = TEXT) -> str:
 def test_a_file() -> None:
     corpus = read_corpus([write("dickens.txt")])
     here = os.path.abspath("dickens.txt")
-    assert corpus == Corpus(name="dickens", content=TEXT, sources=("dickens.txt",), locations=(here,))
+    assert (corpus.name, corpus.content) == ("dickens", TEXT)
+    assert (corpus.sources, corpus.locations) == (("dickens.txt",), (here,))
     assert corpus.digest == hashlib.sha256(TEXT.encode()).hexdigest()
     assert corpus.notes == ()
 
@@ -306,7 +307,7 @@ def have_memory(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
 def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     have_memory(monkeypatch, 80_000)
     fits = write("fits.txt", TEXT * (10_000 // len(TEXT)))
-    assert len(read_corpus([fits]).content) <= 10_000
+    assert len(read_corpus([fits], is_for_training=False).content) <= 10_000
     large = write("large.txt", TEXT * (10_000 // len(TEXT) + 1))
     bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 10_000))
     for source, size, stdin in (
@@ -315,7 +316,7 @@ def test_a_file_that_no_memory_holds_is_refused(monkeypatch: pytest.MonkeyPatch)
         ("-", "standard input: more than 10.0 kB of text", io.BytesIO(b"lamb " * 10_000)),
     ):
         with pytest.raises(DataError) as caught:
-            read_corpus([source], stdin=stdin)
+            read_corpus([source], stdin=stdin, is_for_training=False)
         assert str(caught.value) == (
             f"{size}, but this machine's memory of 80.0 kB is enough for 10.0 kB\n"
             "take fewer files, or a part of one: head -c 5000 FILE > part.txt"
@@ -334,11 +335,11 @@ def test_all_files_together_must_fit_into_memory(suffix: str, way: str, monkeypa
     files = make_thirteen(suffix)
     sources = {"files": files, "folder": ["books"], "pattern": ["books/*"]}[way]
     have_memory(monkeypatch, 8 * 12_987)
-    assert len(read_corpus(sources).content) == 13 * 1_000 - 1
+    assert len(read_corpus(sources, is_for_training=False).content) == 13 * 1_000 - 1
     have_memory(monkeypatch, 8 * 12_986)
     what = "the 13 sources together" if way == "files" else sources[0]
     with pytest.raises(DataError, match=f"^{re.escape(what)}: (more than )?13.0 kB of text, but this machine's memory"):
-        read_corpus(sources)
+        read_corpus(sources, is_for_training=False)
 
 
 def test_files_too_large_together_are_refused_before_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +347,7 @@ def test_files_too_large_together_are_refused_before_one_is_read(monkeypatch: py
     have_memory(monkeypatch, 80_000)
     monkeypatch.setattr(Path, "open", lambda path, *_: pytest.fail(f"reads {path}"))
     with pytest.raises(DataError, match=r"13 sources together: 13\.0 kB of text"):
-        read_corpus([f"books/{n:02d}.txt" for n in range(13)])
+        read_corpus([f"books/{n:02d}.txt" for n in range(13)], is_for_training=False)
 
 
 def test_what_is_no_text_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,13 +356,13 @@ def test_what_is_no_text_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> Non
         with Path("book", name).open("wb") as file:
             file.truncate(10**12)
     have_memory(monkeypatch, 80_000)
-    corpus = read_corpus(["book"])
+    corpus = read_corpus(["book"], is_for_training=False)
     assert (corpus.content, corpus.notes) == (
         TEXT,
         ("skipped 2 files that are empty, unreadable or not UTF-8 text in book",),
     )
     with pytest.raises(DataError, match=r"book: 2,000\.0 GB of text"):
-        read_corpus(["book"], alphabet="byte")
+        read_corpus(["book"], alphabet="byte", is_for_training=False)
 
 
 def test_a_text_to_look_at_may_be_of_one_character() -> None:

@@ -32,6 +32,7 @@ LAYERS = (
             "clock",
             "process_signals",
             "code_cache",
+            "file_lock",
             "architectures",
             "optimizers",
         },

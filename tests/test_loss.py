@@ -16,7 +16,8 @@ from charrnn.evaluation import loss as loss_module
 from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, num_scored, stateful_nats, windowed_nats
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import WARM_UP, IdArray, segments_of
+from charrnn.model.reading import WARM_UP, segments_of
+from charrnn.text.vocab import IdArray
 
 CELLS = ("lstm", "gru", "rnn")
 V = 6

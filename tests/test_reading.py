@@ -18,11 +18,11 @@ from charrnn.model.reading import (
     SEGMENT_LENGTH,
     WARM_UP,
     WINDOW,
-    IdArray,
     read_in_lanes,
     read_segments,
     segments_of,
 )
+from charrnn.text.vocab import IdArray
 
 V = 5
 LANE = 4 * WARM_UP

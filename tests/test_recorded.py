@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config import Config
 from charrnn.errors import DataError
-from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.corpus import read_corpus
 from charrnn.text.recorded import MAX_LOCATIONS_LENGTH, RecordedCorpus, recorded_corpus, state_of_corpus
 
 Command = Callable[..., Ran]
@@ -202,7 +203,7 @@ def test_the_standard_library_of_another_python_is_found_by_its_folder(tmp_path:
     (tmp_path / "python3.1").mkdir()
     (tmp_path / "python3.1" / "abc.py").write_text(TEXT)
     (tmp_path / "python3.1" / "_sysconfigdata_linux.py").write_text("paths")
-    state = state_of_corpus(Corpus(name="x", content=TEXT, sources=(), locations=(str(tmp_path / "python3.1"),)))
+    state = state_of_corpus(replace(read_corpus(["novel.txt"]), locations=(str(tmp_path / "python3.1"),)))
     recorded = recorded_corpus("stdlib-001", Config(), state)
     assert recorded is not None and recorded.read().content == TEXT
     shutil.rmtree(tmp_path / "python3.1")
@@ -239,9 +240,9 @@ def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -
 
 def test_locations_of_thousands_of_files_are_not_recorded() -> None:
     many = tuple(f"/folder/{number:05d}.txt" for number in range(MAX_LOCATIONS_LENGTH // 20))
-    corpus = Corpus(name="many", content=TEXT, sources=many, locations=many)
+    corpus = replace(read_corpus(["novel.txt"]), locations=many)
     assert set(state_of_corpus(corpus)) == {"corpus_digest"}
-    few = Corpus(name="few", content=TEXT, sources=many[:9], locations=many[:9])
+    few = replace(corpus, locations=many[:9])
     assert state_of_corpus(few)["corpus_locations"] == list(many[:9])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, DataError
-from charrnn.text.vocab import REPLACEMENT, UNKNOWN, Vocab, count_distinct
+from charrnn.text.vocab import REPLACEMENT, UNKNOWN, Vocab
 
 ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
 
@@ -128,18 +128,6 @@ def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
         again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
         assert again == vocab and len(again) == len(vocab)
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("", 0), ("abab\n", 3), ("\0\U0010ffff\ud800é" * 3, 4), (b"", 0), (b"\0\xff\0", 2), (bytes(range(256)) * 2, 256)],
-)
-@pytest.mark.parametrize("block", [1, 3, 1 << 20])
-def test_the_distinct_characters_of_a_text_are_counted(
-    text: str | bytes, expected: int, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.text.vocab._BLOCK_CHARS", block)
-    assert count_distinct(text) == expected
 
 
 def test_vocab_json_has_the_documented_form() -> None:

@@ -15,9 +15,10 @@ from torch.nn.functional import cross_entropy
 from charrnn.errors import DataError, UsageError, counted
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import IdArray, read_in_lanes, read_segments, segments_of
+from charrnn.model.reading import read_in_lanes, read_segments, segments_of
 from charrnn.records.evaluation import LossReport
 from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
 
 WINDOWED_LENGTH = 256
 """Characters of a window."""

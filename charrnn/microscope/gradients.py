@@ -14,9 +14,10 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError, named
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import WARM_UP, IdArray
+from charrnn.model.reading import WARM_UP
 from charrnn.records.microscope import MAX_LAG, GradientReach
 from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
 
 NUM_LOSSES = 128
 """Losses whose gradients are averaged, at most: more take longer and hardly change the mean."""

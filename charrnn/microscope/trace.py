@@ -14,8 +14,9 @@ from torch import Tensor
 
 from charrnn.detectors.detector import Detector
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import IdArray, read_in_lanes
+from charrnn.model.reading import read_in_lanes
 from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
 
 Float32Array = NDArray[np.float32]
 

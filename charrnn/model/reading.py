@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.text.vocab import IdArray
+
 WARM_UP = 512
 """Characters that a lane reads to warm up its state."""
 WINDOW = 256
@@ -25,7 +27,6 @@ SEGMENT_LENGTH = 8192
 """Characters of a segment, where only a part of a long text is read: 16 times its warm-up."""
 
 Output = TypeVar("Output")
-IdArray = NDArray[np.uint16]
 
 
 def read_in_lanes(

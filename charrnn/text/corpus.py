@@ -1,32 +1,71 @@
-"""Reads the sources of a corpus and joins them into one text."""
+"""Reads the sources of a corpus block by block, and encodes them as ids: in memory or, if they are large, on disk."""
 
 import hashlib
+import json
+import os
 import re
+import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
-from charrnn.errors import DataError, NotHereError, TooLargeError, UsageError, counted
-from charrnn.text.files import BYTE_ORDER_MARK, MemoryLimit, as_utf8, read_file, read_stream, title
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import MIN_COUNT
+from charrnn.errors import DataError, NotHereError, TextChangedError, UsageError, counted
+from charrnn.files import JSON
+from charrnn.text.files import (
+    MemoryLimit,
+    Tally,
+    file_blocks,
+    file_state,
+    stream_blocks,
+    title,
+    unreadable,
+)
+from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
+from charrnn.text.id_cache import IdCache, NewEntry, write_error
 from charrnn.text.order import SHUFFLED, Order
 from charrnn.text.sources import Origin, find_origin, standard_library
+from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
 MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
 
+MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
+"""A corpus whose ids take more bytes is mapped from a file: from the cache or, for plain bytes, from its own."""
+
+OnProgress = Callable[[int, int], object]
+"""Called while a text is read, with the bytes so far and the bytes in all (0 if that is unknown)."""
+
 _MAX_NAME_LENGTH = 40
+_SIGNATURE_FORMAT = 1
+_GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
-    """A text to train on. `content` is str, or the raw bytes for the byte alphabet."""
+    """A text of N characters (bytes, for the byte alphabet) as ids, which may be mapped from a file.
+
+    Characters outside the alphabet are id 0; which they are is in `unknown`, so the text can be decoded exactly.
+    """
 
     name: str
     """Short name for the run folder: at most 40 of the characters [a-z0-9._-]."""
-    content: str | bytes = field(repr=False)
+    vocab: Vocab
+    """The alphabet of the ids."""
+    ids: IdArray = field(repr=False)
+    """(N,): uint8 if the alphabet has at most 256 entries, else uint16."""
+    unknown: NDArray[np.void] = field(repr=False)
+    """(U,): the characters outside the alphabet, in order of their position (`UNKNOWN_TYPE`)."""
+    counted: CharacterCounts = field(repr=False)
+    """How often each character occurs, whether it is in the alphabet or not."""
+    digest: str
+    """SHA-256, in hexadecimal, of the text (of its UTF-8, for the char alphabet)."""
     sources: tuple[str, ...]
     """A display name for each source."""
     locations: tuple[str | None, ...] = ()
@@ -34,13 +73,47 @@ class Corpus:
     any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
-    digest: str = field(init=False)
-    """SHA-256, in hexadecimal, of the content (of its UTF-8 if it is text)."""
 
-    def __post_init__(self) -> None:
-        content = self.content
-        data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-        object.__setattr__(self, "digest", hashlib.sha256(data).hexdigest())
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.ids)
+
+    @property
+    def content(self) -> str | bytes:
+        """The whole text: bytes for the byte alphabet."""
+        return self.text()
+
+    def text(self, begin: int = 0, end: int | None = None) -> str | bytes:
+        """Decode characters [begin, end), unknown ones too; bytes, for the byte alphabet. Clipped as in a slice."""
+        begin, end, _ = slice(begin, end).indices(len(self.ids))
+        ids = self.ids[begin:end]
+        if self.vocab.kind == "byte":
+            return ids.tobytes()
+        points = np.array([ord(character or REPLACEMENT) for character in self.vocab.characters], "<u4")[ids]
+        unknown = self._unknown_in(begin, end)
+        points[unknown["position"] - begin] = unknown["code_point"]
+        return points.tobytes().decode("utf-32-le", "surrogatepass")
+
+    def num_bytes(self, begin: int = 0, end: int | None = None) -> int:
+        """Count the bytes of characters [begin, end) in UTF-8, without decoding them. Clipped as in a slice."""
+        begin, end, _ = slice(begin, end).indices(len(self.ids))
+        if self.vocab.kind == "byte":
+            return max(0, end - begin)
+        sizes = _utf8_sizes(np.array([ord(character or "\0") for character in self.vocab.characters]))
+        sizes[0] = 0
+        total = int(_utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
+        for first in range(begin, end, BLOCK_BYTES):
+            total += int(sizes.take(self.ids[first : min(end, first + BLOCK_BYTES)]).sum())
+        return total
+
+    def num_unknown(self, begin: int = 0, end: int | None = None) -> int:
+        """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a slice."""
+        begin, end, _ = slice(begin, end).indices(len(self.ids))
+        return len(self._unknown_in(begin, end))
+
+    def _unknown_in(self, begin: int, end: int) -> NDArray[np.void]:
+        first, last = np.searchsorted(self.unknown["position"], (begin, max(begin, end)))
+        return self.unknown[first:last]
 
 
 def read_corpus(
@@ -49,9 +122,12 @@ def read_corpus(
     alphabet: str = "char",
     encoding: str = "utf-8",
     order: Order = SHUFFLED,
+    vocab: Vocab | None = None,
+    min_count: int = MIN_COUNT,
     stdin: BinaryIO | None = None,
     corpora_dir: Path = Path("corpora"),
     on_download: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
     is_for_training: bool = True,
 ) -> Corpus:
     """Read the sources, in order, into one corpus; without any, the source code of Python's standard library.
@@ -70,9 +146,13 @@ def read_corpus(
     LF and starts each file on a new line; "byte" keeps the bytes as they are. Unusable files of folders and patterns
     are skipped and counted in `notes`; a file that is a source itself must be usable.
 
-    Raises DataError if a source cannot be found, read or used, if all sources together are too large for this machine's
-    memory, or, if `is_for_training`, shorter than `MIN_LENGTH` or one character repeated; UsageError for an unknown
-    alphabet or for "-" given twice.
+    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, or every character with at least
+    `min_count` occurrences (see `Vocab.from_text`). A text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped
+    from a file; one that is not `is_for_training` stays in memory and must fit.
+
+    Raises DataError if a source cannot be found, read or used or changes meanwhile and, if `is_for_training`, for a
+    text shorter than `MIN_LENGTH` or of one character repeated; UsageError for an unknown alphabet or for "-" given
+    twice; CharRNNError if the ids cannot be written.
     """
     if alphabet not in ("char", "byte"):
         raise UsageError(f"alphabet must be char or byte, not {alphabet!r}")
@@ -88,109 +168,359 @@ def read_corpus(
             order=order,
         )
         for source in sources
-    ]
-    corpus = read_origins(origins or [standard_library(order)], alphabet=alphabet, encoding=encoding)
-    if is_for_training:
-        _check_can_be_learned(corpus.content, _all_of(corpus.sources))
-    return corpus
+    ] or [standard_library(order)]
+    with open_text(
+        origins, alphabet=alphabet, encoding=encoding, on_progress=on_progress, stays_in_memory=not is_for_training
+    ) as text:
+        if not is_for_training:
+            return text.encode(vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
+        _check_can_be_learned(text.counted, alphabet, _all_of(text.sources))
+        return text.encode(vocab or text.own_vocab(min_count=min_count))
 
 
-def read_origins(origins: Sequence[Origin], *, alphabet: str, encoding: str) -> Corpus:
-    """Read sources that were found into one corpus. Raises DataError if one cannot be used or all are too large."""
-    labels = tuple(origin.label for origin in origins)
-    notes: list[str] = []
-    encoding_of_text = None if alphabet == "byte" else encoding
-    limit = MemoryLimit(_all_of(labels))
-    limit.check_files([(path, origin.skips_unusable) for origin in origins for path in origin.paths], encoding_of_text)
-    files = [data for origin in origins for data in _usable_files(origin, encoding_of_text, notes, limit)]
-    content: str | bytes = b"".join(files) if alphabet == "byte" else _join_on_new_lines(files).decode("utf-8")
-    return Corpus(
-        name=_name([name for origin in origins for name in origin.names]),
-        content=content,
-        sources=labels,
-        locations=tuple(origin.location for origin in origins),
-        notes=tuple(notes),
-    )
+@contextmanager
+def open_text(
+    origins: Sequence[Origin],
+    *,
+    alphabet: str,
+    encoding: str,
+    on_progress: OnProgress | None = None,
+    stays_in_memory: bool = False,
+) -> Iterator["OpenText"]:
+    """Read sources that were found, or look up what the cache knows of them; then `OpenText.encode` gives the corpus.
 
-
-def _usable_files(origin: Origin, encoding: str | None, notes: list[str], limit: MemoryLimit) -> list[bytes]:
-    """Read the files of a source as UTF-8 with LF (unchanged, if `encoding` is None); add to `notes` and to `limit`.
-
-    Raises DataError if a file that must be usable, or every file, is not; TooLargeError if they exceed the limit;
-    NotHereError for a folder without any file.
+    What was read is dropped at the end of the context, unless it was encoded. Raises DataError if a source cannot be
+    used or, if the text `stays_in_memory`, does not fit.
     """
-    usable: list[bytes] = []
-    num_skipped = num_marks = num_line_ends = 0
-    for label, read in _readers(origin, encoding, limit):
+    source = _Source(tuple(origins), "byte" if alphabet == "byte" else "char", encoding, on_progress or _ignore)
+    with ExitStack() as stack:
+        signature = None
+        if not stays_in_memory and source.is_large:
+            signature = source.signature()
+            # Several processes of one training read the same files: one of them builds, the others find its entry.
+            stack.enter_context(IdCache().reading(signature))
+        text = OpenText(source, signature, stays_in_memory=stays_in_memory)
+        stack.callback(text.discard)
+        yield text
+
+
+def _ignore(num_bytes: int, total: int) -> None:
+    pass
+
+
+class OpenText:
+    """A text that was read, counted and hashed, or that the cache knows, and that is not encoded yet."""
+
+    def __init__(self, source: "_Source", signature: str | None, *, stays_in_memory: bool) -> None:
+        """Read `source`, unless the cache has a record of this signature. Raises as `open_text` does."""
+        self._source, self._signature, self._stays_in_memory = source, signature, stays_in_memory
+        self._builder: IdBuilder | None = None
+        self._entry: NewEntry | None = None
+        known = None if signature is None else _Facts.of_record(IdCache().record(signature), len(source.origins))
+        self._facts = known or self._read()
+        self.sources = source.labels
+
+    @property
+    def digest(self) -> str:
+        """`Corpus.digest`."""
+        return self._facts.digest
+
+    @property
+    def counted(self) -> CharacterCounts:
+        """`Corpus.counted`."""
+        return self._facts.counted
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """`Corpus.notes`."""
+        pairs = zip(self._source.origins, self._facts.tallies, strict=True)
+        return tuple(note for origin, tally in pairs for note in _notes(origin, tally, self._source.text_encoding))
+
+    def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS) -> Vocab:
+        """Return a vocabulary for this text: see `Vocab.from_text`. Raises DataError if no character is kept."""
+        if self._source.kind == "byte":
+            return Vocab.of_bytes()
+        return Vocab.from_counts(self.counted, min_count=min_count, max_size=max_size)
+
+    def encode(self, vocab: Vocab) -> Corpus:
+        """Encode the text in an alphabet; once. Raises CharRNNError if the ids cannot be written to the cache."""
+        ids, unknown = self._ids(vocab)
+        return Corpus(
+            name=_name([name for origin in self._source.origins for name in origin.names]),
+            vocab=vocab,
+            ids=ids,
+            unknown=unknown,
+            counted=self.counted,
+            digest=self.digest,
+            sources=self.sources,
+            locations=tuple(origin.location for origin in self._source.origins),
+            notes=self.notes,
+        )
+
+    def discard(self) -> None:
+        """Remove what was written to the cache and was not encoded."""
+        if self._entry is not None:
+            self._entry.discard()
+
+    def _ids(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
+        source, no_unknown = self._source, np.empty(0, UNKNOWN_TYPE)
+        if self._signature is not None and source.mapped_file is not None:
+            return source.map_bytes(source.mapped_file), no_unknown
+        if self._builder is None or self._entry is not None:
+            found = IdCache().open(self.digest, vocab)
+            if found is not None:
+                return found.ids, found.unknown
+        if self._builder is None and self._read().digest != self.digest:  # known, but not in this alphabet
+            raise source.changed()
+        assert self._builder is not None, "_read makes it"
+        if self._entry is not None:
+            made = self._entry.commit(self._builder, vocab, source.on_progress)
+            return made.ids, made.unknown
+        ids, unknown, first = np.empty(self._builder.num_ids, vocab.id_type), [no_unknown], 0
+        for block, missing in self._builder.encode(vocab):
+            ids[first : first + len(block)] = block
+            first += len(block)
+            unknown.append(missing)
+        return ids, np.concatenate(unknown)
+
+    def _read(self) -> "_Facts":
+        """Read the sources, and let the cache remember what they are. Raises as `open_text` does."""
+        source = self._source
+        limit = MemoryLimit(_all_of(source.labels)) if self._stays_in_memory else None
+        if limit is not None:
+            paths = [(path, origin.skips_unusable) for origin in source.origins for path in origin.paths]
+            limit.check_files(paths, source.text_encoding)
+        self._builder = builder = IdBuilder(
+            source.kind,
+            open_file=None if self._stays_in_memory else self._open_file,
+            max_bytes_in_memory=MAX_BYTES_IN_MEMORY,
+            keeps_ids=self._signature is None or source.mapped_file is None,
+        )
+
+        def add(data: bytes) -> None:
+            if limit is not None:
+                limit.add(len(data))
+            builder.add(data)
+
         try:
-            data, fault = as_utf8(read(), encoding)
-            if fault is not None:
-                raise DataError(f"{label} {fault}")
-        except TooLargeError:
+            tallies = source.read(add, builder)
+            facts = _Facts(builder.counts(), builder.digest, tallies)
+        except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
+            raise write_error(IdCache().folder, max(source.num_bytes, builder.num_bytes), error) from error
+        if self._signature is not None:
+            if source.signature() != self._signature:
+                raise source.changed()
+            IdCache().write_record(self._signature, facts.to_record())
+        return facts
+
+    def _open_file(self) -> BinaryIO:
+        self._entry = IdCache().begin(self._source.num_bytes)
+        return self._entry.file
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Facts:
+    """What the cache records of a text."""
+
+    counted: CharacterCounts
+    digest: str
+    tallies: tuple[Tally, ...]
+    """One for each source."""
+
+    def to_record(self) -> dict[str, JSON]:
+        """Return the content of a record; `of_record` reads it."""
+        return {
+            "digest": self.digest,
+            "code_points": self.counted.code_points.tolist(),
+            "counts": self.counted.counts.tolist(),
+            "tallies": [asdict(tally) for tally in self.tallies],
+        }
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any] | None, num_sources: int) -> "_Facts | None":
+        """Read a record; None if it is not one of this version."""
+        try:
+            if record is None or len(record["tallies"]) != num_sources:
+                return None
+            points, counts = (np.array(record[name], np.int64) for name in ("code_points", "counts"))
+            if points.ndim != 1 or points.shape != counts.shape:
+                return None
+            tallies = tuple(Tally(**tally) for tally in record["tallies"])
+            return cls(CharacterCounts(points, counts), str(record["digest"]), tallies)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return None
+
+
+class _Source:
+    """The files and streams of a corpus, as they were found."""
+
+    def __init__(
+        self, origins: tuple[Origin, ...], kind: Literal["char", "byte"], encoding: str, on_progress: OnProgress
+    ) -> None:
+        self.origins, self.kind, self.on_progress = origins, kind, on_progress
+        self.labels = tuple(origin.label for origin in origins)
+        self.text_encoding = None if kind == "byte" else encoding
+        self._paths = [path for origin in origins for path in origin.paths]
+        self._has_stream = any(origin.stream is not None for origin in origins)
+        self._states = _states(self._paths)
+        self._is_compressed = any(path.suffix == ".gz" for path in self._paths)
+        self.num_bytes = sum(size for size, *_ in self._states)
+        """Bytes of all files on disk."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it probably does not stay in memory. What a stream has is known only after it was read."""
+        num_bytes = self.num_bytes * (_GZIP_RATIO if self._is_compressed else 1)
+        return not self._has_stream and num_bytes > MAX_BYTES_IN_MEMORY
+
+    @property
+    def mapped_file(self) -> Path | None:
+        """The file that has the ids of the byte alphabet as they are: a single plain one."""
+        if self.kind == "char" or len(self._paths) != 1 or self._has_stream or self._is_compressed:
+            return None
+        return self._paths[0]
+
+    def map_bytes(self, path: Path) -> IdArray:
+        """Map a file that was read. Raises DataError if it cannot be read, TextChangedError if it has changed."""
+        try:
+            with path.open("rb") as file:
+                if file_state(os.fstat(file.fileno())) != self._states[0]:
+                    raise self.changed()
+                return np.memmap(file, np.uint8, "r")
+        except OSError as error:
+            raise unreadable(str(path), error) from error
+
+    def signature(self) -> str:
+        """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
+        digest = hashlib.sha256(json.dumps([_SIGNATURE_FORMAT, self.kind, self.text_encoding]).encode("ascii"))
+        for origin in self.origins:
+            digest.update(json.dumps(len(origin.paths)).encode("ascii"))
+            for path, state in zip(origin.paths, _states(origin.paths), strict=True):
+                digest.update(json.dumps([os.path.abspath(path), *state]).encode("ascii"))
+        return digest.hexdigest()
+
+    def changed(self) -> TextChangedError:
+        """Return the error for files that are not those that were read."""
+        return TextChangedError(
+            f"{_all_of(self.labels)} changed while it was read: wait until it is written, and start again"
+        )
+
+    def read(self, add: Callable[[bytes], None], builder: IdBuilder) -> tuple[Tally, ...]:
+        """Give every block of the text to `add`; return what was left out and changed, for each source.
+
+        Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
+        without any file.
+        """
+        tallies = []
+        num_done = num_told = 0
+        total = 0 if self._has_stream or self._is_compressed else self.num_bytes
+        for origin in self.origins:
+            tally = Tally()
+            tallies.append(tally)
+            for blocks in _files(origin, self.text_encoding, tally):
+                tally.num_used += 1
+                if self.kind == "char" and not builder.ends_line:
+                    builder.add(b"\n")
+                for block in blocks:
+                    add(block)
+                    num_done += len(block)
+                    if num_done - num_told >= BLOCK_BYTES:
+                        num_told = num_done
+                        self.on_progress(min(num_done, total) if total else num_done, total)
+            if not tally.num_used:
+                raise _no_file(origin, tally, self.text_encoding)
+        self.on_progress(total or num_done, total)
+        return tuple(tallies)
+
+
+def _states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
+    """Return size, time and inode of each file; zeros for one that is gone or no regular file."""
+    states = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            states.append((0, 0, 0))
+        else:
+            states.append(file_state(status) if stat.S_ISREG(status.st_mode) else (0, 0, 0))
+    return states
+
+
+def _files(origin: Origin, encoding: str | None, tally: Tally) -> Iterator[Iterator[bytes]]:
+    """Yield the blocks of each usable file (the stream) of a source; count the others in `tally`.
+
+    Raises DataError for an unusable file that must be usable, TextChangedError for one that changes while it is read.
+    """
+    if origin.stream is not None:
+        yield stream_blocks(origin.label, origin.stream, encoding, tally)
+    for path in origin.paths:
+        if not origin.skips_unusable:
+            yield file_blocks(path, encoding, tally, needs_regular=origin.needs_regular)
+            continue
+        seen = Tally()
+        blocks = file_blocks(path, encoding, seen, needs_regular=origin.needs_regular)
+        try:
+            first = next(blocks)
+            is_whole = next(blocks, None) is None
+            if not is_whole:
+                for _ in blocks:  # Its last byte decides whether it is skipped, so it is read twice.
+                    pass
+        except TextChangedError:
             raise
         except DataError:
-            if not origin.skips_unusable:
-                raise
-            num_skipped += 1
+            tally.num_skipped += 1
             continue
-        if encoding is not None:
-            num_marks += data.startswith(BYTE_ORDER_MARK)
-            num_line_ends += data.count(b"\r\n")
-            data = data.removeprefix(BYTE_ORDER_MARK).replace(b"\r\n", b"\n")
-        limit.add(len(data))
-        usable.append(data)
+        tally.num_marks += seen.num_marks
+        tally.num_line_ends += seen.num_line_ends
+        yield iter((first,)) if is_whole else file_blocks(path, encoding, Tally(), needs_regular=origin.needs_regular)
+
+
+def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> list[str]:
+    num = tally.num_skipped
     unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
-    skipped = [f"{counted(num_skipped, 'file')} that {'is' if num_skipped == 1 else 'are'} {unfit}"] * bool(num_skipped)
+    skipped = [f"{counted(num, 'file')} that {'is' if num == 1 else 'are'} {unfit}"] * bool(num)
     skipped += [counted(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
-    skipped += [counted(origin.num_runs, "run")] * bool(origin.num_runs)
-    if not usable:
-        if not skipped:
-            raise NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
+    return skipped + [counted(origin.num_runs, "run")] * bool(origin.num_runs)
+
+
+def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
+    skipped = _skipped(origin, tally, encoding)
+    if not skipped:
+        return NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
+    return DataError(f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped)}): give one with text")
+
+
+def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
+    if skipped := _skipped(origin, tally, encoding):
+        yield f"skipped {' and '.join(skipped)} in {origin.label}"
+    if origin.is_shuffled and tally.num_used > 1:
+        yield f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes from all of it"
+    if tally.num_marks:
+        marks = "a byte-order mark" if tally.num_marks == 1 else f"{tally.num_marks} byte-order marks"
+        yield f"removed {marks} from {origin.label}"
+    if tally.num_line_ends:
+        yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
+
+
+def _utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Return the number of bytes of each code point in UTF-8."""
+    return 1 + np.searchsorted([0x80, 0x800, 0x10000], code_points, side="right")
+
+
+def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:
+    unit = "character" if alphabet == "char" else "byte"
+    if text.num_chars < MIN_LENGTH:
         raise DataError(
-            f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped)}): give one with text"
+            f"{what}: {counted(text.num_chars, unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
-    if skipped:
-        notes.append(f"skipped {' and '.join(skipped)} in {origin.label}")
-    if origin.is_shuffled and len(usable) > 1:
-        notes.append(f"shuffled the {len(usable):,} files of {origin.label}: the validation text comes from all of it")
-    if num_marks:
-        marks = "a byte-order mark" if num_marks == 1 else f"{num_marks} byte-order marks"
-        notes.append(f"removed {marks} from {origin.label}")
-    if num_line_ends:
-        notes.append(f"turned {counted(num_line_ends, 'CRLF line end')} of {origin.label} into LF")
-    return usable
-
-
-def _readers(origin: Origin, encoding: str | None, limit: MemoryLimit) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Yield each file's label and a function that reads its bytes, which raises DataError if it cannot."""
-    if origin.stream is not None:
-        yield origin.label, partial(read_stream, origin.label, origin.stream, limit)
-    for path in origin.paths:
-        yield str(path), partial(read_file, path, encoding, limit, needs_regular=origin.needs_regular)
-
-
-def _join_on_new_lines(files: list[bytes]) -> bytes:
-    ended = (data if data.endswith(b"\n") else data + b"\n" for data in files[:-1])
-    return b"".join((*ended, files[-1]))
-
-
-def _check_can_be_learned(content: str | bytes, what: str) -> None:
-    unit = "character" if isinstance(content, str) else "byte"
-    if len(content) < MIN_LENGTH:
-        raise DataError(
-            f"{what}: {counted(len(content), unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
-        )
-    if _is_one_repeated(content):
-        raise DataError(f"{what}: it has only one {unit}, {content[:1]!r}; at least 2 different ones are needed")
+    if len(text.code_points) == 1:
+        point = int(text.code_points[0])
+        only: str | bytes = chr(point) if alphabet == "char" else bytes((point,))
+        raise DataError(f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed")
 
 
 def _all_of(labels: tuple[str, ...]) -> str:
     return labels[0] if len(labels) == 1 else f"the {len(labels)} sources together"
-
-
-def _is_one_repeated(content: str | bytes) -> bool:
-    # Not set(), which creates an object for every character.
-    return content.count(content[:1]) == len(content)  # type: ignore[arg-type]
 
 
 def _name(stems: list[str]) -> str:

@@ -7,17 +7,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import IdArray, Vocab
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedText:
     """A text of N characters and the M characters before it, which the model reads but which are not measured."""
 
-    ids: NDArray[np.uint16] = field(repr=False)
+    ids: IdArray = field(repr=False)
     """(M + N,): the ids of the context, then those of the text."""
     first: int
     """M: the index in `ids` at which the text begins."""
@@ -59,7 +58,7 @@ def encode_text(vocab: Vocab, text: str | bytes, context: str | bytes = "") -> E
     return EncodedText(np.concatenate((before, ids)), len(before), decode_each(vocab, ids), vocab.kind)
 
 
-def decode_each(vocab: Vocab, ids: NDArray[np.uint16]) -> str:
+def decode_each(vocab: Vocab, ids: IdArray) -> str:
     """Decode ids (N,) into N characters, one for each: chr(i) for byte i, also inside a character of several bytes."""
     return "".join(map(chr, ids)) if vocab.kind == "byte" else vocab.decode(ids)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
+from charrnn.text.vocab import IdArray
 
 
 # No generated __eq__: comparing arrays gives an array, not a truth value.
@@ -27,7 +28,7 @@ class Lanes:
     Raises ValueError unless 1 <= num_lanes <= N and N >= 2.
     """
 
-    ids: NDArray[np.uint16]
+    ids: IdArray
     """(N,)"""
     num_lanes: int
     """B"""

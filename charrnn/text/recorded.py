@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
-from charrnn.text.corpus import Corpus, read_origins
+from charrnn.text.corpus import Corpus, OnProgress, OpenText, open_text
 from charrnn.text.order import Order
 from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
+from charrnn.text.vocab import Vocab
 
 MAX_LOCATIONS_LENGTH = 200_000
 """Longest JSON of the locations of a corpus that is recorded; those of thousands of sources are not."""
@@ -30,12 +31,21 @@ class RecordedCorpus:
     digest: str
     """SHA-256 of the text (`Corpus.digest`)."""
 
-    def read(self, *, stdin: BinaryIO | None = None, instead: str = "", reason: str = "") -> Corpus:
+    def read(
+        self,
+        *,
+        vocab: Vocab | None = None,
+        stdin: BinaryIO | None = None,
+        instead: str = "",
+        reason: str = "",
+        on_progress: OnProgress | None = None,
+    ) -> Corpus:
         """Read the text from its recorded location or, if that fails, from where its name leads now.
 
-        Nothing is downloaded, and only regular files and `stdin` are read. Raises DataError if the text is missing,
-        cannot be read or has changed. The message contains `instead`, the alternative to putting the text back (" or
-        give ..."), and ends with `reason`, why the text is needed.
+        It is encoded in `vocab`, by default in a vocabulary of its own. Nothing is downloaded, and only regular files
+        and `stdin` are read. Raises DataError if the text is missing, cannot be read or has changed. The message
+        contains `instead`, the alternative to putting the text back (" or give ..."), and ends with `reason`, why the
+        text is needed. Raises CharRNNError if the ids of a large text cannot be written to the cache.
         """
         alphabet, encoding = self.config.alphabet, self.config.encoding
         faults: list[DataError] = []
@@ -48,17 +58,14 @@ class RecordedCorpus:
                 if (where := [origin.location for origin in origins]) in tried:
                     continue
                 tried.append(where)
-                corpus = read_origins(origins, alphabet=alphabet, encoding=encoding)
+                with open_text(origins, alphabet=alphabet, encoding=encoding, on_progress=on_progress) as text:
+                    if text.digest == self.digest:
+                        return text.encode(vocab or text.own_vocab(min_count=self.config.min_count))
+                    faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:
                 faults.append(error)
-                continue
             except DataError as error:
                 faults.append(DataError(f"The text of {self.run} cannot be read again: {error.marked}"))
-                continue
-            if corpus.digest == self.digest:
-                return corpus
-            faults.append(DataError(self._changed(corpus, instead, reason)))
-            del corpus  # frees the memory before the next text is read
         fault = next((fault for fault in faults if not isinstance(fault, NotHereError)), faults[0])
         if isinstance(fault, NotHereError):
             raise DataError(self._not_here(fault.source, instead, reason)) from None
@@ -86,14 +93,14 @@ class RecordedCorpus:
             )
         return origins
 
-    def _changed(self, corpus: Corpus, instead: str, reason: str) -> str:
+    def _changed(self, text: OpenText, instead: str, reason: str) -> str:
         if not self.config.corpus:
-            label = corpus.sources[0]
+            label = text.sources[0]
             return f"{self.run} was trained on another version of the {label}: use that Python{instead}.{reason}"
-        listed = _short(", ".join(corpus.sources))
+        listed = _short(", ".join(text.sources))
         message = f"The text of {self.run} has changed since it was trained ({listed}): put it back{instead}.{reason}"
         # A file of a folder that cannot be read any more is skipped, which changes the text.
-        notes = [note for note in corpus.notes if note.startswith("skipped")]
+        notes = [note for note in text.notes if note.startswith("skipped")]
         return "\n".join((message, *(f"When it was read again: {_short('; '.join(notes))}." for _ in notes[:1])))
 
     def _not_here(self, source: str, instead: str, reason: str) -> str:

@@ -8,7 +8,7 @@ import reprlib
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,25 @@ _BLOCK_CHARS = 1 << 20
 _NUM_CODE_POINTS = 0x110000
 
 
+IdArray = NDArray[np.unsignedinteger[Any]]
+"""Ids: uint8 where the alphabet has at most 256 entries, else uint16; they may be mapped from a file."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CharacterCounts:
+    """How often each of the D distinct characters (bytes) of a text occurs."""
+
+    code_points: NDArray[np.int64]
+    """(D,): the characters, in any order; the values of the bytes, for the byte alphabet."""
+    counts: NDArray[np.int64]
+    """(D,): at least 1 each."""
+
+    @property
+    def num_chars(self) -> int:
+        """Length of the text."""
+        return int(self.counts.sum())
+
+
 @dataclass(frozen=True, slots=True)
 class Vocab:
     """An alphabet in id order.
@@ -73,25 +92,35 @@ class Vocab:
         Raises DataError for an empty text or if no character is kept, ValueError for a `max_size` outside
         2..`MAX_VOCAB_SIZE`.
         """
-        if not 2 <= max_size <= MAX_VOCAB_SIZE:
-            raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
         if not text:
             raise DataError("the text is empty: give at least one character")
         counts = np.zeros(_NUM_CODE_POINTS, dtype=np.int64)
         for points in _code_points(text):
             block_counts = np.bincount(points)
             counts[: len(block_counts)] += block_counts
-        if counts[0]:
-            counts[0] = len(text)
-        threshold = max(1, min(min_count, 1 + len(text) // 10_000))
-        kept = np.flatnonzero(counts >= threshold)
+        found = np.flatnonzero(counts)
+        return cls.from_counts(CharacterCounts(found, counts[found]), min_count=min_count, max_size=max_size)
+
+    @classmethod
+    def from_counts(
+        cls, counted: "CharacterCounts", *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS
+    ) -> "Vocab":
+        """Collect the characters of a text that was counted, as `from_text` does."""
+        if not 2 <= max_size <= MAX_VOCAB_SIZE:
+            raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
+        num_chars = counted.num_chars
+        # NUL ends a document: it is kept however rare it is.
+        occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
+        threshold = max(1, min(min_count, 1 + num_chars // 10_000))
+        is_kept = occurrences >= threshold
+        kept, counts = counted.code_points[is_kept], occurrences[is_kept]
         if not len(kept):
             raise DataError(
-                f"no character of this text of length {len(text)} occurs {threshold} times: "
+                f"no character of this text of length {num_chars} occurs {threshold} times: "
                 f"learn them all with {named('min_count', 1)}, or their bytes with {named('alphabet', 'byte')}"
             )
-        # A stable sort of the negated counts leaves ties in code-point order.
-        most_frequent = kept[np.argsort(-counts[kept], kind="stable")[: max_size - 1]]
+        # Sorted by falling count, then by code point.
+        most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
         return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
 
     @classmethod
@@ -119,6 +148,16 @@ class Vocab:
             ids[start : start + len(points)] = self._lookup(points)
             start += len(points)
         return ids
+
+    @property
+    def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """The type of the ids of a long text: uint8 if it is enough."""
+        return np.dtype(np.uint8 if len(self) <= 256 else np.uint16)
+
+    def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
+        """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for unknown characters."""
+        ids = code_points if self.kind == "byte" else self._id_of[np.minimum(code_points, len(self._id_of) - 1)]
+        return ids.astype(self.id_type)
 
     def unknown_characters(self, text: str | bytes) -> list[str]:
         """Return the distinct characters of a text that are not in the alphabet, in order of first appearance."""
@@ -221,20 +260,6 @@ class Decoder:
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return rest
-
-
-def count_distinct(text: str | bytes) -> int:
-    """Count the distinct characters (code points) of a text, or the distinct bytes, whatever the alphabet."""
-    is_seen = np.zeros(_NUM_CODE_POINTS, np.bool_)
-    for points in _byte_values(text) if isinstance(text, bytes) else _code_points(text):
-        is_seen[points] = True
-    return int(np.count_nonzero(is_seen))
-
-
-def _byte_values(data: bytes) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes block by block, because NumPy copies an index array to eight bytes per element."""
-    for start in range(0, len(data), _BLOCK_CHARS):
-        yield np.frombuffer(data, np.uint8)[start : start + _BLOCK_CHARS]
 
 
 def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:

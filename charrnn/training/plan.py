@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,15 +11,14 @@ import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, named
-from charrnn.model.reading import IdArray
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
-from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.corpus import Corpus, OnProgress, read_corpus
 from charrnn.text.lanes import Lanes, split_ids
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
-from charrnn.text.vocab import MAX_CHARACTERS, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.distributed import ALONE, World, share_config
 from charrnn.training.measuring import choose_precision, choose_threads, measure_step
 from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
@@ -41,12 +41,20 @@ class Text:
     """The corpus as ids, divided into a training, a validation and perhaps a test part."""
 
     corpus: Corpus
-    vocab: Vocab
-    ids: IdArray
     num_train: int
     """Characters of the training part, which comes first."""
     num_before_test: int
     """Characters of the training and the validation part together."""
+
+    @property
+    def vocab(self) -> Vocab:
+        """The alphabet."""
+        return self.corpus.vocab
+
+    @property
+    def ids(self) -> IdArray:
+        """The whole text (N,), which may be mapped from a file."""
+        return self.corpus.ids
 
 
 def plan_run(
@@ -113,10 +121,15 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
 
 
 def read_new_text(
-    config: Config, initial: Checkpoint | None, stdin: BinaryIO | None, on_download: Download | None
+    config: Config,
+    initial: Checkpoint | None,
+    stdin: BinaryIO | None,
+    on_download: Download | None,
+    on_progress: OnProgress | None = None,
 ) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
-    text = read_text(config, stdin, on_download, None if initial is None else initial.description.vocab())
+    vocab = None if initial is None else initial.description.vocab()
+    text = read_text(config, stdin, on_download, vocab, on_progress=on_progress)
     if config.init_from is not None:
         check_alphabet(config.init_from, text)
     return text
@@ -129,13 +142,9 @@ def check_alphabet(run: str, text: Text) -> None:
     """
     if text.vocab.kind == "byte":
         return
-    parts = {
-        "training text": text.ids[: text.num_train],
-        "validation text": text.ids[text.num_train : text.num_before_test],
-        "test text": text.ids[text.num_before_test :],
-    }
-    for name, ids in parts.items():
-        share = float((ids == 0).mean()) if len(ids) else 0.0
+    bounds = (0, text.num_train, text.num_before_test, len(text.ids))
+    for name, (begin, end) in zip(("training text", "validation text", "test text"), pairwise(bounds), strict=True):
+        share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share > MAX_UNKNOWN_SHARE:
             raise DataError(
                 f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
@@ -169,7 +178,7 @@ def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, s
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
     """Describe what the user may not expect of the text, and which settings were changed to fit it."""
     notes = list(text.corpus.notes)
-    num_unknown = int((text.ids == 0).sum()) if text.vocab.kind == "char" else 0
+    num_unknown = len(text.corpus.unknown)
     if num_unknown:
         why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
         if planned.init_from is not None:
@@ -209,25 +218,26 @@ def read_text(
     on_download: Download | None,
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Text:
     """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
-    Without `vocab`, the text gets a vocabulary of its own. Raises DataError if it cannot be used.
+    Without `vocab`, the text gets a vocabulary of its own. Raises DataError if it cannot be used, CharRNNError if the
+    ids of a large one cannot be written to the cache.
     """
     if recorded is not None:
-        corpus = recorded.read(stdin=stdin, instead=" or start a new run")
+        corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run", on_progress=on_progress)
     else:
         corpus = read_corpus(
             config.corpus,
             alphabet=config.alphabet,
             encoding=config.encoding,
             order=Order(config.order, config.order_seed),
+            vocab=vocab,
+            min_count=config.min_count,
             stdin=stdin,
             on_download=on_download,
+            on_progress=on_progress,
         )
-    content = corpus.content
-    if vocab is None:
-        vocab = Vocab.of_bytes() if isinstance(content, bytes) else Vocab.from_text(content, min_count=config.min_count)
-    ids = vocab.encode(content)
-    parts = split_ids(len(ids), config.split)
-    return Text(corpus, vocab, ids, num_train=parts[0].stop, num_before_test=parts[1].stop)
+    parts = split_ids(len(corpus.ids), config.split)
+    return Text(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)

@@ -35,7 +35,7 @@ from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
-from charrnn.text.vocab import Vocab, count_distinct
+from charrnn.text.vocab import Vocab
 from charrnn.training.broadcasts import share_checkpoint
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
@@ -190,7 +190,7 @@ class TrainingSession:
             corpus=", ".join(text.corpus.sources),
             num_chars=len(text.ids),
             num_train_chars=text.num_train,
-            num_distinct_chars=count_distinct(text.corpus.content),
+            num_distinct_chars=len(text.corpus.counted.code_points),
             vocab_size=len(text.vocab),
             notes=notes,
         )

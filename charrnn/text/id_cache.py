@@ -1,0 +1,448 @@
+"""Ids of large texts on disk: mapped into memory, committed atomically, verified before use, removed by age.
+
+    ids/
+      KEY/                  one text in one alphabet: an entry
+        ids.bin             the ids, uint8 or uint16, little-endian
+        unknown.bin         the characters that the alphabet does not have (`UNKNOWN_TYPE`)
+        entry.json          what they are, with their SHA-256
+      sources-KEY.json      the digest and the characters of files that were read, by their paths, sizes and times
+      lock-00 … lock-3f     locked while the same files are read
+
+docs/formats.md describes the files.
+"""
+
+import contextlib
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import stat
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import CharRNNError, CheckpointError, counted
+from charrnn.file_lock import try_lock
+from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, write_synced
+from charrnn.text.id_builder import UNKNOWN_TYPE, IdBuilder
+from charrnn.text.vocab import IdArray, Vocab
+
+CACHE_VARIABLE = "CHARRNN_CACHE"
+"""Environment variable with the folder of the cache."""
+
+CACHE_SIZE_VARIABLE = "CHARRNN_CACHE_GB"
+"""Environment variable with the size limit of the cache, in GB."""
+
+MAX_CACHE_GB = 50.0
+"""Default size limit of the cache: the entries that were not used for longest are removed beyond it."""
+
+MAX_RECORDS = 1000
+"""Records of sources that are kept."""
+
+CHECK_BYTES = 16 * 1024 * 1024
+"""Bytes of ids that one SHA-256 in `entry.json` covers: blocks are verified in parallel."""
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+"""Limit for a record and for `entry.json`: the counts of every character of Unicode fit."""
+
+_FORMAT = 1
+_NUM_LOCKS = 64
+_POLL_SECONDS = 0.1
+_MAX_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedIds:
+    """Ids that are mapped from a file; the entry is in use as long as they are."""
+
+    ids: IdArray
+    unknown: NDArray[np.void]
+    """Unknown characters of the text, by position (`UNKNOWN_TYPE`)."""
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache: $CHARRNN_CACHE, else charrnn/ids in the user's cache folder."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(os.path.abspath(Path(chosen).expanduser()))
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    with contextlib.suppress(RuntimeError):  # there is no home folder
+        return Path(user).expanduser() / "charrnn" / "ids"
+    raise CharRNNError(f"there is no home folder for the ids of large texts: set {CACHE_VARIABLE} to a folder")
+
+
+def max_cache_bytes() -> int:
+    """Return the size limit of the cache. Raises CharRNNError if $CHARRNN_CACHE_GB is not a positive number."""
+    text = os.environ.get(CACHE_SIZE_VARIABLE) or str(MAX_CACHE_GB)
+    with contextlib.suppress(ValueError, OverflowError):
+        if (size := int(float(text) * 1e9)) > 0:
+            return size
+    raise CharRNNError(
+        f"{CACHE_SIZE_VARIABLE} is {text!r}; it must be a number of GB above 0, such as {MAX_CACHE_GB:g}"
+    )
+
+
+class IdCache:
+    """The cache in one folder, which is made when something is written to it."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Use `folder`, by default `cache_folder()`."""
+        self.folder = folder or cache_folder()
+
+    def entry_path(self, digest: str, vocab: Vocab) -> Path:
+        """Return the folder of the entry for the text of this digest in the alphabet `vocab`."""
+        return self.folder / _key([_FORMAT, digest, vocab.to_json()])
+
+    @contextlib.contextmanager
+    def reading(self, signature: str) -> Iterator[None]:
+        """Wait until no other process reads the files of `signature`, then exclude them: one of them is enough.
+
+        If the folder cannot be written to, there is no cache that could be shared.
+        """
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                self._make()
+                stack.enter_context(_locked(self.folder / f"lock-{int(signature[:8], 16) % _NUM_LOCKS:02x}"))
+            yield
+
+    def exclusive(self) -> contextlib.AbstractContextManager[None]:
+        """Exclude other processes from beginning, committing and clearing away entries. Raises OSError."""
+        return _locked(self.folder / "lock-new")
+
+    def record(self, signature: str) -> dict[str, Any] | None:
+        """Return what `write_record` has written for `signature`; None if there is nothing or it is damaged."""
+        path = self._record_path(signature)
+        record = _unsealed(path)
+        if record is None or record.get("signature") != signature:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path)
+        return record
+
+    def write_record(self, signature: str, record: dict[str, JSON]) -> None:
+        """Record what was read from the files of `signature`. An error is no failure: they are read again then."""
+        with contextlib.suppress(OSError, CharRNNError):
+            self._make()
+            path = self._record_path(signature)
+            with replacing(path) as temporary:
+                write_synced(temporary, _sealed({**record, "signature": signature}))
+            records = sorted(self.folder.glob("sources-*.json"), key=_age, reverse=True)
+            for old in records[:-MAX_RECORDS]:
+                old.unlink()
+
+    def open(self, digest: str, vocab: Vocab) -> CachedIds | None:
+        """Map the ids of a text, after verifying all of them; None if there are none. Damaged ones are removed."""
+        path = self.entry_path(digest, vocab)
+        if not os.path.lexists(path):
+            return None
+        found = _open_entry(path, vocab)
+        if found is None:
+            _remove(path)
+        return found
+
+    def begin(self, num_bytes: int) -> "NewEntry":
+        """Start an entry of about `num_bytes` bytes; removes what killed processes left. Raises CharRNNError."""
+        try:
+            self._make()
+            with self.exclusive():
+                self._remove_leftovers()
+                number = 0
+                while (path := self.folder / f".new.tmp-{os.getpid()}{number:03}").exists():
+                    number += 1
+                path.mkdir(mode=0o700)
+                return NewEntry(self, path, num_bytes)
+        except OSError as error:
+            raise write_error(self.folder, num_bytes, error) from error
+
+    def make_room(self, num_bytes: int, spare: Path) -> None:
+        """Remove entries that nothing uses, oldest use first, until the cache and `num_bytes` keep the size limit."""
+        entries = sorted((path for path in self.folder.glob("*") if _is_entry(path)), key=_age, reverse=True)
+        sizes = {path: sum(_num_bytes(file) for file in path.iterdir()) for path in entries}
+        excess = sum(sizes.values()) + num_bytes - max_cache_bytes()
+        for path, size in sizes.items():
+            if excess <= 0:
+                return
+            if path != spare and not _is_in_use(path):
+                _remove(path)
+                excess -= size
+
+    def _make(self) -> None:
+        # Only for its user: the files contain the texts.
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _record_path(self, signature: str) -> Path:
+        return self.folder / f"sources-{signature[:32]}.json"
+
+    def _remove_leftovers(self) -> None:
+        """Remove entries that processes began which do not exist any more."""
+        for path in self.folder.glob(".*-*"):
+            if path.is_dir() and not path.is_symlink() and (".old-" in path.name or not _is_in_use(path, "ids.bin")):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def write_error(folder: Path, num_bytes: int, error: OSError) -> CharRNNError:
+    """Return the error for ids of about `num_bytes` bytes that cannot be written to the cache in `folder`."""
+    return CharRNNError(
+        f"cannot write {folder}: {error.strerror or error} ({counted(num_bytes, 'byte')} needed)\n"
+        f"free some space, or set {CACHE_VARIABLE} to a folder on another disk"
+    )
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("ab") as file:
+        while not try_lock(file):
+            time.sleep(_POLL_SECONDS)
+        yield
+
+
+class NewEntry:
+    """An entry that is being written in a hidden folder; `commit` makes it one of the cache."""
+
+    def __init__(self, cache: IdCache, path: Path, num_bytes: int) -> None:
+        """Create and lock the file of ids in the folder `path`. `num_bytes` is named if the disk is full."""
+        self._cache, self._path, self._num_bytes = cache, path, num_bytes
+        self.file: BinaryIO = (path / "ids.bin").open("x+b")
+        try_lock(self.file)
+
+    def commit(
+        self, builder: IdBuilder, vocab: Vocab, on_progress: Callable[[int, int], object] = lambda done, total: None
+    ) -> CachedIds:
+        """Write the ids in the alphabet `vocab` and everything else; return the committed entry, mapped.
+
+        `on_progress` is called with the ids so far and in all. Raises CharRNNError if the entry cannot be written;
+        nothing is committed then.
+        """
+        path = self._cache.entry_path(builder.digest, vocab)
+        try:
+            self._write(builder, vocab, on_progress)
+            self._cache.make_room(builder.num_ids * vocab.id_type.itemsize, path)
+            with self._cache.exclusive():
+                self.file.close()  # Windows renames no folder with an open file.
+                if os.path.lexists(path):
+                    _remove(path)
+                os.rename(self._path, path)
+            fsync_folder(path.parent)
+        except OSError as error:
+            raise write_error(self._cache.folder, max(self._num_bytes, builder.num_bytes), error) from error
+        # Without verifying it: this process has just written it.
+        found = _open_entry(path, vocab, is_trusted=True)
+        if found is None:
+            raise CharRNNError(f"{path} was changed or removed while it was written: start again")
+        return found
+
+    def _write(self, builder: IdBuilder, vocab: Vocab, on_progress: Callable[[int, int], object]) -> None:
+        """Write and sync the files of the entry. Raises OSError."""
+        # The file with the provisional ids is overwritten, so that the disk needs no room for both.
+        name = "ids.bin" if builder.fits_in_place(vocab) else "wider.bin"
+        with contextlib.ExitStack() as stack:
+            ids_file = stack.enter_context((self._path / name).open("r+b" if name == "ids.bin" else "xb"))
+            unknown_file = stack.enter_context((self._path / "unknown.bin").open("xb"))
+            digests, unknown_digests = _Digests(), _Digests()
+            num_ids = num_unknown = 0
+            for ids, unknown in builder.encode(vocab):
+                data = ids.astype(vocab.id_type.newbyteorder("<"), copy=False).tobytes()
+                ids_file.write(data)
+                digests.add(data)
+                unknown_file.write(unknown.tobytes())
+                unknown_digests.add(unknown.tobytes())
+                num_ids += len(ids)
+                num_unknown += len(unknown)
+                on_progress(num_ids, builder.num_ids)
+            ids_file.truncate()
+            for file in (ids_file, unknown_file):
+                file.flush()
+                os.fsync(file.fileno())
+        if name != "ids.bin":
+            os.replace(self._path / name, self._path / "ids.bin")
+        entry: dict[str, JSON] = {
+            "format": _FORMAT,
+            "corpus_digest": builder.digest,
+            "alphabet_digest": _key(vocab.to_json()),
+            "type": vocab.id_type.name,
+            "num_ids": num_ids,
+            "num_unknown": num_unknown,
+            "ids_sha256": digests.finish(),
+            "unknown_sha256": unknown_digests.finish(),
+        }
+        write_synced(self._path / "entry.json", _sealed(entry))
+        fsync_folder(self._path)
+
+    def discard(self) -> None:
+        """Remove what was written, unless it was committed."""
+        with contextlib.suppress(OSError):  # of a full disk
+            self.file.close()
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+class _Digests:
+    """SHA-256 of every `CHECK_BYTES` bytes."""
+
+    def __init__(self) -> None:
+        self._done: list[str] = []
+        self._hash, self._num_bytes = hashlib.sha256(), 0
+
+    def add(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while len(rest):
+            part = rest[: CHECK_BYTES - self._num_bytes]
+            self._hash.update(part)
+            self._num_bytes += len(part)
+            rest = rest[len(part) :]
+            if self._num_bytes == CHECK_BYTES:
+                self._done.append(self._hash.hexdigest())
+                self._hash, self._num_bytes = hashlib.sha256(), 0
+
+    def finish(self) -> list[str]:
+        return self._done + [self._hash.hexdigest()] * bool(self._num_bytes)
+
+
+def _open_entry(path: Path, vocab: Vocab, *, is_trusted: bool = False) -> CachedIds | None:
+    """Map an entry, unless `is_trusted` after verifying it; None if it is damaged, of another text or another format.
+
+    Checked are the form and the SHA-256 of `entry.json`, the text and the alphabet that it names, the sizes of both
+    files, the SHA-256 of all of their content, and that every id is in the alphabet.
+    """
+    entry = _unsealed(path / "entry.json")
+    if entry is None or path.is_symlink():
+        return None
+    try:
+        if (
+            entry["format"] != _FORMAT
+            or path.name != _key([_FORMAT, entry["corpus_digest"], vocab.to_json()])
+            or entry["alphabet_digest"] != _key(vocab.to_json())
+            or entry["type"] != vocab.id_type.name
+        ):
+            return None
+        num_ids, num_unknown = int(entry["num_ids"]), int(entry["num_unknown"])
+        digests, unknown_digests = list(entry["ids_sha256"]), list(entry["unknown_sha256"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    id_type = vocab.id_type.newbyteorder("<")
+    with contextlib.ExitStack() as stack:
+        try:
+            # Locked until the ids are no longer mapped, so that the entry is not removed meanwhile.
+            lock = stack.enter_context((path / "entry.json").open("r+b"))
+            if not try_lock(lock, shared=True):
+                return None
+            for name, size, blocks in (
+                ("ids.bin", num_ids * id_type.itemsize, digests),
+                ("unknown.bin", num_unknown * UNKNOWN_TYPE.itemsize, unknown_digests),
+            ):
+                if not _has_size(path / name, size) or not (is_trusted or _is_intact(path / name, size, blocks)):
+                    return None
+            ids: IdArray = np.memmap(path / "ids.bin", id_type, "r", shape=(num_ids,))
+            unknown = np.empty(0, UNKNOWN_TYPE)
+            if num_unknown:
+                unknown = np.memmap(path / "unknown.bin", UNKNOWN_TYPE, "r", shape=(num_unknown,))
+            os.utime(path / "entry.json")
+        except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
+            return None
+        if not is_trusted and largest_id(ids) >= len(vocab):
+            return None
+        stack.pop_all()
+    weakref.finalize(ids._mmap, lock.close)  # type: ignore[attr-defined]
+    return CachedIds(ids, unknown)
+
+
+def largest_id(ids: IdArray) -> int:
+    """Return the largest of many ids, without a copy of them."""
+    return max((int(ids[first : first + CHECK_BYTES].max()) for first in range(0, len(ids), CHECK_BYTES)), default=0)
+
+
+def release_pages(ids: IdArray) -> None:
+    """Take ids that are mapped from a file out of this process's memory; they stay in the system's file cache."""
+    base: object = ids
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _has_size(path: Path, num_bytes: int) -> bool:
+    # A link could lead to any other file.
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_size == num_bytes
+
+
+def _is_intact(path: Path, num_bytes: int, digests: list[object]) -> bool:
+    """Compare the SHA-256 of every block of a file, on all cores."""
+    starts = range(0, num_bytes, CHECK_BYTES)
+
+    def check(start: int, expected: object) -> bool:
+        with path.open("rb", buffering=0) as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(CHECK_BYTES)).hexdigest() == expected
+
+    if len(starts) != len(digests):
+        return False
+    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1)) as pool:
+        return all(pool.map(check, starts, digests))
+
+
+def _sealed(value: dict[str, JSON]) -> bytes:
+    """Return JSON after a line with its SHA-256."""
+    data = json_to_bytes(value)
+    return hashlib.sha256(data).hexdigest().encode("ascii") + b"\n" + data
+
+
+def _unsealed(path: Path) -> dict[str, Any] | None:
+    """Return what `_sealed` wrote to a file; None if it is missing, damaged or no regular file."""
+    try:
+        digest, _, data = read_capped(path, max_bytes=MAX_RECORD_BYTES).partition(b"\n")
+        if hashlib.sha256(data).hexdigest().encode("ascii") != digest:
+            return None
+        value = json.loads(data)
+    except (CheckpointError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _key(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode("ascii")).hexdigest()[:32]
+
+
+def _is_entry(path: Path) -> bool:
+    return len(path.name) == 32 and path.is_dir() and not path.is_symlink()
+
+
+def _is_in_use(path: Path, name: str = "entry.json") -> bool:
+    """Whether a process maps an entry or, with the name `ids.bin`, writes it."""
+    try:
+        with (path / name).open("r+b") as file:
+            return not try_lock(file)
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """Remove an entry, or what stands in its place, at once for every other process. Errors are ignored."""
+    hidden = path.with_name(f".{path.name}.old-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        os.rename(path, hidden)
+        if hidden.is_dir() and not hidden.is_symlink():
+            shutil.rmtree(hidden, ignore_errors=True)
+        else:
+            hidden.unlink()
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since an entry or a record was used."""
+    try:
+        return time.time() - (path / "entry.json" if path.is_dir() else path).stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def _num_bytes(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0
