@@ -159,7 +159,8 @@ def test_generating_and_rendering_import_no_torch() -> None:
         "charrnn.config",
         "charrnn.model.stepper",
         "charrnn.detectors.registry",
-        *modules_in("generation"),
+        # Drawing on a GPU is the one way to generate that needs torch.
+        *(name for name in modules_in("generation") if name != "charrnn.generation.graphed"),
         *modules_in("render"),
     ]
     assert {"charrnn.generation.sampling", "charrnn.render.heatmap"} <= set(modules)
