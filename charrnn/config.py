@@ -31,7 +31,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices to compute on."""
 DOCUMENTS = ("none", "files", "lines", "blank-lines", "column")
 """What the documents of a corpus are; `none`: it is one text."""
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 """Precisions of training."""
 BUDGETS = ("minutes", "epochs", "steps")
 """Fields that say how long to train; at most one is set."""
@@ -147,7 +147,7 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: str = "auto"
-    """fp32 or bf16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
+    """fp32, bf16 or fp16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
     threads: int | Auto = "auto"
     """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
     evaluate_every: int | Auto = "auto"

@@ -70,7 +70,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "weight_average": SHARES,
     "seed": st.integers(0, 2**32 - 1),
     "device": st.sampled_from(["auto", "cpu", "cuda", "mps"]),
-    "precision": st.sampled_from(["auto", "fp32", "bf16"]),
+    "precision": st.sampled_from(["auto", "fp32", "bf16", "fp16"]),
     "threads": auto_or(st.integers(1, 1024)),
     "evaluate_every": auto_or(st.integers(1)),
     "validation_chars": st.none() | auto_or(st.integers(1)),
@@ -290,7 +290,7 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
     ("seed", -1, "between 0 and 2^32 - 1"),
     ("seed", 2**32, "between 0 and 2^32 - 1"),
     ("device", "tpu", "one of auto, cpu, cuda, mps"),
-    ("precision", "fp64", "one of auto, fp32, bf16"),
+    ("precision", "fp64", "one of auto, fp32, bf16, fp16"),
     ("evaluate_every", 0, "at least 1"),
     ("validation_chars", 0, "at least 1"),
     ("save_every", 0, "at least 1"),
@@ -309,7 +309,7 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(name: str, value: An
         Config(**{name: value})
     message, _, near = str(caught.value).partition(" Did you mean ")
     assert message == f"`{name}` is {shown}; it must be {allowed}."
-    assert near == {"CHAR": "char?", "tpu": "cpu?"}.get(str(value), "")
+    assert near == {"CHAR": "char?", "tpu": "cpu?", "fp64": "fp16?"}.get(str(value), "")
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("latin-l", "latin-1"), ("utf-61", "utf-16"), ("windows-l252", "cp1252")])

@@ -130,11 +130,11 @@ def test_autocast_computes_in_the_precision_asked_for(monkeypatch: pytest.Monkey
     pretend_instructions(monkeypatch, avx512_bf16=has_instructions)
     ones = torch.ones(2, 2)
     dtypes = {}
-    for precision in ("auto", "fp32", "bf16"):
+    for precision in ("auto", "fp32", "bf16", "fp16"):
         with autocast(CPU, precision):
             dtypes[precision] = (ones @ ones).dtype
     expected = torch.bfloat16 if has_instructions else torch.float32
-    assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16}
+    assert dtypes == {"auto": expected, "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     with autocast(CPU, "bf16"), autocast(CPU, "fp32"):
         assert (ones @ ones).dtype == torch.float32, "fp32 holds inside bf16 too"
 

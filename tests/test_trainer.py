@@ -3,7 +3,7 @@
 Shapes: T window length, B lanes, V vocabulary.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.model.network import CharRNN
 from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
@@ -397,3 +397,64 @@ def test_a_new_run_begins_in_the_old_ones_learned_state() -> None:
     model["learned_state"][:] = 0.5
     trainer.start_with(model)
     assert bool((trainer.state == 0.5).all())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mlstm"])
+def test_fp16_trains_with_finite_numbers(cell: str) -> None:
+    trainer, precise = make_trainer(cell, precision="fp16"), make_trainer(cell)
+    losses = [[each.take_step().train_nats for _ in range(8)] for each in (trainer, precise)]
+    # Rounding to 11 bits moves a loss of 2.2 nats by less than a thousandth, and the steps before move it again.
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)
+    assert all(tensor.isfinite().all() for tensor in everything(trainer).values())
+    restored = make_trainer(cell, precision="fp16")
+    restored.restore(*save(trainer))
+    for each in (trainer, restored):
+        each.take_step()
+    assert_equal(everything(trainer), everything(restored))
+
+
+def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[float] = []
+
+    class Watched(Trainer):
+        def _compute_gradients(
+            self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
+        ) -> tuple[Tensor, list[float]]:
+            tried.append(scale)
+            return super()._compute_gradients(inputs, targets, flags, scale)
+
+    def make(precision: str) -> Trainer:
+        ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
+        return Watched(make_config(precision=precision), Lanes(ids, B), V, CPU)
+
+    expected, trainer = make("fp16"), make("fp16")
+    expected.take_step()
+    assert tried == [32.0], "the largest power of two up to B * T = 42"
+    tried.clear()
+    # In fp16 the largest number is 65,504: a scaled loss of about 2.2 nats is beyond it at once.
+    monkeypatch.setattr("charrnn.training.trainer.loss_scales", lambda config: (2.0**40, 32.0))
+    trainer.take_step()
+    assert tried == [2.0**40, 32.0]
+    assert_equal(everything(trainer), everything(expected))
+    before = everything(trainer)
+    monkeypatch.setattr("charrnn.training.trainer.loss_scales", lambda config: (2.0**50, 2.0**40))
+    with pytest.raises(NonFiniteError):
+        trainer.take_step()
+    assert_equal(everything(trainer), before)
+    tried.clear()
+    monkeypatch.undo()
+    make("fp32").take_step()
+    assert tried == [1.0]
+
+
+def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer()
+
+    def fail(*args: Any) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(trainer.network, "forward", fail)
+    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 6 lanes of 7 .*`num_lanes=3`"):
+        trainer.take_step()

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.layer import TORCH, Noise, RecurrentLayer
+from charrnn.model.layer import TORCH, RecurrentLayer
+from charrnn.model.noise import Noise
 from charrnn.model.whole import FASTEST_ON_CPU, FUNCTIONS, run_whole, runs_whole
 
 T, B, I, H = 5, 3, 4, 6  # noqa: E741  # I: input

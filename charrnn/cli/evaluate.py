@@ -20,7 +20,7 @@ def evaluate(
             "--part", help="Which part of the run's text: validation, or test (with --split 80/10/10).", metavar="PART"
         ),
     ] = None,
-    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16.", metavar="P")] = "auto",
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", metavar="P")] = "auto",
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,

@@ -113,7 +113,7 @@ def train(
         str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
     ] = None,
     precision: Annotated[
-        str | None, _option("--precision", text="auto, fp32 or bf16.", panel=MACHINE, metavar="P")
+        str | None, _option("--precision", text="auto, fp32, bf16 or fp16.", panel=MACHINE, metavar="P")
     ] = None,
     out: Annotated[
         Path | None,

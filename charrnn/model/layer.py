@@ -12,6 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
 from charrnn.model.cells import Cell
+from charrnn.model.device import to_device
 from charrnn.model.lookup import find_cell
 from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops, State
@@ -222,7 +223,7 @@ class RecurrentLayer(nn.Module):
         if noise is None or self.weight_drop == 0:
             return weight
         kept = noise.for_window(weight.shape, self.weight_drop)
-        return weight * (kept / (1 - self.weight_drop)).to(weight)
+        return weight * to_device(kept / (1 - self.weight_drop), weight.device, weight.dtype)
 
     def _run_equations(
         self,
@@ -267,7 +268,8 @@ class RecurrentLayer(nn.Module):
         """Keep each unit's old state with probability `zoneout`; without noise, compute the expected value."""
         if noise is None:
             return tuple(before + (1 - self.zoneout) * (after - before) for before, after in zip(old, new, strict=True))
-        taken = [noise.for_one_step(part.shape, self.zoneout).to(part) for part in new]
+        drawn = [noise.for_one_step(part.shape, self.zoneout) for part in new]
+        taken = [to_device(mask, part.device, part.dtype) for mask, part in zip(drawn, new, strict=True)]
         return tuple(b + t * (a - b) for b, a, t in zip(old, new, taken, strict=True))
 
     def _run_whole(

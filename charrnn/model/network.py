@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from charrnn.config import Config, resolved
 from charrnn.model.depths import DEPTHS
+from charrnn.model.device import to_device
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops
@@ -151,13 +152,13 @@ class CharRNN(nn.Module):
             return self._read_on(ids, state, noise, ops, want_cells=want_cells)
         num_steps, num_lanes = is_end.shape
         segments = Segments.of(is_end)
-        lanes = torch.from_numpy(segments.lanes).to(ids.device)
-        is_reset = torch.from_numpy(is_end[segments.begins, segments.lanes]).to(ids.device)
+        lanes = to_device(torch.from_numpy(segments.lanes), ids.device)
+        is_reset = to_device(torch.from_numpy(is_end[segments.begins, segments.lanes]), ids.device)
         states = torch.where(is_reset[:, None], self.initial_state(len(lanes)), state.index_select(2, lanes))
         parts, positions = [], []
         for piece in cut(segments, num_lanes):
-            where = torch.from_numpy(piece.positions).to(ids.device)
-            rows = torch.from_numpy(piece.segments).to(ids.device)
+            where = to_device(torch.from_numpy(piece.positions), ids.device)
+            rows = to_device(torch.from_numpy(piece.segments), ids.device)
             if noise is not None:
                 noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]))
             outputs, last = self._read_on(
@@ -172,7 +173,7 @@ class CharRNN(nn.Module):
             torch.cat(some).index_select(0, order).view(num_steps, num_lanes, *some[0].shape[1:])
             for some in zip(*parts, strict=True)
         )
-        return read, states.index_select(2, torch.from_numpy(segments.last_of_lanes).to(ids.device))
+        return read, states.index_select(2, to_device(torch.from_numpy(segments.last_of_lanes), ids.device))
 
     def _read_on(
         self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
@@ -231,7 +232,7 @@ def _drop(values: Tensor, share: float, noise: Noise | None) -> Tensor:
     if noise is None or share == 0:
         return values
     kept = noise.for_rows(values.shape[-1], share)
-    return values * (kept / (1 - share)).to(values)
+    return values * to_device(kept / (1 - share), values.device, values.dtype)
 
 
 def load_network(config: Config, vocab_size: int, tensors: dict[str, Tensor]) -> CharRNN:

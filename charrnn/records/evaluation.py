@@ -14,4 +14,4 @@ class LossReport:
     num_chars: int
     num_unknown: int = 0
     precision: str
-    """Precision of the computation: fp32 or bf16."""
+    """Precision of the computation: fp32, bf16 or fp16."""

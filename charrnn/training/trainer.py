@@ -4,25 +4,25 @@ Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
 """
 
 import copy
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from charrnn.config import Config, resolved
-from charrnn.errors import CheckpointError, NonFiniteError, named
-from charrnn.model.device import autocast, keep_freed_memory
+from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
+from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.optim import learning_rate_at, make_optimizers, update_average
+from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,57 +73,78 @@ class Trainer:
         """Train on the next window of every lane (truncated BPTT with carried state; Williams & Peng 1990).
 
         The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with nothing changed, if
-        the loss or the gradient is not finite.
+        the loss or the gradient is not finite, and UsageError if the memory of a device other than the CPU is full.
         """
+        try:
+            # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the optimizers, too.
+            with exact_arithmetic(self.device):
+                return self._take_step(flags)
+        except torch.OutOfMemoryError:
+            num_lanes, length = self.lanes.num_lanes, self.config.bptt_length
+            raise UsageError(
+                f"The memory of the device {self.device} is full: a step reads {num_lanes} lanes of {length} "
+                f"characters. Use {named('num_lanes', str(max(1, num_lanes // 2)))} or a smaller model."
+            ) from None
+
+    def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
-        length = resolved(self.config.bptt_length)
-        inputs, targets = self.lanes.window(self.cursor, length, self.rows)
-        # What is random is drawn for all lanes, of which several processes take their own rows.
-        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        noise = Noise(generator, self.lanes.num_lanes, self.rows)
-        state = self.state
-        if self.config.end_id is None:  # With documents, the network resets the state where one begins.
-            is_kept = (
-                torch.rand(self.lanes.num_lanes, 1, generator=generator)[self.rows] >= self.config.reset_probability
-            )
-            state = torch.where(is_kept.to(self.device), state, self._initial_state())
-        with autocast(self.device, self.config.precision):
-            logits, state = self.network(torch.from_numpy(inputs).to(self.device), state, noise)
-        # Divided by the number of targets in all processes, so that the sum over them is the mean.
-        loss = cross_entropy(
-            logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(self.device), reduction="sum"
-        ) / (length * self.lanes.num_lanes)
-        for weight in self._weights:
-            weight.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
-        train_nats, flags = self._exchange(loss.detach(), flags)
-        grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
-        result = StepResult(train_nats, grad_norm.item(), learning_rate, flags)
-        peak = float(self.config.learning_rate)
-        if not (np.isfinite(result.train_nats) and np.isfinite(result.grad_norm)):
+        window = self.lanes.window(self.cursor, resolved(self.config.bptt_length), self.rows)
+        inputs, targets = (to_device(torch.from_numpy(part), self.device) for part in window)
+        for scale in loss_scales(self.config):
+            state, (train_nats, grad_norm, *found) = self._compute_gradients(inputs, targets, flags, scale)
+            if math.isfinite(train_nats) and math.isfinite(grad_norm):
+                break
+        else:
             raise NonFiniteError(
-                f"Step {self.step + 1}: loss {result.train_nats}, gradient norm {result.grad_norm}. "
+                f"Step {self.step + 1}: loss {train_nats}, gradient norm {grad_norm}. "
                 f"The learning rate was {learning_rate:.2g} there; "
-                f"try {named('learning_rate', f'{peak / 2:.2g}')} (its peak)."
+                f"try {named('learning_rate', f'{float(self.config.learning_rate) / 2:.2g}')} (its peak)."
             )
         self.step += 1
         for optimizer in self.optimizers:
             optimizer.step(learning_rate, self.step)
-        self.state = state.detach()
+        self.state = state
         self.cursor += len(inputs)
         if self.averaged is not self.network:
             update_average(self._averages, self._weights, self.config.weight_average, self.step)
-        return result
+        return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
 
-    def _exchange(self, loss: torch.Tensor, flags: Sequence[bool]) -> tuple[float, tuple[bool, ...]]:
-        """Sum gradients, loss and flags over all processes; return the loss, and whether any process set each flag."""
-        if self.world.size == 1:
-            return loss.item(), tuple(flags)
-        figures = torch.cat((loss.reshape(1), torch.tensor(flags, dtype=loss.dtype, device=loss.device)))
+    def _compute_gradients(
+        self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
+    ) -> tuple[Tensor, list[float]]:
+        """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's `grad`.
+
+        `scale` multiplies the loss before the backward pass and divides the gradient after it. Returns the state after
+        the window, and: the loss in nats, the gradient's norm before clipping, the flags summed over all processes.
+        """
+        # What is random is drawn for all lanes, of which several processes take their own rows.
+        num_lanes, length = self.lanes.num_lanes, len(inputs)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
+        noise = Noise(generator, num_lanes, self.rows)
+        state = self.state
+        if self.config.end_id is None:  # With documents, the network resets the state where one begins.
+            is_kept = torch.rand(num_lanes, 1, generator=generator)[self.rows] >= self.config.reset_probability
+            state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
+        with autocast(self.device, self.config.precision):
+            logits, state = self.network(inputs, state, noise)
+        # Divided by the number of targets in all processes, so that the sum over them is the mean.
+        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * num_lanes)
+        for weight in self._weights:
+            weight.grad = None
+        (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        self.world.sum_in_place([*gradients, figures])
-        train_nats, *sums = figures.tolist()
-        return train_nats, tuple(total > 0 for total in sums)
+        if scale != 1:
+            for gradient in gradients:
+                gradient.mul_(1 / scale)
+        figures = loss.detach().view(1)
+        if flags:
+            figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
+        if self.world.size > 1:
+            self.world.sum_in_place([*gradients, figures])
+        grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
+        # One copy to main memory, for which the processor waits until the device has computed everything.
+        train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
+        return state.detach(), [train_nats, norm, *sums]
 
     def _initial_state(self) -> torch.Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
