@@ -1,0 +1,524 @@
+"""Several processes train as one does: the same masks, gradients, weights and positions, whatever their number.
+
+Most tests run the processes as threads of this one, which exchange tensors in memory (`Threads`); the last ones start
+real processes. Shapes: T window length, B lanes, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pytest
+import torch
+from conftest import clean_environment
+from numpy.typing import NDArray
+from synthetic import make_corpus
+from torch import Tensor
+
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
+from charrnn.evaluation.loss import stateful_nats
+from charrnn.model.noise import Noise
+from charrnn.text.lanes import Lanes
+from charrnn.training.broadcasts import check_same_text
+from charrnn.training.distributed import ALONE, World
+from charrnn.training.loop import resume_in, train_in
+from charrnn.training.plan import Text
+from charrnn.training.trainer import Trainer
+
+V, B, T = 9, 7, 6
+CPU = torch.device("cpu")
+Result = TypeVar("Result")
+
+
+class Meeting:
+    """Where threads exchange tensors: all bring one, then all see all of them."""
+
+    def __init__(self, size: int) -> None:
+        self._barrier = threading.Barrier(size, timeout=60)
+        self._brought: dict[int, Tensor] = {}
+
+    def exchange(self, rank: int, tensor: Tensor) -> list[Tensor]:
+        try:
+            self._brought[rank] = tensor.clone()
+            self._barrier.wait()
+            brought = [self._brought[rank] for rank in range(self._barrier.parties)]
+            self._barrier.wait()
+        except threading.BrokenBarrierError:
+            raise OtherProcessError("another thread ended") from None
+        assert len({(part.shape, part.dtype) for part in brought}) == 1, "the threads are at different places"
+        return brought
+
+    def leave(self) -> None:
+        self._barrier.abort()
+
+
+@dataclass(frozen=True)
+class Threads(World):
+    """One of several threads that stand for processes."""
+
+    meeting: Meeting = field(default_factory=lambda: Meeting(1))
+
+    def _sum(self, tensor: Tensor) -> None:
+        first, *others = self.meeting.exchange(self.rank, tensor)
+        tensor.copy_(sum(others, start=first))
+
+    def _broadcast(self, tensor: Tensor, source: int) -> None:
+        tensor.copy_(self.meeting.exchange(self.rank, tensor)[source])
+
+
+def in_processes(size: int, work: Callable[[World], Result]) -> list[Result]:
+    """What `work` returns in each of `size` processes; raises the first error that is not about another process."""
+    meeting = Meeting(size)
+
+    def run(rank: int) -> Result | CharRNNError:
+        try:
+            return work(Threads(rank, size, rank, size, meeting))
+        except CharRNNError as error:
+            meeting.leave()
+            return error
+        except BaseException:
+            meeting.leave()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        results = list(pool.map(run, range(size)))
+    errors = [result for result in results if isinstance(result, CharRNNError)]
+    for error in sorted(errors, key=lambda error: isinstance(error, OtherProcessError)):
+        raise error
+    return results  # type: ignore[return-value]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute on one thread, so that sums have the same order everywhere."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_config(**changes: Any) -> Config:
+    values: dict[str, Any] = {
+        "cell": "lstm",
+        "num_layers": 2,
+        "hidden_size": 12,
+        "embedding_size": 5,
+        "dropout": 0.3,
+        "input_dropout": 0.1,
+        "steps": 60,
+        "num_lanes": B,
+        "bptt_length": T,
+        "reset_probability": 0.3,
+        "learning_rate": 0.01,
+        "weight_average": 0.9,
+        "precision": "fp32",
+    }
+    return Config(**{**values, **changes})
+
+
+def make_trainer(world: World = ALONE, **changes: Any) -> Trainer:
+    config = make_config(**changes)
+    ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
+    return Trainer(config, Lanes(ids, config.num_lanes), V, CPU, world)  # type: ignore[arg-type]
+
+
+def numbers(trainer: Trainer) -> dict[str, Tensor]:
+    """Every number that a trainer changes, as a checkpoint contains it."""
+    tensors, counters = trainer.snapshot()
+    tensors |= {f"averaged {name}": value for name, value in trainer.model_tensors().items()}
+    tensors["counters"] = np.array(list(counters.values()))
+    return {name: torch.from_numpy(value) for name, value in tensors.items()}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "lstm": {"zoneout": 0.2},
+    "adamw": {"optimizer": "adamw", "num_lanes": 6},
+    "gru": {"cell": "gru", "weight_drop": 0.2, "initial_state": "learned"},
+    "omega": {"cell": "rnn", "omega": 0.5, "optimizer": "sgd", "learning_rate": 0.1},
+    "dilated": {"cell": "lstm", "depth": "dilated", "num_layers": 3, "zoneout": 0.3},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [2, 3])
+def test_several_processes_take_the_steps_of_one(kind: str, size: int) -> None:
+    def train(world: World) -> tuple[list[float], dict[str, Tensor]]:
+        trainer = make_trainer(world, **KINDS[kind])
+        losses = [trainer.take_step().train_nats for _ in range(50)]
+        return losses, numbers(trainer)
+
+    expected_losses, expected = train(ALONE)
+    for losses, found in in_processes(size, train):
+        assert losses[0] == pytest.approx(expected_losses[0], abs=1e-6)
+        for name, value in expected.items():
+            # Only the order of sums differs, which 50 steps amplify.
+            torch.testing.assert_close(found[name], value, atol=1e-4, rtol=0, msg=lambda text, name=name: name + text)
+
+
+def test_processes_hold_the_same_weights_to_the_bit_after_every_step() -> None:
+    def digests(world: World) -> list[str]:
+        trainer = make_trainer(world)
+        found = []
+        for _ in range(10):
+            trainer.take_step()
+            found.append(
+                hashlib.sha256(b"".join(value.numpy().tobytes() for value in numbers(trainer).values())).hexdigest()
+            )
+        return found
+
+    first, *others = in_processes(3, digests)
+    assert others == [first, first]
+    assert len(set(first)) == 10
+
+
+def test_the_summed_gradient_is_that_of_the_whole_batch() -> None:
+    def gradients(world: World) -> list[Tensor]:
+        trainer = make_trainer(world, optimizer="adamw", clip_norm=1e9)
+        trainer.take_step()
+        return [weight.grad.clone() for weight in trainer.network.parameters() if weight.grad is not None]
+
+    expected = gradients(ALONE)
+    assert len(expected) == len(list(make_trainer().network.parameters()))
+    for found in in_processes(3, gradients):
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-7, rtol=1e-5)  # float32 sums in another order
+
+
+@pytest.mark.parametrize("size", [2, 4, 7])
+def test_processes_draw_the_masks_of_one(size: int) -> None:
+    def draw(world: World) -> list[Tensor]:
+        noise = Noise(torch.Generator().manual_seed(5), B, world.rows(B))
+        num_own = len(range(B)[world.rows(B)])
+        return [
+            noise.for_window((3, 4), 0.5),
+            noise.for_rows(5, 0.5).unflatten(0, (1, num_own)),
+            noise.for_one_step((num_own, 3), 0.5).unflatten(0, (1, num_own)),
+            noise.for_one_step((4 * num_own, 3), 0.5).unflatten(0, (4, num_own)),
+            noise.for_window((3, 4), 0.5),
+        ]
+
+    shared, *rows, last = draw(ALONE)
+    parts = [draw(World(rank, size)) for rank in range(size)]
+    for part in parts:
+        assert torch.equal(part[0], shared) and torch.equal(part[-1], last)
+    for number, expected in enumerate(rows, start=1):
+        assert torch.equal(torch.cat([part[number] for part in parts], dim=1), expected)
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedLanes(Lanes):
+    """Lanes that record which characters of which lane were read."""
+
+    read: list[tuple[int, int]] = field(default_factory=list)
+
+    def window(
+        self, cursor: int, length: int, rows: slice = slice(None)
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        self.read.extend((lane, cursor + t) for lane in range(self.num_lanes)[rows] for t in range(length))
+        return super().window(cursor, length, rows)
+
+
+def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once() -> None:
+    lanes = RecordedLanes(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
+    saved: Any = None
+
+    def train(world: World) -> Any:
+        trainer = Trainer(make_config(zoneout=0.2), lanes, V, CPU, world)
+        if saved is not None:
+            trainer.restore(*saved)
+        for _ in range(4):
+            trainer.take_step()
+        tensors, counters = trainer.snapshot()
+        return trainer.model_tensors(), tensors, counters
+
+    for size in (2, 1, 2):
+        saved = in_processes(size, train)[0] if size > 1 else train(ALONE)
+    assert sorted(lanes.read) == [(lane, offset) for lane in range(B) for offset in range(12 * T)]
+    trainer = make_trainer(zoneout=0.2)
+    for _ in range(12):
+        trainer.take_step()
+    for name, value in trainer.snapshot()[0].items():
+        np.testing.assert_allclose(saved[1][name], value, atol=1e-4, err_msg=name)
+
+
+def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step() -> None:
+    def train(world: World) -> tuple[list[tuple[bool, ...]], int]:
+        trainer = make_trainer(world, reset_probability=0.0)
+        flags = [trainer.take_step((world.rank == 1 and step == 2, False)).flags for step in range(4)]
+        if world.rank == 1:  # Only its own loss is not finite.
+            trainer.state.fill_(torch.nan)
+        with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
+            trainer.take_step()
+        return flags, trainer.step
+
+    expected = [(False, False), (False, False), (True, False), (False, False)], 4
+    assert in_processes(3, train) == [expected] * 3
+
+
+def exchange(world: World) -> list[Any]:
+    """Exchange something of every kind."""
+    return [
+        world.broadcast_bytes(b"\xff%d" % world.rank).hex(),
+        world.broadcast_bytes(b"" if world.is_first else b"ignored").hex(),
+        world.of_first([world.rank, "ä", None]),
+        list(world.any(world.rank == 1, False)),
+        world.gather_rows(torch.arange(5)[world.rows(5)], 5, dim=0).tolist(),
+    ]
+
+
+def test_a_world_of_one_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> None:
+    assert exchange(ALONE) == ["ff30", "", [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
+    assert in_processes(3, exchange) == [["ff30", "", [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
+
+
+def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
+    spans = [World(rank, 4).rows(7) for rank in range(4)]
+    assert [lane for span in spans for lane in range(7)[span]] == list(range(7))
+    assert {span.stop - span.start for span in spans} == {1, 2}
+    with pytest.raises(UsageError, match="5 processes cannot share 4 batch rows"):
+        World(0, 5).rows(4)
+
+
+def run_config(text: Path, **changes: Any) -> Config:
+    values: dict[str, Any] = {
+        "corpus": (str(text),),
+        "cell": "lstm",
+        "num_layers": 1,
+        "hidden_size": 8,
+        "embedding_size": 4,
+        "num_lanes": 5,
+        "bptt_length": 16,
+        "dropout": 0.1,
+        "steps": 12,
+        "evaluate_every": 4,
+        "save_every": 3,
+        "precision": "fp32",
+        "device": "cpu",
+        "threads": 1,
+        "seed": 1,
+    }
+    return Config(**{**values, **changes})
+
+
+@pytest.fixture
+def text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "text.txt"
+    path.write_text(make_corpus().text[:4000], encoding="utf-8")
+    return path
+
+
+def losses(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """The logged losses of a run: (step, nats) by event."""
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    names = {"step": "train_nats", "evaluation": "val_nats"}
+    return {event: [(r["step"], r[key]) for r in records if r["event"] == event] for event, key in names.items()}
+
+
+def assert_same_losses(run: Path, expected: Path) -> None:
+    """The same events at the same steps; losses up to the order of sums."""
+    for event, logged in losses(expected).items():
+        found = losses(run)[event]
+        assert [step for step, _ in found] == [step for step, _ in logged]
+        assert [nats for _, nats in found] == pytest.approx([nats for _, nats in logged], abs=1e-4)
+
+
+@pytest.mark.trained
+def test_several_processes_log_the_losses_of_one(text: Path) -> None:
+    config = run_config(text)
+    list(train_in(ALONE, config, out=Path("one")))
+    first, second = in_processes(2, lambda world: list(train_in(world, config, out=Path("two"))))
+    assert_same_losses(Path("two"), Path("one"))
+    # Samples are the first process's; all else happens in both.
+    assert [event.event for event in first if event.event != "sample"] == [event.event for event in second]
+    names = [sorted(path.name for path in Path(run).iterdir()) for run in ("one", "two")]
+    assert names[0] == names[1]
+
+
+@pytest.mark.trained
+def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(text: Path) -> None:
+    config = run_config(text, zoneout=0.1)
+    list(train_in(ALONE, config, out=Path("one")))
+
+    def train(world: World) -> list[Any]:
+        events: list[Any] = []
+
+        def should_stop() -> bool:  # Process 1 is asked to stop while it takes step 7.
+            return world.rank == 1 and any(event.event == "step" and event.step == 6 for event in events)
+
+        events.extend(train_in(world, config, out=Path("two"), should_stop=should_stop))
+        return events
+
+    for events in in_processes(2, train):
+        assert events[-1].step == 7 and not events[-1].is_complete
+        assert events[-2].path.endswith("step-00000007")
+    list(resume_in(ALONE, "two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists()))
+    assert (Path("two") / "latest").read_text() == "step-00000009\n"
+    in_processes(3, lambda world: list(resume_in(world, "two")))
+    assert_same_losses(Path("two"), Path("one"))
+    assert (Path("two") / "latest").read_text() == "step-00000012\n"
+
+
+@pytest.mark.trained
+def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 16)
+    is_validating = threading.Event()
+
+    def check(world: World) -> list[Any]:
+        def should_stop() -> bool:
+            return world.rank == 1 and is_validating.is_set()
+
+        def watch(*args: Any, **changes: Any) -> float:
+            is_validating.set()
+            return stateful_nats(*args, **changes)
+
+        monkeypatch.setattr("charrnn.training.session.stateful_nats", watch)
+        return list(train_in(world, run_config(text), out=Path("run"), should_stop=should_stop))
+
+    for events in in_processes(2, check):
+        assert events[-1].step == 4 and not events[-1].is_complete
+    state = json.loads((Path("run") / "step-00000004" / "training.json").read_text())
+    assert state["is_validation_due"] is True
+    for events in in_processes(2, lambda world: list(resume_in(world, "run"))):
+        assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
+        assert events[-1].is_complete
+
+
+@pytest.mark.trained
+def test_a_budget_in_minutes_is_measured_together_and_the_plan_is_that_of_the_first(text: Path) -> None:
+    config = run_config(text, steps=None, minutes=0.02, num_lanes="auto", threads="auto", precision="auto")
+    plans = in_processes(2, lambda world: next(train_in(world, config, out=Path("run"))).config)
+    assert plans[0] == plans[1]
+    assert plans[0]["steps"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corpus": ("-",)}, "Standard input can be read once, not by 2 processes"),
+        ({"num_lanes": 1}, "2 processes cannot share 1 batch row"),
+        ({"corpus": ("missing.txt",)}, "missing.txt"),
+    ],
+)
+def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict[str, Any], message: str) -> None:
+    def train(world: World) -> Any:
+        return list(train_in(world, run_config(text, **changes), out=Path("run")))
+
+    with pytest.raises(CharRNNError, match=message):
+        in_processes(2, train)
+    assert not Path("run").exists()
+
+
+def test_processes_that_read_different_texts_end() -> None:
+    def check(world: World) -> None:
+        check_same_text(world, cast(Text, SimpleNamespace(corpus=SimpleNamespace(digest=f"{world.rank // 2}"))))
+
+    check(ALONE)
+    in_processes(2, check)
+    with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
+        in_processes(3, check)
+
+
+@pytest.mark.trained
+def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[CharRNNError] = []
+
+    def train(world: World) -> Any:
+        events = train_in(world, run_config(text), out=Path("run"))
+        try:
+            for event in events:
+                if world.rank == 1 and event.event == "step" and event.step == 2:
+                    events.close()
+                    world.meeting.leave()  # type: ignore[attr-defined]
+                    return None
+        except CharRNNError as error:
+            errors.append(error)
+        return None
+
+    in_processes(2, train)
+    assert [type(error) for error in errors] == [OtherProcessError]
+    # Nothing is lost: the run continues from its last save.
+    assert list(resume_in(ALONE, "run"))[-1].is_complete
+
+
+SCRIPT = """
+import hashlib, json, sys
+import numpy as np, torch
+sys.path.insert(0, {tests!r})
+from test_distributed import CPU, V, exchange, make_trainer
+from charrnn.training.distributed import joined
+torch.set_num_threads(1)
+with joined() as world:
+    trainer = make_trainer(world)
+    steps = [trainer.take_step() for _ in range(10)]
+    tensors = trainer.snapshot()[0]
+    digest = hashlib.sha256(b"".join(value.tobytes() for value in tensors.values())).hexdigest()
+    print(json.dumps([[step.train_nats for step in steps], digest, exchange(world)]))
+"""
+
+
+def start_processes(script: str, size: int) -> list[subprocess.Popen[str]]:
+    """Start real processes, with the variables that torchrun sets."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
+    shared |= {"LOCAL_WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", script],
+            env=clean_environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def test_real_processes_take_the_steps_of_threads_and_of_one() -> None:
+    children = start_processes(SCRIPT.format(tests=str(Path(__file__).parent)), 2)
+    ended = [child.communicate(timeout=120) for child in children]
+    assert [child.returncode for child in children] == [0, 0], ended
+    (losses, digest, exchanged), other = (json.loads(out) for out, _ in ended)
+    assert other == [losses, digest, exchanged]
+    trainer = make_trainer()
+    assert losses == pytest.approx([trainer.take_step().train_nats for _ in range(10)], abs=1e-5)
+    assert exchanged == ["ff30", "", [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]
+
+
+@pytest.mark.thorough
+def test_a_process_whose_peer_was_killed_reports_that() -> None:
+    script = """
+import os, signal, torch
+from charrnn.errors import OtherProcessError
+from charrnn.training.distributed import joined
+with joined() as world:
+    world.any(False)
+    if world.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        world.any(False)
+    except OtherProcessError as error:
+        print(error)
+"""
+    first, second = start_processes(script, 2)
+    out, err = first.communicate(timeout=60)
+    second.communicate(timeout=60)
+    assert out.startswith("the connection to another process of this training is lost"), err
+    assert second.returncode == -9
