@@ -106,6 +106,8 @@ class Config:
     """Initial state of a text: zero, or learned with the weights."""
     init_from: str | None = None
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
+    extend_alphabet: bool = False
+    """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
     """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
 

@@ -54,6 +54,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "omega": st.just(0.0),  # anything else wants a plain rnn
     "initial_state": st.sampled_from(["zero", "learned"]),
     "init_from": st.none() | st.from_regex(r"checkpoints/[\w. -]*\w", fullmatch=True),
+    "extend_alphabet": st.booleans(),
     "forget_bias": st.floats(allow_nan=False, allow_infinity=False),
     "num_lanes": auto_or(st.integers(1, 65536)),
     "bptt_length": auto_or(st.integers(1, 65536)),
@@ -190,6 +191,7 @@ NO_NUMBERS = (
     "initial_state",
     "order",
     "init_from",
+    "extend_alphabet",
     "optimizer",
     "device",
     "precision",
@@ -299,7 +301,8 @@ OUT_OF_RANGE: list[tuple[str, Any, str]] = [
 
 
 def test_every_field_but_the_corpus_has_a_value_out_of_range() -> None:
-    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - {"corpus", "sum_outputs", "init_from"}
+    free = {"corpus", "sum_outputs", "init_from", "extend_alphabet"}
+    assert {name for name, _, _ in OUT_OF_RANGE} == set(FIELD_NAMES) - free
 
 
 @pytest.mark.parametrize(("name", "value", "allowed"), OUT_OF_RANGE)

@@ -105,9 +105,10 @@ def test_a_text_of_unknown_characters_is_refused(command: Command, lab: Path, pa
         "with --init-from at most 10% may be unknown",
         first,
     )
-    assert "train without --init-from" in second and "--alphabet byte" in second
+    assert "add them with --extend-alphabet, train without --init-from" in second and "--alphabet byte" in second
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
-    assert command("train", "new.txt", "--steps", 1, "--hidden-size", 4).code == 0, "which is what the message says"
+    for instead in (("--hidden-size", 4), ("--init-from", "old", "--extend-alphabet")):
+        assert command("train", "new.txt", "--steps", 1, *instead).code == 0, "which is what the message says"
 
 
 def test_up_to_a_tenth_may_be_unknown(command: Command, lab: Path) -> None:

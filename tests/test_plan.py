@@ -45,7 +45,10 @@ def test_characters_beyond_the_limit_are_named_as_such(tmp_path: Path, monkeypat
 
 def test_characters_that_another_run_does_not_know_name_that_run(tmp_path: Path) -> None:
     (note,) = notes_on(tmp_path, COMMON + RARE, {"init_from": "older-001"})
-    assert note == "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
+    unknown = "2 of 21,002 characters are not in the alphabet of older-001: read as unknown"
+    assert note == f"{unknown}; `extend_alphabet` learns them"
+    (note,) = notes_on(tmp_path, COMMON + RARE, {"init_from": "older-001", "extend_alphabet": True})
+    assert note == "2 of 21,002 characters are too rare to learn: read as unknown", "it was extended by the others"
 
 
 def test_many_unknown_characters_suggest_the_byte_alphabet(tmp_path: Path) -> None:

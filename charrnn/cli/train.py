@@ -131,6 +131,14 @@ def train(
         str | None,
         _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
     ] = None,
+    extend_alphabet: Annotated[
+        bool,
+        typer.Option(
+            "--extend-alphabet",
+            help="With --init-from: learn the new characters of the text, too.",
+            rich_help_panel=FOLDER,
+        ),
+    ] = False,
     save_every: Annotated[
         str | None,
         _option("--save-every", text="Save every N steps; default: at every validation.", panel=FOLDER, metavar="N"),
@@ -182,6 +190,7 @@ def train(
         "evaluate_every": evaluate_every,
         "keep": keep,
         "init_from": init_from,
+        "extend_alphabet": "true" if extend_alphabet else None,
     }
     flags = _parse_flags(fields, set_ or [])
     view = TrainingView(context.obj, show_as_json=json, quiet=quiet)

@@ -123,6 +123,7 @@ def read_corpus(
     encoding: str = "utf-8",
     order: Order = SHUFFLED,
     vocab: Vocab | None = None,
+    extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
     stdin: BinaryIO | None = None,
     corpora_dir: Path = Path("corpora"),
@@ -147,8 +148,9 @@ def read_corpus(
     are skipped and counted in `notes`; a file that is a source itself must be usable.
 
     The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, or every character with at least
-    `min_count` occurrences (see `Vocab.from_text`). A text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped
-    from a file; one that is not `is_for_training` stays in memory and must fit.
+    `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters are added to `vocab`. A
+    text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped from a file; one that is not `is_for_training` stays
+    in memory and must fit.
 
     Raises DataError if a source cannot be found, read or used or changes meanwhile and, if `is_for_training`, for a
     text shorter than `MIN_LENGTH` or of one character repeated; UsageError for an unknown alphabet or for "-" given
@@ -175,6 +177,8 @@ def read_corpus(
         if not is_for_training:
             return text.encode(vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
         _check_can_be_learned(text.counted, alphabet, _all_of(text.sources))
+        if vocab is not None and extend_vocab:
+            vocab = vocab.extended(text.counted, min_count=min_count)
         return text.encode(vocab or text.own_vocab(min_count=min_count))
 
 

@@ -111,7 +111,7 @@ class Vocab:
         num_chars = counted.num_chars
         # NUL ends a document: it is kept however rare it is.
         occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
-        threshold = max(1, min(min_count, 1 + num_chars // 10_000))
+        threshold = _threshold(num_chars, min_count)
         is_kept = occurrences >= threshold
         kept, counts = counted.code_points[is_kept], occurrences[is_kept]
         if not len(kept):
@@ -122,6 +122,24 @@ class Vocab:
         # Sorted by falling count, then by code point.
         most_frequent = kept[np.lexsort((kept, -counts))[: max_size - 1]]
         return cls("char", (UNKNOWN, *map(chr, np.sort(most_frequent).tolist())))
+
+    def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
+        """Return the alphabet with the other characters of a text at its end, by code point; all ids stay as they are.
+
+        They are added if they occur as often as `from_text` asks for, except NUL, which is entry 1 or missing. All
+        bytes are known. Raises DataError beyond `MAX_VOCAB_SIZE` entries.
+        """
+        if self.kind == "byte":
+            return self
+        is_frequent = counted.counts >= _threshold(counted.num_chars, min_count)
+        frequent = np.sort(counted.code_points[is_frequent])
+        new = frequent[(frequent > 0) & (self._lookup(frequent.astype(np.uint32)) == 0)]
+        if len(self) + len(new) > MAX_VOCAB_SIZE:
+            raise DataError(
+                f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than {MAX_VOCAB_SIZE:,}: "
+                f"give a larger {named('min_count')} than {min_count}, or leave out {named('extend_alphabet')}"
+            )
+        return Vocab("char", (*self.characters, *map(chr, new.tolist())))
 
     @classmethod
     def of_bytes(cls) -> "Vocab":
@@ -260,6 +278,11 @@ class Decoder:
         rest = self._utf8.decode(b"", final=True)
         self._utf8.reset()
         return rest
+
+
+def _threshold(num_chars: int, min_count: int) -> int:
+    """Return how often a character must occur to be in the alphabet: less often in a short text."""
+    return max(1, min(min_count, 1 + num_chars // 10_000))
 
 
 def _code_points(text: str) -> Iterator[NDArray[np.uint32]]:

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from charrnn.config import BUDGETS, Config, resolved
 from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
+from charrnn.model.extension import extend_rows
 from charrnn.model.shapes import check_shapes
 from charrnn.records.training import DoneEvent, TrainEvent, WarningEvent
 from charrnn.runs.checkpoint import Checkpoint
@@ -23,6 +24,7 @@ from charrnn.training.broadcasts import check_same_text, check_sources, in_turn,
 from charrnn.training.distributed import World, joined, share_config
 from charrnn.training.plan import (
     Download,
+    extension_note,
     open_initial_model,
     plan_run,
     planning_notes,
@@ -120,8 +122,8 @@ def train_in(
         with on_threads(resolved(planned.threads)):
             trainer = Trainer(planned, lanes, len(text.vocab), device, world)
         if initial is not None:
-            trainer.start_with(initial.model)
-            notes = (*initial.warnings, *notes)
+            trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
+            notes = (*initial.warnings, *extension_note(config, initial, text), *notes)
         trainer.share()
         session = TrainingSession(run, trainer, text, should_stop=should_stop, should_save=should_save)
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from charrnn.config import MODEL_FIELDS, Config, resolved
-from charrnn.errors import CheckpointError, DataError, Message, UsageError, named
+from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
@@ -31,6 +31,8 @@ MIN_MEASURE_SECONDS = 0.25
 """Shortest time for which steps are measured, however small the budget."""
 MAX_UNKNOWN_SHARE = 0.1
 """Largest share of unknown characters in a text: they are all one symbol, which is easy to predict."""
+LISTED_CHARACTERS = 12
+"""Characters that the note on an extended alphabet lists at most."""
 
 Download = Callable[[int, int], None]
 """Called while a corpus is downloaded, with the bytes so far and the bytes in all."""
@@ -92,6 +94,11 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
     Raises CheckpointError if that run is missing or damaged, UsageError if `config` asks for another model.
     """
     if config.init_from is None:
+        if config.extend_alphabet:
+            raise UsageError(
+                f"{named('extend_alphabet')} adds to the alphabet of another run: "
+                f"use it with {named('init_from')}, or leave it out."
+            )
         return config, None
     run = open_run(config.init_from, checkpoints)
     loaded = run.load_best()
@@ -129,13 +136,26 @@ def read_new_text(
 ) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
     vocab = None if initial is None else initial.description.vocab()
-    text = read_text(config, stdin, on_download, vocab, on_progress=on_progress)
+    text = read_text(config, stdin, on_download, vocab, on_progress=on_progress, extend=config.extend_alphabet)
     if config.init_from is not None:
-        check_alphabet(config.init_from, text)
+        check_alphabet(config.init_from, text, extended=config.extend_alphabet)
     return text
 
 
-def check_alphabet(run: str, text: Text) -> None:
+def extension_note(config: Config, initial: Checkpoint | None, text: Text) -> tuple[str, ...]:
+    """Describe which characters were added to the alphabet of the model that a run starts with."""
+    if initial is None or not config.extend_alphabet:
+        return ()
+    if text.vocab.kind == "byte":
+        return (Message(f"the byte alphabet has every byte: {named('extend_alphabet')} adds nothing"),)
+    added = text.vocab.characters[len(initial.description.vocab()) :]
+    if not added:
+        return (f"the alphabet of {config.init_from} has all characters of this text: none was added",)
+    listed = ", ".join(map(repr, added[:LISTED_CHARACTERS])) + ", …" * (len(added) > LISTED_CHARACTERS)
+    return (f"{counted(len(added), 'new character')} added to the alphabet of {config.init_from}: {listed}",)
+
+
+def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
     """Raise DataError if the alphabet of `run` has too few characters of the training or of a held-out text.
 
     The loss would be excellent, and say nothing: most of what is predicted would be the unknown symbol.
@@ -146,10 +166,13 @@ def check_alphabet(run: str, text: Text) -> None:
     for name, (begin, end) in zip(("training text", "validation text", "test text"), pairwise(bounds), strict=True):
         share = text.corpus.num_unknown(begin, end) / max(1, end - begin)
         if share > MAX_UNKNOWN_SHARE:
+            remedy = (
+                f"add them with {named('min_count', 1)}" if extended else f"add them with {named('extend_alphabet')}"
+            )
             raise DataError(
                 f"{share:.0%} of the characters of the {name} are not in the alphabet of {run}; "
                 f"with {named('init_from')} at most {MAX_UNKNOWN_SHARE:.0%} may be unknown\n"
-                f"train without {named('init_from')}, or both runs with {named('alphabet', 'byte')}, which "
+                f"{remedy}, train without {named('init_from')}, or both runs with {named('alphabet', 'byte')}, which "
                 "knows every text"
             )
 
@@ -180,11 +203,14 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     notes = list(text.corpus.notes)
     num_unknown = len(text.corpus.unknown)
     if num_unknown:
+        remedy = ""
         why = "beyond the alphabet's limit" if len(text.vocab) == MAX_CHARACTERS else "too rare to learn"
         if planned.init_from is not None:
-            why = f"not in the alphabet of {planned.init_from}"
+            extended = planned.extend_alphabet
+            why = "too rare to learn" if extended else f"not in the alphabet of {planned.init_from}"
+            remedy = "" if extended else f"; {named('extend_alphabet')} learns them"
         verb = "is" if num_unknown == 1 else "are"
-        notes.append(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown")
+        notes.append(Message(f"{num_unknown:,} of {len(text.ids):,} characters {verb} {why}: read as unknown{remedy}"))
         if num_unknown > 0.01 * len(text.ids) and planned.init_from is None:
             notes.append(Message(f"{named('alphabet', 'byte')} learns every character of such a text"))
     notes += validation_notes(planned, text)
@@ -219,11 +245,13 @@ def read_text(
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
     on_progress: OnProgress | None = None,
+    *,
+    extend: bool = False,
 ) -> Text:
     """Read the corpus of a configuration, or the one a resumed run `recorded`, and encode it.
 
-    Without `vocab`, the text gets a vocabulary of its own. Raises DataError if it cannot be used, CharRNNError if the
-    ids of a large one cannot be written to the cache.
+    Without `vocab`, the text gets a vocabulary of its own; with `extend`, its new characters are added to `vocab`.
+    Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to the cache.
     """
     if recorded is not None:
         corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run", on_progress=on_progress)
@@ -234,6 +262,7 @@ def read_text(
             encoding=config.encoding,
             order=Order(config.order, config.order_seed),
             vocab=vocab,
+            extend_vocab=extend,
             min_count=config.min_count,
             stdin=stdin,
             on_download=on_download,
