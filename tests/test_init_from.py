@@ -12,9 +12,11 @@ from safetensors.numpy import load_file
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.errors import UsageError
 from charrnn.records.training import DoneEvent, EvaluationEvent, StartEvent
 from charrnn.settings import from_yaml
 from charrnn.training.loop import resume
+from charrnn.training.plan import with_model_of
 
 pytestmark = pytest.mark.trained
 
@@ -80,6 +82,16 @@ def test_another_model_is_refused(
     ran = command("train", "new.txt", "--init-from", "old", "--steps", 4, *options)
     assert (ran.code, ran.out) == (code, "") and message in ran.err
     assert sorted(path.name for path in Path("checkpoints").iterdir()) == ["old"], "nothing was begun"
+
+
+def test_documents_need_a_model_of_documents() -> None:
+    documents, text = charrnn.Config(documents="lines"), charrnn.Config()
+    with pytest.raises(UsageError, match=r"^`documents` is lines, but the alphabet of old has no END symbol: train a"):
+        with_model_of("old", text, documents)
+    assert with_model_of("old", documents, documents).end_id == 1
+    assert with_model_of("old", documents, text).end_id is None, "it goes on with an ordinary text"
+    as_bytes = charrnn.Config(alphabet="byte")
+    assert with_model_of("old", as_bytes, documents).end_id == 0, "every byte is in the alphabet"
 
 
 def text_with(share: float, part: slice) -> str:
