@@ -11,11 +11,13 @@ import typer
 
 from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
-from charrnn.cli.flags import with_flags
-from charrnn.cli.root import EndOfFile, app
+from charrnn.cli.flags import TRAIN, with_flags
+from charrnn.cli.processes import claim_error, code_of_other_process, register_member
+from charrnn.cli.root import EndOfFile, Invocation, app
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, OtherProcessError
+from charrnn.process_signals import ending_signals_delayed
 
 app.command("train")(train.train)
 app.command("sample")(sample.sample)
@@ -67,26 +69,34 @@ def run(arguments: Sequence[str]) -> int:
         if is_debugging:
             raise
         what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
-        print_error(f"{what}: {error.strerror or error}")
-        return 1
+        return _report(f"{what}: {error.strerror or error}", 1, arguments)
     except CharRNNError as error:
+        if isinstance(error, OtherProcessError) and (code := code_of_other_process()) is not None:
+            return code
         if is_debugging:
             raise
-        print_error(with_flags(error.message, _command_name(arguments)))
-        return error.exit_code
+        return _report(with_flags(error.message, _command_name(arguments)), error.exit_code, arguments)
     except typer.TyperException as error:
         if is_debugging:
             raise
         command = " ".join(filter(None, ["charrnn", _command_name(arguments)]))
-        print_error(f"{error.format_message()}\nTry '{command} --help'.")
-        return error.exit_code
+        return _report(f"{error.format_message()}\nTry '{command} --help'.", error.exit_code, arguments)
     except typer.Abort:
         return 130
     except Exception as error:  # a bug: print a short message, and how to see more
         if is_debugging:
             raise
-        print_error(describe_unexpected(error.__cause__ or error if isinstance(error, EndOfFile) else error))
-        return 1
+        cause = error.__cause__ or error if isinstance(error, EndOfFile) else error
+        return _report(describe_unexpected(cause), 1, arguments)
+
+
+def _report(message: str, code: int, arguments: Sequence[str]) -> int:
+    """Print an error and return the exit code. Of several processes that train, the first one to fail prints."""
+    with ending_signals_delayed():  # torchrun ends all processes once one has failed: not before this one has printed
+        earlier = claim_error(code, message) if _command_name(arguments) == TRAIN else None
+        if earlier is None:
+            print_error(message)
+    return code if earlier is None else earlier
 
 
 def _prepare_process() -> str | None:
@@ -106,8 +116,10 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     """Run one command with its signals handled; return its exit code, or raise what ended it."""
     signals = Signals()
     with signals.handle():
+        register_member(os.environ)
         try:
-            result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=signals)
+            invocation = Invocation(signals, tuple(arguments))
+            result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=invocation)
             sys.stdout.flush()
         except BaseException:
             # The interrupt may arrive as another exception: during an import as an ImportError.

@@ -59,7 +59,7 @@ def explore(
     encoded = model.encode(content[: max(chars, CHARS_SCORED)], context=before)
     explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
     # Textual would print where it was interrupted.
-    signals: Signals = context.obj
+    signals: Signals = context.obj.signals
     signals.is_quiet = signals.defers = True
     explorer.run_until(lambda: signals.number != 0)
     explorer.finish()

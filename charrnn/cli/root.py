@@ -1,7 +1,20 @@
 """The group that `cli.app` registers all commands on."""
 
+from dataclasses import dataclass
+
 import typer
 import typer.core
+
+from charrnn.cli.signals import Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """What a command can ask about its own start: the object of its context."""
+
+    signals: Signals
+    arguments: tuple[str, ...]
+    """The whole command line, without the program's name."""
 
 
 class EndOfFile(Exception):

@@ -1,6 +1,8 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +11,9 @@ import typer
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.processes import Launch, check_no_stdin, check_processes, this_rank
 from charrnn.cli.progress import download_bar
+from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
 from charrnn.optimizers import OPTIMIZERS
@@ -115,6 +119,15 @@ def train(
     precision: Annotated[
         str | None, _option("--precision", text="auto, fp32, bf16 or fp16.", panel=MACHINE, metavar="P")
     ] = None,
+    processes: Annotated[
+        str | None,
+        _option(
+            "--processes",
+            text="Train in N processes of this machine, as torchrun starts them.",
+            panel=MACHINE,
+            metavar="N",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Save the run in this new folder.", rich_help_panel=FOLDER, metavar="DIR"),
@@ -167,6 +180,8 @@ def train(
     """
     from charrnn.errors import UsageError
 
+    rank = this_rank(os.environ)
+    num_processes = 1 if processes is None else check_processes(processes, rank)
     fields = {
         "minutes": minutes,
         "epochs": epochs,
@@ -193,18 +208,27 @@ def train(
         "extend_alphabet": "true" if extend_alphabet else None,
     }
     flags = _parse_flags(fields, set_ or [])
-    view = TrainingView(context.obj, show_as_json=json, quiet=quiet)
+    invocation: Invocation = context.obj
+    launched = None if rank is None else Launch(rank)
+    view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
     if resume:
         if recipe is not None or out is not None or show_config:
             raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        return _resume(corpus[0] if corpus else None, flags, view)
-    config, origins = _configure(corpus or [], flags, recipe)
-    if show_config:
-        _print_config(config, origins, show_as_json=json)
-        return 0
-    return _start(config, out, view, quiet=quiet)
+        begin: Callable[..., int] = partial(_resume, corpus[0] if corpus else None, flags, view)
+    else:
+        config, origins = _configure(corpus or [], flags, recipe)
+        if show_config:
+            _print_config(config, origins, show_as_json=json)
+            return 0
+        check_no_stdin(config.corpus, num_processes if rank is None else rank.world_size)
+        begin = partial(_start, config, view, out=out, quiet=quiet)
+    if num_processes > 1:
+        from charrnn.cli.launcher import launch
+
+        return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
+    return begin() if launched is None else _train_together(launched, begin, view)
 
 
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
@@ -250,11 +274,10 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
         result_console().print(settings_table(values, origins))
 
 
-def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: bool) -> int:
+def _start(config: "Config", view: TrainingView, *, out: Path | None, quiet: bool) -> int:
     from charrnn.runs.starting import clear_unsaved
 
-    is_first = os.environ.get("RANK", "0") == "0"  # Of several processes only the first one writes.
-    if out is not None and is_first:
+    if out is not None and view.is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
     from charrnn.training import loop
 
@@ -271,11 +294,31 @@ def _start(config: "Config", out: Path | None, view: TrainingView, *, quiet: boo
     return view.show(events)
 
 
+def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingView) -> int:
+    """Train as one of several processes with `begin`; continue what an earlier attempt of torchrun began."""
+    from charrnn.runs.reader import RunReader
+
+    if (code := launched.end) is not None:
+        return code
+    launched.rank.use_threads()
+    folder = launched.run
+    if folder is None:
+        code = begin()
+    elif launched.agree("has-saved", lambda: bool(RunReader(folder).checkpoints())):
+        code = _resume(str(folder), {}, view)
+    else:
+        code = begin(out=folder)
+    if code:
+        launched.end = code
+    launched.wait_for_first()
+    return code
+
+
 def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
     from charrnn.runs.locate import open_run
     from charrnn.runs.lock import lock_folder
 
-    if os.environ.get("RANK", "0") == "0":
+    if view.is_first:
         with lock_folder(open_run(run, Path("checkpoints")).path):
             pass  # An error about a run in use should appear at once, too.
     from charrnn.training import loop

@@ -1,8 +1,8 @@
 """Show training: the plan, a progress bar, one row per validation, samples, and the next commands."""
 
 import math
-import os
 import shlex
+import signal
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +16,7 @@ from charrnn.cli.streams import can_animate, discard_output, message_console, pr
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
+    from charrnn.cli.processes import Launch
     from charrnn.records.training import (
         DoneEvent,
         EvaluationEvent,
@@ -43,15 +44,19 @@ SAMPLE_LINES = 8
 class TrainingView:
     """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
 
-    def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool) -> None:
-        signals.is_quiet = quiet
+    def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: "Launch | None" = None) -> None:
+        """Show events; `launched` is what several processes know together, of which only the first shows anything."""
+        self._launched = launched
+        self.is_first = launched is None or launched.rank.number == 0
+        """Whether to show anything: of several processes only the first one does."""
+        quiet = quiet or not self.is_first
+        signals.is_quiet = quiet or (launched is not None and launched.is_watched)
         self.show_as_json = show_as_json
         self.quiet = quiet
-        self._is_first = os.environ.get("RANK", "0") == "0"
-        """Whether to show anything: of several processes only the first one does."""
-        self._console: Any = None if quiet or show_as_json or not self._is_first else message_console()
+        self._console: Any = None if quiet or show_as_json else message_console()
         self._signals = signals
         self._is_save_requested = False
+        self._is_stop_passed_on = False
         self._is_complete = True
         self._is_reader_gone = False
         self._bar: Any = None
@@ -67,6 +72,12 @@ class TrainingView:
 
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the output."""
+        if self._launched is not None:
+            if self._launched.is_orphan:
+                self._signals.number = self._signals.number or signal.SIGTERM
+            if self._signals.number and not self._is_stop_passed_on:
+                self._is_stop_passed_on = True
+                self._launched.signal = self._signals.number
         return self._signals.number != 0
 
     def is_save_asked(self) -> bool:
@@ -76,7 +87,7 @@ class TrainingView:
 
     def show(self, events: "Generator[TrainEvent, None, None]") -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
-        from charrnn.records.training import DoneEvent
+        from charrnn.records.training import DoneEvent, StartEvent
 
         failure: OSError | None = None
         try:
@@ -85,7 +96,9 @@ class TrainingView:
                 for event in events:
                     # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                     self._signals.defers = True
-                    if isinstance(event, DoneEvent):
+                    if isinstance(event, StartEvent) and self._launched is not None and self.is_first:
+                        self._launched.run = Path(event.run)
+                    elif isinstance(event, DoneEvent):
                         self._is_complete = event.is_complete
                     try:
                         self._draw(event)
@@ -101,12 +114,15 @@ class TrainingView:
                 self._bar.close()
         if failure is not None:
             raise failure
-        return 0 if self._is_complete else 128 + self._signals.number
+        if self._is_complete:
+            return 0
+        # The signal may have reached another process only.
+        return 128 + (self._signals.number or (self._launched.signal if self._launched else 0) or signal.SIGTERM)
 
     def _draw(self, event: "TrainEvent") -> None:
         from charrnn.records.training import StartEvent, WarningEvent
 
-        if self._is_reader_gone or not self._is_first:
+        if self._is_reader_gone or not self.is_first:
             return
         if isinstance(event, StartEvent):
             event = replace(event, notes=tuple(map(with_flags, event.notes)))

@@ -1,0 +1,475 @@
+"""Several processes from the command line: torchrun's variables, --processes, signals, and processes that die."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from conftest import Ran, clean_environment
+from safetensors.numpy import load_file
+from synthetic import make_corpus
+
+from charrnn.cli.launcher import exit_code, without_processes
+from charrnn.cli.processes import Launch, Rank, this_rank
+from charrnn.errors import CharRNNError
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+Command = Callable[..., Ran]
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+ADDRESS = {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+SMALL = (
+    *("--hidden-size", "12", "--embedding-size", "8", "--device", "cpu", "--precision", "fp32"),
+    *("--set", "num_lanes=4", "--set", "bptt_length=16", "--set", "threads=1", "--set", "warmup_steps=2"),
+)
+FOREVER = ("--steps", "100000", "--evaluate-every", "5", "--save-every", "5")
+SECONDS = 300
+"""Longest wait for anything: only a process that hangs needs it."""
+linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "text.txt"
+    path.write_bytes(make_corpus(num_chars=3_000).text.encode())
+    return path
+
+
+# What torchrun says
+
+
+def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
+    assert this_rank({}) is None
+    assert this_rank({"RANK": "x"}) is None, "a process on its own"
+    environment = TORCHRUN | ADDRESS
+    assert this_rank(environment) == Rank(number=1, world_size=2, local_world_size=2, attempt=0)
+    restarted = environment | {"TORCHELASTIC_RESTART_COUNT": "3"}
+    assert this_rank(restarted) == Rank(number=1, world_size=2, local_world_size=2, attempt=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"MASTER_ADDR": ""}, "WORLD_SIZE is 2, but MASTER_ADDR is not set"),
+        ({"MASTER_PORT": ""}, "WORLD_SIZE is 2, but MASTER_PORT is not set"),
+        ({"MASTER_PORT": "65536"}, "MASTER_PORT is '65536'; it must be a whole number from 1 to 65535"),
+        ({"RANK": ""}, "WORLD_SIZE is 2, but RANK is not set"),
+        ({"RANK": "2"}, "RANK is '2'; it must be a whole number from 0 to 1"),
+        ({"RANK": "-1"}, "RANK is '-1'"),
+        ({"RANK": "one"}, "RANK is 'one'"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
+        ({"LOCAL_WORLD_SIZE": "3"}, "LOCAL_WORLD_SIZE is '3'; it must be a whole number from 1 to 2"),
+        ({"LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
+    ],
+)
+def test_variables_that_cannot_be_are_refused(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
+) -> None:
+    for name, value in (TORCHRUN | ADDRESS | changes).items():
+        monkeypatch.setenv(name, value)
+    ran = command("train", "text.txt", "--steps", 2, *SMALL)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: {message}")
+    assert len(ran.err.splitlines()) == 2, "the remedy"
+    assert not (text_file.parent / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "", "1025", "9" * 30])
+def test_a_number_of_processes_that_cannot_be_is_refused(command: Command, text_file: Path, value: str) -> None:
+    ran = command("train", "text.txt", f"--processes={value}")
+    assert (ran.code, ran.out) == (2, "")
+    assert f"--processes is {value}; it must be a whole number from 1 to 1024" in ran.err
+
+
+def test_processes_inside_torchrun_are_refused(
+    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (TORCHRUN | ADDRESS).items():
+        monkeypatch.setenv(name, value)
+    ran = command("train", "text.txt", "--processes", 2)
+    assert ran.code == 2
+    assert "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
+
+
+def test_several_processes_cannot_read_standard_input(command: Command) -> None:
+    ran = command("train", "-", "--processes", 2, stdin=b"text")
+    assert (ran.code, ran.out) == (2, "")
+    assert "standard input, which 2 processes cannot all read" in ran.err
+
+
+def test_one_process_needs_no_torchrun(command: Command, text_file: Path) -> None:
+    ran = command("train", "text.txt", "--processes", 1, "--steps", 2, "--quiet", *SMALL)
+    assert ran == Ran(0, "checkpoints/text-001\n", "")
+
+
+def test_the_processes_get_the_same_command_line_without_their_number() -> None:
+    line = ["train", "a.txt", "--processes", "2", "--steps", "3", "--processes=4", "--", "--processes", "b.txt"]
+    assert without_processes(line) == ["train", "a.txt", "--steps", "3", "--", "--processes", "b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("num_cores", "local_world_size", "wish", "num_threads"),
+    [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
+)
+def test_the_processes_of_a_host_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, num_cores: int, local_world_size: int, wish: str | None, num_threads: int
+) -> None:
+    """A 1 in OMP_NUM_THREADS is torchrun's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(num_cores)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    assert Rank(0, local_world_size, local_world_size, 0).num_threads() == num_threads
+
+
+@pytest.mark.parametrize(
+    ("codes", "number", "code"),
+    [
+        ({}, 0, 0),
+        ({0: 3, 1: 3}, 0, 3),
+        ({0: 143, 1: 3}, 0, 3),
+        ({0: -15, 1: 2}, 0, 2),
+        ({0: 130, 1: 130}, 2, 130),
+        ({0: 143}, 0, 143),
+        ({0: -9, 1: -9}, 2, 130),
+        ({1: -15}, 0, 143),
+    ],
+)
+def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int], number: int, code: int) -> None:
+    assert exit_code(codes, number) == code
+
+
+def test_a_killed_process_is_reported() -> None:
+    with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
+        exit_code({0: 1, 1: -9}, 0)
+
+
+# What the processes of a launch know together
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    from torch import distributed
+
+    server = distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", MASTER_ADDR="localhost", MASTER_PORT=str(server.port))
+    yield server
+
+
+def launches(attempt: int = 0) -> list[Launch]:
+    return [Launch(Rank(number, 2, 2, attempt)) for number in range(2)]
+
+
+def test_the_first_process_that_fails_prints_and_the_others_end_with_its_code(store: Store, tmp_path: Path) -> None:
+    os.environ["TORCHELASTIC_ERROR_FILE"] = str(tmp_path / "error.json")
+    first, second = launches()
+    assert first.error_of_another(0) is None
+    assert second.claim_error(3, "no such text") is None
+    assert first.claim_error(1, "the other one is gone") == 3
+    assert first.error_of_another(0) == 3
+    assert json.loads((tmp_path / "error.json").read_text())["message"]["extraInfo"]["py_callstack"]
+
+
+def test_what_ended_on_purpose_is_not_started_again(store: Store) -> None:
+    for launch in launches():
+        assert (launch.end, launch.run, launch.signal) == (None, None, 0)
+    first, second = launches()
+    first.run = Path("checkpoints/text-001")
+    second.signal = signal.SIGHUP
+    assert first.signal == signal.SIGHUP
+    assert second.claim_error(1, "a connection was lost") is None
+    for launch in launches(attempt=1):
+        assert launch.run == Path("checkpoints/text-001").absolute()
+        assert (launch.end, launch.signal) == (None, 0), "training again may help, and nobody asked it to stop"
+    assert launches(attempt=1)[0].claim_error(2, "no such setting") is None
+    assert launches(attempt=2)[1].end == 2
+
+
+def test_the_first_process_decides(store: Store) -> None:
+    first, second = launches()
+    assert first.agree("question", lambda: True)
+    assert second.agree("question", lambda: False)
+    first.wait_for_first()
+    second.wait_for_first()
+
+
+def test_without_torchrun_every_process_prints() -> None:
+    first, second = launches()
+    assert first.claim_error(3, "no such text") is None
+    assert second.claim_error(3, "no such text") is None
+    assert (second.run, second.end, second.signal) == (None, None, 0)
+    second.wait_for_first()
+
+
+# Real processes
+
+
+def start(folder: Path, *arguments: str, torchrun: tuple[str, ...] | None = None) -> subprocess.Popen[str]:
+    """Start `charrnn train text.txt` with `arguments`; under torchrun with its options, if they are given."""
+    python = [sys.executable, "-m"]
+    launcher = python if torchrun is None else [*python, "torch.distributed.run", *torchrun, "-m"]
+    return subprocess.Popen(
+        [*launcher, "charrnn", "train", *arguments],
+        cwd=folder,
+        env=clean_environment(GLOO_SOCKET_IFNAME="lo", TORCH_CPP_LOG_LEVEL="FATAL"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def started(folder: Path, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """As `start`, and kill everything at the end of the block, however it ends."""
+    process = start(folder, *arguments, **options)
+    try:
+        yield process
+    finally:
+        for number in (*ranks_of(process).values(), process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        process.communicate()
+
+
+def ranks_of(process: subprocess.Popen[str]) -> dict[int, int]:
+    """Return the process ids of a launcher's processes by their ranks."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == process.pid:
+                environment = (entry / "environ").read_bytes().decode("utf-8", "replace")
+                if (rank := re.search(r"(?:^|\0)RANK=(\d+)", environment)) is not None:
+                    found[int(rank[1])] = int(entry.name)
+        except OSError:
+            continue
+    return found
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait until a condition is true. Fails if the process ends before."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def saved_step(run: Path) -> int:
+    """Return the step of the latest checkpoint, 0 if there is none."""
+    try:
+        return int((run / "latest").read_text().strip().removeprefix("step-"))
+    except OSError:
+        return 0
+
+
+def weights(run: Path) -> dict[str, Any]:
+    return load_file(run / f"step-{saved_step(run):08d}" / "model.safetensors")
+
+
+def assert_close(run: Path, other: Path) -> None:
+    """Sums in another order differ in the last digits of fp32."""
+    ours, theirs = weights(run), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], atol=1e-4, err_msg=name)
+
+
+@linux_only
+def test_ctrl_c_stops_all_processes_and_resuming_goes_on(command: Command, text_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "checkpoints" / "text-001"
+    with started(tmp_path, "text.txt", "--processes", "2", *FOREVER, *SMALL) as process:
+        wait_for(lambda: saved_step(run) >= 5, process)
+        ranks = ranks_of(process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (130, "checkpoints/text-001\n")
+    assert sorted(ranks) == [0, 1]
+    step = saved_step(run)
+    assert f"Stopped at step {step:,}; everything is saved." in err
+    assert err.count("Stopping") == err.count("Saved in") == 1
+    assert not re.search("Traceback|torch|Rank|error|warning", err)
+    ran = command("train", "--resume", "--steps", step + 1, "--quiet")
+    assert (ran.code, ran.err) == (0, "")
+
+
+@linux_only
+def test_if_a_process_is_killed_the_others_end_with_one_error(text_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "checkpoints" / "text-001"
+    with started(tmp_path, "text.txt", "--processes", "2", "--quiet", *FOREVER, *SMALL) as process:
+        wait_for(lambda: saved_step(run) >= 5, process)
+        ranks = ranks_of(process)
+        os.kill(ranks[1], signal.SIGKILL)
+        out, err = process.communicate(timeout=SECONDS)
+        assert not ranks_of(process)
+    assert (process.returncode, out) == (1, "")
+    assert err.splitlines() == [
+        "error: process 1 was killed by SIGKILL, so training ended: is there enough memory?",
+        "       what was saved is intact: continue with --resume",
+    ]
+    assert weights(run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("nowhere.txt",), 3, "no corpus 'nowhere.txt'"),
+        pytest.param(
+            ("text.txt", *SMALL, "--set", "num_lanes=1"),
+            2,
+            "2 processes cannot share 1 batch row",
+            marks=pytest.mark.thorough,
+        ),
+    ],
+)
+def test_an_error_of_all_processes_is_printed_once(
+    text_file: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    with started(tmp_path, *arguments, "--processes", "2", "--steps", "2") as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (code, "")
+    assert err.count("error:") == 1 and message in err
+    assert len(err.splitlines()) <= 3
+    assert not list(tmp_path.glob("checkpoints/*"))
+
+
+@linux_only
+@pytest.mark.thorough
+def test_a_killed_process_is_started_again_and_changes_nothing(text_file: Path, tmp_path: Path) -> None:
+    torchrun = ("--standalone", "--nproc-per-node", "2", "--max-restarts", "3")
+    budget = ("text.txt", "--steps", "3000", "--evaluate-every", "50", "--save-every", "50", *SMALL)
+    with started(tmp_path, *budget, "--out", "straight", torchrun=torchrun) as process:
+        out, err = process.communicate(timeout=SECONDS)
+        assert (process.returncode, out) == (0, "straight\n"), err
+    run = tmp_path / "disturbed"
+    with started(tmp_path, *budget, "--out", "disturbed", torchrun=torchrun) as process:
+        for rank, step in ((1, 100), (0, 500)):
+            wait_for(lambda step=step: saved_step(run) >= step, process)  # type: ignore[misc]
+            before = ranks_of(process)
+            os.kill(before[rank], signal.SIGKILL)
+            wait_for(lambda before=before: set(ranks_of(process).values()).isdisjoint(before.values()), process)  # type: ignore[misc]
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (0, "disturbed\n"), err
+    for name, value in weights(tmp_path / "straight").items():
+        np.testing.assert_array_equal(value, weights(run)[name], err_msg=name)
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines() if '"step",' in line]
+    assert steps == list(range(1, 3001)), "each step once"
+
+
+@linux_only
+@pytest.mark.thorough
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_to_one_process_stops_all(text_file: Path, tmp_path: Path, number: int, code: int) -> None:
+    run = tmp_path / "checkpoints" / "text-001"
+    with started(tmp_path, "text.txt", "--processes", "2", *FOREVER, *SMALL) as process:
+        wait_for(lambda: saved_step(run) >= 5, process)
+        os.kill(ranks_of(process)[1], number)
+        out, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, out) == (code, "checkpoints/text-001\n"), err
+    assert f"Stopped at step {saved_step(run):,}; everything is saved." in err
+    assert "error" not in err
+
+
+@linux_only
+@pytest.mark.thorough
+def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_at_once(text_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "checkpoints" / "text-001"
+    rare = ("--steps", "100000", "--evaluate-every", "100000", "--save-every", "100000")
+    with started(tmp_path, "text.txt", "--processes", "2", *rare, *SMALL) as process:
+        wait_for(lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text()), process)
+        for rank in (1, 0):
+            before = saved_step(run)
+            os.kill(ranks_of(process)[rank], signal.SIGUSR1)
+            wait_for(lambda before=before: saved_step(run) > before, process)  # type: ignore[misc]
+        before = saved_step(run)
+        process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: saved_step(run) > before, process)
+        os.kill(ranks_of(process)[1], signal.SIGSTOP)  # It cannot stop with the others.
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == 130
+        assert not ranks_of(process)
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[str, str]]:
+    """Make two network namespaces that a veth pair connects, 10.77.0.1 and 10.77.0.2; yield their names."""
+    names = f"charrnn-a-{os.getpid()}", f"charrnn-b-{os.getpid()}"
+    links = f"va{os.getpid()}"[:15], f"vb{os.getpid()}"[:15]
+
+    def ip(*arguments: str) -> None:
+        subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+            ip("link", "add", links[0], "netns", names[0], "type", "veth", "peer", "name", links[1], "netns", names[1])
+            for number, (name, link) in enumerate(zip(names, links, strict=True), 1):
+                ip("-n", name, "addr", "add", f"10.77.0.{number}/24", "dev", link)
+                ip("-n", name, "link", "set", link, "up")
+                ip("-n", name, "link", "set", "lo", "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"network namespaces are not allowed here: {getattr(error, 'stderr', None) or error}")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("ip") is None, reason="there is no command ip")
+def test_two_hosts_train_as_one(command: Command, text_file: Path, tmp_path: Path) -> None:
+    """Each has its own folder with the text; the first one's gets the run."""
+    budget = ("text.txt", "--steps", "50", "--evaluate-every", "50", *SMALL)
+    assert command("train", *budget, "--out", "alone", "--quiet").code == 0
+    with two_hosts() as names:
+        hosts = []
+        for number, name in enumerate(names):
+            folder = tmp_path / name
+            folder.mkdir()
+            shutil.copy(text_file, folder)
+            torchrun = ("--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(number))
+            address = ("--master-addr", "10.77.0.1", "--master-port", "29500")
+            environment = clean_environment(
+                TORCH_CPP_LOG_LEVEL="FATAL", GLOO_SOCKET_IFNAME=f"v{'ab'[number]}{os.getpid()}"[:15]
+            )
+            python = [sys.executable, "-m", "torch.distributed.run", *torchrun, *address, "-m", "charrnn", "train"]
+            hosts.append(
+                subprocess.Popen(
+                    ["ip", "netns", "exec", name, *python, *budget, "--out", "together", "--quiet"],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        try:
+            printed = [host.communicate(timeout=SECONDS) for host in hosts]
+        finally:
+            for host in hosts:
+                host.kill()
+    assert [host.returncode for host in hosts] == [0, 0], printed
+    assert [out for out, _ in printed] == ["together\n", ""]
+    assert not (tmp_path / names[1] / "together").exists(), "only the first process writes"
+    assert_close(tmp_path / "alone", tmp_path / names[0] / "together")
