@@ -26,8 +26,8 @@ from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.reader import RunReader
+from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
-from charrnn.text.lanes import split_ids
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
@@ -137,7 +137,7 @@ class Model:
 
     def incremental_reader(self) -> IncrementalReader:
         """Return a reader of a text that grows: cell values and guesses after each character, without torch."""
-        return IncrementalReader(self.stepper, self.vocab)
+        return IncrementalReader(self.stepper, self.vocab, self.config.end_id)
 
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
@@ -202,7 +202,7 @@ class Model:
                 f"Leave {named('part')} out."
             )
         content = self._read_corpus_again(instead=f" or give {named('text')}")
-        held_out = split_ids(len(content), self.config.split)[index]
+        held_out = split_text(content, self.config)[index]
         return content[held_out], content[: held_out.start]
 
     def novelty(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
@@ -222,7 +222,7 @@ class Model:
         Raises DataError as `held_out_text` does.
         """
         content = self._read_corpus_again(reason=" What is copied shows only beside the text it learned from.")
-        training, validation = split_ids(len(content), self.config.split)[:2]
+        training, validation = split_text(content, self.config)[:2]
         return NoveltyReference(content[training], content[validation][:HELD_OUT_CHARS])
 
     def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
@@ -237,10 +237,13 @@ class Model:
     def encode(self, text: Text, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context the model reads before it, once for several measurements.
 
-        A text that is encoded already is returned as it is. Raises DataError for an empty text, UsageError for bytes
-        where the model reads characters and for a text that another alphabet has encoded.
+        For a model of documents, END (U+0000) stands between the documents of a text, and a text without context begins
+        a document. A text that is encoded already is returned as it is. Raises DataError for an empty text, UsageError
+        for bytes where the model reads characters and for a text that another alphabet has encoded.
         """
         if not isinstance(text, EncodedText):
+            if self.config.end_id is not None and not context:
+                context = END
             return encode_text(self.vocab, text, context)
         if context:
             raise UsageError("An encoded text contains its context: leave the context out.")

@@ -17,18 +17,21 @@ LAST_PLACE = 4
 """From this distance in the cycle on all characters are equally unlikely."""
 
 
-def build_chain(path: Path, cycle: str, *, corpus: Path | None = None) -> Path:
+def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none") -> Path:
     """Save a plain RNN that generates the characters of `cycle` as a Markov chain of order 1, and return its folder.
 
     The most likely character is always the next one of `cycle`, the second most likely the one after it, and so on, at
     least two nats apart, far more than any rounding. Each character occurs once in `cycle`; one of them should be a
-    newline, because a text without a prime starts after one. `corpus` is recorded as the training text.
+    newline, because a text without a prime starts after one, or with `documents` their END, U+0000. `corpus` is
+    recorded as the training text.
     """
     assert len(set(cycle)) == len(cycle)
     vocab = Vocab("char", ("", *sorted(cycle)))
     size = len(vocab)
     config = Config(
         corpus=(str(corpus),) if corpus else (),
+        documents=documents,
+        column="poem" if documents == "column" else None,
         cell="rnn",
         num_layers=1,
         hidden_size=size,

@@ -1,14 +1,20 @@
 """Documents: each ends in END, whatever the blocks of a file are; their order and the parts of a split."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.documents import document_ends, document_order, end_documents, rearranged, split_documents
+from charrnn.text.documents import Documents, document_ends, document_order, end_documents, split_documents
+from charrnn.text.id_builder import UNKNOWN_TYPE
+from charrnn.text.order import SHUFFLED, SORTED, Order
+from charrnn.text.vocab import IdArray, Vocab
 
 TEXTS = st.text(st.sampled_from("ab é\n\r\t "), max_size=60).map(str.encode)
 
@@ -98,36 +104,58 @@ def test_a_nul_in_a_later_block_is_found_at_its_offset() -> None:
 
 def test_the_order_is_a_fixed_shuffle() -> None:
     # docs/formats.md states the rule: runs of this version must find their parts again in every later one.
-    assert document_order(8).tolist() == sorted(range(8), key=splitmix64)
-    assert sorted(document_order(1000).tolist()) == list(range(1000))
-    assert document_order(5, "sorted").tolist() == [0, 1, 2, 3, 4]
+    for seed in (0, 7, 2**32 - 1):
+        keys = [splitmix64(seed, number) for number in range(8)]
+        assert document_order(8, Order("shuffled", seed)).tolist() == sorted(range(8), key=keys.__getitem__)
+    assert sorted(document_order(1000, SHUFFLED).tolist()) == list(range(1000))
+    assert document_order(5, SORTED).tolist() == [0, 1, 2, 3, 4]
 
 
-def splitmix64(number: int) -> int:
+def splitmix64(seed: int, number: int) -> int:
     mask = 2**64 - 1
-    key = (number + 1) * 0x9E3779B97F4A7C15 & mask
+    key = seed + (number + 1) * 0x9E3779B97F4A7C15 & mask
     key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 & mask
     key = (key ^ key >> 27) * 0x94D049BB133111EB & mask
     return key ^ key >> 31
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(3, 20))
-def test_rearranging_moves_whole_documents(lengths: list[int], block: int) -> None:
-    # Ids that say which document they are from; 0 is END.
-    parts = [np.append(np.full(length - 1, number + 1), 0) for number, length in enumerate(lengths)]
-    ids = np.concatenate(parts).astype(np.uint16)
-    with pytest.MonkeyPatch.context() as patch:
+@given(
+    st.lists(st.lists(st.sampled_from("abcé"), max_size=8), min_size=1, max_size=30), st.integers(3, 20), st.booleans()
+)
+@settings(max_examples=50)
+def test_arranging_moves_whole_documents(contents: list[list[str]], block: int, on_disk: bool) -> None:
+    vocab = Vocab("char", ("", "\0", "a", "b", "c"))
+    parts = ["".join(content) + "\0" for content in contents]
+    text = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr("charrnn.text.documents._BLOCK_IDS", block)
-        blocks = list(rearranged(ids, 0))
-    assert all(len(some) <= max(block, *lengths) for some in blocks)
-    expected = np.concatenate([parts[number] for number in document_order(len(lengths))])
-    assert np.array_equal(np.concatenate(blocks), expected)
+        scratch = Path(folder, "scratch") if on_disk else None
+        arranged = list(Documents("lines", order=SHUFFLED).arrange(encoded_in_blocks(text, vocab), vocab, scratch))
+        ids = np.concatenate([ids for ids, _ in arranged])
+        assert not any(Path(folder).iterdir())
+    assert all(len(some) <= max(block, *map(len, parts)) for some, _ in arranged)
+    expected = "".join(parts[number] for number in document_order(len(parts), SHUFFLED))
+    found = [vocab.characters[id] for id in ids]
+    # The unknown characters moved with their documents.
+    for position, code_point in np.concatenate([unknown for _, unknown in arranged]).tolist():
+        assert found[position] == ""
+        found[position] = chr(code_point)
+    assert "".join(found) == expected
+
+
+def encoded_in_blocks(text: str, vocab: Vocab) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
+    """Encode a text in blocks of 5 characters, as `IdBuilder.encode` does."""
+    for begin in range(0, len(text), 5):
+        points = np.array([ord(character) for character in text[begin : begin + 5]])
+        ids = vocab.ids_of(points)
+        missing = np.array([(begin + at, points[at]) for at in np.flatnonzero(ids == 0)], UNKNOWN_TYPE)
+        yield ids, missing
 
 
 @given(st.lists(st.integers(1, 50), min_size=3, max_size=40), st.sampled_from([(0.9, 0.1), (8.0, 1.0, 1.0), (1, 99)]))
 def test_a_split_consists_of_whole_documents(lengths: list[int], fractions: tuple[float, ...]) -> None:
     ends = np.cumsum(lengths)
-    parts = split_documents(ends, fractions)
+    parts = split_documents(ends, fractions, kind="lines")
     assert len(parts) == len(fractions)
     assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
     assert parts[-1].stop == ends[-1]

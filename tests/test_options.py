@@ -44,7 +44,7 @@ def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, An
         ({"length": 0}, "`length` is 0; beam search needs at least 1"),
         ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
         ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
-        ({"length_penalty": 0.6}, "`length_penalty` is 0.6, but without `stops`"),
+        ({"length_penalty": 11}, "`length_penalty` is 11; it must be between 0 and 10"),
         ({"unknown": "never"}, "`unknown` is never"),
     ],
 )

@@ -18,16 +18,23 @@ def to_content(text: str, alphabet: str) -> str | bytes:
 
 
 def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | bytes:
-    """Read the file of --text with the run's alphabet and encoding; the files of a folder are sorted by path.
+    """Read the file of --text with the run's alphabet, encoding and documents.
 
-    Raises DataError if the file cannot be read or is empty.
+    The files of a folder are sorted by path, and documents keep their order. Raises DataError if the file cannot be
+    read or is empty.
     """
     from charrnn.text.corpus import read_corpus
+    from charrnn.text.documents import Documents
     from charrnn.text.order import SORTED
 
     print_waiting_notice(source, quiet=quiet)
     corpus = read_corpus(
-        [source], alphabet=config.alphabet, encoding=config.encoding, order=SORTED, is_for_training=False
+        [source],
+        alphabet=config.alphabet,
+        encoding=config.encoding,
+        order=SORTED,
+        documents=Documents.of(config, SORTED),
+        is_for_training=False,
     )
     return corpus.content
 

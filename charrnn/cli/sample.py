@@ -20,6 +20,7 @@ from charrnn.generation.defaults import (
     DEFAULT_PRECISION,
     DEFAULT_UNKNOWN,
     DEFAULT_WIDTH,
+    DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
 )
 from charrnn.records.generation import MIN_COPY_LENGTH
@@ -84,7 +85,15 @@ def sample(
             metavar="WORD",
         ),
     ] = DEFAULT_PRECISION,
-    length: Annotated[int, typer.Option("--length", help="Number of characters.", metavar="N")] = DEFAULT_LENGTH,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            "--length",
+            help=f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many: "
+            f"{DOCUMENT_LENGTH:,}.",
+            metavar="N",
+        ),
+    ] = None,
     prime: Annotated[str, typer.Option("--prime", help="Text to continue; printed first.", metavar="TEXT")] = "",
     prime_file: Annotated[
         str | None,
@@ -164,7 +173,8 @@ def sample(
 ) -> None:
     """Generate text.
 
-    The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line.
+    The text goes to stdout as it is generated, and nothing else does. Several samples are separated by a blank line. A
+    model of documents (see `charrnn train --documents`) writes one document for each sample.
     """
     # Long because it turns every option of the command into one dataclass.
     search = {
@@ -191,10 +201,17 @@ def sample(
     _check_novelty(novelty, min_copy, show_cell, several)
     temperatures = () if temps is None else _parse_temps(temps)
     if beam is None:
-        _check_length(length, len(temperatures), show_as_json=json)
+        _check_length(length or 0, len(temperatures), show_as_json=json)
     model = load_model(run, quiet=quiet)
+    if length is None:
+        # A search keeps all of its texts, so that it has a lower limit.
+        length = DEFAULT_LENGTH if model.config.end_id is None or beam is not None else DOCUMENT_LENGTH
     reference = _novelty_reference(model, length) if novelty else None
     before = _load_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
+    if model.config.documents == "lines" and prime_file is not None:
+        before = (
+            before.rstrip(b"\n") if isinstance(before, bytes) else before.rstrip("\n")
+        )  # a file ends with a newline
     page = Page(model, prime, before, show_as_json=json, quiet=quiet, reference=reference)
     if min_copy is not None:
         page.min_copy = min_copy
@@ -241,6 +258,7 @@ def sample(
         max_line=max_line or 0,
         cell=None if show_cell is None or json else parse_cell("--show-cell", show_cell, model),
         precision=precision,
+        on_cut=page.count_cut,
         on_compile=lambda: _print_compile_notice(quiet=quiet),
         on_warning=lambda message: warn((message,), quiet=quiet),
     )

@@ -49,6 +49,8 @@ class Page:
     min_copy: int = MIN_COPY_LENGTH
     """Characters of the shortest copy that counts."""
     _fresh_seed: int | None = field(default=None, init=False)
+    _num_cut: int = field(default=0, init=False)
+    """Documents that have not ended."""
 
     def choose_seed(self) -> int:
         """Draw a seed. It is printed on stderr as soon as the first character is drawn."""
@@ -60,7 +62,10 @@ class Page:
     def show_text(self, options: "SampleOptions") -> None:
         """Print one text as it is drawn."""
         with self._drawing(options.length, is_streamed=True) as on_draw:
-            end = write(chain([self.prime], self.model.generator.write(replace(options, on_draw=on_draw))))
+            end = write(
+                chain([self.prime], self.model.generator.write(replace(options, on_draw=on_draw))),
+                ends_line=self.model.config.end_id is not None,
+            )
         self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
 
     def show_cell(self, options: "SampleOptions") -> None:
@@ -72,6 +77,7 @@ class Page:
         """Print several texts, separated by a blank line, or one JSON object for each."""
         from charrnn.generation.generator import GROUP_CHARS
 
+        documents = self.model.config.documents
         is_streamed = not self.show_as_json and 2 * options.length > GROUP_CHARS  # drawn one by one
         with self._drawing(count * options.length, is_streamed=is_streamed) as on_draw:
             options = replace(options, on_draw=on_draw)
@@ -82,7 +88,10 @@ class Page:
                 return
             for index, chunks in enumerate(self.model.generator.write_each(count, options)):
                 with _above_bar():
-                    write(chain(["\n"] * (index > 0), [self.prime], chunks))
+                    write(
+                        chain([separator(documents, index, count), self.prime], chunks),
+                        ends_line=documents != "none",
+                    )
 
     def show_temperatures(self, temperatures: Sequence[float], options: "SampleOptions") -> None:
         """Print a text for each temperature, side by side, or one JSON object for each."""
@@ -113,6 +122,8 @@ class Page:
             else:
                 deque(search, maxlen=0)
         texts = search.best(count)
+        if num_cut := sum(text.has_ended is False and not text.stop for text in texts):
+            self._warn_of_cuts(num_cut)
         if self.reference is not None:
             self._write_novelty(texts[0])
         elif self.show_as_json:
@@ -142,6 +153,16 @@ class Page:
                 advance(num_drawn)
 
             yield on_draw
+        if self._num_cut:
+            self._warn_of_cuts(self._num_cut)
+
+    def count_cut(self) -> None:
+        """Count a document that was cut before its END; the number is printed on stderr at the end."""
+        self._num_cut += 1
+
+    def _warn_of_cuts(self, num_cut: int) -> None:
+        were = "document was" if num_cut == 1 else "documents were"
+        warn((f"{num_cut:,} {were} cut before the end: give a larger --length",), quiet=self.quiet)
 
     def _write_novelty(self, text: "GeneratedText") -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
@@ -190,16 +211,28 @@ def _above_bar() -> Iterator[None]:
         yield
 
 
-def write(chunks: Iterable[str]) -> str:
+def separator(documents: str, index: int, count: int) -> str:
+    """Return what is written before text `index` of `count`: as files separate these documents.
+
+    Lines follow each other; whole files and the values of a column, which may have any line, get a heading; all else is
+    separated by a blank line.
+    """
+    if documents in ("files", "column"):
+        return f"--- {index + 1} of {count} ---\n" if count > 1 else ""
+    return "" if documents == "lines" or index == 0 else "\n"
+
+
+def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     """Write a text and a final newline to stdout, so that the same seed gives the same bytes everywhere.
 
-    On a terminal, control characters are escaped and each chunk is shown at once. Return the end of the text.
+    An empty text has none, unless it `ends_line`. On a terminal, control characters are escaped and each chunk is shown
+    at once. Return the end of the text.
     """
     end = ""
     for chunk in chunks:
         write_chunk(chunk)
         end = (end + chunk)[-LOOP_CHARS:]
-    if end and not end.endswith("\n"):
+    if (end or ends_line) and not end.endswith("\n"):
         sys.stdout.write("\n")
     return end
 
@@ -290,6 +323,7 @@ def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[s
         "seed": text.seed,
         "logprob": text.logprob,
         "logprobs": text.logprobs,
+        **_end_as_json(text),
     }
 
 
@@ -297,10 +331,16 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
     """Return the object of `sample --beam --json`."""
     beams = [
         {"text": text.text, "logprob": text.logprob, "score": text.score, "stop": text.stop, "logprobs": text.logprobs}
+        | _end_as_json(text)
         for text in texts
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
     return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams}
+
+
+def _end_as_json(text: "GeneratedText") -> dict[str, Any]:
+    """Return whether a document has ended; nothing without documents."""
+    return {} if text.has_ended is None else {"has_ended": text.has_ended}
 
 
 def print_long_json(value: dict[str, Any]) -> None:

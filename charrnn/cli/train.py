@@ -86,6 +86,19 @@ def train(
         str | None,
         _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
     ] = None,
+    documents: Annotated[
+        str | None,
+        _option(
+            "--documents",
+            text="Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
+            panel=MODEL,
+            metavar="KIND",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        _option("--column", text="CSV files: each value of this column is a document.", panel=MODEL, metavar="NAME"),
+    ] = None,
     split: Annotated[
         str | None,
         _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=MODEL, metavar="A/B"),
@@ -197,6 +210,8 @@ def train(
         "alphabet": alphabet,
         "encoding": encoding,
         "split": split,
+        "documents": documents,
+        "column": column,
         "order": order,
         "seed": seed,
         "device": device,

@@ -2,6 +2,8 @@
 
 DEFAULT_LENGTH = 1000
 """Characters of a sample."""
+DOCUMENT_LENGTH = 10_000
+"""Characters after which `charrnn sample` cuts a document that has not ended."""
 SAMPLE_TEMPERATURE = 0.8
 """Temperature of `charrnn sample`, of the samples during training and of the explorer. `Model.sample` takes 1."""
 DEFAULT_PRECISION = "auto"

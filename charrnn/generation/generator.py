@@ -95,6 +95,8 @@ class Generator:
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
         """Encode the text that a model reads first, an empty one as a newline. Bytes are for the byte alphabet.
 
+        A model of documents reads END before it.
+
         Characters that are not in the vocabulary are an error, are left out (`skip`), or are read as the `nearest` one
         that is. Raises DataError naming them, UsageError for another word.
         """
@@ -109,7 +111,12 @@ class Generator:
         if missing and isinstance(prime, str):
             nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
             prime = prime.translate(nearest)
-        return self.vocab.encode(prime) if prime else start_ids(self.vocab)
+        end_id = self.config.end_id
+        if end_id is None:
+            return self.vocab.encode(prime) if prime else start_ids(self.vocab)
+        ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
+        # What is before an END makes no difference.
+        return ids[np.flatnonzero(ids == end_id)[-1] :]
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
         """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`).
@@ -138,7 +145,12 @@ class Generator:
         options = _with_seed(options)
         for blocks, streams in self._groups(_variants(count, options, temperatures), options):
             for record in write_texts(blocks, streams):
-                yield GeneratedText(text=record.text, logprobs=record.logprobs, seed=options.seed)
+                yield GeneratedText(
+                    text=record.text,
+                    logprobs=record.logprobs,
+                    seed=options.seed,
+                    has_ended=record.stream.has_ended,
+                )
 
     def write_each(self, count: int, options: SampleOptions) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
@@ -167,20 +179,22 @@ class Generator:
                 )
         if options.mode == "stochastic":
             options = _with_seed(options)
+        end_id = self.config.end_id
+        stops = [tuple(self.vocab.encode(stop).tolist()) for stop in options.stops]
         beam_options = options.beam_options(
-            stops=tuple(tuple(self.vocab.encode(stop).tolist()) for stop in options.stops),
+            stops=tuple(stops if end_id is None else (*stops, (end_id,))),
             banned=self._never_drawn(options.ban),
             seed=options.seed or 0,
         )
         stepper, prime = self._stepper_for("fp32", options.clamps), self.encode_prime(options.prime, options.unknown)
         search = BeamSearch(stepper, prime, beam_options, options.on_draw)
-        return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop)
+        return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id)
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely first.
 
-        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all others sum to 1.
-        Raises UsageError for a `top` under 1.
+        An empty text stands for a newline; for a model of documents the text is the beginning of one. The unknown
+        symbol is left out; the probabilities of all others sum to 1. Raises UsageError for a `top` under 1.
         """
         if top < 1:
             raise UsageError(f"{named('top')} is {top}; it must be at least 1.")
@@ -195,7 +209,13 @@ class Generator:
         return f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]
 
     def _text_stream(self, options: SampleOptions) -> TextStream:
-        return TextStream(self.vocab, options.stops, keeps_stop=options.keep_stop)
+        return TextStream(
+            self.vocab,
+            options.stops,
+            keeps_stop=options.keep_stop,
+            end_id=self.config.end_id,
+            on_cut=options.on_cut,
+        )
 
     def _groups(
         self, variants: Sequence[Variant], options: SampleOptions

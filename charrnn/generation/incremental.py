@@ -31,10 +31,14 @@ class _Character:
 
 
 class IncrementalReader:
-    """Reads a text that grows, from a zero state: the values of all cells, and the next characters, are known."""
+    """Reads a text that grows, from the initial state: the values of all cells, and the next characters, are known."""
 
-    def __init__(self, stepper: Stepper, vocab: Vocab) -> None:
+    def __init__(self, stepper: Stepper, vocab: Vocab, end_id: int | None = None) -> None:
+        """Start a text, or after `end_id`, the END of a document, the next document."""
         self._stepper, self._vocab = stepper, vocab
+        self._start = stepper.initial_state(1)
+        if end_id is not None:
+            _, self._start = stepper.step(np.array([end_id]), self._start)
         self._characters: list[_Character] = []
 
     def __len__(self) -> int:
@@ -48,7 +52,7 @@ class IncrementalReader:
 
     def read(self, character: str) -> None:
         """Let the model read one more character."""
-        state = self._characters[-1].state if self._characters else self._stepper.initial_state(1)
+        state = self._characters[-1].state if self._characters else self._start
         ids = self._vocab.encode(character)
         logits = np.zeros((1, self._stepper.vocab_size), np.float32)
         cells = []

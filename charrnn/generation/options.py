@@ -38,7 +38,8 @@ class TextOptions:
     seed: int | None = None
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns."""
     prime: str | bytes = ""
-    """Text to read first, of any length; not part of the result. An empty one stands for a newline."""
+    """Text to read first, of any length; not part of the result. An empty one stands for a newline; for a model of
+    documents the prime is the beginning of one."""
     unknown: str = DEFAULT_UNKNOWN
     """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a similar character."""
     stops: Sequence[str] = ()
@@ -83,6 +84,8 @@ class SampleOptions(TextOptions):
     """Called with a message if compiled code on disk is damaged, or none can be kept. Default: a Python warning."""
     on_compile: OnCompile = lambda: None
     """Called before the loop for long texts or long primes is compiled: about 10 seconds, once on a machine."""
+    on_cut: Callable[[], object] = lambda: None
+    """Called for each document that has not ended after `length` characters."""
     on_read: Callable[[int], object] = lambda num_chars: None
     """Called with the number of characters of the prime that were read since the last call."""
 
@@ -116,7 +119,9 @@ class SearchOptions(TextOptions):
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        self.beam_options(stops=tuple(tuple(map(ord, stop)) for stop in self.stops), banned=(), seed=self.seed or 0)
+        # Whether the model's texts end by themselves, as documents do, is not known here: END stands for that.
+        stops = (*self.stops, "\0")
+        self.beam_options(stops=tuple(tuple(map(ord, stop)) for stop in stops), banned=(), seed=self.seed or 0)
 
     def beam_options(self, *, stops: tuple[tuple[int, ...], ...], banned: tuple[int, ...], seed: int) -> BeamOptions:
         """Return the options of the search over ids, for stop strings and banned characters in ids."""

@@ -142,6 +142,7 @@ def sample_ids(
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
     The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
     or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
+    With documents, what follows the first END of a stream is not part of its text.
     `on_compile` and `on_warning` as in `compiled_loop`.
     """
     num_streams = len(seeds)
@@ -261,8 +262,13 @@ PER_STREAM = ("temperature", "top_k", "top_p", "min_p")
 """Fields of `compiled.Drawing` with a value for each stream."""
 
 
-def start_ids(vocab: Vocab) -> NDArray[np.uint16]:
-    """Return the prime that stands for an empty one: a newline, or the first character if there is no newline."""
+def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
+    """Return the prime that stands for an empty one: a newline, or the first character if there is no newline.
+
+    With documents it is their END, `end_id`, after which one begins.
+    """
+    if end_id is not None:
+        return np.array([end_id], np.uint16)
     newline = vocab.encode("\n")
     return newline if vocab.kind == "byte" or newline[0] != 0 else np.ones(1, np.uint16)
 

@@ -2,7 +2,7 @@
 
 import io
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
@@ -21,24 +21,47 @@ class Piece(NamedTuple):
 
 
 class TextStream:
-    """Decodes one text id by id. A stop string ends it; text that may be the start of one stays pending."""
+    """Decodes one text id by id. A stop string ends it; text that may be the start of one stays pending.
 
-    def __init__(self, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
-        """Cut the text before the first of `stops` that appears, or after it if `keeps_stop`."""
+    So does `end_id`, the END of a document, which is no part of the text.
+    """
+
+    def __init__(
+        self,
+        vocab: Vocab,
+        stops: Sequence[str],
+        *,
+        keeps_stop: bool,
+        end_id: int | None = None,
+        on_cut: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Cut the text before the first of `stops` that appears, or after it if `keeps_stop`.
+
+        `on_cut` is called if `finish` ends a document before its END.
+        """
         self._vocab, self._decoder = vocab, vocab.decoder()
         self._stops, self._keeps_stop = tuple(stops), keeps_stop
+        self._end_id, self._on_cut = end_id, on_cut
         self._pending: list[Piece] = []
         self.is_done = False
+        self.has_ended: bool | None = None if end_id is None else False
+        """Whether the document has reached its END; None without documents."""
 
     def feed(self, id: int, logprob: float, value: float) -> list[Piece]:
-        """Add an id, and return the pieces that now certainly belong to the text."""
+        """Add an id, and return the pieces that now certainly belong to the text; the last one, END, has none."""
+        if id == self._end_id:
+            released = self._flush()
+            if not self.is_done:
+                self.is_done = self.has_ended = True
+                released.append(Piece("", logprob, value))
+            return released
         self._pending.append(Piece(self._decoder.feed(id), logprob, value))
         return self._release()
 
     @property
     def is_plain(self) -> bool:
-        """Whether every id is one character and there are no stop strings, so that nothing stays pending."""
-        return self._vocab.kind == "char" and not self._stops
+        """Whether every id is one character and nothing ends the text, so that nothing stays pending."""
+        return self._vocab.kind == "char" and not self._stops and self._end_id is None
 
     def feed_all(self, ids: Iterable[int]) -> str:
         """Add ids, and return the text that is now certain."""
@@ -52,6 +75,12 @@ class TextStream:
 
     def finish(self) -> list[Piece]:
         """End the text, and return its last pieces."""
+        released = self._flush()
+        if self.has_ended is False and not self.is_done:
+            self._on_cut()
+        return released
+
+    def _flush(self) -> list[Piece]:
         if rest := self._decoder.finish():
             self._pending[-1] = self._pending[-1]._replace(text=self._pending[-1].text + rest)
         released = self._release()
@@ -172,13 +201,16 @@ class TextSearch:
     Iterating yields the best text piece by piece: no piece changes later. Then `texts` has all texts that were found.
     """
 
-    def __init__(self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool) -> None:
-        """Cut every text at `stops` as `TextStream` does. `search` has them as ids."""
+    def __init__(
+        self, search: BeamSearch, vocab: Vocab, stops: Sequence[str], *, keeps_stop: bool, end_id: int | None = None
+    ) -> None:
+        """Cut every text at `stops` and `end_id` as `TextStream` does. `search` has them as ids."""
         self.texts: list[GeneratedText] = []
+        self._end_id = end_id
         self._search, self._vocab, self._stops, self._keeps_stop = search, vocab, stops, keeps_stop
 
     def __iter__(self) -> Iterator[str]:
-        stream = TextStream(self._vocab, self._stops, keeps_stop=self._keeps_stop)
+        stream = TextStream(self._vocab, self._stops, keeps_stop=self._keeps_stop, end_id=self._end_id)
         for ids in self._search:
             if text := stream.feed_all(ids):
                 yield text
@@ -198,13 +230,15 @@ class TextSearch:
         return texts
 
     def _text_of(self, beam: Beam) -> GeneratedText:
+        has_ended = self._end_id is not None and beam.ids[-1:] == (self._end_id,)
         begin = len(beam.ids) - beam.stop_length
-        kept = len(beam.ids) if self._keeps_stop else begin
+        kept = len(beam.ids) if self._keeps_stop and not has_ended else begin
         options = self._search.options
         return GeneratedText(
             text=self._vocab.decode(beam.ids[:kept]),
-            logprobs=beam.logprobs[:kept],
+            logprobs=beam.logprobs[: kept + has_ended],
             seed=options.seed if options.mode == "stochastic" else None,
             score=beam.score,
-            stop=self._vocab.decode(beam.ids[begin:]),
+            stop="" if has_ended else self._vocab.decode(beam.ids[begin:]),
+            has_ended=None if self._end_id is None else has_ended,
         )

@@ -18,6 +18,8 @@ class GeneratedText:
     """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
 
     `seed` is the seed it was drawn with, `score` what a beam search ranks by, `stop` the string that ended it, or "".
+    `has_ended` is None without documents; else whether the document has reached its END, whose log-probability is then
+    the last of `logprobs`, or was cut.
     """
 
     text: str
@@ -25,6 +27,7 @@ class GeneratedText:
     seed: int | None = None
     score: float | None = None
     stop: str = ""
+    has_ended: bool | None = None
 
     @property
     def logprob(self) -> float:

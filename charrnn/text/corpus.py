@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from charrnn.config import MIN_COUNT
 from charrnn.errors import DataError, NotHereError, TextChangedError, UsageError, counted
 from charrnn.files import JSON
+from charrnn.text.documents import Documents
 from charrnn.text.files import (
     MemoryLimit,
     Tally,
@@ -122,6 +123,7 @@ def read_corpus(
     alphabet: str = "char",
     encoding: str = "utf-8",
     order: Order = SHUFFLED,
+    documents: Documents | None = None,
     vocab: Vocab | None = None,
     extend_vocab: bool = False,
     min_count: int = MIN_COUNT,
@@ -145,7 +147,8 @@ def read_corpus(
 
     The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order marks, replaces CRLF by
     LF and starts each file on a new line; "byte" keeps the bytes as they are. Unusable files of folders and patterns
-    are skipped and counted in `notes`; a file that is a source itself must be usable.
+    are skipped and counted in `notes`; a file that is a source itself must be usable. With `documents`, each document
+    ends with END, all of them are brought into an order of their own, and nothing else separates the files.
 
     The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, or every character with at least
     `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters are added to `vocab`. A
@@ -172,7 +175,12 @@ def read_corpus(
         for source in sources
     ] or [standard_library(order)]
     with open_text(
-        origins, alphabet=alphabet, encoding=encoding, on_progress=on_progress, stays_in_memory=not is_for_training
+        origins,
+        alphabet=alphabet,
+        encoding=encoding,
+        documents=documents,
+        on_progress=on_progress,
+        stays_in_memory=not is_for_training,
     ) as text:
         if not is_for_training:
             return text.encode(vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
@@ -188,6 +196,7 @@ def open_text(
     *,
     alphabet: str,
     encoding: str,
+    documents: Documents | None = None,
     on_progress: OnProgress | None = None,
     stays_in_memory: bool = False,
 ) -> Iterator["OpenText"]:
@@ -196,7 +205,8 @@ def open_text(
     What was read is dropped at the end of the context, unless it was encoded. Raises DataError if a source cannot be
     used or, if the text `stays_in_memory`, does not fit.
     """
-    source = _Source(tuple(origins), "byte" if alphabet == "byte" else "char", encoding, on_progress or _ignore)
+    kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
+    source = _Source(tuple(origins), kind, encoding, documents, on_progress or _ignore)
     with ExitStack() as stack:
         signature = None
         if not stays_in_memory and source.is_large:
@@ -278,10 +288,13 @@ class OpenText:
             raise source.changed()
         assert self._builder is not None, "_read makes it"
         if self._entry is not None:
-            made = self._entry.commit(self._builder, vocab, source.on_progress)
+            made = self._entry.commit(self._builder, vocab, source.on_progress, self.digest, source.documents)
             return made.ids, made.unknown
         ids, unknown, first = np.empty(self._builder.num_ids, vocab.id_type), [no_unknown], 0
-        for block, missing in self._builder.encode(vocab):
+        encoded = self._builder.encode(vocab)
+        if source.documents is not None:
+            encoded = source.documents.arrange(encoded, vocab, None)
+        for block, missing in encoded:
             ids[first : first + len(block)] = block
             first += len(block)
             unknown.append(missing)
@@ -308,7 +321,9 @@ class OpenText:
 
         try:
             tallies = source.read(add, builder)
-            facts = _Facts(builder.counts(), builder.digest, tallies)
+            counts = builder.counts()
+            digest = builder.digest if source.documents is None else source.documents.digest(builder.digest)
+            facts = _Facts(counts, digest, tallies)
         except OSError as error:  # Of the file of ids: those of the sources are DataErrors.
             raise write_error(IdCache().folder, max(source.num_bytes, builder.num_bytes), error) from error
         if self._signature is not None:
@@ -359,9 +374,14 @@ class _Source:
     """The files and streams of a corpus, as they were found."""
 
     def __init__(
-        self, origins: tuple[Origin, ...], kind: Literal["char", "byte"], encoding: str, on_progress: OnProgress
+        self,
+        origins: tuple[Origin, ...],
+        kind: Literal["char", "byte"],
+        encoding: str,
+        documents: Documents | None,
+        on_progress: OnProgress,
     ) -> None:
-        self.origins, self.kind, self.on_progress = origins, kind, on_progress
+        self.origins, self.kind, self.documents, self.on_progress = origins, kind, documents, on_progress
         self.labels = tuple(origin.label for origin in origins)
         self.text_encoding = None if kind == "byte" else encoding
         self._paths = [path for origin in origins for path in origin.paths]
@@ -380,7 +400,8 @@ class _Source:
     @property
     def mapped_file(self) -> Path | None:
         """The file that has the ids of the byte alphabet as they are: a single plain one."""
-        if self.kind == "char" or len(self._paths) != 1 or self._has_stream or self._is_compressed:
+        is_one_file = len(self._paths) == 1 and not self._has_stream
+        if self.kind == "char" or self.documents is not None or not is_one_file or self._is_compressed:
             return None
         return self._paths[0]
 
@@ -396,7 +417,10 @@ class _Source:
 
     def signature(self) -> str:
         """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
-        digest = hashlib.sha256(json.dumps([_SIGNATURE_FORMAT, self.kind, self.text_encoding]).encode("ascii"))
+        how: list[object] = [_SIGNATURE_FORMAT, self.kind, self.text_encoding]
+        if self.documents is not None:
+            how += self.documents.to_json()
+        digest = hashlib.sha256(json.dumps(how).encode("ascii"))
         for origin in self.origins:
             digest.update(json.dumps(len(origin.paths)).encode("ascii"))
             for path, state in zip(origin.paths, _states(origin.paths), strict=True):
@@ -421,9 +445,9 @@ class _Source:
         for origin in self.origins:
             tally = Tally()
             tallies.append(tally)
-            for blocks in _files(origin, self.text_encoding, tally):
+            for blocks in _files(origin, self.text_encoding, self.documents, tally):
                 tally.num_used += 1
-                if self.kind == "char" and not builder.ends_line:
+                if self.kind == "char" and not builder.ends_line and self.documents is None:
                     builder.add(b"\n")
                 for block in blocks:
                     add(block)
@@ -450,19 +474,28 @@ def _states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
     return states
 
 
-def _files(origin: Origin, encoding: str | None, tally: Tally) -> Iterator[Iterator[bytes]]:
+def _files(
+    origin: Origin, encoding: str | None, documents: Documents | None, tally: Tally
+) -> Iterator[Iterator[bytes]]:
     """Yield the blocks of each usable file (the stream) of a source; count the others in `tally`.
 
     Raises DataError for an unusable file that must be usable, TextChangedError for one that changes while it is read.
     """
+
+    def read(path: Path, seen: Tally) -> Iterator[bytes]:
+        blocks = file_blocks(path, encoding, seen, needs_regular=origin.needs_regular)
+        return blocks if documents is None else documents.read(blocks, str(path))
+
     if origin.stream is not None:
-        yield stream_blocks(origin.label, origin.stream, encoding, tally)
+        blocks = stream_blocks(origin.label, origin.stream, encoding, tally)
+        yield blocks if documents is None else documents.read(blocks, origin.label)
+    fault: DataError | None = None
     for path in origin.paths:
         if not origin.skips_unusable:
-            yield file_blocks(path, encoding, tally, needs_regular=origin.needs_regular)
+            yield read(path, tally)
             continue
         seen = Tally()
-        blocks = file_blocks(path, encoding, seen, needs_regular=origin.needs_regular)
+        blocks = read(path, seen)
         try:
             first = next(blocks)
             is_whole = next(blocks, None) is None
@@ -471,12 +504,15 @@ def _files(origin: Origin, encoding: str | None, tally: Tally) -> Iterator[Itera
                     pass
         except TextChangedError:
             raise
-        except DataError:
+        except DataError as error:
+            fault = fault or error
             tally.num_skipped += 1
             continue
         tally.num_marks += seen.num_marks
         tally.num_line_ends += seen.num_line_ends
-        yield iter((first,)) if is_whole else file_blocks(path, encoding, Tally(), needs_regular=origin.needs_regular)
+        yield iter((first,)) if is_whole else read(path, Tally())
+    if fault is not None and not tally.num_used and documents is not None and documents.kind == "column":
+        raise fault  # It names the columns that there are.
 
 
 def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> list[str]:

@@ -4,29 +4,113 @@ The END symbol is the character U+0000 (NUL), which no text may contain.
 """
 
 import csv
+import hashlib
 import io
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain, pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.config import Config
 from charrnn.errors import DataError, counted, named
+from charrnn.text.lanes import split_ids
+from charrnn.text.order import SORTED, Order
+from charrnn.text.vocab import IdArray, Vocab
 
 END = "\0"
 """The END symbol, as a character."""
 END_BYTE = b"\0"
 """The END symbol in UTF-8."""
-SEPARATORS = {"lines": "", "blank-lines": "\n"}
-"""What separates two documents in a file, after the newline of the first, by the kind of documents."""
 MAX_FIELD_CHARS = 2**31 - 1
 """Longest value of a CSV file, in characters; Python's own limit is 131,072."""
 _SPACES = b" \t\r\f\v"
 _WHITE = _SPACES + b"\n"
 _BLOCK_IDS = 1 << 20
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """What the documents of a corpus are, and their order."""
+
+    kind: str
+    """As in `Config.documents`, but not "none"."""
+    column: str | None = None
+    order: Order = SORTED
+
+    @classmethod
+    def of(cls, config: Config, order: Order | None = None) -> "Documents | None":
+        """Return the documents of a configuration, or None; in another order, if one is given."""
+        if config.end_id is None:
+            return None
+        return cls(config.documents, config.column, order or Order(config.order, config.order_seed))
+
+    def read(self, blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
+        """Yield the documents of one file; see `end_documents`. Raises DataError also if there is none."""
+        is_empty = True
+        # Joined again, because a column yields every value by itself, and a small file is one block.
+        parts: list[bytes] = []
+        num_bytes = 0
+        for part in end_documents(blocks, self.kind, label=label, column=self.column):
+            parts.append(part)
+            num_bytes += len(part)
+            if num_bytes >= _BLOCK_BYTES:
+                yield b"".join(parts)
+                is_empty, parts, num_bytes = False, [], 0
+        if rest := b"".join(parts):
+            yield rest
+        elif is_empty:
+            raise DataError(f"{label} has no document that is not empty ({named('documents', self.kind)})")
+
+    def to_json(self) -> list[str | int | None]:
+        """Return what distinguishes the text of these documents from that of others of the same files."""
+        return [self.kind, self.column, self.order.kind, self.order.seed]
+
+    def digest(self, digest: str) -> str:
+        """Return the digest of the documents in their order; `digest` is that in the order of the corpus."""
+        if self.order.kind == "sorted":
+            return digest
+        return hashlib.sha256(f"{digest} shuffled {self.order.seed}".encode("ascii")).hexdigest()
+
+    def arrange(
+        self, encoded: Iterable[tuple[IdArray, NDArray[np.void]]], vocab: Vocab, scratch: Path | None
+    ) -> Iterator[tuple[IdArray, NDArray[np.void]]]:
+        """Bring the documents of a whole corpus into their order.
+
+        Takes and yields blocks of ids, each with the unknown characters in it (`IdBuilder.encode`); the last block
+        that is yielded has no ids and all unknown characters. The ids are kept in memory, or in the file `scratch`,
+        which is removed. Raises OSError.
+        """
+        ids: list[IdArray] = []
+        unknown = []
+        with ExitStack() as stack:
+            file = None
+            if scratch is not None:
+                stack.callback(scratch.unlink, missing_ok=True)
+                file = stack.enter_context(scratch.open("xb"))
+            for block, missing in encoded:
+                unknown.append(missing)
+                if file is None:
+                    ids.append(block)
+                else:
+                    file.write(block.tobytes())
+            if file is not None and scratch is not None:
+                file.close()
+                ids = [np.memmap(scratch, vocab.id_type, "r")]
+            whole = ids[0] if len(ids) == 1 else np.concatenate(ids)
+            layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
+            for block in layout.blocks(whole):
+                yield block, unknown[0][:0]
+            missing = np.concatenate(unknown)
+            missing["position"] = layout.moved(missing["position"].astype(np.int64))
+            yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
 
 
 def end_documents(blocks: Iterable[bytes], kind: str, *, label: str, column: str | None = None) -> Iterator[bytes]:
@@ -55,15 +139,16 @@ def end_documents(blocks: Iterable[bytes], kind: str, *, label: str, column: str
         yield from _whole(checked)
 
 
-def document_order(num_documents: int, order: str = "shuffled") -> NDArray[np.int64]:
+def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
     """Return the numbers of the documents, counted from 0 in the corpus, in the order in which they are laid out.
 
-    "sorted" is the order of the corpus. "shuffled" sorts document i by splitmix64(i) (Steele, Lea & Flood 2014), the
-    lower number first on a tie, so that the same corpus has the same order on every machine and in every version.
+    A sorted order is that of the corpus. A shuffle sorts document i by output i of the generator SplitMix64 (Steele,
+    Lea & Flood 2014) that starts with the seed of the order, so that the same corpus has the same order on every
+    machine and in every version.
     """
-    if order == "sorted":
+    if order.kind == "sorted":
         return np.arange(num_documents, dtype=np.int64)
-    keys = (np.arange(num_documents, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    keys = np.arange(1, num_documents + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(order.seed)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable")
@@ -78,27 +163,52 @@ def document_ends(ids: NDArray[Any], end_id: int) -> NDArray[np.int64]:
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
-def rearranged(ids: NDArray[Any], end_id: int, order: str = "shuffled") -> Iterator[NDArray[Any]]:
-    """Yield the ids (N,) of a corpus with its documents in `document_order`, in blocks of about a million ids."""
-    ends = document_ends(ids, end_id)
-    starts = np.concatenate((np.zeros(1, np.int64), ends[:-1]))
-    documents = document_order(len(ends), order)
-    lengths = (ends - starts)[documents]
-    laid_out = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    first = 0
-    while first < len(documents):
-        # At least one document, and then as many as fit into a block.
-        last = max(first + 1, int(np.searchsorted(laid_out, laid_out[first] + _BLOCK_IDS, side="right")) - 1)
-        some = documents[first:last]
-        if len(some) == 1:
-            yield ids[starts[some[0]] : ends[some[0]]]
-        else:
-            offsets = np.repeat(starts[some] - laid_out[first:last], lengths[first:last])
-            yield ids[offsets + np.arange(laid_out[first], laid_out[last])]
-        first = last
+class _Layout:
+    """Where the documents of a corpus of N ids are, and where they go."""
+
+    def __init__(self, ids: NDArray[Any], end_id: int, order: Order) -> None:
+        self._ends = document_ends(ids, end_id)
+        self._starts = np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
+        self._order = document_order(len(self._ends), order)
+        lengths = (self._ends - self._starts)[self._order]
+        self._bounds = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+        """(D + 1,): where the documents begin in their order, and N."""
+
+    def blocks(self, ids: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Yield the ids (N,) in their order, in blocks of about a million ids."""
+        bounds, first = self._bounds, 0
+        while first < len(self._order):
+            # At least one document, and then as many as fit into a block.
+            last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + _BLOCK_IDS, side="right")) - 1)
+            some = self._order[first:last]
+            if len(some) == 1:
+                yield ids[self._starts[some[0]] : self._ends[some[0]]]
+            else:
+                moves = np.repeat(self._starts[some] - bounds[first:last], np.diff(bounds[first : last + 1]))
+                yield ids[moves + np.arange(bounds[first], bounds[last])]
+            first = last
+
+    def moved(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the ids at these positions go."""
+        documents = np.searchsorted(self._ends, positions, side="right")
+        places = np.empty_like(self._order)
+        places[self._order] = np.arange(len(self._order))
+        return self._bounds[places[documents]] + positions - self._starts[documents]
 
 
-def split_documents(ends: NDArray[np.int64], fractions: Sequence[float], *, kind: str = "documents") -> list[slice]:
+def split_text(text: NDArray[Any] | str | bytes, config: Config) -> tuple[slice, ...]:
+    """Split a text, or its ids, into the parts of a configuration. Raises DataError for a text too short."""
+    if config.end_id is None:
+        return split_ids(len(text), config.split)
+    if isinstance(text, np.ndarray):
+        ends = document_ends(text, config.end_id)
+    else:
+        pattern: re.Pattern[Any] = re.compile(END if isinstance(text, str) else END_BYTE)
+        ends = np.fromiter((match.end() for match in pattern.finditer(text)), np.int64)
+    return split_documents(ends, config.split, kind=config.documents)
+
+
+def split_documents(ends: NDArray[np.int64], fractions: Sequence[float], *, kind: str) -> tuple[slice, ...]:
     """Split a text into parts of whole documents, in order; `ends` (D,) are the indices after their ENDs.
 
     A part ends with the document in which the shares so far, counted in characters, are reached; every part has at
@@ -118,7 +228,7 @@ def split_documents(ends: NDArray[np.int64], fractions: Sequence[float], *, kind
         # One document at least for this part and for each of those that follow.
         bounds.append(min(max(num, bounds[-1] + 1), len(ends) - len(fractions) + part))
     edges = [0, *(int(ends[bound - 1]) for bound in bounds[1:]), int(ends[-1])]
-    return [slice(start, stop) for start, stop in pairwise(edges)]
+    return tuple(slice(start, stop) for start, stop in pairwise(edges))
 
 
 def _without_nul(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
@@ -208,7 +318,7 @@ def _values(blocks: Iterable[bytes], column: str, label: str) -> Iterator[bytes]
     csv.field_size_limit(MAX_FIELD_CHARS)
     rows = csv.reader(chain((header,), lines), delimiter=_delimiter(header, label), strict=True)
     try:
-        names = [name.encode("latin-1").decode("utf-8", "replace").strip() for name in next(rows, [])]
+        names = [name.encode("latin-1").decode("utf-8-sig", "replace").strip() for name in next(rows, [])]
         if column not in names:
             listed = ", ".join(name[:40] for name in names[:20]) or "no columns"
             raise DataError(

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.file_lock import try_lock
 from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, write_synced
+from charrnn.text.documents import Documents
 from charrnn.text.id_builder import UNKNOWN_TYPE, IdBuilder
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -213,16 +214,24 @@ class NewEntry:
         try_lock(self.file)
 
     def commit(
-        self, builder: IdBuilder, vocab: Vocab, on_progress: Callable[[int, int], object] = lambda done, total: None
+        self,
+        builder: IdBuilder,
+        vocab: Vocab,
+        on_progress: Callable[[int, int], object] = lambda done, total: None,
+        digest: str | None = None,
+        documents: Documents | None = None,
     ) -> CachedIds:
         """Write the ids in the alphabet `vocab` and everything else; return the committed entry, mapped.
+
+        `digest` is that of the text, by default the builder's; `documents` are arranged.
 
         `on_progress` is called with the ids so far and in all. Raises CharRNNError if the entry cannot be written;
         nothing is committed then.
         """
-        path = self._cache.entry_path(builder.digest, vocab)
+        digest = digest or builder.digest
+        path = self._cache.entry_path(digest, vocab)
         try:
-            self._write(builder, vocab, on_progress)
+            self._write(builder, vocab, on_progress, digest, documents)
             self._cache.make_room(builder.num_ids * vocab.id_type.itemsize, path)
             with self._cache.exclusive():
                 self.file.close()  # Windows renames no folder with an open file.
@@ -238,7 +247,14 @@ class NewEntry:
             raise CharRNNError(f"{path} was changed or removed while it was written: start again")
         return found
 
-    def _write(self, builder: IdBuilder, vocab: Vocab, on_progress: Callable[[int, int], object]) -> None:
+    def _write(
+        self,
+        builder: IdBuilder,
+        vocab: Vocab,
+        on_progress: Callable[[int, int], object],
+        digest: str,
+        documents: Documents | None,
+    ) -> None:
         """Write and sync the files of the entry. Raises OSError."""
         # The file with the provisional ids is overwritten, so that the disk needs no room for both.
         name = "ids.bin" if builder.fits_in_place(vocab) else "wider.bin"
@@ -247,7 +263,10 @@ class NewEntry:
             unknown_file = stack.enter_context((self._path / "unknown.bin").open("xb"))
             digests, unknown_digests = _Digests(), _Digests()
             num_ids = num_unknown = 0
-            for ids, unknown in builder.encode(vocab):
+            encoded = builder.encode(vocab)
+            if documents is not None:  # They are read in the order of the corpus before the first one is written.
+                encoded = documents.arrange(encoded, vocab, self._path / "unarranged.bin")
+            for ids, unknown in encoded:
                 data = ids.astype(vocab.id_type.newbyteorder("<"), copy=False).tobytes()
                 ids_file.write(data)
                 digests.add(data)
@@ -264,7 +283,7 @@ class NewEntry:
             os.replace(self._path / name, self._path / "ids.bin")
         entry: dict[str, JSON] = {
             "format": _FORMAT,
-            "corpus_digest": builder.digest,
+            "corpus_digest": digest,
             "alphabet_digest": _key(vocab.to_json()),
             "type": vocab.id_type.name,
             "num_ids": num_ids,

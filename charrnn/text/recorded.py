@@ -10,6 +10,7 @@ from typing import BinaryIO
 from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import Corpus, OnProgress, OpenText, open_text
+from charrnn.text.documents import Documents
 from charrnn.text.order import Order
 from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
@@ -58,7 +59,13 @@ class RecordedCorpus:
                 if (where := [origin.location for origin in origins]) in tried:
                     continue
                 tried.append(where)
-                with open_text(origins, alphabet=alphabet, encoding=encoding, on_progress=on_progress) as text:
+                with open_text(
+                    origins,
+                    alphabet=alphabet,
+                    encoding=encoding,
+                    documents=Documents.of(self.config),
+                    on_progress=on_progress,
+                ) as text:
                     if text.digest == self.digest:
                         return text.encode(vocab or text.own_vocab(min_count=self.config.min_count))
                     faults.append(DataError(self._changed(text, instead, reason)))

@@ -15,7 +15,8 @@ from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
 from charrnn.text.corpus import Corpus, OnProgress, read_corpus
-from charrnn.text.lanes import Lanes, split_ids
+from charrnn.text.documents import Documents, split_text
+from charrnn.text.lanes import Lanes
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
@@ -267,6 +268,7 @@ def read_text(
             alphabet=config.alphabet,
             encoding=config.encoding,
             order=Order(config.order, config.order_seed),
+            documents=Documents.of(config),
             vocab=vocab,
             extend_vocab=extend,
             min_count=config.min_count,
@@ -274,5 +276,5 @@ def read_text(
             on_download=on_download,
             on_progress=on_progress,
         )
-    parts = split_ids(len(corpus.ids), config.split)
+    parts = split_text(corpus.ids, config)
     return Text(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)

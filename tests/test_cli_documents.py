@@ -1,0 +1,292 @@
+"""Documents from the corpus to the sample: trained, resumed, sampled, searched for and measured as documents."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+from conftest import SMALL_RUN, Ran
+from saved_runs import FILES
+
+import charrnn
+from charrnn.errors import DataError, UsageError
+from charrnn.text.documents import END
+from charrnn.text.vocab import Vocab
+from charrnn.training.plan import Text, read_text
+
+Command = Callable[..., Ran]
+SYLLABLES = ("an", "be", "la", "mi", "ro", "ta")
+SETTINGS: dict[str, Any] = {**SMALL_RUN, "corpus": ("names.txt",), "documents": "lines", "dropout": 0.3, "steps": 12}
+
+
+def make_names(count: int, seed: int = 0) -> list[str]:
+    draw = random.Random(seed)
+    return ["".join(draw.choices(SYLLABLES, k=draw.randint(1, 5))).capitalize() for _ in range(count)]
+
+
+@pytest.fixture
+def names(command: Command) -> list[str]:
+    """Names, one per line of `names.txt`."""
+    names = make_names(300)
+    Path("names.txt").write_text("\n".join(names) + "\n", "utf-8")
+    return names
+
+
+@pytest.fixture
+def chain(command: Command, tmp_path: Path) -> Callable[[str], str]:
+    """Build a run whose most likely document is `abcde`, by the kind of its documents."""
+
+    def build(documents: str) -> str:
+        return str(build_chain(tmp_path / f"{documents}-001", f"{END}abcde", documents=documents))
+
+    return build
+
+
+def as_json(ran: Ran) -> list[dict[str, Any]]:
+    assert ran.code == 0
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def test_a_model_of_names_writes_one_name_per_line(command: Command, names: list[str]) -> None:
+    ran = command("train", "names.txt", "--documents", "lines", "--steps", 60, "--hidden-size", 24, "--json", "--quiet")
+    events = as_json(ran)
+    assert events[0]["config"]["documents"] == "lines"
+    # Every sample of the training is the beginning of one document.
+    assert all(set(event["text"]) <= set("".join(names)) for event in events if event["event"] == "sample")
+    ran = command("sample", "--count", 20, "--seed", 0, "--length", 200)
+    assert (ran.code, ran.out.count("\n"), ran.out[-1]) == (0, 20, "\n")
+    assert set(ran.out) <= set("".join(names) + "\n")
+    objects = as_json(command("sample", "--count", 20, "--seed", 0, "--length", 200, "--json"))
+    assert [entry["text"] for entry in objects] == ran.out.splitlines()
+    # The probability of END counts in that of a document.
+    assert all(len(entry["logprobs"]) == len(entry["text"]) + entry["has_ended"] for entry in objects)
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ("lines", "abcde\nabcde\nabcde\n"),
+        ("blank-lines", "abcde\n\nabcde\n\nabcde\n"),
+        ("files", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
+        ("column", "--- 1 of 3 ---\nabcde\n--- 2 of 3 ---\nabcde\n--- 3 of 3 ---\nabcde\n"),
+    ],
+)
+def test_documents_are_separated_as_in_files(
+    command: Command, chain: Callable[[str], str], documents: str, expected: str
+) -> None:
+    run = chain(documents)
+    assert command("sample", run, "--temp", 0, "--count", 3, "--seed", 0) == Ran(0, expected, "")
+    assert command("sample", run, "--temp", 0, "--seed", 0) == Ran(0, "abcde\n", "")
+    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime", "cd") == Ran(0, "cde\n", "")
+    # A prime of several documents: only the last one is continued.
+    Path("before.txt").write_bytes(b"ab\0d")
+    assert command("sample", run, "--temp", 0, "--seed", 0, "--prime-file", "before.txt") == Ran(0, "e\n", "")
+
+
+def test_a_document_that_is_cut_is_marked(command: Command, chain: Callable[[str], str]) -> None:
+    run = chain("lines")
+    ran = command("sample", run, "--temp", 0, "--count", 2, "--seed", 0, "--length", 3)
+    assert ran == Ran(0, "abc\nabc\n", "warning: 2 documents were cut before the end: give a larger --length\n")
+    ran = command("sample", run, "--temp", 0, "--seed", 0, "--length", 3, "--json")
+    assert as_json(ran)[0]["has_ended"] is False
+    ran = command("sample", run, "--beam", 2, "--length", 3)
+    assert ran == Ran(0, "abc\n", "warning: 1 document was cut before the end: give a larger --length\n")
+    # One that a stop string ends was not cut, and has not ended by itself.
+    ran = command("sample", run, "--temp", 0, "--seed", 0, "--stop", "d", "--json")
+    assert [(entry["text"], entry["has_ended"]) for entry in as_json(ran)] == [("abc", False)]
+    assert ran.err == ""
+
+
+def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str], str]) -> None:
+    run = chain("lines")
+    assert command("sample", run, "--beam", 3) == Ran(0, "abcde\n", "")
+    found = as_json(command("sample", run, "--beam", 3, "--json"))[0]["beams"]
+    assert found[0]["text"] == "abcde"
+    assert all(beam["has_ended"] and beam["stop"] == "" and END not in beam["text"] for beam in found)
+    assert all(len(beam["logprobs"]) == len(beam["text"]) + 1 for beam in found)
+    # Texts of documents differ in length, so a length penalty needs no stop string.
+    assert command("sample", run, "--beam", 3, "--length-penalty", 1).code == 0
+    assert command("sample", str(build_chain(Path("plain-001"), "\nabc")), "--beam", 3, "--length-penalty", 1).code == 2
+
+
+def test_documents_from_python(chain: Callable[[str], str]) -> None:
+    model = charrnn.load(chain("blank-lines"))
+    drawn = model.samples(30, seed=1)
+    assert {text.has_ended for text in drawn} == {True}
+    assert not any(END in text.text for text in drawn)
+    assert drawn[0] == model.sample(seed=1)
+    assert "".join(model.write(seed=1)) == "".join(piece.text for piece in model.stream(seed=1)) == drawn[0].text
+    assert model.predict("")[0].character == "a"
+    assert model.predict("abcde")[0].character == END
+    reader = model.incremental_reader()
+    reader.read("a")
+    trace = model.trace("a" + END)
+    np.testing.assert_allclose(reader.values(0, 2)[0], trace.cells[0, 0, 2], atol=1e-6)
+    # Without context, the first character is that of a document, and it is scored.
+    assert np.isfinite(trace.logprobs).all()
+    assert charrnn.evaluate(model, f"abc{END}").num_chars == 4
+
+
+def test_compiled_or_not_a_document_is_the_same(chain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    model = charrnn.load(chain("lines"))
+    texts = model.samples(40, seed=3, length=2_600)
+    monkeypatch.setattr("charrnn.generation.sampling.COMPILED_FROM", 10**9)
+    assert model.samples(40, seed=3, length=2_600) == texts
+
+
+def test_whole_documents_are_split(names: list[str]) -> None:
+    text = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None, None)
+    parts = parts_of(text)
+    assert sorted(all_of(parts)) == sorted(names)
+    assert all_of(parts) != names, "shuffled"
+    assert [round(len("".join(part)) / len("".join(names)), 1) for part in parts] == [0.8, 0.1, 0.1]
+    again = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), seed=5), None, None)
+    assert parts_of(again) == parts, "the seed of the weights does not move documents"
+    other = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order_seed=5), None, None)
+    assert parts_of(other) != parts
+    kept = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order="sorted"), None, None)
+    assert all_of(parts_of(kept)) == names
+
+
+def parts_of(text: Text) -> list[list[str]]:
+    """The documents of the training, validation and test part."""
+    whole = text.vocab.decode(text.ids)
+    edges = [0, text.num_train, text.num_before_test, len(whole)]
+    parts = [whole[begin:end] for begin, end in pairwise(edges) if begin < end]
+    assert all(part.endswith(END) for part in parts)
+    return [part.split(END)[:-1] for part in parts]
+
+
+def all_of(parts: list[list[str]]) -> list[str]:
+    return [document for part in parts for document in part]
+
+
+def test_files_and_columns_are_documents(command: Command) -> None:
+    Path("poems").mkdir()
+    for number in range(5):
+        Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
+    Path("poems", "blank.txt").write_bytes(b" \n")
+    text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None, None)
+    assert sorted(all_of(parts_of(text))) == [f"  poem {number}\n\nsecond part" for number in range(5)]
+    assert any("skipped 1 file" in note for note in text.corpus.notes)
+    Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
+    for alphabet in ("char", "byte"):
+        config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)
+        assert sorted(all_of(parts_of(read_text(config, None, None)))) == ["one\ntwo", "three, four"]
+
+
+def test_evaluate_reads_another_text_as_documents_and_counts_end(command: Command, chain: Callable[[str], str]) -> None:
+    Path("text.txt").write_bytes(b"abcde\n\nab\n")
+    reports = as_json(command("evaluate", chain("lines"), "--text", "text.txt", "--json"))
+    assert reports[0]["num_chars"] == len("abcde") + 1 + len("ab") + 1
+
+
+def test_end_is_visible_in_a_picture(command: Command, chain: Callable[[str], str]) -> None:
+    Path("text.txt").write_bytes(b"abcde\nab\n")
+    ran = command("visualize", chain("lines"), "--cell", "0:1", "--text", "text.txt")
+    assert ran.code == 0
+    assert "abcde␀ab␀" in ran.out
+
+
+@pytest.mark.trained
+def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> None:
+    whole, stopped = (Path("checkpoints", name) for name in ("whole", "stopped"))
+    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=whole):
+        pass
+    asked: Iterator[int] = iter(range(5))
+    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=stopped, should_stop=lambda: next(asked, None) is None):
+        pass
+    for _ in charrnn.resume(stopped):
+        pass
+    first, second = ((run / (run / "latest").read_text("utf-8").strip()) for run in (whole, stopped))
+    assert {name: (first / name).read_bytes() for name in FILES} == {
+        name: (second / name).read_bytes() for name in FILES
+    }
+
+
+@pytest.mark.trained
+def test_a_run_starts_from_one_with_documents(names: list[str]) -> None:
+    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=Path("checkpoints/first")):
+        pass
+    Path("more.txt").write_text("\n\n".join(make_names(50, seed=2)), "utf-8")
+    changes = {**SETTINGS, "corpus": ("more.txt",), "init_from": "first", "steps": 1}
+    start = next(iter(charrnn.train(charrnn.Config(**{**changes, "documents": "blank-lines"}))))
+    assert start.config["documents"] == "blank-lines"
+    # `tests/test_init_from.py` has the other combinations.
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "message"),
+    [
+        (
+            b"only one line of text\n",
+            {"documents": "lines"},
+            "only 1 document .*lines.*too few for a training and a validation part",
+        ),
+        (b"a\nb\nc\n" * 9, {"documents": "files"}, "only 1 document .*files"),
+        (b"\n \n", {"documents": "lines"}, "has no document that is not empty"),
+        (b"a\0b\nc\n", {"documents": "lines", "alphabet": "byte"}, "has a NUL at byte offset 1"),
+        (b"a\0b\nc\n", {"documents": "lines"}, "has a NUL at byte offset 1"),
+        (b"a,b\n1,2\n", {"column": "c"}, "no column 'c'; its header has a, b"),
+    ],
+)
+def test_a_text_without_usable_documents_is_one_error(
+    command: Command, content: bytes, settings: dict[str, Any], message: str
+) -> None:
+    Path("text.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_text(charrnn.Config(corpus=("text.txt",), **settings), None, None)
+
+
+def test_a_folder_of_csv_files_without_the_column_names_those_that_there_are(command: Command) -> None:
+    Path("rows").mkdir()
+    Path("rows/a.csv").write_bytes(b"id,body\n1,a\n2,b\n")
+    ran = command("train", "rows", "--column", "text", "--steps", 1)
+    assert (ran.code, ran.err.count("\n")) == (3, 1)
+    assert "no column 'text'; its header has id, body: give one of them as --column" in ran.err
+
+
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_a_large_corpus_of_documents_is_mapped_and_the_same(
+    names: list[str], order: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
+    Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
+    config = charrnn.Config(**SETTINGS, order=order)
+    small = read_text(config, None, None, vocab := Vocab.from_text("".join(names) + END))
+    monkeypatch.setattr("charrnn.text.corpus.MAX_BYTES_IN_MEMORY", 100)
+    for _ in range(2):  # built, and found again
+        large = read_text(config, None, None, vocab)
+        assert isinstance(large.ids, np.memmap)
+        assert np.array_equal(large.ids, small.ids)
+        assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
+        assert large.corpus.content == small.corpus.content
+        assert "Élan" in str(large.corpus.content).split(END)
+    assert not list(tmp_path.rglob("unarranged.bin"))
+
+
+def test_documents_from_standard_input(command: Command) -> None:
+    ran = command("train", "-", "--documents", "lines", "--steps", 1, "-q", stdin="\n".join(make_names(40)).encode())
+    assert (ran.code, ran.out) == (0, "checkpoints/stdin-001\n")
+
+
+def test_documents_and_a_column_of_another_kind() -> None:
+    assert charrnn.Config(column="text").documents == "column"
+    for settings in ({"documents": "lines", "column": "text"}, {"documents": "column"}):
+        with pytest.raises(UsageError, match="give `column` alone"):
+            charrnn.Config(**settings)
+
+
+def test_a_copied_run_of_documents_keeps_its_vocabulary(chain: Callable[[str], str]) -> None:
+    run = Path(chain("lines"))
+    moved = shutil.copytree(run, "moved")
+    assert charrnn.load(moved).vocab.characters[1] == END
