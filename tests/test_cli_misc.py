@@ -67,6 +67,25 @@ def test_the_help_of_train_names_every_choice(command: Command) -> None:
         assert set(names) <= set(re.findall(r"\w+", shown[option])), option
 
 
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_help_of_train_has_groups(command: Command, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = command("train", "--help").out
+    assert columns - 12 < max(map(len, out.splitlines())) <= columns
+    groups = dict(re.findall(r"(?ms)^([A-Z][a-z ]+):\n(.*?)(?=^[A-Z]|\Z)", out))
+    options = {title: re.findall(r"(?m)^  (?:-., )?(\S+)", lines) for title, lines in groups.items()}
+    assert list(options) == [
+        *("Arguments", "Budget", "Model", "Training", "Text"),
+        *("All settings", "Machine", "Run folder", "Other options"),
+    ]
+    assert options["Arguments"] == ["[CORPUS]..."] and options["Budget"] == ["--minutes", "--epochs", "--steps"]
+    assert {"--parameters", "--init-from", "--extend-alphabet"} <= {*options["Model"]}
+    assert options["Other options"] == ["--json", "--quiet", "--debug", "--help"]
+    assert all(len(names) <= 12 for names in options.values())
+    begins = [re.match(r"  -\S*(?: \S+)*? {2,}", line) for line in out.splitlines()]
+    assert len({len(begin[0]) for begin in begins if begin}) == 1, "the texts of all groups are aligned"
+
+
 def test_the_help_of_all_names_the_commands(command: Command) -> None:
     ran = command("--help")
     assert (ran.code, ran.err) == (0, "")

@@ -13,13 +13,13 @@ from charrnn import __version__
 from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.processes import claim_error, code_of_other_process, register_member
-from charrnn.cli.root import EndOfFile, Invocation, app
+from charrnn.cli.root import EndOfFile, GroupedCommand, Invocation, app
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.process_signals import ending_signals_delayed
 
-app.command("train")(train.train)
+app.command("train", cls=GroupedCommand)(train.train)
 app.command("sample")(sample.sample)
 app.command("predict")(predict.predict)
 app.command("visualize")(visualize.visualize)

@@ -1,6 +1,7 @@
 """The group that `cli.app` registers all commands on."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 import typer.core
@@ -35,6 +36,37 @@ class _Commands(typer.core.TyperGroup):
             raise EndOfFile from error
 
 
+class GroupedCommand(typer.core.TyperCommand):
+    """A command whose help has one section for each group of options (`rich_help_panel`), without rich.
+
+    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then each group where its first option is, then the options without a group."""
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        ungrouped = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            panel = getattr(parameter, "rich_help_panel", None)
+            if record is None:
+                continue
+            if parameter.param_type_name == "argument":
+                # As in the usage; the record has the type of the annotation, too.
+                groups["Arguments"].append((" ".join(parameter.get_usage_pieces(ctx)), record[1]))
+            elif panel is None:
+                ungrouped.append(record)
+            else:
+                groups.setdefault(panel, []).append(record)
+        groups["Other options"] = ungrouped
+        # One width for the names of all groups, so that their texts are aligned.
+        width = max(len(name) for records in groups.values() for name, _ in records)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), text) for name, text in records])
+
+
 app = typer.Typer(
     name="charrnn",
     cls=_Commands,
@@ -42,5 +74,5 @@ app = typer.Typer(
     epilog="Start with `charrnn train`, then `charrnn sample` and `charrnn visualize`.",
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )

@@ -21,8 +21,10 @@ from charrnn.optimizers import OPTIMIZERS
 if TYPE_CHECKING:
     from charrnn.config import Config
 
-BUDGET, MODEL, MACHINE, FOLDER = "Budget", "Model", "Machine", "Run folder"
-"""Groups of options in the help."""
+BUDGET, MODEL, TRAINING, TEXT, SETTINGS = "Budget", "Model", "Training", "Text", "All settings"
+"""Groups of options in the help, which shows each at its first option."""
+MACHINE, FOLDER = "Machine", "Run folder"
+"""The other groups."""
 
 
 def _option(*names: str, text: str, panel: str, metavar: str) -> Any:
@@ -34,7 +36,7 @@ def train(
     corpus: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CORPUS]...",
+            metavar="CORPUS",
             help="Files, folders, globs, .gz, - for stdin, or catalogue names (see `charrnn corpora`). "
             "Default: the standard library's own Python source. With --resume: the run.",
         ),
@@ -75,16 +77,16 @@ def train(
     ] = None,
     optimizer: Annotated[
         str | None,
-        _option("--optimizer", text=f"{', '.join(OPTIMIZERS)}. Default: muon.", panel=MODEL, metavar="NAME"),
+        _option("--optimizer", text=f"{', '.join(OPTIMIZERS)}. Default: muon.", panel=TRAINING, metavar="NAME"),
     ] = None,
     dropout: Annotated[
         str | None,
-        _option("--dropout", text="Share of units dropped at the output of every layer.", panel=MODEL, metavar="P"),
+        _option("--dropout", text="Share of units dropped at the output of every layer.", panel=TRAINING, metavar="P"),
     ] = None,
-    alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=MODEL, metavar="KIND")] = None,
+    alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=TEXT, metavar="KIND")] = None,
     encoding: Annotated[
         str | None,
-        _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=MODEL, metavar="NAME"),
+        _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=TEXT, metavar="NAME"),
     ] = None,
     documents: Annotated[
         str | None,
@@ -101,30 +103,30 @@ def train(
     ] = None,
     split: Annotated[
         str | None,
-        _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=MODEL, metavar="A/B"),
+        _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=TEXT, metavar="A/B"),
     ] = None,
     order: Annotated[
         str | None,
         _option(
             "--order",
             text="Join the files of a folder in shuffled order (the default) or sorted.",
-            panel=MODEL,
+            panel=TEXT,
             metavar="HOW",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        _option("--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=MODEL, metavar="NAME"),
+        _option("--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=SETTINGS, metavar="NAME"),
     ] = None,
     set_: Annotated[
         list[str] | None,
         _option(
-            "--set", text="Set any field, e.g. learning_rate=4e-3 (repeatable).", panel=MODEL, metavar="FIELD=VALUE"
+            "--set", text="Set any field, e.g. learning_rate=4e-3 (repeatable).", panel=SETTINGS, metavar="FIELD=VALUE"
         ),
     ] = None,
     seed: Annotated[
         str | None,
-        _option("--seed", text="Seed of the weights, the dropout and the samples.", panel=MACHINE, metavar="N"),
+        _option("--seed", text="Seed of the weights, the dropout and the samples.", panel=TRAINING, metavar="N"),
     ] = None,
     device: Annotated[
         str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
@@ -155,14 +157,14 @@ def train(
     ] = False,
     init_from: Annotated[
         str | None,
-        _option("--init-from", text="Start a new run from this run's best weights.", panel=FOLDER, metavar="RUN"),
+        _option("--init-from", text="Start a new run from this run's best weights.", panel=MODEL, metavar="RUN"),
     ] = None,
     extend_alphabet: Annotated[
         bool,
         typer.Option(
             "--extend-alphabet",
             help="With --init-from: learn the new characters of the text, too.",
-            rich_help_panel=FOLDER,
+            rich_help_panel=MODEL,
         ),
     ] = False,
     save_every: Annotated[
@@ -172,14 +174,17 @@ def train(
     evaluate_every: Annotated[
         str | None,
         _option(
-            "--evaluate-every", text="Validate every N steps; default: about eight times.", panel=FOLDER, metavar="N"
+            "--evaluate-every", text="Validate every N steps; default: about eight times.", panel=TRAINING, metavar="N"
         ),
     ] = None,
     keep: Annotated[
         str | None, _option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")
     ] = None,
     show_config: Annotated[
-        bool, typer.Option("--show-config", help="Print every setting and its source; do not train.")
+        bool,
+        typer.Option(
+            "--show-config", help="Print every setting and its source; do not train.", rich_help_panel=SETTINGS
+        ),
     ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
