@@ -141,6 +141,9 @@ class Config:
     """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
+    sync_every: int = 1
+    """K: steps that each of several processes takes on its own batch rows before they agree on the weights by an outer
+    step (DiLoCo, Douillard 2023); 1: their gradients are summed at every step."""
     weight_average: float = 0.99
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
 
@@ -312,6 +315,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **{name: ("at least 0 and below 1", lambda b: 0 <= b < 1) for name in ("beta1", "beta2")},
     "weight_decay": ("at least 0 and finite", lambda d: d >= 0 and math.isfinite(d)),
     "clip_norm": ("more than 0", lambda c: c > 0),
+    "sync_every": ("between 1 and 10^6", lambda n: 1 <= n <= 10**6),
     "weight_average": ("at least 0 and below 1", lambda a: 0 <= a < 1),
     "threads": ("between 1 and 1024", lambda n: 1 <= n <= 1024),
     **{name: ("between 0 and 2^32 - 1", lambda s: 0 <= s < 2**32) for name in ("seed", "order_seed")},

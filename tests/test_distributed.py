@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,7 @@ from charrnn.text.lanes import Lanes
 from charrnn.training.broadcasts import check_same_text
 from charrnn.training.distributed import ALONE, World
 from charrnn.training.loop import resume_in, train_in
+from charrnn.training.outer import OuterOptimizer
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
 
@@ -143,6 +145,10 @@ def numbers(trainer: Trainer) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in tensors.items()}
 
 
+def digest_of(tensors: Iterable[Tensor]) -> str:
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"zoneout": 0.2},
     "adamw": {"optimizer": "adamw", "num_lanes": 6},
@@ -174,9 +180,7 @@ def test_processes_hold_the_same_weights_to_the_bit_after_every_step() -> None:
         found = []
         for _ in range(10):
             trainer.take_step()
-            found.append(
-                hashlib.sha256(b"".join(value.numpy().tobytes() for value in numbers(trainer).values())).hexdigest()
-            )
+            found.append(digest_of(numbers(trainer).values()))
         return found
 
     first, *others = in_processes(3, digests)
@@ -522,3 +526,92 @@ with joined() as world:
     second.communicate(timeout=60)
     assert out.startswith("the connection to another process of this training is lost"), err
     assert second.returncode == -9
+
+
+def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
+    arrived = {0: (1.0, 2.0), 1: (3.0, 8.0)}  # The weight of each process after its first and second round.
+
+    def take(world: World) -> list[float]:
+        weight = torch.tensor([5.0], dtype=torch.float64)
+        outer, found = OuterOptimizer([weight]), []
+        for value in arrived[world.rank]:
+            weight.fill_(value)
+            moment = torch.tensor([float(world.rank)], dtype=torch.float64)
+            outer.step(world, (0.25, 0.75)[world.rank], [moment])
+            found += [weight.item(), moment.item()]
+        return found
+
+    # Means 2.5 and 6.5, weighted by the shares of the rows.
+    first = 5 - 0.7 * (2.5 + 0.9 * 2.5)
+    momentum = 0.9 * 2.5 + (first - 6.5)
+    second = first - 0.7 * ((first - 6.5) + 0.9 * momentum)
+    expected = pytest.approx([first, 0.75, second, 0.75], abs=1e-12)
+    assert in_processes(2, take) == [expected, expected]
+
+
+def test_with_sync_every_processes_differ_between_two_outer_steps_and_agree_after_each() -> None:
+    def train(world: World) -> list[str]:
+        trainer, found = make_trainer(world, sync_every=3), []
+        for _ in range(7):
+            trainer.take_step()
+            found.append(digest_of([*trainer.network.state_dict().values(), *moments(trainer)]))
+        return found
+
+    first, second = in_processes(2, train)
+    assert [one == other for one, other in zip(first, second, strict=True)] == [step % 3 == 0 for step in range(1, 8)]
+
+
+def moments(trainer: Trainer) -> list[Tensor]:
+    return [value for optimizer in trainer.optimizers for some in optimizer.state.values() for value in some.values()]
+
+
+def test_with_sync_every_a_restored_trainer_takes_the_same_steps_to_the_bit() -> None:
+    def run(world: World, num_rounds: int, saved: Any = None) -> Any:
+        trainer = make_trainer(world, sync_every=3, zoneout=0.2)
+        if saved is not None:
+            trainer.restore(*saved)
+        for _ in range(3 * num_rounds):
+            trainer.take_step()
+        return trainer.model_tensors(), *trainer.snapshot(), numbers(trainer)
+
+    whole = in_processes(2, lambda world: run(world, 4))[0][-1]
+    *saved, _ = in_processes(2, lambda world: run(world, 1))[0]
+    parts = in_processes(2, lambda world: run(world, 3, saved))[0][-1]
+    assert "outer_momentum/output.bias" in parts
+    assert [name for name, value in whole.items() if not torch.equal(value, parts[name])] == []
+
+
+def test_with_sync_every_a_loss_that_is_not_finite_reaches_all_processes_at_the_outer_step() -> None:
+    def train(world: World) -> int:
+        trainer = make_trainer(world, sync_every=4, reset_probability=0.0)
+        if world.rank == 1:
+            trainer.state.fill_(torch.nan)
+        with pytest.raises(NonFiniteError, match="Step 1: loss nan" if world.rank else "Step 4: the loss of another"):
+            for _ in range(4):
+                trainer.take_step()
+        return trainer.step
+
+    assert in_processes(2, train) == [4, 4]
+
+
+@pytest.mark.trained
+@pytest.mark.parametrize("size", [1, 2])
+def test_with_sync_every_a_run_is_validated_saved_and_stopped_after_outer_steps(text: Path, size: int) -> None:
+    config = run_config(text, sync_every=3, evaluate_every=4, save_every=2, steps=14)
+
+    def train(world: World) -> list[Any]:
+        events: list[Any] = []
+
+        def should_stop() -> bool:  # While step 8 is taken, or before it.
+            return any(event.event == "step" and event.step == 7 for event in events)
+
+        events.extend(train_in(world, config, out=Path("run"), should_stop=should_stop))
+        return events
+
+    for events in in_processes(size, train):
+        assert events[-1].step == 9
+        assert [event.step for event in events if event.event == "saved"] == [0, 3, 6, 9]
+        assert "`sync_every=3` needs its multiples: `steps=15`, `evaluate_every=6`, `save_every=3`" in events[0].notes
+    for events in in_processes(size, lambda world: list(resume_in(world, "run"))):
+        assert [event.step for event in events if event.event == "evaluation"] == [12, 15]
+    assert all(math.isfinite(nats) for _, nats in losses(Path("run"))["evaluation"])

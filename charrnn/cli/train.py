@@ -143,6 +143,15 @@ def train(
             metavar="N",
         ),
     ] = None,
+    sync_every: Annotated[
+        str | None,
+        _option(
+            "--sync-every",
+            text="For slow networks: processes agree on the weights every K steps, not on every gradient.",
+            panel=MACHINE,
+            metavar="K",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", help="Save the run in this new folder.", rich_help_panel=FOLDER, metavar="DIR"),
@@ -221,6 +230,7 @@ def train(
         "seed": seed,
         "device": device,
         "precision": precision,
+        "sync_every": sync_every,
         "save_every": save_every,
         "evaluate_every": evaluate_every,
         "keep": keep,

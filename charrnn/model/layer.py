@@ -213,8 +213,8 @@ class RecurrentLayer(nn.Module):
         if self.cell_name in FAST and is_plain:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             is_gru = self.cell_name == "gru"
-            # The regulariser is a mean over all batch rows, of which this network may read only some.
-            omega = self.omega if noise is None else self.omega * noise.own_share
+            # The regulariser is a mean over batch rows, as the loss, of which this network may compute only a share.
+            omega = self.omega if noise is None else self.omega * noise.loss_share
             outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)

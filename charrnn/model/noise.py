@@ -19,19 +19,17 @@ class Noise:
     ones; each row of a piece gets those of its lane.
     """
 
-    def __init__(self, generator: Generator, num_lanes: int, own: slice = slice(None)) -> None:
-        """Draw for `num_lanes` batch rows, of which the network reads its `own`."""
+    def __init__(
+        self, generator: Generator, num_lanes: int, own: slice = slice(None), *, loss_share: float = 1.0
+    ) -> None:
+        """Draw for `num_lanes` batch rows, of which the network reads its `own`: a share of the loss of the step."""
+        self.loss_share = loss_share
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
         self._num_own = len(range(num_lanes)[own])
         self._masks: list[Tensor] = []
         self._next = 0
         self._lanes: Tensor | None = None
         self._generator_of_pieces = generator
-
-    @property
-    def own_share(self) -> float:
-        """Share of the step's batch rows that the network reads."""
-        return self._num_own / self._num_lanes
 
     def start_piece(self, lanes: Tensor) -> None:
         """Start a piece with one row for each of these lanes (R,) of the network's own."""

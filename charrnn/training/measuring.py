@@ -127,7 +127,9 @@ def measure_step(
     candidates = [most] if is_chosen else [n for n in _candidates(most) if n == most or one_step * most / n <= seconds]
     times = _measure(trainer, candidates, seconds)
     chosen = _fastest(times)
-    return float(np.quantile(times[chosen], 0.25)), chosen
+    # With `sync_every` few of these steps, or none, were followed by an outer step.
+    outer_step = _seconds(trainer.sync) / config.sync_every if config.sync_every > 1 else 0.0
+    return float(np.quantile(times[chosen], 0.25)) + outer_step, chosen
 
 
 def _trial(

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from charrnn.config import MODEL_FIELDS, Config, resolved
+from charrnn.config import MODEL_FIELDS, Auto, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
@@ -193,7 +193,7 @@ def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, s
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
-        planned = choose_steps(config, text.num_train, num_val)
+        planned = with_whole_rounds(choose_steps(config, text.num_train, num_val))
         if world.size > 1:
             threads = torch.get_num_threads() if planned.threads == "auto" else planned.threads
             return share_config(world, replace(planned, threads=threads))
@@ -202,7 +202,22 @@ def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, s
     seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, world)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     planned = choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
-    return share_config(world, planned)
+    return share_config(world, with_whole_rounds(planned))
+
+
+def with_whole_rounds(config: Config) -> Config:
+    """Round all numbers of steps up to multiples of `sync_every`: a run is validated and saved after outer steps."""
+    every = config.sync_every
+
+    def rounded(num_steps: int | Auto | None) -> int:
+        return -(-resolved(num_steps or 1) // every) * every
+
+    return replace(
+        config,
+        steps=rounded(config.steps),
+        evaluate_every=rounded(config.evaluate_every),
+        save_every=rounded(config.save_every),
+    )
 
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
@@ -225,6 +240,10 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if any(value not in ("auto", got) for value, got in sizes):
         lanes, length = (got for _, got in sizes)
         notes.append(f"the text is short: it is read in {lanes} batch rows of {length} characters per step")
+    rounded = [name for name in ("steps", "evaluate_every", "save_every") if getattr(asked, name) not in ("auto", None)]
+    if rounded := [name for name in rounded if getattr(asked, name) != getattr(planned, name)]:
+        changed = ", ".join(named(name, getattr(planned, name)) for name in rounded)
+        notes.append(Message(f"{named('sync_every', planned.sync_every)} needs its multiples: {changed}"))
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
         notes.append(

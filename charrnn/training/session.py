@@ -172,11 +172,15 @@ class TrainingSession:
 
     def _is_stop_requested(self) -> bool:
         """Whether to stop before the next step, the same in all processes."""
-        return self.should_stop() if self.world.size == 1 else self._requests[0]
+        if self.world.size == 1:
+            return self.trainer.is_synced and self.should_stop()
+        return self._requests[0]
 
     def _is_save_requested(self) -> bool:
         """Whether to save the step that was taken, the same in all processes."""
-        return self.should_save() if self.world.size == 1 else self._requests[1]
+        if self.world.size == 1:
+            return self.trainer.is_synced and self.should_save()
+        return self._requests[1]
 
     def _start(self, notes: tuple[str, ...]) -> Generator[TrainEvent, None, None]:
         """Report the run, finish what an interrupted process left undone, and write the sample of the first step."""
@@ -215,10 +219,9 @@ class TrainingSession:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
         # A process alone asks between the steps; several exchange their requests with the gradients.
-        flags = () if self.world.size == 1 else (self.should_stop(), self.should_save())
-        result = self.trainer.take_step(flags)
-        if result.flags:
-            self._requests = (result.flags[0], result.flags[1])
+        is_exchanged = self.world.size > 1 and (self.trainer.step + 1) % self.trainer.config.sync_every == 0
+        result = self.trainer.take_step((self.should_stop(), self.should_save()) if is_exchanged else ())
+        self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
         event = StepEvent(
             step=self.trainer.step,
             seconds=seconds_since_start(),

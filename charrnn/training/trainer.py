@@ -22,7 +22,8 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.optim import learning_rate_at, loss_scales, make_optimizers, update_average
+from charrnn.training.optim import Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
+from charrnn.training.outer import OuterOptimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,9 @@ class Trainer:
     Each of several processes has such a trainer, with the same weights, for its own rows of the batch: they sum their
     gradients (data parallelism), and take together the step that one process takes alone, up to rounding. `share`,
     `take_step` and `snapshot` must be called in all of them.
+
+    With `sync_every` K > 1 each process takes K - 1 steps of its own, and after the K-th all take an outer step
+    together (`training.outer`). A snapshot is possible only then, when they have everything in common.
 
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
     contains no random generator: whatever is random in step n is drawn from (seed, n).
@@ -65,15 +69,25 @@ class Trainer:
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
+        self.outer: OuterOptimizer | None = OuterOptimizer(self._weights) if config.sync_every > 1 else None
+        self._share = (self.rows.stop - self.rows.start) / lanes.num_lanes
+        self._failure: NonFiniteError | None = None
+        """Why this process has taken no step of its own since one in which its loss was not finite."""
         self.state = self._initial_state().detach()
         self.step = 0
         self.cursor = 0
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether all processes have the same weights, moments and averages."""
+        return self.step % self.config.sync_every == 0
+
     def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
         """Train on the next window of every lane (truncated BPTT with carried state; Williams & Peng 1990).
 
-        The `flags` of all processes are exchanged with the gradients. Raises NonFiniteError, with nothing changed, if
-        the loss or the gradient is not finite, and UsageError if the memory of a device other than the CPU is full.
+        The `flags` of all processes are exchanged with the gradients, or at the outer step. Raises NonFiniteError, with
+        nothing changed, if the loss or the gradient is not finite, or at the outer step, if that happened in any
+        process; and UsageError if the memory of a device other than the CPU is full.
         """
         try:
             # On CUDA, the flags of torch for exact arithmetic cover the backward pass and the optimizers, too.
@@ -95,24 +109,57 @@ class Trainer:
             if math.isfinite(train_nats) and math.isfinite(grad_norm):
                 break
         else:
-            raise NonFiniteError(
+            failure = NonFiniteError(
                 f"Step {self.step + 1}: loss {train_nats}, gradient norm {grad_norm}. "
                 f"The learning rate was {learning_rate:.2g} there; "
                 f"try {named('learning_rate', f'{float(self.config.learning_rate) / 2:.2g}')} (its peak)."
             )
+            if self.outer is None:
+                raise failure
+            # The others learn it at the outer step. Until then this process waits, with its numbers as they are.
+            self._failure = self._failure or failure
         self.step += 1
-        for optimizer in self.optimizers:
-            optimizer.step(learning_rate, self.step)
-        self.state = state
+        if self._failure is None:
+            for optimizer in self.optimizers:
+                optimizer.step(learning_rate, self.step)
+            self.state = state
         self.cursor += len(inputs)
-        if self.averaged is not self.network:
-            update_average(self._averages, self._weights, self.config.weight_average, self.step)
+        if self.outer is not None:
+            found = []
+            if self.is_synced:
+                train_nats, found = self._take_outer_step(train_nats, flags)
+        if self.averaged is not self.network and self.is_synced:
+            # Between two outer steps the weights are those of one process: one average of K steps.
+            every = self.config.sync_every
+            update_average(self._averages, self._weights, self.config.weight_average**every, self.step // every)
         return StepResult(train_nats, grad_norm, learning_rate, tuple(total > 0 for total in found))
+
+    def _take_outer_step(self, train_nats: float, flags: Sequence[bool]) -> tuple[float, list[float]]:
+        """Take the outer step with all processes; return their mean loss, and the flags summed over them.
+
+        Raises NonFiniteError in all if one of them had a loss that was not finite.
+        """
+        assert self.outer is not None, "only with `sync_every`"
+        moments = [
+            value for optimizer in self.optimizers for some in optimizer.state.values() for value in some.values()
+        ]
+        figures = torch.tensor([train_nats, self._failure is not None, *flags], device=self.device)
+        self.outer.step(self.world, self._share, [*moments, figures])
+        mean_nats, failures, *found = figures.tolist()
+        if failures > 0:
+            failure, self._failure = self._failure, None
+            raise failure or NonFiniteError(
+                f"Step {self.step}: the loss of another process is not finite. "
+                f"Try {named('learning_rate', f'{float(self.config.learning_rate) / 2:.2g}')} (its peak)."
+            )
+        return mean_nats, found
 
     def _compute_gradients(
         self, inputs: Tensor, targets: Tensor, flags: Sequence[bool], scale: float
     ) -> tuple[Tensor, list[float]]:
         """Compute the clipped gradient of the mean loss over a window (T, B) into every weight's `grad`.
+
+        The mean is that of all processes, or with `sync_every` that of this one.
 
         `scale` multiplies the loss before the backward pass and divides the gradient after it. Returns the state after
         the window, and: the loss in nats, the gradient's norm before clipping, the flags summed over all processes.
@@ -120,7 +167,8 @@ class Trainer:
         # What is random is drawn for all lanes, of which several processes take their own rows.
         num_lanes, length = self.lanes.num_lanes, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        noise = Noise(generator, num_lanes, self.rows)
+        is_summed = self.outer is None and self.world.size > 1
+        noise = Noise(generator, num_lanes, self.rows, loss_share=self._share if is_summed else 1.0)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
             is_kept = torch.rand(num_lanes, 1, generator=generator)[self.rows] >= self.config.reset_probability
@@ -128,7 +176,8 @@ class Trainer:
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, noise)
         # Divided by the number of targets in all processes, so that the sum over them is the mean.
-        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / (length * num_lanes)
+        num_targets = length * num_lanes if self.outer is None else targets.numel()
+        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / num_targets
         for weight in self._weights:
             weight.grad = None
         (loss if scale == 1 else loss * scale).backward()  # type: ignore[no-untyped-call]
@@ -137,14 +186,21 @@ class Trainer:
             for gradient in gradients:
                 gradient.mul_(1 / scale)
         figures = loss.detach().view(1)
-        if flags:
+        if flags and is_summed:
             figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
-        if self.world.size > 1:
+        if is_summed:
             self.world.sum_in_place([*gradients, figures])
         grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
         # One copy to main memory, for which the processor waits until the device has computed everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
         return state.detach(), [train_nats, norm, *sums]
+
+    def _all_optimizers(self) -> list[Optimizer | OuterOptimizer]:
+        return [*self.optimizers, *([] if self.outer is None else [self.outer])]
+
+    def sync(self) -> None:
+        """Take an outer step now, to measure how long it takes."""
+        self._take_outer_step(0.0, ())
 
     def _initial_state(self) -> torch.Tensor:
         return self.network.initial_state(self.rows.stop - self.rows.start)
@@ -157,9 +213,11 @@ class Trainer:
         values = [*self.network.state_dict().values()]
         if self.averaged is not self.network:
             values += self.averaged.state_dict().values()
-        for optimizer in self.optimizers:
+        for optimizer in self._all_optimizers():
             values += [value for moments in optimizer.state.values() for value in moments.values()]
         self.world.broadcast_tensors(values)
+        if self.outer is not None:
+            self.outer.start_from(self._weights)
 
     def start_with(self, model: Mapping[str, NDArray[Any]]) -> None:
         """Copy another run's `model_tensors` before the first step.
@@ -173,6 +231,8 @@ class Trainer:
         except _DoesNotFit as reason:
             raise CheckpointError(f"The weights to start with do not fit: {reason}") from None
         _copy_all(copies)
+        if self.outer is not None:
+            self.outer.start_from(self._weights)
         self.state = self._initial_state().detach()
 
     def model_tensors(self) -> dict[str, NDArray[Any]]:
@@ -182,7 +242,8 @@ class Trainer:
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
         """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all lanes."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
-        for optimizer in self.optimizers:
+        assert self.is_synced, "processes have different weights between two outer steps"
+        for optimizer in self._all_optimizers():
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
         tensors["state"] = self.world.gather_rows(self.state, self.lanes.num_lanes, dim=2)
@@ -206,13 +267,16 @@ class Trainer:
             copies = [_fit(value, training, f"weights/{name}") for name, value in self.network.state_dict().items()]
             if self.averaged is not self.network:
                 copies += _fit_network(self.averaged, model)
-            for optimizer in self.optimizers:
+            for optimizer in self._all_optimizers():
                 for parameter, moments in optimizer.state.items():
                     name = self._names[parameter]
                     copies += [_fit(value, training, f"{moment}/{name}") for moment, value in moments.items()]
         except _DoesNotFit as reason:
             raise CheckpointError(f"The saved training state does not fit config.yaml: {reason}") from None
         _copy_all(copies)
+        if self.outer is not None:
+            self.outer.start_from(self._weights)
+        self._failure = None
         self.state, self.step, self.cursor = state.clone().to(self.device), step, cursor
 
 
