@@ -28,6 +28,7 @@ from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
+from charrnn.text.part import CorpusPart
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 
@@ -186,11 +187,11 @@ class Model:
             f"{self.name}, which reads {'it' if num_unknown == 1 else 'all of them'} as the unknown symbol.",
         )
 
-    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
-        """Read the run's `validation` or `test` text and all text before it (its context) from the corpus.
+    def held_out(self, part: str = "validation") -> CorpusPart:
+        """Return the run's `validation` or `test` text in its corpus, which is read in blocks however large it is.
 
         Raises DataError if the corpus is not there any more, came from standard input, or has changed; UsageError if
-        the run has no such part.
+        the run has no such part; CharRNNError if the ids of a large corpus cannot be written to the cache.
         """
         index = {"validation": 1, "test": 2}.get(part)
         if index is None:
@@ -201,9 +202,15 @@ class Model:
                 f"{self.name} has no test text: it was trained without {named('split', '80/10/10')}. "
                 f"Leave {named('part')} out."
             )
-        content = self._read_corpus_again(instead=f" or give {named('text')}")
-        held_out = split_text(content, self.config)[index]
-        return content[held_out], content[: held_out.start]
+        return self._read_parts(instead=f" or give {named('text')}")[index]
+
+    def held_out_text(self, part: str = "validation") -> tuple[str | bytes, str | bytes]:
+        """Read `held_out` into memory: the whole text, and up to 65,536 characters before it (its context).
+
+        Raises as `held_out`.
+        """
+        found = self.held_out(part)
+        return found[:], found.context
 
     def novelty(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
         """Find what `text` copies from the run's training text, which is read again; see `find_copies`.
@@ -221,18 +228,20 @@ class Model:
 
         Raises DataError as `held_out_text` does.
         """
-        content = self._read_corpus_again(reason=" What is copied shows only beside the text it learned from.")
-        training, validation = split_text(content, self.config)[:2]
-        return NoveltyReference(content[training], content[validation][:HELD_OUT_CHARS])
+        training, validation, *_ = self._read_parts(
+            reason=" What is copied shows only beside the text it learned from."
+        )
+        return NoveltyReference(training, validation[:HELD_OUT_CHARS])
 
-    def _read_corpus_again(self, *, instead: str = "", reason: str = "") -> str | bytes:
-        """Read the run's whole text. Raises DataError if it is missing or has changed; see `RecordedCorpus.read`."""
+    def _read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
+        """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
         otherwise = instead.replace(" or", ":", 1)
         if "-" in self.config.corpus:
             raise DataError(f"{self.name} learned from standard input, which is gone{otherwise}.{reason}")
         if self.recorded_corpus is None:  # of a stranger's run, which could name any file of this disk
             raise DataError(f"{self.name} does not record the digest of its text{otherwise}.{reason}")
-        return self.recorded_corpus.read(instead=instead, reason=reason).content
+        corpus = self.recorded_corpus.read(vocab=self.vocab, instead=instead, reason=reason)
+        return [CorpusPart(corpus, part.start, part.stop) for part in split_text(corpus.ids, self.config)]
 
     def encode(self, text: Text, *, context: str | bytes = "") -> EncodedText:
         """Encode a text and the context the model reads before it, once for several measurements.
@@ -535,20 +544,32 @@ def find_cells(
 
 def evaluate(
     model: Model,
-    text: str | bytes,
+    text: str | bytes | CorpusPart,
     *,
     context: str | bytes = "",
     protocol: str = "stateful",
     precision: str = "auto",
+    max_chars: int | None = None,
 ) -> LossReport:
     """Measure the mean loss of `model` over `text`: `stateful` (read after `context`) or `windowed-256`.
 
-    A long text is read in up to 32 lanes, each warmed up on the 512 characters before it. Without context the first
-    character is not scored: nothing predicts it. `num_chars` counts what was scored. Raises DataError for a text too
-    short, UsageError for an unknown protocol or precision.
+    A long text is read in up to 32 lanes, each warmed up on the 512 characters before it. With `max_chars`, `stateful`
+    reads a longer text in segments that are spread evenly over it, as many as have `max_chars` characters in all.
+    Without context the first character is not scored: nothing predicts it. `num_chars` counts what was scored. A part
+    of a corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError for a text too
+    short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or a part in another alphabet.
     """
-    from charrnn.evaluation.loss import report_loss
+    from charrnn.evaluation.loss import MeasuredText, report_loss
 
-    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
-    encoded = model.encode(text, context=context)
-    return report_loss(model.network, encoded, num_bytes=num_bytes, protocol=protocol, precision=precision)
+    if isinstance(text, CorpusPart):
+        if context:
+            raise UsageError("A part of a corpus contains its context: leave the context out.")
+        if text.corpus.vocab != model.vocab:
+            raise UsageError(f"The text was encoded for another alphabet than that of {model.name}: read it again.")
+        measured = MeasuredText(text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown)
+    else:
+        num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
+        encoded = model.encode(text, context=context)
+        num_unknown = int((encoded.ids[encoded.first :] == 0).sum()) if encoded.kind == "char" else 0
+        measured = MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown)
+    return report_loss(model.network, measured, protocol=protocol, precision=precision, max_chars=max_chars)

@@ -39,6 +39,20 @@ def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | by
     return corpus.content
 
 
+def read_passage(
+    model: "Model", source: str | None, num_chars: int, *, quiet: bool
+) -> tuple[str | bytes, str | bytes, int]:
+    """Read the first `num_chars` characters of the file of --text or, if it is not given, of the validation text.
+
+    Returns them, their context and how many characters there are. Raises DataError as `read_text` and `Model.held_out`.
+    """
+    if source is not None:
+        content = read_text(source, model.config, quiet=quiet)
+        return content[:num_chars], "", len(content)
+    held_out = model.held_out()
+    return held_out[:num_chars], held_out.context, len(held_out)
+
+
 def print_waiting_notice(source: str, *, quiet: bool) -> None:
     """Print on stderr that the command waits for input, if `source` is a named pipe or the keyboard."""
     if quiet:

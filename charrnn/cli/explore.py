@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, read_text
+from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control
@@ -55,8 +55,8 @@ def explore(
     from charrnn.cli.explorer.app import Explorer
 
     model = load_model(run, quiet=quiet)
-    content, before = model.held_out_text() if text is None else (read_text(text, model.config, quiet=quiet), "")
-    encoded = model.encode(content[: max(chars, CHARS_SCORED)], context=before)
+    content, before, _ = read_passage(model, text, max(chars, CHARS_SCORED), quiet=quiet)
+    encoded = model.encode(content, context=before)
     explorer = Explorer(model, encoded, num_shown=chars, num_scored=CHARS_SCORED)
     # Textual would print where it was interrupted.
     signals: Signals = context.obj.signals

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, read_text
+from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_arrays
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
@@ -163,11 +163,7 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
     if can_animate(sys.stderr) and not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     model = load_model(run, quiet=options.quiet)
-    content, context = (
-        model.held_out_text() if text is None else (read_text(text, model.config, quiet=options.quiet), "")
-    )
-    num_available = len(content)
-    content = content[:num_chars]
+    content, context, num_available = read_passage(model, text, num_chars, quiet=options.quiet)
     warn(model.encoding_warnings(content), quiet=options.quiet)
     if recompute:
         model.findings.ignore_saved()

@@ -6,18 +6,18 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from charrnn.errors import DataError, UsageError, counted
+from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes, read_segments, segments_of
 from charrnn.records.evaluation import LossReport
-from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
 WINDOWED_LENGTH = 256
@@ -101,30 +101,49 @@ def bits(nats: float) -> float:
     return nats / math.log(2)
 
 
-def report_loss(network: CharRNN, text: EncodedText, *, num_bytes: int, protocol: str, precision: str) -> LossReport:
-    """Measure the mean loss over a text of `num_bytes` bytes by the named protocol, as `charrnn.evaluate` does."""
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredText:
+    """A text whose loss is measured: its ids, which may be mapped from a file, and what its report says of it."""
+
+    ids: IdArray = field(repr=False)
+    """(M + N,): the ids of the context, then those of the text."""
+    first: int
+    """M: the index at which the text begins."""
+    num_bytes: int
+    """Bytes of the text in UTF-8."""
+    num_unknown: int
+    """Characters of the text that are outside the alphabet."""
+
+
+def report_loss(
+    network: CharRNN, text: MeasuredText, *, protocol: str, precision: str, max_chars: int | None = None
+) -> LossReport:
+    """Measure the mean loss over a text by the named protocol, as `charrnn.evaluate` does."""
+    if max_chars is not None and max_chars < 1:
+        raise UsageError(f"{named('max_chars')} is {max_chars}; it must be at least 1.")
     ids = text.ids[text.first :]
     if protocol == "stateful":
         if len(ids) < 2:
             raise DataError("The text has 1 character; its loss needs at least 2.")
         first = max(1, text.first)
-        nats = stateful_nats(network, text.ids, first, precision=precision)
-        num_scored = len(text.ids) - first
+        nats = stateful_nats(network, text.ids, first, precision=precision, max_chars=max_chars)
+        num_chars = num_scored(len(text.ids) - first, max_chars)
     elif protocol == "windowed-256":
         if len(ids) <= WINDOWED_LENGTH:
             raise DataError(
                 f"The text has {counted(len(ids), 'character')}; windowed-256 needs at least {WINDOWED_LENGTH + 1}."
             )
         nats = windowed_nats(network, ids, precision=precision)
-        num_scored = NUM_WINDOWS * WINDOWED_LENGTH
+        num_chars = NUM_WINDOWS * WINDOWED_LENGTH
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use stateful or windowed-256.")
     return LossReport(
         protocol=protocol,
         nats_per_char=nats,
         bpc=bits(nats),
-        bits_per_byte=bits(nats) * len(ids) / num_bytes,
-        num_chars=num_scored,
-        num_unknown=int((ids == 0).sum()) if text.kind == "char" else 0,
+        bits_per_byte=bits(nats) * len(ids) / text.num_bytes,
+        num_chars=num_chars,
+        text_length=len(ids),
+        num_unknown=text.num_unknown,
         precision=chosen_precision(network.output.weight.device, precision),
     )

@@ -9,6 +9,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_lengt
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ HELD_OUT_CHARS = 50_000
 BLOCK_CHARS = 1 << 16
 """Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
 
+SLICE_CHARS = 1 << 20
+"""Characters of the corpus that are decoded at a time."""
+
 _FILTER_BITS = 22
 """Leading bits of a hash that index the table of the filter: 4 MB."""
 _BASE = 0x9E3779B97F4A7C15
@@ -32,6 +36,16 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 """The inverse of _BASE modulo 2^64."""
 
 Codes = NDArray[np.uint64]
+
+
+class SlicedText(Protocol):
+    """A text of which only slices are needed in memory: str, bytes, or a part of a corpus."""
+
+    def __len__(self) -> int:
+        """Return the number of characters."""
+
+    def __getitem__(self, chars: slice, /) -> str | bytes:
+        """Return some of the characters, always str or always bytes."""
 
 
 def longest_comparable(alphabet: str) -> int:
@@ -46,10 +60,10 @@ def longest_comparable(alphabet: str) -> int:
 class NoveltyReference:
     """The training text of a model, and validation text, which is not copied, for comparison.
 
-    Both are str, or both bytes for the byte alphabet.
+    Both are str, or both bytes for the byte alphabet. The training text may be part of a corpus that is read in blocks.
     """
 
-    training: str | bytes = field(repr=False)
+    training: SlicedText = field(repr=False)
     held_out: str | bytes = field(repr=False)
 
     def compare(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
@@ -57,42 +71,59 @@ class NoveltyReference:
 
         Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
         """
-        if isinstance(self.training, bytes):
+        if isinstance(self.training[:0], bytes):
             text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         elif isinstance(text, str):
             text = text.replace("\r\n", "\n")
         found = find_copies(text, self.training, min_length=min_length)
-        expected = find_copies(self.held_out, self.training, min_length=min_length).share_copied
-        return replace(found, held_out_share=expected)
+        # Without the lines of its copies, which take another pass over the corpus.
+        expected = _as_novelty(self.held_out, min_length, _find_spans(self.held_out, self.training, min_length), {})
+        return replace(found, held_out_share=expected.share_copied)
 
 
-def find_copies(text: str | bytes, corpus: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
+def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
     """Find all passages of `text` with at least `min_length` characters that also occur in `corpus`.
 
     A copy is maximal: with one more character at either end it does not occur in the corpus. Copies from different
     places may overlap, but none contains another. Each has the offset of its first occurrence in the corpus.
 
-    Time is proportional to both lengths: about 0.01 µs for a character of the corpus that the filter drops, 0.2 µs for
+    The corpus is read once from start to end, and once more up to the last copy, in slices of `SLICE_CHARS`. Time is
+    proportional to both lengths: about 0.01 µs for a character of the corpus that the filter drops, 0.2 µs for
     any other. Memory is proportional to the text alone, about 0.7 kB for each of its characters.
     Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
     are str or both bytes.
     """
+    spans = _find_spans(text, corpus, min_length)
+    return _as_novelty(text, min_length, spans, _count_lines(spans, corpus))
+
+
+def _find_spans(text: str | bytes, corpus: SlicedText, min_length: int) -> list[tuple[int, int, int]]:
+    """Return (start in the text, length, start in the corpus) of each copy. Raises as `find_copies`."""
     if min_length < 1:
         raise UsageError(f"{named('min_length')} is {min_length}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
     if len(text) > MAX_CHARS:
         raise DataError(
             f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."
         )
-    if isinstance(text, str) != isinstance(corpus, str):
-        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus).__name__}")
-    spans: list[tuple[int, int, int]] = []
-    if min_length <= len(text):
-        codes = _codes(text)
-        automaton = _SuffixAutomaton(codes, min_length)
-        for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
-            automaton.read(start, passage)
-        spans = automaton.longest_matches()
-    return Novelty(text=text, min_length=min_length, copies=_with_lines(spans, corpus))
+    if type(text) is not type(corpus[:0]):
+        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
+    if min_length > len(text):
+        return []
+    codes = _codes(text)
+    automaton = _SuffixAutomaton(codes, min_length)
+    for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
+        automaton.read(start, passage)
+    return automaton.longest_matches()
+
+
+def _as_novelty(
+    text: str | bytes, min_length: int, spans: list[tuple[int, int, int]], lines: dict[int, int]
+) -> Novelty:
+    copies = (
+        Copy(start=start, length=length, source=source, source_line=lines.get(source, 0))
+        for start, length, source in spans
+    )
+    return Novelty(text=text, min_length=min_length, copies=tuple(copies))
 
 
 def window_hashes(codes: Codes, length: int) -> Codes:
@@ -120,7 +151,7 @@ def _codes(content: str | bytes) -> Codes:
     return np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
 
 
-def _candidate_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
+def _candidate_passages(corpus: SlicedText, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
     """Yield (start, codes) of the passages of the corpus that consist of windows with one of the `hashes`.
 
     They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two adjacent parts.
@@ -130,8 +161,7 @@ def _candidate_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iter
     is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
     is_possible[known >> shift] = True
     stop = 0
-    for first in range(0, len(corpus) - length + 1, BLOCK_CHARS):
-        codes = _codes(corpus[first : first + BLOCK_CHARS + length - 1])
+    for first, codes in _blocks_of_codes(corpus, length):
         found = window_hashes(codes, length)
         # By leading bits first: a binary search among the known hashes takes ten times as long.
         candidates = np.flatnonzero(is_possible[found >> shift])
@@ -143,6 +173,15 @@ def _candidate_passages(corpus: str | bytes, hashes: Codes, length: int) -> Iter
             start = max(stop, first + int(group[0]))
             stop = first + int(group[-1]) + length
             yield start, codes[start - first : stop - first]
+
+
+def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length` characters."""
+    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
+        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the cache of the core.
+        text = corpus[begin : begin + SLICE_CHARS + length - 1]
+        for first in range(0, len(text) - length + 1, BLOCK_CHARS):
+            yield begin + first, _codes(text[first : first + BLOCK_CHARS + length - 1])
 
 
 class _SuffixAutomaton:
@@ -240,16 +279,14 @@ class _SuffixAutomaton:
         ]
 
 
-def _with_lines(spans: list[tuple[int, int, int]], corpus: str | bytes) -> tuple[Copy, ...]:
-    """Return the copies with their line numbers, which are counted in one pass over the corpus."""
+def _count_lines(spans: list[tuple[int, int, int]], corpus: SlicedText) -> dict[int, int]:
+    """Return the line in which each span starts in the corpus, from 1: counted in one pass over the corpus."""
     lines: dict[int, int] = {}
     before, line = 0, 1
     for source in sorted({source for _, _, source in spans}):
-        newlines = (
-            corpus.count("\n", before, source) if isinstance(corpus, str) else corpus.count(b"\n", before, source)
-        )
-        before, line = source, line + newlines
+        for begin in range(before, source, SLICE_CHARS):
+            text = corpus[begin : min(source, begin + SLICE_CHARS)]
+            line += text.count("\n") if isinstance(text, str) else text.count(b"\n")
+        before = source
         lines[source] = line
-    return tuple(
-        Copy(start=start, length=length, source=source, source_line=lines[source]) for start, length, source in spans
-    )
+    return lines

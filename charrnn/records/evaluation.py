@@ -12,6 +12,9 @@ class LossReport:
     bpc: float
     bits_per_byte: float
     num_chars: int
+    """Characters that were scored."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if only segments or windows of it were scored."""
     num_unknown: int = 0
     precision: str
     """Precision of the computation: fp32, bf16 or fp16."""

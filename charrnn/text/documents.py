@@ -196,16 +196,11 @@ class _Layout:
         return self._bounds[places[documents]] + positions - self._starts[documents]
 
 
-def split_text(text: NDArray[Any] | str | bytes, config: Config) -> tuple[slice, ...]:
-    """Split a text, or its ids, into the parts of a configuration. Raises DataError for a text too short."""
+def split_text(ids: NDArray[Any], config: Config) -> tuple[slice, ...]:
+    """Split the ids (N,) of a text into the parts of a configuration. Raises DataError for a text too short."""
     if config.end_id is None:
-        return split_ids(len(text), config.split)
-    if isinstance(text, np.ndarray):
-        ends = document_ends(text, config.end_id)
-    else:
-        pattern: re.Pattern[Any] = re.compile(END if isinstance(text, str) else END_BYTE)
-        ends = np.fromiter((match.end() for match in pattern.finditer(text)), np.int64)
-    return split_documents(ends, config.split, kind=config.documents)
+        return split_ids(len(ids), config.split)
+    return split_documents(document_ends(ids, config.end_id), config.split, kind=config.documents)
 
 
 def split_documents(ends: NDArray[np.int64], fractions: Sequence[float], *, kind: str) -> tuple[slice, ...]:

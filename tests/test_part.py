@@ -1,0 +1,125 @@
+"""Parts of a corpus that is never decoded as a whole: measured, shown and compared as a text in memory is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import SMALL_RUN, Ran, TrainedRun
+
+import charrnn
+from charrnn.errors import UsageError
+from charrnn.evaluation import novelty
+from charrnn.text.corpus import Corpus, read_corpus
+from charrnn.text.part import CorpusPart
+from charrnn.text.vocab import Vocab
+
+TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
+Command = Callable[..., Ran]
+
+
+def make_part(folder: Path, alphabet: str, begin: int, end: int) -> CorpusPart:
+    path = folder / "text.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    vocab = Vocab("char", ("", *sorted(set("abcdehilmnoprstvwy \n")))) if alphabet == "char" else Vocab.of_bytes()
+    return CorpusPart(read_corpus([str(path)], alphabet=alphabet, vocab=vocab), begin, end)
+
+
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+def test_a_part_is_sliced_like_the_text_that_it_is_part_of(alphabet: str, tmp_path: Path) -> None:
+    part = make_part(tmp_path, alphabet, 100, 700)
+    whole = TEXT if alphabet == "char" else TEXT.encode()
+    expected = whole[100:700]
+    assert len(part) == 600 and part[:] == expected
+    for chars in (slice(5), slice(5, 9), slice(-3, None), slice(9, 5), slice(590, 9_999)):
+        assert part[chars] == expected[chars]
+    with pytest.raises(ValueError, match="steps of 1, not of 2"):
+        part[::2]
+    assert part.context == whole[:100] and len(part.ids) == 700
+    assert part.num_bytes == len(expected if isinstance(expected, bytes) else expected.encode())
+    unknown = expected.count("—") + expected.count("ж") if isinstance(expected, str) else 0  # type: ignore[arg-type]
+    assert part.num_unknown == unknown
+    with pytest.raises(ValueError, match=r"\[100, 9999999\) is not inside a corpus of length"):
+        replace(part, end=9_999_999)
+
+
+@pytest.mark.parametrize("run", ["lstm", "byte_run"])
+def test_a_part_is_evaluated_as_the_same_text_in_memory(run: str, request: pytest.FixtureRequest) -> None:
+    trained: TrainedRun = request.getfixturevalue(run)
+    model = charrnn.load(trained.path)
+    part = model.held_out()
+    text, context = model.held_out_text()
+    assert (part[:], part.context) == (text, context)
+    for protocol in ("stateful", "windowed-256"):
+        report = charrnn.evaluate(model, part, protocol=protocol, precision="fp32")
+        expected = charrnn.evaluate(model, text, context=context, protocol=protocol, precision="fp32")
+        # float32 sums; the lanes of both are the same.
+        assert report.nats_per_char == pytest.approx(expected.nats_per_char, abs=1e-6)
+        assert replace(report, nats_per_char=0, bpc=0, bits_per_byte=0) == replace(
+            expected, nats_per_char=0, bpc=0, bits_per_byte=0
+        )
+    with pytest.raises(UsageError, match="contains its context"):
+        charrnn.evaluate(model, part, context="a")
+    with pytest.raises(UsageError, match="`max_chars` is 0; it must be at least 1"):
+        charrnn.evaluate(model, part, max_chars=0)
+
+
+def test_a_part_in_another_alphabet_is_refused(lstm: TrainedRun, tmp_path: Path) -> None:
+    part = make_part(tmp_path, "char", 100, 700)
+    with pytest.raises(UsageError, match="encoded for another alphabet than that of lstm-001"):
+        charrnn.evaluate(charrnn.load(lstm.path), part)
+
+
+@pytest.mark.parametrize("alphabet", ["char", "byte"])
+@pytest.mark.parametrize("slice_chars", [1, 64, 1000])
+def test_copies_from_a_part_are_those_from_the_text(
+    alphabet: str, slice_chars: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = make_part(tmp_path, alphabet, 100, 2_000)
+    whole = part[:]
+    asked: str | bytes = "river was lit\nand the stone was cold — ж\nthe lamp, and more of its own; by the river was"
+    if isinstance(whole, bytes):
+        asked = str(asked).encode()
+    expected = novelty.find_copies(asked, whole, min_length=10)
+    assert expected.copies and expected.copies[-1].source_line > 1
+    monkeypatch.setattr(novelty, "SLICE_CHARS", slice_chars)
+    assert novelty.find_copies(asked, part, min_length=10) == expected
+
+
+@pytest.mark.trained
+def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
+    config = charrnn.Config(corpus=("text.txt",), split=(0.3, 0.7), **{**SMALL_RUN, "steps": 1})
+    list(charrnn.train(config, out=tmp_path / "run"))
+    lengths: list[int] = []
+    decode = Corpus.text
+
+    def text(corpus: Corpus, begin: int = 0, end: int | None = None) -> str | bytes:
+        decoded = decode(corpus, begin, end)
+        lengths.append(len(decoded))
+        return decoded
+
+    monkeypatch.setattr(Corpus, "text", text)
+    monkeypatch.setattr("charrnn.text.part.CONTEXT_CHARS", 600)
+    monkeypatch.setattr("charrnn.evaluation.novelty.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.api.HELD_OUT_CHARS", 400)
+    for line in ("evaluate run", "visualize run --cell 0:1 --chars 300", "sample run --seed 0 --length 99 --novelty"):
+        lengths.clear()
+        ran = command(*line.split())
+        assert ran.code == 0, ran.err
+        assert max(lengths, default=0) <= 600, line
+
+
+def test_of_a_longer_text_evaluate_scores_segments_and_says_so(command: Command, lab: Path) -> None:
+    whole = json.loads(command("evaluate", "--json").out)
+    part = json.loads(command("evaluate", "--chars", 700, "--json").out)
+    assert whole["num_chars"] == whole["text_length"] == part["text_length"]
+    assert part["num_chars"] == 700
+    assert part["nats_per_char"] != whole["nats_per_char"]
+    assert part["windowed_256"] == whole["windowed_256"]
+    shown = " ".join(command("evaluate", "--chars", 700).out.split())
+    assert f"stateful: 700 of {whole['text_length']:,} characters (17 %), in segments spread evenly over" in shown
+    assert "segments" not in command("evaluate").out
