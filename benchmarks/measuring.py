@@ -11,12 +11,12 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 
 Row = dict[str, str | int | float | None]
 CAPS = (
@@ -59,27 +59,46 @@ def in_turn(
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def matmul_rate(dtype: torch.dtype, size: int = SQUARE) -> float:
+def waiting(call: Callable[[], object], device: torch.device) -> Callable[[], None]:
+    """Return a function that calls `call` and waits until the device has computed everything."""
+
+    def called() -> None:
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return called
+
+
+def matmul_rate(dtype: torch.dtype, size: int = SQUARE, device: torch.device | None = None) -> float:
     """Return operations per second (2 * size^3 per product) of square matrix products on all of torch's threads."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    (median,) = in_turn(lambda: a @ b, at_least_seconds=0.5)
+    device = device or torch.device("cpu")
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    (median,) = in_turn(waiting(lambda: a @ b, device), at_least_seconds=0.5)
     return 2 * size**3 / median
 
 
-@njit(error_model="numpy", fastmath=True)
-def _add_up(numbers: Any, repeats: int) -> Any:
-    total = np.float32(0)
-    for _ in range(repeats):
-        for index in range(len(numbers)):
-            total += numbers[index]
-    return total
+@cache
+def _adder() -> Callable[[Any, int], Any]:
+    # Imported here: a machine for which numba is missing can still run the benchmarks that do not need it.
+    from numba import njit
+
+    def add_up(numbers: Any, repeats: int) -> Any:
+        total = np.float32(0)
+        for _ in range(repeats):
+            for index in range(len(numbers)):
+                total += numbers[index]
+        return total
+
+    return njit(error_model="numpy", fastmath=True)(add_up)  # type: ignore[no-any-return]
 
 
 def read_rate(num_bytes: int) -> float:
     """Return bytes per second at which one thread reads an array of that size repeatedly."""
+    add_up = _adder()
     numbers = np.ones(max(1, num_bytes // 4), np.float32)
     repeats = max(1, 50_000_000 // numbers.nbytes)
-    (median,) = in_turn(lambda: _add_up(numbers, repeats), at_least_seconds=0.3)
+    (median,) = in_turn(lambda: add_up(numbers, repeats), at_least_seconds=0.3)
     return numbers.nbytes * repeats / median
 
 

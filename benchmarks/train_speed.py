@@ -20,6 +20,7 @@ share of matrix rate: multiplications per second of our step, divided by those o
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS
 from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
+from charrnn.model.device import DTYPES
 from charrnn.text.lanes import Lanes
 from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer
@@ -38,11 +40,18 @@ VOCAB_SIZE = 65
 EMBEDDING_SIZE = 64
 STOCK = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 IDS = np.random.default_rng(0).integers(0, VOCAB_SIZE, 1_000_000).astype(np.uint16)
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+CPU = torch.device("cpu")
 
 
 def our_step(
-    cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, precision: str, muon_scale: float = 0.0
+    cell: str,
+    num_layers: int,
+    hidden_size: int,
+    num_lanes: int,
+    length: int,
+    precision: str,
+    muon_scale: float = 0.0,
+    device: torch.device = CPU,
 ) -> Trainer:
     """Build a trainer of charrnn."""
     config = Config(
@@ -59,18 +68,20 @@ def our_step(
         precision=precision,
         muon_scale=muon_scale,
     )
-    lanes, device = Lanes(IDS, num_lanes), torch.device("cpu")
+    lanes = Lanes(IDS, num_lanes)
     chosen = choose_precision(config, lanes, VOCAB_SIZE, device)
     return Trainer(replace(config, precision=chosen), lanes, VOCAB_SIZE, device)
 
 
-def stock_step(cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int) -> Callable[[], object]:
+def stock_step(
+    cell: str, num_layers: int, hidden_size: int, num_lanes: int, length: int, device: torch.device = CPU
+) -> Callable[[], object]:
     """Return the optimizer step of the common loop."""
     embedding, output = nn.Embedding(VOCAB_SIZE, hidden_size), nn.Linear(hidden_size, VOCAB_SIZE)
     recurrent = STOCK[cell](hidden_size, hidden_size, num_layers, batch_first=True)
-    model = nn.ModuleList([embedding, recurrent, output])
+    model = nn.ModuleList([embedding, recurrent, output]).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    text = torch.randint(0, VOCAB_SIZE, (num_lanes, length + 1))
+    text = torch.randint(0, VOCAB_SIZE, (num_lanes, length + 1), device=device)
     state = None
 
     def step() -> None:
@@ -140,7 +151,13 @@ def num_operations(config: Config) -> float:
     return resolved(config.bptt_length) * per_step + once
 
 
-def compare(report: Report, ours: Trainer, machine_rates: dict[str, float]) -> None:
+@cache
+def machine_rate(precision: str) -> float:
+    """Return the rate of large matrix products on this processor: measured once, and only where it is used."""
+    return matmul_rate(DTYPES[precision])
+
+
+def compare(report: Report, ours: Trainer) -> None:
     """Add one row."""
     config = ours.config
     cell, num_layers, hidden_size = config.cell, resolved(config.num_layers), resolved(config.hidden_size)
@@ -158,7 +175,7 @@ def compare(report: Report, ours: Trainer, machine_rates: dict[str, float]) -> N
         stock=chars / stock[0] if stock else None,
         ratio=stock[0] / step if stock else None,
         share_of_products=products / step,
-        share_of_matrix_rate=num_operations(config) / step / machine_rates[config.precision],
+        share_of_matrix_rate=num_operations(config) / step / machine_rate(config.precision),
     )
 
 
@@ -171,14 +188,13 @@ def main() -> None:
     parser.add_argument("--muon-scale", type=float, default=0.0)
     arguments = parser.parse_args()
     report = Report("train_speed", as_json=arguments.json)
-    rates = {name: matmul_rate(dtype) for name, dtype in DTYPES.items()}
     precision, scale = arguments.precision, arguments.muon_scale
     for cell in () if arguments.part == "grid" else STOCK if arguments.quick else CELLS:
-        compare(report, our_step(cell, 2, 512, 64, 128, precision, scale), rates)
+        compare(report, our_step(cell, 2, 512, 64, 128, precision, scale))
     for cell in () if arguments.part == "cells" else STOCK:
         for num_layers in (2,) if arguments.quick else (1, 2, 3):
             for hidden_size in (128,) if arguments.quick else (64, 128, 256, 512):
-                compare(report, our_step(cell, num_layers, hidden_size, 50, 50, precision, scale), rates)
+                compare(report, our_step(cell, num_layers, hidden_size, 50, 50, precision, scale))
     report.close()
 
 

@@ -4,11 +4,14 @@ import importlib
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+
+from charrnn.model.device import on_threads
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -125,3 +128,53 @@ def test_all_runs_benchmarks_that_exist(load: Any) -> None:
     module = load("all")
     assert {name for name in module.FULL if not (FOLDER / f"{name}.py").is_file()} == set()
     assert module.QUICK.keys() == module.FULL.keys()
+
+
+@pytest.mark.trained
+def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it checks is trivial there; that every part of it runs is not."""
+    module, file = load("gpu_check"), tmp_path / "gpu.json"
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu", "--quick", "--json", str(file)])
+    with on_threads(1):
+        assert module.main() == 0
+    found = json.loads(file.read_text())
+    assert {row["result"] for row in found["rows"]} == {"pass", "measured", "skipped"}
+    text = " ".join(row["what"] for row in found["rows"])
+    for part in ("gradient, cell unitary", "optimizer: muon", "exact resume: precision fp16", "CPU, device, CPU"):
+        assert part in text
+    for part in ("not finite: fp16", "windowed-256 loss", "best cell, quote", "eager and NumPy", "stock nn.LSTM"):
+        assert part in text
+    assert found["machine"]["device"] == "cpu"
+
+
+def test_the_check_of_a_gpu_fails_with_what_failed(
+    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("gpu_check")
+
+    def fail(setup: Any, results: Any) -> None:
+        raise RuntimeError("CUDNN_STATUS_BAD_PARAM")
+
+    def warn(setup: Any, results: Any) -> None:
+        warnings.warn("no kernel is deterministic", UserWarning, stacklevel=1)
+        results.check("a loss", float("nan"), 1)
+        results.check("another", 0.5, 1)
+
+    monkeypatch.setattr(module, "PARTS", {"first": fail, "second": warn})
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu"])
+    assert module.main() == 1
+    out = capsys.readouterr().out
+    assert "| FAIL | first broke off |  |  | RuntimeError: CUDNN_STATUS_BAD_PARAM |" in out
+    assert "| FAIL | a loss | nan | 1 |  |" in out and "| pass | another | 0.5 | 1 |  |" in out
+    assert "| FAIL | warnings of slow or nondeterministic kernels | 1 | 0 | no kernel is deterministic |" in out
+    assert "3 of 4 rows failed" in out
+
+
+def test_the_check_of_a_gpu_names_the_way_out_without_one(
+    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("gpu_check")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    assert module.main() == 2
+    assert "--device cpu" in capsys.readouterr().err

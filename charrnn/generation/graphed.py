@@ -46,10 +46,12 @@ class GraphSampler:
         device: torch.device,
         *,
         block: int = BLOCK,
+        captures: bool = True,
     ) -> None:
         """Load the weights `tensors` to a device, for one stream per shaping. All shapings have the same banned ids.
 
-        Raises CheckpointError if the weights do not fit the configuration.
+        Without `captures`, operations run one by one on CUDA, too. Raises CheckpointError if the weights do not fit
+        the configuration.
         """
         self._network = load_network(config, vocab_size, dict(tensors)).to(device).requires_grad_(False)
         # The network would look at the ids in main memory, for which a graph cannot wait; `_advance` resets states.
@@ -66,9 +68,14 @@ class GraphSampler:
         self._ids = torch.zeros(block, num_streams, dtype=torch.int64, device=device)
         self._logprobs = torch.zeros(block, num_streams, dtype=torch.float64, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
-        if device.type == "cuda":
+        if captures and device.type == "cuda":
             with torch.no_grad():
                 self._graph = self._capture()
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether a graph draws the blocks."""
+        return self._graph is not None
 
     def sample(self, prime: Ids, seeds: Sequence[tuple[int, int]], length: int) -> Iterator[Block]:
         """Yield `length` characters of each of B streams after the ids (N,) of a prime, N >= 1, block by block.
