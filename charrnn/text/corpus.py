@@ -48,6 +48,14 @@ _SIGNATURE_FORMAT = 1
 _GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
 
 
+@dataclass(frozen=True, slots=True)
+class MappedFile:
+    """A source whose bytes are the ids, and what it was when it was read (`file_state`)."""
+
+    path: Path
+    state: tuple[int, int, int]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
     """A text of N characters (bytes, for the byte alphabet) as ids, which may be mapped from a file.
@@ -74,6 +82,9 @@ class Corpus:
     any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
+
+    mapped_file: "MappedFile | None" = None
+    """The file that `ids` are mapped from, if it is a source: what others write to it would change the text."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -111,6 +122,17 @@ class Corpus:
         """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         return len(self._unknown_in(begin, end))
+
+    def check_unchanged(self) -> None:
+        """Raise TextChangedError if the ids are mapped from a source that was changed since it was read.
+
+        It takes microseconds. To read what was cut off a mapped file would end the process.
+        """
+        if self.mapped_file is not None and _states([self.mapped_file.path]) != [self.mapped_file.state]:
+            raise TextChangedError(
+                f"{self.mapped_file.path} was changed during the training, which reads its bytes from the file: "
+                "put the text back and resume the run, or train on a copy"
+            )
 
     def _unknown_in(self, begin: int, end: int) -> NDArray[np.void]:
         first, last = np.searchsorted(self.unknown["position"], (begin, max(begin, end)))
@@ -269,6 +291,7 @@ class OpenText:
             sources=self.sources,
             locations=tuple(origin.location for origin in self._source.origins),
             notes=self.notes,
+            mapped_file=None if self._signature is None else self._source.mapped_file,
         )
 
     def discard(self) -> None:
@@ -279,7 +302,7 @@ class OpenText:
     def _ids(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
         source, no_unknown = self._source, np.empty(0, UNKNOWN_TYPE)
         if self._signature is not None and source.mapped_file is not None:
-            return source.map_bytes(source.mapped_file), no_unknown
+            return source.map_bytes(source.mapped_file.path), no_unknown
         if self._builder is None or self._entry is not None:
             found = IdCache().open(self.digest, vocab)
             if found is not None:
@@ -398,12 +421,12 @@ class _Source:
         return not self._has_stream and num_bytes > MAX_BYTES_IN_MEMORY
 
     @property
-    def mapped_file(self) -> Path | None:
+    def mapped_file(self) -> MappedFile | None:
         """The file that has the ids of the byte alphabet as they are: a single plain one."""
         is_one_file = len(self._paths) == 1 and not self._has_stream
         if self.kind == "char" or self.documents is not None or not is_one_file or self._is_compressed:
             return None
-        return self._paths[0]
+        return MappedFile(self._paths[0], self._states[0])
 
     def map_bytes(self, path: Path) -> IdArray:
         """Map a file that was read. Raises DataError if it cannot be read, TextChangedError if it has changed."""
