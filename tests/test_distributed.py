@@ -292,6 +292,11 @@ def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
     spans = [World(rank, 4).rows(7) for rank in range(4)]
     assert [lane for span in spans for lane in range(7)[span]] == list(range(7))
     assert {span.stop - span.start for span in spans} == {1, 2}
+    with pytest.raises(
+        UsageError,
+        match="2 processes cannot share 1 batch row: each needs at least one\nstart at most 1 process, or train",
+    ):
+        World(0, 2).rows(1)
     with pytest.raises(UsageError, match="5 processes cannot share 4 batch rows"):
         World(0, 5).rows(4)
 

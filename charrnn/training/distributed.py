@@ -54,7 +54,7 @@ class World:
         if num_lanes < self.size:
             raise UsageError(
                 f"{self.size} processes cannot share {counted(num_lanes, 'batch row')}: each needs at least one\n"
-                f"start at most {counted(num_lanes, 'process')[:-1] if num_lanes == 1 else f'{num_lanes} processes'}, "
+                f"start at most {num_lanes} {'process' if num_lanes == 1 else 'processes'}, "
                 f"or train with a larger {named('num_lanes')}"
             )
         return slice(self.rank * num_lanes // self.size, (self.rank + 1) * num_lanes // self.size)
