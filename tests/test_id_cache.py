@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import SMALL_RUN
+from large_texts import SENTENCE, TEXT, assert_same, entries, in_memory, use_cache, write
 
+import charrnn
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, TextChangedError
 from charrnn.text import corpus as corpus_module
-from charrnn.text import id_builder
+from charrnn.text import id_builder, id_cache
 from charrnn.text.corpus import Corpus, read_corpus
-from charrnn.text.id_cache import release_pages
+from charrnn.text.id_cache import IdCache
 from charrnn.text.lanes import Lanes
+from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import Vocab
-
-SENTENCE = "Ein Büchlein für Лев: 'it was the best of times'.\n"
-TEXT = SENTENCE * 400 + "zß"  # two characters that are too rare
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder, beside an empty cache for every text of more than 1,000 bytes."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("CHARRNN_CACHE_GB", raising=False)
-    monkeypatch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1_000)
-    return tmp_path / "cache"
-
-
-def write(name: str, content: str | bytes = TEXT) -> str:
-    Path(name).parent.mkdir(parents=True, exist_ok=True)
-    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
-    return name
-
-
-def in_memory(sources: list[str], **options: Any) -> Corpus:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1 << 40)
-        return read_corpus(sources, **options)
-
-
-def entries(cache: Path) -> list[Path]:
-    return sorted(path for path in cache.glob("*") if path.is_dir())
-
-
-def assert_same(found: Corpus, expected: Corpus) -> None:
-    assert found.vocab == expected.vocab and found.digest == expected.digest and found.notes == expected.notes
-    assert found.ids.dtype == expected.ids.dtype and np.array_equal(found.ids, expected.ids)
-    assert found.unknown.tolist() == expected.unknown.tolist()
-    assert found.content == expected.content and found.num_bytes() == expected.num_bytes()
+    return use_cache(tmp_path, monkeypatch)
 
 
 WAYS: dict[str, Callable[[], tuple[list[str], dict[str, Any]]]] = {
@@ -96,3 +72,191 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str, cache: Path, monkey
     assert len(entries(cache)) == (0 if way == "bytes" else 1)
     release_pages(found.ids)
     assert np.array_equal(found.ids, expected.ids), "its pages are read again"
+
+
+def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
+    content = TEXT + "\U0001f600 end"
+    found = read_corpus([write("a.txt", content)], vocab=Vocab.from_text(SENTENCE))
+    for begin, end in ((0, None), (3, 90), (-4, None), (50, 20), (19_990, 10**9)):
+        part = content[begin:end]
+        assert found.text(begin, end) == part
+        assert found.num_bytes(begin, end) == len(part.encode())
+        assert found.num_unknown(begin, end) == sum(character not in SENTENCE for character in part)
+    data = bytes(range(256)) * 9
+    of_bytes = read_corpus([write("a.bin", data)], alphabet="byte")
+    assert (of_bytes.text(200, 300), of_bytes.num_bytes(200, 300)) == (data[200:300], 100)
+
+
+def test_standard_input_is_kept_on_disk_and_found_by_its_digest(cache: Path) -> None:
+    first = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
+    assert isinstance(first.ids, np.memmap)
+    assert_same(read_corpus(["-"], stdin=io.BytesIO(TEXT.encode())), first)
+    assert len(entries(cache)) == 1
+    assert_same(read_corpus([write("a.txt")]), first)
+    assert len(entries(cache)) == 1, "the same text from elsewhere"
+
+
+def test_an_unchanged_text_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("a.txt")
+    first = read_corpus([path])
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_module, "file_blocks", lambda *_, **__: pytest.fail("reads it"))
+        assert_same(read_corpus([path]), first)
+        write("a.txt.new", TEXT.replace("best", "next"))
+        os.replace("a.txt.new", path)
+        with pytest.raises(pytest.fail.Exception):
+            read_corpus([path])
+    assert read_corpus([path]).content == TEXT.replace("best", "next")
+
+
+def test_a_plain_file_of_bytes_is_mapped_without_a_copy(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write("a.bin", bytes(range(256)) * 9)
+    found = read_corpus([path], alphabet="byte")
+    assert isinstance(found.ids, np.memmap) and os.path.samefile(str(found.ids.filename), path)
+    assert entries(cache) == []
+    monkeypatch.setattr(IdCache, "write_record", lambda *_: write("a.bin", b"changed" * 999))
+    write("b.bin")
+    os.replace("b.bin", path)
+    with pytest.raises(TextChangedError, match=r"^a\.bin changed while it was read"):
+        read_corpus([path], alphabet="byte")
+
+
+def damage(entry: Path, how: str) -> None:
+    """Damage an entry as a disk, a person or another program could."""
+    ids = entry / "ids.bin"
+    data = bytearray(ids.read_bytes())
+    if how == "one bit":
+        data[len(data) // 2] ^= 1
+        ids.write_bytes(data)
+    elif how == "cut":
+        os.truncate(ids, len(data) - 1)
+    elif how == "longer":
+        ids.write_bytes(data + b"\0")
+    elif how == "link":
+        ids.rename(entry.parent / "elsewhere")
+        ids.symlink_to(entry.parent / "elsewhere")
+    elif how in ("ids.bin", "unknown.bin", "entry.json"):
+        (entry / how).unlink()
+    elif how == "unknown":
+        (entry / "unknown.bin").write_bytes((entry / "unknown.bin").read_bytes()[::-1])
+    elif how == "unsealed":
+        seal, _, text = (entry / "entry.json").read_bytes().partition(b"\n")
+        (entry / "entry.json").write_bytes(seal + b"\n" + text.replace(b'"format": 1', b'"format": 2'))
+    elif how == "file":
+        shutil.rmtree(entry)
+        entry.write_text("not a folder")
+    else:
+        text = json.loads((entry / "entry.json").read_bytes().partition(b"\n")[2])
+        if how == "ids beyond the alphabet":
+            data[7] = 255
+            ids.write_bytes(data)
+            text["ids_sha256"] = [id_cache.hashlib.sha256(data).hexdigest()]
+        elif how == "another format":
+            text["format"] = 2
+        else:
+            text[how] = "0" * 64 if isinstance(text[how], str) else [1]
+        (entry / "entry.json").write_bytes(id_cache._sealed(text))
+
+
+HOW = (
+    *("one bit", "cut", "longer", "link", "ids.bin", "unknown.bin", "entry.json", "unknown", "unsealed", "file"),
+    *("ids beyond the alphabet", "another format", "corpus_digest", "alphabet_digest", "type", "num_ids", "ids_sha256"),
+)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_or_foreign_entry_is_built_again(how: str, cache: Path) -> None:
+    path = write("a.txt")
+    expected = in_memory([path])
+    read_corpus([path])
+    (entry,) = entries(cache)
+    damage(entry, how)
+    assert IdCache().open(expected.digest, expected.vocab) is None
+    assert_same(read_corpus([path]), expected)
+    assert [entry] == [path for path in entries(cache) if not path.name.startswith(".")]
+    assert IdCache().open(expected.digest, expected.vocab) is not None
+
+
+def test_the_entry_of_another_text_in_its_place_is_built_again(cache: Path) -> None:
+    read_corpus([write("a.txt")])
+    (entry,) = entries(cache)
+    read_corpus([write("b.txt", TEXT * 2)])
+    (other,) = {*entries(cache)} - {entry}
+    shutil.rmtree(entry)
+    shutil.copytree(other, entry)
+    assert read_corpus(["a.txt"]).content == TEXT
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-9], lambda data: data.replace(b"1", b"2"), lambda data: b"{}\n"]
+)
+def test_a_damaged_record_of_a_source_is_not_believed(change: Callable[[bytes], bytes], cache: Path) -> None:
+    path = write("a.txt")
+    expected = read_corpus([path])
+    (record,) = cache.glob("sources-*.json")
+    record.write_bytes(change(record.read_bytes()))
+    assert_same(read_corpus([path]), expected)
+
+
+def test_a_text_that_changes_while_it_is_read_is_refused(cache: Path) -> None:
+    sources = [write("a.txt"), write("b.txt", TEXT * 2)]
+
+    def append(num_bytes: int, total: int) -> None:
+        with Path("a.txt").open("a") as file:
+            file.write("more")
+
+    with pytest.raises(TextChangedError, match="the 2 sources together changed while it was read: wait until"):
+        read_corpus(sources, on_progress=append)
+    assert entries(cache) == [] and [*cache.glob("sources-*")] == []
+
+
+def test_what_was_not_used_for_longest_makes_room_but_nothing_in_use(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(name: str) -> tuple[Corpus, Path]:
+        before = {*entries(cache)}
+        corpus = read_corpus([write(name, f"{name} {TEXT}")])
+        return corpus, next(iter({*entries(cache)} - before), cache)
+
+    used, in_use = read("a.txt")
+    old, recent = read("b.txt")[1], read("c.txt")[1]
+    for hours, entry in ((3, in_use), (2, old), (1, recent)):
+        os.utime(entry / "entry.json", (0, (entry / "entry.json").stat().st_mtime - 3600 * hours))
+    monkeypatch.setenv("CHARRNN_CACHE_GB", str(3.5 * len(TEXT) / 1e9))
+    _, new = read("d.txt")
+    assert {*entries(cache)} == {in_use, recent, new}
+    assert used.text(0, 5) == "a.txt"
+    read_corpus(["c.txt"])  # is used now
+    del used
+    _, newest = read("e.txt")
+    assert {*entries(cache)} == {recent, new, newest}
+
+
+@pytest.mark.parametrize("size", ["none", "0", "-1", "inf", "nan"])
+def test_a_size_limit_that_is_no_size_is_refused(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE_GB", size)
+    with pytest.raises(CharRNNError, match=f"CHARRNN_CACHE_GB is '{size}'; it must be a number of GB"):
+        read_corpus([write("a.txt")])
+
+
+def test_the_cache_is_its_users_alone(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_corpus([write("a.txt")])
+    (entry,) = entries(cache)
+    assert cache.stat().st_mode & 0o077 == 0 and entry.stat().st_mode & 0o077 == 0
+    monkeypatch.delenv("CHARRNN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert id_cache.cache_folder() == tmp_path / "user" / "charrnn" / "ids"
+
+
+@pytest.mark.trained
+def test_a_large_text_is_trained_on_and_resumed_as_in_memory(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config(**{**SMALL_RUN, "corpus": (write("a.txt"),), "steps": 4, "evaluate_every": 2, "threads": 1})
+    for run in ("mapped", "whole"):
+        list(charrnn.train(config, out=Path(run)))
+        list(charrnn.resume(run, {"steps": 6}))
+        if run == "mapped":
+            assert len(entries(cache)) == 1, "the resumed run found the entry of the first"
+            monkeypatch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1 << 40)
+    for step in ("step-00000004", "step-00000006"):
+        mapped, whole = (Path(run, step, "model.safetensors") for run in ("mapped", "whole"))
+        assert mapped.read_bytes() == whole.read_bytes()

@@ -35,6 +35,15 @@ def progress(
 
 def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
     """Return a function to call with (bytes so far, total bytes) during a download; its first call draws the bar."""
+    return _byte_bar("download", quiet=quiet, delay=0)
+
+
+def reading_bar(*, quiet: bool) -> "Callable[[int, int], None]":
+    """Return such a function for reading a text: the bar appears after a second, without an end if the total is 0."""
+    return _byte_bar("reading", quiet=quiet, delay=1)
+
+
+def _byte_bar(label: str, *, quiet: bool, delay: float) -> "Callable[[int, int], None]":
     from tqdm import tqdm
 
     bars: list[tqdm[Any]] = []
@@ -42,9 +51,19 @@ def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
     def advance(num_bytes: int, total: int) -> None:
         if not bars:
             is_hidden = quiet or not can_animate(sys.stderr)
-            bars.append(tqdm(total=total, desc="download", unit="B", unit_scale=True, leave=False, disable=is_hidden))
+            bars.append(
+                tqdm(
+                    total=total or None,
+                    desc=label,
+                    unit="B",
+                    unit_scale=True,
+                    leave=False,
+                    delay=delay,
+                    disable=is_hidden,
+                )
+            )
         bars[0].update(num_bytes - bars[0].n)
-        if num_bytes >= total:
+        if num_bytes >= total > 0:
             bars.pop().close()
 
     return advance

@@ -12,7 +12,7 @@ from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.processes import Launch, check_no_stdin, check_processes, this_rank
-from charrnn.cli.progress import download_bar
+from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
@@ -246,7 +246,7 @@ def train(
             raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        begin: Callable[..., int] = partial(_resume, corpus[0] if corpus else None, flags, view)
+        begin: Callable[..., int] = partial(_resume, corpus[0] if corpus else None, flags, view, quiet=quiet)
     else:
         config, origins = _configure(corpus or [], flags, recipe)
         if show_config:
@@ -258,7 +258,7 @@ def train(
         from charrnn.cli.launcher import launch
 
         return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
-    return begin() if launched is None else _train_together(launched, begin, view)
+    return begin() if launched is None else _train_together(launched, begin, view, quiet=quiet)
 
 
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
@@ -320,11 +320,12 @@ def _start(config: "Config", view: TrainingView, *, out: Path | None, quiet: boo
         should_stop=view.is_stop_asked,
         should_save=view.is_save_asked,
         on_download=download_bar(quiet=quiet),
+        on_reading=reading_bar(quiet=quiet),
     )
     return view.show(events)
 
 
-def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingView) -> int:
+def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingView, *, quiet: bool) -> int:
     """Train as one of several processes with `begin`; continue what an earlier attempt of torchrun began."""
     from charrnn.runs.reader import RunReader
 
@@ -335,7 +336,7 @@ def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingV
     if folder is None:
         code = begin()
     elif launched.agree("has-saved", lambda: bool(RunReader(folder).checkpoints())):
-        code = _resume(str(folder), {}, view)
+        code = _resume(str(folder), {}, view, quiet=quiet)
     else:
         code = begin(out=folder)
     if code:
@@ -344,7 +345,7 @@ def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingV
     return code
 
 
-def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int:
+def _resume(run: str | None, changes: dict[str, Any], view: TrainingView, *, quiet: bool) -> int:
     from charrnn.runs.locate import open_run
     from charrnn.runs.lock import lock_folder
 
@@ -354,4 +355,11 @@ def _resume(run: str | None, changes: dict[str, Any], view: TrainingView) -> int
     from charrnn.training import loop
 
     view.announce("Reading the text and the checkpoint ...")
-    return view.show(loop.resume(run, changes, should_stop=view.is_stop_asked, should_save=view.is_save_asked))
+    events = loop.resume(
+        run,
+        changes,
+        should_stop=view.is_stop_asked,
+        should_save=view.is_save_asked,
+        on_reading=reading_bar(quiet=quiet),
+    )
+    return view.show(events)

@@ -30,6 +30,7 @@ from charrnn.text.files import (
 )
 from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
 from charrnn.text.id_cache import IdCache, NewEntry, write_error
+from charrnn.text.mapped import release_pages
 from charrnn.text.order import SHUFFLED, Order
 from charrnn.text.sources import Origin, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
@@ -116,6 +117,7 @@ class Corpus:
         total = int(_utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
         for first in range(begin, end, BLOCK_BYTES):
             total += int(sizes.take(self.ids[first : min(end, first + BLOCK_BYTES)]).sum())
+            release_pages(self.ids)
         return total
 
     def num_unknown(self, begin: int = 0, end: int | None = None) -> int:
@@ -237,6 +239,7 @@ def open_text(
             stack.enter_context(IdCache().reading(signature))
         text = OpenText(source, signature, stays_in_memory=stays_in_memory)
         stack.callback(text.discard)
+        text.prepare()
         yield text
 
 
@@ -248,13 +251,19 @@ class OpenText:
     """A text that was read, counted and hashed, or that the cache knows, and that is not encoded yet."""
 
     def __init__(self, source: "_Source", signature: str | None, *, stays_in_memory: bool) -> None:
-        """Read `source`, unless the cache has a record of this signature. Raises as `open_text` does."""
+        """Read nothing yet: `prepare` does. `signature` is that of the source, if the cache may know it."""
         self._source, self._signature, self._stays_in_memory = source, signature, stays_in_memory
         self._builder: IdBuilder | None = None
         self._entry: NewEntry | None = None
-        known = None if signature is None else _Facts.of_record(IdCache().record(signature), len(source.origins))
-        self._facts = known or self._read()
+        self._facts = _Facts(CharacterCounts(np.empty(0, np.int64), np.empty(0, np.int64)), "", ())
         self.sources = source.labels
+
+    def prepare(self) -> None:
+        """Read the source, unless the cache has a record of its signature. Raises as `open_text` does."""
+        known = None
+        if self._signature is not None:
+            known = _Facts.of_record(IdCache().record(self._signature), len(self._source.origins))
+        self._facts = known or self._read()
 
     @property
     def digest(self) -> str:
@@ -480,7 +489,7 @@ class _Source:
                         self.on_progress(min(num_done, total) if total else num_done, total)
             if not tally.num_used:
                 raise _no_file(origin, tally, self.text_encoding)
-        self.on_progress(total or num_done, total)
+        self.on_progress(total or num_done, total or num_done)
         return tuple(tallies)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import DataError, counted, named
 from charrnn.text.lanes import split_ids
+from charrnn.text.mapped import release_pages
 from charrnn.text.order import SORTED, Order
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -108,6 +109,7 @@ class Documents:
             layout = _Layout(whole, int(vocab.encode(END)[0]), self.order)
             for block in layout.blocks(whole):
                 yield block, unknown[0][:0]
+                release_pages(whole)
             missing = np.concatenate(unknown)
             missing["position"] = layout.moved(missing["position"].astype(np.int64))
             yield whole[:0], missing[np.argsort(missing["position"], kind="stable")]
@@ -156,10 +158,10 @@ def document_order(num_documents: int, order: Order) -> NDArray[np.int64]:
 
 def document_ends(ids: NDArray[Any], end_id: int) -> NDArray[np.int64]:
     """Return the index after the END of each document in ids (N,), which are read block by block."""
-    found = [
-        start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id)
-        for start in range(0, len(ids), _BLOCK_IDS)
-    ]
+    found = []
+    for start in range(0, len(ids), _BLOCK_IDS):
+        found.append(start + 1 + np.flatnonzero(ids[start : start + _BLOCK_IDS] == end_id))
+        release_pages(ids)
     return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 

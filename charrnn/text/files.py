@@ -3,6 +3,7 @@
 import codecs
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +17,10 @@ BYTE_ORDER_MARK = codecs.BOM_UTF8
 """The byte-order mark that some editors write at the start of UTF-8 files."""
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 """Encodings by byte-order mark. UTF-32 first, because its mark begins with that of UTF-16."""
+_MARKS_OF = {
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
+}
 _NUM_MARK_BYTES = 4
 _HEAD_BYTES = 64 * 1024
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -182,9 +187,11 @@ def _clean_stream(label: str, blocks: Iterator[bytes], encoding: str, tally: Tal
             is_first = False
             tally.num_marks += data.startswith(BYTE_ORDER_MARK)
             data = data.removeprefix(BYTE_ORDER_MARK)
-        tally.num_line_ends += data.count(b"\r\n")
+        if b"\r" in data:
+            tally.num_line_ends += data.count(b"\r\n")
+            data = data.replace(b"\r\n", b"\n")
         if data and not checker.has_fault:
-            yield data.replace(b"\r\n", b"\n")
+            yield data
     if (fault := checker.finish()) is not None:
         raise DataError(f"{label} {fault}")
     if carry:
@@ -196,9 +203,14 @@ def _utf8_blocks(label: str, blocks: Iterator[bytes], encoding: str) -> Iterator
     if _is_utf8(encoding):
         yield from blocks
         return
-    decoder = codecs.getincrementaldecoder(encoding)()
+    first = next(blocks)
+    name = codecs.lookup(encoding).name
+    if name in _MARKS_OF and not first.startswith(_MARKS_OF[name]):
+        # Without a mark, the order of bytes is this machine's, but an incremental decoder wants one.
+        name += "-le" if sys.byteorder == "little" else "-be"
+    decoder = codecs.getincrementaldecoder(name)()
     num_bytes = 0
-    for block in chain(blocks, (b"",)):
+    for block in chain((first,), blocks, (b"",)):
         num_kept = len(decoder.getstate()[0])
         try:
             data = decoder.decode(block, final=not block).encode("utf-8")
@@ -227,8 +239,8 @@ class _Utf8Checker:
 
     def check(self, block: bytes) -> bytes:
         """Check the next block; return its complete characters, after those that the last one left incomplete."""
-        if num_nuls := block.count(b"\0"):
-            self._num_nuls += num_nuls
+        if b"\0" in block:
+            self._num_nuls += block.count(b"\0")
             if self._nul_at is None:
                 self._nul_at = self._num_bytes + block.find(b"\0")
         if len(self._head) < _NUM_MARK_BYTES:

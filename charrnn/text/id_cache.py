@@ -14,7 +14,6 @@ docs/formats.md describes the files.
 import contextlib
 import hashlib
 import json
-import mmap
 import os
 import shutil
 import stat
@@ -231,7 +230,7 @@ class NewEntry:
         digest = digest or builder.digest
         path = self._cache.entry_path(digest, vocab)
         try:
-            self._write(builder, vocab, on_progress, digest, documents)
+            entry = self._write(builder, vocab, on_progress, digest, documents)
             self._cache.make_room(builder.num_ids * vocab.id_type.itemsize, path)
             with self._cache.exclusive():
                 self.file.close()  # Windows renames no folder with an open file.
@@ -239,10 +238,9 @@ class NewEntry:
                     _remove(path)
                 os.rename(self._path, path)
             fsync_folder(path.parent)
+            found = _open_entry(path, vocab, entry)
         except OSError as error:
             raise write_error(self._cache.folder, max(self._num_bytes, builder.num_bytes), error) from error
-        # Without verifying it: this process has just written it.
-        found = _open_entry(path, vocab, is_trusted=True)
         if found is None:
             raise CharRNNError(f"{path} was changed or removed while it was written: start again")
         return found
@@ -254,8 +252,8 @@ class NewEntry:
         on_progress: Callable[[int, int], object],
         digest: str,
         documents: Documents | None,
-    ) -> None:
-        """Write and sync the files of the entry. Raises OSError."""
+    ) -> dict[str, JSON]:
+        """Write and sync the files of the entry; return the content of `entry.json`. Raises OSError."""
         # The file with the provisional ids is overwritten, so that the disk needs no room for both.
         name = "ids.bin" if builder.fits_in_place(vocab) else "wider.bin"
         with contextlib.ExitStack() as stack:
@@ -293,6 +291,7 @@ class NewEntry:
         }
         write_synced(self._path / "entry.json", _sealed(entry))
         fsync_folder(self._path)
+        return entry
 
     def discard(self) -> None:
         """Remove what was written, unless it was committed."""
@@ -323,13 +322,14 @@ class _Digests:
         return self._done + [self._hash.hexdigest()] * bool(self._num_bytes)
 
 
-def _open_entry(path: Path, vocab: Vocab, *, is_trusted: bool = False) -> CachedIds | None:
-    """Map an entry, unless `is_trusted` after verifying it; None if it is damaged, of another text or another format.
+def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None) -> CachedIds | None:
+    """Map an entry after verifying it; None if it is damaged, of another text or of another format.
 
     Checked are the form and the SHA-256 of `entry.json`, the text and the alphabet that it names, the sizes of both
-    files, the SHA-256 of all of their content, and that every id is in the alphabet.
+    files, the SHA-256 of all of their content, and that every id is in the alphabet. The content is not checked if this
+    process has just `written` it; then an OSError is raised.
     """
-    entry = _unsealed(path / "entry.json")
+    entry: dict[str, Any] | None = written or _unsealed(path / "entry.json")
     if entry is None or path.is_symlink():
         return None
     try:
@@ -351,11 +351,13 @@ def _open_entry(path: Path, vocab: Vocab, *, is_trusted: bool = False) -> Cached
             lock = stack.enter_context((path / "entry.json").open("r+b"))
             if not try_lock(lock, shared=True):
                 return None
-            for name, size, blocks in (
-                ("ids.bin", num_ids * id_type.itemsize, digests),
-                ("unknown.bin", num_unknown * UNKNOWN_TYPE.itemsize, unknown_digests),
+            for name, size, blocks, limit in (
+                ("ids.bin", num_ids * id_type.itemsize, digests, len(vocab)),
+                ("unknown.bin", num_unknown * UNKNOWN_TYPE.itemsize, unknown_digests, None),
             ):
-                if not _has_size(path / name, size) or not (is_trusted or _is_intact(path / name, size, blocks)):
+                if not _has_size(path / name, size):
+                    return None
+                if not written and not _is_intact(path / name, size, blocks, id_type, limit):
                     return None
             ids: IdArray = np.memmap(path / "ids.bin", id_type, "r", shape=(num_ids,))
             unknown = np.empty(0, UNKNOWN_TYPE)
@@ -363,26 +365,12 @@ def _open_entry(path: Path, vocab: Vocab, *, is_trusted: bool = False) -> Cached
                 unknown = np.memmap(path / "unknown.bin", UNKNOWN_TYPE, "r", shape=(num_unknown,))
             os.utime(path / "entry.json")
         except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
-            return None
-        if not is_trusted and largest_id(ids) >= len(vocab):
+            if written:
+                raise
             return None
         stack.pop_all()
     weakref.finalize(ids._mmap, lock.close)  # type: ignore[attr-defined]
     return CachedIds(ids, unknown)
-
-
-def largest_id(ids: IdArray) -> int:
-    """Return the largest of many ids, without a copy of them."""
-    return max((int(ids[first : first + CHECK_BYTES].max()) for first in range(0, len(ids), CHECK_BYTES)), default=0)
-
-
-def release_pages(ids: IdArray) -> None:
-    """Take ids that are mapped from a file out of this process's memory; they stay in the system's file cache."""
-    base: object = ids
-    while isinstance(base, np.ndarray):
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _has_size(path: Path, num_bytes: int) -> bool:
@@ -391,14 +379,18 @@ def _has_size(path: Path, num_bytes: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == num_bytes
 
 
-def _is_intact(path: Path, num_bytes: int, digests: list[object]) -> bool:
-    """Compare the SHA-256 of every block of a file, on all cores."""
+def _is_intact(path: Path, num_bytes: int, digests: list[object], id_type: np.dtype[Any], num_ids: int | None) -> bool:
+    """Compare the SHA-256 of every block of a file, and its ids with their number if one is given; on all cores."""
     starts = range(0, num_bytes, CHECK_BYTES)
 
     def check(start: int, expected: object) -> bool:
         with path.open("rb", buffering=0) as file:
             file.seek(start)
-            return hashlib.sha256(file.read(CHECK_BYTES)).hexdigest() == expected
+            # Not mapped: that would count as this process's memory.
+            data = file.read(CHECK_BYTES)
+        if hashlib.sha256(data).hexdigest() != expected:
+            return False
+        return num_ids is None or int(np.frombuffer(data, id_type).max()) < num_ids
 
     if len(starts) != len(digests):
         return False

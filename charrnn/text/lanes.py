@@ -12,7 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
+from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray
+
+RELEASE_IDS = 1 << 23
+"""Ids of a mapped text that are read before they are taken out of this process's memory: 8 MB of uint8 ids."""
 
 
 # No generated __eq__: comparing arrays gives an array, not a truth value.
@@ -56,6 +60,8 @@ class Lanes:
         starts = np.arange(self.num_lanes, dtype=np.int64)[rows] * num_ids // self.num_lanes
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
         block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
+        if cursor // length % max(1, RELEASE_IDS // block.size) == 0:
+            release_pages(self.ids)
         return block[:-1], block[1:]
 
 

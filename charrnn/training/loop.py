@@ -20,6 +20,7 @@ from charrnn.runs.locate import open_run
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
+from charrnn.text.corpus import OnProgress
 from charrnn.training.broadcasts import check_same_text, check_sources, in_turn, share_checkpoint
 from charrnn.training.distributed import World, joined, share_config
 from charrnn.training.plan import (
@@ -55,6 +56,7 @@ def train(
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
+    on_reading: OnProgress | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, or continue with that of `config.init_from`; yield what happens, as it happens.
 
@@ -62,6 +64,7 @@ def train(
     to time during a long validation, `should_stop` is called: if it returns true, the step is saved and training ends.
     `should_save` is called after every step; if it returns true, the step is saved and training goes on. The run stays
     locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
+    `on_download` and `on_reading` are called while a corpus is downloaded and read, with the bytes so far and in all.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
     settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
@@ -76,6 +79,7 @@ def train(
             should_save=should_save,
             stdin=stdin,
             on_download=on_download,
+            on_reading=on_reading,
         )
 
 
@@ -89,6 +93,7 @@ def train_in(
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
+    on_reading: OnProgress | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Do what `train` does, as one of the processes of `world`."""
     start = time.perf_counter()
@@ -105,7 +110,7 @@ def train_in(
     config = share_config(world, config)
     if config.init_from is not None:
         initial = share_checkpoint(world, initial)
-    text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download))
+    text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download, on_reading))
     check_same_text(world, text)
     planned, lanes = plan_run(config, text, device, start, world)
 
@@ -151,6 +156,7 @@ def resume(
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
+    on_reading: OnProgress | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if it never stopped.
 
@@ -167,6 +173,7 @@ def resume(
             should_stop=should_stop,
             should_save=should_save,
             stdin=stdin,
+            on_reading=on_reading,
         )
 
 
@@ -179,6 +186,7 @@ def resume_in(
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
+    on_reading: OnProgress | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Do what `resume` does, as one of the processes of `world`; only the first one uses the run's folder."""
     start = time.perf_counter()
@@ -198,7 +206,7 @@ def resume_in(
         with world.together():
             check_sources(world, config)
             device = world.device(pick_device(config.device))
-        text = in_turn(world, lambda: read_same_text(folder.path, config, loaded, stdin))
+        text = in_turn(world, lambda: read_same_text(folder.path, config, loaded, stdin, on_reading))
         planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, world)
         trainer = Trainer(planned, lanes, len(text.vocab), device, world)
         trainer.restore(loaded.model, loaded.training, loaded.state)

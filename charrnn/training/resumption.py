@@ -13,6 +13,7 @@ from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
+from charrnn.text.corpus import OnProgress
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus
 from charrnn.training.distributed import World, share_config
@@ -54,13 +55,15 @@ def changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any
     return replace(config, **changed)
 
 
-def read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> Text:
+def read_same_text(
+    run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None, on_reading: OnProgress | None = None
+) -> Text:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
     try:
-        text = read_text(config, stdin, None, loaded.description.vocab(), recorded)
+        text = read_text(config, stdin, None, loaded.description.vocab(), recorded, on_reading)
     except DataError as error:
         if "-" not in config.corpus:
             raise

@@ -1,0 +1,132 @@
+"""Reading block by block gives what reading a file as a whole gives: the text, what was changed, and the error."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import DataError, TextChangedError
+from charrnn.text import files, id_builder
+from charrnn.text.files import Tally, clean_blocks, file_blocks
+from charrnn.text.id_builder import IdBuilder
+from charrnn.text.vocab import Vocab
+
+PARTS = (
+    *(b"a", b"plain text\n", b"\r", b"\n", b"\r\n", b"\xef\xbb\xbf", "é".encode(), "Лев ".encode(), "戦争".encode()),
+    *(
+        "\U0001f600".encode(),
+        b"\0",
+        b"\xe9",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"+2AA-",
+        b"+AOk-",
+        "テキスト".encode("shift-jis"),
+    ),
+    *("Ein Büchlein\r\n".encode("utf-16"), "é\r\n".encode("utf-16-le"), b"\xed\xa0\x80", b"\x1b$B"),
+)
+ENCODINGS = (
+    "utf-8",
+    "UTF8",
+    "latin-1",
+    "cp1252",
+    "utf-16",
+    "utf-16-le",
+    "utf-32",
+    "utf-7",
+    "shift-jis",
+    "iso2022_jp",
+    "koi8-r",
+)
+
+
+def read(data: bytes, encoding: str | None, block: int) -> tuple[bytes | None, Tally | None, str]:
+    """Text, tally and error."""
+    tally = Tally()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_BLOCK_BYTES", block)
+        patch.setattr(files, "_HEAD_BYTES", 0)  # A NUL in the head ends the reading there.
+        try:
+            return b"".join(clean_blocks("it", io.BytesIO(data), encoding, tally)), tally, ""
+        except DataError as error:
+            return None, None, error.marked
+
+
+@given(
+    st.lists(st.sampled_from(PARTS), max_size=12).map(b"".join),
+    st.sampled_from((*ENCODINGS, None)),
+    st.integers(4, 40),
+)
+@settings(max_examples=600)
+@example(b"abc\r\ndefg\r", "utf-8", 4)
+@example(b"\xef\xbb\xbf\r\n\r", "utf-8", 4)
+@example("\ufeffa\r\n".encode("utf-16-le"), "utf-16-le", 4)
+@example("ab\r\n".encode("utf-16")[:-1], "utf-16", 4)
+@example(b"abcdef\xe4\xb8", "utf-8", 4)
+@example(b"abc\xff\xff\0\0\0\0", "utf-8", 4)
+@example(b"\xff\xfe\0\0\xff", "utf-8", 4)
+@example(b"abcd\r", None, 4)
+def test_blocks_of_any_size_give_the_whole_text(data: bytes, encoding: str | None, block: int) -> None:
+    assert read(data, encoding, block) == read(data, encoding, 1 << 20)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(1, 9), min_size=1), st.integers(8, 30))
+@settings(max_examples=300)
+@example("é" * 9 + "\0" + "a" * 30, [1], 8)
+@example("".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 2, [5], 8)
+def test_ids_do_not_depend_on_how_a_text_is_cut(text: str, lengths: list[int], block: int) -> None:
+    data = text.encode()
+    builder, at, number = IdBuilder("char"), 0, 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(id_builder, "BLOCK_BYTES", block)
+        while at < len(data):
+            builder.add(data[at : at + lengths[number % len(lengths)]])
+            at, number = builder.num_bytes, number + 1
+        counted = builder.counts()
+        assert sorted(counted.code_points.tolist()) == sorted(set(map(ord, text)))
+        assert counted.num_chars == builder.num_ids == len(text)
+        if not text:
+            return
+        vocab = Vocab.from_text(text, max_size=5)
+        assert vocab == Vocab.from_counts(counted, max_size=5)
+        found = [*builder.encode(vocab)]
+    ids = np.concatenate([block for block, _ in found])
+    unknown = np.concatenate([missing for _, missing in found])
+    assert ids.dtype == np.uint8 and np.array_equal(ids, vocab.encode(text))
+    assert unknown.tolist() == [(at, ord(one)) for at, one in enumerate(text) if one not in vocab.characters]
+
+
+def test_a_text_may_have_more_characters_than_two_bytes_can_number() -> None:
+    builder = IdBuilder("char")
+    builder.add("".join(map(chr, range(0x10000, 0x10000 + 70_000))).encode())
+    builder.add(b"plain" * 300_000 + chr(0x10000 + 69_999).encode())
+    assert len(builder.counts().code_points) == 70_005
+    ids = np.concatenate([ids for ids, _ in builder.encode(Vocab.from_text("plain" + chr(0x10000 + 69_999)))])
+    assert np.flatnonzero(ids == 6).tolist() == [69_999, 1_570_000] and ids[70_000:70_005].tolist() == [5, 3, 1, 2, 4]
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("first line\n" * 9)
+    blocks = file_blocks(path, "utf-8", Tally(), needs_regular=False)
+    next(blocks)
+    with path.open("a") as file:
+        file.write("second line\n")
+    with pytest.raises(TextChangedError, match=r"log\.txt changed while it was read: wait until it is written"):
+        next(blocks)
+
+
+def test_a_pipe_may_be_written_to_while_it_is_read(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"the text of a pipe")
+    os.close(writer)
+    assert (
+        b"".join(file_blocks(Path(f"/dev/fd/{reader}"), "utf-8", Tally(), needs_regular=False)) == b"the text of a pipe"
+    )
+    os.close(reader)
