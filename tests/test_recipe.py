@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.training.recipe import (
+    CPU_RATE,
     EVALUATION_SHARE,
     FORWARD_COST,
+    MIN_READ,
+    MIN_USEFUL_STEPS,
     MIN_VALIDATION_CHARS,
     choose_sizes,
     choose_steps,
+    ends_early,
+    most_useful_steps,
 )
 
 CELLS = ("lstm", "gru", "rnn")
@@ -47,8 +52,9 @@ def test_nothing_stays_auto_and_every_lane_fits(num_chars: int, cell: str, budge
 
 
 def test_a_large_text_gets_full_lanes_and_more_text_more_units() -> None:
-    assert [resolve(Config(steps=5), size).hidden_size for size in (1000, 100_000, 10**6)] == [128, 256, 512]
-    full = resolve(Config(steps=5), 10**6)
+    sizes = [resolve(Config(steps=5000), size).hidden_size for size in (1000, 100_000, 10**6, 10**7)]
+    assert sizes == [128, 256, 512, 512]
+    full = resolve(Config(steps=5000), 10**6)
     assert (full.cell, full.num_layers, full.num_lanes, full.bptt_length) == ("lstm", 1, 32, 128)
     assert resolve(Config(minutes=0.5), 10**6).hidden_size == 256, "half a minute does not feed 512"
 
@@ -135,7 +141,7 @@ def test_minutes_are_the_seconds_left_but_for_what_validation_takes(
 
 def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
     all_epochs = (1.0, 2.9, 4.0, 8.0, 16.0, 100.0)
-    dropouts = [resolve(Config(epochs=epochs), 10**6).dropout for epochs in all_epochs]
+    dropouts = [resolve(Config(epochs=epochs, hidden_size=512), 10**6).dropout for epochs in all_epochs]
     # 4 * 512 rows of 64 and of 512 weights, for 900,000 characters.
     share = 0.03 * math.sqrt(4 * 512 * (64 + 512) / 900_000)
     assert dropouts == [pytest.approx(value, abs=0.006) for value in (0.0, 0.0, 4 * share, 8 * share, 0.4, 0.4)]
@@ -143,7 +149,7 @@ def test_the_more_often_a_text_is_read_the_more_is_dropped() -> None:
 
 def test_the_fewer_characters_for_each_weight_the_more_is_dropped() -> None:
     def dropout(num_chars: int, **sizes: Any) -> float:
-        return float(resolve(Config(epochs=5.0, **sizes), num_chars).dropout)
+        return float(resolve(Config(**{"epochs": 5.0, "hidden_size": 512, **sizes}), num_chars).dropout)
 
     assert dropout(4 * 10**6) == pytest.approx(dropout(10**6) / 2, abs=0.01)
     # Without a vector's share, twice the units are four times the weights; a second layer doubles them and one half.
@@ -186,10 +192,26 @@ def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
 
 @pytest.mark.parametrize(
     ("num_train", "minutes", "expected"),
-    [(19_999, 3, 128), (20_000, 3, 256), (199_999, 3, 256), (200_000, 3, 512), (10**6, 0.99, 256), (10**6, 1, 512)],
+    [
+        (20_000, 3, 128),
+        (40_000, 3, 128),
+        (45_000, 3, 256),
+        (350_000, 3, 256),
+        (400_000, 3, 512),
+        (10**6, 0.04, 128),
+        (10**6, 0.06, 256),
+        (10**6, 1, 256),
+        (10**6, 2, 512),
+        (10**6, 3, 512),
+        (10**6, 60, 512),
+        (10**7, 3, 512),
+        (10**7, 40, 1024),
+        (10**9, 1440, 2048),
+    ],
 )
 def test_sizes_change_where_the_documentation_says(num_train: int, minutes: float, expected: int) -> None:
-    assert choose_sizes(Config(minutes=minutes), num_train).hidden_size == expected
+    two_threads = math.sqrt(2) * CPU_RATE
+    assert choose_sizes(Config(minutes=minutes), num_train, two_threads).hidden_size == expected
 
 
 def test_an_irnn_takes_smaller_steps_for_nothing_else_bounds_it() -> None:
@@ -238,3 +260,76 @@ def test_what_was_recorded_of_the_validation_text_is_read_again() -> None:
     longer = choose_steps(replace(config, steps=10**7), 9 * 10**9, 10**9)
     assert longer.validation_chars == config.validation_chars, "a resumed run compares its losses with those before"
     assert resolve(replace(config, validation_chars=None), 10**10).validation_chars is None
+
+
+ALL_TEXTS = [int(20_000 * 50_000 ** (k / 16)) for k in range(17)]
+"""Characters of a text, from 20 kB to 1 GB."""
+ALL_MINUTES = [2 / 60 * 43_200 ** (k / 12) for k in range(13)]
+"""Budgets from two seconds to a day."""
+ALL_RATES = [CPU_RATE / 4, CPU_RATE, 1.5 * CPU_RATE, 5e12]
+"""Assumed operations per second, from an old processor to a GPU."""
+
+
+def units(minutes: float, num_train: int, rate: float, **given_values: Any) -> int:
+    size = choose_sizes(Config(minutes=minutes, **given_values), num_train, rate).hidden_size
+    assert isinstance(size, int)
+    return size
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mlstm"])
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_more_text_budget_or_speed_never_gives_fewer_units(cell: str, num_layers: int) -> None:
+    chosen = {
+        (i, j, k): units(minutes, num_chars, rate, cell=cell, num_layers=num_layers)
+        for i, num_chars in enumerate(ALL_TEXTS)
+        for j, minutes in enumerate(ALL_MINUTES)
+        for k, rate in enumerate(ALL_RATES)
+    }
+    for (i, j, k), size in chosen.items():
+        for smaller in ((i - 1, j, k), (i, j - 1, k), (i, j, k - 1)):
+            assert chosen.get(smaller, 0) <= size
+    assert set(chosen.values()) <= set(MIN_READ)
+    assert chosen[0, 0, 0] == min(MIN_READ) and chosen[16, 12, 3] == max(MIN_READ)
+
+
+@pytest.mark.parametrize("rate", ALL_RATES)
+def test_every_text_and_budget_gets_a_complete_configuration(rate: float) -> None:
+    for num_train in ALL_TEXTS:
+        for minutes in ALL_MINUTES:
+            sized = choose_sizes(Config(minutes=minutes), num_train, rate)
+            limit = most_useful_steps(sized, num_train)
+            assert isinstance(sized.hidden_size, int)
+            seconds_per_step = 32 * 128 * 24.0 * sized.hidden_size * (64 + sized.hidden_size) / rate
+            config = choose_steps(sized, num_train, num_train // 9, seconds_per_step, 60 * minutes, limit)
+            assert config.steps is not None and 1 <= config.steps <= limit
+            assert 0 <= float(config.dropout) <= 0.6 and 0 < float(config.learning_rate) <= 3e-2
+
+
+def test_a_budget_in_steps_or_epochs_is_not_cut_and_its_characters_choose_the_size() -> None:
+    for given_values, expected in (({"steps": 3}, 128), ({"steps": 300}, 256), ({"epochs": 6}, 512)):
+        config = Config(**given_values)  # type: ignore[arg-type]
+        sizes = {choose_sizes(config, 10**6, rate).hidden_size for rate in (1.0, CPU_RATE, 1e15)}
+        assert sizes == {expected}, "what is read does not depend on the machine"
+    planned = resolve(Config(epochs=1e4), 10**6)
+    assert planned.steps == round(1e4 * 900_000 / 4096) and not ends_early(Config(epochs=1e4), planned, 900_000)
+
+
+@pytest.mark.parametrize("num_train", [1_000, 90_000, 1_000_000])
+def test_a_longer_budget_ends_where_the_text_is_learnt_by_heart(num_train: int) -> None:
+    config = Config(minutes=1e4)
+    sized = choose_sizes(config, num_train)
+    limit = most_useful_steps(sized, num_train)
+    cut = choose_steps(sized, num_train, num_train // 9, 0.1, 6e5, limit)
+    assert cut.steps == limit and ends_early(config, cut, num_train)
+    in_time = choose_steps(sized, num_train, num_train // 9, 0.1, 0.05 * limit, limit)
+    assert in_time.steps is not None and in_time.steps < limit and not ends_early(config, in_time, num_train)
+    # However short the text is, something is learnt.
+    assert limit >= MIN_USEFUL_STEPS
+
+
+def test_more_text_for_the_same_model_allows_more_steps() -> None:
+    limits = [most_useful_steps(choose_sizes(Config(hidden_size=256), size), size) for size in ALL_TEXTS]
+    assert limits == sorted(limits) and limits[0] < limits[-1]
+    # And fewer weights for the same text.
+    small, large = (most_useful_steps(choose_sizes(Config(hidden_size=n), 10**6), 10**6) for n in (256, 512))
+    assert small > large

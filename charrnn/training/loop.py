@@ -32,7 +32,7 @@ from charrnn.training.plan import (
     read_new_text,
     validation_notes,
 )
-from charrnn.training.recipe import DEFAULT_MINUTES
+from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
 from charrnn.training.resumption import changed_config, parse_changes, plan_further, read_same_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
@@ -133,7 +133,8 @@ def train_in(
         session = TrainingSession(run, trainer, text, should_stop=should_stop, should_save=should_save)
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             for event in events:
-                if isinstance(event, DoneEvent) and event.is_complete and config.minutes is not None:
+                is_done = isinstance(event, DoneEvent) and event.is_complete
+                if is_done and config.minutes is not None and not ends_early(config, planned, text.num_train):
                     yield from _budget_underused_warning(run, 60 * config.minutes, time.perf_counter() - start)
                 yield event
 

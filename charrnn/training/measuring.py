@@ -1,5 +1,6 @@
 """Measure optimizer steps on this machine, to choose precision, threads and the number of steps of a run."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,7 +13,7 @@ from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.text.lanes import Lanes
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.recipe import num_recurrent_weights, steps_of_budget
+from charrnn.training.recipe import CPU_RATE, num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
 
 MIN_STEPS = 50
@@ -40,8 +41,24 @@ TRIAL_OPERATIONS = 1e9
 """Operations of a trial step, about: a large model reads fewer characters."""
 MIN_TRIAL_WINDOW = 16
 """Characters per lane of any trial step, at least."""
+GPU_RATE = 5e12
+"""Assumed operations per second of training on a device other than the CPU: not measured."""
+FP32_SHARE = 0.3
+"""Assumed rate of fp32 as a share of that of bf16 on the CPU."""
 TRIAL_RATE = 1e-9
 """Learning rate of trial steps: too small for the weights to diverge."""
+
+
+def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -> float:
+    """Return the operations per second that are assumed of all processes together, to choose the model's size.
+
+    They are not measured, so that the same command chooses the same size however busy the machine is.
+    """
+    if device.type != "cpu":
+        return GPU_RATE * math.sqrt(num_processes)
+    num_threads = torch.get_num_threads() if config.threads == "auto" else config.threads
+    is_fp32 = config.precision == "fp32" or not has_fast_bf16(device)
+    return CPU_RATE * math.sqrt(num_threads * num_processes) * (FP32_SHARE if is_fp32 else 1)
 
 
 def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> str:

@@ -21,8 +21,15 @@ from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.distributed import ALONE, World, share_config
-from charrnn.training.measuring import choose_precision, choose_threads, measure_step
-from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
+from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
+from charrnn.training.recipe import (
+    MAX_STEPS,
+    choose_embedding_size,
+    choose_sizes,
+    choose_steps,
+    ends_early,
+    most_useful_steps,
+)
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
@@ -68,7 +75,8 @@ def plan_run(
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
     """
     with world.together():
-        sized = choose_sizes(with_fitting_size(config, text), text.num_train)
+        rate = assumed_rate(config, device, world.size)
+        sized = choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
@@ -76,7 +84,8 @@ def plan_run(
         if world.is_first:
             # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
             sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
-    return plan_steps(share_config(world, sized), text, lanes, device, start, world), lanes
+    most_steps = most_useful_steps(sized, text.num_train)
+    return plan_steps(share_config(world, sized), text, lanes, device, start, world, most_steps), lanes
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -184,12 +193,20 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
             )
 
 
-def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, start: float, world: World) -> Config:
+def plan_steps(
+    config: Config,
+    text: Text,
+    lanes: Lanes,
+    device: torch.device,
+    start: float,
+    world: World = ALONE,
+    most_steps: int = MAX_STEPS,
+) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
 
-    Minutes count from `start` and are turned into steps by measuring. Sums on another number of threads differ in
-    their last digits, so the configuration that is returned, not the command, reproduces a run. Several processes
-    measure together, and get the choices of the first one.
+    Minutes count from `start` and are turned into at most `most_steps` by measuring. Sums on another number of threads
+    differ in their last digits, so the configuration that is returned, not the command, reproduces a run. Several
+    processes measure together, and get the choices of the first one.
     """
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
@@ -201,7 +218,8 @@ def plan_steps(config: Config, text: Text, lanes: Lanes, device: torch.device, s
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
     seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, world)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
-    planned = choose_steps(replace(config, threads=threads), text.num_train, num_val, seconds_per_step, seconds_left)
+    timed = replace(config, threads=threads)
+    planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
     return share_config(world, with_whole_rounds(planned))
 
 
@@ -244,6 +262,14 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if rounded := [name for name in rounded if getattr(asked, name) != getattr(planned, name)]:
         changed = ", ".join(named(name, getattr(planned, name)) for name in rounded)
         notes.append(Message(f"{named('sync_every', planned.sync_every)} needs its multiples: {changed}"))
+    if ends_early(asked, planned, text.num_train):
+        num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
+        notes.append(
+            Message(
+                f"training ends before its budget, after {num_read / text.num_train:.0f} epochs: longer, a model of "
+                f"this size would learn so short a text by heart. {named('epochs')} sets another number."
+            )
+        )
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
         notes.append(

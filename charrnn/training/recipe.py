@@ -1,4 +1,4 @@
-"""Choose settings left at `auto`: sizes by the length of the text, dropout and schedule by the number of epochs."""
+"""Choose settings left at `auto`: sizes by the text and the budget, dropout and schedule by the number of epochs."""
 
 import math
 from dataclasses import replace
@@ -19,6 +19,10 @@ NUM_VALIDATIONS = 8
 """Validations of a run."""
 MIN_VALIDATION_CHARS = 1 << 20
 """Characters of a validation text that are always read, however short the run: a smaller sample is too noisy."""
+CPU_RATE = 2.4e11
+"""Assumed operations per second of training on one processor thread with bf16 (docs/recipe.md)."""
+OPERATIONS_PER_WEIGHT = 6
+"""Operations of training per recurrent weight and character: two forward, four backward."""
 PEAK_RATE = 9e-3
 """Peak learning rate for 512 units."""
 CELL_RATES = {"mlstm": 5e-3, "rnn": 6e-3, "irnn": 4e-3, "antisymmetric": 2e-3, "unitary": 1.5e-2}
@@ -33,15 +37,27 @@ DROPOUT_PER_EPOCH = 0.03
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (docs/LOG.md)."""
 MAX_DROPOUT = 0.4
 """Highest automatic dropout."""
+MAX_STEPS = 10**9
+"""Steps of a run at most."""
+USEFUL_EPOCHS = 800.0
+"""A model with W recurrent weights can use 800 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
+MIN_USEFUL_STEPS = 150
+"""Steps that every model can use, however short the text."""
 FORWARD_COST = 1 / 3
 """Time to read a character, as a share of the time to train on it."""
 
 
-def choose_sizes(config: Config, num_train_chars: int) -> Config:
+MIN_READ = {128: 0, 256: 500_000, 512: 5_000_000, 1024: 25_000_000, 2048: 150_000_000}
+"""Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
+the same time (docs/recipe.md)."""
+
+
+def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
     """Choose the model's size, the lanes and the learning rate for a training text of that many characters.
 
     More text and more time allow more units; more units need a lower learning rate; a short text gets fewer lanes and
-    shorter windows. Raises UsageError for a model that cannot be trained.
+    shorter windows. `operations_per_second` is assumed of the machine; it matters only for a budget in minutes. Raises
+    UsageError for a model that cannot be trained.
     """
     # Raises UsageError where a package provides a cell by the name of a built-in one.
     find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
@@ -51,8 +67,9 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
             "without bound. Choose another depth, or another cell."
         )
     is_short_budget = config.minutes is not None and config.minutes < 1
-    auto_hidden = 128 if num_train_chars < 20_000 else 256 if num_train_chars < 200_000 or is_short_budget else 512
-    hidden_size = auto_hidden if config.hidden_size == "auto" else config.hidden_size
+    cell = "lstm" if config.cell == "auto" else config.cell
+    num_layers = 1 if config.num_layers == "auto" else config.num_layers
+    config = replace(config, cell=cell, num_layers=num_layers)
     if config.bptt_length == "auto":
         # In a short time, many small steps reach a lower loss than few large ones.
         bptt_length = max(1, min(48 if is_short_budget else 128, num_train_chars // 4))
@@ -61,15 +78,15 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     # Two windows per lane at least: shorter lanes would read the same text twice in one step.
     max_lanes = max(1, num_train_chars // (2 * bptt_length))
     num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, max_lanes)
-    cell = "lstm" if config.cell == "auto" else config.cell
+    hidden_size = config.hidden_size
+    if hidden_size == "auto":
+        hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, num_lanes * bptt_length)
     factor = SHORT_BUDGET_FACTOR if is_short_budget else 1.0
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
     peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     peak *= OPTIMIZERS[config.optimizer].rate
     return replace(
         config,
-        cell=cell,
-        num_layers=1 if config.num_layers == "auto" else config.num_layers,
         hidden_size=hidden_size,
         embedding_size=choose_embedding_size(config, hidden_size),
         bptt_length=bptt_length,
@@ -78,17 +95,61 @@ def choose_sizes(config: Config, num_train_chars: int) -> Config:
     )
 
 
+def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int) -> int:
+    """Return the largest size of MIN_READ that reads enough, as far as the budget allows and the text is useful.
+
+    Cell and layers are resolved; a step reads `num_per_step` characters.
+    """
+    chosen = min(MIN_READ)
+    for hidden_size, least in MIN_READ.items():
+        sized = replace(config, embedding_size=choose_embedding_size(config, hidden_size), parameters=None)
+        num_weights = num_recurrent_weights(replace(sized, hidden_size=hidden_size))
+        num_steps = steps_of_budget(config, num_train_chars, num_per_step)
+        if num_steps is not None:
+            num_read: float = num_steps * num_per_step
+        else:
+            operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
+            num_read = operations / (OPERATIONS_PER_WEIGHT * num_weights)
+        if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
+            chosen = hidden_size
+    return chosen
+
+
+def useful_chars(num_weights: int, num_train_chars: int) -> float:
+    """Return how many characters of a text of `num_train_chars` a model should read before it learns them by heart."""
+    return float(USEFUL_EPOCHS * num_train_chars**1.5 / num_weights**0.75)
+
+
 def choose_embedding_size(config: Config, hidden_size: int) -> int:
     """Return the size of the embedding for that many units: it never falls when they rise."""
     return min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
-def steps_of_budget(config: Config, num_train_chars: int) -> int | None:
-    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured."""
+def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int | None = None) -> int | None:
+    """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured.
+
+    Lanes and window are resolved, or `chars_per_step` is given.
+    """
     if config.epochs is not None:
-        chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+        if chars_per_step is None:
+            chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
         return round(config.epochs * num_train_chars / chars_per_step)
     return config.steps
+
+
+def most_useful_steps(config: Config, num_train_chars: int) -> int:
+    """Return the steps after which a longer schedule ends in a higher loss, because the model learns the text by heart.
+
+    Sizes, lanes and window are resolved.
+    """
+    chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
+    num_steps = round(useful_chars(num_recurrent_weights(config), num_train_chars) / chars_per_step)
+    return max(MIN_USEFUL_STEPS, min(MAX_STEPS, num_steps))
+
+
+def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
+    """Tell whether a budget in minutes was cut to `most_useful_steps`."""
+    return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(planned, num_train_chars)
 
 
 def choose_steps(
@@ -97,17 +158,19 @@ def choose_steps(
     num_val_chars: int,
     seconds_per_step: float | None = None,
     seconds_left: float = 0.0,
+    most_steps: int = MAX_STEPS,
 ) -> Config:
     """Convert the budget to a number of steps; choose the dropout and how often to validate and save.
 
-    `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left.
+    `seconds_per_step` was measured; it matters only for a budget in minutes, of which `seconds_left` are left, and
+    which becomes at most `most_steps`.
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
     budget = steps_of_budget(config, num_train_chars)
     if budget is None:
         assert seconds_per_step is not None, "a budget in minutes needs a measured step"
-        budget = int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step)
-    steps = max(1, min(budget, 10**9))
+        budget = min(most_steps, int(seconds_left * (1 - EVALUATION_SHARE) / seconds_per_step))
+    steps = max(1, min(budget, MAX_STEPS))
     epochs = steps * chars_per_step / num_train_chars
     needed = DROPOUT_PER_EPOCH * epochs * math.sqrt(num_recurrent_weights(config) / num_train_chars)
     auto_dropout = 0.0 if epochs < 3 else round(min(MAX_DROPOUT, needed), 2)
