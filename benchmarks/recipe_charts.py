@@ -196,6 +196,7 @@ def draw_repeated(rows: Rows) -> None:
         lines = lines_by_units(some, lambda row: int(row["read"]) / int(row["chars"]))
         ticks = tuple(sorted({int(row["read"]) / int(row["chars"]) for row in some}))
         panels.append(Panel(f"{kind}, {chars:,} characters", "epochs", lines, ticks))
+    panels = [panel for panel in panels if panel.lines]
     write_chart("epochs", "Validation loss by epochs, short texts", panels, 2, 0.5)
 
 
@@ -206,7 +207,22 @@ def draw_sizes(rows: Rows) -> None:
         some = [row for row in rows if row["kind"] == kind and int(row["chars"]) == chars]
         lines = lines_by_units(some, lambda row: float(row["cpu_seconds"]))
         panels.append(Panel(f"{kind}, {short(chars)} characters", "seconds of one thread", lines, (5, 10, 30, 100)))
+    panels = [panel for panel in panels if panel.lines]
     write_chart("time", "Validation loss by time, long texts", panels, 2, 0.5)
+
+
+def inside(places: list[tuple[int, int]]) -> tuple[int, int]:
+    """Return the place that is furthest from the edge of an area."""
+    area = set(places)
+
+    def depth(place: tuple[int, int]) -> int:
+        x, y = place
+        for radius in range(1, 50):
+            if not area.issuperset({(x - radius, y), (x + radius, y), (x, y - radius), (x, y + radius)}):
+                return radius
+        return 50
+
+    return max(places, key=depth)
 
 
 def draw_choice() -> None:
@@ -217,20 +233,23 @@ def draw_choice() -> None:
 
     def body(theme: Theme) -> tuple[float, float, str]:
         parts = [text_at(70, 26, "Units by text and budget: two threads with bf16", theme.ink, 14)]
-        names: dict[str, list[tuple[float, float]]] = {}
-        for column, chars in enumerate(sizes):
-            for row, budget in enumerate(seconds):
-                sized = choose_sizes(Config(minutes=budget / 60), int(0.9 * chars), CPU_RATE * math.sqrt(2))
-                units, layers = resolved(sized.hidden_size), resolved(sized.num_layers)
-                x, y = 70 + column * cell, 40 + (len(seconds) - 1 - row) * cell
-                parts.append(
-                    f'<rect x="{x:g}" y="{y:g}" width="{cell:g}" height="{cell:g}" fill="{theme.lines[units]}"/>'
-                )
-                names.setdefault(f"{layers}×{units}", []).append((x + cell / 2, y + cell / 2))
-        for name, centres in names.items():
-            x = sum(x for x, _ in centres) / len(centres)
-            y = sum(y for _, y in centres) / len(centres)
-            parts.append(text_at(x, y + 4, name, theme.paper, 13, "middle"))
+        chosen = {
+            (column, row): choose_sizes(Config(minutes=budget / 60), int(0.9 * chars), CPU_RATE * math.sqrt(2))
+            for column, chars in enumerate(sizes)
+            for row, budget in enumerate(seconds)
+        }
+        units = {place: resolved(sized.hidden_size) for place, sized in chosen.items()}
+        for row in range(len(seconds)):
+            y, column = 40 + (len(seconds) - 1 - row) * cell, 0
+            for size, group in groupby(units[place, row] for place in range(len(sizes))):
+                width = len(list(group)) * cell
+                x = 70 + column * cell
+                parts.append(f'<path d="M{x:g} {y:g}h{width:g}v{cell:g}h-{width:g}z" fill="{theme.lines[size]}"/>')
+                column += round(width / cell)
+        for size in sorted(set(units.values())):
+            x, y = inside([place for place, other in units.items() if other == size])
+            x, y = 70 + (x + 0.5) * cell, 40 + (len(seconds) - 0.5 - y) * cell
+            parts.append(text_at(x, y + 4, str(size), theme.paper, 13, "middle"))
         for chars in (20_000, 100_000, 10**6, 10**7, 10**8, 10**9):
             x = 70 + math.log(chars / 20_000) / math.log(50_000) * 47 * cell + cell / 2
             parts.append(text_at(x, 40 + 40 * cell + 16, short(chars), theme.faint, 11, "middle"))

@@ -178,3 +178,43 @@ def test_the_check_of_a_gpu_names_the_way_out_without_one(
     monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
     assert module.main() == 2
     assert "--device cpu" in capsys.readouterr().err
+
+
+def test_the_charts_of_the_recipe_are_those_of_its_summary_and_its_rule(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charts = load("recipe_charts")
+    committed = charts.DOCS
+    (tmp_path / "recipe-sweep.csv").write_bytes((committed / "recipe-sweep.csv").read_bytes())
+    monkeypatch.setattr(charts, "DOCS", tmp_path)
+    charts.main()
+    drawn = sorted(tmp_path.glob("*.svg"))
+    assert [path.name for path in drawn] == sorted(path.name for path in committed.glob("recipe-*.svg"))
+    for path in drawn:
+        assert path.read_bytes() == (committed / path.name).read_bytes(), "run benchmarks/recipe_charts.py again"
+
+
+def test_a_point_of_the_sweep_that_is_stopped_continues_as_if_it_was_not(load: Any, tmp_path: Path) -> None:
+    sweep = load("recipe_sweep")
+    (tmp_path / "play.txt").write_text("the lamp by the river was lit\n" * 3000, encoding="utf-8")
+    point = sweep.Point(kind="play", chars=40_000, units=8, read=30 * 8 * 16, lanes=8, window=16)
+    far = float("inf")
+    whole = sweep.train_point(tmp_path, tmp_path / "whole.npz", point, far)
+    parts = tmp_path / "parts.npz"
+    for _ in range(29):
+        assert sweep.train_point(tmp_path, parts, point, deadline=0.0) is None
+    record = sweep.train_point(tmp_path, parts, point, far)
+    assert {**record, "cpu_seconds": 0} == {**whole, "cpu_seconds": 0} and len(record["curve"]) == 8
+
+
+def test_the_sweep_has_no_point_twice_and_its_summary_a_row_for_each(load: Any, tmp_path: Path) -> None:
+    sweep = load("recipe_sweep")
+    points = sweep.all_points()
+    assert len(points) == len(set(points))
+    log = tmp_path / "log.jsonl"
+    rest = {"steps": 3, "curve": [[10, 2.5], [20, 2.25]], "cpu_seconds": 1.5}
+    log.write_text("".join(json.dumps({**sweep.asdict(point), **rest}) + "\n" for point in points), encoding="utf-8")
+    sweep.write_summary(log, tmp_path / "summary.csv")
+    header, *rows = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()
+    assert header.endswith(",steps,cpu_seconds,curve") and len(rows) == len(points)
+    assert all(row.endswith(",3,1.5,2.5000 2.2500") for row in rows)

@@ -15,7 +15,7 @@ from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
-from charrnn.training import loop, plan
+from charrnn.training import loop, plan, recipe
 from charrnn.training.trainer import StepResult, Trainer
 
 pytestmark = pytest.mark.trained
@@ -182,6 +182,25 @@ def test_the_warning_about_an_underused_budget_precedes_the_end(
     assert (last.event == "warning") is not is_stopped
     if last.event == "warning":
         assert "of the 1800 seconds of its budget" in last.message
+
+
+def test_a_budget_that_a_short_text_does_not_need_is_cut_with_a_note_and_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.txt").write_text(TEXT, encoding="utf-8")
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (1e-6, 1))
+    monkeypatch.setattr(recipe, "USEFUL_EPOCHS", 1e-9)
+    monkeypatch.setattr(recipe, "MIN_USEFUL_STEPS", 2)
+    settings = {**SETTINGS, "steps": None, "minutes": 30.0}
+    started, *events = charrnn.train(charrnn.Config(**settings), out=Path("run"))
+    assert started.event == "start" and started.num_steps == 2
+    assert any(note.startswith("training ends before its budget, after ") for note in started.notes)
+    assert not any(event.event == "warning" for event in events)
+    # Further minutes are asked for on purpose, so they are not cut.
+    monkeypatch.setattr(plan, "measure_step", lambda *arguments: (600.0, 1))
+    resumed, *_ = charrnn.resume(Path("run"), {"minutes": 60.0})
+    assert resumed.event == "start" and resumed.num_steps == 2 + 5
 
 
 def test_of_a_long_validation_text_a_recorded_number_of_characters_is_read(

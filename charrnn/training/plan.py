@@ -266,7 +266,7 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
         num_read = resolved(planned.steps or 0) * resolved(planned.num_lanes) * resolved(planned.bptt_length)
         notes.append(
             Message(
-                f"training ends before its budget, after {num_read / text.num_train:.0f} epochs: longer, a model of "
+                f"training ends before its budget, after {num_read / text.num_train:.3g} epochs: longer, a model of "
                 f"this size would learn so short a text by heart. {named('epochs')} sets another number."
             )
         )
