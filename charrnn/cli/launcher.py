@@ -74,6 +74,9 @@ class _Torchrun(threading.Thread):
         self._arguments = arguments
         self.failures: dict[int, ProcessFailure] = {}
         """Why the processes that failed ended, by their rank."""
+        # `join` and `is_alive` take a thread for ended after an interrupt in `join` (Python 3.11).
+        self.has_ended = threading.Event()
+        """Whether all processes have ended."""
         self.error: Exception | None = None
         """What kept the processes from being started."""
 
@@ -87,6 +90,8 @@ class _Torchrun(threading.Thread):
             self.failures = error.failures
         except Exception as error:  # raised again in the main thread
             self.error = error
+        finally:
+            self.has_ended.set()
 
 
 @contextlib.contextmanager
@@ -124,8 +129,7 @@ def _watch(torchrun: _Torchrun, signals: Signals, folder: Path) -> None:
     signals.defers = True
     is_announced = False
     asked: set[int] = set()
-    while torchrun.is_alive():
-        torchrun.join(WATCH_SECONDS)
+    while not torchrun.has_ended.wait(WATCH_SECONDS):
         if signals.number:
             # Each one once, also those that have just started. The first that hears of it stops all of them.
             members = _members(folder)
@@ -144,11 +148,11 @@ def _abort(torchrun: _Torchrun, folder: Path) -> None:
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)  # `Signals` would raise the interrupt again.
     _send(signal.SIGINT, _members(folder))
-    torchrun.join(ABORT_SECONDS)
+    torchrun.has_ended.wait(ABORT_SECONDS)
     deadline = time.monotonic() + ABORT_SECONDS
-    while torchrun.is_alive() and time.monotonic() < deadline:
+    while not torchrun.has_ended.is_set() and time.monotonic() < deadline:
         _send(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM, _members(folder))
-        torchrun.join(WATCH_SECONDS)
+        torchrun.has_ended.wait(WATCH_SECONDS)
 
 
 def _members(folder: Path) -> set[int]:

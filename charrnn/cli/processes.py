@@ -180,7 +180,7 @@ class Launch:
 
     @run.setter
     def run(self, path: Path) -> None:
-        self._set("run", str(path.absolute()))
+        self._set("run", str(path))
 
     def agree(self, question: str, answer: Callable[[], bool]) -> bool:
         """Return the first process's `answer()`: only its host need have the run's files."""

@@ -22,6 +22,7 @@ from charrnn.settings import from_yaml, to_yaml
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.distributed.distributed_c10d import Store
 
 TIMEOUT_SECONDS = 600
 """Longest wait for another process that is still connected. One that ended is noticed at once: its connection breaks.
@@ -212,17 +213,21 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
         raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
     rank = int(environment["RANK"])
+    timeout = timedelta(seconds=TIMEOUT_SECONDS)
     try:
+        store = _store_of_attempt(environment, size, timeout)
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
-            init_method="env://",
+            init_method="env://" if store is None else None,
+            store=store,
             rank=rank,
             world_size=size,
-            timeout=timedelta(seconds=TIMEOUT_SECONDS),
+            timeout=timeout,
         )
     except (RuntimeError, ValueError) as error:
         where = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
-        raise CharRNNError(f"process {rank} cannot reach the other {size - 1} at {where}: {error}") from error
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise CharRNNError(f"process {rank} cannot reach the other {size - 1} at {where}: {reason}") from error
     try:
         local = (
             int(environment.get(name, default)) for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
@@ -230,6 +235,24 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
         yield ProcessGroup(rank, size, *local)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _store_of_attempt(environment: Mapping[str, str], size: int, timeout: timedelta) -> Store | None:
+    """Connect with the key-value store of torchrun, if it has one; return the part that belongs to this attempt.
+
+    torchrun keeps the store when it starts all processes again (`--max-restarts`), and torch.distributed would read the
+    addresses that the processes of the last attempt left there.
+    """
+    from torch import distributed
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        host, port, world_size=size, is_master=False, timeout=timeout
+    )
+    return PrefixStore(f"charrnn-attempt-{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 @contextlib.contextmanager
