@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -218,3 +219,40 @@ def test_the_sweep_has_no_point_twice_and_its_summary_a_row_for_each(load: Any, 
     header, *rows = (tmp_path / "summary.csv").read_text(encoding="utf-8").splitlines()
     assert header.endswith(",steps,cpu_seconds,curve") and len(rows) == len(points)
     assert all(row.endswith(",3,1.5,2.5000 2.2500") for row in rows)
+
+
+@pytest.mark.parametrize("script", ["latin", "cyrillic"])
+def test_the_big_text_has_its_size_and_ends_with_a_line(load: Any, tmp_path: Path, script: str) -> None:
+    big_corpus = load("big_corpus")
+    big_corpus.CHUNK_LINES = 50
+    big_corpus.write_text(tmp_path / "text.txt", 20_000, script)
+    text = (tmp_path / "text.txt").read_text(encoding="utf-8")
+    assert 20_000 <= len(text.encode()) <= 20_500 and text.endswith("\n")
+    assert set(text) <= {*big_corpus.SCRIPTS[script], " ", "\n"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux has /proc")
+def test_memory_is_read_from_the_system(load: Any) -> None:
+    sizes = load("big_corpus").read_memory(os.getpid())
+    assert 0 < sizes["RssAnon"] <= sizes["VmHWM"]
+    assert load("big_corpus").read_memory(2**22 + 1) == {}, "no process has that number"
+
+
+def test_peaks_are_those_of_the_span_that_is_asked_for(load: Any) -> None:
+    seen = load("big_corpus").Observed(
+        samples=[(0.0, 5), (1.0, 9), (2.0, 7), (3.0, 8)],
+        events=[(0.5, {"event": "start"}), (1.5, {"event": "step", "step": 1}), (2.5, {"event": "step", "step": 2})],
+    )
+    assert (seen.peak, seen.peak_between(1.5, 3.0), seen.peak_between(2.0, 2.0)) == (9, 8, 7)
+    assert (seen.time_of("start"), seen.time_of("step", 2)) == (0.5, 2.5)
+
+
+def test_many_files_are_written_and_read(load: Any, tmp_path: Path) -> None:
+    many_files = load("many_files")
+    many_files.FILES_PER_FOLDER = 2
+    many_files.write_files(tmp_path / "texts", 5, 40)
+    files = sorted(path for path in (tmp_path / "texts").rglob("*") if path.is_file())
+    assert [path.parent.name for path in files] == ["000", "000", "001", "001", "002"]
+    assert {path.stat().st_size for path in files} == {40}
+    wall, cpu, num_chars = many_files.read_once(tmp_path / "texts")
+    assert num_chars == 200 and wall > 0 and cpu > 0
