@@ -27,11 +27,13 @@ FULL: dict[str, tuple[str, ...]] = {
     "trace_speed": (),
     "beam_cost": (),
     "novelty_speed": (),
+    "encode_speed": (),
 }
 QUICK: dict[str, tuple[str, ...]] = FULL | {
     "train_speed": ("--quick",),
     "beam_cost": ("--seconds", "5"),
     "novelty_speed": ("--largest", "10000000"),
+    "encode_speed": ("--megabytes", "80"),
 }
 
 
