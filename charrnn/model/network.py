@@ -160,7 +160,7 @@ class CharRNN(nn.Module):
             where = to_device(torch.from_numpy(piece.positions), ids.device)
             rows = to_device(torch.from_numpy(piece.segments), ids.device)
             if noise is not None:
-                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]))
+                noise.start_piece(torch.from_numpy(segments.lanes[piece.segments]), piece.positions.size / is_end.size)
             outputs, last = self._read_on(
                 ids.flatten()[where], states.index_select(2, rows), noise, ops, want_cells=want_cells
             )

@@ -23,7 +23,7 @@ class Noise:
         self, generator: Generator, num_lanes: int, own: slice = slice(None), *, loss_share: float = 1.0
     ) -> None:
         """Draw for `num_lanes` batch rows, of which the network reads its `own`: a share of the loss of the step."""
-        self.loss_share = loss_share
+        self._loss_share, self._piece_share = loss_share, 1.0
         self._generator, self._num_lanes, self._own = generator, num_lanes, own
         self._num_own = len(range(num_lanes)[own])
         self._masks: list[Tensor] = []
@@ -31,8 +31,14 @@ class Noise:
         self._lanes: Tensor | None = None
         self._generator_of_pieces = generator
 
-    def start_piece(self, lanes: Tensor) -> None:
-        """Start a piece with one row for each of these lanes (R,) of the network's own."""
+    @property
+    def loss_share(self) -> float:
+        """Share of the step's characters that the network reads now, and so of its loss."""
+        return self._loss_share * self._piece_share
+
+    def start_piece(self, lanes: Tensor, share: float) -> None:
+        """Start a piece with one row for each of these lanes (R,) of the network's own, a share of the window."""
+        self._piece_share = share
         if self._lanes is None and self._num_own < self._num_lanes:
             # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
             first = range(self._num_lanes)[self._own].start
