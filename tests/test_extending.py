@@ -130,16 +130,27 @@ def corpus_of_brackets(tmp_path: Path) -> Path:
     return path
 
 
-def succeed(process: Process, site: Path, *arguments: object) -> Any:
-    """Run a command of the package in `site`; return its stdout, as JSON where it is JSON."""
-    ran = process("-m", "charrnn", *arguments, PYTHONPATH=str(site))
+RUN_ALL = """
+import json, sys
+from charrnn.cli.app import run
+for arguments in json.loads(sys.argv[1]):
+    assert run(arguments) == 0, arguments
+    print(end=chr(0), flush=True)
+"""
+"""A program that runs several commands, with a NUL after the output of each: starting takes longer than running one."""
+
+
+def succeed(process: Process, site: Path, *commands: tuple[object, ...]) -> list[Any]:
+    """Run commands of the package in `site`, in one process; return the stdout of each, as JSON where it is JSON."""
+    arguments = json.dumps([[str(argument) for argument in command] for command in commands])
+    ran = process("-c", RUN_ALL, arguments, PYTHONPATH=str(site))
     assert ran.returncode == 0, ran.stderr.decode()
-    return json.loads(ran.stdout) if "--json" in arguments else ran.stdout.decode()
+    texts = ran.stdout.decode().split("\0")[:-1]
+    return [json.loads(text) if "--json" in command else text for command, text in zip(commands, texts, strict=True)]
 
 
-def train(process: Process, site: Path, corpus: Path, *options: object) -> None:
-    size = ("--hidden-size", 12, "--embedding-size", 4, "--layers", 2, "--steps", 2)
-    succeed(process, site, "train", corpus, *size, *options)
+def train(corpus: Path, *options: object) -> tuple[object, ...]:
+    return ("train", corpus, "--hidden-size", 12, "--embedding-size", 4, "--layers", 2, "--steps", 2, *options)
 
 
 def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
@@ -169,20 +180,27 @@ def test_all_tests_that_go_through_the_registries_hold_for_what_the_page_adds(
 def test_what_the_page_adds_to_the_package_works(
     site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
 ) -> None:
-    shown = succeed(process, site, "visualize", "--help") + succeed(process, site, "train", "--help")
+    line = ("visualize", "--text", corpus_of_brackets)
+    *helps, _, sampled, (score,), _, characters = succeed(
+        process,
+        site,
+        ("visualize", "--help"),
+        ("train", "--help"),
+        train(corpus_of_brackets, "--cell", "ugrnn", "--depth", "averaged", "--optimizer", "lion"),
+        ("sample", "--length", 20, "--seed", 0),
+        (*line, "--find", "--detector", "parenthesis", "--json"),
+        (*line, "--cell", "0:0", "--export", "cell.ansi"),
+        ("vocabulary", "--json"),
+    )
+    shown = "".join(helps)
     assert all(name in shown for name in ("parenthesis", "clause-position", ".ansi", "ugrnn", "averaged", "lion"))
-
-    train(process, site, corpus_of_brackets, "--cell", "ugrnn", "--depth", "averaged", "--optimizer", "lion")
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
     assert all(line in config.splitlines() for line in ("cell: ugrnn", "depth: averaged", "optimizer: lion"))
-    assert len(succeed(process, site, "sample", "--length", 20, "--seed", 0)) >= 20
-    line = ("visualize", "--text", corpus_of_brackets)
-    (score,) = succeed(process, site, *line, "--find", "--detector", "parenthesis", "--json")
+    assert len(sampled) >= 20
     assert score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
-    succeed(process, site, *line, "--cell", "0:0", "--export", "cell.ansi")
     assert "\x1b[" in (tmp_path / "cell.ansi").read_text(encoding="utf-8")
-    assert set(TEXT) <= set(succeed(process, site, "vocabulary", "--json"))
+    assert set(TEXT) <= set(characters)
 
 
 @pytest.mark.slow
@@ -198,8 +216,13 @@ def test_the_example_package_works(
     site = install(tmp_path / "site", "charrnn-examples", entry_points, charrnn_examples=module)
     (site / "charrnn").symlink_to(PACKAGE)
 
-    train(process, site, corpus_of_brackets, "--cell", "leaky")
-    assert len(succeed(process, site, "sample", "--length", 20, "--seed", 0)) >= 20
     named = ("--detector", "sentence-position", "--detector", "ellipsis")
-    scores = succeed(process, site, "visualize", "--text", corpus_of_brackets, "--find", "--json", *named)
+    _, sampled, scores = succeed(
+        process,
+        site,
+        train(corpus_of_brackets, "--cell", "leaky"),
+        ("sample", "--length", 20, "--seed", 0),
+        ("visualize", "--text", corpus_of_brackets, "--find", "--json", *named),
+    )
+    assert len(sampled) >= 20
     assert {score["detector"] for score in scores} == {"sentence-position", "ellipsis"}
