@@ -233,7 +233,8 @@ def values_of(name: str) -> list[tuple[str, ...]]:
         lines += [(name, "nosuch", "--resume"), (name, "--resume", IN_AN_ARGUMENT)]
         # A text there is none of, so that nothing is trained where the value can be used.
         lines += [(name, IN_AN_ARGUMENT, option, IN_AN_ARGUMENT) for option in options if option in takes_value]
-        return [*lines, *((name, "--set", f"{field}={IN_AN_ARGUMENT}") for field in (*FIELD_NAMES, IN_AN_ARGUMENT))]
+        settings = [f"{field}={IN_AN_ARGUMENT}" for field in (*FIELD_NAMES, IN_AN_ARGUMENT)]
+        return [*lines, *((name, IN_AN_ARGUMENT, "--set", setting) for setting in settings)]
     short = ("--length", "9") if name == "sample" else ("say",) if name == "predict" else ()
     return lines + [(name, *short, option, IN_AN_ARGUMENT) for option in options if option in takes_value]
 
