@@ -36,6 +36,7 @@ from charrnn.text.lanes import Lanes
 from charrnn.training.broadcasts import check_same_text
 from charrnn.training.distributed import ALONE, World
 from charrnn.training.loop import resume_in, train_in
+from charrnn.training.optim import orthogonal
 from charrnn.training.outer import OuterOptimizer
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
@@ -621,3 +622,28 @@ def test_with_sync_every_a_run_is_validated_saved_and_stopped_after_outer_steps(
     for events in in_processes(size, lambda world: list(resume_in(world, "run"))):
         assert [event.step for event in events if event.event == "evaluation"] == [12, 15]
     assert all(math.isfinite(nats) for _, nats in losses(Path("run"))["evaluation"])
+
+
+def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: dict[str, int] = {}
+
+    def count(blocks: Tensor) -> Tensor:
+        name = threading.current_thread().name
+        counted[name] = counted.get(name, 0) + len(blocks)
+        return orthogonal(blocks)
+
+    def train(world: World) -> dict[str, Tensor]:
+        trainer = make_trainer(world)
+        for _ in range(5):
+            trainer.take_step()
+        return numbers(trainer)
+
+    expected = train(ALONE)
+    monkeypatch.setattr("charrnn.training.optim.LEAST_TO_DISTRIBUTE", 1)
+    monkeypatch.setattr("charrnn.training.optim.orthogonal", count)
+    first, *others = in_processes(3, train)
+    for name, value in first.items():
+        assert all(torch.equal(other[name], value) for other in others), name
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
+    # Two layers of an LSTM have 16 blocks; those of the first layer's input (12, 5) are smaller.
+    assert sorted(counted.values()) == [5 * 4, 5 * 5, 5 * 7]

@@ -26,6 +26,7 @@ from charrnn.training.optim import (
     AdamW,
     Muon,
     RMSProp,
+    divide,
     learning_rate_at,
     make_optimizers,
     orthogonal,
@@ -43,6 +44,20 @@ def make_config(**changes: Any) -> Config:
 def schedule(num_steps: int, **changes: Any) -> list[float]:
     config = make_config(steps=num_steps, **changes)
     return [learning_rate_at(step, config) for step in range(num_steps)]
+
+
+@pytest.mark.parametrize(
+    ("costs", "size", "bounds"),
+    [
+        ([1, 1, 1, 1], 2, [0, 2, 4]),
+        ([1, 1, 1], 2, [0, 1, 3]),
+        ([8, 1, 1], 2, [0, 1, 3]),
+        ([1, 1, 8], 3, [0, 2, 3, 3]),
+        ([5], 3, [0, 0, 1, 1]),
+    ],
+)
+def test_blocks_are_divided_by_their_cost(costs: list[int], size: int, bounds: list[int]) -> None:
+    assert divide(costs, size) == bounds
 
 
 @given(st.integers(1, 3000), st.integers(0, 400), st.floats(0, 1))

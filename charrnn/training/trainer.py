@@ -22,7 +22,7 @@ from charrnn.model.network import CharRNN
 from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.optim import Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
+from charrnn.training.optim import Muon, Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
 from charrnn.training.outer import OuterOptimizer
 
 
@@ -65,6 +65,9 @@ class Trainer:
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
         self.optimizers = make_optimizers(self.network, config)
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, Muon) and config.sync_every == 1:
+                optimizer.distribute(world)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
