@@ -101,6 +101,8 @@ def all_points() -> list[Point]:
         *read_once(*novel, (64, 0.3), (128, 0.3), (256, 0.3), (128, 1), (256, 1), window=48, rate=1.5),
         *read_often("play", 100_000, (256, 18), (128, 60), (256, 60)),
         *read_often("play", 100_000, (256, 6), dropout=0.33),
+        *read_once(*novel, (256, 4), window=48, rate=1.5),
+        *read_once(*novel, (256, 4), window=64),
         *read_often("play", 100_000, (256, 18), (256, 30), dropout=0.6),
         *read_once(*novel, (256, 13)),
         *read_often("code", 100_000, (128, 10), (256, 10), (128, 30), (256, 30), (512, 10)),

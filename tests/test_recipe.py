@@ -185,9 +185,11 @@ def test_a_third_of_the_dropout_goes_to_the_characters_vectors() -> None:
 
 
 def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
-    short, long = (choose_sizes(Config(minutes=minutes, hidden_size=256), 10**6) for minutes in (0.5, 3.0))
-    assert (short.bptt_length, long.bptt_length) == (48, 128)
+    short, long = (choose_sizes(Config(minutes=minutes, hidden_size=256), 10**6) for minutes in (0.4, 0.45))
+    assert (short.bptt_length, long.bptt_length) == (48, 128), "3,000,000 characters take 25 seconds of one thread"
     assert (short.learning_rate, long.learning_rate) == (pytest.approx(27e-3), pytest.approx(18e-3))
+    fast = choose_sizes(Config(minutes=0.4, hidden_size=256), 10**6, 10 * CPU_RATE)
+    assert (fast.bptt_length, fast.learning_rate) == (128, pytest.approx(18e-3))
 
 
 @pytest.mark.parametrize(

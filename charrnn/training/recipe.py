@@ -31,8 +31,12 @@ MAX_RATE = 3e-2
 """Highest peak learning rate, for few units."""
 MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
+SHORT_READ = 3_000_000
+"""A budget in minutes that reads fewer characters is short: many small steps reach a lower loss than few large ones."""
+SHORT_WINDOW = 48
+"""Characters per lane and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
-"""Factor of the learning rate for a budget under a minute."""
+"""Factor of the learning rate for a short budget."""
 DROPOUT_PER_EPOCH = 0.03
 """Dropout per epoch and root of the recurrent weights per character: both make a model memorise (docs/LOG.md)."""
 MAX_DROPOUT = 0.4
@@ -66,33 +70,38 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
             "depth is grid; its LSTM bounds what the next layer reads, so nothing keeps an irnn's state from growing "
             "without bound. Choose another depth, or another cell."
         )
-    is_short_budget = config.minutes is not None and config.minutes < 1
     cell = "lstm" if config.cell == "auto" else config.cell
     num_layers = 1 if config.num_layers == "auto" else config.num_layers
     config = replace(config, cell=cell, num_layers=num_layers)
-    if config.bptt_length == "auto":
-        # In a short time, many small steps reach a lower loss than few large ones.
-        bptt_length = max(1, min(48 if is_short_budget else 128, num_train_chars // 4))
-    else:
-        bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
-    # Two windows per lane at least: shorter lanes would read the same text twice in one step.
-    max_lanes = max(1, num_train_chars // (2 * bptt_length))
-    num_lanes = min(32 if config.num_lanes == "auto" else config.num_lanes, max_lanes)
+    bptt_length, num_lanes = choose_lanes(config, num_train_chars, 128)
     hidden_size = config.hidden_size
     if hidden_size == "auto":
         hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, num_lanes * bptt_length)
-    factor = SHORT_BUDGET_FACTOR if is_short_budget else 1.0
+    config = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
+    factor = 1.0
+    if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
+        bptt_length, num_lanes = choose_lanes(config, num_train_chars, SHORT_WINDOW)
+        factor = SHORT_BUDGET_FACTOR
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
     peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     peak *= OPTIMIZERS[config.optimizer].rate
     return replace(
         config,
-        hidden_size=hidden_size,
-        embedding_size=choose_embedding_size(config, hidden_size),
         bptt_length=bptt_length,
         num_lanes=num_lanes,
         learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
     )
+
+
+def choose_lanes(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
+    """Return the characters per lane and step, `window` if they are not given, and the number of lanes."""
+    if config.bptt_length == "auto":
+        bptt_length = max(1, min(window, num_train_chars // 4))
+    else:
+        bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
+    # Two windows per lane at least: shorter lanes would read the same text twice in one step.
+    max_lanes = max(1, num_train_chars // (2 * bptt_length))
+    return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, max_lanes)
 
 
 def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int) -> int:
@@ -101,23 +110,25 @@ def choose_hidden_size(config: Config, num_train_chars: int, operations_per_seco
     Cell and layers are resolved; a step reads `num_per_step` characters.
     """
     chosen = min(MIN_READ)
+    num_steps = steps_of_budget(config, num_train_chars, num_per_step)
     for hidden_size, least in MIN_READ.items():
         sized = replace(config, embedding_size=choose_embedding_size(config, hidden_size), parameters=None)
-        num_weights = num_recurrent_weights(replace(sized, hidden_size=hidden_size))
-        num_steps = steps_of_budget(config, num_train_chars, num_per_step)
-        if num_steps is not None:
-            num_read: float = num_steps * num_per_step
-        else:
-            operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
-            num_read = operations / (OPERATIONS_PER_WEIGHT * num_weights)
-        if min(num_read, useful_chars(num_weights, num_train_chars)) >= least:
+        sized = replace(sized, hidden_size=hidden_size)
+        num_read = chars_of_minutes(sized, operations_per_second) if num_steps is None else num_steps * num_per_step
+        if min(num_read, useful_chars(num_recurrent_weights(sized), num_train_chars)) >= least:
             chosen = hidden_size
     return chosen
 
 
+def chars_of_minutes(config: Config, operations_per_second: float) -> float:
+    """Return the characters that a model of resolved size reads in the minutes of a budget, at an assumed speed."""
+    operations = operations_per_second * 60 * (config.minutes or DEFAULT_MINUTES)
+    return operations / (OPERATIONS_PER_WEIGHT * max(1, num_recurrent_weights(config)))
+
+
 def useful_chars(num_weights: int, num_train_chars: int) -> float:
     """Return how many characters of a text of `num_train_chars` a model should read before it learns them by heart."""
-    return float(USEFUL_EPOCHS * num_train_chars**1.5 / num_weights**0.75)
+    return float(USEFUL_EPOCHS * num_train_chars**1.5 / max(1, num_weights) ** 0.75)
 
 
 def choose_embedding_size(config: Config, hidden_size: int) -> int:
