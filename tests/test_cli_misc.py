@@ -80,6 +80,8 @@ def test_the_help_of_train_has_groups(command: Command, columns: int, monkeypatc
     ]
     assert options["Arguments"] == ["[CORPUS]..."] and options["Budget"] == ["--minutes", "--epochs", "--steps"]
     assert {"--parameters", "--init-from", "--extend-alphabet"} <= {*options["Model"]}
+    assert {"--order", "--documents", "--column"} <= {*options["Text"]}
+    assert {"--processes", "--sync-every"} <= {*options["Machine"]}
     assert options["Other options"] == ["--json", "--quiet", "--debug", "--help"]
     assert all(len(names) <= 12 for names in options.values())
     begins = [re.match(r"  -\S*(?: \S+)*? {2,}", line) for line in out.splitlines()]

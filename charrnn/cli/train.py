@@ -93,13 +93,13 @@ def train(
         _option(
             "--documents",
             text="Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
-            panel=MODEL,
+            panel=TEXT,
             metavar="KIND",
         ),
     ] = None,
     column: Annotated[
         str | None,
-        _option("--column", text="CSV files: each value of this column is a document.", panel=MODEL, metavar="NAME"),
+        _option("--column", text="CSV files: each value of this column is a document.", panel=TEXT, metavar="NAME"),
     ] = None,
     split: Annotated[
         str | None,
