@@ -379,6 +379,11 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
     list(resume_in(ALONE, "two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists()))
     assert (Path("two") / "latest").read_text() == "step-00000009\n"
     in_processes(3, lambda world: list(resume_in(world, "two")))
+    numbers_saved = [
+        json.loads((Path("two") / name / "training.json").read_text()).get("num_processes")
+        for name in ("step-00000009", "step-00000012")
+    ]
+    assert numbers_saved == [None, 3]
     assert_same_losses(Path("two"), Path("one"))
     assert (Path("two") / "latest").read_text() == "step-00000012\n"
 
@@ -647,3 +652,13 @@ def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.Mon
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=0)
     # Two layers of an LSTM have 16 blocks; those of the first layer's input (12, 5) are smaller.
     assert sorted(counted.values()) == [5 * 4, 5 * 5, 5 * 7]
+
+
+@pytest.mark.trained
+def test_another_number_of_processes_chooses_its_threads_again(text: Path) -> None:
+    config = run_config(text, threads=3, steps=3)
+    in_processes(2, lambda world: list(train_in(world, config, out=Path("run"))))
+    same = in_processes(2, lambda world: next(resume_in(world, "run", {"steps": 6})).config["threads"])
+    assert same == [3, 3]
+    assert next(resume_in(ALONE, "run", {"steps": 6})).config["threads"] == 1  # all that torch has here
+    assert next(resume_in(ALONE, "run", {"steps": 6, "threads": 2})).config["threads"] == 2

@@ -49,8 +49,8 @@ class Checkpoint:
 
     Random numbers need no state: each step draws from its own number."""
     state: Mapping[str, JSON]
-    """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`, `corpus_locations` and
-    `is_validation_due`; the last two may be missing."""
+    """The content of training.json: `step`, `cursor`, `best_nats`, `best_step`, `corpus_digest`,
+    `corpus_locations`, `num_processes` and `is_validation_due`; the last three may be missing."""
     description: Description
     """Configuration and alphabet at the time of saving."""
     digest: str

@@ -200,7 +200,7 @@ def resume_in(
                 folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
                 stack.enter_context(folder.lock())
                 found = folder.reader.load_checkpoint("latest", with_training=True)
-                config = changed_config(folder.reader, found, parsed)
+                config = changed_config(folder.reader, found, parsed, world.size)
                 check_shapes(config, found.model)
         folder = RunWriter(Path(cast(str, world.of_first(str(folder.path)))))
         loaded, config = share_checkpoint(world, found), share_config(world, config)

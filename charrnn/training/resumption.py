@@ -35,10 +35,12 @@ def parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
     return {name: parse_value(name, value) for name, value in changes.items()}
 
 
-def changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any]) -> Config:
+def changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int = 1) -> Config:
     """Return the run's configuration with `changes`, which `parse_changes` returned.
 
-    A new budget replaces one of any kind. Raises UsageError for a value out of range.
+    The threads are chosen again if another number of processes continues. A new budget replaces one of any kind.
+
+    Raises UsageError for a value out of range.
     """
     # The run's own configuration, if it is whole: it may have been changed since that step was saved.
     try:
@@ -48,7 +50,8 @@ def changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any
     changed = {name: value for name, value in changes.items() if name not in BUDGETS}
     if any(changes.get(name) is not None for name in BUDGETS):
         changed |= {name: changes.get(name) for name in BUDGETS}
-    if changed.get("minutes") is not None and "threads" not in changed:
+    is_other_number = loaded.state.get("num_processes", 1) != num_processes
+    if (changed.get("minutes") is not None or is_other_number) and "threads" not in changed:
         changed["threads"] = "auto"  # Measured again, with the steps.
     elif config.threads == "auto":  # A run from before threads were recorded: it used all there are.
         changed.setdefault("threads", torch.get_num_threads())

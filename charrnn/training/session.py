@@ -353,6 +353,8 @@ class TrainingSession:
             "best_step": progress.best_step,
             **state_of_corpus(self.text.corpus),
         }
+        if self.world.size > 1:
+            state["num_processes"] = self.world.size
         if progress.is_validation_due:
             state["is_validation_due"] = True
         model, keep = trainer.model_tensors(), trainer.config.keep
