@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -17,6 +18,7 @@ from conftest import SMALL_RUN, Ran
 from saved_runs import FILES
 
 import charrnn
+from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -59,6 +61,8 @@ def test_a_model_of_names_writes_one_name_per_line(command: Command, names: list
     ran = command("train", "names.txt", "--documents", "lines", "--steps", 60, "--hidden-size", 24, "--json", "--quiet")
     events = as_json(ran)
     assert events[0]["config"]["documents"] == "lines"
+    note = next(note for note in events[0]["notes"] if "documents" in note)
+    assert re.fullmatch(r"300 documents, (2|3)[0-9] of them in the validation text", note)
     # Every sample of the training is the beginning of one document.
     assert all(set(event["text"]) <= set("".join(names)) for event in events if event["event"] == "sample")
     ran = command("sample", "--count", 20, "--seed", 0, "--length", 200)
@@ -188,6 +192,13 @@ def test_evaluate_reads_another_text_as_documents_and_counts_end(command: Comman
     Path("text.txt").write_bytes(b"abcde\n\nab\n")
     reports = as_json(command("evaluate", chain("lines"), "--text", "text.txt", "--json"))
     assert reports[0]["num_chars"] == len("abcde") + 1 + len("ab") + 1
+
+
+def test_end_is_the_end_of_a_line_to_detectors() -> None:
+    (detector,) = get_detectors(["line-position"])
+    labels = detector.label_documents(f"ab{END}cde{END}")
+    assert labels is not None
+    assert labels.tolist() == [1, 2, 0, 1, 2, 3, 0]
 
 
 def test_end_is_visible_in_a_picture(command: Command, chain: Callable[[str], str]) -> None:

@@ -22,6 +22,10 @@ class Detector:
     absence: str = "this text has nothing of the kind"
     """Why `label` returns None for a text."""
 
+    def label_documents(self, text: str) -> "Labels | None":
+        """Label a text whose documents, if it has any, end with END (U+0000), as if END were a newline."""
+        return self.label(text.replace("\0", "\n"))
+
     def with_labels(self, labels: "Labels") -> "Detector":
         """Return this detector with known labels: those of a part of a text, which may begin inside a span."""
         return replace(self, label=lambda part: labels)

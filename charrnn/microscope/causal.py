@@ -52,7 +52,7 @@ def ablate_text(
     change, ci = _mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = [], []
     for detector in detectors:
-        labels = detector.label(text.text)
+        labels = detector.label_documents(text.text)
         inside = None if labels is None else labels[:-1] > 0
         reason = why_not_scored(inside, detector.absence)
         if reason is not None or inside is None:

@@ -57,7 +57,7 @@ def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Targe
     half = num_chars // 2
     targets, skipped = [], []
     for detector in detectors:
-        labels = detector.label(text)
+        labels = detector.label_documents(text)
         reason = why_not_scored(labels, detector.absence)
         if reason is None and labels is not None:
             reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
@@ -78,7 +78,7 @@ def label_by_name(
     by_name = {detector.name: detector for detector in get_detectors(detectors)}
     by_detector: dict[str, Labels] = {}
     for name in dict.fromkeys(names):
-        labels = by_name[name].label(text) if name in by_name else None
+        labels = by_name[name].label_documents(text) if name in by_name else None
         if labels is None:
             raise UsageError(f"No detector {name!r} applies to this text: give the detectors of the findings.")
         by_detector[name] = labels

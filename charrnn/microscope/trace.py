@@ -59,7 +59,7 @@ class Trace:
             "logprobs": self.logprobs,
             "scored": np.arange(len(self.text)) >= num_chosen_on,
         }
-        arrays |= {f"labels_{detector.name}": detector.label(self.text) for detector in detectors}
+        arrays |= {f"labels_{detector.name}": detector.label_documents(self.text) for detector in detectors}
         return {name: array for name, array in arrays.items() if array is not None}
 
 

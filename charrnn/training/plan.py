@@ -15,7 +15,7 @@ from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
 from charrnn.text.corpus import Corpus, OnProgress, read_corpus
-from charrnn.text.documents import Documents, split_text
+from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.lanes import Lanes
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
@@ -240,7 +240,7 @@ def with_whole_rounds(config: Config) -> Config:
 
 def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...]:
     """Describe what the user may not expect of the text, and which settings were changed to fit it."""
-    notes = list(text.corpus.notes)
+    notes = [*text.corpus.notes, *document_notes(planned, text)]
     num_unknown = len(text.corpus.unknown)
     if num_unknown:
         remedy = ""
@@ -276,6 +276,15 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
             f"{planned.threads} of {all_threads} threads are faster (a small model, or other processes use the cores)"
         )
     return tuple(notes)
+
+
+def document_notes(config: Config, text: Text) -> list[str]:
+    """Say how many documents the text has, and how many of them are validated on."""
+    if config.end_id is None:
+        return []
+    num_documents = int(text.corpus.counted.counts[text.corpus.counted.code_points == 0].sum())
+    num_val = len(document_ends(text.ids[text.num_train : text.num_before_test], config.end_id))
+    return [f"{num_documents:,} documents, {num_val:,} of them in the validation text"]
 
 
 def validation_notes(config: Config, text: Text) -> list[str]:
