@@ -96,6 +96,20 @@ def test_standard_input_is_kept_on_disk_and_found_by_its_digest(cache: Path) -> 
     assert len(entries(cache)) == 1, "the same text from elsewhere"
 
 
+def test_progress_counts_the_bytes_that_are_read_and_then_the_ids_that_are_written() -> None:
+    calls: list[tuple[int, int]] = []
+    sources = [write("a.txt"), write("b.txt", TEXT * 99)]
+    num_bytes = 100 * len(TEXT.encode())
+    corpus = read_corpus(sources, on_progress=lambda done, total: calls.append((done, total)))
+    read = [call for call in calls if call[1] == num_bytes]
+    written = calls[len(read) :]
+    assert read == sorted(read) and read[-1] == (num_bytes, num_bytes)
+    assert written == sorted(written) and written[-1] == (len(corpus), len(corpus))
+    calls.clear()
+    read_corpus(sources, on_progress=lambda done, total: calls.append((done, total)))
+    assert calls == [], "nothing is read"
+
+
 def test_an_unchanged_text_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     path = write("a.txt")
     first = read_corpus([path])
