@@ -196,7 +196,7 @@ def draw_repeated(rows: Rows) -> None:
         lines = lines_by_units(some, lambda row: int(row["read"]) / int(row["chars"]))
         ticks = tuple(sorted({int(row["read"]) / int(row["chars"]) for row in some}))
         panels.append(Panel(f"{kind}, {chars:,} characters", "epochs", lines, ticks))
-    panels = [panel for panel in panels if panel.lines]
+    panels = [panel for panel in panels if len(panel.ticks) > 1 and panel.lines]
     write_chart("epochs", "Validation loss by epochs, short texts", panels, 2, 0.5)
 
 
@@ -207,7 +207,7 @@ def draw_sizes(rows: Rows) -> None:
         some = [row for row in rows if row["kind"] == kind and int(row["chars"]) == chars]
         lines = lines_by_units(some, lambda row: float(row["cpu_seconds"]))
         panels.append(Panel(f"{kind}, {short(chars)} characters", "seconds of one thread", lines, (5, 10, 30, 100)))
-    panels = [panel for panel in panels if panel.lines]
+    panels = [panel for panel in panels if len(panel.ticks) > 1 and panel.lines]
     write_chart("time", "Validation loss by time, long texts", panels, 2, 0.5)
 
 

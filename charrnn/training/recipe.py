@@ -43,8 +43,8 @@ MAX_DROPOUT = 0.4
 """Highest automatic dropout."""
 MAX_STEPS = 10**9
 """Steps of a run at most."""
-USEFUL_EPOCHS = 800.0
-"""A model with W recurrent weights can use 800 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
+USEFUL_EPOCHS = 1050.0
+"""A model with W recurrent weights can use 1050 N^0.5 / W^0.75 epochs of a text of N characters (docs/recipe.md)."""
 MIN_USEFUL_STEPS = 150
 """Steps that every model can use, however short the text."""
 FORWARD_COST = 1 / 3
