@@ -18,8 +18,9 @@ import torch
 from measuring import Report, in_turn, make_parser
 from numpy.typing import NDArray
 
-from charrnn.config import Config
+from charrnn.config import PRECISIONS, Config
 from charrnn.model import pieces
+from charrnn.model.device import chosen_precision
 from charrnn.text.lanes import Lanes
 from charrnn.training.trainer import Trainer
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--hidden", nargs="+", type=int, default=[128, 512], metavar="H")
     parser.add_argument("--cells", nargs="+", default=["lstm"], metavar="CELL")
-    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"))
+    parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--max-piece", type=int, default=pieces.MAX_PIECE, metavar="N")
     arguments = parser.parse_args()
@@ -62,7 +63,7 @@ def main() -> None:
                 bptt_length=LENGTH,
                 learning_rate=1e-3,
                 steps=10**6,
-                precision=arguments.precision,
+                precision=chosen_precision(torch.device("cpu"), arguments.precision),
             )
             for name, mean in MEANS.items():
                 lanes = Lanes(make_ids(mean), NUM_LANES)
