@@ -37,9 +37,9 @@ from charrnn.training.trainer import Trainer
 SIZES = ("1x128", "1x512", "2x512", "1x1024")
 NUM_LANES, LENGTH, VOCAB_SIZE = 64, 64, 65
 IDS = np.random.default_rng(0).integers(0, VOCAB_SIZE, 1_000_000).astype(np.uint16)
-NUM_PAIRS = 9
-STEPS_PER_PAIR = 3
-SECONDS_PER_SIZE = 16.0
+NUM_PAIRS = 7
+STEPS_PER_PAIR = 2
+SECONDS_PER_SIZE = 12.0
 """Longest time for the pairs of one size."""
 NETWORKS = {"1 Gbit/s": (0.125e9, 100e-6), "10 Gbit/s": (1.25e9, 50e-6), "100 Gbit/s": (12.5e9, 20e-6)}
 """Bytes per second and seconds of latency: assumed, not measured."""

@@ -406,6 +406,19 @@ def test_a_signal_to_any_process_saves_and_a_second_ctrl_c_ends_at_once(text_fil
         assert not ranks_of(tmp_path)
 
 
+@linux_only
+@pytest.mark.thorough
+def test_processes_that_nobody_watches_any_more_save_and_stop(text_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "checkpoints" / "text-001"
+    rare = ("--steps", "100000", "--evaluate-every", "100000", "--save-every", "100000")
+    with started(tmp_path, "text.txt", "--processes", "2", *rare, *SMALL) as process:
+        wait_for(lambda: (run / "metrics.jsonl").exists() and bool((run / "metrics.jsonl").read_text()), process)
+        process.kill()
+        _, err = process.communicate(timeout=SECONDS)  # until the last of them has closed the stream
+    assert saved_step(run) > 0
+    assert f"Stopped at step {saved_step(run):,}; everything is saved." in err
+
+
 @contextmanager
 def two_hosts() -> Iterator[tuple[str, str]]:
     """Make two network namespaces that a veth pair connects, 10.77.0.1 and 10.77.0.2; yield their names."""
