@@ -554,9 +554,9 @@ def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
         return found
 
     # Means 2.5 and 6.5, weighted by the shares of the rows.
-    first = 5 - 0.7 * (2.5 + 0.9 * 2.5)
-    momentum = 0.9 * 2.5 + (first - 6.5)
-    second = first - 0.7 * ((first - 6.5) + 0.9 * momentum)
+    first = 5 - 0.7 * (2.5 + 0.5 * 2.5)
+    momentum = 0.5 * 2.5 + (first - 6.5)
+    second = first - 0.7 * ((first - 6.5) + 0.5 * momentum)
     expected = pytest.approx([first, 0.75, second, 0.75], abs=1e-12)
     assert in_processes(2, take) == [expected, expected]
 

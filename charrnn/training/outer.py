@@ -13,14 +13,15 @@ from charrnn.training.distributed import World
 
 OUTER_LEARNING_RATE = 0.7
 """Learning rate of the outer step, as in the paper."""
-OUTER_MOMENTUM = 0.9
-"""Decay of the outer momentum, as in the paper."""
+OUTER_MOMENTUM = 0.5
+"""Decay of the outer momentum. The paper's 0.9 multiplies the differences by 7 in the long run: too much in runs of
+some hundred steps at the recipe's learning rates (docs/LOG.md)."""
 
 
 class OuterOptimizer:
     """Replaces the weights of all processes by one outer step from the last weights that they had in common.
 
-    anchor w, mean of the processes' weights v: d = w - v; m <- 0.9 m + d; w <- w - 0.7 (d + 0.9 m).
+    anchor w, mean of the processes' weights v: d = w - v; m <- 0.5 m + d; w <- w - 0.7 (d + 0.5 m).
     """
 
     moments = ("outer_momentum",)
