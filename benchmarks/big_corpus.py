@@ -12,20 +12,23 @@ Each command is its own process, observed from outside every SAMPLE_SECONDS. Two
 - `resident_mb`: VmHWM. It also counts pages of the mapped ids, which are read from the file and which the kernel drops
   at any time without writing them. So it depends on how much memory happens to be free, and is no need of the program.
 
-`growth_percent` compares the largest RssAnon in the last tenth of the steps with that in the second tenth: the first
-tenth allocates what all steps use. It includes validations and checkpoints. `encode_mb_per_second` is the size of the
+`growth_percent` compares the median RssAnon in the last tenth of the steps with that in the fourth: until then every
+kind of work (steps, validations, checkpoints, samples) was done for the first time, and allocated what it uses again.
+The medians of all tenths go to stderr. `encode_mb_per_second` is the size of the
 text over the difference between the first start, which reads and encodes it, and the second, which finds the ids in the
 cache and verifies them.
 """
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ NUM_WORDS = 5_000
 SCRIPTS = {"latin": "etaoinshrdlucmfwypvbgkjqxz", "cyrillic": "оеаинтсрвлкмдпуяыьгзбчйхжш"}
 SMALL_MODEL = ("--hidden-size", "64", "--layers", "1", "--set", "num_lanes=32", "--set", "bptt_length=32")
 VALIDATION_CHARS = 1 << 18
-EVALUATED_CHARS = 1 << 21
+EVALUATED_CHARS = 1 << 20
 """Fewer than by default: the time for them says nothing of the memory."""
 
 
@@ -81,9 +84,9 @@ class Observed:
         """Return when an event came, in seconds since the start."""
         return next(at for at, event in self.events if event.get("event") == name and step in (None, event.get("step")))
 
-    def peak_between(self, begin: float, end: float) -> int:
-        """Return the largest RssAnon in a span of seconds."""
-        return max(anonymous for at, anonymous in self.samples if begin <= at <= end)
+    def median_between(self, begin: float, end: float) -> float:
+        """Return the median RssAnon in a span of seconds."""
+        return statistics.median(anonymous for at, anonymous in self.samples if begin <= at <= end)
 
 
 def observe(arguments: list[str], folder: Path) -> Observed:
@@ -142,8 +145,10 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
 
     first = observe([*train, "run", "--steps", str(steps)], folder)
     second = observe([*train, "again", "--steps", "1"], folder)
-    tenths = [first.time_of("step", max(1, steps * tenth // 10)) for tenth in (1, 2, 9, 10)]
-    growth = first.peak_between(tenths[2], first.seconds) / first.peak_between(tenths[0], tenths[1]) - 1
+    times = [first.time_of("step", max(1, steps * tenth // 10)) for tenth in range(11)]
+    medians = [first.median_between(begin - SAMPLE_SECONDS, end) for begin, end in pairwise(times)]
+    print("MB by tenth:", *(f"{median / 1e6:.2f}" for median in medians), file=sys.stderr, flush=True)
+    growth = medians[-1] / medians[3] - 1
     encoding = first.time_of("start") - second.time_of("start")
     add(
         f"train --steps {steps}",
@@ -154,7 +159,7 @@ def measure(report: Report, folder: Path, num_bytes: int, steps: int, script: st
     )
     add("train --steps 1, again", second, start_seconds=second.time_of("start"))
     for name in (
-        f"evaluate run --chars {EVALUATED_CHARS}",
+        f"evaluate run --precision fp32 --chars {EVALUATED_CHARS}",
         "visualize run --find",
         "sample run --length 2000 --novelty",
     ):

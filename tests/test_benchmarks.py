@@ -238,12 +238,12 @@ def test_memory_is_read_from_the_system(load: Any) -> None:
     assert load("big_corpus").read_memory(2**22 + 1) == {}, "no process has that number"
 
 
-def test_peaks_are_those_of_the_span_that_is_asked_for(load: Any) -> None:
+def test_medians_are_those_of_the_span_that_is_asked_for(load: Any) -> None:
     seen = load("big_corpus").Observed(
         samples=[(0.0, 5), (1.0, 9), (2.0, 7), (3.0, 8)],
         events=[(0.5, {"event": "start"}), (1.5, {"event": "step", "step": 1}), (2.5, {"event": "step", "step": 2})],
     )
-    assert (seen.peak, seen.peak_between(1.5, 3.0), seen.peak_between(2.0, 2.0)) == (9, 8, 7)
+    assert (seen.peak, seen.median_between(1.5, 3.0), seen.median_between(0.0, 2.0)) == (9, 7.5, 7)
     assert (seen.time_of("start"), seen.time_of("step", 2)) == (0.5, 2.5)
 
 
