@@ -416,7 +416,9 @@ def parse_value(name: str, value: object) -> Any:
             raise ValueError
         return tuple(parts)
     except (ValueError, OverflowError, TypeError, KeyError):
-        raise UsageError(f"{named(name)} is {_show(value)}; it must be {_wanted(name)}.") from None
+        raise UsageError(
+            f"{named(name)} is {_show(value)}; it must be {_wanted(name)}{_EXAMPLES.get(name, '')}."
+        ) from None
 
 
 def _whole_number(value: int | float | str) -> int:
@@ -433,6 +435,7 @@ def _whole_number(value: int | float | str) -> int:
 
 _SUFFIXES = {"k": 10**3, "M": 10**6}
 _SUFFIXED = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kM])")
+_EXAMPLES = {"parameters": ", such as 300000, 300k or 1.5M"}
 _WORDS = {"true": True, "false": False}
 _KIND_NAMES: dict[Any, str] = {
     int: "a whole number",

@@ -205,7 +205,7 @@ def test_end_is_visible_in_a_picture(command: Command, chain: Callable[[str], st
     Path("text.txt").write_bytes(b"abcde\nab\n")
     ran = command("visualize", chain("lines"), "--cell", "0:1", "--text", "text.txt")
     assert ran.code == 0
-    assert "abcde␀ab␀" in ran.out
+    assert "\nabcde␀\n" in ran.out and "\nab␀\n" in ran.out, "each document begins a line"
 
 
 @pytest.mark.trained

@@ -69,6 +69,10 @@ def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
     ]
 
 
+def test_each_document_begins_a_line() -> None:
+    assert plain(heat_map("Tom\0Ann\0", [1, 1, 1, -1] * 2)) == ["Tom␀", "███▁", "Ann␀", "███▁"]
+
+
 def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
     assert plain(heat_map("日x\ty\x85\u0301z", [-1, 1, -0.5, 1, -1, 0, 1])) == [
         "日x→   y<85><301>z",
@@ -133,7 +137,11 @@ def test_where_only_ascii_can_be_written_the_strip_is_ascii() -> None:
 
 def test_where_only_ascii_can_be_written_other_characters_are_escaped() -> None:
     text = "on\n\t日\x00é"
-    assert in_ascii(heat_map(text, [-1] * len(text))) == [b"on\\n", b"____", b"\\t  \\u65e5\\x00\\xe9", b"_" * 18]
+    assert in_ascii(heat_map(text, [-1] * len(text))) == [
+        *(b"on\\n", b"_" * 4),
+        *(b"\\t  \\u65e5\\x00", b"_" * 14),
+        *(b"\\xe9", b"_" * 4),
+    ]
 
 
 @given(ANY_TEXT)

@@ -106,7 +106,9 @@ def test_a_thousand_is_k_and_a_million_m(given_value: object, meant: int) -> Non
 
 @pytest.mark.parametrize("value", ["300x", "1.2345k", "k", "-3k", "1e999999999k", "3 kk"])
 def test_other_suffixes_are_refused(value: str) -> None:
-    with pytest.raises(UsageError, match=r"^`parameters` is '.*'; it must be a whole number or null\.$"):
+    with pytest.raises(
+        UsageError, match=r"^`parameters` is '.*'; it must be a whole number or null, such as .*300k.*\.$"
+    ):
         merge_settings(flags={"parameters": value})
 
 

@@ -26,6 +26,14 @@ def test_nothing_before_the_first_character_allowed_is_chosen() -> None:
     assert choose_passage(text, labels, first).start >= first
 
 
+def test_documents_are_lines_of_a_passage() -> None:
+    text = "Tom\0" * 40 + "Ann\0" + "Tom\0" * 40
+    passage = choose_passage(text, np.array([character in "An" for character in text]), 0)
+    assert "Ann\0" in text[passage]
+    assert text[passage].count("\0") == NUM_LINES
+    assert passage.start == 0 or text[passage.start - 1] == "\0"
+
+
 @pytest.mark.parametrize("text", ["b" * 3000, "a" * 2000 + "\n" + "b" * 2000, "one\ntwo\n", "x"])
 def test_texts_with_few_lines_give_a_passage_too(text: str) -> None:
     labels = np.arange(len(text)) % 7 == 0

@@ -69,6 +69,8 @@ def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) ->
 def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     (note,) = notes_on(tmp_path, COMMON, {"threads": 3}, threads="auto")
-    assert note.startswith("3 of 4 threads are faster")
+    assert note.startswith("3 threads are faster than 4 (")
+    (note,) = notes_on(tmp_path, COMMON, {"threads": 1}, threads="auto")
+    assert note.startswith("1 thread is faster than 4 (")
     assert notes_on(tmp_path, COMMON, {"threads": 4}, threads="auto") == []
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads=3) == [], "as it was set"

@@ -300,6 +300,7 @@ def test_ctrl_c_stops_all_processes_and_resuming_goes_on(command: Command, text_
     step = saved_step(run)
     assert f"Stopped at step {step:,}; everything is saved." in err
     assert err.count("Stopping") == err.count("Saved in") == 1
+    assert ", processes: 2, threads: 1 each\n" in err
     assert not re.search("Traceback|torch|Rank|error|warning", err)
     ran = command("train", "--resume", "--steps", step + 1, "--quiet")
     assert (ran.code, ran.err) == (0, "")

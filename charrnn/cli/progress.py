@@ -23,7 +23,7 @@ def progress(
     with tqdm(
         total=total,
         desc=all_visible(label),
-        unit=unit,
+        unit=f" {unit}",
         unit_scale=True,
         leave=False,
         delay=1,

@@ -157,9 +157,9 @@ class TrainingView:
             ),
             (
                 "Training",
-                f"{event.num_steps:,} steps of {window} = {_rounded(epochs)} epochs",
+                f"{_steps(event.num_steps)} of {window} = {_rounded(epochs)} epochs",
             ),
-            ("Computing", f"{config['precision']}, threads: {config['threads']}"),
+            ("Computing", self._computing(config)),
             ("Losses", "train and val in nats per character, bpc in bits per character"),
             ("Saved in", event.run),
         ]
@@ -176,6 +176,13 @@ class TrainingView:
             dynamic_ncols=True,
             bar_format=BAR_FORMAT,
             leave=False,
+        )
+
+    def _computing(self, config: Mapping[str, Any]) -> str:
+        num_processes = 1 if self._launched is None else self._launched.rank.world_size
+        threads = f"threads: {config['threads']}"
+        return (
+            f"{config['precision']}, {threads if num_processes == 1 else f'processes: {num_processes}, {threads} each'}"
         )
 
     def _fact(self, name: str, fact: str) -> Any:
@@ -259,7 +266,7 @@ class TrainingView:
         if self._console is not None:
             if event.is_complete:
                 best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
-                self._print(f"Done: {event.step:,} steps.{best} Best step: {event.best_step:,}.")
+                self._print(f"Done: {_steps(event.step)}.{best} Best step: {event.best_step:,}.")
                 self._print("Next:")
                 commands = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
@@ -277,6 +284,10 @@ def _columns_that_fit(width: int) -> dict[str, int]:
             break
         del columns[name]
     return columns
+
+
+def _steps(number: int) -> str:
+    return f"{number:,} step{'s' if number != 1 else ''}"
 
 
 def _rounded(epochs: float) -> str:

@@ -29,9 +29,9 @@ class Passage:
 def choose_passage(text: str, labels: Labels, first: int) -> slice:
     """Select NUM_LINES lines from index `first` on, at most MAX_LENGTH characters, with the largest label variance.
 
-    labels (N,). The variance of yes/no labels is p (1 - p).
+    labels (N,). A line ends with a newline or with the END of a document. The variance of yes/no labels is p (1 - p).
     """
-    starts = np.array([first, *(match.end() for match in re.finditer("\n", text[first:-1]))])
+    starts = np.array([first, *(match.end() for match in re.finditer("[\n\0]", text[first:-1]))])
     starts[1:] += first
     ends = np.append(starts[NUM_LINES:], len(text))
     # A passage that reaches the end has fewer lines. Only the first such is kept: one short line would beat all others.

@@ -12,7 +12,7 @@ from rich.style import Style
 
 from charrnn.records.microscope import ColouredText
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, value_style
-from charrnn.render.visible import visible, visible_in_ascii
+from charrnn.render.visible import LINE_ENDS, visible, visible_in_ascii
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
@@ -97,7 +97,7 @@ def draw(
 
 
 def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
-    """Yield lines of (shown character, value): one per line of text, broken where the next character does not fit."""
+    """Yield lines of (shown character, value), broken after a newline or END and where the next one does not fit."""
     line: list[tuple[str, Value]] = []
     used = 0
     for character, value in characters:
@@ -108,7 +108,7 @@ def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: boo
             line, used = [], 0
         line.append((shown, value))
         used += needed
-        if character == "\n":
+        if character in LINE_ENDS:
             yield line
             line, used = [], 0
     if line:

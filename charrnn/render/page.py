@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.render.visible import all_visible, visible
+from charrnn.render.visible import LINE_ENDS, all_visible, visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
 """The page without its data."""
@@ -55,7 +55,7 @@ def to_page(page: Page) -> str:
         "title": _show(page.title),
         "shows": page.shows,
         "text": [visible(character) for character in page.text],
-        "breaks": [character == "\n" for character in page.text],
+        "breaks": [character in LINE_ENDS for character in page.text],
         "cells": [
             {"name": f"{layer}:{unit}", "values": _pack(127 * page.cells[:, layer, unit])} for layer, unit in cells
         ],

@@ -4,6 +4,8 @@ from rich.cells import cell_len
 
 TAB_WIDTH = 4
 """Columns of a tab."""
+LINE_ENDS = ("\n", "\0")
+"""Characters after which a picture of a text begins a new line: a newline and the END of a document."""
 
 
 def visible(character: str) -> str:

@@ -272,9 +272,8 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
         )
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
-        notes.append(
-            f"{planned.threads} of {all_threads} threads are faster (a small model, or other processes use the cores)"
-        )
+        used = "1 thread is" if planned.threads == 1 else f"{planned.threads} threads are"
+        notes.append(f"{used} faster than {all_threads} (the model is small, or other processes use the cores)")
     return tuple(notes)
 
 
