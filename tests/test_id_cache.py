@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -244,6 +245,41 @@ def test_what_was_not_used_for_longest_makes_room_but_nothing_in_use(
     del used
     _, newest = read("e.txt")
     assert {*entries(cache)} == {recent, new, newest}
+
+
+def test_nothing_but_its_own_files_is_removed_from_a_folder_that_was_in_use_before(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = [f".new.tmp-{10**9}000", f".{'0' * 32}.old-{10**9}"]
+    foreign = [".Trash-1000", ".config-backup", ".my.old-photos", ".new.tmp-notes", "x" * 32, "0" * 32]
+    for name in own + foreign:
+        (cache / name).mkdir(parents=True)
+        (cache / name / "thesis.tex").touch()
+    monkeypatch.setenv("CHARRNN_CACHE_GB", "1e-9")
+    read_corpus([write("a.txt")])
+    assert not any((cache / name).exists() for name in own)
+    assert all((cache / name / "thesis.tex").exists() for name in foreign)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_cache_that_is_read_only_is_used(code: int, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = read_corpus([write("a.txt")])
+
+    def refuse(path: object, *rest: object, **options: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    real_open = Path.open
+
+    def read_only(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        if cache in path.parents and set(mode) & set("+wax"):
+            refuse(path)
+        return real_open(path, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    for name in ("rename", "replace", "utime", "mkdir"):
+        monkeypatch.setattr(os, name, refuse)
+    assert_same(read_corpus(["a.txt"]), expected)
+    assert len(entries(cache)) == 1
 
 
 @pytest.mark.parametrize("size", ["none", "0", "-1", "inf", "nan"])

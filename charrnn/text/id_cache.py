@@ -12,9 +12,11 @@ docs/formats.md describes the files.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -54,6 +56,8 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 """Limit for a record and for `entry.json`: the counts of every character of Unicode fit."""
 
 _FORMAT = 1
+_ENTRY_NAME = re.compile("[0-9a-f]{32}")
+_LEFTOVER_NAME = re.compile(r"\.(new\.tmp-\d+|(?P<old>[0-9a-f]{32}\.old-\d+))")
 _NUM_LOCKS = 64
 _POLL_SECONDS = 0.1
 _MAX_THREADS = 8
@@ -182,8 +186,12 @@ class IdCache:
 
     def _remove_leftovers(self) -> None:
         """Remove entries that processes began which do not exist any more."""
-        for path in self.folder.glob(".*-*"):
-            if path.is_dir() and not path.is_symlink() and (".old-" in path.name or not _is_in_use(path, "ids.bin")):
+        for path in self.folder.glob(".*"):
+            # Nothing else: the folder may be one that also has other things, such as the top folder of a disk.
+            found = _LEFTOVER_NAME.fullmatch(path.name)
+            if found is None or path.is_symlink() or not path.is_dir():
+                continue
+            if found["old"] or not _is_in_use(path, "ids.bin"):
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -348,7 +356,7 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
     with contextlib.ExitStack() as stack:
         try:
             # Locked until the ids are no longer mapped, so that the entry is not removed meanwhile.
-            lock = stack.enter_context((path / "entry.json").open("r+b"))
+            lock = stack.enter_context(_open_to_lock(path / "entry.json"))
             if not try_lock(lock, shared=True):
                 return None
             for name, size, blocks, limit in (
@@ -363,7 +371,8 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
             unknown = np.empty(0, UNKNOWN_TYPE)
             if num_unknown:
                 unknown = np.memmap(path / "unknown.bin", UNKNOWN_TYPE, "r", shape=(num_unknown,))
-            os.utime(path / "entry.json")
+            with contextlib.suppress(OSError):  # A cache that is read-only removes nothing by age.
+                os.utime(path / "entry.json")
         except (OSError, ValueError):  # ValueError: an empty file cannot be mapped
             if written:
                 raise
@@ -371,6 +380,16 @@ def _open_entry(path: Path, vocab: Vocab, written: dict[str, JSON] | None = None
         stack.pop_all()
     weakref.finalize(ids._mmap, lock.close)  # type: ignore[attr-defined]
     return CachedIds(ids, unknown)
+
+
+def _open_to_lock(path: Path) -> BinaryIO:
+    """Open a file for reading and, if this user may, for writing, which Windows locks need. Raises OSError."""
+    try:
+        return path.open("r+b")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return path.open("rb")
 
 
 def _has_size(path: Path, num_bytes: int) -> bool:
@@ -421,7 +440,7 @@ def _key(value: object) -> str:
 
 
 def _is_entry(path: Path) -> bool:
-    return len(path.name) == 32 and path.is_dir() and not path.is_symlink()
+    return bool(_ENTRY_NAME.fullmatch(path.name)) and not path.is_symlink() and (path / "entry.json").is_file()
 
 
 def _is_in_use(path: Path, name: str = "entry.json") -> bool:
