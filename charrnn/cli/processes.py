@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -280,12 +280,3 @@ def _launched() -> Launch | None:
     except UsageError:
         return None
     return None if rank is None or rank.world_size == 1 else Launch(rank)
-
-
-def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
-    """Raise UsageError if several processes were to read the text from standard input."""
-    if num_processes > 1 and "-" in corpus:
-        raise UsageError(
-            f"- is standard input, which {num_processes} processes cannot all read\n"
-            "save the text in a file, or train in one process"
-        )

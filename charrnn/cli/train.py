@@ -11,7 +11,7 @@ import typer
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.processes import Launch, check_no_stdin, check_processes, this_rank
+from charrnn.cli.processes import Launch, check_processes, this_rank
 from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
@@ -252,13 +252,21 @@ def train(
         if show_config:
             _print_config(config, origins, show_as_json=json)
             return 0
-        check_no_stdin(config.corpus, num_processes if rank is None else rank.world_size)
+        _check_no_stdin(config, num_processes)
         begin = partial(_start, config, view, out=out, quiet=quiet)
     if num_processes > 1:
         from charrnn.cli.launcher import launch
 
         return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
     return begin() if launched is None else _train_together(launched, begin, view, quiet=quiet)
+
+
+def _check_no_stdin(config: "Config", num_processes: int) -> None:
+    """Raise UsageError before processes start that cannot all read standard input."""
+    if num_processes > 1:
+        from charrnn.training.broadcasts import check_no_stdin
+
+        check_no_stdin(config.corpus, num_processes)
 
 
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""What several processes agree on before they train: the text that each of them reads, and a checkpoint."""
+"""What several processes agree on: the configuration, a checkpoint, and the text that each of them reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,19 +12,27 @@ from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
 from charrnn.runs.description import Description
+from charrnn.settings import from_yaml, to_yaml
 from charrnn.training.distributed import World
-from charrnn.training.plan import Text
 
 Result = TypeVar("Result")
 """What a block returns."""
 
 
-def check_sources(world: World, config: Config) -> None:
+def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
     """Raise UsageError if several processes are to read standard input, which only one of them can."""
-    if world.size > 1 and "-" in config.corpus:
+    if num_processes > 1 and "-" in corpus:
         raise UsageError(
-            f"Standard input can be read once, not by {world.size} processes: save the text in a file first."
+            f"- is standard input, which {num_processes} processes cannot all read\n"
+            "save the text in a file, or train in one process"
         )
+
+
+def share_config(world: World, config: Config) -> Config:
+    """Return the configuration of the first process."""
+    if world.size == 1:
+        return config
+    return from_yaml(world.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"), "the first process", {})
 
 
 def in_turn(world: World, read: Callable[[], Result]) -> Result:
@@ -38,11 +46,11 @@ def in_turn(world: World, read: Callable[[], Result]) -> Result:
         return read() if result is None else result
 
 
-def check_same_text(world: World, text: Text) -> None:
-    """Raise DataError if this process read another text than the first one."""
-    digest = world.of_first(text.corpus.digest)
+def check_same_text(world: World, digest: str) -> None:
+    """Raise DataError if this process read a text with another `digest` than the first one."""
+    first = world.of_first(digest)
     with world.together():
-        if digest != text.corpus.digest:
+        if digest != first:
             raise DataError(
                 f"process {world.rank} of {world.size} reads another text than the first one under the same name\n"
                 "copy the same files to every host"

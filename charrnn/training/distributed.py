@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from charrnn.config import Config
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError, counted, named
 from charrnn.files import JSON
-from charrnn.settings import from_yaml, to_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -193,13 +191,6 @@ class ProcessGroup(World):
 
         with _lost_processes_reported():
             torch.distributed.broadcast(tensor, source)
-
-
-def share_config(world: World, config: Config) -> Config:
-    """Return the configuration of the first process."""
-    if world.size == 1:
-        return config
-    return from_yaml(world.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"), "the first process", {})
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
 from charrnn.text.corpus import OnProgress
-from charrnn.training.broadcasts import check_same_text, check_sources, in_turn, share_checkpoint
-from charrnn.training.distributed import World, joined, share_config
+from charrnn.training.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
+from charrnn.training.distributed import World, joined
 from charrnn.training.plan import (
     Download,
     extension_note,
@@ -99,7 +99,7 @@ def train_in(
     start = time.perf_counter()
     initial: Checkpoint | None = None
     with world.together():
-        check_sources(world, config)
+        check_no_stdin(config.corpus, world.size)
         device = world.device(pick_device(config.device))
         if all(getattr(config, budget) is None for budget in BUDGETS):
             config = replace(config, minutes=DEFAULT_MINUTES)
@@ -111,7 +111,7 @@ def train_in(
     if config.init_from is not None:
         initial = share_checkpoint(world, initial)
     text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download, on_reading))
-    check_same_text(world, text)
+    check_same_text(world, text.corpus.digest)
     planned, lanes = plan_run(config, text, device, start, world)
 
     def create() -> RunWriter:
@@ -205,7 +205,7 @@ def resume_in(
         folder = RunWriter(Path(cast(str, world.of_first(str(folder.path)))))
         loaded, config = share_checkpoint(world, found), share_config(world, config)
         with world.together():
-            check_sources(world, config)
+            check_no_stdin(config.corpus, world.size)
             device = world.device(pick_device(config.device))
         text = in_turn(world, lambda: read_same_text(folder.path, config, loaded, stdin, on_reading))
         planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, world)

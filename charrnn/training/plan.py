@@ -20,7 +20,8 @@ from charrnn.text.lanes import Lanes
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
-from charrnn.training.distributed import ALONE, World, share_config
+from charrnn.training.broadcasts import share_config
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
 from charrnn.training.recipe import (
     MAX_STEPS,

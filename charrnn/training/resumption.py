@@ -16,7 +16,8 @@ from charrnn.runs.reader import RunReader
 from charrnn.text.corpus import OnProgress
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus
-from charrnn.training.distributed import World, share_config
+from charrnn.training.broadcasts import share_config
+from charrnn.training.distributed import World
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Text, plan_steps, read_text
 
