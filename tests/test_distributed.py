@@ -32,9 +32,9 @@ from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcess
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
+from charrnn.training import loop
 from charrnn.training.broadcasts import check_same_text
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.loop import resume_in, train_in
 from charrnn.training.optim import orthogonal
 from charrnn.training.outer import OuterOptimizer
 from charrnn.training.trainer import Trainer
@@ -348,8 +348,8 @@ def assert_same_losses(run: Path, expected: Path) -> None:
 @pytest.mark.trained
 def test_several_processes_log_the_losses_of_one(text: Path) -> None:
     config = run_config(text)
-    list(train_in(ALONE, config, out=Path("one")))
-    first, second = in_processes(2, lambda world: list(train_in(world, config, out=Path("two"))))
+    list(loop.train(config, out=Path("one"), world=ALONE))
+    first, second = in_processes(2, lambda world: list(loop.train(config, out=Path("two"), world=world)))
     assert_same_losses(Path("two"), Path("one"))
     # Samples are the first process's; all else happens in both.
     assert [event.event for event in first if event.event != "sample"] == [event.event for event in second]
@@ -360,7 +360,7 @@ def test_several_processes_log_the_losses_of_one(text: Path) -> None:
 @pytest.mark.trained
 def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(text: Path) -> None:
     config = run_config(text, zoneout=0.1)
-    list(train_in(ALONE, config, out=Path("one")))
+    list(loop.train(config, out=Path("one"), world=ALONE))
 
     def train(world: World) -> list[Any]:
         events: list[Any] = []
@@ -368,15 +368,15 @@ def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_o
         def should_stop() -> bool:  # Process 1 is asked to stop while it takes step 7.
             return world.rank == 1 and any(event.event == "step" and event.step == 6 for event in events)
 
-        events.extend(train_in(world, config, out=Path("two"), should_stop=should_stop))
+        events.extend(loop.train(config, out=Path("two"), should_stop=should_stop, world=world))
         return events
 
     for events in in_processes(2, train):
         assert events[-1].step == 7 and not events[-1].is_complete
         assert events[-2].path.endswith("step-00000007")
-    list(resume_in(ALONE, "two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists()))
+    list(loop.resume("two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists(), world=ALONE))
     assert (Path("two") / "latest").read_text() == "step-00000009\n"
-    in_processes(3, lambda world: list(resume_in(world, "two")))
+    in_processes(3, lambda world: list(loop.resume("two", world=world)))
     numbers_saved = [
         json.loads((Path("two") / name / "training.json").read_text()).get("num_processes")
         for name in ("step-00000009", "step-00000012")
@@ -402,13 +402,13 @@ def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
             return stateful_nats(*args, **changes)
 
         monkeypatch.setattr("charrnn.training.session.stateful_nats", watch)
-        return list(train_in(world, run_config(text), out=Path("run"), should_stop=should_stop))
+        return list(loop.train(run_config(text), out=Path("run"), should_stop=should_stop, world=world))
 
     for events in in_processes(2, check):
         assert events[-1].step == 4 and not events[-1].is_complete
     state = json.loads((Path("run") / "step-00000004" / "training.json").read_text())
     assert state["is_validation_due"] is True
-    for events in in_processes(2, lambda world: list(resume_in(world, "run"))):
+    for events in in_processes(2, lambda world: list(loop.resume("run", world=world))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete
 
@@ -416,7 +416,7 @@ def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
 @pytest.mark.trained
 def test_a_budget_in_minutes_is_measured_together_and_the_plan_is_that_of_the_first(text: Path) -> None:
     config = run_config(text, steps=None, minutes=0.02, num_lanes="auto", threads="auto", precision="auto")
-    plans = in_processes(2, lambda world: next(train_in(world, config, out=Path("run"))).config)
+    plans = in_processes(2, lambda world: next(loop.train(config, out=Path("run"), world=world)).config)
     assert plans[0] == plans[1]
     assert plans[0]["steps"] >= 1
 
@@ -431,7 +431,7 @@ def test_a_budget_in_minutes_is_measured_together_and_the_plan_is_that_of_the_fi
 )
 def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict[str, Any], message: str) -> None:
     def train(world: World) -> Any:
-        return list(train_in(world, run_config(text, **changes), out=Path("run")))
+        return list(loop.train(run_config(text, **changes), out=Path("run"), world=world))
 
     with pytest.raises(CharRNNError, match=message):
         in_processes(2, train)
@@ -453,7 +453,7 @@ def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest
     errors: list[CharRNNError] = []
 
     def train(world: World) -> Any:
-        events = train_in(world, run_config(text), out=Path("run"))
+        events = loop.train(run_config(text), out=Path("run"), world=world)
         try:
             for event in events:
                 if world.rank == 1 and event.event == "step" and event.step == 2:
@@ -467,7 +467,7 @@ def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest
     in_processes(2, train)
     assert [type(error) for error in errors] == [OtherProcessError]
     # Nothing is lost: the run continues from its last save.
-    assert list(resume_in(ALONE, "run"))[-1].is_complete
+    assert list(loop.resume("run", world=ALONE))[-1].is_complete
 
 
 SCRIPT = """
@@ -615,14 +615,14 @@ def test_with_sync_every_a_run_is_validated_saved_and_stopped_after_outer_steps(
         def should_stop() -> bool:  # While step 8 is taken, or before it.
             return any(event.event == "step" and event.step == 7 for event in events)
 
-        events.extend(train_in(world, config, out=Path("run"), should_stop=should_stop))
+        events.extend(loop.train(config, out=Path("run"), should_stop=should_stop, world=world))
         return events
 
     for events in in_processes(size, train):
         assert events[-1].step == 9
         assert [event.step for event in events if event.event == "saved"] == [0, 3, 6, 9]
         assert "`sync_every=3` needs its multiples: `steps=15`, `evaluate_every=6`, `save_every=3`" in events[0].notes
-    for events in in_processes(size, lambda world: list(resume_in(world, "run"))):
+    for events in in_processes(size, lambda world: list(loop.resume("run", world=world))):
         assert [event.step for event in events if event.event == "evaluation"] == [12, 15]
     assert all(math.isfinite(nats) for _, nats in losses(Path("run"))["evaluation"])
 
@@ -655,8 +655,8 @@ def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.Mon
 @pytest.mark.trained
 def test_another_number_of_processes_chooses_its_threads_again(text: Path) -> None:
     config = run_config(text, threads=3, steps=3)
-    in_processes(2, lambda world: list(train_in(world, config, out=Path("run"))))
-    same = in_processes(2, lambda world: next(resume_in(world, "run", {"steps": 6})).config["threads"])
+    in_processes(2, lambda world: list(loop.train(config, out=Path("run"), world=world)))
+    same = in_processes(2, lambda world: next(loop.resume("run", {"steps": 6}, world=world)).config["threads"])
     assert same == [3, 3]
-    assert next(resume_in(ALONE, "run", {"steps": 6})).config["threads"] == 1  # all that torch has here
-    assert next(resume_in(ALONE, "run", {"steps": 6, "threads": 2})).config["threads"] == 2
+    assert next(loop.resume("run", {"steps": 6}, world=ALONE)).config["threads"] == 1  # all that torch has here
+    assert next(loop.resume("run", {"steps": 6, "threads": 2}, world=ALONE)).config["threads"] == 2

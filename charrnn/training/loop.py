@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import torch
+
 from charrnn.config import BUDGETS, Config, resolved
 from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
@@ -57,6 +59,7 @@ def train(
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
     on_reading: OnProgress | None = None,
+    world: World | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, or continue with that of `config.init_from`; yield what happens, as it happens.
 
@@ -65,62 +68,19 @@ def train(
     `should_save` is called after every step; if it returns true, the step is saved and training goes on. The run stays
     locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
     `on_download` and `on_reading` are called while a corpus is downloaded and read, with the bytes so far and in all.
+    `world` is by default the processes that torchrun has started, or this one on its own.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
     settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
     """
-    with joined() as world:
-        yield from train_in(
-            world,
-            config,
-            out=out,
-            checkpoints=checkpoints,
-            should_stop=should_stop,
-            should_save=should_save,
-            stdin=stdin,
-            on_download=on_download,
-            on_reading=on_reading,
-        )
-
-
-def train_in(
-    world: World,
-    config: Config,
-    *,
-    out: Path | None = None,
-    checkpoints: Path = Path("checkpoints"),
-    should_stop: Callable[[], bool] = _never,
-    should_save: Callable[[], bool] = _never,
-    stdin: BinaryIO | None = None,
-    on_download: Download | None = None,
-    on_reading: OnProgress | None = None,
-) -> Generator[TrainEvent, None, None]:
-    """Do what `train` does, as one of the processes of `world`."""
     start = time.perf_counter()
-    initial: Checkpoint | None = None
-    with world.together():
-        check_no_stdin(config.corpus, world.size)
-        device = world.device(pick_device(config.device))
-        if all(getattr(config, budget) is None for budget in BUDGETS):
-            config = replace(config, minutes=DEFAULT_MINUTES)
-        if world.is_first:
-            if out is not None:
-                clear_unsaved(out)
-            config, initial = open_initial_model(config, checkpoints)
-    config = share_config(world, config)
-    if config.init_from is not None:
-        initial = share_checkpoint(world, initial)
-    text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download, on_reading))
-    check_same_text(world, text.corpus.digest)
-    planned, lanes = plan_run(config, text, device, start, world)
-
-    def create() -> RunWriter:
-        return RunWriter.create(checkpoints, text.corpus.name) if out is None else RunWriter.create_at(out)
-
     with contextlib.ExitStack() as stack:
-        with world.together():
-            run = stack.enter_context(new_run(create)) if world.is_first else RunWriter(Path())
-        run = RunWriter(Path(cast(str, world.of_first(str(run.path)))))
+        world = stack.enter_context(joined() if world is None else contextlib.nullcontext(world))
+        config, initial, device = _model_to_train(world, config, out, checkpoints)
+        text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download, on_reading))
+        check_same_text(world, text.corpus.digest)
+        planned, lanes = plan_run(config, text, device, start, world)
+        run = _new_run(stack, world, out, checkpoints, text.corpus.name)
         if world.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
         notes = planning_notes(config, planned, text)
@@ -137,6 +97,37 @@ def train_in(
                 if is_done and config.minutes is not None and not ends_early(config, planned, text.num_train):
                     yield from _budget_underused_warning(run, 60 * config.minutes, time.perf_counter() - start)
                 yield event
+
+
+def _model_to_train(
+    world: World, config: Config, out: Path | None, checkpoints: Path
+) -> tuple[Config, Checkpoint | None, torch.device]:
+    """Return the configuration of all processes, the step that a new run starts with, if any, and the device."""
+    initial: Checkpoint | None = None
+    with world.together():
+        check_no_stdin(config.corpus, world.size)
+        device = world.device(pick_device(config.device))
+        if all(getattr(config, budget) is None for budget in BUDGETS):
+            config = replace(config, minutes=DEFAULT_MINUTES)
+        if world.is_first:
+            if out is not None:
+                clear_unsaved(out)
+            config, initial = open_initial_model(config, checkpoints)
+    config = share_config(world, config)
+    if config.init_from is not None:
+        initial = share_checkpoint(world, initial)
+    return config, initial, device
+
+
+def _new_run(stack: contextlib.ExitStack, world: World, out: Path | None, checkpoints: Path, name: str) -> RunWriter:
+    """Create the run's folder in the first process, which locks it until the stack is closed; return it in all."""
+
+    def create() -> RunWriter:
+        return RunWriter.create(checkpoints, name) if out is None else RunWriter.create_at(out)
+
+    with world.together():
+        run = stack.enter_context(new_run(create)) if world.is_first else RunWriter(Path())
+    return RunWriter(Path(cast(str, world.of_first(str(run.path)))))
 
 
 def _budget_underused_warning(run: RunWriter, budget: float, seconds: float) -> Iterator[WarningEvent]:
@@ -158,42 +149,20 @@ def resume(
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
     on_reading: OnProgress | None = None,
+    world: World | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if it never stopped.
 
     `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As with `train`, errors
     are raised when the first event is requested: CheckpointError if the run is missing or damaged, DataError if its
-    text changed, UsageError for any other change, RunInUseError if another process trains it.
+    text changed, UsageError for any other change, RunInUseError if another process trains it. Only the first process of
+    `world`, which is chosen as by `train`, uses the run's folder.
     """
-    with joined() as world:
-        yield from resume_in(
-            world,
-            run,
-            changes,
-            checkpoints=checkpoints,
-            should_stop=should_stop,
-            should_save=should_save,
-            stdin=stdin,
-            on_reading=on_reading,
-        )
-
-
-def resume_in(
-    world: World,
-    run: str | Path | None = None,
-    changes: Mapping[str, object] | None = None,
-    *,
-    checkpoints: Path = Path("checkpoints"),
-    should_stop: Callable[[], bool] = _never,
-    should_save: Callable[[], bool] = _never,
-    stdin: BinaryIO | None = None,
-    on_reading: OnProgress | None = None,
-) -> Generator[TrainEvent, None, None]:
-    """Do what `resume` does, as one of the processes of `world`; only the first one uses the run's folder."""
     start = time.perf_counter()
     found: Checkpoint | None = None
     folder, config = RunWriter(Path()), Config()
     with contextlib.ExitStack() as stack:
+        world = stack.enter_context(joined() if world is None else contextlib.nullcontext(world))
         with world.together():
             parsed = parse_changes(changes or {})
             if world.is_first:
