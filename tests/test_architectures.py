@@ -37,22 +37,22 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
     Path("shown.txt").write_text(TEXT[:1500], encoding="utf-8")
     model = f"--cell {cell} --depth {depth} --layers 3 --hidden-size 16 --embedding-size 8".split()
     # Ten characters per step: no multiple of 4, the largest dilation.
-    sizes = ["--set", "num_lanes=4", "--set", "bptt_length=10", "--split", "97/3", "--evaluate-every", "20", "--quiet"]
-    assert run(["train", "text.txt", *model, *sizes, "--steps", "40", "--out", "whole"]) == 0
+    sizes = ["--set", "num_lanes=8", "--set", "bptt_length=10", "--split", "97/3", "--evaluate-every", "30", "--quiet"]
+    assert run(["train", "text.txt", *model, *sizes, "--steps", "60", "--out", "whole"]) == 0
     losses = [json.loads(line) for line in Path("whole/metrics.jsonl").read_text().splitlines()]
     nats = [line["train_nats"] for line in losses if line["event"] == "step"]
-    assert sum(nats[-10:]) / 10 < 0.95 * nats[0]
+    assert sum(nats[-10:]) / 10 < 0.9 * nats[0]
 
-    # As if the run had been stopped after step 20: in a copy, its later step and what points to it are taken away.
+    # As if the run had been stopped after step 30: in a copy, its later step and what points to it are taken away.
     parts = Path(shutil.copytree("whole", "parts"))
     for pointer in ("latest", "best"):
-        (parts / pointer).write_text("step-00000020\n")
-    for file in (parts / "step-00000040").iterdir():
+        (parts / pointer).write_text("step-00000030\n")
+    for file in (parts / "step-00000060").iterdir():
         file.unlink()
-    (parts / "step-00000040").rmdir()
+    (parts / "step-00000060").rmdir()
     assert run(["train", "--resume", "parts", "--quiet"]) == 0
     for name in ("model.safetensors", "training.safetensors"):
-        assert (parts / "step-00000040" / name).read_bytes() == (Path("whole/step-00000040") / name).read_bytes()
+        assert (parts / "step-00000060" / name).read_bytes() == (Path("whole/step-00000060") / name).read_bytes()
 
     capsys.readouterr()
     assert run(["sample", "whole", "--length", "50"]) == 0
