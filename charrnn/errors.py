@@ -100,7 +100,7 @@ class NotHereError(DataError):
 
 
 class TooLargeError(DataError):
-    """A text that is kept in memory does not fit into that of this machine."""
+    """A text does not fit into this machine's memory or, if its size is not known in advance, into the cache of ids."""
 
 
 class TextChangedError(DataError):

@@ -19,9 +19,9 @@ from large_texts import SENTENCE, TEXT, assert_same, entries, in_memory, use_cac
 
 import charrnn
 from charrnn.config import Config
-from charrnn.errors import CharRNNError, TextChangedError
+from charrnn.errors import CharRNNError, TextChangedError, TooLargeError
 from charrnn.text import corpus as corpus_module
-from charrnn.text import id_builder, id_cache
+from charrnn.text import files, id_builder, id_cache
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.id_cache import IdCache
 from charrnn.text.lanes import Lanes
@@ -259,6 +259,19 @@ def test_nothing_but_its_own_files_is_removed_from_a_folder_that_was_in_use_befo
     read_corpus([write("a.txt")])
     assert not any((cache / name).exists() for name in own)
     assert all((cache / name / "thesis.tex").exists() for name in foreign)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device without end")
+def test_a_text_without_end_does_not_fill_the_disk(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_CACHE_GB", "0.0001")
+    monkeypatch.setattr(files, "_BLOCK_BYTES", 50_000)
+    monkeypatch.setattr(id_builder, "BLOCK_BYTES", 50_000)
+    bomb = write("bomb.txt.gz", gzip.compress(TEXT.encode() * 100))
+    for source, alphabet in (("/dev/zero", "byte"), (bomb, "char")):
+        with pytest.raises(TooLargeError, match=r"more than 0\.0001 GB of text.*\n.*CHARRNN_CACHE_GB"):
+            read_corpus([source], alphabet=alphabet)
+        assert entries(cache) == []
+    read_corpus([write("a.txt", TEXT * 100)])  # The size of a plain file is known and meant.
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])

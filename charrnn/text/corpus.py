@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import MIN_COUNT
-from charrnn.errors import DataError, NotHereError, TextChangedError, UsageError, counted
+from charrnn.errors import DataError, NotHereError, TextChangedError, TooLargeError, UsageError, counted
 from charrnn.files import JSON
 from charrnn.text.documents import Documents
 from charrnn.text.files import (
@@ -29,7 +29,7 @@ from charrnn.text.files import (
     unreadable,
 )
 from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
-from charrnn.text.id_cache import IdCache, NewEntry, write_error
+from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
 from charrnn.text.mapped import release_pages
 from charrnn.text.order import SHUFFLED, Order
 from charrnn.text.sources import Origin, find_origin, standard_library
@@ -349,6 +349,8 @@ class OpenText:
         def add(data: bytes) -> None:
             if limit is not None:
                 limit.add(len(data))
+            elif self._entry is not None and not source.is_sized and builder.num_bytes + len(data) > max_cache_bytes():
+                raise _endless(_all_of(source.labels))
             builder.add(data)
 
         try:
@@ -428,6 +430,11 @@ class _Source:
         """Whether it probably does not stay in memory. What a stream has is known only after it was read."""
         num_bytes = self.num_bytes * (_GZIP_RATIO if self._is_compressed else 1)
         return not self._has_stream and num_bytes > MAX_BYTES_IN_MEMORY
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether `num_bytes` is all that there is to read: streams, devices and compressed files have no such size."""
+        return not self._has_stream and not self._is_compressed and all(any(state) for state in self._states)
 
     @property
     def mapped_file(self) -> MappedFile | None:
@@ -589,6 +596,13 @@ def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> No
         point = int(text.code_points[0])
         only: str | bytes = chr(point) if alphabet == "char" else bytes((point,))
         raise DataError(f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed")
+
+
+def _endless(what: str) -> TooLargeError:
+    size = f"{max_cache_bytes() / 1e9:g} GB"
+    return TooLargeError(
+        f"{what}: more than {size} of text, or without end\nif it has an end, set {CACHE_SIZE_VARIABLE} above {size}"
+    )
 
 
 def _all_of(labels: tuple[str, ...]) -> str:
