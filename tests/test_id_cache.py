@@ -115,7 +115,7 @@ def test_an_unchanged_text_is_not_read_again(monkeypatch: pytest.MonkeyPatch) ->
     path = write("a.txt")
     first = read_corpus([path])
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_module, "file_blocks", lambda *_, **__: pytest.fail("reads it"))
+        patch.setattr("charrnn.text.source_reader.file_blocks", lambda *_, **__: pytest.fail("reads it"))
         assert_same(read_corpus([path]), first)
         write("a.txt.new", TEXT.replace("best", "next"))
         os.replace("a.txt.new", path)

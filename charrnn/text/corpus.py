@@ -1,10 +1,6 @@
-"""Reads the sources of a corpus block by block, and encodes them as ids: in memory or, if they are large, on disk."""
+"""A corpus: its sources are read and encoded as ids, in memory or, if they are large, on disk."""
 
-import hashlib
-import json
-import os
 import re
-import stat
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,22 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import MIN_COUNT
-from charrnn.errors import DataError, NotHereError, TextChangedError, TooLargeError, UsageError, counted
+from charrnn.errors import DataError, TextChangedError, TooLargeError, UsageError, counted
 from charrnn.files import JSON
 from charrnn.text.documents import Documents
-from charrnn.text.files import (
-    MemoryLimit,
-    Tally,
-    file_blocks,
-    file_state,
-    stream_blocks,
-    title,
-    unreadable,
-)
+from charrnn.text.files import MemoryLimit, Tally
 from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
 from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
 from charrnn.text.mapped import release_pages
 from charrnn.text.order import SHUFFLED, Order
+from charrnn.text.source_reader import MappedFile, OnProgress, SourceReader, file_states, name_of_all
 from charrnn.text.sources import Origin, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
@@ -41,20 +30,7 @@ MIN_LENGTH = 16
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
 """A corpus whose ids take more bytes is mapped from a file: from the cache or, for plain bytes, from its own."""
 
-OnProgress = Callable[[int, int], object]
-"""Called while a text is read, with the bytes so far and the bytes in all (0 if that is unknown)."""
-
 _MAX_NAME_LENGTH = 40
-_SIGNATURE_FORMAT = 1
-_GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFile:
-    """A source whose bytes are the ids, and what it was when it was read (`file_state`)."""
-
-    path: Path
-    state: tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,7 +60,7 @@ class Corpus:
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
 
-    mapped_file: "MappedFile | None" = None
+    mapped_file: MappedFile | None = None
     """The file that `ids` are mapped from, if it is a source: what others write to it would change the text."""
 
     def __len__(self) -> int:
@@ -130,7 +106,7 @@ class Corpus:
 
         It takes microseconds. To read what was cut off a mapped file would end the process.
         """
-        if self.mapped_file is not None and _states([self.mapped_file.path]) != [self.mapped_file.state]:
+        if self.mapped_file is not None and file_states([self.mapped_file.path]) != [self.mapped_file.state]:
             raise TextChangedError(
                 f"{self.mapped_file.path} was changed during the training, which reads its bytes from the file: "
                 "put the text back and resume the run, or train on a copy"
@@ -208,7 +184,7 @@ def read_corpus(
     ) as text:
         if not is_for_training:
             return text.encode(vocab or text.own_vocab(min_count=1, max_size=MAX_VOCAB_SIZE))
-        _check_can_be_learned(text.counted, alphabet, _all_of(text.sources))
+        _check_can_be_learned(text.counted, alphabet, name_of_all(text.sources))
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
         return text.encode(vocab or text.own_vocab(min_count=min_count))
@@ -230,10 +206,10 @@ def open_text(
     used or, if the text `stays_in_memory`, does not fit.
     """
     kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
-    source = _Source(tuple(origins), kind, encoding, documents, on_progress or _ignore)
+    source = SourceReader(tuple(origins), kind, encoding, documents, on_progress or _ignore)
     with ExitStack() as stack:
         signature = None
-        if not stays_in_memory and source.is_large:
+        if not stays_in_memory and source.likely_bytes > MAX_BYTES_IN_MEMORY:
             signature = source.signature()
             # Several processes of one training read the same files: one of them builds, the others find its entry.
             stack.enter_context(IdCache().reading(signature))
@@ -250,7 +226,7 @@ def _ignore(num_bytes: int, total: int) -> None:
 class OpenText:
     """A text that was read, counted and hashed, or that the cache knows, and that is not encoded yet."""
 
-    def __init__(self, source: "_Source", signature: str | None, *, stays_in_memory: bool) -> None:
+    def __init__(self, source: SourceReader, signature: str | None, *, stays_in_memory: bool) -> None:
         """Read nothing yet: `prepare` does. `signature` is that of the source, if the cache may know it."""
         self._source, self._signature, self._stays_in_memory = source, signature, stays_in_memory
         self._builder: IdBuilder | None = None
@@ -278,8 +254,7 @@ class OpenText:
     @property
     def notes(self) -> tuple[str, ...]:
         """`Corpus.notes`."""
-        pairs = zip(self._source.origins, self._facts.tallies, strict=True)
-        return tuple(note for origin, tally in pairs for note in _notes(origin, tally, self._source.text_encoding))
+        return self._source.notes(self._facts.tallies)
 
     def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS) -> Vocab:
         """Return a vocabulary for this text: see `Vocab.from_text`. Raises DataError if no character is kept."""
@@ -311,7 +286,7 @@ class OpenText:
     def _ids(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
         source, no_unknown = self._source, np.empty(0, UNKNOWN_TYPE)
         if self._signature is not None and source.mapped_file is not None:
-            return source.map_bytes(source.mapped_file.path), no_unknown
+            return source.map_bytes(), no_unknown
         if self._builder is None or self._entry is not None:
             found = IdCache().open(self.digest, vocab)
             if found is not None:
@@ -335,7 +310,7 @@ class OpenText:
     def _read(self) -> "_Facts":
         """Read the sources, and let the cache remember what they are. Raises as `open_text` does."""
         source = self._source
-        limit = MemoryLimit(_all_of(source.labels)) if self._stays_in_memory else None
+        limit = MemoryLimit(name_of_all(source.labels)) if self._stays_in_memory else None
         if limit is not None:
             paths = [(path, origin.skips_unusable) for origin in source.origins for path in origin.paths]
             limit.check_files(paths, source.text_encoding)
@@ -350,7 +325,7 @@ class OpenText:
             if limit is not None:
                 limit.add(len(data))
             elif self._entry is not None and not source.is_sized and builder.num_bytes + len(data) > max_cache_bytes():
-                raise _endless(_all_of(source.labels))
+                raise _endless(name_of_all(source.labels))
             builder.add(data)
 
         try:
@@ -404,183 +379,6 @@ class _Facts:
             return None
 
 
-class _Source:
-    """The files and streams of a corpus, as they were found."""
-
-    def __init__(
-        self,
-        origins: tuple[Origin, ...],
-        kind: Literal["char", "byte"],
-        encoding: str,
-        documents: Documents | None,
-        on_progress: OnProgress,
-    ) -> None:
-        self.origins, self.kind, self.documents, self.on_progress = origins, kind, documents, on_progress
-        self.labels = tuple(origin.label for origin in origins)
-        self.text_encoding = None if kind == "byte" else encoding
-        self._paths = [path for origin in origins for path in origin.paths]
-        self._has_stream = any(origin.stream is not None for origin in origins)
-        self._states = _states(self._paths)
-        self._is_compressed = any(path.suffix == ".gz" for path in self._paths)
-        self.num_bytes = sum(size for size, *_ in self._states)
-        """Bytes of all files on disk."""
-
-    @property
-    def is_large(self) -> bool:
-        """Whether it probably does not stay in memory. What a stream has is known only after it was read."""
-        num_bytes = self.num_bytes * (_GZIP_RATIO if self._is_compressed else 1)
-        return not self._has_stream and num_bytes > MAX_BYTES_IN_MEMORY
-
-    @property
-    def is_sized(self) -> bool:
-        """Whether `num_bytes` is all that there is to read: streams, devices and compressed files have no such size."""
-        return not self._has_stream and not self._is_compressed and all(any(state) for state in self._states)
-
-    @property
-    def mapped_file(self) -> MappedFile | None:
-        """The file that has the ids of the byte alphabet as they are: a single plain one."""
-        is_one_file = len(self._paths) == 1 and not self._has_stream
-        if self.kind == "char" or self.documents is not None or not is_one_file or self._is_compressed:
-            return None
-        return MappedFile(self._paths[0], self._states[0])
-
-    def map_bytes(self, path: Path) -> IdArray:
-        """Map a file that was read. Raises DataError if it cannot be read, TextChangedError if it has changed."""
-        try:
-            with path.open("rb") as file:
-                if file_state(os.fstat(file.fileno())) != self._states[0]:
-                    raise self.changed()
-                return np.memmap(file, np.uint8, "r")
-        except OSError as error:
-            raise unreadable(str(path), error) from error
-
-    def signature(self) -> str:
-        """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""
-        how: list[object] = [_SIGNATURE_FORMAT, self.kind, self.text_encoding]
-        if self.documents is not None:
-            how += self.documents.to_json()
-        digest = hashlib.sha256(json.dumps(how).encode("ascii"))
-        for origin in self.origins:
-            digest.update(json.dumps(len(origin.paths)).encode("ascii"))
-            for path, state in zip(origin.paths, _states(origin.paths), strict=True):
-                digest.update(json.dumps([os.path.abspath(path), *state]).encode("ascii"))
-        return digest.hexdigest()
-
-    def changed(self) -> TextChangedError:
-        """Return the error for files that are not those that were read."""
-        return TextChangedError(
-            f"{_all_of(self.labels)} changed while it was read: wait until it is written, and start again"
-        )
-
-    def read(self, add: Callable[[bytes], None], builder: IdBuilder) -> tuple[Tally, ...]:
-        """Give every block of the text to `add`; return what was left out and changed, for each source.
-
-        Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
-        without any file.
-        """
-        tallies = []
-        num_done = num_told = 0
-        total = 0 if self._has_stream or self._is_compressed else self.num_bytes
-        for origin in self.origins:
-            tally = Tally()
-            tallies.append(tally)
-            for blocks in _files(origin, self.text_encoding, self.documents, tally):
-                tally.num_used += 1
-                if self.kind == "char" and not builder.ends_line and self.documents is None:
-                    builder.add(b"\n")
-                for block in blocks:
-                    add(block)
-                    num_done += len(block)
-                    if num_done - num_told >= BLOCK_BYTES:
-                        num_told = num_done
-                        self.on_progress(min(num_done, total) if total else num_done, total)
-            if not tally.num_used:
-                raise _no_file(origin, tally, self.text_encoding)
-        self.on_progress(total or num_done, total or num_done)
-        return tuple(tallies)
-
-
-def _states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:
-    """Return size, time and inode of each file; zeros for one that is gone or no regular file."""
-    states = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            states.append((0, 0, 0))
-        else:
-            states.append(file_state(status) if stat.S_ISREG(status.st_mode) else (0, 0, 0))
-    return states
-
-
-def _files(
-    origin: Origin, encoding: str | None, documents: Documents | None, tally: Tally
-) -> Iterator[Iterator[bytes]]:
-    """Yield the blocks of each usable file (the stream) of a source; count the others in `tally`.
-
-    Raises DataError for an unusable file that must be usable, TextChangedError for one that changes while it is read.
-    """
-
-    def read(path: Path, seen: Tally) -> Iterator[bytes]:
-        blocks = file_blocks(path, encoding, seen, needs_regular=origin.needs_regular)
-        return blocks if documents is None else documents.read(blocks, str(path))
-
-    if origin.stream is not None:
-        blocks = stream_blocks(origin.label, origin.stream, encoding, tally)
-        yield blocks if documents is None else documents.read(blocks, origin.label)
-    fault: DataError | None = None
-    for path in origin.paths:
-        if not origin.skips_unusable:
-            yield read(path, tally)
-            continue
-        seen = Tally()
-        blocks = read(path, seen)
-        try:
-            first = next(blocks)
-            is_whole = next(blocks, None) is None
-            if not is_whole:
-                for _ in blocks:  # Its last byte decides whether it is skipped, so it is read twice.
-                    pass
-        except TextChangedError:
-            raise
-        except DataError as error:
-            fault = fault or error
-            tally.num_skipped += 1
-            continue
-        tally.num_marks += seen.num_marks
-        tally.num_line_ends += seen.num_line_ends
-        yield iter((first,)) if is_whole else read(path, Tally())
-    if fault is not None and not tally.num_used and documents is not None and documents.kind == "column":
-        raise fault  # It names the columns that there are.
-
-
-def _skipped(origin: Origin, tally: Tally, encoding: str | None) -> list[str]:
-    num = tally.num_skipped
-    unfit = "empty or unreadable" if encoding is None else f"empty, unreadable or not {title(encoding)} text"
-    skipped = [f"{counted(num, 'file')} that {'is' if num == 1 else 'are'} {unfit}"] * bool(num)
-    skipped += [counted(origin.num_hidden, "hidden name")] * bool(origin.num_hidden)
-    return skipped + [counted(origin.num_runs, "run")] * bool(origin.num_runs)
-
-
-def _no_file(origin: Origin, tally: Tally, encoding: str | None) -> DataError:
-    skipped = _skipped(origin, tally, encoding)
-    if not skipped:
-        return NotHereError(origin.label, f"{origin.label} is an empty folder: give one with text files")
-    return DataError(f"{origin.label} has no file to learn from (skipped: {' and '.join(skipped)}): give one with text")
-
-
-def _notes(origin: Origin, tally: Tally, encoding: str | None) -> Iterator[str]:
-    if skipped := _skipped(origin, tally, encoding):
-        yield f"skipped {' and '.join(skipped)} in {origin.label}"
-    if origin.is_shuffled and tally.num_used > 1:
-        yield f"shuffled the {tally.num_used:,} files of {origin.label}: the validation text comes from all of it"
-    if tally.num_marks:
-        marks = "a byte-order mark" if tally.num_marks == 1 else f"{tally.num_marks} byte-order marks"
-        yield f"removed {marks} from {origin.label}"
-    if tally.num_line_ends:
-        yield f"turned {counted(tally.num_line_ends, 'CRLF line end')} of {origin.label} into LF"
-
-
 def _utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """Return the number of bytes of each code point in UTF-8."""
     return 1 + np.searchsorted([0x80, 0x800, 0x10000], code_points, side="right")
@@ -603,10 +401,6 @@ def _endless(what: str) -> TooLargeError:
     return TooLargeError(
         f"{what}: more than {size} of text, or without end\nif it has an end, set {CACHE_SIZE_VARIABLE} above {size}"
     )
-
-
-def _all_of(labels: tuple[str, ...]) -> str:
-    return labels[0] if len(labels) == 1 else f"the {len(labels)} sources together"
 
 
 def _name(stems: list[str]) -> str:

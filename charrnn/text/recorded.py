@@ -9,9 +9,10 @@ from typing import BinaryIO
 
 from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
-from charrnn.text.corpus import Corpus, OnProgress, OpenText, open_text
+from charrnn.text.corpus import Corpus, OpenText, open_text
 from charrnn.text.documents import Documents
 from charrnn.text.order import Order
+from charrnn.text.source_reader import OnProgress
 from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 

@@ -22,7 +22,7 @@ from charrnn.runs.locate import open_run
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
-from charrnn.text.corpus import OnProgress
+from charrnn.text.source_reader import OnProgress
 from charrnn.training.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
 from charrnn.training.distributed import World, joined
 from charrnn.training.plan import (

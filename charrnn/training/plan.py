@@ -14,11 +14,12 @@ from charrnn.errors import CheckpointError, DataError, Message, UsageError, coun
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run
-from charrnn.text.corpus import Corpus, OnProgress, read_corpus
+from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.lanes import Lanes
 from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
+from charrnn.text.source_reader import OnProgress
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.broadcasts import share_config
 from charrnn.training.distributed import ALONE, World
