@@ -122,17 +122,17 @@ def test_the_processes_get_the_same_command_line_without_their_number() -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_cores", "local_world_size", "wish", "num_threads"),
+    ("num_cores", "local_world_size", "chosen", "num_threads"),
     [(8, 2, "1", 4), (8, 3, None, 2), (2, 4, "1", 1), (8, 2, "3", 3), (8, 2, "many", 4)],
 )
 def test_the_processes_of_a_host_share_its_cores(
-    monkeypatch: pytest.MonkeyPatch, num_cores: int, local_world_size: int, wish: str | None, num_threads: int
+    monkeypatch: pytest.MonkeyPatch, num_cores: int, local_world_size: int, chosen: str | None, num_threads: int
 ) -> None:
     """A 1 in OMP_NUM_THREADS is torchrun's."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(num_cores)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if wish is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", wish)
+    if chosen is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen)
     assert Rank(0, local_world_size, local_world_size, 0).num_threads() == num_threads
 
 

@@ -131,7 +131,7 @@ def _watch(torchrun: _Torchrun, signals: Signals, folder: Path) -> None:
     asked: set[int] = set()
     while not torchrun.has_ended.wait(WATCH_SECONDS):
         if signals.number:
-            # Each one once, also those that have just started. The first that hears of it stops all of them.
+            # Each one once, also those that have just started. The first that gets it stops all of them.
             members = _members(folder)
             _send(signals.number, members - asked)
             asked |= members
@@ -144,7 +144,7 @@ def _watch(torchrun: _Torchrun, signals: Signals, folder: Path) -> None:
 
 
 def _abort(torchrun: _Torchrun, folder: Path) -> None:
-    """End all processes at once: ask each once more, then kill it."""
+    """End all processes at once: send SIGINT once more, then kill those that are left."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)  # `Signals` would raise the interrupt again.
     _send(signal.SIGINT, _members(folder))

@@ -1,4 +1,4 @@
-"""Several processes that train one model: which of them this is, and what they tell each other besides gradients."""
+"""Several processes that train one model: which of them this is, and what they exchange besides gradients."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 MAX_PROCESSES = 1024
 """Processes that --processes starts at most."""
+MAX_THREADS = 1024
+"""Largest OMP_NUM_THREADS that counts as a choice."""
 MEMBERS_FOLDER = "CHARRNN_MEMBERS"
 """Environment variable that `cli.launcher` sets for its processes: the folder where each puts its process id."""
 REACH_SECONDS = 5.0
 """Longest wait for torchrun's key-value store, which runs in the parent of this process or on the first host."""
 LASTING = (2, 3, 4, 5)
-"""Exit codes of errors that the same command meets again: torchrun need not start it again (`--max-restarts`)."""
+"""Exit codes of errors that the same command raises again: torchrun need not start it again (`--max-restarts`)."""
 ERROR_SECONDS = 2.0
 """How long a process that lost another one waits for its error."""
 LOOK_SECONDS = 0.2
@@ -56,9 +58,9 @@ class Rank:
 
         torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger number is one.
         """
-        wish = os.environ.get("OMP_NUM_THREADS", "")
-        if wish.isascii() and wish.isdecimal() and 1 < int(wish) <= MAX_PROCESSES:
-            return int(wish)
+        chosen = os.environ.get("OMP_NUM_THREADS", "")
+        if chosen.isascii() and chosen.isdecimal() and 1 < int(chosen) <= MAX_THREADS:
+            return int(chosen)
         num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return max(1, num_cores // self.local_world_size)
 
@@ -112,16 +114,16 @@ def check_processes(value: str, rank: Rank | None) -> int:
 
 
 def register_member(environment: Mapping[str, str]) -> None:
-    """Tell the launcher, if it started this process, that signals can be forwarded to it."""
+    """Report to the launcher, if it started this process, that signals can be forwarded to it."""
     if folder := environment.get(MEMBERS_FOLDER):
         with contextlib.suppress(OSError):  # The launcher has ended.
             Path(folder, str(os.getpid())).touch()
 
 
 class Launch:
-    """What the processes of one launch know together, restarts included: entries in torchrun's key-value store.
+    """State that the processes of one launch share, restarts included: entries in torchrun's key-value store.
 
-    Without torchrun, or once its store is gone, nothing is known, and a process acts on its own.
+    Without torchrun, or once its store is gone, every entry is missing, and a process acts on its own.
     """
 
     def __init__(self, rank: Rank) -> None:
@@ -164,7 +166,7 @@ class Launch:
 
     @property
     def is_orphan(self) -> bool:
-        """Whether the process that started this one has ended, so that nobody watches the processes any more."""
+        """Whether the process that started this one has ended, so that no process supervises the others."""
         return os.getppid() != self._parent
 
     @property
@@ -274,7 +276,7 @@ def code_of_other_process() -> int | None:
 
 
 def _launched() -> Launch | None:
-    """Return what several processes know together, None for a process on its own."""
+    """Return the state that several processes share, None for a process on its own."""
     try:
         rank = this_rank(os.environ)
     except UsageError:

@@ -45,7 +45,7 @@ class TrainingView:
     """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
 
     def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: "Launch | None" = None) -> None:
-        """Show events; `launched` is what several processes know together, of which only the first shows anything."""
+        """Show events; `launched` is the state that several processes share, of which only the first shows anything."""
         self._launched = launched
         self.is_first = launched is None or launched.rank.number == 0
         """Whether to show anything: of several processes only the first one does."""

@@ -168,7 +168,7 @@ def check_memory(config: Config, vocab_size: int) -> None:
 
 
 def _memory_bytes() -> int | None:
-    """Return the memory of this machine; None where the system does not tell."""
+    """Return the memory of this machine; None where the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

@@ -290,19 +290,19 @@ def _paragraphs(blocks: Iterable[bytes]) -> Iterator[bytes]:
 def _whole(blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Turn the blocks of one text into one document."""
     is_open = False
-    held: list[bytes] = []  # white space that may be at the start of the first line, or at the end of the text
+    pending: list[bytes] = []  # white space that may be at the start of the first line, or at the end of the text
     for block in blocks:
         body = block.lstrip(_WHITE)
         if not body:
-            held.append(block)
+            pending.append(block)
             continue
-        held.append(block[: len(block) - len(body)])
-        before = b"".join(held)
+        pending.append(block[: len(block) - len(body)])
+        before = b"".join(pending)
         text = body.rstrip(_WHITE)
         # At the start, blank lines are left out, but not the indentation of the first line.
         yield before if is_open else before[before.rfind(b"\n") + 1 :]
         yield text
-        is_open, held = True, [body[len(text) :]]
+        is_open, pending = True, [body[len(text) :]]
     if is_open:
         yield END_BYTE
 

@@ -165,7 +165,7 @@ class IdCache:
         except OSError as error:
             raise write_error(self.folder, num_bytes, error) from error
 
-    def make_room(self, num_bytes: int, spare: Path) -> None:
+    def remove_excess(self, num_bytes: int, spare: Path) -> None:
         """Remove entries that nothing uses, oldest use first, until the cache and `num_bytes` keep the size limit."""
         entries = sorted((path for path in self.folder.glob("*") if _is_entry(path)), key=_age, reverse=True)
         sizes = {path: sum(_num_bytes(file) for file in path.iterdir()) for path in entries}
@@ -239,7 +239,7 @@ class NewEntry:
         path = self._cache.entry_path(digest, vocab)
         try:
             entry = self._write(builder, vocab, on_progress, digest, documents)
-            self._cache.make_room(builder.num_ids * vocab.id_type.itemsize, path)
+            self._cache.remove_excess(builder.num_ids * vocab.id_type.itemsize, path)
             with self._cache.exclusive():
                 self.file.close()  # Windows renames no folder with an open file.
                 if os.path.lexists(path):
@@ -262,7 +262,7 @@ class NewEntry:
         documents: Documents | None,
     ) -> dict[str, JSON]:
         """Write and sync the files of the entry; return the content of `entry.json`. Raises OSError."""
-        # The file with the provisional ids is overwritten, so that the disk needs no room for both.
+        # The file with the provisional ids is overwritten, so that the disk need not have space for both.
         name = "ids.bin" if builder.fits_in_place(vocab) else "wider.bin"
         with contextlib.ExitStack() as stack:
             ids_file = stack.enter_context((self._path / name).open("r+b" if name == "ids.bin" else "xb"))

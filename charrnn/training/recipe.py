@@ -159,7 +159,7 @@ def most_useful_steps(config: Config, num_train_chars: int) -> int:
 
 
 def ends_early(asked: Config, planned: Config, num_train_chars: int) -> bool:
-    """Tell whether a budget in minutes was cut to `most_useful_steps`."""
+    """Return whether a budget in minutes was cut to `most_useful_steps`."""
     return asked.minutes is not None and (planned.steps or 0) >= most_useful_steps(planned, num_train_chars)
 
 
