@@ -187,13 +187,7 @@ class Config:
             raise UsageError(
                 f"{named('encoding')} is {self.encoding}; the byte alphabet takes bytes as they are. Leave one out."
             )
-        if self.column is not None and self.documents == "none":
-            object.__setattr__(self, "documents", "column")
-        if (self.column is not None) != (self.documents == "column"):
-            raise UsageError(
-                f"{named('documents')} is {self.documents} and {named('column')} is {_format(self.column)}; the values "
-                f"of a column are the documents: give {named('column')} alone."
-            )
+        self._check_column()
         if self.cell == "unitary" and self.hidden_size != "auto" and self.hidden_size % 2:
             raise UsageError(f"{named('hidden_size')} is {self.hidden_size}; a unitary cell needs an even one.")
         if self.omega and (self.cell not in ("auto", "rnn") or self.zoneout):
@@ -223,6 +217,20 @@ class Config:
             )
         if sum(getattr(self, name) is not None for name in BUDGETS) > 1:
             raise UsageError(f"Give one budget only: {named('minutes')}, {named('epochs')} or {named('steps')}.")
+
+    def _check_column(self) -> None:
+        """Make a column alone the kind of the documents. Raises UsageError for another kind, or no column."""
+        if self.column is not None and self.documents == "none":
+            object.__setattr__(self, "documents", "column")
+        if self.documents == "column" and self.column is None:
+            raise UsageError(
+                f"{named('documents')} is column, but no column is named: give {named('column')} with the name of one."
+            )
+        if self.column is not None and self.documents != "column":
+            raise UsageError(
+                f"{named('documents')} is {self.documents} and {named('column')} is {_format(self.column)}; the values "
+                f"of a column are the documents: give {named('column')} alone."
+            )
 
     @property
     def end_id(self) -> int | None:

@@ -247,6 +247,9 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
     shown = text_of(command(*options))
     assert f"{longest['length']}" in shown and "━" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    short = command(*options[:5], 11, *options[6:])
+    assert "the text has 11 characters, and copies of 12 or more count: give a smaller --min-copy" in short.err
+    assert "--min-copy" not in command(*options).err
     beam = command("sample", run, "--beam", 4, "--length", 100, "--novelty", "--quiet")
     assert beam.code == 0 and "copied" in beam.out
 

@@ -321,7 +321,9 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
     ran = command("train", "--resume")
     assert (ran.code, ran.out) == (0, "checkpoints/run\n")
     assert "Done: 12 steps" in ran.err
+    assert "Nothing was left to train: give a larger --steps" in ran.err
     assert (saved_files(run), read_metrics(run), (run / "samples.txt").read_text()) == before
+    assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
 
 
 def test_without_a_name_the_newest_run_goes_on(command: Command, text_file: Path) -> None:

@@ -179,6 +179,11 @@ class Page:
             sys.stdout.write(printable(self.prime) + "\n")
         console.print(CopiedText(found))
         console.print(novelty_table(found))
+        if len(found.text) < found.min_length:
+            shown = (
+                f"the text has {counted(len(found.text), 'character')}, and copies of {found.min_length} or more count"
+            )
+            warn((f"{shown}: give a smaller --min-copy",), quiet=self.quiet)
 
     def _warn_of_loop(self, text: str, remedy: str) -> None:
         """Warn that a text ends in a loop, and name the remedy."""

@@ -267,6 +267,8 @@ class TrainingView:
             if event.is_complete:
                 best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
                 self._print(f"Done: {_steps(event.step)}.{best} Best step: {event.best_step:,}.")
+                if self._start is not None and self._start.first_step == event.step:
+                    self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
                 self._print("Next:")
                 commands = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)

@@ -35,6 +35,8 @@ from charrnn.training.recipe import (
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
+FEW_STEPS = 10
+"""Fewer steps that fit into a budget in minutes are noted: the start has taken most of it."""
 MEASURE_SHARE = 0.03
 """Largest share of such a budget that is spent on measuring."""
 MIN_MEASURE_SECONDS = 0.25
@@ -271,6 +273,11 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
                 f"training ends before its budget, after {num_read / text.num_train:.3g} epochs: longer, a model of "
                 f"this size would learn so short a text by heart. {named('epochs')} sets another number."
             )
+        )
+    if asked.minutes is not None and resolved(planned.steps or 0) < FEW_STEPS:
+        steps = "1 step fits" if planned.steps == 1 else f"{planned.steps} steps fit"
+        notes.append(
+            Message(f"only {steps} into {named('minutes', asked.minutes)}, with the start and the measuring: give more")
         )
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
