@@ -33,6 +33,7 @@ LAYERS = (
             "process_signals",
             "code_cache",
             "file_lock",
+            "memory",
             "architectures",
             "optimizers",
         },

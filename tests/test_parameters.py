@@ -81,7 +81,7 @@ def test_three_hundred_thousand_weights_are_met_within_a_hundredth_by_every_cell
 def test_the_range_ends_with_the_widest_layer_or_the_memory(
     memory: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shapes, "_memory_bytes", lambda: memory)
+    monkeypatch.setattr(shapes, "memory_bytes", lambda: memory)
     widest = num_parameters(of_size(Config(cell="lstm", num_layers=1), MAX_HIDDEN_SIZE), 40)
     for budget in (5, 10**11):
         with pytest.raises(UsageError) as error:

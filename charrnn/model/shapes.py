@@ -1,12 +1,12 @@
 """The weights that a configuration determines, and their shapes: checked before anything is built from a file."""
 
-import os
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
 from charrnn.config import MAX_HIDDEN_SIZE, Config, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
+from charrnn.memory import memory_bytes
 from charrnn.model.cells import Lstm
 from charrnn.model.depths import DEPTHS
 from charrnn.model.lookup import find_cell
@@ -86,7 +86,7 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
 
     fitting, too_large = 0, MAX_HIDDEN_SIZE // multiple + 1
     least, most = count(1), count(too_large - 1)
-    memory = _memory_bytes()
+    memory = memory_bytes()
     if memory is not None:
         most = min(most, memory // (4 * TRAINING_COPIES))
     if not least <= config.parameters <= most:
@@ -158,18 +158,10 @@ def check_memory(config: Config, vocab_size: int) -> None:
     """Raise UsageError if training needs more memory than this machine has, as far as the system tells."""
     num_weights = sum(map(prod, weight_shapes(config, vocab_size).values()))
     needed = 4 * TRAINING_COPIES * num_weights
-    available = _memory_bytes()
+    available = memory_bytes()
     if available is not None and needed > available:
         raise UsageError(
             f"{named('hidden_size')} is {config.hidden_size} and {named('num_layers')} {config.num_layers}: "
             f"{num_weights:,} weights need "
             f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )
-
-
-def _memory_bytes() -> int | None:
-    """Return the memory of this machine; None where the system does not report it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None

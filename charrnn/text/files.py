@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
+from charrnn.memory import memory_bytes
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 """The byte-order mark that some editors write at the start of UTF-8 files."""
@@ -45,7 +46,7 @@ class MemoryLimit:
         """Start at 0 bytes; `what` names the corpus in messages."""
         self.what = what
         self.num_bytes = 0
-        self._memory, self._most = _memory_bytes(), float("inf")
+        self._memory, self._most = memory_bytes(), float("inf")
         if self._memory is not None:
             self._most = self._memory // _MEMORY_PER_BYTE
 
@@ -280,14 +281,6 @@ def _is_binary(path: Path, encoding: str | None) -> bool:
             return b"\0" in file.read(_HEAD_BYTES)
     except OSError:
         return True
-
-
-def _memory_bytes() -> int | None:
-    """Return this machine's memory in bytes, None if the system does not report it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _size_on_disk(path: Path) -> int:
