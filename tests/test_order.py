@@ -13,7 +13,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config import Config
 from charrnn.text.corpus import read_corpus
-from charrnn.text.order import SHUFFLED, SORTED, Order
+from charrnn.text.order import SHUFFLED, SORTED, Order, shuffle_key
 from charrnn.text.sources import find_origin
 
 NAMES = [f"{folder}/{letter}.txt" for folder in ("a", "b", "b/deep") for letter in "pqrs"]
@@ -46,6 +46,11 @@ def test_the_rule_is_the_one_that_is_documented() -> None:
     assert [["a", "b", "c"][index] for index in SHUFFLED.arrange(["a", "b", "c"])] == ["c", "b", "a"]
     assert lines("texts", Order(seed=1)) not in (SHUFFLED_NAMES, sorted(NAMES))
     assert sorted(lines("texts", Order(seed=1))) == sorted(NAMES)
+
+
+def test_a_name_that_is_no_utf_8_is_shuffled_by_its_surrogates() -> None:
+    """Python decodes the byte 0xff of a file name as U+DCFF, whose three bytes UTF-8 itself does not allow."""
+    assert shuffle_key(7, "a\udcff") == hashlib.sha256(b"7/a\xed\xb3\xbf").digest()
 
 
 @pytest.mark.parametrize("pattern", ["texts/**/*.txt", "./texts//**/*.txt", "{here}/texts/**/*.txt"])
