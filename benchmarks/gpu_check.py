@@ -612,7 +612,8 @@ def main() -> int:
         torch.set_num_threads(1)
     begin, results = time.perf_counter(), Results()
     machine = describe_machine() | describe_device(setup.device)
-    print(f"{machine['device']}, torch {machine['torch']}, cuDNN {machine.get('cudnn')}, {machine['processor']}")
+    cudnn = f"cuDNN {machine['cudnn']}" if machine.get("cudnn") else "no cuDNN"
+    print(f"{machine['device']}, torch {machine['torch']}, {cudnn}, {machine['processor']}")
     run_parts(setup, results, [name for name in PARTS if not arguments.only or name in arguments.only])
     seconds = time.perf_counter() - begin
     print(f"\n{results.num_failed} of {len(results.rows)} rows failed, {seconds:.0f} seconds")
