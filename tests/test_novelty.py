@@ -241,6 +241,11 @@ def test_the_held_out_share_is_of_the_beginning_of_the_validation_text(
     assert 0 < expected < 1
 
 
+def test_each_document_is_a_line_of_the_training_text() -> None:
+    (copy,) = find_copies("Annabel", "Tom\0Two\nlines\0Annabel\0", min_length=5).copies
+    assert copy.source_line == 4
+
+
 def test_line_ends_are_those_of_the_corpus(lstm: TrainedRun, corpus: SyntheticCorpus) -> None:
     text = corpus.text[2_000:2_300]
     assert "\n" in text

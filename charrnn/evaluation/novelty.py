@@ -286,7 +286,8 @@ def _count_lines(spans: list[tuple[int, int, int]], corpus: SlicedText) -> dict[
     for source in sorted({source for _, _, source in spans}):
         for begin in range(before, source, SLICE_CHARS):
             text = corpus[begin : min(source, begin + SLICE_CHARS)]
-            line += text.count("\n") if isinstance(text, str) else text.count(b"\n")
+            # END is a line end, as in the detectors; raw bytes can contain NUL without being documents.
+            line += text.count("\n") + text.count("\0") if isinstance(text, str) else text.count(b"\n")
         before = source
         lines[source] = line
     return lines
