@@ -34,7 +34,7 @@ from charrnn.model.noise import Noise
 from charrnn.text.lanes import Lanes
 from charrnn.training import loop
 from charrnn.training.broadcasts import check_same_text
-from charrnn.training.distributed import ALONE, World
+from charrnn.training.distributed import ALONE, World, joined
 from charrnn.training.optim import orthogonal
 from charrnn.training.outer import OuterOptimizer
 from charrnn.training.trainer import Trainer
@@ -436,6 +436,12 @@ def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict
     with pytest.raises(CharRNNError, match=message):
         in_processes(2, train)
     assert not Path("run").exists()
+
+
+def test_a_process_without_a_rank_is_refused() -> None:
+    message = r"^WORLD_SIZE is 2, but RANK is not set: start torchrun"
+    with pytest.raises(UsageError, match=message), joined({"WORLD_SIZE": "2"}):
+        pass
 
 
 def test_processes_that_read_different_texts_end() -> None:

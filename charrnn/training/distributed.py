@@ -197,13 +197,15 @@ class ProcessGroup(World):
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """Connect with the other processes, as the variables that torchrun sets describe them; disconnect at the end.
 
-    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError if this torch cannot connect
-    processes, CharRNNError if the others cannot be reached.
+    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError if RANK is missing or
+    this torch cannot connect processes, CharRNNError if the others cannot be reached.
     """
     size = int(environment.get("WORLD_SIZE", "1"))
     if size == 1:
         yield ALONE
         return
+    if "RANK" not in environment:
+        raise UsageError(f"WORLD_SIZE is {size}, but RANK is not set: start torchrun, or unset WORLD_SIZE.")
     import torch
     import torch.distributed
 
