@@ -117,7 +117,8 @@ WIDE_TABLES: dict[str, RenderableType] = {
                 nats_per_char=10,
                 bpc=14.4,
                 bits_per_byte=57.7,
-                num_chars=10**12,
+                num_chars=10**11,
+                text_length=10**12,
                 precision="bf16",
             )
         ]
@@ -217,7 +218,13 @@ def test_predictions_show_what_cannot_be_seen_and_a_bar_as_long_as_they_are_like
 
 def test_losses_are_named_by_their_protocol() -> None:
     report = LossReport(
-        protocol="stateful", nats_per_char=1.0, bpc=1.442695, bits_per_byte=1.3, num_chars=111_540, precision="fp32"
+        protocol="stateful",
+        nats_per_char=1.0,
+        bpc=1.442695,
+        bits_per_byte=1.3,
+        num_chars=111_540,
+        text_length=111_541,
+        precision="fp32",
     )
     assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540", "fp32"]]
 
