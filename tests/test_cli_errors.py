@@ -78,6 +78,7 @@ TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
     ("train good.txt --documents file", USAGE, ("--documents is file", "blank-lines", "Did you mean files?")),
     ("train good.txt --column nosuch --steps 1", DATA, ("good.txt, line 2, is not CSV",)),
     ("train short.txt --column nosuch --steps 1", DATA, ("short.txt has no column 'nosuch'", "as --column")),
+    ("train good.txt --column ''", USAGE, ("--column is empty", "give a value, or leave it out")),
     ("train good.txt --documents lines --column a", USAGE, ("--documents is lines", "give --column alone")),
     ("train good.txt --processes 0", USAGE, ("--processes is 0", "from 1 to 1024")),
     ("train good.txt --processes two", USAGE, ("--processes is two", "must be a whole number")),

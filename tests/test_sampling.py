@@ -19,6 +19,7 @@ from charrnn.generation.sampling import draw, generator_of, prime_model, sample_
 from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.stepper import Stepper
+from charrnn.text.documents import END
 from charrnn.text.vocab import REPLACEMENT, Vocab
 
 H = 6
@@ -188,6 +189,15 @@ def test_the_unknown_symbol_is_never_written(temperature: float) -> None:
 def test_only_the_unknown_symbol_spells_nothing() -> None:
     assert undrawable_ids(Vocab.from_text("abc")) == (0,)
     assert undrawable_ids(Vocab.of_bytes()) == ()
+
+
+def test_end_is_drawn_by_models_of_documents_alone() -> None:
+    vocab = Vocab.from_text("abc" + END)
+    end_id = vocab.characters.index(END)
+    assert undrawable_ids(vocab, end_id) == (0,)
+    # Of a model that started from one with documents and learned a text without them.
+    assert undrawable_ids(vocab) == (0, end_id)
+    assert undrawable_ids(Vocab.of_bytes(), 0) == ()
 
 
 def test_a_text_begins_after_a_newline_or_else_after_the_first_character() -> None:

@@ -272,11 +272,13 @@ def _check_no_stdin(config: "Config", num_processes: int) -> None:
 def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
     """Parse field values from flags and `--set field=value`. Raises UsageError that names the field."""
     from charrnn.config import Config, check_field_name, parse_value
-    from charrnn.errors import UsageError
+    from charrnn.errors import UsageError, named
 
     flags: dict[str, Any] = {}
     for name, value in fields.items():
         if value is not None:
+            if not value.strip():  # of a shell variable that is not set
+                raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
             flags[name] = parse_value(name, value)
             Config(**{name: flags[name]})  # Checks the range.
     for assignment in assignments:

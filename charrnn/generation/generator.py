@@ -199,7 +199,7 @@ class Generator:
         if top < 1:
             raise UsageError(f"{named('top')} is {top}; it must be at least 1.")
         logits = prime_model(self.stepper, self.encode_prime(text, unknown)).logits
-        excluded = undrawable_ids(self.vocab)
+        excluded = undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best]
@@ -259,7 +259,8 @@ class Generator:
         if self.vocab.kind == "byte" and not ban.isascii():
             raise UsageError(f"{named('ban')} is {ban!r}; with the byte alphabet only ASCII characters can be banned.")
         known = set(ban) - set(self.vocab.unknown_characters(ban))
-        banned = (*undrawable_ids(self.vocab), *set(self.vocab.encode("".join(sorted(known))).tolist()))
+        banned_ids = set(self.vocab.encode("".join(sorted(known))).tolist())
+        banned = (*undrawable_ids(self.vocab, self.config.end_id), *banned_ids)
         if len(banned) >= len(self.vocab):
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
 from charrnn.model.stepper import Stepper
+from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
 Ids = NDArray[np.integer[Any]]
@@ -273,6 +274,11 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     return newline if vocab.kind == "byte" or newline[0] != 0 else np.ones(1, np.uint16)
 
 
-def undrawable_ids(vocab: Vocab) -> tuple[int, ...]:
-    """Return the ids of no character, which are never drawn: the unknown symbol."""
-    return (0,) if vocab.kind == "char" else ()
+def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
+    """Return the ids of no character, which are never drawn: the unknown symbol, and END where it ends no document.
+
+    A model without documents (`end_id` None) has END in its alphabet if it started from one with documents.
+    """
+    if vocab.kind == "byte":
+        return ()
+    return (0, *(id for id, character in enumerate(vocab.characters) if character == END and end_id is None))

@@ -365,8 +365,8 @@ class TrainingSession:
 def _generate_sample(trainer: Trainer, vocab: Vocab) -> str:
     # With eight-bit weights, so that `charrnn sample` writes the same text.
     stepper = Stepper(trainer.config, trainer.model_tensors(), "int8")
-    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab))
     end_id = trainer.config.end_id
+    shaping = Shaping(temperature=SAMPLE_TEMPERATURE, banned=undrawable_ids(vocab, end_id))
     reading = prime_model(stepper, start_ids(vocab, end_id))
     blocks = sample_ids(stepper, reading, [shaping], [(trainer.config.seed, 0)], length=SAMPLE_LENGTH)
     return "".join(write_chunks(blocks, TextStream(vocab, (), keeps_stop=False, end_id=end_id)))
