@@ -439,7 +439,7 @@ def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict
 
 
 def test_a_process_without_a_rank_is_refused() -> None:
-    message = r"^WORLD_SIZE is 2, but RANK is not set: start torchrun"
+    message = r"^WORLD_SIZE is 2, but RANK is not set: the processes cannot find each other"
     with pytest.raises(UsageError, match=message), joined({"WORLD_SIZE": "2"}):
         pass
 

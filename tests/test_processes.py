@@ -22,8 +22,9 @@ from safetensors.numpy import load_file
 from synthetic import make_corpus
 
 from charrnn.cli.launcher import exit_code, without_processes
-from charrnn.cli.processes import Launch, Rank, this_rank
+from charrnn.cli.processes import Launch
 from charrnn.errors import CharRNNError
+from charrnn.training.rank import Rank, this_rank
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -55,9 +56,9 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
     assert this_rank({}) is None
     assert this_rank({"RANK": "x"}) is None, "a process on its own"
     environment = TORCHRUN | ADDRESS
-    assert this_rank(environment) == Rank(number=1, world_size=2, local_world_size=2, attempt=0)
+    assert this_rank(environment) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2, attempt=0)
     restarted = environment | {"TORCHELASTIC_RESTART_COUNT": "3"}
-    assert this_rank(restarted) == Rank(number=1, world_size=2, local_world_size=2, attempt=3)
+    assert this_rank(restarted) == Rank(number=1, world_size=2, local_rank=1, local_world_size=2, attempt=3)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_the_processes_of_a_host_share_its_cores(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if chosen is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", chosen)
-    assert Rank(0, local_world_size, local_world_size, 0).num_threads() == num_threads
+    assert Rank(0, local_world_size, 0, local_world_size, 0).num_threads() == num_threads
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def store() -> Iterator[Store]:
 
 
 def launches(attempt: int = 0) -> list[Launch]:
-    return [Launch(Rank(number, 2, 2, attempt)) for number in range(2)]
+    return [Launch(Rank(number, 2, number, 2, attempt)) for number in range(2)]
 
 
 def test_the_first_process_that_fails_prints_and_the_others_end_with_its_code(store: Store, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import typer
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.processes import Launch, check_processes, this_rank
+from charrnn.cli.processes import Launch, check_processes
 from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
 from charrnn.cli.training_view import TrainingView
 from charrnn.optimizers import OPTIMIZERS
+from charrnn.training.rank import this_rank
 
 if TYPE_CHECKING:
     from charrnn.config import Config

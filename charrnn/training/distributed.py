@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.errors import CharRNNError, OtherProcessError, UsageError, counted, named
 from charrnn.files import JSON
+from charrnn.training.rank import Rank, this_rank
 
 if TYPE_CHECKING:
     import torch
@@ -197,47 +198,42 @@ class ProcessGroup(World):
 def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """Connect with the other processes, as the variables that torchrun sets describe them; disconnect at the end.
 
-    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError if RANK is missing or
+    Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError as `this_rank` does, and if
     this torch cannot connect processes, CharRNNError if the others cannot be reached.
     """
-    size = int(environment.get("WORLD_SIZE", "1"))
-    if size == 1:
+    rank = this_rank(environment)
+    if rank is None or rank.world_size == 1:
         yield ALONE
         return
-    if "RANK" not in environment:
-        raise UsageError(f"WORLD_SIZE is {size}, but RANK is not set: start torchrun, or unset WORLD_SIZE.")
+    size = rank.world_size
     import torch
     import torch.distributed
 
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-    rank = int(environment["RANK"])
     timeout = timedelta(seconds=TIMEOUT_SECONDS)
     try:
-        store = _store_of_attempt(environment, size, timeout)
+        store = _store_of_attempt(environment, rank, timeout)
         torch.distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if has_nccl else "gloo",
             init_method="env://" if store is None else None,
             store=store,
-            rank=rank,
+            rank=rank.number,
             world_size=size,
             timeout=timeout,
         )
     except (RuntimeError, ValueError) as error:
         where = f"{environment.get('MASTER_ADDR')}:{environment.get('MASTER_PORT')}"
         reason = str(error).strip().partition("\n")[0][:200]
-        raise CharRNNError(f"process {rank} cannot reach the other {size - 1} at {where}: {reason}") from error
+        raise CharRNNError(f"process {rank.number} cannot reach the other {size - 1} at {where}: {reason}") from error
     try:
-        local = (
-            int(environment.get(name, default)) for name, default in (("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
-        )
-        yield ProcessGroup(rank, size, *local)
+        yield ProcessGroup(rank.number, size, rank.local_rank, rank.local_world_size)
     finally:
         torch.distributed.destroy_process_group()
 
 
-def _store_of_attempt(environment: Mapping[str, str], size: int, timeout: timedelta) -> Store | None:
+def _store_of_attempt(environment: Mapping[str, str], rank: Rank, timeout: timedelta) -> Store | None:
     """Connect with the key-value store of torchrun, if it has one; return the part that belongs to this attempt.
 
     torchrun keeps the store when it starts all processes again (`--max-restarts`), and torch.distributed would read the
@@ -250,9 +246,9 @@ def _store_of_attempt(environment: Mapping[str, str], size: int, timeout: timede
         return None
     host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
     store = distributed.TCPStore(  # type: ignore[attr-defined]
-        host, port, world_size=size, is_master=False, timeout=timeout
+        host, port, world_size=rank.world_size, is_master=False, timeout=timeout
     )
-    return PrefixStore(f"charrnn-attempt-{environment.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    return PrefixStore(f"charrnn-attempt-{rank.attempt}", store)
 
 
 @contextlib.contextmanager
