@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.char_losses import iter_char_losses
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import CharRNN
-from charrnn.model.reading import read_in_lanes, read_segments, segments_of
+from charrnn.model.reading import segments_of
 from charrnn.records.evaluation import LossReport
 from charrnn.text.vocab import IdArray
 
@@ -43,30 +43,11 @@ def stateful_nats(
     in all). `on_progress` is called with the number of characters read since its last call. Raises ValueError if there
     is nothing to score.
     """
-    if not 1 <= first < len(ids):
-        raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
-    device = network.output.weight.device
     total = 0.0
-
-    def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        with autocast(device, precision):
-            return network(inputs, state)  # type: ignore[no-any-return]
-
-    num_chars = len(ids) - first
-    inputs = ids[:-1]  # the prediction of ids[n + 1] is made at ids[n]
-    if max_chars is not None and max_chars < num_chars:
-        reading = read_segments(step, network.initial_state, inputs, first - 1, max_chars)
-    else:
-        reading = read_in_lanes(step, network.initial_state, inputs, first - 1)
-    for positions, logits in reading:
-        is_text = torch.from_numpy(positions < len(ids) - 1)
-        targets = ids[(positions + 1).clip(max=len(ids) - 1)].astype(np.int64)
-        losses = cross_entropy(
-            logits.float().flatten(0, 1), torch.from_numpy(targets).flatten().to(device), reduction="none"
-        )
-        total += losses[is_text.flatten().to(device)].sum(dtype=torch.float64).item()
-        on_progress(int(is_text.sum()))
-    return total / num_scored(num_chars, max_chars)
+    for positions, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
+        total += losses.sum(dtype=torch.float64).item()
+        on_progress(len(positions))
+    return total / num_scored(len(ids) - first, max_chars)
 
 
 def num_scored(num_chars: int, max_chars: int | None) -> int:

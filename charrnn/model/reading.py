@@ -60,13 +60,22 @@ def read_segments(
     `step` and what is yielded are those of `read_in_lanes`, without padding. Raises ValueError unless `max_chars` is
     in 1..N - first.
     """
-    num_segments, length = segments_of(max_chars)
-    num_chars = len(ids) - first
+    _, length = segments_of(max_chars)
+    starts = segment_starts(len(ids), first, max_chars)
+    for begin in range(0, len(starts), MAX_LANES):
+        yield from _read_from(step, initial_state, ids, starts[begin : begin + MAX_LANES], length)
+
+
+def segment_starts(num_ids: int, first: int, max_chars: int) -> NDArray[np.int64]:
+    """Return the indices at which the segments of `read_segments` start, of `num_ids` ids, ascending.
+
+    Raises ValueError unless `max_chars` is in 1..num_ids - first.
+    """
+    num_chars = num_ids - first
     if not 1 <= max_chars <= num_chars:
         raise ValueError(f"max_chars must be in 1..{num_chars}, not {max_chars}")
-    starts = first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
-    for begin in range(0, num_segments, MAX_LANES):
-        yield from _read_from(step, initial_state, ids, starts[begin : begin + MAX_LANES], length)
+    num_segments, _ = segments_of(max_chars)
+    return first + np.arange(num_segments, dtype=np.int64) * num_chars // num_segments
 
 
 def segments_of(max_chars: int) -> tuple[int, int]:
