@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.records.microscope import GradientReach
-from charrnn.render.curves import ASCII_MARKS, MARKS, MAX_TICKS, STYLES, GradientChart, _decades, _lags
+from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS, STYLES
+from charrnn.render.curves import GradientChart, _decades, _lags
 from charrnn.render.svg import GRID
 
 
