@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
     from charrnn.records.evaluation import LossReport
-    from charrnn.records.generation import GeneratedText, Novelty, Prediction
+    from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.records.microscope import CellFindings
     from charrnn.records.training import TrainEvent
     from charrnn.training.loop import resume, train
@@ -35,6 +35,7 @@ _HOMES = {
     "CellFindings": "charrnn.records.microscope",
     "GeneratedText": "charrnn.records.generation",
     "LossReport": "charrnn.records.evaluation",
+    "DocumentNovelty": "charrnn.records.generation",
     "Novelty": "charrnn.records.generation",
     "Prediction": "charrnn.records.generation",
     "TrainEvent": "charrnn.records.training",
@@ -46,6 +47,7 @@ __all__ = [
     "CellFindings",
     "CharRNNError",
     "Config",
+    "DocumentNovelty",
     "GeneratedText",
     "LossReport",
     "Model",

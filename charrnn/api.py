@@ -20,7 +20,7 @@ from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records.evaluation import LossReport
-from charrnn.records.generation import MIN_COPY_LENGTH, GeneratedText, Novelty, Prediction
+from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
@@ -222,6 +222,15 @@ class Model:
         Raises DataError as `held_out_text` does and for a text too long, UsageError for a `min_length` under 1.
         """
         return self.novelty_reference().compare(text, min_length=min_length)
+
+    def document_novelty(self, documents: Sequence[str]) -> DocumentNovelty:
+        """Find how many of `documents` are new: not one of the documents that the model was trained on.
+
+        Raises DataError as `held_out_text` does, UsageError for a model without documents.
+        """
+        if self.config.end_id is None:
+            raise UsageError(f"{self.name} was not trained on documents: use novelty, which finds copied passages.")
+        return self.novelty_reference().compare_documents(documents)
 
     def novelty_reference(self) -> NoveltyReference:
         """Read and verify the run's training text, so that `compare` can compare several texts with it.

@@ -109,6 +109,34 @@ def test_a_document_that_is_cut_is_marked(command: Command, chain: Callable[[str
     assert ran.err == ""
 
 
+def test_new_documents_are_counted(command: Command, names: list[str]) -> None:
+    command("train", "names.txt", "--documents", "lines", "--steps", 60, "--hidden-size", 24, "--quiet")
+    call = ("sample", "--count", 30, "--seed", 0, "--novelty")
+    model = charrnn.load()
+    training = model.held_out("validation").corpus.text(0, model.held_out("validation").begin)
+    assert isinstance(training, str)
+    known = set(training.split(END)[:-1])
+    objects = as_json(command(*call, "--json"))
+    # By a naive comparison with the set of all training documents.
+    assert [entry["is_new"] for entry in objects] == [entry["text"] not in known for entry in objects]
+    ran = command(*call)
+    shown = ran.out.splitlines()[:30]
+    assert [line.endswith("  (in the training text)") for line in shown] == [not entry["is_new"] for entry in objects]
+    held_out = model.held_out()[:]
+    assert isinstance(held_out, str)
+    novelty = model.document_novelty(["Xyz", *sorted(known)[:2], sorted(known)[0], sorted(known)[0][:-1] + "?"])
+    assert novelty.is_new == (True, False, False, False, True)
+    assert (novelty.num_new, novelty.num_distinct) == (2, 4)
+    validation = held_out.split(END)[:-1]
+    assert novelty.num_held_out == len(validation)
+    assert novelty.num_held_out_new == sum(name not in known for name in validation) < len(validation)
+    assert command(*call, "--min-copy", 3).err.startswith("error: --min-copy does not go with --count")
+    # The typed beginning is part of the document.
+    first = min(known)
+    primed = as_json(command("sample", "--count", 1, "--novelty", "--prime", first[:-1], "--temp", 0, "--json"))
+    assert primed[0]["is_new"] == (first[:-1] + primed[0]["text"] not in known)
+
+
 def test_a_search_ends_with_the_document(command: Command, chain: Callable[[str], str]) -> None:
     run = chain("lines")
     assert command("sample", run, "--beam", 3) == Ran(0, "abcde\n", "")

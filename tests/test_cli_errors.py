@@ -190,6 +190,11 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("sample --show-cell 0:1 --count 2", USAGE, ("--show-cell shows one text",)),
     ("sample --min-copy 9", USAGE, ("--min-copy belongs to --novelty", "leave it out")),
     ("sample --novelty --min-copy 0", USAGE, ("--min-copy is 0", "at least 1")),
+    (
+        "sample --novelty --count 2",
+        USAGE,
+        ("--novelty shows one text", "not trained on documents"),
+    ),
     ("sample --novelty --temps 1,2", USAGE, ("--novelty shows one text",)),
     ("sample --novelty --show-cell 0:1", USAGE, ("--show-cell does not go with --novelty",)),
     ("sample --beam 4 --count 5", USAGE, ("--count is 5", "1 to 4 texts", "widen --beam")),

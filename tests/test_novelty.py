@@ -21,7 +21,7 @@ import charrnn
 from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import novelty as room
-from charrnn.evaluation.novelty import find_copies, window_hashes
+from charrnn.evaluation.novelty import find_copies, find_documents, window_hashes
 from charrnn.records.generation import Copy, Novelty
 
 EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)
@@ -282,3 +282,23 @@ def test_a_text_that_is_gone_or_changed_cannot_be_compared_with(tmp_path: Path, 
     from_stdin = charrnn.Model(charrnn.Config(corpus=("-",)), model.vocab, model.tensors)
     with pytest.raises(DataError, match=r"standard input, which is gone\. What is copied shows only beside"):
         from_stdin.novelty("molu")
+
+
+@EXAMPLES
+@given(
+    st.lists(st.text("ab", max_size=4), max_size=12),
+    st.sets(st.text("ab", max_size=5), max_size=6),
+    st.integers(1, 9),
+    st.booleans(),
+)
+def test_documents_are_found_however_the_corpus_is_sliced(
+    corpus: list[str], asked: set[str], slice_chars: int, as_bytes: bool
+) -> None:
+    joined = "".join(f"{text}\0" for text in corpus)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "SLICE_CHARS", slice_chars)
+        if as_bytes:
+            found = find_documents({text.encode() for text in asked}, joined.encode())
+            assert found == {text.encode() for text in asked & set(corpus)}
+        else:
+            assert find_documents(asked, joined) == asked & set(corpus)

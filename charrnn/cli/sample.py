@@ -159,7 +159,10 @@ def sample(
     ] = None,
     novelty: Annotated[
         bool,
-        typer.Option("--novelty", help="Mark passages copied from the training text, and print their share."),
+        typer.Option(
+            "--novelty",
+            help="Mark copies of the training text, and print their share; with --count, of whole documents.",
+        ),
     ] = False,
     min_copy: Annotated[
         int | None,
@@ -192,17 +195,18 @@ def sample(
         "--max-line": max_line,
     }
     drawing |= {"--temps": temps, "--precision": None if precision in (DEFAULT_PRECISION, "fp32") else precision}
-    several = {"--temps": temps, "--count": count}
     if prime and prime_file is not None:
         raise UsageError("Give --prime or --prime-file, not both.")
     _check_beam(beam, count, search, drawing | {"--show-cell": show_cell})
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
-    _check_novelty(novelty, min_copy, show_cell, several)
+    _check_novelty(novelty, min_copy, show_cell, {"--temps": temps, "--count": count if beam or not novelty else None})
     temperatures = () if temps is None else _parse_temps(temps)
     if beam is None:
         _check_length(length or 0, len(temperatures), show_as_json=json)
     model = load_model(run, quiet=quiet)
+    if novelty and count is not None:
+        _check_count_of_new(model, min_copy)
     if length is None:
         # A search keeps all of its texts, so that it has a lower limit.
         length = DEFAULT_LENGTH if model.config.end_id is None or beam is not None else DOCUMENT_LENGTH
@@ -268,6 +272,8 @@ def sample(
             model.generator.write(replace(options, on_read=advance))
     if temperatures:
         page.show_temperatures(temperatures, options)
+    elif novelty and count is not None:
+        page.show_new_documents(count, options)
     elif novelty:
         page.show_novelty(options)
     elif json or count is not None:
@@ -303,6 +309,15 @@ def _check_novelty(novelty: bool, min_copy: int | None, show_cell: str | None, s
         _refuse({"--min-copy": min_copy}, "belongs to --novelty: add that, or leave it out")
     if min_copy is not None and min_copy < 1:
         raise UsageError(f"--min-copy is {min_copy}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
+
+
+def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
+    """Refuse --novelty with --count unless the model writes documents, which are compared whole."""
+    if model.config.end_id is None:
+        raise UsageError(
+            f"--novelty shows one text of {model.name}, which was not trained on documents: leave out --count."
+        )
+    _refuse({"--min-copy": min_copy}, "does not go with --count, which compares whole documents")
 
 
 def _check_length(length: int, num_temperatures: int, *, show_as_json: bool) -> None:

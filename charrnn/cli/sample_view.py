@@ -15,6 +15,7 @@ from charrnn.errors import counted
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.records.generation import MIN_COPY_LENGTH
 from charrnn.render.strict_json import replace_non_finite
+from charrnn.text.documents import END
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -111,6 +112,29 @@ class Page:
         with self._drawing(options.length) as on_draw:
             text = self.model.generator.sample(replace(options, on_draw=on_draw))
         self._write_novelty(text)
+
+    def show_new_documents(self, count: int, options: "SampleOptions") -> None:
+        """Print several documents, mark those that are also in the training text, and print how many are new."""
+        from rich.text import Text
+
+        from charrnn.render.tables import document_novelty_table
+
+        assert self.reference is not None
+        with self._drawing(count * options.length) as on_draw:
+            texts = list(self.model.generator.iter_samples(count, replace(options, on_draw=on_draw)))
+        # Of a prime of several documents, only the last one is continued.
+        beginning = _decoded(self.before).rpartition(END)[2]
+        novelty = self.reference.compare_documents([beginning + text.text for text in texts])
+        if self.show_as_json:
+            for text, is_new in zip(texts, novelty.is_new, strict=True):
+                print_long_json(as_json(self.model, text, self.before) | {"is_new": is_new})
+            return
+        console = result_console()
+        for index, (text, is_new) in enumerate(zip(texts, novelty.is_new, strict=True)):
+            sys.stdout.write(separator(self.model.config.documents, index, count))
+            mark = Text("" if is_new else "  (in the training text)", style="dim")
+            console.print(Text(printable(self.prime + text.text)) + mark, soft_wrap=True)
+        console.print(document_novelty_table(novelty))
 
     def show_search(self, count: int, options: "SearchOptions") -> None:
         """Print the `count` best texts of a beam search, numbered, best first; a single one as far as it is certain."""

@@ -7,7 +7,7 @@ matches what passes the filter. It is exact and takes linear time: a hash collis
 Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, named
-from charrnn.records.generation import MIN_COPY_LENGTH, Copy, Novelty
+from charrnn.records.generation import MIN_COPY_LENGTH, Copy, DocumentNovelty, Novelty
 
 MAX_CHARS = 1_000_000
 """Longest text that is compared, in characters."""
@@ -79,6 +79,40 @@ class NoveltyReference:
         # Without the lines of its copies, which take another pass over the corpus.
         expected = _as_novelty(self.held_out, min_length, _find_spans(self.held_out, self.training, min_length), {})
         return replace(found, held_out_share=expected.share_copied)
+
+    def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
+        """Find which of the documents are also documents of the training text, and how often validation ones are.
+
+        They are compared whole, character for character. The validation documents are those among the first
+        `HELD_OUT_CHARS` characters of the validation text.
+        """
+        end = "\0" if isinstance(self.held_out, str) else b"\0"
+        held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
+        encoded = [text if isinstance(end, str) else text.encode("utf-8", "surrogatepass") for text in documents]
+        known = find_documents({*encoded, *held_out}, self.training)
+        return DocumentNovelty(
+            is_new=tuple(text not in known for text in encoded),
+            num_distinct=len(set(encoded)),
+            num_held_out=len(held_out),
+            num_held_out_new=sum(text not in known for text in held_out),
+        )
+
+
+def find_documents(documents: Collection[str | bytes], corpus: SlicedText) -> frozenset[str | bytes]:
+    """Return those of `documents` that are also documents of `corpus`, in which each ends in END (U+0000).
+
+    The corpus is read once, in slices of `SLICE_CHARS`. All are str, or all bytes.
+    """
+    found: set[str | bytes] = set()
+    end = "\0" if isinstance(corpus[:0], str) else b"\0"
+    longest = max(map(len, documents), default=0)
+    pending = corpus[:0]
+    for begin in range(0, len(corpus), SLICE_CHARS):
+        *whole, pending = (pending + corpus[begin : begin + SLICE_CHARS]).split(end)  # type: ignore[operator, arg-type]
+        found.update(text for text in whole if text in documents)
+        if len(pending) > longest:  # too long for any of them: forget all but that
+            pending = pending[: longest + 1]
+    return frozenset(found)
 
 
 def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:

@@ -99,6 +99,25 @@ class Novelty:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DocumentNovelty:
+    """How many of the documents that a model wrote are new. A new one is not a document of the training text."""
+
+    is_new: tuple[bool, ...]
+    """For each document, in order."""
+    num_distinct: int
+    """Number of different documents."""
+    num_held_out: int
+    """Number of validation documents that were compared, too."""
+    num_held_out_new: int
+    """Number of these that are not in the training text: what a model that copies nothing could reach."""
+
+    @property
+    def num_new(self) -> int:
+        """Number of documents that are new, repeated ones included."""
+        return sum(self.is_new)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
     """One possible next character and its probability."""
 

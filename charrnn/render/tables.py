@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.records.evaluation import LossReport
-from charrnn.records.generation import Novelty, Prediction
+from charrnn.records.generation import DocumentNovelty, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block
@@ -307,6 +307,18 @@ def novelty_table(novelty: Novelty) -> Table:
         "" if longest is None else f"{longest.length:,}",
         "" if longest is None else f"{longest.source_line:,}",
         "" if longest is None else _excerpt(novelty.text[longest.start : longest.stop]),
+    )
+    return table
+
+
+def document_novelty_table(novelty: DocumentNovelty) -> Table:
+    """Build the table of how many documents are new, beside those of the validation text."""
+    columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
+    table = _table(*columns, right=columns)
+    num = len(novelty.is_new)
+    held_out = f"{novelty.num_held_out_new / novelty.num_held_out:.1%}" if novelty.num_held_out else ""
+    table.add_row(
+        f"{num:,}", f"{novelty.num_distinct:,}", f"{novelty.num_new:,}", f"{novelty.num_new / num:.1%}", held_out
     )
     return table
 
