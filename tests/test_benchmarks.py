@@ -10,9 +10,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from charrnn.model.device import on_threads
+from charrnn.model.shapes import num_parameters
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -256,3 +258,57 @@ def test_many_files_are_written_and_read(load: Any, tmp_path: Path) -> None:
     assert {path.stat().st_size for path in files} == {40}
     wall, cpu, num_chars = many_files.read_once(tmp_path / "texts")
     assert num_chars == 200 and wall > 0 and cpu > 0
+
+
+@pytest.fixture
+def paper(load: Any) -> tuple[ModuleType, Any, Any]:
+    """The benchmark of the paper's table, a small text as bytes, and an entry that takes a few steps."""
+    paper_table = load("paper_table")
+    ids = np.frombuffer(b"one two three four five six seven. " * 150, dtype=np.uint8)
+    return paper_table, ids, paper_table.Entry(size=64, cell="gru", layers=2, epochs=2.0, seed=1, text="0")
+
+
+@pytest.mark.trained
+def test_an_entry_of_the_papers_table_that_is_stopped_at_every_step_is_the_same(
+    paper: tuple[ModuleType, Any, Any], tmp_path: Path
+) -> None:
+    paper_table, ids, entry = paper
+    with on_threads(1):
+        whole = paper_table.train_entry(ids, entry, tmp_path / "unused.npz", float("inf"))
+        found, num_stops = None, 0
+        while found is None:
+            found = paper_table.train_entry(ids, entry, tmp_path / entry.name, 0.0)
+            num_stops += found is None
+    assert num_stops == whole["steps"] - 1 > 2
+    assert {**found, "cpu_seconds": 0} == {**whole, "cpu_seconds": 0}
+    assert whole["val_nats"] == min(nats for _, nats in whole["curve"])
+    assert not (tmp_path / "unused.npz").exists()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "rnn", "gru"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_models_in_a_row_of_the_papers_table_have_nearly_equal_numbers_of_parameters(
+    load: Any, cell: str, layers: int
+) -> None:
+    paper_table = load("paper_table")
+    for size in paper_table.SIZES:
+        lstm = paper_table.Entry(size=size, cell="lstm", layers=1, epochs=1.0, seed=0, text="0").config(10**6, 10**5)
+        assert lstm.hidden_size == size and lstm.num_layers == 1
+        entry = paper_table.Entry(size=size, cell=cell, layers=layers, epochs=1.0, seed=0, text="0")
+        config = entry.config(10**6, 10**5)
+        counts = [num_parameters(one, paper_table.VOCAB_SIZE) for one in (config, lstm)]
+        assert 0.96 < counts[0] / counts[1] <= 1 and (config.cell, config.num_layers) == (cell, layers)
+
+
+def test_the_papers_table_prints_what_is_in_the_log_beside_what_was_published(load: Any, tmp_path: Path) -> None:
+    paper_table = load("paper_table")
+    record = {"size": 64, "cell": "rnn", "layers": 2, "units": 85, "parameters": 65855, "steps": 9}
+    record |= {"val_nats": 1.31, "test_nats": 1.3046, "cpu_seconds": 7.4}
+    (tmp_path / "log.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    (tmp_path / "published.csv").write_text("size,cell,layers,nats\n64,rnn,2,9.25\n512,gru,3,8.5\n", encoding="utf-8")
+    published = paper_table.read_published(tmp_path / "published.csv")
+    table = paper_table.write_tables(paper_table.read_log(tmp_path / "log.jsonl"), published)
+    assert "| 64 | – | – | – | – | 1.305 / 9.25 | – | – | – | – |\n" in table
+    assert "| 512 | – | – | – | – | – | – | – | – | – / 8.5 |\n" in table
+    assert table.endswith("| 64 | `rnn` 2×85 | 65,855 | 9 | 1.3100 | 1.3046 | 7 |")
+    assert paper_table.read_published(None) == {} and paper_table.read_log(tmp_path / "none.jsonl") == []
