@@ -1,0 +1,189 @@
+"""n-gram models against a textbook implementation with dictionaries, sums of probabilities, and extreme texts."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.errors import DataError, UsageError
+from charrnn.evaluation import ngrams
+from charrnn.evaluation.ngrams import FALLBACK_DISCOUNTS, NgramModel, discounts_of
+
+Ngram = tuple[int, ...]
+
+
+class Textbook:
+    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `evaluation.ngrams`."""
+
+    def __init__(self, text: list[int], vocab_size: int, order: int) -> None:
+        self.text, self.vocab_size, self.order = text, vocab_size, order
+        self.counts = {k: self.count(k) for k in range(1, order + 1)}
+        self.continuations = {k: self.count_continuations(k) for k in range(1, order)}
+
+    def count(self, length: int) -> Counter[Ngram]:
+        return Counter(tuple(self.text[i : i + length]) for i in range(len(self.text) - length + 1))
+
+    def count_continuations(self, length: int) -> Counter[Ngram]:
+        before: defaultdict[Ngram, set[int]] = defaultdict(set)
+        for i in range(len(self.text) - length + 1):
+            before[tuple(self.text[i : i + length])].add(self.text[i - 1] if i else -1)
+        return Counter({ngram: len(chars) for ngram, chars in before.items()})
+
+    def interpolated(self, counts: Counter[Ngram], context: Ngram, char: int) -> float:
+        num_with = Counter(counts.values())
+        discounts = (0.0, *discounts_of(*(num_with[count] for count in (1, 2, 3, 4))))
+        following = [count for ngram, count in counts.items() if ngram[:-1] == context]
+        if not following:
+            return self.lower(context[1:], char)
+        count = counts[(*context, char)]
+        discounted = sum(discounts[min(count, 3)] for count in following)
+        shorter = self.lower(context[1:], char) if context else 1 / self.vocab_size
+        return (count - discounts[min(count, 3)] + discounted * shorter) / sum(following)
+
+    def lower(self, context: Ngram, char: int) -> float:
+        return self.interpolated(self.continuations[len(context) + 1], context, char)
+
+    def probability(self, order: int, before: list[int], char: int) -> float:
+        context = tuple(before[max(0, len(before) - order + 1) :])
+        if len(context) < order - 1:
+            return self.lower(context, char)
+        return self.interpolated(self.counts[order], context, char)
+
+
+def textbook_probabilities(training: list[int], text: list[int], vocab_size: int, order: int) -> np.ndarray:
+    book = Textbook(training, vocab_size, order)
+    return np.array([[book.probability(n, text[:i], text[i]) for i in range(len(text))] for n in range(1, order + 1)])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    vocab_size=st.integers(1, 5),
+    order=st.integers(1, 6),
+    num_chars=st.integers(6, 60),
+    seed=st.integers(0, 2**32 - 1),
+    repeats=st.integers(1, 3),
+)
+def test_every_order_is_that_of_the_textbook(
+    vocab_size: int, order: int, num_chars: int, seed: int, repeats: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    training = np.tile(rng.integers(0, vocab_size, num_chars), repeats).astype(np.uint8)
+    text = np.concatenate((rng.integers(0, vocab_size + 1, 10), training[-8:], training[:8])).astype(np.uint16)
+    model = NgramModel.fit(training, vocab_size + 1, order)
+    found = model.char_probabilities(text, np.arange(len(text)), range(1, order + 1))
+    expected = textbook_probabilities(training.tolist(), text.tolist(), vocab_size + 1, order)
+    # Both add at most a few hundred numbers of size 1 in float64.
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("vocab_size", [200, 70_000], ids=["bytes", "many characters"])
+def test_long_orders_are_those_of_the_textbook(vocab_size: int) -> None:
+    """Keys of seven and of three characters are joined twice and three times for 20 characters."""
+    rng = np.random.default_rng(1)
+    words = [rng.integers(0, vocab_size, size) for size in (3, 9, 14, 25)]
+    training = np.concatenate([words[i] for i in rng.integers(0, 4, 40)])
+    model = NgramModel.fit(training.astype(np.uint32), vocab_size, 20)
+    found = model.char_probabilities(training, np.arange(100, 160), range(1, 21))
+    book = Textbook(training.tolist(), vocab_size, 20)
+    for order in (1, 2, 7, 13, 20):
+        expected = [book.probability(order, training[:i].tolist(), int(training[i])) for i in range(100, 160)]
+        np.testing.assert_allclose(found[order - 1], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("context", ["seen", "random", "never", "end of the training text", ""])
+def test_probabilities_of_all_characters_sum_to_1_and_are_positive(context: str) -> None:
+    rng = np.random.default_rng(2)
+    vocab_size, order = 23, 8
+    training = np.tile(rng.integers(0, 20, 300), 3)[:800].astype(np.uint8)
+    before = {
+        "seen": training[100:120],
+        "random": rng.integers(0, 20, 20),
+        "never": np.full(20, 22),
+        "end of the training text": training[-20:],
+        "": training[:0],
+    }[context]
+    model = NgramModel.fit(training, vocab_size, order)
+    total = np.zeros(order)
+    for char in range(vocab_size):
+        text = np.append(before, char).astype(np.uint8)
+        probabilities = model.char_probabilities(text, np.array([len(text) - 1]), range(1, order + 1))[:, 0]
+        assert (probabilities > 0).all()
+        total += probabilities
+    np.testing.assert_allclose(total, 1, rtol=1e-12)  # sums of 23 numbers
+
+
+def test_an_alphabet_of_one_character_is_predicted_with_certainty() -> None:
+    model = NgramModel.fit(np.zeros(30, np.uint8), 1, 5)
+    text = np.zeros(4, np.uint8)
+    np.testing.assert_allclose(model.char_probabilities(text, np.arange(4), (1, 2, 5)), 1, rtol=1e-12)
+    assert np.abs(model.char_nats(text, np.arange(4))).max() < 1e-6
+
+
+def test_a_text_of_one_character_has_a_model_of_order_1() -> None:
+    model = NgramModel.fit(np.array([2], np.uint8), 4, 1)
+    text = np.array([2, 3], np.uint8)
+    (probabilities,) = model.char_probabilities(text, np.arange(2), (1,))
+    # c = 1 in all, D = 0.5: the other half is spread over four characters.
+    np.testing.assert_allclose(probabilities, [0.5 + 0.5 / 4, 0.5 / 4])
+
+
+def test_a_text_with_only_unseen_characters_is_scored_by_the_lower_orders() -> None:
+    model = NgramModel.fit(np.array([0, 1, 0, 1, 1, 0], np.uint8), 4, 3)
+    text = np.array([3, 3, 3], np.uint8)
+    found = model.char_probabilities(text, np.arange(3), (3,))[0]
+    book = Textbook([0, 1, 0, 1, 1, 0], 4, 3)
+    assert found[2] == pytest.approx(book.lower((), 3), rel=1e-9)
+
+
+def test_nats_are_the_same_whatever_is_scored_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    training, text = rng.integers(0, 4, 500).astype(np.uint8), rng.integers(0, 4, 100).astype(np.uint8)
+    model = NgramModel.fit(training, 4, 6)
+    positions = np.arange(1, 100, 3)
+    whole = model.char_nats_by_order(text, positions)
+    done: list[int] = []
+    monkeypatch.setattr(ngrams, "POSITIONS_AT_ONCE", 7)
+    in_parts = model.char_nats_by_order(text, positions, on_progress=done.append)
+    np.testing.assert_array_equal(whole, in_parts)
+    assert whole.dtype == np.float32 and whole.shape == (6, len(positions)) and sum(done) == len(positions)
+    np.testing.assert_array_equal(model.char_nats(text, positions), whole[-1])
+    np.testing.assert_array_equal(model.char_nats_by_order(text, positions, (4, 2)), whole[[3, 1]])
+
+
+def test_only_the_end_of_a_long_text_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    training = rng.integers(0, 4, 500).astype(np.uint8)
+    monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 200)
+    done: list[int] = []
+    part = NgramModel.fit(training, 4, 3, on_progress=done.append)
+    last = NgramModel.fit(training[300:], 4, 3)
+    positions = np.arange(10, 60)
+    np.testing.assert_array_equal(part.char_nats(training, positions), last.char_nats(training, positions))
+    assert part.num_training_chars == 200 == sum(done)
+
+
+def test_discounts_are_those_of_chen_and_goodman_or_the_fallback() -> None:
+    n1, n2, n3, n4 = 100, 40, 20, 10
+    share = n1 / (n1 + 2 * n2)
+    expected = (1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3)
+    assert discounts_of(n1, n2, n3, n4) == pytest.approx(expected)
+    for undefined in ((0, 1, 1, 1), (1, 0, 1, 1), (1, 1, 0, 1)):
+        assert discounts_of(*undefined) == FALLBACK_DISCOUNTS
+    assert discounts_of(100, 40, 20, 500) == FALLBACK_DISCOUNTS  # the third would be negative
+
+
+def test_orders_and_texts_that_cannot_be_used_are_refused() -> None:
+    text = np.arange(10).astype(np.uint8)
+    with pytest.raises(UsageError, match=r"`order` is 0; it must be between 1 and 32"):
+        NgramModel.fit(text, 10, 0)
+    with pytest.raises(UsageError, match=r"`order` is 33"):
+        NgramModel.fit(text, 10, 33)
+    with pytest.raises(DataError, match=r"has 10 characters; n-grams of order 11 need at least 11"):
+        NgramModel.fit(text, 10, 11)
+    model = NgramModel.fit(text, 10, 3)
+    with pytest.raises(UsageError, match=r"`order` is 4; it must be between 1 and 3"):
+        model.char_nats_by_order(text, np.arange(3), (4,))
+    with pytest.raises(ValueError, match="positions"):
+        model.char_nats(text, np.array([10]))
