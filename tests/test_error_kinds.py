@@ -1,0 +1,252 @@
+"""Kinds of errors: each oracle by hand, their order, and the whole against a naive loop.
+
+Shapes: N characters, M scored characters.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from charrnn.evaluation import error_kinds as error_kinds_module
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.error_kinds import NO_ERROR, attribute_errors, summarize_errors
+from charrnn.records.error_kinds import GROUPS, KINDS, MEMORY_LENGTHS, group_of
+from charrnn.text.vocab import Vocab
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"
+VOCAB = Vocab("char", ("", *sorted(ALPHABET)))
+
+
+def attribute(
+    text: str,
+    probability: float | NDArray[np.float64] = 0.25,
+    *,
+    training: str = "",
+    ngram: float | NDArray[np.float64] = 0.1,
+    first: int = 1,
+) -> list[str]:
+    """Return the kinds of the characters text[first:], whose probabilities are given; "" for no error."""
+    num = len(text) - first
+    positions = np.arange(first, len(text))
+    nats = -np.log(np.broadcast_to(probability, num)).astype(np.float32)
+    ngram_nats = -np.log(np.broadcast_to(ngram, num)).astype(np.float32)
+    losses = CharLosses(positions, nats)
+    (kinds,) = attribute_errors(VOCAB.encode(text), VOCAB, [losses], ngram_nats, VOCAB.encode(training))
+    return [("" if kind == NO_ERROR else KINDS[kind]) for kind in kinds]
+
+
+COMMON = "word " * 6
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"),
+    [
+        (1.0, ""),
+        (0.5, ""),
+        (0.49, "boost-0.1"),
+        (0.41, "boost-0.1"),
+        (0.39, "boost-0.2"),
+        (0.25, "boost-0.3"),
+        (0.11, "boost-0.4"),
+        (0.09, "boost-0.5"),
+        (1e-30, "boost-0.5"),
+    ],
+)
+def test_an_error_has_a_probability_below_one_half_and_a_boost_for_what_is_missing(
+    probability: float, expected: str
+) -> None:
+    # The d of a common word that was not in the text before: nothing but a boost explains it.
+    assert attribute("word", probability, training=COMMON, first=3) == [expected]
+
+
+@pytest.mark.parametrize(("ngram", "expected"), [(0.51, "n-gram"), (0.5, "boost-0.3"), (0.49, "boost-0.3")])
+def test_an_n_gram_that_is_more_than_half_sure_explains_an_error(ngram: float, expected: str) -> None:
+    assert attribute("word", training=COMMON, ngram=ngram, first=3) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        (5, "memory-100"),
+        (100, "memory-100"),
+        (101, "memory-500"),
+        (500, "memory-500"),
+        (501, "memory-1000"),
+        (1000, "memory-1000"),
+        (1001, "memory-5000"),
+        (5000, "memory-5000"),
+        (5001, "rare-word-0"),
+    ],
+)
+def test_a_word_that_occurred_before_is_in_the_shortest_memory_that_holds_all_of_it(
+    distance: int, expected: str
+) -> None:
+    text = "x " + "Mary" + "." * (distance - 4) + "Mary"
+    first = len(text) - 4
+    kinds = attribute(text, first=first)
+    # The first character of a word is never in a memory.
+    assert kinds == ["rare-word-0", expected, expected, expected]
+
+
+def test_a_memory_finds_substrings_of_words_but_not_longer_words() -> None:
+    assert attribute("unmarked mark", first=10)[0:] == ["memory-100"] * 3
+    assert attribute("mark marked", first=6) == ["rare-word-0"] * 5
+    # It holds whole words: one that has only begun again is not found in itself.
+    assert attribute("mark", first=1) == ["rare-word-0"] * 3
+
+
+def test_a_memory_begins_with_its_document() -> None:
+    assert attribute("mary\0mary", first=6) == ["rare-word-0"] * 3
+    assert attribute("mary mary\0mary mary", first=16) == ["memory-100"] * 3
+
+
+@pytest.mark.parametrize("count", range(8))
+def test_a_rare_word_is_one_that_the_training_text_has_at_most_five_times(count: int) -> None:
+    # As a word: `wordy` and `sword` contain it, and are others; so is `Word`.
+    training = "word, " * count + "wordy sword Word " * 9
+    rare = f"rare-word-{count}"
+    expected = [rare] * 4 if count <= 5 else ["after-space", *["boost-0.3"] * 3]
+    assert attribute(". word", training=training, first=2) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (". word", "after-space"),
+        (".\nword", "after-newline"),
+        ("\0word", "after-newline"),
+        ('."word', "after-space"),
+        (".'word", "after-space"),
+        ("(word", "boost-0.3"),
+        (". (", "after-space"),
+        (".\n\n", "after-newline"),
+        ("word.", "punctuation"),
+        ("word'", "punctuation"),
+        ("word ", "boost-0.3"),
+        ("word\n", "boost-0.3"),
+        ("don't", "boost-0.3"),
+    ],
+)
+def test_word_starts_and_punctuation(text: str, expected: str) -> None:
+    training = COMMON + "don't " * 6
+    first = len(text) - (4 if text.endswith("word") else 1)
+    assert attribute(text, training=training, first=first)[0] == expected
+
+
+def test_oracles_apply_in_their_order() -> None:
+    # Each text is explained by this oracle and by all later ones that can go together with it.
+    text = 'word "word'
+    for ngram, training, expected in [
+        (0.9, "", ["n-gram"] * 4),
+        (0.1, "", ["rare-word-0", *["memory-100"] * 3]),
+        (0.1, COMMON, ["after-space", *["memory-100"] * 3]),
+    ]:
+        assert attribute(text, training=training, ngram=ngram, first=6) == expected
+    assert [group_of(kind) for kind in KINDS] == sorted((group_of(kind) for kind in KINDS), key=GROUPS.index)
+
+
+def naive_kind(text: str, position: int, probability: float, ngram: float, training: str) -> str:
+    """Return the kind of one character of a text of ASCII letters, spaces and punctuation."""
+    if probability >= 0.5:
+        return ""
+    if ngram > 0.5:
+        return "n-gram"
+    document = text.rfind("\0", 0, position) + 1
+    for match in re.finditer(r"[A-Za-z]+(?:'[A-Za-z]+)*", text):
+        if match.start() <= position < match.end():
+            for length in MEMORY_LENGTHS:
+                memory = text[max(document, match.start() - length) : match.start()]
+                if position > match.start() and match.group() in memory:
+                    return f"memory-{length}"
+            count = re.findall(r"[A-Za-z]+(?:'[A-Za-z]+)*", training).count(match.group())
+            if count <= 5:
+                return f"rare-word-{count}"
+    before = text[position - 1]
+    if before in "\n\0":
+        return "after-newline"
+    if before == " " or (before in "\"'" and not is_inner_apostrophe(text, position - 1)):
+        return "after-space"
+    if text[position] in ".,\"'" and not is_inner_apostrophe(text, position):
+        return "punctuation"
+    return next(f"boost-{boost}" for boost in (0.1, 0.2, 0.3, 0.4, 0.5) if probability + boost >= 0.5)
+
+
+def is_inner_apostrophe(text: str, position: int) -> bool:
+    return text[position] == "'" and re.fullmatch("[A-Za-z]'[A-Za-z]", text[position - 1 : position + 2]) is not None
+
+
+@pytest.mark.parametrize("block_chars", [7, 1 << 18])
+@pytest.mark.parametrize("has_gaps", [False, True])
+def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_kinds_module, "BLOCK_CHARS", block_chars)
+    generator = np.random.default_rng(5)
+
+    def draw(num: int) -> str:
+        pieces = ["ab", "ba", "abba", "c", "d'a", "'", '"', ".", ", ", " ", " ", "\n", "\0", "Ada", "bb"]
+        return "".join(generator.choice(pieces, num))
+
+    text, training = draw(400), draw(60)
+    positions = np.arange(1, len(text))
+    if has_gaps:
+        positions = positions[(positions // 50) % 2 == 1]
+    probs = generator.choice([0.7, 0.43, 0.33, 0.23, 0.13, 0.03], (2, len(positions)))
+    ngram = generator.choice([0.2, 0.9], len(positions), p=[0.8, 0.2])
+    losses = [CharLosses(positions, -np.log(some).astype(np.float32)) for some in probs]
+    read: list[int] = []
+    found = attribute_errors(
+        VOCAB.encode(text), VOCAB, losses, -np.log(ngram).astype(np.float32), VOCAB.encode(training), read.append
+    )
+    assert sum(read) == len(positions) + len(training)
+    seen = set()
+    for model, kinds in enumerate(found):
+        for index, position in enumerate(positions.tolist()):
+            expected = naive_kind(text, position, probs[model, index], ngram[index], training)
+            kind = "" if kinds[index] == NO_ERROR else KINDS[kinds[index]]
+            assert kind == expected, (position, text[position - 10 : position + 5])
+            seen.add(kind)
+    assert len(seen) >= 15, "a text that has few kinds of errors would test little"
+
+
+def test_the_totals_add_up_to_all_errors_and_their_loss() -> None:
+    generator = np.random.default_rng(6)
+    probs = generator.uniform(0.01, 0.99, (2, 500))
+    losses = [CharLosses(np.arange(500), -np.log(some).astype(np.float32)) for some in probs]
+    kinds = [np.where(some < 0.5, generator.integers(0, len(KINDS), 500), NO_ERROR).astype(np.int8) for some in probs]
+    first = summarize_errors("first", losses[0], kinds[0])
+    second = summarize_errors("second", losses[1], kinds[1], kinds[0])
+    for report, some in zip((first, second), probs, strict=True):
+        assert [one.kind for one in report.kinds] == list(KINDS)
+        assert sum(one.num_errors for one in report.kinds) == report.num_errors == int((some < 0.5).sum())
+        assert sum(report.by_group().values()) == report.num_errors
+        assert math.fsum(one.share for one in report.kinds) == pytest.approx(1)
+        # Losses rounded to float32: relative errors of 1e-7.
+        assert sum(one.nats for one in report.kinds) == pytest.approx(-np.log(some[some < 0.5]).sum() / 500, rel=1e-6)
+        assert report.nats_per_char == pytest.approx(-np.log(some).mean(), rel=1e-6)
+    assert all(one.num_fixed is None and one.num_new is None for one in first.kinds)
+    for one, other in zip(first.kinds, second.kinds, strict=True):
+        is_first, is_second = ((some == KINDS.index(one.kind)) for some in kinds)
+        assert other.num_fixed == (is_first & (probs[1] >= 0.5)).sum()
+        assert other.num_new == (is_second & (probs[0] >= 0.5)).sum()
+    num_fixed = sum(one.num_fixed or 0 for one in second.kinds)
+    num_new = sum(one.num_new or 0 for one in second.kinds)
+    assert second.num_errors == first.num_errors - num_fixed + num_new
+
+
+def test_a_model_without_errors_has_shares_of_zero() -> None:
+    losses = CharLosses(np.arange(3), np.zeros(3, np.float32))
+    report = summarize_errors("perfect", losses, np.full(3, NO_ERROR, np.int8))
+    assert (report.num_errors, report.share, {one.share for one in report.kinds}) == (0, 0.0, {0.0})
+
+
+def test_losses_of_other_characters_are_refused() -> None:
+    losses = [CharLosses(np.arange(begin, begin + 3), np.ones(3, np.float32)) for begin in (1, 2)]
+    ids = VOCAB.encode("abcdef")
+    with pytest.raises(ValueError, match="must be those of the same characters"):
+        attribute_errors(ids, VOCAB, losses, np.ones(3, np.float32), ids)
+    with pytest.raises(ValueError, match="must be those of the same characters"):
+        attribute_errors(ids, VOCAB, losses[:1], np.ones(2, np.float32), ids)
