@@ -16,6 +16,7 @@ Shapes: N characters of context and text, M scored characters, K characters that
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,8 @@ def attribute_errors(
 ) -> list[Kinds]:
     """Attribute the errors of one or several models; return for each the kinds (M,) of its characters.
 
-    `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) the losses of the best of the
-    n-gram models there, `training` the ids of the training text, which is read once. `on_progress` is called with the
+    `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) those of the best n-gram
+    model there, `training` the ids of the training text, which is read once. `on_progress` is called with the
     number of characters read since its last call, M and those of the training text in all. Raises ValueError for
     losses at different positions.
     """
@@ -78,8 +79,8 @@ def attribute_errors(
     words: dict[str, int] = {}
     in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain
     for begin, end in _runs(positions):
-        in_words.append(_attribute_run(ids, vocab, int(positions[begin]), kinds[begin:end], words))
-        in_words[-1][0][:] += begin
+        errors, word_of = _attribute_run(ids, vocab, int(positions[begin]), kinds[begin:end], words)
+        in_words.append((errors + begin, word_of))
         release_pages(ids)
         on_progress(end - begin)
     errors, word_of = (np.concatenate(some) for some in zip(*in_words, strict=True))
@@ -92,7 +93,7 @@ def attribute_errors(
 def _runs(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield ranges [begin, end) of indices whose positions (M,) are consecutive, at most BLOCK_CHARS at a time."""
     edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in pairwise(edges):
         for begin in range(first, last, BLOCK_CHARS):
             yield begin, min(begin + BLOCK_CHARS, last)
 
@@ -153,7 +154,7 @@ def _memory_kinds(
 
 
 def _with_boosts(kinds: Kinds, nats: NDArray[np.float32]) -> Kinds:
-    """Return the kinds (M,) of one model: NO_ERROR where its loss (M,) is none, and boosts where nothing else applies."""
+    """Return the kinds (M,) of the model with the losses `nats` (M,): boosts where no other oracle applies."""
     kinds = np.where(nats > ERROR_NATS, kinds, NO_ERROR).astype(np.int8)
     left = np.flatnonzero(kinds == _UNDECIDED)
     probabilities = np.exp(-nats[left].astype(np.float64))

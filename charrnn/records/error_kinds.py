@@ -1,6 +1,5 @@
 """Records of a model's errors by what would have avoided them, after Karpathy, Johnson & Li (2015), section 4.4."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 NGRAM_ORDER = 9
@@ -11,7 +10,12 @@ RARE_COUNTS = (0, 1, 2, 3, 4, 5)
 """How often a rare word occurs in the training text, ascending."""
 BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 """What the last oracles add to the probability of the character, ascending; 0.5 avoids every error."""
-AFTER_SPACE, AFTER_NEWLINE, PUNCTUATION = "after-space", "after-newline", "punctuation"
+AFTER_SPACE = "after-space"
+"""The kind of errors after a space or a quotation mark."""
+AFTER_NEWLINE = "after-newline"
+"""The kind of errors after a line end, and at the start of a document."""
+PUNCTUATION = "punctuation"
+"""The kind of errors at a punctuation mark."""
 KINDS = (
     "n-gram",
     *(f"memory-{length}" for length in MEMORY_LENGTHS),
