@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import DataError, Message, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
@@ -19,7 +19,7 @@ from charrnn.generation.options import SampleOptions, SearchOptions, takes_field
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
-from charrnn.records.evaluation import LossReport
+from charrnn.records.evaluation import MAX_SCORED, Evaluation, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
@@ -37,6 +37,8 @@ Text = str | bytes | EncodedText
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
+    from charrnn.evaluation.loss import MeasuredText
+    from charrnn.evaluation.loss_table import LossTable
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
@@ -568,17 +570,132 @@ def evaluate(
     of a corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError for a text too
     short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or a part in another alphabet.
     """
-    from charrnn.evaluation.loss import MeasuredText, report_loss
+    from charrnn.evaluation.loss import report_loss
 
+    measured = _measured_text(model, text, context)
+    return report_loss(model.network, measured, protocol=protocol, precision=precision, max_chars=max_chars)
+
+
+def evaluate_runs(
+    models: Sequence[Model],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> Evaluation:
+    """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
+
+    The text is that `part` of the runs' own text or, in place of it, `text`, read after `context`. The losses of up to
+    `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`.
+    `on_progress` is called with the number of characters scored since its last call.
+
+    Raises UsageError for no model, for one that is named twice and for runs whose own texts or alphabets differ;
+    DataError for a text too short, or with characters that are unknown to some of several alphabets.
+    """
+    from charrnn.evaluation.loss_table import LossTable, MeasuredRun, check_comparable
+
+    _check_each_once(models)
+    runs = []
+    for model, name, content in zip(models, _distinct_names(models), _contents(models, text, part), strict=True):
+        measured = _measured_text(model, content, context)
+        measured.check_stateful(max_chars)
+        runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
+    check_comparable(runs, max_chars)
+    table = LossTable(runs[0].text, None if text is not None else part)
+    for run in runs:
+        table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
+    for run in runs:
+        table.add_windowed(run, precision=precision, on_progress=on_progress)
+    table.notes += _notes(models[0], runs[0].text, table, max_chars)
+    return table.evaluation()
+
+
+def _notes(model: Model, text: "MeasuredText", table: "LossTable", max_chars: int | None) -> list[str]:
+    """Return what a reader must know of the figures."""
+    notes: list[str] = []
+    scored = table.rows[0].loss.num_chars
+    if max_chars is not None and scored < text.num_chars - 1:
+        notes.append(
+            f"stateful: {scored:,} of {counted(text.num_chars, text.unit)} ({100 * scored / text.num_chars:.2g} %), in "
+            "segments spread evenly over the text."
+        )
+    if table.part == "validation":
+        how = "" if len(model.config.split) > 2 else f"train with {named('split', '80/10/10')} and "
+        notes.append(
+            Message(
+                f"The checkpoint was chosen by its loss on the validation text. For a figure to quote, {how}give "
+                f"{named('part', 'test')}."
+            )
+        )
+    return notes
+
+
+def _check_each_once(models: Sequence[Model]) -> None:
+    if not models:
+        raise UsageError("There is no model to evaluate: give at least one.")
+    paths = [model.path for model in models if model.path is not None]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
+    for model in models[1:]:
+        if model.config.documents != models[0].config.documents:
+            raise UsageError(
+                f"{models[0].name} and {model.name} divide a text into documents in different ways "
+                f"({models[0].config.documents}, {model.config.documents}): their losses cannot be compared."
+            )
+
+
+def _distinct_names(models: Sequence[Model]) -> list[str]:
+    """Return the names of the models, with the name of the folder above where two are the same."""
+    names = [model.name for model in models]
+    return [
+        f"{model.path.parent.name}/{model.name}" if names.count(model.name) > 1 and model.path else model.name
+        for model in models
+    ]
+
+
+def _contents(models: Sequence[Model], text: str | bytes | None, part: str) -> Sequence[str | bytes | CorpusPart]:
+    """Return the text for each model: the given one, or its own held-out one, which must be the same for all."""
+    if text is not None:
+        return [text] * len(models)
+    parts = [model.held_out(part) for model in models]
+    for model, own in zip(models[1:], parts[1:], strict=True):
+        _check_same_part(models[0], parts[0], model, own)
+    return parts
+
+
+def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: CorpusPart) -> None:
+    """Raise UsageError unless two models are measured on the same characters in the same alphabet."""
+    if other.vocab != first.vocab:
+        raise UsageError(
+            f"{first.name} and {other.name} have different alphabets ({_alphabet(first)}; {_alphabet(other)}).\n"
+            f"Compare them on {named('text')}, a file that both can read and on which neither was trained."
+        )
+    if not part.has_same_ids(other_part):
+        raise UsageError(
+            f"The held-out texts of {first.name} and {other.name} differ: they were trained on other texts or with "
+            f"another {named('split')}.\nCompare them on {named('text')}, a file on which neither was trained."
+        )
+
+
+def _alphabet(model: Model) -> str:
+    return "256 bytes" if model.vocab.kind == "byte" else f"{len(model.vocab) - 1:,} characters"
+
+
+def _measured_text(model: Model, text: str | bytes | CorpusPart, context: str | bytes) -> "MeasuredText":
+    from charrnn.evaluation.loss import MeasuredText
+
+    unit = "byte" if model.vocab.kind == "byte" else "character"
     if isinstance(text, CorpusPart):
         if context:
             raise UsageError("A part of a corpus contains its context: leave the context out.")
         if text.corpus.vocab != model.vocab:
             raise UsageError(f"The text was encoded for another alphabet than that of {model.name}: read it again.")
-        measured = MeasuredText(text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown)
-    else:
-        num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
-        encoded = model.encode(text, context=context)
-        num_unknown = int((encoded.ids[encoded.first :] == 0).sum()) if encoded.kind == "char" else 0
-        measured = MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown)
-    return report_loss(model.network, measured, protocol=protocol, precision=precision, max_chars=max_chars)
+        return MeasuredText(text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown, unit=unit)
+    num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
+    encoded = model.encode(text, context=context)
+    num_unknown = int((encoded.ids[encoded.first :] == 0).sum()) if encoded.kind == "char" else 0
+    return MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown, unit=unit)

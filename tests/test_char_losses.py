@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_loss import V, make_ids, make_network, naive_nats
 
-from charrnn.evaluation.char_losses import CharLosses, char_losses, scored_positions
-from charrnn.evaluation.loss import num_scored, stateful_nats
+from charrnn.evaluation.char_losses import CharLosses, char_losses, num_scored_chars, scored_positions
+from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 
 # float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values below 20.
@@ -32,7 +32,7 @@ def test_the_losses_of_a_long_text_stand_at_their_positions(max_chars: int | Non
     losses = char_losses(network, ids, first, precision="fp32", max_chars=max_chars, on_progress=read.append)
     naive = naive_nats(network, ids, first)
     np.testing.assert_allclose(losses.nats, naive[losses.positions - first], rtol=0, atol=NEAR)
-    assert sum(read) == len(losses) == num_scored(len(naive), max_chars)
+    assert sum(read) == len(losses) == num_scored_chars(len(naive), max_chars)
     mean = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars)
     assert losses.mean == pytest.approx(mean, abs=1e-12), "the same float32 losses, summed in float64"
 

@@ -34,6 +34,7 @@ LAYERS = (
             "code_cache",
             "file_lock",
             "memory",
+            "bootstrap",
             "architectures",
             "optimizers",
         },

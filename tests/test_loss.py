@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.evaluation import loss as loss_module
-from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, num_scored, stateful_nats, windowed_nats
+from charrnn.evaluation.char_losses import num_scored_chars
+from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, segments_of
@@ -83,7 +84,7 @@ def test_of_a_longer_text_segments_are_scored(max_chars: int) -> None:
     num_segments, length = segments_of(max_chars)
     for start in np.arange(num_segments) * len(naive) // num_segments:
         losses += naive[start : start + length].tolist()
-    assert num_scored(len(naive), max_chars) == len(losses) <= max_chars
+    assert num_scored_chars(len(naive), max_chars) == len(losses) <= max_chars
     read: list[int] = []
     nats = stateful_nats(network, ids, first, precision="fp32", max_chars=max_chars, on_progress=read.append)
     assert nats == pytest.approx(np.mean(losses), **NEAR)
@@ -95,7 +96,7 @@ def test_a_text_within_the_limit_is_read_as_without_one() -> None:
     whole = stateful_nats(network, ids, 10, precision="fp32")
     for max_chars in (len(ids) - 10, 10**9):
         assert stateful_nats(network, ids, 10, precision="fp32", max_chars=max_chars) == whole
-        assert num_scored(len(ids) - 10, max_chars) == len(ids) - 10
+        assert num_scored_chars(len(ids) - 10, max_chars) == len(ids) - 10
 
 
 def test_what_was_read_before_counts_and_is_not_scored() -> None:

@@ -17,12 +17,12 @@ from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import Copy, Novelty, Prediction
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
+from charrnn.render.losses import losses_table
 from charrnn.render.tables import (
     catalogue_table,
     contributions_table,
     findings_table,
     history_table,
-    losses_table,
     novelty_table,
     predictions_table,
     runs_table,

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from charrnn.api import Model
     from charrnn.config import Config
 from charrnn.cli.streams import printable, warn
@@ -103,3 +105,14 @@ def load_model(run: str | None, *, quiet: bool) -> "Model":
         sys.stderr.write(f"Run: {printable(model.name)}\n")
     warn(model.warnings, quiet=quiet)
     return model
+
+
+def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":
+    """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
+    return [load_model(run, quiet=quiet) for run in (runs or (None,))]
+
+
+def read_common_text(source: str, models: "Sequence[Model]", *, quiet: bool = False) -> str | bytes:
+    """Read the file of --text once for several models: as characters, if one of them reads characters."""
+    model = next((model for model in models if model.vocab.kind == "char"), models[0])
+    return read_text(source, model.config, quiet=quiet)

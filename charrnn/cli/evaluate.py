@@ -1,21 +1,29 @@
-"""charrnn evaluate: the loss of a model over a text."""
+"""charrnn evaluate: the loss of models over a text."""
 
-import sys
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charrnn.cli.arguments import load_model, read_text
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
-from charrnn.cli.streams import can_animate, print_json, result_console, warn
+from charrnn.cli.arguments import load_models, read_common_text
+from charrnn.cli.flags import with_flags
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, TextOption
+from charrnn.cli.progress import progress
+from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.records.evaluation import MAX_SCORED
 
-MAX_SCORED = 1 << 24
-"""The limit of --chars, unless another is asked for: about a minute for 512 units on two cores."""
+if TYPE_CHECKING:
+    from charrnn.records.evaluation import Evaluation
 
 
 def evaluate(
-    run: RunArgument = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Run folders, or their names under checkpoints/. Default: the newest run with a validation loss.",
+        ),
+    ] = None,
     text: TextOption = None,
     part: Annotated[
         str | None,
@@ -37,9 +45,10 @@ def evaluate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Measure how well a model predicts a text.
+    """Measure how well models predict a text.
 
-    Prints the loss on the validation text, the test text or --text, in nats and bits per character.
+    Prints the loss on the validation text, the test text or --text, in nats and bits per character and in bits per
+    byte, each with its 95 % interval. Of several runs, each has its difference to the first one.
 
     Of a text with more than 16,777,216 characters, segments are scored that are spread evenly over it; --chars N sets
     another limit.
@@ -48,43 +57,29 @@ def evaluate(
     from a zero state. The two must not be compared with each other.
     """
     from charrnn import api
-    from charrnn.errors import UsageError, counted
-    from charrnn.evaluation.loss import WINDOWED_LENGTH
+    from charrnn.errors import UsageError
+    from charrnn.render.losses import evaluation_view
 
     if part is not None and text is not None:
         raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
-    model = load_model(run, quiet=quiet)
-    content = model.held_out(part or "validation") if text is None else read_text(text, model.config, quiet=quiet)
-    if can_animate(sys.stderr) and not quiet:
-        sys.stderr.write(f"Reading {counted(min(len(content), chars), 'character')} ...\n")
-    reports = [api.evaluate(model, content, precision=precision, max_chars=chars)]
-    skipped = []
-    if len(content) > WINDOWED_LENGTH:
-        reports.append(api.evaluate(model, content, protocol="windowed-256", precision=precision))
-    else:
-        unit = "byte" if model.vocab.kind == "byte" else "character"
-        reason = f"it needs more than {WINDOWED_LENGTH} {unit}s, and the text has {len(content)}"
-        skipped.append({"protocol": "windowed-256", "reason": reason})
-    if json:
-        windowed = {"windowed_256": asdict(reports[1])} if len(reports) > 1 else {}
-        source = {"part": part or "validation"} if text is None else {}
-        report = {"run": model.name, "step": model.step, **source, **asdict(reports[0]), **windowed}
-        print_json(report | {"skipped": skipped})
-        return
-    from charrnn.render.tables import losses_table
-
-    console = result_console()
-    console.print(losses_table(reports))
-    for row in skipped:
-        console.print(f"{row['protocol']} is skipped: {row['reason']}.")
-    first = reports[0]
-    if len(content) > chars:
-        share = f"{100 * first.num_chars / len(content):.2g} %"
-        console.print(
-            f"stateful: {first.num_chars:,} of {len(content):,} characters ({share}), in segments spread evenly over "
-            "the text."
+    models = load_models(runs or [], quiet=quiet)
+    content = None if text is None else read_common_text(text, models, quiet=quiet)
+    with progress(0, "evaluate", quiet=quiet) as advance:
+        evaluation = api.evaluate_runs(
+            models, content, part=part or "validation", precision=precision, max_chars=chars, on_progress=advance
         )
-    unknown = first.num_unknown
+    if json:
+        print_json(evaluation.to_json())
+        return
+    evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
+    result_console().print(evaluation_view(evaluation))
+    _warn_of_unknown(evaluation, quiet=quiet)
+
+
+def _warn_of_unknown(evaluation: "Evaluation", *, quiet: bool) -> None:
+    from charrnn.errors import counted
+
+    unknown = evaluation.first.num_unknown
     if unknown:
         what = f"{counted(unknown, 'character')} of this text {'is' if unknown == 1 else 'are'} unknown to the model"
         warn((f"{what} and read as one symbol",), quiet=quiet)

@@ -17,6 +17,7 @@ OTHER_NAMES = {
     "mode": "beam_mode",
     "min_length": "min_copy",
     "num_layers": "layers",
+    "max_chars": "chars",
 }
 """From parameters of the Python interface to parameters of a command, where the two differ."""
 

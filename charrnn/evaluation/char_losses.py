@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from charrnn.bootstrap import BlockSums, num_blocks_of
 from charrnn.model.device import autocast
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
@@ -60,10 +61,41 @@ def char_losses(
     """
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
+    rank_of = _ranks(len(ids), first, max_chars)
     for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        nats[np.searchsorted(positions, scored)] = losses.cpu().numpy()
+        nats[rank_of(scored)] = losses.cpu().numpy()
         on_progress(len(scored))
     return CharLosses(positions, nats)
+
+
+def stateful_block_sums(
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> BlockSums:
+    """Compute `BlockSums.of` the `char_losses`, in memory that does not grow with the text."""
+    num_scored = num_scored_chars(len(ids) - first, max_chars)
+    num_blocks = num_blocks_of(num_scored)
+    sums, counts = np.zeros(num_blocks), np.zeros(num_blocks)
+    rank_of = _ranks(len(ids), first, max_chars)
+    for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
+        block = rank_of(scored) * num_blocks // num_scored
+        sums += np.bincount(block, losses.cpu().numpy(), num_blocks)
+        counts += np.bincount(block, minlength=num_blocks)
+        on_progress(len(scored))
+    return BlockSums(sums, counts)
+
+
+def num_scored_chars(num_chars: int, max_chars: int | None) -> int:
+    """Return how many of `num_chars` characters are scored: nearly `max_chars`, if there are more."""
+    if max_chars is None or num_chars <= max_chars:
+        return num_chars
+    num_segments, length = segments_of(max_chars)
+    return num_segments * length
 
 
 def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None) -> NDArray[np.int64]:
@@ -75,10 +107,27 @@ def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None)
     _check_first(num_ids, first)
     if max_chars is None or num_ids - first <= max_chars:
         return np.arange(first, num_ids)
-    _, length = segments_of(max_chars)
-    # The readers count from the input, which is the character before the one that is scored.
-    starts = 1 + segment_starts(num_ids - 1, first - 1, max_chars)
+    starts, length = _segments(num_ids, first, max_chars)
     return (starts[:, None] + np.arange(length)).ravel()
+
+
+def _segments(num_ids: int, first: int, max_chars: int) -> tuple[NDArray[np.int64], int]:
+    """Return the indices of the first scored character of each segment, and their length."""
+    # The readers count from the input, which is the character before the one that is scored.
+    return 1 + segment_starts(num_ids - 1, first - 1, max_chars), segments_of(max_chars)[1]
+
+
+def _ranks(num_ids: int, first: int, max_chars: int | None) -> Callable[[NDArray[np.int64]], NDArray[np.int64]]:
+    """Return the function from scored positions to their index in `scored_positions`."""
+    if max_chars is None or num_ids - first <= max_chars:
+        return lambda positions: positions - first
+    starts, length = _segments(num_ids, first, max_chars)
+
+    def rank(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        segment = np.searchsorted(starts, positions, side="right") - 1
+        return np.asarray(segment * length + positions - starts[segment])
+
+    return rank
 
 
 @torch.inference_mode()

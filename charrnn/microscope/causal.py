@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.bootstrap import percentiles
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import why_not_scored
-from charrnn.microscope.statistics import draw_blocks, percentiles
+from charrnn.microscope.statistics import draw_blocks
 from charrnn.microscope.trace import score_following
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN

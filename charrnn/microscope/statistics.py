@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.bootstrap import draw_counts, percentiles
 from charrnn.detectors.labels import Labels
 from charrnn.records.microscope import CellScore
 
@@ -137,15 +138,7 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     The generator is seeded: the same text gives the same intervals.
     """
     num_blocks = max(2, num_chars // BLOCK_LENGTH)
-    block = np.arange(num_chars) * num_blocks // num_chars
-    generator = np.random.default_rng(0)
-    return block, generator.multinomial(num_blocks, np.full(num_blocks, 1 / num_blocks), size=NUM_RESAMPLES)
-
-
-def percentiles(estimates: Any) -> tuple[float, float]:
-    """Return the 95 % interval of resampled estimates."""
-    low, high = np.quantile(np.asarray(estimates), [0.025, 0.975])
-    return float(low), float(high)
+    return np.arange(num_chars) * num_blocks // num_chars, draw_counts(num_blocks, NUM_RESAMPLES)
 
 
 def interval(values: NDArray[Any], labels: Labels, polarity: int) -> tuple[float, float]:

@@ -1,13 +1,18 @@
-"""Records of how well a model predicts."""
+"""Records of how well models predict a text."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+MAX_SCORED = 1 << 24
+"""Characters that are scored at most, unless another limit is asked for: about a minute for 512 units on two cores."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport:
-    """Mean loss over a text. `protocol` is `stateful` or `windowed-256`; the two must not be compared."""
+    """Mean loss over a text. `protocol` names how it was measured; different protocols must not be compared."""
 
     protocol: str
+    """`stateful`, `windowed-256`, or that of another predictor, such as `5-gram`."""
     nats_per_char: float
     bpc: float
     bits_per_byte: float
@@ -17,4 +22,89 @@ class LossReport:
     """Characters of the text: more than `num_chars` if only segments or windows of it were scored."""
     num_unknown: int = 0
     precision: str
-    """Precision of the computation: fp32, bf16 or fp16."""
+    """Precision of the computation: fp32, bf16 or fp16; empty if no network computed it."""
+    nats_ci: tuple[float, float] | None = None
+    """95 % interval of `nats_per_char`; None for a text too short, as are the next two."""
+    bpc_ci: tuple[float, float] | None = None
+    """95 % interval of `bpc`."""
+    bits_per_byte_ci: tuple[float, float] | None = None
+    """95 % interval of `bits_per_byte`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Difference:
+    """The mean loss of a predictor minus that of the first one, over the same characters."""
+
+    mean: float
+    low: float
+    """Lower end of the 95 % interval, by a paired block bootstrap."""
+    high: float
+    """Upper end of the interval."""
+    unit: Literal["nats/char", "bits/byte"] = "nats/char"
+    """`bits/byte` between a model of characters and one of bytes."""
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationRow:
+    """The loss of one predictor by one protocol."""
+
+    name: str
+    """The name of the run, or what else predicts, such as `xz -9e`."""
+    step: int | None = None
+    """The step of the run's checkpoint; None if no run predicts."""
+    loss: LossReport
+    difference: Difference | None = None
+    """To the first row whose protocol can be compared with this one; None for that row itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SkippedRow:
+    """A row that could not be measured, and why."""
+
+    protocol: str
+    reason: str
+    name: str | None = None
+    """The run or other predictor, where there are several."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """The losses of one or several predictors over the same text."""
+
+    rows: tuple[EvaluationRow, ...]
+    part: str | None
+    """`validation` or `test`: the part of the run's own text; None for another text."""
+    skipped: tuple[SkippedRow, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the figures, one sentence each."""
+
+    @property
+    def first(self) -> LossReport:
+        """The stateful loss of the first run."""
+        return self.rows[0].loss
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `evaluate --json`: the first row, and all of them as `rows`."""
+        first, *others = self.rows
+        windowed = next((row for row in others if (row.name, row.loss.protocol) == (first.name, "windowed-256")), None)
+        return {
+            "run": first.name,
+            "step": first.step,
+            **({} if self.part is None else {"part": self.part}),
+            **asdict(first.loss),
+            **({} if windowed is None else {"windowed_256": asdict(windowed.loss)}),
+            "skipped": [
+                {key: value for key, value in asdict(row).items() if value is not None} for row in self.skipped
+            ],
+            "rows": [
+                {"name": row.name, "step": row.step, **asdict(row.loss)}
+                | ({} if row.difference is None else {"difference": asdict(row.difference)})
+                for row in self.rows
+            ],
+            "notes": list(self.notes),
+        }

@@ -1,4 +1,4 @@
-"""Build tables that fit 80 columns: findings, predictions, losses, runs, corpora, settings."""
+"""Build tables that fit 80 columns: findings, predictions, runs, corpora, settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.records.evaluation import LossReport
 from charrnn.records.generation import DocumentNovelty, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
@@ -95,7 +94,8 @@ class _PlainTable(Table):
         return width
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Build a table that shows strings literally; the columns of `right` are numbers."""
     table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         is_number = column in right
@@ -182,7 +182,7 @@ def polarity_text(score: CellScore) -> str:
 
 def findings_table(findings: CellFindings) -> Table:
     """Build the table of `findings_rows`; rows that are not significant are dim."""
-    table = _table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
+    table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
     table.padding = (0, 1, 0, 0)  # to fit 80 columns
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
         table.add_row(*row, style=None if score.is_significant else "dim")
@@ -197,7 +197,7 @@ def contributions_table(findings: CellFindings) -> Table:
     """
     sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
     columns = ("cells together", *sizes, "all", "inside", "outside")
-    table = _table(*columns, right=columns[1:])
+    table = plain_table(*columns, right=columns[1:])
     for score in findings.scores:
         contributions = (score.ablation_inside, score.ablation_outside)
         table.add_row(
@@ -216,7 +216,7 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
     """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
     steps = histories[0].steps if histories else ()
     span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
-    table = _table("detector", "cell", "first", span, "last", right=("first", "last"))
+    table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
     for history in histories:
         chance = 0.5 if history.is_auc else 0.0
         shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
@@ -237,7 +237,7 @@ def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
 
     The detector with the largest contribution inside comes first.
     """
-    table = _table(
+    table = plain_table(
         *("nats/character", "clamped at its mean", "95 % interval", "clamped at 0"),
         right=("clamped at its mean", "95 % interval", "clamped at 0"),
     )
@@ -263,7 +263,7 @@ def _interval(ends: tuple[float, float]) -> str:
 
 def predictions_table(predictions: Sequence[Prediction]) -> Table:
     """Build the table of next characters, each with its probability and a bar."""
-    table = _table("next", "probability", "", right=("probability",))
+    table = plain_table("next", "probability", "", right=("probability",))
     for prediction in predictions:
         shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
         table.add_row(
@@ -272,33 +272,10 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
-def losses_table(reports: Sequence[LossReport]) -> Table:
-    """Build the table of losses, one row per protocol."""
-    table = _table(
-        "protocol",
-        "nats/char",
-        "bits/char",
-        "bits/byte",
-        "characters",
-        "precision",
-        right=("nats/char", "bits/char", "bits/byte", "characters"),
-    )
-    for report in reports:
-        table.add_row(
-            report.protocol,
-            f"{report.nats_per_char:.4f}",
-            f"{report.bpc:.4f}",
-            f"{report.bits_per_byte:.4f}",
-            f"{report.num_chars:,}",
-            report.precision,
-        )
-    return table
-
-
 def novelty_table(novelty: Novelty) -> Table:
     """Build the table of a text's novelty: the copied share, that of held-out text, and the longest copy."""
     columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
-    table = _table(*columns, "it begins", right=columns)
+    table = plain_table(*columns, "it begins", right=columns)
     longest = novelty.longest
     table.add_row(
         f"{novelty.share_copied:.1%}",
@@ -314,7 +291,7 @@ def novelty_table(novelty: Novelty) -> Table:
 def document_novelty_table(novelty: DocumentNovelty) -> Table:
     """Build the table of how many documents are new, beside those of the validation text."""
     columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
-    table = _table(*columns, right=columns)
+    table = plain_table(*columns, right=columns)
     num = len(novelty.is_new)
     held_out = f"{novelty.num_held_out_new / novelty.num_held_out:.1%}" if novelty.num_held_out else ""
     table.add_row(
@@ -334,7 +311,9 @@ def _excerpt(text: str | bytes) -> Text:
 
 def runs_table(runs: Sequence[RunSummary]) -> Table:
     """Build the table of runs, one per row, oldest first."""
-    table = _table("run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes"))
+    table = plain_table(
+        "run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes")
+    )
     for run in runs:
         table.add_row(
             run.name,
@@ -348,7 +327,7 @@ def runs_table(runs: Sequence[RunSummary]) -> Table:
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     """Build the table of the catalogue's texts."""
-    table = _table("name", "bytes", "licence", "look for", right=("bytes",))
+    table = plain_table("name", "bytes", "licence", "look for", right=("bytes",))
     for entry in entries:
         table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
     return table
@@ -356,7 +335,7 @@ def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
 
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
     """Build the table of every setting, its value and its source."""
-    table = _table("field", "value", "from")
+    table = plain_table("field", "value", "from")
     for name, value in values.items():
         shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
         origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")

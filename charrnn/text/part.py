@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from charrnn.text.corpus import Corpus
 from charrnn.text.vocab import IdArray
 
@@ -54,3 +56,11 @@ class CorpusPart:
     def num_unknown(self) -> int:
         """Characters of the part that are outside the alphabet."""
         return self.corpus.num_unknown(self.begin, self.end)
+
+    def has_same_ids(self, other: "CorpusPart") -> bool:
+        """Return whether two parts have the same ids, read block by block."""
+        if len(self) != len(other):
+            return False
+        blocks = range(0, len(self), CONTEXT_CHARS)
+        first, second = self.ids[self.begin :], other.ids[other.begin :]
+        return all(np.array_equal(first[i : i + CONTEXT_CHARS], second[i : i + CONTEXT_CHARS]) for i in blocks)

@@ -11,7 +11,8 @@ from typing import cast
 from charrnn.clock import seconds_since_start
 from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
-from charrnn.evaluation.loss import bits, num_scored, stateful_nats
+from charrnn.evaluation.char_losses import num_scored_chars
+from charrnn.evaluation.loss import bits, stateful_nats
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
@@ -279,7 +280,7 @@ class TrainingSession:
             seconds=seconds_since_start(),
             val_nats=val_nats,
             val_bpc=bits(val_nats),
-            num_chars=num_scored(self.text.num_before_test - self.text.num_train, self._max_chars),
+            num_chars=num_scored_chars(self.text.num_before_test - self.text.num_train, self._max_chars),
             is_best=is_best,
         )
         # A process that was killed may have logged it before it saved that it was done.

@@ -1,0 +1,75 @@
+"""Draw the losses of an evaluation, one row per predictor and protocol, in 80 columns."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, LossReport
+from charrnn.render.tables import plain_table
+
+_FIGURES = ("nats/char", "bits/char", "bits/byte")
+
+
+def evaluation_view(evaluation: Evaluation) -> RenderableType:
+    """Draw all rows, with what was skipped and the notes below them.
+
+    The rows of one predictor are named by their protocol; with several, each has its difference to the first one.
+    """
+    names = {row.name for row in evaluation.rows}
+    table = _losses_of_one(evaluation.rows) if len(names) == 1 else _losses_of_several(evaluation.rows)
+    where = "this text" if evaluation.part is None else f"{evaluation.part} text"
+    first = evaluation.first
+    parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]
+    skipped = {(row.protocol, row.reason) for row in evaluation.skipped}
+    parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
+    if first.nats_ci is None:
+        parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
+    parts += [Text(note) for note in evaluation.notes]
+    return Group(*parts)
+
+
+def losses_table(reports: Sequence[LossReport]) -> RenderableType:
+    """Build the table of one predictor's losses, one row per protocol, each figure above its 95 % interval."""
+    columns = ("protocol", *_FIGURES, "characters", "precision")
+    table = plain_table(*columns, right=(*_FIGURES, "characters"))
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    for report in reports:
+        values = (report.nats_per_char, report.bpc, report.bits_per_byte)
+        table.add_row(report.protocol, *map(_four, values), f"{report.num_chars:,}", report.precision)
+        if report.nats_ci is not None:
+            intervals = (report.nats_ci, report.bpc_ci, report.bits_per_byte_ci)
+            table.add_row("", *map(_ends, intervals), "", "", style="dim")
+    return table
+
+
+def _losses_of_one(rows: Sequence[EvaluationRow]) -> RenderableType:
+    return losses_table([row.loss for row in rows])
+
+
+def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
+    columns = ("", "protocol", *_FIGURES, "difference")
+    table = plain_table(*columns, right=(*_FIGURES, "difference"))
+    table.padding = (0, 1, 0, 0)
+    for row in rows:
+        loss, difference = row.loss, row.difference
+        shown = "" if difference is None else f"{difference.mean:+.4f}"
+        values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
+        table.add_row(row.name, loss.protocol, *map(_four, values), shown)
+        ends = "" if difference is None else _difference_ends(difference)
+        if loss.nats_ci is not None or ends:
+            table.add_row("", "", _ends(loss.nats_ci), "", "", ends, style="dim")
+    return table
+
+
+def _difference_ends(difference: Difference) -> str:
+    ends = f"{difference.low:+.3f}…{difference.high:+.3f}"
+    return ends if difference.unit == "nats/char" else f"{ends} {difference.unit}"
+
+
+def _four(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f}…{interval[1]:.3f}"
