@@ -27,12 +27,14 @@ FULL: dict[str, tuple[str, ...]] = {
     "trace_speed": (),
     "beam_cost": (),
     "novelty_speed": (),
+    "ngram_speed": (),
     "encode_speed": (),
 }
 QUICK: dict[str, tuple[str, ...]] = FULL | {
     "train_speed": ("--quick",),
     "beam_cost": ("--seconds", "5"),
     "novelty_speed": ("--largest", "10000000"),
+    "ngram_speed": ("--orders", "5", "20"),
     "encode_speed": ("--megabytes", "80"),
 }
 
