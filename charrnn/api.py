@@ -181,7 +181,7 @@ class Model:
             if num_parts == 1:
                 return ("1 byte is part of a longer character; it is shown by itself.",)
             return (f"{num_parts:,} bytes are parts of longer characters; each is shown by itself.",)
-        num_unknown = int((self.vocab.encode(text) == 0).sum())
+        num_unknown = self.vocab.num_unknown(self.vocab.encode(text))
         if num_unknown < FEW_UNKNOWN * len(text):
             return ()
         return (
@@ -697,5 +697,5 @@ def _measured_text(model: Model, text: str | bytes | CorpusPart, context: str | 
         return MeasuredText(text.ids, text.begin, num_bytes=text.num_bytes, num_unknown=text.num_unknown, unit=unit)
     num_bytes = len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else len(text)
     encoded = model.encode(text, context=context)
-    num_unknown = int((encoded.ids[encoded.first :] == 0).sum()) if encoded.kind == "char" else 0
+    num_unknown = model.vocab.num_unknown(encoded.ids[encoded.first :])
     return MeasuredText(encoded.ids, encoded.first, num_bytes=num_bytes, num_unknown=num_unknown, unit=unit)

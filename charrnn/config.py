@@ -18,12 +18,14 @@ from charrnn.plugins import plugin_names
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""
+OneHot = Literal["one-hot"]
+"""A size of the embedding: there is none, and the first layer reads one-hot vectors."""
 
 MIN_COUNT = 3
 """Occurrences that a character needs in a long text to be in the alphabet."""
 INITIAL_STATES = ("zero", "learned")
 """Initial states of a text."""
-ALPHABETS = ("char", "byte")
+ALPHABETS = ("char", "exact", "byte")
 """Kinds of alphabet."""
 ORDERS = ("shuffled", "sorted")
 """Orders of the files of a folder or of a pattern."""
@@ -59,7 +61,8 @@ class Config:
     corpus: tuple[str, ...] = ()
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
     alphabet: str = "char"
-    """`char` (characters; rare ones become one unknown symbol) or `byte` (the file's bytes as they are)."""
+    """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
+    unknown symbol) or `byte` (the file's bytes as they are)."""
     encoding: str = "utf-8"
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
     order: str = "shuffled"
@@ -68,7 +71,8 @@ class Config:
     order_seed: int = 0
     """Seed of that shuffle. It is not `seed`, so that runs with other weights hold out the same files."""
     min_count: int = MIN_COUNT
-    """Characters that occur fewer times than this become the unknown symbol (small texts keep every character)."""
+    """Characters that occur fewer times than this become the unknown symbol (small texts keep every character); the
+    alphabet `exact` keeps all."""
     split: tuple[float, ...] = (0.9, 0.1)
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
     documents: str = "none"
@@ -90,8 +94,8 @@ class Config:
     parameters: int | None = None
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
     size, and null here."""
-    embedding_size: int | Auto = "auto"
-    """Size of a character's embedding vector."""
+    embedding_size: int | Auto | OneHot = "auto"
+    """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
     dropout: float | Auto = "auto"
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
@@ -174,7 +178,8 @@ class Config:
                 raise UsageError(f"{named(name)} is {reprlib.repr(value)[:200]}; it must be {_wanted(name)}.")
             if isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
                 raise UsageError(f"{named(name)} is {_format(value)}; it must be smaller than 10^100.")
-            if name in _RANGES and value is not None and (value != "auto" or name in _CHOICES):
+            is_word = value == "auto" or (value == "one-hot" and name == "embedding_size")
+            if name in _RANGES and value is not None and (not is_word or name in _CHOICES):
                 allowed, is_allowed = _RANGES[name]
                 if not is_allowed(value):
                     hint = did_you_mean(value, _CHOICES[name]) if name in _CHOICES else ""
@@ -234,15 +239,15 @@ class Config:
 
     @property
     def end_id(self) -> int | None:
-        """The id of END: the first after the unknown symbol, byte 0 of the byte alphabet; None without documents."""
+        """The id of END: the first character of an alphabet, byte 0 of the byte alphabet; None without documents."""
         if self.documents == "none":
             return None
-        return 0 if self.alphabet == "byte" else 1
+        return 1 if self.alphabet == "char" else 0
 
 
-def resolved(value: int | Auto) -> int:
-    """Return a size that is no longer `auto`. An `auto` here is a bug."""
-    assert not isinstance(value, str), "the configuration contains an `auto`"
+def resolved(value: int | Auto | OneHot) -> int:
+    """Return a size that is a number. An `auto` or `one-hot` here is a bug."""
+    assert not isinstance(value, str), f"the configuration contains {value!r}"
     return value
 
 
@@ -344,7 +349,8 @@ def _kinds_of(hint: Any) -> tuple[Any, ...]:
     """Return the members of a union, in order; any other type as the only member."""
     is_union = isinstance(hint, UnionType) or get_origin(hint) is Union
     return tuple(
-        hint if hint == Auto else get_origin(hint) or hint for hint in (get_args(hint) if is_union else (hint,))
+        hint if hint in (Auto, OneHot) else get_origin(hint) or hint
+        for hint in (get_args(hint) if is_union else (hint,))
     )
 
 
@@ -357,9 +363,11 @@ def _is_of_kind(value: object, name: str) -> bool:
     if name in ("corpus", "split"):
         inner: Any = str if name == "corpus" else (int, float)
         return isinstance(value, tuple) and all(isinstance(v, inner) and not isinstance(v, bool) for v in value)
-    # An int is accepted as a float; `auto` is the only string accepted as a number.
+    # An int is accepted as a float; `auto` and `one-hot` are the only strings accepted as numbers.
     return any(
-        value == "auto" if kind == Auto else isinstance(value, (int, float) if kind is float else kind)
+        value in get_args(kind)
+        if kind in (Auto, OneHot)
+        else isinstance(value, (int, float) if kind is float else kind)
         for kind in _KINDS[name]
     )
 
@@ -401,8 +409,9 @@ def parse_value(name: str, value: object) -> Any:
         value = value.strip()
     if NoneType in kinds and value in (None, "", "null", "none"):
         return None
-    if Auto in kinds and value == "auto":
-        return "auto"
+    for word in (Auto, OneHot):
+        if word in kinds and value in get_args(word):
+            return value
     try:
         if bool in kinds:
             return _WORDS[str(value).lower()]
@@ -453,4 +462,5 @@ _KIND_NAMES: dict[Any, str] = {
     NoneType: "null",
     tuple: "a list",
     Auto: "auto",
+    OneHot: "one-hot",
 }

@@ -91,7 +91,7 @@ TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
     ("train --resume lstm-001 --documents lines", USAGE, ("--resume cannot change --documents",)),
     ("train --resume lstm-001 --sync-every 4", USAGE, ("--resume cannot change --sync-every",)),
     ("train good.txt --dropout 1", USAGE, ("dropout is 1", "below 1")),
-    ("train good.txt --alphabet runes", USAGE, ("alphabet is runes", "char, byte")),
+    ("train good.txt --alphabet runes", USAGE, ("alphabet is runes", "char, exact, byte")),
     ("train good.txt --seed -1", USAGE, ("seed is -1",)),
     ("train good.txt --seed 99999999999999999999", USAGE, ("seed is 99999999999999999999",)),
     ("train good.txt --device toaster", USAGE, ("device is toaster", "cpu")),

@@ -214,8 +214,8 @@ def test_yes_and_no_in_yaml_are_no_words_either(word: str) -> None:
 
 
 OUT_OF_RANGE: list[tuple[str, Any, str]] = [
-    ("alphabet", "auto", "one of char, byte"),
-    ("alphabet", "CHAR", "one of char, byte"),
+    ("alphabet", "auto", "one of char, exact, byte"),
+    ("alphabet", "CHAR", "one of char, exact, byte"),
     ("encoding", "", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
     ("encoding", "rot13", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),
     ("encoding", "zip", "a text encoding that Python knows, such as utf-8, latin-1, cp1252 or utf-16"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import CheckpointError, DataError
-from charrnn.text.vocab import REPLACEMENT, UNKNOWN, Vocab
+from charrnn.text.vocab import MAX_CHARACTERS, REPLACEMENT, UNKNOWN, CharacterCounts, Vocab
 
 ANY_TEXT = st.text(st.characters(), min_size=1, max_size=60)  # lone surrogates included
 
@@ -124,7 +124,10 @@ def test_large_texts_are_quick() -> None:
 @given(ANY_TEXT)
 @settings(max_examples=40)
 def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
-    for vocab in (Vocab.from_text(text), Vocab.of_bytes()):
+    alphabets = [Vocab.from_text(text), Vocab.of_bytes()]
+    if len(set(text)) > 1:
+        alphabets.append(Vocab.from_text(text, is_exact=True))
+    for vocab in alphabets:
         again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
         assert again == vocab and len(again) == len(vocab)
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
@@ -147,7 +150,8 @@ BYTES = [chr(i) for i in range(256)]
         ({"kind": "char", "characters": "ab"}, "list"),
         ({"kind": "char", "characters": [""]}, "1 entries"),
         ({"kind": "char", "characters": ["", *map(chr, range(0x10000, 0x20000))]}, "65537 entries"),
-        ({"kind": "char", "characters": ["a", "b"]}, "entry 0"),
+        ({"kind": "char", "characters": ["ab", "b"]}, "entry 0"),
+        ({"kind": "char", "characters": ["b", "a", "b"]}, "entries 0 and 2"),
         ({"kind": "char", "characters": ["", "a", ""]}, "entry 2"),
         ({"kind": "char", "characters": ["", "ab"]}, "entry 1"),
         ({"kind": "char", "characters": ["", 7]}, "entry 1"),
@@ -166,3 +170,28 @@ def test_the_end_of_a_document_is_entry_1_however_rare_it_is() -> None:
     text = 20_000 * "abc" + "\0"
     assert Vocab.from_text(text, min_count=3).characters == ("", "\0", "a", "b", "c")
     assert Vocab.from_text(text, max_size=3).characters == ("", "\0", "a")
+
+
+def test_an_exact_alphabet_is_the_characters_that_occur() -> None:
+    vocab = Vocab.from_text("hello" * 5_000 + "q", is_exact=True)
+    assert vocab.characters == tuple("ehloq"), "however rare"
+    assert not vocab.has_unknown_symbol and Vocab.from_text("hello").has_unknown_symbol
+    assert vocab.encode("hello").tolist() == [1, 0, 2, 2, 3] and vocab.decode([1, 0, 2]) == "hel"
+    assert vocab.num_unknown(vocab.encode("eee")) == 0
+    assert Vocab.from_text("hello").num_unknown(np.array([0, 1, 0])) == 2
+    assert vocab.unknown_characters("hexe, e!") == ["x", ",", " ", "!"]
+    assert vocab.to_json() == {"kind": "char", "characters": ["e", "h", "l", "o", "q"]}
+
+
+def test_an_exact_alphabet_cannot_encode_other_characters() -> None:
+    vocab = Vocab.from_text("hello", is_exact=True)
+    with pytest.raises(DataError, match=r"^the alphabet of 4 characters has neither 'x', '\\n' nor an unknown symbol"):
+        vocab.encode("hex\n")
+    with pytest.raises(DataError, match=f"{MAX_CHARACTERS + 1:,} different characters, and an alphabet at most 8,192"):
+        Vocab.from_text("".join(map(chr, range(0x10000, 0x10001 + MAX_CHARACTERS))), is_exact=True)
+
+
+def test_an_exact_alphabet_is_extended_by_every_character() -> None:
+    vocab = Vocab.from_text("hello", is_exact=True)
+    counted = CharacterCounts(np.array([0, 101, 122, 97]), np.array([1, 50_000, 1, 50_000]))
+    assert vocab.extended(counted).characters == (*"ehlo", "a", "z")

@@ -74,7 +74,10 @@ def train(
         ),
     ] = None,
     embedding_size: Annotated[
-        str | None, _option("--embedding-size", text="Size of a character's embedding.", panel=MODEL, metavar="E")
+        str | None,
+        _option(
+            "--embedding-size", text="Size of a character's embedding, or one-hot for none.", panel=MODEL, metavar="E"
+        ),
     ] = None,
     optimizer: Annotated[
         str | None,
@@ -84,7 +87,9 @@ def train(
         str | None,
         _option("--dropout", text="Share of units dropped at the output of every layer.", panel=TRAINING, metavar="P"),
     ] = None,
-    alphabet: Annotated[str | None, _option("--alphabet", text="char or byte.", panel=TEXT, metavar="KIND")] = None,
+    alphabet: Annotated[
+        str | None, _option("--alphabet", text="char, exact or byte.", panel=TEXT, metavar="KIND")
+    ] = None,
     encoding: Annotated[
         str | None,
         _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=TEXT, metavar="NAME"),

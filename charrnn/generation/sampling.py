@@ -270,8 +270,9 @@ def start_ids(vocab: Vocab, end_id: int | None = None) -> NDArray[np.uint16]:
     """
     if end_id is not None:
         return np.array([end_id], np.uint16)
-    newline = vocab.encode("\n")
-    return newline if vocab.kind == "byte" or newline[0] != 0 else np.ones(1, np.uint16)
+    if not vocab.unknown_characters("\n" if vocab.kind == "char" else b"\n"):
+        return vocab.encode("\n")
+    return np.full(1, vocab.has_unknown_symbol, np.uint16)
 
 
 def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
@@ -281,4 +282,5 @@ def undrawable_ids(vocab: Vocab, end_id: int | None = None) -> tuple[int, ...]:
     """
     if vocab.kind == "byte":
         return ()
-    return (0, *(id for id, character in enumerate(vocab.characters) if character == END and end_id is None))
+    unknown = (0,) if vocab.has_unknown_symbol else ()
+    return (*unknown, *(id for id, character in enumerate(vocab.characters) if character == END and end_id is None))

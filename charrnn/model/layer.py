@@ -145,8 +145,9 @@ class RecurrentLayer(nn.Module):
         """Map inputs (T, B, I) and the state to outputs (T, B, H) and the last state.
 
         With `noise`, weight-drop and zoneout are drawn from it; without, nothing is dropped, and zoneout uses its mean.
-        With an `embedding` (V, I), inputs are ids (T, B): the input product is computed for the V rows of the embedding
-        and looked up for each character, instead of computed for T * B rows. With `ops`, the cell's equations are
+        If inputs are ids (T, B), the input product is computed for the V characters and looked up for each one, instead
+        of computed for T * B rows: with an `embedding` (V, I) for its rows, without one for one-hot vectors (V = I),
+        whose products are the columns of the weight. With `ops`, the cell's equations are
         computed with these functions, and no faster implementation is used.
         """
         outputs, _, last = self._read(inputs, embedding, state, noise, ops, want_cells=False)
@@ -206,10 +207,10 @@ class RecurrentLayer(nn.Module):
         is_plain = ops is None and self.zoneout == 0
         if is_plain and self.omega == 0 and runs_whole(self.cell_name, inputs.device):
             return self._run_whole(inputs, embedding, weights["hh"], state, want_cells=want_cells)
-        if embedding is None:
+        if inputs.is_floating_point():
             x = linear(inputs, self.weight("ih"), self.bias("ih"))
         else:
-            x = nn.functional.embedding(inputs, linear(embedding, self.weight("ih"), self.bias("ih")))
+            x = nn.functional.embedding(inputs, self._input_table(embedding, self.bias("ih")))
         if self.cell_name in FAST and is_plain:
             h, weight, bias = (value.to(x.dtype) for value in (state[0], weights["hh"], self.bias("hh")))
             is_gru = self.cell_name == "gru"
@@ -218,6 +219,11 @@ class RecurrentLayer(nn.Module):
             outputs = gru(x, h, weight, bias) if is_gru else rnn(x, h, weight, bias, omega)
             return outputs, outputs, outputs[-1:]
         return self._run_equations(x, weights, state, noise, ops or TORCH, want_cells=want_cells)
+
+    def _input_table(self, embedding: Tensor | None, bias: Tensor, rows: slice = slice(None)) -> Tensor:
+        """Compute the input product (V, R) of every character, with some rows of the weight and a bias (R,)."""
+        weight = self.weight("ih")[rows]
+        return weight.t() + bias if embedding is None else linear(embedding, weight, bias)
 
     def _dropped(self, weight: Tensor, noise: Noise | None) -> Tensor:
         if noise is None or self.weight_drop == 0:
@@ -278,7 +284,12 @@ class RecurrentLayer(nn.Module):
         """Compute a cell type with oneDNN or cuDNN (`model.whole`)."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         # The gradient of indexing takes four times as long.
-        vectors = inputs if embedding is None else nn.functional.embedding(inputs, embedding)
+        if inputs.is_floating_point():
+            vectors = inputs
+        elif embedding is None:
+            vectors = nn.functional.one_hot(inputs, self.input_size).to(weight_hh.dtype)
+        else:
+            vectors = nn.functional.embedding(inputs, embedding)
         outputs, last = run_whole(self.cell_name, vectors, state, weights)
         if not want_cells:
             return outputs, outputs, last
@@ -312,6 +323,7 @@ class RecurrentLayer(nn.Module):
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, h_before: Tensor, rows: slice
     ) -> Tensor:
         """Compute the inputs of the gates in `rows` of the weights, (T, B, R), for all steps at once."""
-        table = inputs if embedding is None else embedding
-        x = linear(table, self.weight("ih")[rows], self.bias("ih")[rows] + self.bias("hh")[rows])
-        return linear(h_before, weight_hh[rows]) + (x if embedding is None else x[inputs])
+        bias = self.bias("ih")[rows] + self.bias("hh")[rows]
+        if inputs.is_floating_point():
+            return linear(h_before, weight_hh[rows]) + linear(inputs, self.weight("ih")[rows], bias)
+        return linear(h_before, weight_hh[rows]) + self._input_table(embedding, bias, rows)[inputs]

@@ -1,7 +1,8 @@
 """The language model: embedding, recurrent layers, output layer.
 
-Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer (those of its cell,
-times the largest dilation). Everything is time-major, and the recurrent state is one explicit tensor (L, S, B, H).
+Shapes: T time, B batch, V vocabulary, E embedding (V for one-hot vectors), H hidden, L layers, S state vectors per
+layer (those of its cell, times the largest dilation). Everything is time-major, and the recurrent state is one explicit
+tensor (L, S, B, H).
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from charrnn.model.layer import RecurrentLayer
 from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops
 from charrnn.model.pieces import Segments, cut
-from charrnn.model.shapes import check_shapes, dilation_of, num_states
+from charrnn.model.shapes import check_shapes, dilation_of, input_size_of, num_states
 
 LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
@@ -29,6 +30,9 @@ class CharRNN(nn.Module):
 
     `depth` chooses how a layer's outputs are joined with what it read (`model.depths`). With `sum_outputs` the output
     layer reads the sum of all layers instead of the last one.
+
+    With `embedding_size: one-hot` there is no embedding: the first layer, or the projection below a grid, reads one-hot
+    vectors, so that its product with them is a column of its weight.
 
     Parameters are named as `torch.nn` names them: `embedding.weight` (V, E), `layers.i.weight_ih_l0` (G*H, E or H),
     `layers.i.weight_hh_l0` (G*H, H), `layers.i.bias_ih_l0`, `layers.i.bias_hh_l0` (G*H,), `output.weight` (V, H),
@@ -43,7 +47,7 @@ class CharRNN(nn.Module):
     def __init__(self, config: Config, vocab_size: int) -> None:
         """Build the network of a resolved configuration and draw its weights from `config.seed`."""
         super().__init__()
-        hidden_size, embedding_size = resolved(config.hidden_size), resolved(config.embedding_size)
+        hidden_size, input_size = resolved(config.hidden_size), input_size_of(config, vocab_size)
         num_layers = resolved(config.num_layers)
         # `auto` is allowed here: a network that is not trained needs no dropout.
         self.dropout, self.input_dropout = (
@@ -54,17 +58,17 @@ class CharRNN(nn.Module):
         self.end_id = config.end_id
         # torch initializes modules from its global generator; `_draw_weights` overwrites that.
         with torch.random.fork_rng(devices=[]):
-            self.embedding = nn.Embedding(vocab_size, embedding_size)
+            self.embedding = None if config.embedding_size == "one-hot" else nn.Embedding(vocab_size, input_size)
             self.highways = nn.ModuleList(
                 nn.Linear(hidden_size, hidden_size) for _ in range(num_layers - 1 if self.depth.has_gates else 0)
             )
             if self.depth.has_lstm:
-                self.bottom = nn.Linear(embedding_size, 2 * hidden_size)
+                self.bottom = nn.Linear(input_size, 2 * hidden_size)
             self.output = nn.Linear(hidden_size, vocab_size)
         self.layers = nn.ModuleList(
             RecurrentLayer(
                 config.cell,
-                hidden_size if index > 0 or self.depth.has_lstm else embedding_size,
+                hidden_size if index > 0 or self.depth.has_lstm else input_size,
                 hidden_size,
                 dilation=dilation_of(config, index),
                 weight_drop=config.weight_drop,
@@ -84,7 +88,8 @@ class CharRNN(nn.Module):
 
     def _draw_weights(self, seed: int, forget_bias: float) -> None:
         generator = torch.Generator().manual_seed(seed)
-        nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5, generator=generator)
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=self.embedding.embedding_dim**-0.5, generator=generator)
         for layer in self.recurrent_layers():
             layer.draw_weights(generator, forget_bias)
         for highway in self.highways:
@@ -175,6 +180,13 @@ class CharRNN(nn.Module):
         )
         return read, states.index_select(2, to_device(torch.from_numpy(segments.last_of_lanes), ids.device))
 
+    def _vectors(self, ids: Tensor) -> Tensor:
+        """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
+        if self.embedding is None:
+            return nn.functional.one_hot(ids, self.output.out_features).to(self.output.weight.dtype)
+        vectors: Tensor = self.embedding(ids)
+        return vectors
+
     def _read_on(
         self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -182,14 +194,14 @@ class CharRNN(nn.Module):
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Without input dropout, the first layer looks up its input products in a table of V rows.
         takes_ids = not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
-        below = ids if takes_ids else _drop(self.embedding(ids), self.input_dropout, noise)
+        below = ids if takes_ids else _drop(self._vectors(ids), self.input_dropout, noise)
         links = _Links(self, below)
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]
             if links.along_depth is not None:
                 # A separate view for each use: gradients then add up in the same order as in released versions.
                 below = links.along_depth[0]
-            table = self.embedding.weight if takes_ids and index == 0 else None
+            table = self.embedding.weight if takes_ids and index == 0 and self.embedding is not None else None
             if want_cells:
                 outputs, cells, last = layer.trace(below, used, table, ops.get(index))
                 all_cells.append(cells)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
-from charrnn.config import MAX_HIDDEN_SIZE, Config, resolved
+from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.memory import memory_bytes
 from charrnn.model.cells import Lstm
@@ -29,19 +29,22 @@ def num_states(config: Config) -> int:
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the tensors of `model.safetensors` by name, in the order of `CharRNN`."""
-    return _shapes(config, vocab_size, resolved(config.hidden_size), resolved(config.embedding_size))
+    assert config.embedding_size != "auto", "the configuration contains an `auto`"
+    return _shapes(config, vocab_size, resolved(config.hidden_size), config.embedding_size)
 
 
-def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int) -> dict[str, tuple[int, ...]]:
+def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> dict[str, tuple[int, ...]]:
     num_layers, cell, depth = resolved(config.num_layers), find_cell(config.cell), DEPTHS[config.depth]
-    shapes: dict[str, tuple[int, ...]] = {
-        "embedding.weight": (vocab_size, embedding_size),
-        "output.weight": (vocab_size, size),
-        "output.bias": (vocab_size,),
-    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    if embedding_size == "one-hot":
+        input_size = vocab_size
+    else:
+        input_size = embedding_size
+        shapes["embedding.weight"] = (vocab_size, embedding_size)
+    shapes |= {"output.weight": (vocab_size, size), "output.bias": (vocab_size,)}
     for index in range(num_layers):
         for name, blocks in {"ih": cell.input_blocks, **cell.products}.items():
-            columns = embedding_size if name == "ih" and index == 0 and not depth.has_lstm else size
+            columns = input_size if name == "ih" and index == 0 and not depth.has_lstm else size
             shapes[f"layers.{index}.weight_{name}_l0"] = (blocks * size, columns)
             shapes[f"layers.{index}.bias_{name}_l0"] = (blocks * size,)
         for name, (shape, _) in cell.extras(size).items():
@@ -50,7 +53,7 @@ def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int) -> 
             shapes[f"highways.{index - 1}.weight"] = (size, size)
             shapes[f"highways.{index - 1}.bias"] = (size,)
         if depth.has_lstm:
-            shapes |= {"bottom.weight": (2 * size, embedding_size), "bottom.bias": (2 * size,)}
+            shapes |= {"bottom.weight": (2 * size, input_size), "bottom.bias": (2 * size,)}
             for name in ("ih", "hh"):
                 shapes[f"grids.{index}.weight_{name}_l0"] = (Lstm.input_blocks * size, size)
                 shapes[f"grids.{index}.bias_{name}_l0"] = (Lstm.input_blocks * size,)
@@ -61,16 +64,17 @@ def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int) -> 
 
 def num_parameters(config: Config, vocab_size: int) -> int:
     """Count the trained values of a model without building it, as `CharRNN.num_parameters` does."""
-    return _num_parameters(config, vocab_size, resolved(config.hidden_size), resolved(config.embedding_size))
+    assert config.embedding_size != "auto", "the configuration contains an `auto`"
+    return _num_parameters(config, vocab_size, resolved(config.hidden_size), config.embedding_size)
 
 
-def _num_parameters(config: Config, vocab_size: int, size: int, embedding_size: int) -> int:
+def _num_parameters(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> int:
     fixed = {name for name, (_, kind) in find_cell(config.cell).extras(size).items() if kind == "permutation"}
     shapes = _shapes(config, vocab_size, size, embedding_size)
     return sum(prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed)
 
 
-def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[int], int]) -> int:
+def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[int], int | OneHot]) -> int:
     """Return the largest `hidden_size` with which a model has at most `config.parameters` trained values.
 
     The number of layers is resolved; `embedding_size` computes the size of the embedding from the number of units.
@@ -121,6 +125,11 @@ def most_bytes(config: Config, vocab_size: int) -> int:
     num_lanes = resolved(config.num_lanes)
     state = resolved(config.num_layers) * num_states(config) * num_lanes * resolved(config.hidden_size)
     return 4 * (4 * num_weights + state) + MAX_HEADER_BYTES
+
+
+def input_size_of(config: Config, vocab_size: int) -> int:
+    """Return E, the entries of the vector that stands for a character: V for one-hot vectors."""
+    return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
 def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:

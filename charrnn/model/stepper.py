@@ -14,7 +14,7 @@ from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
 from charrnn.model.cells import Cell, Lstm
 from charrnn.model.depths import DEPTHS
-from charrnn.model.exact import exact_product
+from charrnn.model.exact import Doubles, exact_product
 from charrnn.model.lookup import find_cell
 from charrnn.model.numpy_ops import EXACT, NUMPY
 from charrnn.model.ops import Ops, State
@@ -58,12 +58,13 @@ class Stepper:
             for index in range(self.num_layers - 1 if self.depth.has_gates else 0)
         ]
         self.output = Matrix(self._weights["output.weight"], is_int8=is_int8), self._weights["output.bias"]
-        vectors = self._weights["embedding.weight"].astype(np.float64)
+        # Without an embedding, characters are one-hot vectors, whose products are the columns of the weight.
+        vectors = None if config.embedding_size == "one-hot" else self._weights["embedding.weight"].astype(np.float64)
         if self.grids:
-            bottom = exact_product(vectors, self._weights["bottom.weight"]) + self._weights["bottom.bias"]
+            bottom = _products(vectors, self._weights["bottom.weight"]) + self._weights["bottom.bias"]
             self._bottom = bottom.astype(np.float32)
             vectors = bottom[:, : self.hidden_size]
-        first = exact_product(vectors, self._weights["layers.0.weight_ih_l0"])
+        first = _products(vectors, self._weights["layers.0.weight_ih_l0"])
         with np.errstate(over="ignore"):  # in a model whose training diverged
             self.table: Float32Array = (first + self.layers[0].bias_ih).astype(np.float32)
 
@@ -160,6 +161,11 @@ class Stepper:
         for char in ids:
             logits, state = self.step(np.array([char]), state)
         return logits, state
+
+
+def _products(vectors: Doubles | None, weight: Float32Array) -> Doubles:
+    """Compute the products (V, R) of every character's vector, (V, E) or one-hot, with a weight (R, E) or (R, V)."""
+    return weight.T.astype(np.float64) if vectors is None else exact_product(vectors, weight)
 
 
 class _Links:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import MIN_COUNT
+from charrnn.config import ALPHABETS, MIN_COUNT
 from charrnn.errors import DataError, TextChangedError, TooLargeError, UsageError, counted
 from charrnn.files import JSON
 from charrnn.text.documents import Documents
@@ -146,21 +146,22 @@ def read_corpus(
       and the total).
 
     The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order marks, replaces CRLF by
-    LF and starts each file on a new line; "byte" keeps the bytes as they are. Unusable files of folders and patterns
-    are skipped and counted in `notes`; a file that is a source itself must be usable. With `documents`, each document
-    ends with END, all of them are brought into an order of their own, and nothing else separates the files.
+    LF and starts each file on a new line, as "exact" does; "byte" keeps the bytes as they are. Unusable files
+    of folders and patterns are skipped and counted in `notes`; a file that is a source itself must be usable. With
+    `documents`, each document ends with END, all of them are brought into an order of their own, and nothing else
+    separates the files.
 
-    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, or every character with at least
-    `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters are added to `vocab`. A
-    text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped from a file; one that is not `is_for_training` stays
-    in memory and must fit.
+    The text is encoded in `vocab`, by default in a vocabulary of its own: every byte, every character ("exact"), or
+    every character with at least `min_count` occurrences (see `Vocab.from_text`); with `extend_vocab`, such characters
+    are added to `vocab`. A text whose ids take more than `MAX_BYTES_IN_MEMORY` is mapped from a file; one that is not
+    `is_for_training` stays in memory and must fit.
 
     Raises DataError if a source cannot be found, read or used or changes meanwhile and, if `is_for_training`, for a
     text shorter than `MIN_LENGTH` or of one character repeated; UsageError for an unknown alphabet or for "-" given
     twice; CharRNNError if the ids cannot be written.
     """
-    if alphabet not in ("char", "byte"):
-        raise UsageError(f"alphabet must be char or byte, not {alphabet!r}")
+    if alphabet not in ALPHABETS:
+        raise UsageError(f"alphabet must be one of {', '.join(ALPHABETS)}, not {alphabet!r}")
     if sources.count("-") > 1:
         raise UsageError("standard input (-) can be read only once: give - once")
     origins = [
@@ -187,7 +188,7 @@ def read_corpus(
         _check_can_be_learned(text.counted, alphabet, name_of_all(text.sources))
         if vocab is not None and extend_vocab:
             vocab = vocab.extended(text.counted, min_count=min_count)
-        return text.encode(vocab or text.own_vocab(min_count=min_count))
+        return text.encode(vocab or text.own_vocab(min_count=min_count, is_exact=alphabet == "exact"))
 
 
 @contextmanager
@@ -256,11 +257,11 @@ class OpenText:
         """`Corpus.notes`."""
         return self._source.notes(self._facts.tallies)
 
-    def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS) -> Vocab:
+    def own_vocab(self, *, min_count: int, max_size: int = MAX_CHARACTERS, is_exact: bool = False) -> Vocab:
         """Return a vocabulary for this text: see `Vocab.from_text`. Raises DataError if no character is kept."""
         if self._source.kind == "byte":
             return Vocab.of_bytes()
-        return Vocab.from_counts(self.counted, min_count=min_count, max_size=max_size)
+        return Vocab.from_counts(self.counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
 
     def encode(self, vocab: Vocab) -> Corpus:
         """Encode the text in an alphabet; once. Raises CharRNNError if the ids cannot be written to the cache."""
@@ -385,14 +386,14 @@ def _utf8_sizes(code_points: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 
 
 def _check_can_be_learned(text: CharacterCounts, alphabet: str, what: str) -> None:
-    unit = "character" if alphabet == "char" else "byte"
+    unit = "byte" if alphabet == "byte" else "character"
     if text.num_chars < MIN_LENGTH:
         raise DataError(
             f"{what}: {counted(text.num_chars, unit)} cannot be learned from; at least {MIN_LENGTH} are needed"
         )
     if len(text.code_points) == 1:
         point = int(text.code_points[0])
-        only: str | bytes = chr(point) if alphabet == "char" else bytes((point,))
+        only: str | bytes = bytes((point,)) if alphabet == "byte" else chr(point)
         raise DataError(f"{what}: it has only one {unit}, {only!r}; at least 2 different ones are needed")
 
 

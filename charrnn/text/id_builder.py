@@ -87,10 +87,14 @@ class IdBuilder:
         """Yield the ids in the alphabet `vocab`, block by block, each with the unknown characters of the block.
 
         Call it once, after `counts`. Each block is read before the one before it is overwritten, so the ids may be
-        written to the start of the same file if `fits_in_place`. Raises OSError.
+        written to the start of the same file if `fits_in_place`. Raises OSError, and DataError for characters that
+        an alphabet without an unknown symbol does not have.
         """
         final = vocab.ids_of(self._code_points)
-        has_unknown = vocab.kind == "char" and bool(np.any((final == 0) & (self._counts > 0)))
+        is_missing = ~vocab.knows(self._code_points) & (self._counts > 0)
+        if is_missing.any() and not vocab.has_unknown_symbol:
+            vocab.check_known(list(map(chr, np.sort(self._code_points[is_missing]).tolist())))
+        has_unknown = bool(is_missing.any())
         position = 0
         for block in self._provisional_blocks():
             ids = final.take(block)

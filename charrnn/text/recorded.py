@@ -68,7 +68,8 @@ class RecordedCorpus:
                     on_progress=on_progress,
                 ) as text:
                     if text.digest == self.digest:
-                        return text.encode(vocab or text.own_vocab(min_count=self.config.min_count))
+                        is_exact = alphabet == "exact"
+                        return text.encode(vocab or text.own_vocab(min_count=self.config.min_count, is_exact=is_exact))
                     faults.append(DataError(self._changed(text, instead, reason)))
             except NotHereError as error:
                 faults.append(error)

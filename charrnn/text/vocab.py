@@ -6,7 +6,7 @@ Shapes: N characters of a text (bytes, for the byte alphabet).
 import codecs
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ _PLAIN = {
 }
 """Replacements for characters that Unicode normalization does not decompose."""
 _BLOCK_CHARS = 1 << 20
+_LISTED = 12
 _NUM_CODE_POINTS = 0x110000
 
 
@@ -66,7 +67,8 @@ class CharacterCounts:
 class Vocab:
     """An alphabet in id order.
 
-    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character.
+    "char": entry 0 is the unknown symbol (`UNKNOWN`), every other entry one character; or every entry is a character,
+    and a text with others cannot be encoded (the alphabet `exact`).
     "byte": 256 entries, entry i is chr(i), byte i decoded as latin-1; nothing is unknown.
     """
 
@@ -82,15 +84,19 @@ class Vocab:
         object.__setattr__(self, "_id_of", id_of)
 
     @classmethod
-    def from_text(cls, text: str, *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS) -> "Vocab":
+    def from_text(
+        cls, text: str, *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS, is_exact: bool = False
+    ) -> "Vocab":
         """Collect the characters of a text, by code point; rare ones are represented by the unknown symbol.
 
         A character is kept if it occurs min(min_count, 1 + N // 10_000) times, so that a small text keeps all of its
         characters. Of these, the `max_size` - 1 most frequent are used, with the lower code point first on a tie. NUL,
         which ends a document, is kept however rare it is, and is entry 1.
 
-        Raises DataError for an empty text or if no character is kept, ValueError for a `max_size` outside
-        2..`MAX_VOCAB_SIZE`.
+        With `is_exact` every character is kept, and there is no unknown symbol: the entries are those characters.
+
+        Raises DataError for an empty text, if no character is kept, or if an exact alphabet exceeds `max_size`;
+        ValueError for a `max_size` outside 2..`MAX_VOCAB_SIZE`.
         """
         if not text:
             raise DataError("the text is empty: give at least one character")
@@ -99,15 +105,28 @@ class Vocab:
             block_counts = np.bincount(points)
             counts[: len(block_counts)] += block_counts
         found = np.flatnonzero(counts)
-        return cls.from_counts(CharacterCounts(found, counts[found]), min_count=min_count, max_size=max_size)
+        counted = CharacterCounts(found, counts[found])
+        return cls.from_counts(counted, min_count=min_count, max_size=max_size, is_exact=is_exact)
 
     @classmethod
     def from_counts(
-        cls, counted: "CharacterCounts", *, min_count: int = MIN_COUNT, max_size: int = MAX_CHARACTERS
+        cls,
+        counted: "CharacterCounts",
+        *,
+        min_count: int = MIN_COUNT,
+        max_size: int = MAX_CHARACTERS,
+        is_exact: bool = False,
     ) -> "Vocab":
         """Collect the characters of a text that was counted, as `from_text` does."""
         if not 2 <= max_size <= MAX_VOCAB_SIZE:
             raise ValueError(f"max_size must be in 2..{MAX_VOCAB_SIZE}, not {max_size}")
+        if is_exact:
+            if len(counted.code_points) > max_size:
+                raise DataError(
+                    f"the text has {len(counted.code_points):,} different characters, and an alphabet at most "
+                    f"{max_size:,}: use {named('alphabet', 'char')} or byte instead of exact"
+                )
+            return cls("char", tuple(map(chr, np.sort(counted.code_points).tolist())))
         num_chars = counted.num_chars
         # NUL ends a document: it is kept however rare it is.
         occurrences = np.where(counted.code_points == 0, num_chars, counted.counts)
@@ -126,14 +145,15 @@ class Vocab:
     def extended(self, counted: "CharacterCounts", *, min_count: int = MIN_COUNT) -> "Vocab":
         """Return the alphabet with the other characters of a text at its end, by code point; all ids stay as they are.
 
-        They are added if they occur as often as `from_text` asks for, except NUL, which is entry 1 or missing. All
-        bytes are known. Raises DataError beyond `MAX_VOCAB_SIZE` entries.
+        They are added if they occur as often as `from_text` asks for (at all, where there is no unknown symbol), except
+        NUL, which is the first character or missing. All bytes are known. Raises DataError beyond `MAX_VOCAB_SIZE`
+        entries.
         """
         if self.kind == "byte":
             return self
-        is_frequent = counted.counts >= _threshold(counted.num_chars, min_count)
-        frequent = np.sort(counted.code_points[is_frequent])
-        new = frequent[(frequent > 0) & (self._lookup(frequent.astype(np.uint32)) == 0)]
+        least = _threshold(counted.num_chars, min_count) if self.has_unknown_symbol else 1
+        frequent = np.sort(counted.code_points[counted.counts >= least])
+        new = frequent[(frequent > 0) & ~self.knows(frequent)]
         if len(self) + len(new) > MAX_VOCAB_SIZE:
             raise DataError(
                 f"{len(new):,} new characters and the {len(self):,} of the alphabet are more than {MAX_VOCAB_SIZE:,}: "
@@ -152,7 +172,8 @@ class Vocab:
     def encode(self, text: str | bytes) -> NDArray[np.uint16]:
         """Encode a text as ids (N,).
 
-        "char": characters outside the alphabet become id 0; raises TypeError for bytes.
+        "char": characters outside the alphabet become the unknown symbol; raises DataError that names them where there
+        is none, TypeError for bytes.
         "byte": bytes are used as they are, a str as its UTF-8 (lone surrogates included).
         """
         if self.kind == "byte":
@@ -160,6 +181,8 @@ class Vocab:
             return np.frombuffer(data, dtype=np.uint8).astype(np.uint16)
         if not isinstance(text, str):
             raise TypeError("a character alphabet encodes str, not bytes")
+        if not self.has_unknown_symbol:
+            self.check_known(self.unknown_characters(text))
         ids = np.empty(len(text), dtype=np.uint16)
         start = 0
         for points in _code_points(text):
@@ -171,6 +194,31 @@ class Vocab:
     def id_type(self) -> np.dtype[np.unsignedinteger[Any]]:
         """The type of the ids of a long text: uint8 if it is enough."""
         return np.dtype(np.uint8 if len(self) <= 256 else np.uint16)
+
+    @property
+    def has_unknown_symbol(self) -> bool:
+        """Whether id 0 stands for every character outside the alphabet."""
+        return self.characters[0] == UNKNOWN
+
+    def num_unknown(self, ids: IdArray) -> int:
+        """Count the unknown symbols among the ids of a text."""
+        return int(np.count_nonzero(ids == 0)) if self.has_unknown_symbol else 0
+
+    def knows(self, code_points: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Return for each code point (byte, for the byte alphabet) whether it is in the alphabet."""
+        if self.kind == "byte":
+            return np.ones(len(code_points), np.bool_)
+        is_known: NDArray[np.bool_] = self._id_of[np.minimum(code_points, len(self._id_of) - 1)] != 0
+        return is_known if self.has_unknown_symbol else is_known | (code_points == ord(self.characters[0]))
+
+    def check_known(self, missing: Sequence[str]) -> None:
+        """Raise DataError that names the characters `missing` in an alphabet without an unknown symbol, if any."""
+        if missing:
+            listed = ", ".join(map(repr, missing[:_LISTED])) + ", …" * (len(missing) > _LISTED)
+            raise DataError(
+                f"the alphabet of {len(self):,} characters has neither {listed} nor an unknown symbol: leave them out, "
+                f"or train with {named('alphabet', 'char')} or byte"
+            )
 
     def ids_of(self, code_points: NDArray[np.integer[Any]]) -> IdArray:
         """Return the id of each code point (byte, for the byte alphabet), as `id_type`; 0 for unknown characters."""
@@ -185,7 +233,7 @@ class Vocab:
             raise TypeError("a character alphabet encodes str, not bytes")
         found: dict[int, None] = {}
         for points in _code_points(text):
-            values, first = np.unique(points[self._lookup(points) == 0], return_index=True)
+            values, first = np.unique(points[~self.knows(points)], return_index=True)
             found.update(dict.fromkeys(values[np.argsort(first)].tolist()))
         return list(map(chr, found))
 
@@ -236,12 +284,10 @@ class Vocab:
             return vocab
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
             raise CheckpointError(f'vocab.json: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
-        if characters[0] != UNKNOWN:
-            raise CheckpointError(
-                f'vocab.json: entry 0 must be "" (the unknown symbol), not {reprlib.repr(characters[0])}'
-            )
         first_at: dict[str, int] = {}
-        for index, entry in enumerate(characters[1:], start=1):
+        for index, entry in enumerate(characters):
+            if index == 0 and entry == UNKNOWN:
+                continue
             if not isinstance(entry, str) or len(entry) != 1:
                 raise CheckpointError(f"vocab.json: entry {index} must be one character, not {reprlib.repr(entry)}")
             if entry in first_at:

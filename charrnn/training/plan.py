@@ -139,7 +139,7 @@ def with_model_of(run: str, theirs: Config, config: Config) -> Config:
         if asked not in (there, getattr(default, name)):
             raise UsageError(f"{named(name)} is {asked}, but {there} in {run}: {named('init_from')} keeps the model.")
     same = replace(config, **model)
-    if same.end_id is not None and theirs.end_id is None and same.alphabet == "char":
+    if same.end_id is not None and theirs.end_id is None and same.alphabet != "byte":
         raise UsageError(
             f"{named('documents')} is {config.documents}, but the alphabet of {run} has no END symbol: train a new "
             f"model, or leave {named('documents')} out."

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from charrnn.architectures import CELL_GROUP, CELLS
-from charrnn.config import Config, resolved
+from charrnn.config import Config, OneHot, resolved
 from charrnn.errors import UsageError
 from charrnn.model.lookup import find_cell
 from charrnn.model.reading import SEGMENT_LENGTH
@@ -131,8 +131,8 @@ def useful_chars(num_weights: int, num_train_chars: int) -> float:
     return float(USEFUL_EPOCHS * num_train_chars**1.5 / max(1, num_weights) ** 0.75)
 
 
-def choose_embedding_size(config: Config, hidden_size: int) -> int:
-    """Return the size of the embedding for that many units: it never falls when they rise."""
+def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
+    """Return the size of the embedding for that many units: it never falls when they rise. One-hot stays one-hot."""
     return min(64, hidden_size) if config.embedding_size == "auto" else config.embedding_size
 
 
@@ -196,11 +196,18 @@ def choose_steps(
         epochs=None,
         steps=steps,
         dropout=dropout,
-        input_dropout=round(dropout / 3, 2) if config.input_dropout == "auto" else config.input_dropout,
+        input_dropout=choose_input_dropout(config, dropout),
         evaluate_every=evaluate_every,
         validation_chars=validation_chars,
         save_every=evaluate_every if config.save_every == "auto" else config.save_every,
     )
+
+
+def choose_input_dropout(config: Config, dropout: float) -> float:
+    """Return the input dropout: a third of the dropout, but 0 for one-hot vectors, each of which it hides or keeps."""
+    if config.input_dropout != "auto":
+        return config.input_dropout
+    return 0.0 if config.embedding_size == "one-hot" else round(dropout / 3, 2)
 
 
 def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> int | None:
@@ -220,8 +227,12 @@ def choose_validation_chars(config: Config, steps: int, num_val_chars: int) -> i
 
 
 def num_recurrent_weights(config: Config) -> int:
-    """Count the weights of the recurrent layers, without biases and those of a highway or a grid."""
+    """Count the weights of the recurrent layers, without biases and those of a highway or a grid.
+
+    The columns that one-hot vectors look up are left out, as the embedding is.
+    """
     cell, hidden_size = find_cell(config.cell), resolved(config.hidden_size)
-    input_sizes = resolved(config.embedding_size) + (resolved(config.num_layers) - 1) * hidden_size
+    embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size)
+    input_sizes = embedding_size + (resolved(config.num_layers) - 1) * hidden_size
     recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2
     return cell.input_blocks * hidden_size * input_sizes + recurrent

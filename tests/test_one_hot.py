@@ -1,0 +1,176 @@
+"""`embedding_size: one-hot`: the network with an identity embedding, without the embedding."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Ran
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from charrnn.architectures import CELLS, DEPTHS
+from charrnn.config import Config, parse_value
+from charrnn.errors import UsageError
+from charrnn.generation.sampling import start_ids, undrawable_ids
+from charrnn.model.extension import extend_rows
+from charrnn.model.network import CharRNN
+from charrnn.model.noise import Noise
+from charrnn.model.shapes import fit_parameters, num_parameters, weight_shapes
+from charrnn.model.stepper import Stepper
+from charrnn.settings import from_yaml, to_yaml
+from charrnn.text.vocab import Vocab
+from charrnn.training.recipe import choose_sizes, choose_steps
+
+Command = Callable[..., Ran]
+V, H, T, B = 5, 4, 9, 3
+EXACT = {"rtol": 1e-12, "atol": 1e-12}
+"""Both networks add the same float64 numbers, in another order at most."""
+SHAPES = [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS), ("lstm", "grid")]
+
+
+def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
+    return Config(cell=cell, depth=depth, num_layers=2, hidden_size=H, embedding_size="one-hot", dropout=0.0, **options)  # type: ignore[arg-type]
+
+
+def pair_of(config: Config) -> tuple[CharRNN, CharRNN]:
+    """The network of one-hot vectors, and the one with the same weights that embeds characters as an identity."""
+    network = CharRNN(config, V).double()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "bias" in name:
+                parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(1))
+    embedding = CharRNN(replace(config, embedding_size=V), V).double()
+    embedding.load_state_dict({**network.state_dict(), "embedding.weight": torch.eye(V)})
+    return network, embedding
+
+
+def read(network: CharRNN, config: Config, *, noisy: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the logits of a text, and the gradients of its loss."""
+    ids = torch.randint(V, (T + 1, B), generator=torch.Generator().manual_seed(2))
+    noise = Noise(torch.Generator().manual_seed(3), B) if noisy else None
+    logits, _ = network(ids[:-1], network.initial_state(B), noise)
+    cross_entropy(logits.flatten(0, 1), ids[1:].flatten()).backward()
+    gradients = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+    return logits.detach(), {name: gradient for name, gradient in gradients.items() if name != "embedding.weight"}
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize(("cell", "depth"), SHAPES)
+def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noisy: bool) -> None:
+    config = config_of(cell, depth, input_dropout=0.4 if noisy else 0.0)
+    network, embedding = pair_of(config)
+    assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == weight_shapes(config, V)
+    assert network.num_parameters == num_parameters(config, V) == embedding.num_parameters - V * V
+    (found, gradients), (expected, others) = (read(one, config, noisy=noisy) for one in (network, embedding))
+    torch.testing.assert_close(found, expected, **EXACT)
+    torch.testing.assert_close(gradients, others, **EXACT)
+
+
+@pytest.mark.parametrize(("cell", "depth"), SHAPES)
+def test_cell_values_are_the_same(cell: str, depth: str) -> None:
+    networks = pair_of(config_of(cell, depth))
+    ids = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        one, other = (network.float().trace(ids, network.initial_state(B).float()) for network in networks)
+    for found, expected in zip(one, other, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # float32
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(("cell", "depth"), SHAPES)
+def test_the_stepper_reads_the_same_table_bit_for_bit(cell: str, depth: str, precision: str) -> None:
+    config = config_of(cell, depth)
+    tensors: list[dict[str, NDArray[np.float32]]] = [
+        {name: value.float().numpy() for name, value in network.state_dict().items()} for network in pair_of(config)
+    ]
+    one = Stepper(config, tensors[0], precision)
+    other = Stepper(replace(config, embedding_size=V), tensors[1], precision)
+    assert np.array_equal(one.table, other.table)
+    ids = np.array([0, 3, 3, 1, 4, 2])
+    for found, expected in zip(one.read(ids), other.read(ids), strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_the_first_product_is_a_column_of_the_weight() -> None:
+    config = config_of("rnn")
+    tensors = {name: value.float().numpy() for name, value in pair_of(config)[0].state_dict().items()}
+    table = Stepper(config, tensors).table
+    assert np.array_equal(table[2], tensors["layers.0.weight_ih_l0"][:, 2] + tensors["layers.0.bias_ih_l0"])
+
+
+@pytest.mark.parametrize(("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")])
+def test_new_characters_get_columns(depth: str, name: str) -> None:
+    config = config_of("lstm", depth)
+    old, drawn = (
+        {key: value.numpy() for key, value in CharRNN(replace(config, seed=seed), size).state_dict().items()}
+        for seed, size in ((0, V), (1, V + 2))
+    )
+    extended = extend_rows(old, drawn)
+    assert {key: value.shape for key, value in extended.items()} == weight_shapes(config, V + 2)
+    for key, values in extended.items():
+        kept = values[:, :V] if key == name else values[:V] if key.startswith("output.") else values
+        assert np.array_equal(kept, old[key])
+    assert np.array_equal(extended[name][:, V:], drawn[name][:, V:])
+
+
+def test_the_recipe_keeps_it_and_hides_no_character() -> None:
+    config = choose_sizes(Config(embedding_size="one-hot", cell="gru", hidden_size=8, steps=500), 10_000)
+    planned = choose_steps(config, 10_000, 1_000)
+    assert planned.embedding_size == "one-hot" and planned.input_dropout == 0 and float(planned.dropout) > 0
+    assert choose_steps(replace(config, input_dropout=0.3), 10_000, 1_000).input_dropout == 0.3
+
+
+def test_a_number_of_weights_counts_no_embedding() -> None:
+    config = Config(embedding_size="one-hot", cell="rnn", num_layers=1, parameters=43)
+    assert fit_parameters(config, 4, lambda size: "one-hot") == 3  # 3*4 + 3*3 + 2*3 of the layer, 4*3 + 4 of the output
+
+
+def test_it_is_a_setting_like_any_other() -> None:
+    config = config_of("rnn")
+    assert from_yaml(to_yaml(config), "config.yaml") == config
+    assert parse_value("embedding_size", "one-hot") == "one-hot" and parse_value("embedding_size", "12") == 12
+    for name, value in (("embedding_size", "onehot"), ("embedding_size", "1-hot"), ("hidden_size", "one-hot")):
+        with pytest.raises(UsageError, match=f"^`{name}` is '{value}'; it must be a whole number or auto"):
+            parse_value(name, value)
+    with pytest.raises(UsageError, match=r"^`embedding_size` is 0; it must be between 1 and"):
+        Config(embedding_size=0)
+
+
+def test_without_a_newline_a_text_starts_with_the_first_character() -> None:
+    exact, known = Vocab.from_text("hello", is_exact=True), Vocab.from_text("hello")
+    assert start_ids(exact).tolist() == [0] and start_ids(known).tolist() == [1]
+    assert start_ids(Vocab.from_text("\nab", is_exact=True)).tolist() == [0]
+    assert undrawable_ids(exact) == () and undrawable_ids(known) == (0,)
+    assert undrawable_ids(Vocab.from_text("\0ab", is_exact=True)) == (0,), "END where nothing ends"
+
+
+@pytest.mark.trained
+def test_the_network_of_the_lectures_learns_hello(command: Command) -> None:
+    Path("hello.txt").write_text("hello" * 100, encoding="utf-8")
+    options = ("--alphabet", "exact", "--embedding-size", "one-hot", "--cell", "rnn", "--hidden-size", 3)
+    # Every window starts from a zero state, as the text of a lecture does.
+    training = ("--set", "dropout=0", "--set", "reset_probability=1", "--set", "learning_rate=0.1")
+    ran = command("train", "hello.txt", *options, *training, "--steps", 200, "--out", "four", "--json")
+    assert ran.code == 0, ran.err
+    start, *_ = map(json.loads, ran.out.splitlines())
+    assert (start["vocab_size"], start["num_parameters"]) == (4, 43)
+    assert json.loads(Path("four/vocab.json").read_text())["characters"] == ["e", "h", "l", "o"]
+    ran = command("sample", "four", "--prime", "h", "--temp", 0, "--length", 9, "--seed", 1, "--quiet")
+    assert ran.out == "hellohello\n"
+    ran = command("predict", "four", "helx")
+    assert ran.code == 3 and ran.err.startswith("error: The prime has characters that are not in the vocabulary")
+    Path("other.txt").write_text("hello, world" * 20, encoding="utf-8")
+    ran = command("evaluate", "four", "--text", "other.txt")
+    assert ran.code == 3 and "has neither ',', ' ', 'w', 'r', 'd' nor an unknown symbol" in ran.err
+    ran = command("train", "other.txt", "--init-from", "four", "--steps", 1, "--out", "more")
+    assert ran.code == 3 and "has neither" in ran.err
+    ran = command("train", "other.txt", "--init-from", "four", "--extend-alphabet", "--steps", 1, "--out", "more")
+    assert ran.code == 0, ran.err
+    assert json.loads(Path("more/vocab.json").read_text())["characters"] == [*"ehlo", *" ,drw"]
