@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, evaluate, find_cells, load
+    from charrnn.api import Model, evaluate, evaluate_ngrams, find_cells, load
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Model": "charrnn.api",
     "evaluate": "charrnn.api",
+    "evaluate_ngrams": "charrnn.api",
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
     "Config": "charrnn.config",
@@ -56,6 +57,7 @@ __all__ = [
     "Trace",
     "TrainEvent",
     "evaluate",
+    "evaluate_ngrams",
     "find_cells",
     "load",
     "resume",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import DataError, Message, UsageError, counted, did_you_mean, named
+from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
@@ -243,6 +244,28 @@ class Model:
             reason=" What is copied shows only beside the text it learned from."
         )
         return NoveltyReference(training, validation[:HELD_OUT_CHARS])
+
+    def training_text(self, part: CorpusPart | None = None) -> CorpusPart:
+        """Return the run's training text in its corpus, which is read again unless it is that of `part`.
+
+        Raises DataError as `held_out` does.
+        """
+        if part is None or part.corpus.vocab != self.vocab:
+            return self._read_parts(
+                instead=f" or leave {named('ngrams')} out", reason=" n-grams are counted in the training text."
+            )[0]
+        training, *_ = split_text(part.corpus.ids, self.config)
+        return CorpusPart(part.corpus, training.start, training.stop)
+
+    def ngram_model(
+        self, order: int = max(ORDERS), *, on_progress: Callable[[int], object] = lambda num_chars: None
+    ) -> NgramModel:
+        """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
+
+        Raises as `held_out` and `NgramModel.fit`.
+        """
+        training = self.training_text()
+        return NgramModel.fit(training.ids[training.begin :], len(self.vocab), order, on_progress=on_progress)
 
     def _read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
@@ -584,6 +607,7 @@ def evaluate_runs(
     context: str | bytes = "",
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
+    ngrams: Sequence[int] = (),
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Evaluation:
     """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
@@ -592,14 +616,17 @@ def evaluate_runs(
     `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`.
     `on_progress` is called with the number of characters scored since its last call.
 
+    `ngrams` are orders of n-gram models that are counted in the training text of the first run (`ngrams.ORDERS`): each
+    has a row, and so have general compressors. They need that text, else DataError is raised.
+
     Raises UsageError for no model, for one that is named twice and for runs whose own texts or alphabets differ;
     DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
     from charrnn.evaluation.loss_table import LossTable, MeasuredRun, check_comparable
 
     _check_each_once(models)
-    runs = []
-    for model, name, content in zip(models, _distinct_names(models), _contents(models, text, part), strict=True):
+    runs, contents = [], _contents(models, text, part)
+    for model, name, content in zip(models, _distinct_names(models), contents, strict=True):
         measured = _measured_text(model, content, context)
         measured.check_stateful(max_chars)
         runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
@@ -609,8 +636,49 @@ def evaluate_runs(
         table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
     for run in runs:
         table.add_windowed(run, precision=precision, on_progress=on_progress)
+    if ngrams:
+        _add_baselines(table, models[0], contents[0], ngrams, on_progress)
     table.notes += _notes(models[0], runs[0].text, table, max_chars)
     return table.evaluation()
+
+
+def _add_baselines(
+    table: "LossTable",
+    model: Model,
+    content: str | bytes | CorpusPart,
+    orders: Sequence[int],
+    on_progress: Callable[[int], object],
+) -> None:
+    from charrnn.evaluation.baselines import add_compressors, add_ngrams
+
+    training = model.training_text(content if isinstance(content, CorpusPart) else None)
+    add_ngrams(table, training, orders, on_progress=on_progress)
+    add_compressors(table, training, content, on_progress=on_progress)
+
+
+def evaluate_ngrams(
+    model: Model,
+    text: str | bytes | CorpusPart,
+    *,
+    context: str | bytes = "",
+    orders: Sequence[int] = ORDERS,
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> tuple[LossReport, ...]:
+    """Measure the mean loss of n-gram models over `text`, read after `context`: one report for each of `orders`.
+
+    The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`). The characters that
+    are scored are those of `evaluate`. Orders longer than the training text are left out. Raises UsageError for an
+    order out of range or a `max_chars` under 1, DataError for a text too short, and as `Model.training_text`.
+    """
+    from charrnn.evaluation.baselines import count_ngrams, report_ngrams, usable_orders
+
+    measured = _measured_text(model, text, context)
+    measured.check_stateful(max_chars)
+    training = model.training_text(text if isinstance(text, CorpusPart) else None)
+    chosen = usable_orders(orders, training)
+    ngrams = count_ngrams(training, chosen[-1], on_progress=on_progress)
+    return report_ngrams(ngrams, measured, chosen, max_chars=max_chars, on_progress=on_progress)
 
 
 def _notes(model: Model, text: "MeasuredText", table: "LossTable", max_chars: int | None) -> list[str]:

@@ -41,6 +41,14 @@ def evaluate(
             min=1,
         ),
     ] = MAX_SCORED,
+    ngrams: Annotated[
+        bool,
+        typer.Option(
+            "--ngrams",
+            help="Add rows for n-grams and compressors that have read the same training text, with the difference to "
+            "the first run.",
+        ),
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -55,9 +63,13 @@ def evaluate(
 
     `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256 characters, each
     from a zero state. The two must not be compared with each other.
+
+    --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
+    has all of them. xz and PPMd are a familiar reference: a text costs what it adds to the compressed training text.
     """
     from charrnn import api
     from charrnn.errors import UsageError
+    from charrnn.evaluation.ngrams import ORDERS
     from charrnn.render.losses import evaluation_view
 
     if part is not None and text is not None:
@@ -66,7 +78,13 @@ def evaluate(
     content = None if text is None else read_common_text(text, models, quiet=quiet)
     with progress(0, "evaluate", quiet=quiet) as advance:
         evaluation = api.evaluate_runs(
-            models, content, part=part or "validation", precision=precision, max_chars=chars, on_progress=advance
+            models,
+            content,
+            part=part or "validation",
+            precision=precision,
+            max_chars=chars,
+            ngrams=ORDERS if ngrams else (),
+            on_progress=advance,
         )
     if json:
         print_json(evaluation.to_json())

@@ -6,6 +6,11 @@ from typing import Any, Literal
 MAX_SCORED = 1 << 24
 """Characters that are scored at most, unless another limit is asked for: about a minute for 512 units on two cores."""
 
+NGRAM = "n-gram"
+"""The name of the rows of n-gram models; their protocols are `1-gram`, `2-gram`, …"""
+COMPRESSOR = "compressor"
+"""The name of the rows of compressors; their protocols are `xz -9e`, …"""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossReport:
@@ -54,7 +59,7 @@ class EvaluationRow:
     """The loss of one predictor by one protocol."""
 
     name: str
-    """The name of the run, or what else predicts, such as `xz -9e`."""
+    """The name of the run, or what else predicts: `n-gram`, `compressor`."""
     step: int | None = None
     """The step of the run's checkpoint; None if no run predicts."""
     loss: LossReport

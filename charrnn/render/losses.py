@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, LossReport
+from charrnn.records.evaluation import NGRAM, Difference, Evaluation, EvaluationRow, LossReport
 from charrnn.render.tables import plain_table
 
+SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
+"""The orders of n-grams that are drawn, and the best one; a record and --json have all."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
 
@@ -16,8 +18,9 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
 
     The rows of one predictor are named by their protocol; with several, each has its difference to the first one.
     """
-    names = {row.name for row in evaluation.rows}
-    table = _losses_of_one(evaluation.rows) if len(names) == 1 else _losses_of_several(evaluation.rows)
+    rows = shown_rows(evaluation.rows)
+    names = {row.name for row in rows}
+    table = _losses_of_one(rows) if len(names) == 1 else _losses_of_several(rows)
     where = "this text" if evaluation.part is None else f"{evaluation.part} text"
     first = evaluation.first
     parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]
@@ -27,6 +30,14 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
         parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
     parts += [Text(note) for note in evaluation.notes]
     return Group(*parts)
+
+
+def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
+    """Return the rows to draw: all but those n-gram orders that are neither in `SHOWN_ORDERS` nor the best."""
+    ngrams = [row for row in rows if row.name == NGRAM]
+    best = min(ngrams, key=lambda row: row.loss.nats_per_char, default=None)
+    shown = {f"{order}-gram" for order in SHOWN_ORDERS}
+    return tuple(row for row in rows if row.name != NGRAM or row is best or row.loss.protocol in shown)
 
 
 def losses_table(reports: Sequence[LossReport]) -> RenderableType:

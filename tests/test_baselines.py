@@ -1,0 +1,188 @@
+"""Rows of n-gram models and compressors in an evaluation, from a run whose model is a known Markov chain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+
+import charrnn
+from charrnn import api
+from charrnn.errors import DataError, UsageError
+from charrnn.evaluation import baselines, compressors, ngrams
+from charrnn.evaluation.ngrams import ORDERS, NgramModel
+from charrnn.records.evaluation import COMPRESSOR, NGRAM, EvaluationRow
+from charrnn.render.losses import shown_rows
+
+CYCLE = "\nabcdefg"
+Command = Callable[..., Any]
+
+
+def make_text(num_chars: int, seed: int = 0) -> str:
+    """Draw a text from a chain of order 1: the next character of the cycle, or by chance the one after it."""
+    steps = np.random.default_rng(seed).choice([1, 2], num_chars, p=[0.8, 0.2])
+    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("baselines")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(make_text(30_000).encode())
+    return build_chain(folder / "chain-001", CYCLE, corpus=corpus)
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> api.Model:
+    return charrnn.load(run)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: api.Model) -> api.Evaluation:
+    return api.evaluate_runs([model], ngrams=ORDERS)
+
+
+def rows_of(evaluation: api.Evaluation, name: str) -> list[EvaluationRow]:
+    return [row for row in evaluation.rows if row.name == name]
+
+
+def test_every_order_has_a_row_with_its_difference_to_the_run(evaluation: api.Evaluation) -> None:
+    rows = rows_of(evaluation, NGRAM)
+    assert [row.loss.protocol for row in rows] == [f"{order}-gram" for order in ORDERS]
+    for row in rows:
+        assert row.step is None and row.loss.num_chars == evaluation.first.num_chars and row.loss.precision == ""
+        assert row.difference is not None
+        assert row.difference.mean == pytest.approx(
+            row.loss.nats_per_char - evaluation.first.nats_per_char, abs=1e-6
+        )  # float32 losses
+
+
+def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: api.Evaluation) -> None:
+    entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
+    losses = [row.loss.nats_per_char for row in rows_of(evaluation, NGRAM)]
+    assert losses[0] == pytest.approx(np.log(8), abs=0.02)
+    # 3,000 scored characters: a standard error of 0.01. Longer orders learn chance from 27,000 training characters.
+    assert all(abs(loss - entropy) < 0.05 for loss in losses[1:6])
+
+
+def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: api.Evaluation) -> None:
+    text = make_text(30_000)
+    training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
+    expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(held_out, np.arange(27_000, 30_000))
+    row = next(row for row in evaluation.rows if row.loss.protocol == "5-gram")
+    assert row.loss.nats_per_char == pytest.approx(expected.mean(dtype=np.float64), rel=1e-6)
+    assert model.ngram_model(5).num_training_chars == 27_000
+
+
+def test_compressors_have_rows_without_an_interval(evaluation: api.Evaluation) -> None:
+    rows = {row.loss.protocol: row for row in rows_of(evaluation, COMPRESSOR)}
+    assert "xz -9e" in rows
+    assert any("go on learning" in note for note in evaluation.notes)
+    for row in rows.values():
+        assert row.difference is None and row.loss.nats_ci is None
+        assert row.loss.num_chars == 3_000 and row.loss.bpc == pytest.approx(row.loss.bits_per_byte)
+    # 0.72 bits are the entropy. No compressor can do better; xz codes matches and is far from it.
+    assert 0.72 < rows["xz -9e"].loss.bits_per_byte < 2
+    if "PPMd -o16" in rows:
+        assert 0.70 < rows["PPMd -o16"].loss.bits_per_byte < 0.95
+
+
+def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
+    model: api.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = replace(compressors.COMPRESSORS[1], package="no_such_package_here")
+    monkeypatch.setattr(baselines, "COMPRESSORS", (missing,))
+    found = api.evaluate_runs([model], ngrams=(2,))
+    assert not rows_of(found, COMPRESSOR)
+    skipped = next(row for row in found.skipped if row.name == COMPRESSOR)
+    assert "no_such_package_here" in skipped.reason and "compression" in skipped.reason
+
+
+def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: api.Evaluation) -> None:
+    reports = charrnn.evaluate_ngrams(model, model.held_out())
+    assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
+    (report,) = charrnn.evaluate_ngrams(model, make_text(2_000, seed=5), orders=[3, 3])
+    assert report.protocol == "3-gram" and report.num_chars == 1_999
+
+
+def test_another_text_is_scored_by_the_n_grams_of_the_training_text(model: api.Model) -> None:
+    text = make_text(3_000, seed=7)
+    found = api.evaluate_runs([model], text, ngrams=(1, 4), max_chars=1_500)
+    rows = rows_of(found, NGRAM)
+    assert {row.loss.num_chars for row in rows} == {found.first.num_chars} and found.first.num_chars <= 1_500
+    assert rows[1].loss.nats_per_char < rows[0].loss.nats_per_char
+
+
+def test_orders_are_computed_in_groups_that_fit_into_memory(
+    model: api.Model, evaluation: api.Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "ROWS_BYTES", 4 * 3_000 * 2)
+    reports = charrnn.evaluate_ngrams(model, model.held_out())
+    assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
+
+
+def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
+    monkeypatch.setattr(baselines, "MOST_TRAINING_BYTES", 2_000)
+    monkeypatch.setattr(baselines, "MOST_TEXT_BYTES", 1_000)
+    found = api.evaluate_runs([model], ngrams=(2,))
+    assert "n-grams are counted in the last 2,700 characters of the training text (10 %)." in found.notes
+    assert any("last 2,000 bytes" in note and "first 1,000" in note for note in found.notes)
+    assert {row.loss.num_chars for row in rows_of(found, COMPRESSOR)} == {1_000}
+
+
+def test_the_command_draws_some_orders_and_its_json_has_all(
+    run: Path, command: Command, evaluation: api.Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    drawn = command("evaluate", run, "--ngrams")
+    assert drawn.code == 0, drawn.err
+    assert "20-gram" in drawn.out and " 7-gram" not in drawn.out and "xz -9e" in drawn.out
+    assert max(map(len, drawn.out.splitlines())) <= 80
+    found = json.loads(command("evaluate", run, "--ngrams", "--json").out)
+    protocols = [row["protocol"] for row in found["rows"]]
+    assert [f"{order}-gram" for order in ORDERS] == [name for name in protocols if name.endswith("gram")]
+    assert "gram" not in command("evaluate", run).out
+
+
+def test_the_best_order_is_always_drawn(evaluation: api.Evaluation) -> None:
+    """Order 4 is none of those that are drawn, unless it is the best."""
+    rows = list(evaluation.rows)
+    place = next(index for index, row in enumerate(rows) if row.loss.protocol == "4-gram")
+    rows[place] = replace(rows[place], loss=replace(rows[place].loss, nats_per_char=0.1))
+    assert rows[place] in shown_rows(rows)
+    rows[place] = replace(rows[place], loss=replace(rows[place].loss, nats_per_char=9.0))
+    assert rows[place] not in shown_rows(rows)
+
+
+def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> None:
+    corpus = tmp_path / "short.txt"
+    corpus.write_bytes(make_text(20).encode())
+    model = charrnn.load(build_chain(tmp_path / "short-001", CYCLE, corpus=corpus))
+    text = make_text(100)
+    assert [report.protocol for report in charrnn.evaluate_ngrams(model, text, orders=(1, 18, 20))] == [
+        "1-gram",
+        "18-gram",
+    ]
+    with pytest.raises(DataError, match="too few for n-grams of order 20"):
+        charrnn.evaluate_ngrams(model, text, orders=(20,))
+    with pytest.raises(UsageError, match=r"`order` is 0"):
+        charrnn.evaluate_ngrams(model, text, orders=(0,))
+
+
+def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path: Path, command: Command) -> None:
+    corpus, text = tmp_path / "gone.txt", tmp_path / "text.txt"
+    corpus.write_bytes(make_text(2_000).encode())
+    text.write_bytes(make_text(2_000, seed=3).encode())
+    run = build_chain(tmp_path / "gone-001", CYCLE, corpus=corpus)
+    corpus.unlink()
+    ran = command("evaluate", run, "--text", text, "--ngrams")
+    assert ran.code == 3 and len(ran.err.strip().splitlines()) <= 3
+    assert "gone.txt" in ran.err and "leave --ngrams out" in ran.err and "counted in the training text" in ran.err
+    assert command("evaluate", run, "--text", text).code == 0
