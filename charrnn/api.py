@@ -23,6 +23,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.records.evaluation import MAX_SCORED, Evaluation, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
+from charrnn.records.numbers import NetworkNumbers
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
@@ -138,6 +139,20 @@ class Model:
         Raises UsageError for a `top` under 1, DataError as `sample` does.
         """
         return self.generator.predict(text, top=top, unknown=unknown)
+
+    def numbers(self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
+        """Compute every number of a small network that reads `text` from the initial state, in float64.
+
+        For a model of documents the text is the beginning of one. Raises UsageError for more than 16 units per layer,
+        a text of more than 1,000 characters or an empty one, DataError as `sample` does.
+        """
+        from charrnn.microscope.numbers import compute_numbers
+
+        ids = self.generator.encode_prime(text, unknown)
+        if not text and self.config.end_id is None:
+            raise UsageError("The text is empty: give at least one character.")
+        check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
+        return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
 
     def incremental_reader(self) -> IncrementalReader:
         """Return a reader of a text that grows: cell values and guesses after each character, without torch."""

@@ -204,6 +204,10 @@ class Generator:
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
         return [Prediction(character=self.character(int(i)), probability=float(probs[i])) for i in best]
 
+    def vocabulary(self) -> tuple[str, ...]:
+        """Return `character` of every id."""
+        return tuple(map(self.character, range(len(self.vocab))))
+
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""
         return f"\\x{id:02x}" if self.vocab.kind == "byte" and id >= 128 else self.vocab.characters[id]

@@ -1,0 +1,255 @@
+"""`predict --numbers`: every number of a small network is what torch computes, and what a reader can recompute."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import Ran
+from numpy.typing import NDArray
+from rich.console import Console
+from torch.nn.functional import cross_entropy
+
+from charrnn.api import Model
+from charrnn.architectures import CELLS, DEPTHS
+from charrnn.config import Config
+from charrnn.errors import DataError, UsageError
+from charrnn.model.network import CharRNN
+from charrnn.records.numbers import NetworkNumbers, NumberRow
+from charrnn.render.numbers import NumbersTable
+from charrnn.runs.description import Description
+from charrnn.runs.writer import RunWriter
+from charrnn.text.vocab import Vocab
+
+Command = Callable[..., Ran]
+VOCAB = Vocab.from_text("hello, world\n", is_exact=True)
+TEXT = "hello, hello"
+H = 4
+EXACT = {"rtol": 1e-10, "atol": 1e-10}
+"""Both compute in float64, in another order."""
+SHAPES = [
+    *((cell, "stacked", {}) for cell in CELLS),
+    *((cell, depth, {}) for cell in ("gru", "lstm") for depth in DEPTHS),
+    ("lstm", "stacked", {"zoneout": 0.3, "sum_outputs": True, "initial_state": "learned"}),
+    ("rnn", "dilated", {"initial_state": "learned", "num_layers": 3}),
+    ("gru", "stacked", {"embedding_size": 6}),
+]
+
+
+def config_of(cell: str, depth: str = "stacked", **options: object) -> Config:
+    sizes = {"num_layers": 2, "hidden_size": H, "embedding_size": "one-hot", "dropout": 0.0, "input_dropout": 0.0}
+    return Config(cell=cell, depth=depth, **{**sizes, **options})  # type: ignore[arg-type]
+
+
+def model_of(config: Config, vocab: Vocab = VOCAB) -> Model:
+    """A model all of whose weights, biases included, are drawn."""
+    network = CharRNN(config, len(vocab))
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "bias" in name or parameter.ndim == 1 or name == "learned_state":
+                parameter.normal_(std=0.5, generator=generator)
+    return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()}, name="small")
+
+
+@pytest.mark.parametrize(("cell", "depth", "options"), SHAPES)
+def test_they_are_those_of_the_network(cell: str, depth: str, options: dict[str, object]) -> None:
+    model = model_of(config_of(cell, depth, **options))
+    numbers = model.numbers(TEXT)
+    network = model.network.double()
+    ids = torch.from_numpy(VOCAB.encode(TEXT).astype(np.int64))[:, None]
+    with torch.no_grad():
+        logits, _, hidden, state = network.trace(ids, network.initial_state(1))
+    losses = cross_entropy(logits[:-1, 0], ids[1:, 0], reduction="none")
+    assert [step.character for step in numbers.steps] == list(TEXT)
+    assert [step.target for step in numbers.steps] == [*TEXT[1:], None]
+    for time, step in enumerate(numbers.steps):
+        np.testing.assert_allclose(step.logits.values, logits[time, 0], **EXACT)
+        np.testing.assert_allclose(step.probabilities.values, logits[time, 0].softmax(-1), **EXACT)
+        for layer, found in enumerate(step.layers):
+            np.testing.assert_allclose(found.row("h").values, hidden[time, 0, layer], **EXACT)
+    np.testing.assert_allclose([step.loss for step in numbers.steps[:-1]], losses, **EXACT)
+    assert numbers.mean_loss is not None and math.isclose(numbers.mean_loss, losses.mean().item(), rel_tol=1e-10)
+    assert numbers.steps[-1].loss is None
+    if network.recurrent_layers()[0].cell.num_states == 2:
+        np.testing.assert_allclose(numbers.steps[-1].layers[0].row("c").values, state[0, 1, 0], **EXACT)
+
+
+def add(*rows: NumberRow) -> NDArray[np.float64]:
+    return np.sum([row.values for row in rows], axis=0)
+
+
+def sigmoid(values: object) -> NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.asarray(values))))
+
+
+def test_the_rows_of_an_rnn_are_its_equation() -> None:
+    model = model_of(config_of("rnn", num_layers=1))
+    weights = {name: value.astype(np.float64) for name, value in model.tensors.items()}
+    before = np.zeros(H)
+    for step in model.numbers("hello").steps:
+        (layer,) = step.layers
+        names = ["h before", "W_ih x", "b_ih", "W_hh h", "b_hh", "a", "h"]
+        assert [row.name for row in layer.rows] == names
+        x = np.array([character == step.character for character in VOCAB.characters], float)
+        assert step.input.values == tuple(x) and step.input.labels == VOCAB.characters
+        np.testing.assert_allclose(layer.row("h before").values, before, **EXACT)
+        np.testing.assert_allclose(layer.row("W_ih x").values, weights["layers.0.weight_ih_l0"] @ x, **EXACT)
+        np.testing.assert_allclose(layer.row("W_hh h").values, weights["layers.0.weight_hh_l0"] @ before, **EXACT)
+        assert layer.row("b_ih").values == tuple(weights["layers.0.bias_ih_l0"])
+        np.testing.assert_allclose(layer.row("a").values, add(*layer.rows[1:5]), **EXACT)
+        before = np.tanh(layer.row("a").values)
+        np.testing.assert_allclose(layer.row("h").values, before, **EXACT)
+        product, bias = step.output
+        np.testing.assert_allclose(product.values, weights["output.weight"] @ before, **EXACT)
+        np.testing.assert_allclose(step.logits.values, add(product, bias), **EXACT)
+        with pytest.raises(KeyError, match="z"):
+            layer.row("z")
+
+
+def test_the_rows_of_an_lstm_are_its_gates() -> None:
+    model = model_of(config_of("lstm", num_layers=1))
+    for step in model.numbers("hello").steps:
+        row = step.layers[0].row
+        total = add(row("W_ih x"), row("b_ih"), row("W_hh h"), row("b_hh")).reshape(4, H)
+        assert row("W_ih x").labels == tuple(f"{gate}{unit}" for gate in "ifgo" for unit in range(H))
+        for gate, values in zip("ifgo", total, strict=True):
+            np.testing.assert_allclose(row(f"a_{gate}").values, values, **EXACT)
+            squashed = np.tanh(values) if gate == "g" else sigmoid(values)
+            np.testing.assert_allclose(row(gate).values, squashed, **EXACT)
+        i, f, g, o = (np.array(row(gate).values) for gate in "ifgo")
+        np.testing.assert_allclose(row("c").values, f * row("c before").values + i * g, **EXACT)
+        np.testing.assert_allclose(row("tanh(c)").values, np.tanh(row("c").values), **EXACT)
+        np.testing.assert_allclose(row("h").values, o * row("tanh(c)").values, **EXACT)
+
+
+def test_the_rows_of_a_gru_are_its_gates() -> None:
+    model = model_of(config_of("gru", num_layers=1))
+    for step in model.numbers("hello").steps:
+        row = step.layers[0].row
+        x, u = add(row("W_ih x"), row("b_ih")).reshape(3, H), add(row("W_hh h"), row("b_hh")).reshape(3, H)
+        np.testing.assert_allclose(row("r").values, sigmoid(x[0] + u[0]), **EXACT)
+        np.testing.assert_allclose(row("a_z").values, x[1] + u[1], **EXACT)
+        np.testing.assert_allclose(row("a_n").values, x[2] + row("r").values * u[2], **EXACT)
+        np.testing.assert_allclose(row("n").values, np.tanh(row("a_n").values), **EXACT)
+
+
+def test_the_rows_of_every_other_cell_have_names() -> None:
+    names = {
+        cell: [row.name for row in model_of(config_of(cell, num_layers=1)).numbers("he").steps[1].layers[0].rows]
+        for cell in CELLS
+    }
+    assert names["coupled"][-8:] == ["a_g", "g", "a_f", "f", "a_o", "o", "c", "tanh(c)", "h"][-8:]
+    assert names["mlstm"][3:8] == ["b_ih", "W_mh h", "b_mh", "W_hh m", "b_hh"]
+    assert names["irnn"] == ["h before", "W_ih x", "b_ih", "W_hh h", "b_hh", "a", "h"]
+    assert names["unitary"] == ["h before", "W_ih x", "b_ih", "U h", "|z|+b", "|h|", "h"]
+    assert names["antisymmetric"][-5:] == ["a_z", "z", "a_h", "tanh(a_h)", "h"]
+    assert all(name and not name.startswith("a_sigmoid") for rows in names.values() for name in rows)
+
+
+def test_a_highway_and_a_grid_show_their_own_products() -> None:
+    (_, upper) = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers
+    lower = model_of(config_of("gru", "highway")).numbers("he").steps[1].layers[0]
+    t, x, h = (np.array(row.values) for row in (upper.row("t"), lower.row("h"), upper.row("h")))
+    np.testing.assert_allclose(upper.row("y").values, t * h + (1 - t) * x, **EXACT)
+    rows = model_of(config_of("gru", "grid")).numbers("he").steps[1].layers[0].rows
+    assert [row.name for row in rows][:2] == ["W_bottom x", "b_bottom"]
+    assert {"depth W_ih x", "depth f", "depth c", "depth h"} <= {row.name for row in rows}
+
+
+def test_a_document_starts_anew_after_its_end() -> None:
+    vocab = Vocab.from_text("hello\0", is_exact=True)
+    config = config_of("lstm", documents="lines", alphabet="exact", num_layers=1)
+    numbers = model_of(config, vocab).numbers("hel")
+    assert [step.character for step in numbers.steps] == ["\0", *"hel"]
+    assert numbers.steps[0].layers[0].row("h before").values == (0.0,) * H
+
+
+def test_what_cannot_be_listed_is_refused() -> None:
+    large = model_of(replace(config_of("rnn"), hidden_size=17))
+    with pytest.raises(UsageError, match=r"^small has 17 units per layer; the numbers of at most 16 are listed\.\n"):
+        large.numbers("hel")
+    model = model_of(config_of("rnn"))
+    with pytest.raises(UsageError, match=r"^The text has 1,001 characters; the numbers of at most 1,000 are listed"):
+        model.numbers("hello" * 200 + "h")
+    with pytest.raises(UsageError, match=r"^The text is empty: give at least one character"):
+        model.numbers("")
+    with pytest.raises(DataError, match=r"^The prime has characters that are not in the vocabulary of small: 'x'"):
+        model.numbers("hex")
+    assert [step.character for step in model.numbers("hex", unknown="skip").steps] == ["h", "e"]
+
+
+def drawn(numbers: NetworkNumbers, width: int = 80) -> list[str]:
+    console = Console(width=width, color_system=None, file=None)
+    with console.capture() as capture:
+        console.print(NumbersTable(numbers))
+    return capture.get().splitlines()
+
+
+def test_the_table_folds_the_steps_to_the_width() -> None:
+    model = model_of(config_of("rnn", num_layers=1), Vocab.from_text("hello", is_exact=True))
+    lines = drawn(model.numbers("hello" * 3))
+    assert max(map(len, lines)) <= 80
+    steps = [line.split()[1:] for line in lines if line.startswith("step ")]
+    assert [number for part in steps for number in part] == [str(number) for number in range(1, 16)]
+    assert len(steps) == 3, "6 or 7 steps fit beside the names"
+    first = next(line for line in lines if line.startswith("loss"))
+    assert first.split()[1] == f"{model.numbers('he').steps[0].loss:.3f}"
+    assert next(line.split()[1:] for line in lines if line.startswith("target"))[:6] == list("ellohe")
+    assert "h before" not in "\n".join(lines), "that is the column before"
+    dilated = model_of(config_of("rnn", "dilated"), Vocab.from_text("hello", is_exact=True))
+    assert "1: h before" in "\n".join(drawn(dilated.numbers("hello")))
+    assert lines[-1] == f"mean loss {model.numbers('hello' * 3).mean_loss:.4f} nats per character"
+
+
+def test_of_a_large_alphabet_the_text_and_the_likely_characters_are_shown() -> None:
+    vocab = Vocab.from_text("".join(map(chr, range(33, 99))) + "aé漢\n", is_exact=True)
+    lines = drawn(model_of(config_of("rnn", num_layers=1), vocab).numbers("a漢\né"))
+    start = next(number for number, line in enumerate(lines) if line.startswith("softmax"))
+    shown = [line[8:].split()[0] for line in lines[start : start + 16]]
+    assert {"a", "é", "漢", "↵"} <= {*shown} and len(shown) == 16
+    assert lines[-1] == f"{len(vocab) - 16} other characters are left out; --json has all numbers"
+
+
+@pytest.fixture
+def small_run(tmp_path: Path) -> Path:
+    schedule = {
+        "steps": 1,
+        "num_lanes": 1,
+        "bptt_length": 2,
+        "learning_rate": 0.1,
+        "evaluate_every": 1,
+        "save_every": 1,
+    }
+    model = model_of(config_of("lstm", num_layers=1, validation_chars=None, threads=1, **schedule))
+    run = RunWriter.create_at(tmp_path / "small")
+    description = Description.of(run.path, model.config, model.vocab)
+    run.write_description(description)
+    run.commit(1, model.tensors, {"count": np.array(1)}, {"step": 1}, description, keep=1)
+    return run.path
+
+
+def test_the_command_prints_the_table_or_json(command: Command, small_run: Path) -> None:
+    ran = command("predict", small_run, "hel", "--numbers")
+    assert ran.code == 0 and ran.out.startswith("step "), ran.err
+    ran = command("predict", small_run, "hel", "--numbers", "--json")
+    found = json.loads(ran.out)
+    assert found["cell"] == "lstm" and [step["character"] for step in found["steps"]] == list("hel")
+    assert {row["name"] for row in found["steps"][0]["layers"][0]["rows"]} >= {"a_f", "f", "c", "h"}
+    ran = command("predict", small_run, "hex", "--numbers")
+    assert ran.code == 3 and ran.err.startswith("error: The prime has characters")
+    ran = command("predict", small_run, "hel", "--numbers", "--top", 3)
+    assert (ran.code, ran.err) == (2, "error: --top does not apply to --numbers: leave out one of them.\n")
+
+
+def test_a_large_network_is_refused(command: Command, alphabet_run: Path) -> None:
+    ran = command("predict", alphabet_run, "ab", "--numbers")
+    assert ran.code == 2, ran.err
+    assert "units per layer; the numbers of at most 16 are listed" in ran.err
+    assert "--hidden-size 3 --embedding-size one-hot" in ran.err
