@@ -1,33 +1,135 @@
-"""`charrnn runs`: the runs in checkpoints/."""
+"""charrnn runs: the runs in checkpoints/ as a table, and their learning curves."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.cli.streams import print_csv, print_json, result_console, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHECKPOINTS = Path("checkpoints")
+"""Where the runs are that are not named by a path."""
+MAX_CURVES = 7
+"""Learning curves that are drawn unless runs are named: as many as there are marks to tell them apart."""
 
 
-def runs(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
+def runs(
+    run: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Run folders, or names under checkpoints/. Default: all runs there."),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            help="Sort by name, text, model, cell, layers, units, parameters, seed, steps, characters, loss or "
+            "minutes, the smallest first. Default: oldest first.",
+            metavar="COLUMN",
+        ),
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values on stdout, all columns.")] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the learning curves: the validation losses.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="With --plot: steps (default), characters or seconds.", metavar="AXIS"),
+    ] = None,
+    training: Annotated[bool, typer.Option("--training", help="With --plot: draw the training losses, too.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="With --plot: write to FILE.svg, .html, .png, .txt or .json.", metavar="FILE"),
+    ] = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
     """List the runs and their losses.
 
-    The runs in checkpoints/, oldest first.
-    """
-    from charrnn.errors import CharRNNError
-    from charrnn.runs.locate import list_runs
-    from charrnn.runs.summary import summarize
+    Prints one line for each run in checkpoints/, oldest first: its text, its model and the number of its weights, its
+    seed, its steps, its best validation loss and how long it was trained.
 
-    summaries = []
-    for folder in list_runs(Path("checkpoints")):
-        try:
-            summaries.append(summarize(folder))
-            warn(summaries[-1].warnings, quiet=quiet)
-        except CharRNNError as error:
-            warn((f"{folder.path.name}: {error}",), quiet=quiet)
+    With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the list.
+    """
+    from charrnn.errors import UsageError
+
+    if sum((csv, json, export is not None)) > 1:
+        raise UsageError("Give one of --csv, --json and --export.")
+    if plot and csv:
+        raise UsageError("--plot has no --csv: use --json, which prints the losses of every run.")
+    for option, is_given in (("--against", against), ("--training", training), ("--export", export)):
+        if is_given and not plot:
+            raise UsageError(f"{option} says how to draw learning curves: add --plot.")
+    if plot:
+        _plot(run or (), sort, against or "steps", export, training=training, json=json, quiet=quiet)
+    else:
+        _list(run or (), sort, csv=csv, json=json, quiet=quiet)
+
+
+def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, quiet: bool) -> None:
+    """Print the summaries of the runs as a table, CSV or JSON."""
+    from charrnn.cli.progress import progress
+    from charrnn.records.runs import RunSummary
+    from charrnn.runs.overview import find_runs, run_summaries
+
+    with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
+        skipped: list[str] = []
+        summaries = run_summaries(names, sort=sort, on_skipped=skipped.append, on_progress=on_progress)
+    warn((*skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
     if json:
         print_json([asdict(summary) for summary in summaries])
+    elif csv:
+        print_csv(
+            [field.name for field in fields(RunSummary)], [tuple(asdict(summary).values()) for summary in summaries]
+        )
     elif summaries:
-        from charrnn.render.tables import runs_table
+        from charrnn.render.runs_table import RunsTable
 
-        result_console().print(runs_table(summaries))
+        result_console().print(RunsTable(summaries))
     else:
         warn(("No runs in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)
+
+
+def _plot(
+    names: "Sequence[str]",
+    sort: str | None,
+    against: str,
+    export: Path | None,
+    *,
+    training: bool,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Draw the learning curves of the runs, or write them as JSON or to a file."""
+    from charrnn.cli.exporting import check_export, deliver
+    from charrnn.cli.pictures import Shown
+    from charrnn.cli.progress import progress
+    from charrnn.errors import UsageError
+    from charrnn.render.learning_curves import LearningChart
+    from charrnn.runs.overview import find_runs, learning_curves, run_summaries
+
+    check_export(export, None)
+    if export is not None and export.suffix.lower() == ".npz":
+        raise UsageError(f"--export {export}: learning curves have no activations; use .json.")
+    num_listed = 0
+    if not names:
+        with progress(len(find_runs()), "runs", quiet=quiet, unit="runs") as on_progress:
+            summaries = run_summaries(sort=sort, on_progress=on_progress)
+        validated = [run for run in summaries if run.best_nats is not None or (training and run.step)]
+        num_listed = len(validated)
+        chosen = validated[-MAX_CURVES:] if sort is None else validated[:MAX_CURVES]
+        names = [str(CHECKPOINTS / run.name) for run in chosen]
+    skipped: list[str] = []
+    found = learning_curves(names, against=against, training=training, on_skipped=skipped.append)
+    warn((*skipped, *(problem for curve in found for problem in curve.warnings)), quiet=quiet)
+    if num_listed > len(found):
+        which = "last" if sort is None else "first"
+        warn((f"drawing the {which} {len(found)} of {num_listed:,} runs; name others to draw them",), quiet=quiet)
+    if json:
+        print_json(found.to_json())
+        return
+    title = f"Learning curves of {', '.join(curve.run for curve in found)}"
+    deliver(Shown(title, [LearningChart(found)], found.to_json()), export)

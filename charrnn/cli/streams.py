@@ -8,6 +8,8 @@ from charrnn.cli.flags import with_flags
 from charrnn.render.strict_json import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from rich.console import Console
 
 MAX_MESSAGE = 200
@@ -42,6 +44,24 @@ def _width() -> int | None:
 def print_json(value: Any) -> None:
     """Print one JSON value on one line of stdout; numbers that are not finite become null."""
     sys.stdout.write(to_json(value) + "\n")
+    sys.stdout.flush()
+
+
+def print_csv(names: "Sequence[str]", rows: "Iterable[Sequence[Any]]") -> None:
+    """Print rows as comma-separated values (RFC 4180, but LF line ends) below the names of the columns.
+
+    On a terminal control characters are escaped. An empty field stands for None, and a list is joined by spaces.
+    """
+    import csv
+    from io import StringIO
+
+    file = StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow(" ".join(value) if isinstance(value, list | tuple) else value for value in row)
+    text = file.getvalue()
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 

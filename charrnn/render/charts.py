@@ -167,7 +167,7 @@ class LineChart:
     def _draw_lines(self, canvas: Canvas, marks: str) -> None:
         for line in self.lines:
             for segment in line.segments:
-                for start, end in zip(segment, [*segment[1:], segment[-1]], strict=True):
+                for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
                     canvas.line(self._share(start), self._share(end), _style(line.number))
         marked = [line for line in self.lines if line.is_marked]
         every = max(MARK_EVERY, 3 * len(marked))

@@ -1,4 +1,4 @@
-"""Build tables that fit 80 columns: findings, predictions, runs, corpora, settings."""
+"""Build tables that fit 80 columns: findings, predictions, corpora, settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from rich.text import Text
 
 from charrnn.records.generation import DocumentNovelty, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
-from charrnn.records.runs import RunSummary
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block
 from charrnn.render.visible import all_visible, visible
 from charrnn.text.catalogue import CatalogueEntry
@@ -29,7 +28,7 @@ _BAR_WIDTH = 30
 """Columns of a bar for the share 1."""
 
 
-class _PlainTable(Table):
+class PlainTable(Table):
     """A table that shows its strings literally: no markup, control characters made visible.
 
     Numbers never wrap. If the console is too narrow for all columns of a table of numbers, the remaining columns follow
@@ -43,9 +42,7 @@ class _PlainTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         has_numbers_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
-        if self.fits(console, options) or (
-            not has_numbers_only and self._narrowest(console, options) <= options.max_width
-        ):
+        if self.fits(console, options) or (not has_numbers_only and self.can_fold(console, options)):
             yield from super().__rich_console__(console, options)
             return
         if has_numbers_only:
@@ -72,10 +69,14 @@ class _PlainTable(Table):
         unlimited = options.update_width(_UNLIMITED_WIDTH)
         return Measurement.get(console, unlimited, self).maximum <= options.max_width
 
-    def _part(self, indices: Sequence[int]) -> "_PlainTable":
+    def can_fold(self, console: Console, options: ConsoleOptions) -> bool:
+        """Return whether the table fits if the words of its other columns than numbers are folded."""
+        return self._narrowest(console, options) <= options.max_width
+
+    def _part(self, indices: Sequence[int]) -> "PlainTable":
         """Return a table of the first column and those of `indices`."""
         columns = [self.columns[index] for index in (0, *indices)]
-        part = _PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
+        part = PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
         for column in columns:
             part.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
         for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
@@ -94,9 +95,9 @@ class _PlainTable(Table):
         return width
 
 
-def plain_table(*columns: str, right: Sequence[str] = ()) -> Table:
+def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
     """Build a table that shows strings literally; the columns of `right` are numbers."""
-    table = _PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         is_number = column in right
         table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
@@ -307,22 +308,6 @@ def _excerpt(text: str | bytes) -> Text:
     line = Text(all_visible(decoded))
     line.truncate(_EXCERPT_WIDTH, overflow="ellipsis")
     return line
-
-
-def runs_table(runs: Sequence[RunSummary]) -> Table:
-    """Build the table of runs, one per row, oldest first."""
-    table = plain_table(
-        "run", "model", "steps", "best nats/char", "minutes", right=("steps", "best nats/char", "minutes")
-    )
-    for run in runs:
-        table.add_row(
-            run.name,
-            f"{run.cell} {run.num_layers}×{run.hidden_size}",
-            f"{run.step:,}/{run.num_steps:,}",
-            "" if run.best_nats is None else f"{run.best_nats:.4f}",
-            f"{run.minutes:.1f}",
-        )
-    return table
 
 
 def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:

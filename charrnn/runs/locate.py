@@ -18,7 +18,7 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunRea
 
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
     """
-    found = _saved_runs(checkpoints)[-1] if run is None else _find_run(run, checkpoints)
+    found = _saved_runs(checkpoints)[-1] if run is None else find_run(run, checkpoints)
     if not found.checkpoints():
         raise CheckpointError(
             f"{found.path} has nothing saved yet\ntrain it again with the command that started it, or name another run"
@@ -66,8 +66,11 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
     return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
 
 
-def _find_run(run: str, checkpoints: Path) -> RunReader:
-    """Open the run at that path, else of that name. Raises CheckpointError with what is missing, or similar names."""
+def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
+    """Open the run at that path, else of that name, even if it has no checkpoint yet.
+
+    Raises CheckpointError with what is missing, or similar names.
+    """
     places = [Path(run), checkpoints / run]
     for place in places:
         if run and _is_unreadable(place):

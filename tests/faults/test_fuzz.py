@@ -15,10 +15,13 @@ from hostile_runs import put, sign, step_of
 
 import charrnn
 from charrnn.errors import CharRNNError
-from charrnn.render.tables import runs_table
+from charrnn.render.documents import to_text
+from charrnn.render.learning_curves import LearningChart
+from charrnn.render.runs_table import RunsTable
 from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.overview import learning_curves
 from charrnn.runs.reader import RunReader
 from charrnn.runs.samples import SampleLog
 from charrnn.runs.summary import summarize
@@ -196,7 +199,7 @@ class Bench:
     def use_run(self, *, resumes: bool = False) -> None:
         run = RunReader(self.run)
         Description.read(run.path).vocab()
-        runs_table([summarize(run)])
+        to_text([RunsTable([summarize(run)])])
         model = charrnn.load(self.run)
         model.sample(length=3)
         if resumes:
@@ -212,7 +215,8 @@ class Bench:
     def read_metrics(self, data: bytes) -> None:
         try:
             (self.run / "metrics.jsonl").write_bytes(data)
-            runs_table([summarize(RunReader(self.run))])
+            to_text([RunsTable([summarize(RunReader(self.run))])])
+            to_text([LearningChart(learning_curves([self.run], training=True))])
             MetricsLog(self.run / "metrics.jsonl").rewind(1)
             MetricsLog(self.run / "metrics.jsonl").read()
         finally:

@@ -1,0 +1,129 @@
+"""Summaries and learning curves of many runs: all in a folder, or those that are named."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
+from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
+from charrnn.runs.learning_curves import read_learning_curve
+from charrnn.runs.locate import find_run, list_runs
+from charrnn.runs.reader import RunReader
+from charrnn.runs.summary import summarize
+
+SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {
+    "run": lambda run: (run.name,),
+    "name": lambda run: (run.name,),
+    "text": lambda run: (run.text,),
+    "model": lambda run: (run.cell, run.num_layers, run.hidden_size),
+    "cell": lambda run: (run.cell,),
+    "layers": lambda run: (run.num_layers,),
+    "units": lambda run: (run.hidden_size,),
+    "parameters": lambda run: (run.num_parameters,),
+    "seed": lambda run: (run.seed,),
+    "steps": lambda run: (run.step,),
+    "characters": lambda run: (run.num_chars,),
+    "loss": lambda run: (run.best_nats,),
+    "minutes": lambda run: (run.minutes,),
+}
+"""What runs can be sorted by, ascending."""
+
+Read = TypeVar("Read")
+"""What is read of each run."""
+
+
+def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = Path("checkpoints")) -> list[RunReader]:
+    """Open the named runs, each once, or all in a folder if none is named, oldest first.
+
+    Raises CheckpointError for a run that does not exist.
+    """
+    if not runs:
+        return list_runs(checkpoints)
+    found = [find_run(str(run), checkpoints) for run in runs]
+    return list({folder.path.resolve(): folder for folder in found}.values())
+
+
+def run_summaries(
+    runs: Sequence[str | Path] = (),
+    *,
+    sort: str | None = None,
+    checkpoints: Path = Path("checkpoints"),
+    on_skipped: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int], object] = lambda num_runs: None,
+) -> list[RunSummary]:
+    """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`, the smallest first.
+
+    A run without the value it is sorted by comes last. A damaged run of a folder is left out, and `on_skipped` is
+    called with the reason. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does
+    not exist or is damaged.
+    """
+    if sort is not None and sort not in SORT_KEYS:
+        near = did_you_mean(sort, SORT_KEYS)
+        raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
+    folders = find_runs(runs, checkpoints=checkpoints)
+    found = list(_read_each(folders, summarize, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress))
+    return found if sort is None else sorted(found, key=lambda run: _none_last(SORT_KEYS[sort](run)))
+
+
+def learning_curves(
+    runs: Sequence[str | Path] = (),
+    *,
+    against: str = "steps",
+    training: bool = False,
+    checkpoints: Path = Path("checkpoints"),
+    on_skipped: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int], object] = lambda num_runs: None,
+) -> LearningCurves:
+    """Read the learning curves of the named runs, or of all in a folder, oldest first.
+
+    `against` is what they are drawn against: steps, characters or seconds. `training` adds the loss of every step. A
+    run without a loss is left out, as is a damaged run of a folder; `on_skipped` is called with the reason. Raises
+    UsageError for another `against`, CheckpointError for a run that is named and does not exist or is damaged, and if
+    no run has logged a loss.
+    """
+    if against not in AGAINST:
+        near = did_you_mean(against, AGAINST)
+        raise UsageError(f"{named('against')} is {against[:60]!r}; it must be steps, characters or seconds.{near}")
+    folders = find_runs(runs, checkpoints=checkpoints)
+    if not folders:
+        raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
+
+    def read(folder: RunReader) -> LearningCurve:
+        return read_learning_curve(folder, training=training)
+
+    curves = []
+    for curve in _read_each(folders, read, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress):
+        if curve.validation.steps or curve.training.steps:
+            curves.append(curve)
+        else:
+            on_skipped(f"{curve.run}: no {'' if training else 'validation '}loss is logged yet")
+    if not curves:
+        what = "the run has" if len(folders) == 1 else f"the {len(folders):,} runs have"
+        remedy = "" if training else f", or give {named('training')} to draw the losses of the optimizer steps"
+        raise CheckpointError(
+            f"there is nothing to draw: {what} logged no {'' if training else 'validation '}loss yet\n"
+            f"train until the first validation{remedy}"
+        )
+    return LearningCurves(curves=tuple(curves), against=against)
+
+
+def _read_each(
+    folders: Sequence[RunReader],
+    read: Callable[[RunReader], Read],
+    *,
+    is_named: bool,
+    on_skipped: Callable[[str], object],
+    on_progress: Callable[[int], object],
+) -> Iterator[Read]:
+    for folder in folders:
+        try:
+            yield read(folder)
+        except CharRNNError as error:
+            if is_named:
+                raise
+            on_skipped(f"{folder.path.name}: {error.marked}")
+        on_progress(1)
+
+
+def _none_last(key: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple((value is None, value) for value in key)

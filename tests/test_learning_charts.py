@@ -1,0 +1,175 @@
+"""Charts of learning curves: what stands where, in a terminal, in ASCII and in exported pictures."""
+
+import io
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from charrnn.records.runs import LearningCurve, LearningCurves, LossCurve
+from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS
+from charrnn.render.documents import to_html
+from charrnn.render.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _levels, _multiples
+from charrnn.render.svg import GRID, to_svg
+
+
+def losses(*points: tuple[int, float]) -> LossCurve:
+    """Two seconds and 64 characters per step."""
+    return LossCurve(
+        steps=tuple(step for step, _ in points),
+        characters=tuple(64 * step for step, _ in points),
+        seconds=tuple(2.0 * step for step, _ in points),
+        nats=tuple(nats for _, nats in points),
+    )
+
+
+def curve(run: str, *points: tuple[int, float], training: LossCurve | None = None, digest: str = "a") -> LearningCurve:
+    return LearningCurve(
+        run=run,
+        text="lamps",
+        digest=digest,
+        alphabet="char",
+        split=(0.9, 0.1),
+        validation=losses(*points),
+        training=training or losses(),
+    )
+
+
+def chart(*curves: LearningCurve, against: str = "steps") -> LearningChart:
+    return LearningChart(LearningCurves(curves=curves, against=against))
+
+
+def drawn(shown: LearningChart, width: int = 60, encoding: str = "utf-8") -> list[str]:
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="\n")
+    Console(file=file, width=width, color_system=None, legacy_windows=False, _environ={}).print(shown)
+    file.flush()
+    lines = file.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    assert max(map(cell_len, lines)) <= width
+    return [line.rstrip() for line in lines]
+
+
+STRAIGHT = curve("lamps-001", (10, 3.0), (20, 2.5), (30, 2.0))
+PICTURE = """\
+Validation loss (nats per character)
+3.0+             .
+   |              ..
+   |                ..
+2.8+                  o.
+   |                    .
+   |                     ..
+2.6+                       ..
+   |                         ..
+   |                           .
+2.4+                            ..o
+   |                              ..
+   |                                ..
+2.2+                                  ..
+   |                                    ..
+   |                                      ..
+2.0+                                        .
+   ++------------+-------------+------------+
+    0            10            20          30
+                                        steps
+o lamps-001
+"""
+
+
+def test_a_straight_line_stands_between_its_ticks() -> None:
+    assert "\n".join(drawn(chart(STRAIGHT), 46, "ascii")) + "\n" == PICTURE
+
+
+@pytest.mark.parametrize(
+    ("against", "furthest"), [("steps", "30"), ("characters", "1,920"), ("seconds", "60")], ids=str
+)
+def test_the_horizontal_axis_is_named(against: str, furthest: str) -> None:
+    lines = drawn(chart(STRAIGHT, against=against), 70)
+    assert lines[-2].endswith(against)
+    last = float(lines[-3].split()[-1].replace(",", ""))
+    assert 0.7 * float(furthest.replace(",", "")) <= last <= float(furthest.replace(",", ""))
+
+
+@pytest.mark.parametrize(("encoding", "marks"), [("utf-8", MARKS), ("ascii", ASCII_MARKS)])
+def test_every_run_has_a_mark_even_with_a_single_validation(encoding: str, marks: str) -> None:
+    lines = drawn(chart(STRAIGHT, curve("one", (15, 2.25)), curve("two", (5, 2.5), (6, 2.4))), 80, encoding)
+    drawing, legend = "".join(lines[1:-2]), lines[-1]
+    for mark, name in zip(marks, ("lamps-001", "one", "two"), strict=False):
+        assert mark in drawing and f"{mark} {name}" in legend
+
+
+def test_a_loss_that_diverges_does_not_flatten_the_others() -> None:
+    lines = drawn(chart(STRAIGHT, curve("wild", (10, 2.0 + MAX_RISE / 2), (20, 1e9))), 60)
+    ticks = [float(line.split("┤")[0]) for line in lines if "┤" in line]
+    assert ticks[0] <= 2.0 + MAX_RISE and ticks[-1] <= 2.0
+
+
+def test_training_losses_are_lines_without_marks_below_a_note() -> None:
+    noisy = losses(*((step, 3.0 + (-1) ** step) for step in range(1, 5 * MAX_POINTS + 1)))
+    shown = chart(curve("lamps-001", (1000, 2.5), training=noisy))
+    lines = drawn(shown, 80)
+    assert lines[-1] == "Lines without marks: training loss, each point the mean of up to 5 steps."
+    assert "".join(lines[:-2]).count(MARKS[0]) == 1
+    assert lines[-2] == "● lamps-001"
+    (path,) = (one for one in shown.to_shapes(1200)[1] if 'stroke-width="1"' in one and GRID not in one)
+    assert path.count("L") == MAX_POINTS - 1
+    few = chart(curve("lamps-001", training=losses((1, 3.0), (2, 2.0))))
+    assert drawn(few, 70)[-1] == "Lines without marks: training loss."
+
+
+def test_runs_of_different_texts_get_a_note_in_every_picture() -> None:
+    note = "These runs learned different texts: their losses must not be compared."
+    shown = chart(STRAIGHT, curve("war-001", (10, 2.0), digest="b"))
+    assert drawn(shown, 80)[-1] == note
+    assert note in to_svg([shown]) and note in to_html([shown])
+    assert not any(note in line for line in drawn(chart(STRAIGHT, curve("lamps-002", (10, 2.0)))))
+
+
+def test_without_a_loss_there_is_a_notice() -> None:
+    for shown in (chart(), chart(curve("empty"))):
+        assert drawn(shown)[1] == EMPTY_NOTICE
+        assert EMPTY_NOTICE in to_svg([shown])
+
+
+def test_a_name_cannot_move_the_cursor_or_add_markup() -> None:
+    shown = chart(curve("<b>\x1b[2J", (1, 2.0)))
+    assert any("<b>␛[2J" in line for line in drawn(shown))
+    assert any("<b>\\x1b[2J" in line for line in drawn(shown, encoding="ascii"))
+    assert "<b>" not in to_svg([shown])
+
+
+def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
+    _, shapes = chart(STRAIGHT).to_shapes(1200.0)
+    grid = [one for one in shapes if GRID in one]
+    assert len(grid) == len(_levels(2.0, 3.0))
+    (line,) = (one for one in shapes if 'stroke-width="2"' in one)
+    numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', line)[1])]  # type: ignore[index]
+    ys = numbers[1::2]
+    assert ys[1] == pytest.approx((ys[0] + ys[2]) / 2) and ys[0] < ys[2], "the loss falls in a straight line"
+    page = to_html([chart(STRAIGHT)], "Learning curves")
+    assert "<script" not in page and "prefers-color-scheme: dark" in page and "<svg" in page
+    assert not re.search(r'(?:href|src)="|url\(|@import', page), "nothing is loaded from elsewhere"
+    ElementTree.fromstring(to_svg([chart(STRAIGHT)]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7)]
+)
+def test_levels_enclose_every_loss_and_are_few(low: float, high: float) -> None:
+    levels = _levels(low, high)
+    values = [value for value, _ in levels]
+    assert values[0] <= low + 1e-6 and values[-1] >= high - 1e-6
+    assert 2 <= len(levels) <= MAX_TICKS
+    assert len({shown for _, shown in levels}) == len(levels), "no two ticks read the same"
+    assert [float(shown) for _, shown in levels] == pytest.approx(values)
+
+
+@pytest.mark.parametrize("furthest", [0.01, 1, 7, 60, 2472, 245_760, 1e12])
+@pytest.mark.parametrize("most", [1, 2, 7, 10])
+def test_multiples_are_round_and_few(furthest: float, most: int) -> None:
+    ticks = _multiples(furthest, most)
+    assert ticks[0] == (0, "0") and 2 <= len(ticks) <= max(most, 2) + 1
+    step = ticks[1][0]
+    assert round(step / 10 ** math.floor(math.log10(step) + 1e-9), 6) in (1, 2, 5)
+    assert ticks[-1][0] <= furthest * (1 + 1e-9)

@@ -1,0 +1,229 @@
+"""Many runs: their summaries sorted, their learning curves read from logs, whole and damaged."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from built_runs import build_chain
+
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.model.network import load_network
+from charrnn.runs.learning_curves import read_learning_curve
+from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.overview import SORT_KEYS, find_runs, learning_curves, run_summaries
+from charrnn.runs.reader import RunReader
+from charrnn.runs.summary import summarize, text_name
+
+Build = Callable[..., Path]
+
+
+def step(number: int, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
+    return {
+        "event": "step",
+        "step": number,
+        "seconds": seconds,
+        "train_nats": nats,
+        "grad_norm": 0.5,
+        "learning_rate": 1e-05,
+        "chars_per_second": 12.5,
+    }
+
+
+def validation(number: int, seconds: float, nats: float | None) -> dict[str, Any]:
+    return {
+        "event": "evaluation",
+        "step": number,
+        "seconds": seconds,
+        "val_nats": nats,
+        "val_bpc": None if nats is None else nats * 1.4427,
+        "num_chars": 100,
+        "is_best": True,
+    }
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Build:
+    """Build a run in `checkpoints/` with these records in its log. It reads two characters per step."""
+
+    def make(name: str, *records: dict[str, Any], **options: Any) -> Path:
+        path = build_chain(tmp_path / "checkpoints" / name, "\nabcd", **options)
+        log = MetricsLog(path / "metrics.jsonl")
+        for record in records:
+            log.append(record)
+        return path
+
+    (tmp_path / "checkpoints").mkdir()
+    return make
+
+
+def test_a_summary_counts_weights_and_characters(build: Build) -> None:
+    import charrnn
+
+    path = build("chain", step(1, 1.0), validation(1, 1.5, 1.25), step(2, 3.0))
+    found = summarize(RunReader(path))
+    model = charrnn.load(path)
+    network = load_network(model.config, len(model.vocab), dict(model.network.state_dict()))
+    assert found.num_parameters == network.num_parameters
+    assert (found.step, found.num_chars, found.best_nats, found.minutes) == (2, 4, 1.25, 3.0 / 60)
+    assert (found.seed, found.text, found.corpus) == (0, "standard library", "the standard library")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "text"),
+    [
+        ((), "standard library"),
+        (("/texts/tiny shakespeare.txt.gz",), "tiny shakespeare"),
+        (("a/b.txt", "c.txt", "d.txt"), "b +2"),
+        (("-",), "stdin"),
+        (("texts/novels",), "novels"),
+        (("texts/novels/**/*.txt",), "novels"),
+        (("*.txt",), "*.txt"),
+        ((".hidden",), ".hidden"),
+        (("",), ""),
+    ],
+)
+def test_a_text_is_named_in_short(corpus: tuple[str, ...], text: str) -> None:
+    assert text_name(corpus) == text
+
+
+def test_a_damaged_alphabet_leaves_the_number_of_weights_open(build: Build) -> None:
+    path = build("chain")
+    (path / "vocab.json").write_text("{")
+    found = summarize(RunReader(path))
+    assert found.num_parameters is None
+    assert len(found.warnings) == 1 and "vocab.json" in found.warnings[0]
+
+
+def test_losses_are_the_same_however_a_line_is_written(tmp_path: Path) -> None:
+    """Lines as they are logged are matched by an expression; any other JSON object is parsed."""
+    records = [
+        step(1, 0.5, 3.25),
+        step(2, 1e-07, None),
+        validation(2, 2.0, 1.5),
+        validation(3, 123456.789, None),
+        {"event": "step"},
+        {"step": "4", "seconds": True, "val_nats": 1e30},
+        {"event": "note", "step": 7, "seconds": 2.5},
+    ]
+    usual, other = MetricsLog(tmp_path / "usual.jsonl"), MetricsLog(tmp_path / "other.jsonl")
+    for record in records:
+        usual.append(record)
+    other.path.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records))
+    problems: list[str] = []
+    found = list(usual.losses(problems))
+    assert found == list(other.losses(problems)) and problems == []
+    assert [(loss.is_validation, loss.step, loss.nats) for loss in found] == [
+        (False, 1, 3.25),
+        (False, 2, None),
+        (True, 2, 1.5),
+        (True, 3, None),
+        (False, None, None),
+        (True, None, None),
+        (False, 7, None),
+    ]
+
+
+def test_damaged_lines_are_named_and_a_cut_off_last_one_is_not(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.append(step(1, 0.5))
+    whole = log.path.read_bytes()
+    damaged = [whole[:-9] + b"\n", b"\n", b'{"event": "step", "step": 01}\n', b"[1]\n", b'{"step": NaN}\n']
+    log.path.write_bytes(whole + b"".join(damaged) + whole[:-9])
+    problems: list[str] = []
+    assert len(list(log.losses(problems))) == 1
+    assert problems == [f"{log.path} line {number} is damaged and is skipped" for number in range(2, 7)]
+    assert problems == log.problems()
+
+
+def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) -> None:
+    records = [
+        *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
+        # Resumed from step 1, in a process that logged its first step after three seconds.
+        *(step(2, 3.0, 3.25), validation(2, 4.0, 1.75), step(3, 6.0, 3.0), validation(3, 7.0, None)),
+    ]
+    curve = read_learning_curve(RunReader(build("chain", *records)), training=True)
+    assert curve.validation.steps == (1, 2)
+    assert curve.validation.characters == (2, 4)
+    assert curve.validation.seconds == (6.0, 13.0)
+    assert curve.validation.nats == (3.0, 1.75), "of the steps that were taken twice, the later ones count"
+    assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
+    assert curve.training.seconds == (5.0, 12.0, 15.0)
+
+
+def test_training_losses_are_read_on_request(build: Build) -> None:
+    path = build("chain", step(1, 1.0), validation(1, 1.0, 2.0))
+    assert read_learning_curve(RunReader(path)).training.steps == ()
+    assert read_learning_curve(RunReader(path), training=True).training.steps == (1,)
+
+
+def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_path: Path) -> None:
+    for name, nats in (("b", 2.0), ("c", None), ("a", 1.0)):
+        build(name, *([] if nats is None else [validation(1, 1.0, nats)]))
+    checkpoints = tmp_path / "checkpoints"
+
+    def names(**options: Any) -> list[str]:
+        return [run.name for run in run_summaries(checkpoints=checkpoints, **options)]
+
+    assert names(sort="loss") == ["a", "b", "c"]
+    assert names(sort="name") == ["a", "b", "c"]
+    assert sorted(names()) == ["a", "b", "c"]
+    for column in SORT_KEYS:
+        assert sorted(names(sort=column)) == ["a", "b", "c"]
+    assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)] == ["c", "a"]
+
+
+def test_an_unknown_column_is_refused_with_a_near_one() -> None:
+    with pytest.raises(UsageError, match="Did you mean loss"):
+        run_summaries(sort="losses")
+    with pytest.raises(UsageError, match="Did you mean seconds"):
+        learning_curves(against="second")
+
+
+def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Path) -> None:
+    build("whole", validation(1, 1.0, 2.0))
+    (build("damaged") / "config.yaml").write_text("hidden_size: [")
+    checkpoints = tmp_path / "checkpoints"
+    for read in (run_summaries, learning_curves):
+        skipped: list[str] = []
+        done: list[int] = []
+        found = list(read(checkpoints=checkpoints, on_skipped=skipped.append, on_progress=done.append))
+        assert len(found) == 1 and len(skipped) == 1 and skipped[0].startswith("damaged: ")
+        assert sum(done) == 2
+        with pytest.raises(CheckpointError):
+            read(["damaged"], checkpoints=checkpoints)
+        with pytest.raises(CheckpointError, match="did you mean whole"):
+            read(["whol"], checkpoints=checkpoints)
+
+
+def test_runs_without_a_loss_have_no_curve(build: Build, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    with pytest.raises(CheckpointError, match="no runs"):
+        learning_curves(checkpoints=checkpoints)
+    build("started", step(1, 1.0))
+    with pytest.raises(CheckpointError, match="nothing to draw: the run has logged no validation loss"):
+        learning_curves(checkpoints=checkpoints)
+    assert learning_curves(training=True, checkpoints=checkpoints).curves[0].training.steps == (1,)
+    build("validated", validation(1, 1.0, 2.0))
+    skipped: list[str] = []
+    found = learning_curves(["started", "validated"], checkpoints=checkpoints, on_skipped=skipped.append)
+    assert [curve.run for curve in found] == ["validated"]
+    assert skipped == ["started: no validation loss is logged yet"]
+
+
+def test_runs_that_must_not_be_compared_say_why(build: Build, tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        corpus = tmp_path / f"{name[0]}.txt"
+        corpus.write_text("same" if name != "third" else "other")
+        build(name, validation(1, 1.0, 2.0), corpus=corpus)
+    checkpoints = tmp_path / "checkpoints"
+    same = learning_curves(["first", "second"], checkpoints=checkpoints)
+    assert same.notes == () and len({curve.digest for curve in same}) == 1
+    assert learning_curves(checkpoints=checkpoints).notes == (
+        "These runs learned different texts: their losses must not be compared.",
+    )
+
+
+def test_a_folder_that_does_not_exist_has_no_runs(tmp_path: Path) -> None:
+    assert find_runs(checkpoints=tmp_path / "nowhere") == []

@@ -1,0 +1,135 @@
+"""The table of runs: what it shows, and what it leaves out where the terminal is narrow."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from charrnn.records.runs import RunSummary
+from charrnn.render.runs_table import DISPENSABLE_RUN_COLUMNS, RunsTable
+from charrnn.render.short_numbers import short_number
+
+RUN = RunSummary(
+    name="shakespeare-001",
+    cell="lstm",
+    num_layers=2,
+    hidden_size=512,
+    corpus="/texts/shakespeare.txt",
+    text="shakespeare",
+    seed=0,
+    num_parameters=3_321_921,
+    step=2472,
+    num_steps=2472,
+    num_chars=20_250_624,
+    best_nats=1.34561,
+    minutes=10.04,
+)
+WAR = replace(RUN, name="war-001", text="war-and-peace", seed=7, step=1200, best_nats=None, num_parameters=812_345)
+UNLIKE = replace(RUN, name="x", text="a-long-name-of-a-text", seed=4_294_967_295, minutes=99_999.94)
+HUGE = replace(
+    UNLIKE, num_layers=64, hidden_size=16384, num_parameters=137_438_953_472, step=999_999_999, num_steps=10**9
+)
+
+
+def shown(*runs: RunSummary, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, color_system=None, _environ={})
+    console.print(RunsTable(runs))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    return [line.strip() for line in lines if line.strip() and "───" not in line]
+
+
+def cells(line: str) -> list[str]:
+    return re.split(r"\s{2,}", line)
+
+
+def test_with_room_every_column_is_shown_in_full() -> None:
+    assert list(map(cells, shown(RUN, WAR, width=120))) == [
+        ["run", "text", "model", "parameters", "seed", "steps", "best nats/char", "minutes"],
+        ["shakespeare-001", "shakespeare", "lstm 2×512", "3,321,921", "0", "2,472/2,472", "1.3456", "10.0"],
+        ["war-001", "war-and-peace", "lstm 2×512", "812,345", "7", "1,200/2,472", "10.0"],
+    ]
+
+
+def test_in_eighty_columns_numbers_are_shortened_and_repeated_columns_left_out() -> None:
+    second = replace(RUN, name="shakespeare-002", cell="gru", step=1200)
+    assert list(map(cells, shown(RUN, second, width=80))) == [
+        ["run", "model", "params", "seed", "steps", "nats/char", "minutes"],
+        ["shakespeare-001", "lstm 2×512", "3.32M", "0", "2,472", "1.3456", "10.0"],
+        ["shakespeare-002", "gru 2×512", "3.32M", "0", "1,200/2,472", "1.3456", "10.0"],
+        ["All runs: text shakespeare."],
+    ]
+
+
+def test_a_column_with_one_value_is_named_below() -> None:
+    runs = [replace(RUN, name=f"trial-{number}", text="tiny-shakespeare") for number in range(3)]
+    *_, last = shown(*runs, width=60)
+    assert last == "All runs: seed 0, text tiny-shakespeare."
+
+
+def test_what_has_no_room_is_named_below() -> None:
+    lines = shown(RUN, WAR, width=78)
+    assert cells(lines[0]) == ["run", "model", "params", "seed", "steps", "nats/char", "minutes"]
+    assert lines[-1] == "Not shown in this width: text; --csv prints them."
+    assert "Not shown in this width: text, minutes, seed, parameters;" in " ".join(shown(RUN, WAR, width=44))
+
+
+@pytest.mark.parametrize("width", range(24, 130, 5))
+@pytest.mark.parametrize("runs", [(RUN,), (RUN, WAR), (UNLIKE,), (WAR, HUGE)], ids=["one", "two", "unlike", "huge"])
+def test_no_number_is_cut_in_any_width(runs: tuple[RunSummary, ...], width: int) -> None:
+    lines = shown(*runs, width=width)
+    for run in runs:
+        loss = "" if run.best_nats is None else f"{run.best_nats:.4f}"
+        steps = f"{run.step:,}"
+        assert any(loss in line for line in lines) and any(steps in line for line in lines)
+        assert any(f"{run.num_layers}×{run.hidden_size}" in line for line in lines)
+    left_out = {name for name in DISPENSABLE_RUN_COLUMNS if any("Not shown" in line for line in lines)}
+    if not left_out:
+        assert any(f"{run.minutes:.1f}" in line for line in lines for run in runs)
+
+
+def test_runs_that_fit_no_table_become_paragraphs_with_every_column() -> None:
+    assert shown(HUGE, width=40) == [
+        "x",
+        "text a-long-name-of-a-text, model lstm",
+        "64×16384, parameters 137,438,953,472,",
+        "seed 4294967295, steps",
+        "999,999,999/1,000,000,000, best",
+        "nats/char 1.3456, minutes 99999.9",
+    ]
+
+
+def test_what_is_unknown_is_empty() -> None:
+    unknown = replace(WAR, num_parameters=None)
+    assert cells(shown(unknown, width=120)[1]) == ["war-001", "war-and-peace", "lstm 2×512", "7", "1,200/2,472", "10.0"]
+
+
+def test_names_are_shown_literally() -> None:
+    lines = shown(replace(RUN, name="[bold]x\x1b[2J", text="[/b]"), width=120)
+    assert "[bold]x␛[2J" in lines[1] and "[/b]" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.25, "0.25"),
+        (999, "999"),
+        (1000, "1,000"),
+        (9999, "9,999"),
+        (10_000, "10k"),
+        (812_345, "812k"),
+        (999_499, "999k"),
+        (999_600, "1M"),
+        (3_321_921, "3.32M"),
+        (2e9, "2G"),
+        (137_438_953_472, "137G"),
+        (10**15, "1000T"),
+    ],
+)
+def test_short_numbers(value: float, text: str) -> None:
+    assert short_number(value) == text
