@@ -34,7 +34,7 @@ COMMANDS = {
     "visualize": {"--cell", "--detector", "--find", "--top", "--text", "--export"},
     "explore": {"--text", "--chars"},
     "evaluate": {"--text", "--precision"},
-    "runs": {"--sort", "--csv", "--plot", "--against", "--training", "--export"},
+    "runs": {"--sort", "--csv", "--plot", "--export"},
     "corpora list": set(),
     "corpora fetch": set(),
 }
@@ -343,7 +343,7 @@ def test_runs_are_listed_oldest_first(command: Command, lab: Path, gru: TrainedR
     assert (ran.code, ran.err) == (0, "")
     rows = [line.split() for line in ran.out.splitlines() if "-001" in line]
     assert rows[1][:4] == ["lstm-001", "synthetic", "lstm", "1×32"]
-    assert rows[1][5:8] == ["0", "300/300", f"{second['best_nats']:.4f}"]
+    assert rows[1][5:8] == ["0", "300", f"{second['best_nats']:.4f}"]
     assert [row[0] for row in rows] == ["gru-001", "lstm-001"]
 
 

@@ -15,7 +15,6 @@ from charrnn.errors import counted
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.records.generation import MIN_COPY_LENGTH
 from charrnn.render.strict_json import replace_non_finite
-from charrnn.text.documents import END
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -118,6 +117,7 @@ class Page:
         from rich.text import Text
 
         from charrnn.render.tables import document_novelty_table
+        from charrnn.text.documents import END
 
         assert self.reference is not None
         with self._drawing(count * options.length) as on_draw:
