@@ -29,7 +29,7 @@ from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import Legend
 from charrnn.render.raster import to_png
 from charrnn.render.svg import COLUMN_WIDTH, to_svg
-from charrnn.render.tables import _table
+from charrnn.render.tables import plain_table
 from charrnn.render.visible import visible
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -211,7 +211,7 @@ def test_underscores_can_be_seen_in_a_browser(tmp_path: Path, scale: int) -> Non
 @pytest.mark.parametrize("name", ["[link=javascript:alert(1)]x[/link]", "[/bold]", "[/]", "[red]x", ":boom:"])
 def test_what_looks_like_markup_is_a_name(to_picture: Callable[..., str], name: str) -> None:
     # In a table, as names of detectors are, and as a line.
-    table = _table("detector")
+    table = plain_table("detector")
     table.add_row(name)
     plain = Table("detector")
     plain.add_row(name)
