@@ -20,8 +20,10 @@ from charrnn.generation.options import SampleOptions, SearchOptions, takes_field
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
+from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import MAX_SCORED, Evaluation, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.records.long_range import LongRangeReport
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.records.numbers import NetworkNumbers
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
@@ -32,7 +34,7 @@ from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.part import CorpusPart
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
-from charrnn.text.vocab import Vocab
+from charrnn.text.vocab import IdArray, Vocab
 
 Text = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
@@ -40,7 +42,7 @@ Text = str | bytes | EncodedText
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.loss import MeasuredText
-    from charrnn.evaluation.loss_table import LossTable
+    from charrnn.evaluation.loss_table import LossTable, MeasuredRun
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
@@ -260,15 +262,13 @@ class Model:
         )
         return NoveltyReference(training, validation[:HELD_OUT_CHARS])
 
-    def training_text(self, part: CorpusPart | None = None) -> CorpusPart:
+    def training_text(self, part: CorpusPart | None = None, *, instead: str = "") -> CorpusPart:
         """Return the run's training text in its corpus, which is read again unless it is that of `part`.
 
-        Raises DataError as `held_out` does.
+        `instead` is another way for the message if it cannot be read. Raises DataError as `held_out` does.
         """
         if part is None or part.corpus.vocab != self.vocab:
-            return self._read_parts(
-                instead=f" or leave {named('ngrams')} out", reason=" n-grams are counted in the training text."
-            )[0]
+            return self._read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
 
@@ -637,14 +637,10 @@ def evaluate_runs(
     Raises UsageError for no model, for one that is named twice and for runs whose own texts or alphabets differ;
     DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
-    from charrnn.evaluation.loss_table import LossTable, MeasuredRun, check_comparable
+    from charrnn.evaluation.loss_table import LossTable, check_comparable
 
-    _check_each_once(models)
-    runs, contents = [], _contents(models, text, part)
-    for model, name, content in zip(models, _distinct_names(models), contents, strict=True):
-        measured = _measured_text(model, content, context)
-        measured.check_stateful(max_chars)
-        runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
+    contents = _contents(models, text, part)
+    runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars)
     table = LossTable(runs[0].text, None if text is not None else part)
     for run in runs:
@@ -666,7 +662,8 @@ def _add_baselines(
 ) -> None:
     from charrnn.evaluation.baselines import add_compressors, add_ngrams
 
-    training = model.training_text(content if isinstance(content, CorpusPart) else None)
+    part = content if isinstance(content, CorpusPart) else None
+    training = model.training_text(part, instead=f" or leave {named('ngrams')} out")
     add_ngrams(table, training, orders, on_progress=on_progress)
     add_compressors(table, training, content, on_progress=on_progress)
 
@@ -694,6 +691,78 @@ def evaluate_ngrams(
     chosen = usable_orders(orders, training)
     ngrams = count_ngrams(training, chosen[-1], on_progress=on_progress)
     return report_ngrams(ngrams, measured, chosen, max_chars=max_chars, on_progress=on_progress)
+
+
+def error_kinds(
+    models: Sequence[Model],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> ErrorReport:
+    """Attribute the errors of one or several models to what would have avoided them, and count what the others fix.
+
+    An error is a character with a probability below 0.5; `charrnn.evaluation.error_kinds` says what the kinds are. The
+    text is that of `evaluate_runs`, the training text is that of the first run, which is read again. `on_progress` is
+    called with the number of characters read by any of the models since its last call. Raises as `evaluate_runs`, also
+    UsageError for models with different alphabets, and DataError if the training text is missing or changed.
+    """
+    from charrnn.evaluation.error_kinds import report_errors
+
+    contents = _contents(models, text, part)
+    runs = _measured_runs(models, contents, context, max_chars)
+    training = _training_ids(models[0], contents[0])
+    return report_errors(runs, training, precision=precision, max_chars=max_chars, on_progress=on_progress)
+
+
+def long_range(
+    models: Sequence[Model],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> LongRangeReport:
+    """Measure how far back predictions reach: closing characters by distance, and the loss with the state reset.
+
+    The probability of each closing bracket or quotation mark is averaged by the distance to the opening one and
+    compared with n-grams of the training text of the first run. The loss is measured with a reset every 2, 4, … 1,024
+    characters and without. Arguments and errors are those of `error_kinds`.
+    """
+    from charrnn.evaluation.long_range import report_long_range
+
+    contents = _contents(models, text, part)
+    runs = _measured_runs(models, contents, context, max_chars)
+    training = _training_ids(models[0], contents[0])
+    return report_long_range(runs, training, precision=precision, max_chars=max_chars, on_progress=on_progress)
+
+
+def _measured_runs(
+    models: Sequence[Model],
+    contents: Sequence[str | bytes | CorpusPart],
+    context: str | bytes,
+    max_chars: int | None,
+) -> "list[MeasuredRun]":
+    """Return the models with their `contents` as each of them reads it. Raises as `evaluate_runs`."""
+    from charrnn.evaluation.loss_table import MeasuredRun
+
+    runs = []
+    for model, name, content in zip(models, _distinct_names(models), contents, strict=True):
+        measured = _measured_text(model, content, context)
+        measured.check_stateful(max_chars)
+        runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
+    return runs
+
+
+def _training_ids(model: Model, content: str | bytes | CorpusPart) -> IdArray:
+    """Return the ids of the training text of a model; `content` may be another part of the same corpus."""
+    training = model.training_text(content if isinstance(content, CorpusPart) else None)
+    return training.ids[training.begin :]
 
 
 def _notes(model: Model, text: "MeasuredText", table: "LossTable", max_chars: int | None) -> list[str]:
@@ -742,6 +811,7 @@ def _distinct_names(models: Sequence[Model]) -> list[str]:
 
 def _contents(models: Sequence[Model], text: str | bytes | None, part: str) -> Sequence[str | bytes | CorpusPart]:
     """Return the text for each model: the given one, or its own held-out one, which must be the same for all."""
+    _check_each_once(models)
     if text is not None:
         return [text] * len(models)
     parts = [model.held_out(part) for model in models]

@@ -1,16 +1,21 @@
 """charrnn evaluate: the loss of models over a text."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from charrnn.cli.arguments import load_models, read_common_text
+from charrnn.cli.evaluation_reports import measure_reports
+from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.flags import with_flags
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, TextOption
+from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress
-from charrnn.cli.streams import print_json, result_console, warn
+from charrnn.cli.streams import print_json, warn
 from charrnn.records.evaluation import MAX_SCORED
+from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.records.evaluation import Evaluation
@@ -49,6 +54,24 @@ def evaluate(
             "the first run.",
         ),
     ] = False,
+    errors: Annotated[
+        bool,
+        typer.Option(
+            "--errors",
+            help="In place of the loss: the characters with a probability below 0.5, by what would have avoided them.",
+        ),
+    ] = False,
+    long_range: Annotated[
+        bool,
+        typer.Option(
+            "--long-range",
+            help="In place of the loss: closing brackets and quotes by distance, and the loss with the state reset.",
+        ),
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help=f"Write what is shown to this file: {describe_formats()}.", metavar="FILE"),
+    ] = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -74,8 +97,28 @@ def evaluate(
 
     if part is not None and text is not None:
         raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
+    check_export(export, text)
+    if json and export is not None:
+        raise UsageError("Give --json or --export, not both.")
+    if export is not None and export.suffix.lower() == ".npz":
+        raise UsageError(f"--export {export}: an evaluation has no activations; use .json.")
+    if ngrams and (errors or long_range):
+        raise UsageError("--errors and --long-range have n-grams of their own: leave --ngrams out.")
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
+    if errors or long_range:
+        shown = measure_reports(
+            models,
+            content,
+            part=part or "validation",
+            precision=precision,
+            max_chars=chars,
+            errors=errors,
+            long_range=long_range,
+            quiet=quiet,
+        )
+        print_json(shown.data) if json else deliver(shown, export)
+        return
     with progress(0, "evaluate", quiet=quiet) as advance:
         evaluation = api.evaluate_runs(
             models,
@@ -89,8 +132,8 @@ def evaluate(
     if json:
         print_json(evaluation.to_json())
         return
-    evaluation = replace(evaluation, notes=tuple(map(with_flags, evaluation.notes)))
-    result_console().print(evaluation_view(evaluation))
+    view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
+    deliver(Shown(evaluation.rows[0].name, [view], evaluation.to_json()), export)
     _warn_of_unknown(evaluation, quiet=quiet)
 
 

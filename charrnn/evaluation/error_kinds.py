@@ -21,7 +21,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.evaluation.char_losses import CharLosses
+from charrnn.errors import UsageError
+from charrnn.evaluation.char_losses import CharLosses, char_losses
+from charrnn.evaluation.loss_table import MeasuredRun
+from charrnn.evaluation.ngrams import NgramModel
 from charrnn.evaluation.words import Block, CharClass, count_words, read_block
 from charrnn.records.error_kinds import (
     AFTER_NEWLINE,
@@ -29,9 +32,11 @@ from charrnn.records.error_kinds import (
     BOOSTS,
     KINDS,
     MEMORY_LENGTHS,
+    NGRAM_ORDER,
     PUNCTUATION,
     RARE_COUNTS,
     ErrorKind,
+    ErrorReport,
     ModelErrors,
 )
 from charrnn.text.documents import END
@@ -192,3 +197,66 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kind
             for index, kind in enumerate(KINDS)
         ),
     )
+
+
+def best_ngram_nats(
+    model: NgramModel,
+    ids: IdArray,
+    positions: NDArray[np.int64],
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> NDArray[np.float32]:
+    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text, in nats.
+
+    `on_progress` is called with the number of characters scored since its last call.
+    """
+    best = np.empty(len(positions), np.float32)
+    for begin in range(0, len(positions), BLOCK_CHARS):
+        some = slice(begin, begin + BLOCK_CHARS)
+        best[some] = model.char_nats_by_order(ids, positions[some]).min(axis=0)
+        on_progress(len(best[some]))
+    return best
+
+
+def report_errors(
+    runs: Sequence[MeasuredRun],
+    training: IdArray,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> ErrorReport:
+    """Measure the errors of runs over their common text, by kind; `training` are the ids of the training text.
+
+    `on_progress` is called with the number of characters read by any of the models since its last call. Raises
+    UsageError for runs with different alphabets.
+    """
+    check_same_alphabet(runs)
+    first = runs[0]
+    ids, vocab = first.text.ids, first.vocab
+    losses = [
+        char_losses(
+            run.network, ids, first.text.first_scored, precision=precision, max_chars=max_chars, on_progress=on_progress
+        )
+        for run in runs
+    ]
+    ngrams = NgramModel.fit(training, len(vocab), min(NGRAM_ORDER, len(training)), on_progress=on_progress)
+    ngram_nats = best_ngram_nats(ngrams, ids, losses[0].positions, on_progress)
+    kinds = attribute_errors(ids, vocab, losses, ngram_nats, training, on_progress)
+    return ErrorReport(
+        num_chars=len(losses[0]),
+        text_length=first.text.num_chars,
+        models=tuple(
+            summarize_errors(run.name, some, own, None if run is first else kinds[0])
+            for run, some, own in zip(runs, losses, kinds, strict=True)
+        ),
+    )
+
+
+def check_same_alphabet(runs: Sequence[MeasuredRun]) -> None:
+    """Raise UsageError unless all runs read the same characters."""
+    for run in runs[1:]:
+        if run.vocab != runs[0].vocab:
+            raise UsageError(
+                f"{runs[0].name} and {run.name} have different alphabets, so their errors are not at the same "
+                "characters: give runs that were trained on the same text."
+            )

@@ -105,7 +105,7 @@ def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
 
 
 @dataclass(frozen=True)
-class _Bar:
+class Bar:
     """A bar whose length is proportional to a share from 0 to 1."""
 
     share: float
@@ -268,7 +268,7 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     for prediction in predictions:
         shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
         table.add_row(
-            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", _Bar(prediction.probability)
+            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
         )
     return table
 

@@ -1,0 +1,170 @@
+"""Closing characters: which ones close what, by hand and against a naive loop, and their mean probability by distance.
+
+Shapes: N characters, P pairs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from charrnn.evaluation import closing as closing_module
+from charrnn.evaluation.closing import OPENERS, estimate_mean, find_pairs, report_closings
+from charrnn.records.long_range import DISTANCES, MAX_DISTANCE
+from charrnn.text.vocab import Vocab
+
+
+def pairs_of(text: str, first: int = 0) -> list[tuple[int, int]]:
+    """Return the pairs that are closed in text[first:]."""
+    vocab = Vocab("char", ("", *sorted(set(text))))
+    pairs = find_pairs(vocab.encode(text), vocab, np.arange(first, len(text)))
+    assert pairs.closings == "".join(text[place] for place in pairs.closed)
+    return list(zip(pairs.opened.tolist(), pairs.closed.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a(b)c", [(1, 3)]),
+        ("()", [(0, 1)]),
+        ("((a)b)", [(1, 3), (0, 5)]),
+        ("{[(", []),
+        ("a) b) :)", []),
+        ("(a (b)", [(3, 5)]),
+        ("(a [b) c]", [(0, 5), (3, 8)]),
+        ("{\n\n}", [(0, 3)]),
+        ("{\0}", []),
+        ('"a" b "c"', [(0, 2), (6, 8)]),
+        ('"a\n\n"b" c', [(4, 6)]),
+        ('"a\n \t\n"b" c', [(6, 8)]),
+        ('"a\nb"', [(0, 4)]),
+        ('("a)" b)', [(0, 3), (1, 4)]),
+        ("“a” „b“ “c”", [(0, 2), (4, 6), (8, 10)]),
+        ("„a” “b", [(0, 2)]),
+        ("“a\n\n“b”", [(4, 6)]),
+        ("”a“", []),
+        ("«a» »b«", [(0, 2), (4, 6)]),
+        ("don't 'a'", []),
+        ("「a」『b』（c）【d】《e》", [(0, 2), (3, 5), (6, 8), (9, 11), (12, 14)]),
+    ],
+)
+def test_pairs(text: str, expected: list[tuple[int, int]]) -> None:
+    assert pairs_of(text) == expected
+
+
+def test_every_closing_character_closes_some_opening_one() -> None:
+    for closing, openers in OPENERS.items():
+        for opener in openers:
+            assert pairs_of(f"{opener}a{closing}") == [(0, 2)]
+
+
+def test_only_pairs_that_close_at_scored_characters_count() -> None:
+    text = "(a) (b) (c)"
+    assert pairs_of(text, first=3) == [(4, 6), (8, 10)]
+    vocab = Vocab("char", ("", *sorted(set(text))))
+    pairs = find_pairs(vocab.encode(text), vocab, np.array([2, 3, 10]))
+    assert pairs.closed.tolist() == [2, 10]
+    assert pairs.distances.tolist() == [2, 2]
+
+
+def test_of_bytes_only_ascii_characters_are_found() -> None:
+    text = '(“a”) «b» "ë" „ª“'.encode()  # ë is 0xC3 0xAB, whose second byte is « in Latin-1
+    vocab = Vocab.of_bytes()
+    pairs = find_pairs(vocab.encode(text), vocab, np.arange(len(text)))
+    assert pairs.closings == ')"'
+
+
+@pytest.mark.parametrize("distance", [MAX_DISTANCE, MAX_DISTANCE + 1])
+@pytest.mark.parametrize("first", [0, MAX_DISTANCE + 5])
+def test_pairs_too_far_apart_are_left_out(distance: int, first: int) -> None:
+    text = "." * 10 + "(" + "." * (distance - 1) + ")"
+    assert len(pairs_of(text, first)) == (distance <= MAX_DISTANCE)
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        # Too far back to know whether the mark opens or closes: a blank line or a mark after a space tells.
+        ('a" b\n\n"c"', 1),
+        ('a" b "c"', 1),
+        ('a", "c"', 1),
+        ('a"-"c"', 0),
+    ],
+)
+def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history: str, expected: int) -> None:
+    text = '"' + "." * (2 * MAX_DISTANCE) + history
+    assert len(pairs_of(text, first=len(text) - 8)) == expected
+
+
+@pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
+def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(4)
+    text = "".join(generator.choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 3000))
+    expected = naive_pairs(text)
+    monkeypatch.setattr(closing_module, "BLOCK_CHARS", block_chars)
+    found = pairs_of(text)
+    assert len(found) > 100
+    assert found == expected
+
+
+def naive_pairs(text: str) -> list[tuple[int, int]]:
+    """Find the pairs of `()[]{}`, `"` and `“”` with one list of open characters."""
+    opened: list[tuple[str, int]] = []
+    found = []
+    for place, character in enumerate(text):
+        if character == "\0":
+            opened = []
+        elif character == "\n" and text[:place].rstrip(" \t\r").endswith("\n"):
+            opened = [one for one in opened if one[0] not in '"“']
+        opener = {")": "(", "]": "[", "}": "{", '"': '"', "”": "“"}.get(character)
+        matching = [one for one in opened if one[0] == opener]
+        if matching:
+            opened.remove(matching[-1])
+            found.append((matching[-1][1], place))
+        elif character in '([{"“':
+            opened.append((character, place))
+    return found
+
+
+def test_probabilities_are_averaged_by_character_and_distance() -> None:
+    text = "(a) (bcd) [e] " + "(" + "." * 9 + ")"
+    vocab = Vocab("char", ("", *sorted(set(text))))
+    pairs = find_pairs(vocab.encode(text), vocab, np.arange(len(text)))
+    assert pairs.distances.tolist() == [2, 4, 2, 10]
+    model, ngram = np.array([0.5, 0.25, 0.75, 0.125]), np.array([0.0, 1.0, 0.5, 0.25])
+    round_ones, square_ones = report_closings(pairs, [model, ngram])
+    assert (round_ones.closing, round_ones.num_pairs, square_ones.closing, square_ones.num_pairs) == (")", 3, "]", 1)
+    assert [(one.low, one.high, one.num_pairs) for one in round_ones.bins] == [(1, 3, 1), (4, 7, 1), (8, 15, 1)]
+    assert [[one.mean for one in some.probabilities] for some in round_ones.bins] == [
+        [0.5, 0],
+        [0.25, 1],
+        [0.125, 0.25],
+    ]
+    assert round_ones.probabilities[0].mean == pytest.approx(0.875 / 3)
+    assert round_ones.probabilities[0].low is None, "three pairs have no interval"
+
+
+def test_every_distance_has_its_bin() -> None:
+    distances = [*DISTANCES, *(low - 1 for low in DISTANCES[1:]), MAX_DISTANCE]
+    pairs = closing_module.Pairs(")" * len(distances), np.zeros(len(distances), np.int64), np.array(distances))
+    (report,) = report_closings(pairs, [np.ones(len(distances))])
+    assert sum(one.num_pairs for one in report.bins) == len(distances)
+    assert [one.low for one in report.bins] == list(DISTANCES)
+    assert report.bins[-1].high == MAX_DISTANCE
+    assert all(one.num_pairs == sum(one.low <= place <= one.high for place in distances) for one in report.bins)
+
+
+def test_a_text_without_closing_characters_has_no_report() -> None:
+    vocab = Vocab("char", ("", "a"))
+    pairs = find_pairs(vocab.encode("aaa"), vocab, np.arange(3))
+    assert report_closings(pairs, [np.zeros(0)]) == ()
+
+
+def test_the_interval_of_a_mean_contains_it() -> None:
+    values = np.random.default_rng(2).uniform(size=250)
+    estimate = estimate_mean(values)
+    assert estimate.low is not None and estimate.high is not None
+    assert estimate.mean == pytest.approx(values.mean())
+    # The standard error is 0.29 / sqrt(250) = 0.018.
+    assert 0.04 < estimate.high - estimate.low < 0.12
+    assert estimate.low < estimate.mean < estimate.high

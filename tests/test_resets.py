@@ -1,0 +1,135 @@
+"""The loss with resets: equal to reading each window by itself, on the same characters for every interval.
+
+Shapes: N characters, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.config import Config
+from charrnn.evaluation import resets as resets_module
+from charrnn.evaluation.char_losses import CharLosses, char_losses
+from charrnn.evaluation.resets import MIN_GROUPS, choose_groups, measure_resets, num_read, reset_nats
+from charrnn.model.network import CharRNN
+from charrnn.records.long_range import RESET_INTERVALS
+
+V = 6
+
+
+def make_network(cell: str = "lstm") -> CharRNN:
+    config = Config(
+        cell=cell, num_layers=1, hidden_size=8, embedding_size=4, dropout=0.0, initial_state="learned", seed=3
+    )
+    network = CharRNN(config, V).double()
+    with torch.no_grad():
+        assert network.learned_state is not None
+        network.learned_state.fill_(0.7)  # a reset goes there, which zeros would not show
+        network.output.weight.mul_(4)
+    return network
+
+
+def make_ids(num_chars: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, V, num_chars).astype(np.uint16)
+
+
+@torch.no_grad()
+def naive_reset_nats(network: CharRNN, ids: np.ndarray, start: int, length: int, interval: int) -> list[float]:
+    """Read the characters one by one from `start - 1` on; reset the state before every `interval` of them."""
+    losses = []
+    for place in range(start, start + length):
+        if (place - start) % interval == 0:
+            state = network.initial_state(1)
+        logits, state = network(torch.tensor([[int(ids[place - 1])]]), state)
+        losses.append(-logits[0, 0].log_softmax(-1)[int(ids[place])].item())
+    return losses
+
+
+@pytest.mark.parametrize("interval", [2, 4, 16])
+@pytest.mark.parametrize("at_once", [1, 64, 1 << 15])
+def test_the_loss_with_resets_equals_a_loop_over_the_characters(
+    interval: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resets_module, "_CHARS_AT_ONCE", at_once)
+    network, ids = make_network(), make_ids(120)
+    starts = np.array([1, 17, 90])
+    read: list[int] = []
+    found = reset_nats(
+        network, ids, starts[:, None] + np.arange(16), interval, precision="fp32", on_progress=read.append
+    )
+    expected = [naive_reset_nats(network, ids, start, 16, interval) for start in starts]
+    # The losses are computed from logits rounded to float32: relative errors of some 1e-7 each.
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+    assert sum(read) == found.size
+
+
+def test_the_report_compares_the_same_characters() -> None:
+    network, ids = make_network(), make_ids(400)
+    losses = char_losses(network, ids, precision="fp32")
+    groups = choose_groups(losses.positions)
+    assert groups.shape == (24, 16)
+    read: list[int] = []
+    rows = measure_resets(network, ids, losses, groups, precision="fp32", on_progress=read.append)
+    assert [row.interval for row in rows] == [2, 4, 8, 16, None]
+    assert sum(read) == num_read(groups) == 4 * 24 * 16
+    kept = losses.nats[groups].mean(dtype=np.float64)
+    for row in rows[:-1]:
+        assert row.interval is not None
+        naive = [naive_reset_nats(network, ids, int(group[0]) + 1, 16, row.interval) for group in groups]
+        assert row.nats_per_char == pytest.approx(np.mean(naive), abs=1e-6)
+        assert row.rise.mean == pytest.approx(np.mean(naive) - kept, abs=1e-6)
+    assert rows[-1].nats_per_char == pytest.approx(kept)
+    assert (rows[-1].rise.mean, rows[-1].rise.low) == (0.0, 0.0)
+
+
+def test_a_text_of_a_thousand_characters_has_an_interval() -> None:
+    network, ids = make_network(), make_ids(1200)
+    losses = char_losses(network, ids, precision="fp32")
+    rows = measure_resets(network, ids, losses, choose_groups(losses.positions), precision="fp32")
+    for row in rows[:-1]:
+        assert row.rise.low is not None and row.rise.high is not None
+        assert row.rise.low < row.rise.mean < row.rise.high
+
+
+@pytest.mark.parametrize(
+    ("num_chars", "length"),
+    [(16 * 1024, 1024), (16 * 1024 - 1, 512), (16 * 64, 64), (33, 2), (32, 2), (5, 2), (2, 2)],
+)
+def test_the_groups_are_as_long_as_sixteen_of_them_allow(num_chars: int, length: int) -> None:
+    groups = choose_groups(np.arange(1, num_chars + 1))
+    assert groups.shape == (num_chars // length, length)
+    assert groups.shape[0] >= MIN_GROUPS or length == 2
+    assert (np.diff(groups.ravel()) == 1).all(), "without a limit, no characters are between the groups"
+
+
+def test_groups_are_consecutive_characters_spread_evenly() -> None:
+    positions = np.concatenate([np.arange(begin, begin + 100) for begin in range(1, 4000, 130)])
+    groups = choose_groups(positions, max_chars=640)
+    assert groups.shape == (10, 64)
+    scored = positions[groups]
+    assert (np.diff(scored, axis=1) == 1).all()
+    assert scored[0, 0] == 1 and scored[-1, 0] > 3500
+    assert len(np.unique(groups)) == groups.size
+
+
+def test_characters_apart_have_no_groups() -> None:
+    groups = choose_groups(np.array([3, 5, 9]))
+    assert groups.shape == (0, 2)
+    losses = CharLosses(np.array([3, 5, 9]), np.ones(3, np.float32))
+    assert (measure_resets(make_network(), make_ids(20), losses, groups), num_read(groups)) == ((), 0)
+    assert RESET_INTERVALS[0] == 2
+
+
+def test_a_network_that_forgets_at_once_does_not_care_about_resets() -> None:
+    network, ids = make_network("rnn"), make_ids(300)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if "weight_hh" in name:
+                weight.zero_()
+    losses = char_losses(network, ids, precision="fp32")
+    rows = measure_resets(network, ids, losses, choose_groups(losses.positions), precision="fp32")
+    for row in rows:
+        # Float32 losses of the two ways differ in their last digits.
+        assert row.rise.mean == pytest.approx(0, abs=1e-6)
