@@ -34,12 +34,13 @@ MOST_ORDER = 32
 ORDERS = (*range(1, 13), 20)
 """The orders that are reported unless others are asked for."""
 MOST_TRAINING_CHARS = 1 << 23
-"""Characters of a training text that are counted: the last ones, in about 1 GB of memory."""
+"""Characters of a training text that are counted: the last ones. See `NgramModel.fit` for the memory."""
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """The discounts where the counts define none between 0 and the count, as in KenLM (Heafield et al. 2013)."""
 POSITIONS_AT_ONCE = 1 << 18
 """Positions that are scored together, which bounds the memory of their temporary arrays."""
 
+Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Float64Array = NDArray[np.float64]
 
@@ -51,7 +52,7 @@ _UNSEEN = -(1 << 62)
 class _Successors:
     """How often the n-grams hw that continue each repeated context h (B,) occur, or continue."""
 
-    total: Float64Array
+    total: Int32Array
     """Sum of the counts."""
     backoff: Float64Array
     """Sum of the discounts, divided by the sum of the counts."""
@@ -78,11 +79,11 @@ class _Table:
     keys: Int64Array
     """(K,) ascending: the row, in the table before, of the n-gram without its first character, times V, plus that
     character. An n-gram is left out if without its first character it occurs only once."""
-    codes: Int64Array
+    codes: Int32Array
     """(K,): the row of a repeated n-gram in this table, or ~position."""
-    counts: Int64Array
+    counts: Int32Array
     """(B,): occurrences."""
-    continuations: Int64Array | None
+    continuations: Int32Array | None
     """(B,): different characters before it; None for the highest order."""
     by_count: _Successors
     """Successors of the contexts of length k - 1, by occurrences."""
@@ -113,7 +114,8 @@ class NgramModel:
         """Count the n-grams of `ids` (N,), n = 1 … `order`.
 
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Time and memory are proportional to
-        their number: about a second and 0.1 GB for a million. `on_progress` is called with the number of
+        their number. For order 20 a million takes about a second and 0.1 GB; 0.3 GB if most of it occurs twice, far
+        apart, which is the worst case. `on_progress` is called with the number of
         characters done since its last call, `num_counted(N)` in all. Raises UsageError for an order out of range,
         DataError for a text shorter than the order.
         """
@@ -192,7 +194,8 @@ class NgramModel:
         if len(rows) and len(table.keys):
             wanted = codes[rows] * self.vocab_size + ids[first[rows]].astype(np.int64)
             place = np.searchsorted(table.keys, wanted).clip(max=len(table.keys) - 1)
-            longer[rows] = np.where(table.keys[place] == wanted, table.codes[place], _UNSEEN)
+            is_found = table.keys[place] == wanted
+            longer[rows[is_found]] = table.codes[place[is_found]]
         rows = np.flatnonzero((codes < 0) & (codes > _UNSEEN) & (first >= 0))
         source = ~codes[rows] - (length - 1)
         is_same = source >= 0
@@ -212,7 +215,7 @@ def num_counted(num_chars: int) -> int:
     return min(num_chars, MOST_TRAINING_CHARS)
 
 
-def _counts_of(ngrams: Int64Array, counts: Int64Array) -> Float64Array:
+def _counts_of(ngrams: Int64Array, counts: Int32Array) -> Float64Array:
     """Return the counts of n-grams by their codes: 1 for those that occur once, 0 for those that do not occur."""
     found = (ngrams > _UNSEEN).astype(np.float64)
     is_repeated = ngrams >= 0
@@ -225,16 +228,16 @@ class _Grouped:
     """The n-grams of one length before those one character longer are known."""
 
     keys: Int64Array
-    codes: Int64Array
-    counts: Int64Array
-    contexts: NDArray[np.int32]
+    codes: Int32Array
+    counts: Int32Array
+    contexts: Int32Array
     """(B,): the row of each repeated n-gram without its last character, in the table before."""
     num_single: Int64Array
     """Successors that occur once, of each context."""
     total_single: int
     """All n-grams of this length that occur once."""
 
-    def finish(self, continuations: Int64Array | None) -> _Table:
+    def finish(self, continuations: Int32Array | None) -> _Table:
         """Make the table with the continuation counts (B,), if there are any."""
         return _Table(
             self.keys,
@@ -245,13 +248,13 @@ class _Grouped:
             by_continuation=None if continuations is None else self._successors(continuations),
         )
 
-    def _successors(self, counts: Int64Array) -> _Successors:
+    def _successors(self, counts: Int32Array) -> _Successors:
         """Sum counts and discounts of each context. An n-gram that occurs once also has a continuation count of 1."""
         num_with = np.bincount(np.minimum(counts, 5), minlength=6)
         discounts = discounts_of(self.total_single + int(num_with[1]), *num_with[2:5].tolist())
         table = np.array((0.0, *discounts))
         size = len(self.num_single)
-        total = np.asarray(self.num_single + np.bincount(self.contexts, counts, size), np.float64)
+        total = (self.num_single + np.bincount(self.contexts, counts, size)).astype(np.int32)
         discounted = discounts[0] * self.num_single + np.bincount(self.contexts, table[np.minimum(counts, 3)], size)
         return _Successors(total, discounted / total, discounts)
 
@@ -290,11 +293,12 @@ def _count(ids: IdArray, vocab_size: int, order: int, on_progress: Callable[[int
         begin = np.flatnonzero(begins)
         sizes = np.diff(begin, append=len(positions))
         if grouped is not None:
-            tables.append(grouped.finish(np.bincount(rows[begin], minlength=len(grouped.counts))))
+            num_before = np.bincount(rows[begin], minlength=len(grouped.counts))
+            tables.append(grouped.finish(num_before.astype(np.int32)))
         is_ngram = chars[begin] >= 0
         is_repeated = (sizes >= 2) & is_ngram
-        counts = sizes[is_repeated]
-        codes = np.where(is_repeated, np.cumsum(is_repeated) - 1, ~positions[begin].astype(np.int64))
+        counts = sizes[is_repeated].astype(np.int32)
+        codes = np.where(is_repeated, np.cumsum(is_repeated, dtype=np.int32) - 1, ~positions[begin])
         keys = rows[begin].astype(np.int64) * vocab_size + chars[begin]
         contexts = row_at[positions[begin[is_repeated]] - 1] if length > 1 else np.zeros(len(counts), np.int32)
         num_repeated = np.bincount(contexts, counts, len(num_successors)).astype(np.int64)
@@ -318,7 +322,7 @@ def _count(ids: IdArray, vocab_size: int, order: int, on_progress: Callable[[int
     return [*tables, grouped.finish(None)]
 
 
-def _sorted_positions(ids: IdArray, vocab_size: int, length: int) -> NDArray[np.int32]:
+def _sorted_positions(ids: IdArray, vocab_size: int, length: int) -> Int32Array:
     """Sort the positions of ids (N,) by the `length` characters that end there, the last one first.
 
     By keys of as many characters as fit into 62 bits, then by pairs of the ranks of two keys, each twice as long as
