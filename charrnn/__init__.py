@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from charrnn.records.evaluation import LossReport
     from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.records.microscope import CellFindings
+    from charrnn.records.sweep import SweepReport
     from charrnn.records.training import TrainEvent
     from charrnn.training.loop import resume, train
+    from charrnn.training.sweep import read_sweep, sweep
 
 __version__ = "0.1.0"
 
@@ -39,8 +41,11 @@ _HOMES = {
     "DocumentNovelty": "charrnn.records.generation",
     "Novelty": "charrnn.records.generation",
     "Prediction": "charrnn.records.generation",
+    "SweepReport": "charrnn.records.sweep",
     "TrainEvent": "charrnn.records.training",
+    "read_sweep": "charrnn.training.sweep",
     "resume": "charrnn.training.loop",
+    "sweep": "charrnn.training.sweep",
     "train": "charrnn.training.loop",
 }
 
@@ -54,13 +59,16 @@ __all__ = [
     "Model",
     "Novelty",
     "Prediction",
+    "SweepReport",
     "Trace",
     "TrainEvent",
     "evaluate",
     "evaluate_ngrams",
     "find_cells",
     "load",
+    "read_sweep",
     "resume",
+    "sweep",
     "train",
 ]
 

@@ -389,6 +389,11 @@ def _format(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
+def number_type(name: str) -> type | None:
+    """Return int or float, the type of the numbers that a field can be; None for a field that is no number."""
+    return next((kind for kind in (int, float) if kind in _KINDS[name]), None)
+
+
 def check_field_name(name: str) -> str:
     """Return `name` if it is a setting; else raise UsageError with the most similar name."""
     if name in FIELD_NAMES:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from charrnn import __version__
-from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, train, visualize
+from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, sweep, train, visualize
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.processes import claim_error, code_of_other_process, register_member
 from charrnn.cli.root import EndOfFile, GroupedCommand, Invocation, app
@@ -26,6 +26,7 @@ app.command("visualize")(visualize.visualize)
 app.command("explore")(explore.explore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("runs")(runs.runs)
+app.command("sweep", cls=GroupedCommand)(sweep.sweep)
 app.add_typer(corpora.app, name="corpora")
 
 

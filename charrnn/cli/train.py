@@ -1,35 +1,58 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.processes import Launch, check_processes
 from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
+from charrnn.cli.training_options import (
+    FOLDER,
+    MACHINE,
+    SETTINGS,
+    AlphabetOption,
+    CellOption,
+    ColumnOption,
+    DepthOption,
+    DeviceOption,
+    DocumentsOption,
+    DropoutOption,
+    EmbeddingSizeOption,
+    EncodingOption,
+    EpochsOption,
+    EvaluateEveryOption,
+    ExtendAlphabetOption,
+    HiddenSizeOption,
+    InitFromOption,
+    KeepOption,
+    LayersOption,
+    MinutesOption,
+    OptimizerOption,
+    OrderOption,
+    ParametersOption,
+    PrecisionOption,
+    RecipeOption,
+    SaveEveryOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    StepsOption,
+    given_fields,
+    setting_option,
+)
 from charrnn.cli.training_view import TrainingView
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.training.rank import this_rank
 
 if TYPE_CHECKING:
     from charrnn.config import Config
-
-BUDGET, MODEL, TRAINING, TEXT, SETTINGS = "Budget", "Model", "Training", "Text", "All settings"
-"""Groups of options in the help, which shows each at its first option."""
-MACHINE, FOLDER = "Machine", "Run folder"
-"""The other groups."""
-
-
-def _option(*names: str, text: str, panel: str, metavar: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar)
 
 
 def train(
@@ -42,107 +65,31 @@ def train(
             "Default: the standard library's own Python source. With --resume: the run.",
         ),
     ] = None,
-    minutes: Annotated[
-        str | None, _option("--minutes", text="Train for about M minutes (default: 3).", panel=BUDGET, metavar="M")
-    ] = None,
-    epochs: Annotated[
-        str | None, _option("--epochs", text="Train for E passes over the text.", panel=BUDGET, metavar="E")
-    ] = None,
-    steps: Annotated[
-        str | None, _option("--steps", text="Train for N optimizer steps.", panel=BUDGET, metavar="N")
-    ] = None,
-    cell: Annotated[
-        str | None,
-        _option(
-            "--cell",
-            text=f"{', '.join(CELLS)}, a cell of an installed package, or auto.",
-            panel=MODEL,
-            metavar="CELL",
-        ),
-    ] = None,
-    layers: Annotated[
-        str | None, _option("--layers", text="Number of recurrent layers.", panel=MODEL, metavar="L")
-    ] = None,
-    depth: Annotated[str | None, _option("--depth", text=f"{', '.join(DEPTHS)}.", panel=MODEL, metavar="HOW")] = None,
-    hidden_size: Annotated[
-        str | None, _option("--hidden-size", text="Units per layer.", panel=MODEL, metavar="H")
-    ] = None,
-    parameters: Annotated[
-        str | None,
-        _option(
-            "--parameters", text="Instead of --hidden-size: at most N weights (300k, 1.5M).", panel=MODEL, metavar="N"
-        ),
-    ] = None,
-    embedding_size: Annotated[
-        str | None,
-        _option(
-            "--embedding-size", text="Size of a character's embedding, or one-hot for none.", panel=MODEL, metavar="E"
-        ),
-    ] = None,
-    optimizer: Annotated[
-        str | None,
-        _option("--optimizer", text=f"{', '.join(OPTIMIZERS)}. Default: muon.", panel=TRAINING, metavar="NAME"),
-    ] = None,
-    dropout: Annotated[
-        str | None,
-        _option("--dropout", text="Share of units dropped at the output of every layer.", panel=TRAINING, metavar="P"),
-    ] = None,
-    alphabet: Annotated[
-        str | None, _option("--alphabet", text="char, exact or byte.", panel=TEXT, metavar="KIND")
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        _option("--encoding", text="Encoding of the text: utf-8, latin-1, utf-16, …", panel=TEXT, metavar="NAME"),
-    ] = None,
-    documents: Annotated[
-        str | None,
-        _option(
-            "--documents",
-            text="Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
-            panel=TEXT,
-            metavar="KIND",
-        ),
-    ] = None,
-    column: Annotated[
-        str | None,
-        _option("--column", text="CSV files: each value of this column is a document.", panel=TEXT, metavar="NAME"),
-    ] = None,
-    split: Annotated[
-        str | None,
-        _option("--split", text="Training/validation[/test] shares; default: 90/10.", panel=TEXT, metavar="A/B"),
-    ] = None,
-    order: Annotated[
-        str | None,
-        _option(
-            "--order",
-            text="Join the files of a folder in shuffled order (the default) or sorted.",
-            panel=TEXT,
-            metavar="HOW",
-        ),
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        _option("--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=SETTINGS, metavar="NAME"),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        _option(
-            "--set", text="Set any field, e.g. learning_rate=4e-3 (repeatable).", panel=SETTINGS, metavar="FIELD=VALUE"
-        ),
-    ] = None,
-    seed: Annotated[
-        str | None,
-        _option("--seed", text="Seed of the weights, the dropout and the samples.", panel=TRAINING, metavar="N"),
-    ] = None,
-    device: Annotated[
-        str | None, _option("--device", text="auto, cpu, cuda or mps.", panel=MACHINE, metavar="DEVICE")
-    ] = None,
-    precision: Annotated[
-        str | None, _option("--precision", text="auto, fp32, bf16 or fp16.", panel=MACHINE, metavar="P")
-    ] = None,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    cell: CellOption = None,
+    layers: LayersOption = None,
+    depth: DepthOption = None,
+    hidden_size: HiddenSizeOption = None,
+    parameters: ParametersOption = None,
+    embedding_size: EmbeddingSizeOption = None,
+    optimizer: OptimizerOption = None,
+    dropout: DropoutOption = None,
+    alphabet: AlphabetOption = None,
+    encoding: EncodingOption = None,
+    documents: DocumentsOption = None,
+    column: ColumnOption = None,
+    split: SplitOption = None,
+    order: OrderOption = None,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
     processes: Annotated[
         str | None,
-        _option(
+        setting_option(
             "--processes",
             text="Train in N processes of this machine, as torchrun starts them.",
             panel=MACHINE,
@@ -151,7 +98,7 @@ def train(
     ] = None,
     sync_every: Annotated[
         str | None,
-        _option(
+        setting_option(
             "--sync-every",
             text="For slow networks: processes agree on the weights every K steps, not on every gradient.",
             panel=MACHINE,
@@ -170,31 +117,11 @@ def train(
             rich_help_panel=FOLDER,
         ),
     ] = False,
-    init_from: Annotated[
-        str | None,
-        _option("--init-from", text="Start a new run from this run's best weights.", panel=MODEL, metavar="RUN"),
-    ] = None,
-    extend_alphabet: Annotated[
-        bool,
-        typer.Option(
-            "--extend-alphabet",
-            help="With --init-from: learn the new characters of the text, too.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False,
-    save_every: Annotated[
-        str | None,
-        _option("--save-every", text="Save every N steps; default: at every validation.", panel=FOLDER, metavar="N"),
-    ] = None,
-    evaluate_every: Annotated[
-        str | None,
-        _option(
-            "--evaluate-every", text="Validate every N steps; default: about eight times.", panel=TRAINING, metavar="N"
-        ),
-    ] = None,
-    keep: Annotated[
-        str | None, _option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")
-    ] = None,
+    init_from: InitFromOption = None,
+    extend_alphabet: ExtendAlphabetOption = False,
+    save_every: SaveEveryOption = None,
+    evaluate_every: EvaluateEveryOption = None,
+    keep: KeepOption = None,
     show_config: Annotated[
         bool,
         typer.Option(
@@ -215,34 +142,7 @@ def train(
 
     rank = this_rank(os.environ)
     num_processes = 1 if processes is None else check_processes(processes, rank)
-    fields = {
-        "minutes": minutes,
-        "epochs": epochs,
-        "steps": steps,
-        "cell": cell,
-        "num_layers": layers,
-        "depth": depth,
-        "hidden_size": hidden_size,
-        "parameters": parameters,
-        "embedding_size": embedding_size,
-        "optimizer": optimizer,
-        "dropout": dropout,
-        "alphabet": alphabet,
-        "encoding": encoding,
-        "split": split,
-        "documents": documents,
-        "column": column,
-        "order": order,
-        "seed": seed,
-        "device": device,
-        "precision": precision,
-        "sync_every": sync_every,
-        "save_every": save_every,
-        "evaluate_every": evaluate_every,
-        "keep": keep,
-        "init_from": init_from,
-        "extend_alphabet": "true" if extend_alphabet else None,
-    }
+    fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
     flags = _parse_flags(fields, set_ or [])
     invocation: Invocation = context.obj
     launched = None if rank is None else Launch(rank)
@@ -275,18 +175,17 @@ def _check_no_stdin(config: "Config", num_processes: int) -> None:
         check_no_stdin(config.corpus, num_processes)
 
 
-def _parse_flags(fields: dict[str, str | None], assignments: list[str]) -> dict[str, Any]:
+def _parse_flags(fields: Mapping[str, str], assignments: list[str]) -> dict[str, Any]:
     """Parse field values from flags and `--set field=value`. Raises UsageError that names the field."""
     from charrnn.config import Config, check_field_name, parse_value
     from charrnn.errors import UsageError, named
 
     flags: dict[str, Any] = {}
     for name, value in fields.items():
-        if value is not None:
-            if not value.strip():  # of a shell variable that is not set
-                raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
-            flags[name] = parse_value(name, value)
-            Config(**{name: flags[name]})  # Checks the range.
+        if not value.strip():  # of a shell variable that is not set
+            raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
+        flags[name] = parse_value(name, value)
+        Config(**{name: flags[name]})  # Checks the range.
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         if not equals:

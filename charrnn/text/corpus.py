@@ -267,7 +267,7 @@ class OpenText:
         """Encode the text in an alphabet; once. Raises CharRNNError if the ids cannot be written to the cache."""
         ids, unknown = self._ids(vocab)
         return Corpus(
-            name=_name([name for origin in self._source.origins for name in origin.names]),
+            name=corpus_name([name for origin in self._source.origins for name in origin.names]),
             vocab=vocab,
             ids=ids,
             unknown=unknown,
@@ -404,7 +404,7 @@ def _endless(what: str) -> TooLargeError:
     )
 
 
-def _name(stems: list[str]) -> str:
+def corpus_name(stems: list[str]) -> str:
     """Return the name of the corpus: that of its first part and the number of further parts."""
     suffix = f"-and-{len(stems) - 1}-more" if len(stems) > 1 else ""
     # Decomposed, so that é becomes e and not a dash.

@@ -1,0 +1,423 @@
+"""`charrnn sweep`: which runs it trains and skips, what it does with those that fail, and its table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN, Ran
+from synthetic import make_corpus
+
+import charrnn.training.sweep as sweeping
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.records.sweep import FAILED, FINISHED, STOPPED, RunEndEvent, SweepEndEvent, SweepReport, SweepRun
+from charrnn.runs.lock import lock_folder
+from charrnn.training import loop
+from charrnn.training.run_process import RunProcess, error_text, run_environment
+from charrnn.training.seed_statistics import mean_interval, paired_difference, welch_difference
+from charrnn.training.sweep import read_sweep, sweep
+from charrnn.training.sweep_plan import plan_sweep
+from charrnn.training.sweep_table import report_sweep
+
+Command = Callable[..., Ran]
+
+
+class Trainer:
+    """Stands for the processes: trains each run in this one, when it is started."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.codes: dict[str, list[int]] = {}
+        """For each run by name, exit codes with which its next starts fail."""
+        self.stop_after: int | None = None
+        """Events of the next run after which a signal stops it."""
+
+    def __call__(self, folder: Path, config: Config, on_event: Callable[[dict[str, Any] | None], object]) -> Any:
+        return Trained(self, folder, config, on_event)
+
+
+class Trained:
+    """A run whose process has ended."""
+
+    def __init__(
+        self, trainer: Trainer, folder: Path, config: Config, on_event: Callable[[dict[str, Any] | None], object]
+    ) -> None:
+        trainer.started.append(folder.name)
+        self.code, self.messages = 0, ""
+        codes = trainer.codes.get(folder.name, [])
+        if codes:
+            self.code, self.messages = codes.pop(0), "warning: x\nerror: it failed\n       try another way\n"
+        else:
+            for number, event in enumerate(self.train(folder, config)):
+                on_event(event.to_json())
+                if number == trainer.stop_after:
+                    self.code = 130
+                    break
+        on_event(None)
+
+    def train(self, folder: Path, config: Config) -> Iterator[Any]:
+        return loop.resume(folder) if (folder / "latest").exists() else loop.train(config, out=folder)
+
+    def send(self, number: int) -> None:
+        """Do nothing: the process has ended."""
+
+    def wait(self) -> tuple[int, str]:
+        return self.code, self.messages
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    trainer = Trainer()
+    monkeypatch.setattr(sweeping, "RunProcess", trainer)
+    monkeypatch.setattr(sweeping, "RETRY_SECONDS", 0.0)
+    return trainer
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=3_000, seed=5).text.encode())
+    monkeypatch.setattr("charrnn.training.session.SAMPLE_LENGTH", 24)
+    return Config(corpus=("text.txt",), steps=4, evaluate_every=2, **SMALL_RUN, threads=1)
+
+
+def report_of(config: Config, axes: dict[str, Any], **options: Any) -> SweepReport:
+    *_, end = sweep(config, axes, out="sweep", **options)
+    assert isinstance(end, SweepEndEvent)
+    return end.report
+
+
+def test_a_grid_trains_ordinary_runs_and_a_second_start_none(config: Config, trainer: Trainer) -> None:
+    axes = {"cell": ["rnn", "gru"]}
+    report = report_of(config, axes, seeds=2)
+    assert trainer.started == ["rnn_seed-0", "gru_seed-0", "rnn_seed-1", "gru_seed-1"]
+    assert [run.status for run in report.runs] == [FINISHED] * 4
+    alone = list(loop.train(Config(**{**run_settings(config), "cell": "gru", "seed": 1}), out=Path("x")))
+    best = min(event.val_nats for event in alone if event.event == "evaluation")
+    assert next(run for run in report.runs if run.name == "gru_seed-1").nats_per_char == best
+    assert alone[0].num_parameters == report.runs[-1].num_parameters
+    trainer.started.clear()
+    assert report_of(config, axes, seeds=2) == report == read_sweep("sweep")
+    assert trainer.started == []
+
+
+def run_settings(config: Config) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in (*SMALL_RUN, "corpus", "steps", "evaluate_every", "threads")}
+
+
+def test_more_seeds_and_values_train_only_what_is_new(config: Config, trainer: Trainer) -> None:
+    report_of(config, {"cell": ["rnn"]}, seeds=1)
+    report = report_of(config, {"cell": ["rnn", "gru"]}, seeds=1)
+    assert trainer.started == ["rnn_seed-0", "gru_seed-0"]
+    assert {row.values["cell"] for row in report.rows} == {"rnn", "gru"}
+
+
+def test_a_stopped_run_continues_and_ends_as_if_it_had_not_stopped(config: Config, trainer: Trainer) -> None:
+    undisturbed = report_of(config, {"cell": ["rnn"]}, seeds=2)
+    trainer.stop_after = 4
+    is_stopped = iter([0, 0, 0, 2])
+    *_, end = sweep(config, {"cell": ["rnn"]}, seeds=2, out="again", should_stop=lambda: next(is_stopped, 2))
+    assert isinstance(end, SweepEndEvent) and not end.is_complete
+    assert [run.status for run in end.report.runs] == [STOPPED, "waiting"]
+    assert end.report.rows[0].mean is None
+    trainer.stop_after = None
+    *_, end = sweep(config, {"cell": ["rnn"]}, seeds=2, out="again")
+    assert isinstance(end, SweepEndEvent) and end.report.runs == undisturbed.runs
+
+
+def test_a_run_that_fails_ends_no_other_and_is_shown(config: Config, trainer: Trainer) -> None:
+    trainer.codes = {"rnn_seed-0": [5], "gru_seed-0": [-9]}
+    report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
+    assert report.rows[0].values["cell"] == "lstm"
+    failed = {run.name: run.message for run in report.runs if run.status == FAILED}
+    assert failed["rnn_seed-0"] == "it failed try another way"
+    assert "killed by SIGKILL" in str(failed["gru_seed-0"])
+    trainer.started.clear()
+    report = report_of(config, {"cell": ["rnn", "gru", "lstm"]}, seeds=1)
+    # Divergence comes again; a killed run is worth another try.
+    assert trainer.started == ["gru_seed-0"]
+    assert {run.name: run.status for run in report.runs}["rnn_seed-0"] == FAILED
+
+
+def test_a_run_that_is_still_saved_by_another_process_is_waited_for(
+    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer.codes = {"rnn_seed-0": [6, 6]}
+    report = report_of(config, {"cell": ["rnn"]}, seeds=1)
+    assert (trainer.started, report.runs[0].status) == (["rnn_seed-0"] * 3, FINISHED)
+    monkeypatch.setattr(sweeping, "IN_USE_SECONDS", 0.0)
+    trainer.codes = {"gru_seed-0": [6]}
+    assert report_of(config, {"cell": ["gru", "rnn"]}, seeds=1).runs[0].status == FAILED
+
+
+def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer) -> None:
+    events = sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep")
+    next(events)
+    # Another process would be refused; within one process the lock is that of another open file.
+    with pytest.raises(RunInUseError, match="is in use by process"):
+        next(sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep"))
+    events.close()
+    with lock_folder(Path("sweep")):
+        pass
+
+
+def test_changes_of_the_text_between_runs_are_noted(config: Config, trainer: Trainer) -> None:
+    report_of(config, {"cell": ["rnn"]}, seeds=1)
+    Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
+    report = report_of(config, {"cell": ["rnn", "gru"]}, seeds=1)
+    assert any("the text changed" in note for note in report.notes)
+
+
+def test_a_folder_that_is_no_sweep_is_left_alone(config: Config, trainer: Trainer) -> None:
+    Path("sweep").mkdir()
+    Path("sweep/notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists already and is no sweep"):
+        report_of(config, {"cell": ["rnn"]})
+    assert [path.name for path in Path("sweep").iterdir()] == ["notes.txt"]
+    with pytest.raises(CheckpointError, match="is not a sweep"):
+        read_sweep("sweep")
+
+
+def test_a_sweep_without_a_name_is_named_after_its_text(config: Config, trainer: Trainer) -> None:
+    *_, end = sweep(config, {}, seeds=1)
+    assert isinstance(end, SweepEndEvent) and end.report.folder == str(Path("checkpoints/sweep-text"))
+    assert Path("checkpoints/sweep-text/seed-0/latest").exists()
+
+
+# ---- the table
+
+
+def made_report(axes: dict[str, Any], losses: dict[tuple[Any, ...], list[float | None]], **changes: Any) -> SweepReport:
+    plan = plan_sweep(Config(steps=1), axes, num_seeds=3, num_trials=None)
+    runs = []
+    for run in plan.grid():
+        loss = losses[tuple(run.values.values())][run.seed]
+        status = FINISHED if loss is not None else FAILED
+        size = changes.get("sizes", {}).get(tuple(run.values.values()), 100)
+        runs.append(
+            SweepRun(
+                name=run.name, values=run.values, seed=run.seed, status=status, nats_per_char=loss, num_parameters=size
+            )
+        )
+    return report_sweep(plan, Path("sweep"), runs)
+
+
+def test_rows_are_best_first_with_their_interval_and_difference() -> None:
+    worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
+    report = made_report({"learning_rate": [1e-3, 1e-2]}, {(1e-3,): worse, (1e-2,): better})
+    first, second = report.rows
+    estimate = mean_interval(better)
+    assert (first.values, first.mean, first.low, first.high) == (
+        {"learning_rate": 1e-2},
+        estimate.mean,
+        estimate.low,
+        estimate.high,
+    )
+    assert first.spread == pytest.approx(0.1527525)
+    assert first.difference is None
+    paired = paired_difference(worse, better)
+    assert (second.difference, second.difference_low, second.is_paired) == (paired.mean, paired.low, True)
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes"),
+    [({"cell": ["gru", "lstm"]}, {}), ({"forget_bias": [0.0, 1.0]}, {(0.0,): 90})],
+)
+def test_settings_with_other_weights_are_not_compared_in_pairs(axes: dict[str, Any], sizes: dict[Any, int]) -> None:
+    worse, better = [2.0, 2.1, 2.3], [1.0, 1.2, 1.3]
+    (low, high) = next(iter(axes.values()))
+    report = made_report(axes, {(low,): worse, (high,): better}, sizes=sizes)
+    welch = welch_difference(worse, better)
+    assert (report.rows[1].difference_low, report.rows[1].is_paired) == (welch.low, False)
+
+
+def test_a_mean_without_the_seeds_that_failed_comes_after_whole_ones() -> None:
+    report = made_report({"keep": [1, 2, 3]}, {(1,): [1.0, None, 1.1], (2,): [2.0, 2.1, 2.2], (3,): [None, None, None]})
+    assert [row.values["keep"] for row in report.rows] == [2, 1, 3]
+    assert [row.num_failed for row in report.rows] == [0, 1, 3]
+    assert report.rows[2].mean is None
+    # Of the pairs, those seeds that both have.
+    assert report.rows[1].difference == pytest.approx(-1.05)
+
+
+def test_the_table_fits_80_columns() -> None:
+    from rich.console import Console
+
+    from charrnn.render.sweeps import sweep_table
+
+    axes = {"cell": ["lstm", "gru"], "learning_rate": [3e-3, 6e-3]}
+    losses = {(cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]}
+    report = made_report(axes, losses, sizes=dict.fromkeys(losses, 1_234_567))
+    file = io.StringIO()
+    Console(file=file, width=80).print(sweep_table(report))
+    lines = [line.rstrip() for line in file.getvalue().splitlines() if line.strip()]
+    assert len(lines) == 2 + 4
+    assert "1.23M" in lines[2]
+    assert all("1.6000" in line and line.endswith("3/3") for line in lines[2:])
+
+
+def test_weights_are_shown_with_three_digits() -> None:
+    from charrnn.render.sweeps import _thousands
+
+    numbers = (7, 999, 1000, 12_348, 999_499, 999_500, 1_234_567, 1_234_567_890)
+    assert [_thousands(number) for number in numbers] == ["7", "999", "1k", "12.3k", "999k", "1M", "1.23M", "1,235M"]
+
+
+# ---- processes
+
+
+def test_why_a_process_failed() -> None:
+    assert error_text(-9, "") == "killed by SIGKILL (is there enough memory?)"
+    assert error_text(-11, "error: not this") == "killed by SIGSEGV"
+    assert error_text(5, "warning: a\nerror: the loss is nan\n       lower it\n") == "the loss is nan lower it"
+    assert error_text(1, "") == "exit code 1"
+
+
+def test_settings_in_the_environment_do_not_reach_a_run() -> None:
+    kept = run_environment({"CHARRNN_SEED": "7", "CHARRNN_CORPORA": "there", "PATH": "p"})
+    assert "CHARRNN_SEED" not in kept
+    assert (kept["CHARRNN_CORPORA"], kept["PATH"]) == ("there", "p")
+
+
+# ---- the command
+
+
+def small(**changes: Any) -> list[str]:
+    return [
+        part for name, value in {**SMALL_RUN, "threads": 1, **changes}.items() for part in ("--set", f"{name}={value}")
+    ]
+
+
+def test_the_command_prints_the_table_and_the_way_on(
+    config: Config, trainer: Trainer, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHARRNN_DROPOUT", "0.1")
+    arguments = ("sweep", "text.txt", "--cell", "rnn,gru", "--seeds", 2, "--steps", 4, *small())
+    ran = command(*arguments)
+    assert ran.code == 0
+    assert "4 runs in checkpoints/sweep-text, on" in ran.err
+    assert "4/4  gru_seed-1: " in ran.err
+    assert "Student's t over 2 seeds" in ran.err
+    assert "charrnn evaluate sweep-text/" in ran.err
+    assert "cell" in ran.out and "spread" in ran.out
+    recorded = json.loads(Path("checkpoints/sweep-text/sweep.json").read_text())
+    assert recorded["settings"]["dropout"] == 0.1
+    trainer.started.clear()
+    found = json.loads(command(*arguments, "--json").out)
+    assert [row["values"]["cell"] for row in found["rows"]] == [
+        *dict.fromkeys(r["values"]["cell"] for r in found["rows"])
+    ]
+    assert len(found["runs"]) == 4 and trainer.started == []
+    rows = list(csv.DictReader(io.StringIO(command(*arguments, "--csv", "--quiet").out)))
+    assert [row["cell"] for row in rows] == [row["values"]["cell"] for row in found["rows"]]
+    assert float(rows[0]["mean"]) == found["rows"][0]["mean"]
+    listed = command("evaluate", f"sweep-text/{found['runs'][0]['name']}", "--json")
+    assert listed.code == 0
+
+
+def test_the_command_reports_runs_that_failed_with_exit_code_1(
+    config: Config, trainer: Trainer, command: Command
+) -> None:
+    trainer.codes = {"seed-0": [5]}
+    ran = command("sweep", "text.txt", "--seeds", 1, "--steps", 4, *small())
+    assert (ran.code, "seed-0: failed; it failed try another way" in ran.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0"], "--seeds is 0; it must be between 1 and 1,000."),
+        (["--seeds", "x"], "--seeds is x; it must be a whole number."),
+        (["--jobs", "0"], "--jobs is 0; it must be between 1 and 256."),
+        (["--jobs", "-1"], "--jobs is -1; it must be a whole number."),
+        (["--search", ""], "--search is empty; it must be a whole number."),
+        (["--set", "learnin_rate=1,2"], "--set learnin_rate=1,2: There is no configuration field 'learnin_rate'. Did"),
+        (["--set", "learning_rate"], "--set learning_rate: write it as field=value"),
+        (["--set", "learning_rate=1e-3..1e-1"], "which only a search can draw from"),
+        (["--cell", "lstm,gur"], "Did you mean gru?"),
+        (["--layers", "1,,2"], "--layers has an empty value"),
+        (["--json", "--csv"], "give one of them"),
+    ],
+)
+def test_a_bad_command_line_has_one_clear_error(command: Command, arguments: list[str], message: str) -> None:
+    ran = command("sweep", "text.txt", *arguments)
+    assert ran.code == 2
+    assert message in ran.err
+    assert len(ran.err.splitlines()) <= 3
+    assert not Path("checkpoints").exists()
+
+
+def test_a_folder_with_another_sweep_names_the_difference(config: Config, trainer: Trainer, command: Command) -> None:
+    command("sweep", "text.txt", "--seeds", 1, "--steps", 4, *small())
+    ran = command("sweep", "text.txt", "--seeds", 1, "--steps", 8, *small())
+    assert ran.code == 2
+    assert ran.err == (
+        "error: checkpoints/sweep-text is a sweep with other settings: --steps was 4 and is now 8\n"
+        "       repeat its settings to continue it, or give --out another folder\n"
+    )
+
+
+def test_one_process_of_several_starts_no_sweep(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "without torchrun" in command("sweep", "text.txt").err
+
+
+def test_a_process_trains_a_run_and_reports_its_steps(config: Config) -> None:
+    events: list[dict[str, Any] | None] = []
+    process = RunProcess(Path("run"), config, events.append)
+    assert process.wait() == (0, "")
+    process.close()
+    assert events[-1] is None
+    names = [event["event"] for event in events if event is not None]
+    assert (names[0], names.count("step"), names[-1]) == ("start", 4, "done")
+
+
+def test_a_process_ended_by_a_signal_saves_and_its_error_is_kept(config: Config) -> None:
+    events: list[dict[str, Any] | None] = []
+
+    def receive(event: dict[str, Any] | None) -> None:
+        events.append(event)
+        if event is not None and event["event"] == "step" and event["step"] == 2:
+            process.send(signal.SIGTERM)
+
+    process = RunProcess(Path("run"), Config(**{**run_settings(config), "steps": 100_000}), receive)
+    code, _ = process.wait()
+    process.close()
+    assert code == 128 + signal.SIGTERM
+    assert (Path("run") / "latest").exists()
+    Path("text.txt").unlink()
+    broken = RunProcess(Path("run"), config, events.append)
+    code, messages = broken.wait()
+    broken.close()
+    assert code == 3
+    assert "text.txt" in error_text(code, messages)
+
+
+def test_closing_a_process_kills_it(config: Config) -> None:
+    process = RunProcess(Path("run"), Config(**{**run_settings(config), "steps": 100_000}), lambda event: None)
+    process.close()
+    assert process._process.returncode is not None
+
+
+def test_events_of_runs_end_with_their_state(config: Config, trainer: Trainer) -> None:
+    ends = [event for event in sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep") if isinstance(event, RunEndEvent)]
+    assert [(end.run.name, end.is_new) for end in ends] == [("rnn_seed-0", True)]
+    ends = [event for event in sweep(config, {"cell": ["rnn"]}, seeds=1, out="sweep") if isinstance(event, RunEndEvent)]
+    assert [(end.run.name, end.is_new) for end in ends] == [("rnn_seed-0", False)]
+
+
+def test_an_error_of_another_kind_is_not_hidden(config: Config, trainer: Trainer) -> None:
+    report_of(config, {"cell": ["rnn"]}, seeds=1)
+    Path("sweep/failures.json").write_text("[]")
+    with pytest.raises(CharRNNError, match=r"failures\.json is damaged"):
+        read_sweep("sweep")

@@ -1,0 +1,225 @@
+"""What a sweep varies: values, ranges, the runs that follow, and the file by which a sweep is recognised."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.config import Config, parse_value
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.training.sweep_plan import (
+    SWEEP,
+    Range,
+    SweepPlan,
+    format_value,
+    parse_axis,
+    plan_sweep,
+    read_plan,
+    record_plan,
+    setting_arguments,
+)
+
+BASE = Config(corpus=("text.txt",), steps=10)
+
+
+def grid(config: Config = BASE, seeds: int = 2, **axes: Any) -> SweepPlan:
+    return plan_sweep(config, axes, num_seeds=seeds, num_trials=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "axis"),
+    [
+        ("cell", "lstm,gru", ("lstm", "gru")),
+        ("cell", " lstm , gru ", ("lstm", "gru")),
+        ("learning_rate", "3e-3,auto", (3e-3, "auto")),
+        ("parameters", "300k,1.5M", (300_000, 1_500_000)),
+        ("split", "80/10/10,90/10", ((80.0, 10.0, 10.0), (90.0, 10.0))),
+        ("split", '"0.8,0.2",90/10', ((0.8, 0.2), (90.0, 10.0))),
+        ("column", '"a,b",c', ("a,b", "c")),
+        ("column", '"a ""b""",none', ('a "b"', None)),
+        ("init_from", "../a..b,c", ("../a..b", "c")),
+        ("extend_alphabet", "true,false", (True, False)),
+        ("learning_rate", "1e-3..1e-1", Range(1e-3, 1e-1)),
+        ("hidden_size", "64..512", Range(64, 512)),
+        ("dropout", "0..0.5", Range(0, 0.5)),
+    ],
+)
+def test_values_are_parsed_as_train_parses_them(name: str, text: str, axis: object) -> None:
+    assert parse_axis(name, text) == axis
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("cell", "lstm,,gru", "empty value"),
+        ("cell", "", "empty value"),
+        ("cell", "lstm,gur", "Did you mean gru"),
+        ("learning_rate", "1e-3,0.001", "has the value 0.001 twice"),
+        ("hidden_size", "64,0", "between 1 and"),
+        ("hidden_size", "512..64", "begins with its lower end"),
+        ("hidden_size", "64..64", "begins with its lower end"),
+        ("hidden_size", "64..1e9", "between 1 and"),
+        ("learning_rate", "auto..1e-1", "must be numbers"),
+        ("learning_rate", "1e-3..x", "must be a number"),
+    ],
+)
+def test_values_that_cannot_be_used_are_named(name: str, text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_axis(name, text)
+
+
+def test_a_range_over_ten_times_its_lower_end_is_logarithmic() -> None:
+    assert Range(1e-3, 1e-2).is_log
+    assert not Range(64, 512).is_log
+    assert not Range(0, 0.5).is_log
+
+
+def test_every_setting_is_run_with_the_first_seed_first() -> None:
+    plan = grid(Config(steps=10, seed=5), learning_rate=[3e-3, 6e-3], cell="lstm,gru")
+    runs = list(plan.grid())
+    assert plan.num_runs == len(runs) == 8
+    assert [run.seed for run in runs] == [5] * 4 + [6] * 4
+    # In the order of the configuration, whatever that of the command is.
+    assert runs[0].values == {"cell": "lstm", "learning_rate": 3e-3}
+    assert [run.name for run in runs[:2]] == ["lstm_0.003_seed-5", "lstm_0.006_seed-5"]
+    assert plan.config_of(runs[5], threads=2) == Config(steps=10, seed=6, threads=2, cell="lstm", learning_rate=6e-3)
+
+
+def test_a_sweep_without_values_varies_the_seed() -> None:
+    assert [run.name for run in grid(seeds=2).grid()] == ["seed-0", "seed-1"]
+
+
+def test_names_are_unique_and_safe() -> None:
+    values = ["a/b", "a:b", "ab", "-ab", "a_b", "..", "x" * 60, "x" * 61, "é"]
+    names = [run.name for run in grid(seeds=1, init_from=values).grid()]
+    assert len(set(names)) == len(values)
+    assert all(name.isascii() and len(name) < 70 and not set("/:\\ ") & set(name) for name in names)
+    assert not any(name.startswith(("-", ".")) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("axes", "options", "message"),
+    [
+        ({"seed": "1,2"}, {}, "cannot be swept: `seeds` says"),
+        ({"corpus": ["a", "b"]}, {}, "cannot be swept"),
+        ({"learnin_rate": "1,2"}, {}, "Did you mean learning_rate"),
+        ({"learning_rate": "1e-3..1e-1"}, {}, "only a search can draw from"),
+        ({"cell": "unitary,lstm", "hidden_size": "33,34"}, {}, "cell=unitary, hidden_size=33: .*needs an even one"),
+        ({"parameters": "300k,400k", "hidden_size": "33,34"}, {}, "one follows from the other"),
+        ({}, {"num_trials": 3}, "nothing to search"),
+        ({}, {"num_seeds": 0}, "`seeds` is 0; it must be between 1 and 1,000"),
+        ({"cell": "lstm,gru"}, {"num_trials": 0}, "`search` is 0; it must be between 1 and 10,000"),
+        ({"hidden_size": list(range(1, 2000)), "warmup_steps": list(range(9))}, {}, "at most 10,000"),
+    ],
+)
+def test_what_cannot_be_swept_is_refused(axes: dict[str, Any], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        plan_sweep(BASE, axes, **{"num_seeds": 1, "num_trials": None, **options})
+
+
+def test_standard_input_and_too_large_seeds_are_refused() -> None:
+    with pytest.raises(UsageError, match="standard input only once"):
+        grid(Config(corpus=("-",)))
+    with pytest.raises(UsageError, match=r"below 2\^32"):
+        grid(Config(seed=2**32 - 1))
+
+
+def test_a_run_is_started_with_arguments_that_give_its_configuration() -> None:
+    config = Config(
+        corpus=("text.txt",),
+        split=(1 / 3, 1 / 3, 1 / 3),
+        learning_rate=0.1 + 0.2,
+        column="a,b",
+        sum_outputs=True,
+        validation_chars=None,
+        steps=7,
+        threads=2,
+    )
+    arguments = setting_arguments(config)
+    assert arguments[::2] == ["--set"] * (len(arguments) // 2)
+    parsed = dict(argument.split("=", 1) for argument in arguments[1::2])
+    values = {name: parse_value(name, value) for name, value in parsed.items()}
+    assert Config(corpus=("text.txt",), **values) == config
+
+
+def test_a_sweep_is_recognised_with_more_values_and_seeds(tmp_path: Path) -> None:
+    assert record_plan(tmp_path, grid(cell="lstm,gru"), threads=2) == 2
+    assert read_plan(tmp_path) == grid(cell="lstm,gru")
+    # With more jobs, too, every run has as many threads as the first ones.
+    assert record_plan(tmp_path, grid(cell="lstm,gru,rnn", seeds=5), threads=1) == 2
+    assert read_plan(tmp_path) == grid(cell="lstm,gru,rnn", seeds=5)
+
+
+def test_a_search_is_recognised_with_more_trials(tmp_path: Path) -> None:
+    axes = {"learning_rate": "1e-3..1e-1", "cell": "lstm,gru"}
+    for num_trials in (3, 5):
+        plan = plan_sweep(BASE, axes, num_seeds=1, num_trials=num_trials)
+        record_plan(tmp_path, plan, threads=1)
+        assert read_plan(tmp_path) == plan
+    for changed in ({**axes, "learning_rate": "1e-4..1e-1"}, {**axes, "cell": "lstm,rnn"}):
+        with pytest.raises(UsageError, match="sweep with other settings"):
+            record_plan(tmp_path, plan_sweep(BASE, changed, num_seeds=1, num_trials=3), threads=1)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"), "`steps` was 10 and is now 20"),
+        (grid(Config(corpus=("other.txt",), steps=10), cell="lstm,gru"), "`corpus` was text.txt and is now other.txt"),
+        (grid(cell="lstm,gru", dropout="0,0.1"), "`dropout` was auto and is now 0,0.1"),
+        (grid(Config(corpus=("text.txt",), steps=10, cell="gru")), "`cell` was lstm,gru and is now gru"),
+        (grid(Config(corpus=("text.txt",), steps=10, seed=1), cell="lstm,gru"), "`seed` was 0 and is now 1"),
+        (
+            plan_sweep(BASE, {"cell": "lstm,gru"}, num_seeds=2, num_trials=2),
+            "it is a grid, and this is a search",
+        ),
+    ],
+)
+def test_another_sweep_is_refused_with_the_difference(tmp_path: Path, other: SweepPlan, difference: str) -> None:
+    record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
+    before = (tmp_path / SWEEP).read_bytes()
+    with pytest.raises(UsageError) as raised:
+        record_plan(tmp_path, other, threads=1)
+    assert difference in str(raised.value).splitlines()[0]
+    assert "give `out` another folder" in str(raised.value).splitlines()[1]
+    assert (tmp_path / SWEEP).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "newer version"),
+        ({"settings": None}, "an entry is missing"),
+        ({"num_trials": "x"}, "num_trials is no number"),
+        ({"axes": {"cell": ["lstm", "gur"]}}, "is damaged: .*cell"),
+        ({"settings": {"stepz": 1}}, "is damaged: .*stepz"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    record_plan(tmp_path, grid(cell="lstm,gru"), threads=1)
+    content = json.loads((tmp_path / SWEEP).read_text()) | change
+    (tmp_path / SWEEP).write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match=message):
+        read_plan(tmp_path)
+
+
+def test_a_folder_without_a_sweep_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is not a sweep"):
+        read_plan(tmp_path)
+
+
+def test_limits_of_the_comparison_are_noted() -> None:
+    assert grid(cell="lstm,gru").notes() == ()
+    assert "other characters" in grid(alphabet="char,byte").notes()[0]
+    assert "budget in minutes" in grid(Config(minutes=1), cell="lstm,gru").notes()[0]
+    assert "budget in minutes" in grid(Config(), cell="lstm,gru").notes()[0]
+    assert grid(Config(), steps="10,20").notes() == ()
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 0.1 + 0.2, 1e-5, "lstm", (0.9, 0.1)])
+def test_a_value_as_text_is_short_and_exact(value: object) -> None:
+    fields = {bool: "sum_outputs", int: "keep", float: "learning_rate", str: "cell", tuple: "split"}
+    assert parse_value(fields.get(type(value), "column"), format_value(value)) == value
