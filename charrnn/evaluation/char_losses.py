@@ -139,6 +139,18 @@ def iter_char_losses(
     The order is that of the readers: time step by time step, each with the characters of all lanes. The arguments and
     errors are those of `char_losses`.
     """
+    for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=max_chars):
+        yield positions, cross_entropy(logits, targets, reduction="none")
+
+
+@torch.inference_mode()
+def iter_logits(
+    network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
+    """Yield positions (K,), the logits (K, V) that predict their characters, float32, and the ids (K,) of these.
+
+    The order, the arguments and the errors are those of `iter_char_losses`.
+    """
     _check_first(len(ids), first)
     device = network.output.weight.device
 
@@ -154,9 +166,9 @@ def iter_char_losses(
     for input_positions, logits in reading:
         positions = (input_positions + 1).ravel()
         is_text = positions < len(ids)
-        targets = ids[positions.clip(max=len(ids) - 1)].astype(np.int64)
-        losses = cross_entropy(logits.float().flatten(0, 1), torch.from_numpy(targets).to(device), reduction="none")
-        yield positions[is_text], losses[torch.from_numpy(is_text).to(device)]
+        targets = torch.from_numpy(ids[positions[is_text]].astype(np.int64)).to(device)
+        scores = logits.float().flatten(0, 1)
+        yield positions[is_text], scores if is_text.all() else scores[torch.from_numpy(is_text).to(device)], targets
 
 
 def _check_first(num_ids: int, first: int) -> None:
