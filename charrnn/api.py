@@ -40,13 +40,20 @@ Text = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from charrnn.detectors.detector import Detector
+    from charrnn.evaluation.char_losses import CharLosses
     from charrnn.evaluation.loss import MeasuredText
     from charrnn.evaluation.loss_table import LossTable, MeasuredRun
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
+SCALE_TEXTS = 32
+"""Texts that a model draws to measure its gradients."""
+SCALE_LENGTH = 320
+"""Characters of each of them."""
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
@@ -271,6 +278,22 @@ class Model:
             return self._read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
+
+    def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
+        """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides its steps.
+
+        The gradients are those on the training text in the corpus of `part` or, without one, on `SCALE_TEXTS` texts
+        that the model draws, the same ones at every call: so no corpus is needed. See `evaluation.dynamic`.
+        """
+        from charrnn.evaluation.dynamic import DynamicSettings, gradient_scale
+
+        if part is not None:
+            ids = self.training_text(part).ids
+        else:
+            drawn = self.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
+            between = "" if self.config.end_id is None else END
+            ids = self.vocab.encode(between.join(text.text for text in drawn) or "\n")
+        return gradient_scale(self.network, ids, DynamicSettings().segment_length)
 
     def ngram_model(
         self, order: int = max(ORDERS), *, on_progress: Callable[[int], object] = lambda num_chars: None
@@ -600,17 +623,24 @@ def evaluate(
     precision: str = "auto",
     max_chars: int | None = None,
 ) -> LossReport:
-    """Measure the mean loss of `model` over `text`: `stateful` (read after `context`) or `windowed-256`.
+    """Measure the mean loss of `model` over `text`: `stateful` (read after `context`), `windowed-256` or `dynamic`.
 
     A long text is read in up to 32 lanes, each warmed up on the 512 characters before it. With `max_chars`, `stateful`
-    reads a longer text in segments that are spread evenly over it, as many as have `max_chars` characters in all.
-    Without context the first character is not scored: nothing predicts it. `num_chars` counts what was scored. A part
-    of a corpus (`Model.held_out`) contains its context, and its length needs no memory. Raises DataError for a text too
-    short, UsageError for an unknown protocol or precision, a `max_chars` under 1, or a part in another alphabet.
+    reads a longer text in segments that are spread evenly over it, as many as have `max_chars` characters in all, and
+    `dynamic` the first `max_chars` characters. Without context the first character is not scored: nothing predicts it.
+    `num_chars` counts what was scored. A part of a corpus (`Model.held_out`) contains its context, and its length
+    needs no memory. Raises DataError for a text too short, UsageError for an unknown protocol or precision, a
+    `max_chars` under 1, or a part in another alphabet.
     """
     from charrnn.evaluation.loss import report_loss
 
     measured = _measured_text(model, text, context)
+    if protocol == "dynamic":
+        from charrnn.evaluation.dynamic_rows import dynamic_report
+
+        measured.check_stateful(max_chars)
+        scale = model.gradient_scale(text if isinstance(text, CorpusPart) else None)
+        return dynamic_report(model.network, measured, scale, max_chars=max_chars)
     return report_loss(model.network, measured, protocol=protocol, precision=precision, max_chars=max_chars)
 
 
@@ -623,6 +653,7 @@ def evaluate_runs(
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
     ngrams: Sequence[int] = (),
+    dynamic: bool = False,
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Evaluation:
     """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
@@ -634,6 +665,11 @@ def evaluate_runs(
     `ngrams` are orders of n-gram models that are counted in the training text of the first run (`ngrams.ORDERS`): each
     has a row, and so have general compressors. They need that text, else DataError is raised.
 
+    With `dynamic`, each run has a row of dynamic evaluation, which scores the first `max_chars` characters (131,072,
+    unless another limit is given), and one of its stateful losses at a fitted temperature. Their differences are to the
+    stateful losses of the same run. The temperature is fitted to the validation text, if `part` is `test`, and else to
+    the half of the text on which it is not scored.
+
     Raises UsageError for no model, for one that is named twice and for runs whose own texts or alphabets differ;
     DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
@@ -643,14 +679,39 @@ def evaluate_runs(
     runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars)
     table = LossTable(runs[0].text, None if text is not None else part)
-    for run in runs:
-        table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
+    static = [table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress) for run in runs]
     for run in runs:
         table.add_windowed(run, precision=precision, on_progress=on_progress)
+    if dynamic:
+        for model, run, content, losses in zip(models, runs, contents, static, strict=True):
+            _add_adapted(table, model, run, content, losses, precision, max_chars, on_progress)
     if ngrams:
         _add_baselines(table, models[0], contents[0], ngrams, on_progress)
     table.notes += _notes(models[0], runs[0].text, table, max_chars)
     return table.evaluation()
+
+
+def _add_adapted(
+    table: "LossTable",
+    model: Model,
+    run: "MeasuredRun",
+    content: str | bytes | CorpusPart,
+    static: "CharLosses",
+    precision: str,
+    max_chars: int | None,
+    on_progress: Callable[[int], object],
+) -> None:
+    """Add the rows of a run that is adapted to the text: by dynamic evaluation, and by a temperature."""
+    from charrnn.evaluation.dynamic_rows import MAX_DYNAMIC, add_dynamic, add_temperature
+
+    part, validation = content if isinstance(content, CorpusPart) else None, None
+    if part is not None and table.part == "test":
+        held_out = split_text(part.corpus.ids, model.config)[1]
+        validation = part.corpus.ids[: held_out.stop], held_out.start
+    scale = model.gradient_scale(part)
+    limit = MAX_DYNAMIC if max_chars == MAX_SCORED else max_chars
+    add_dynamic(table, run, scale, max_chars=limit, on_progress=on_progress)
+    add_temperature(table, run, static, validation, precision=precision, max_chars=max_chars, on_progress=on_progress)
 
 
 def _add_baselines(

@@ -54,6 +54,14 @@ def evaluate(
             "the first run.",
         ),
     ] = False,
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="Add rows for dynamic evaluation, which learns from the text it has read, and for a fitted "
+            "temperature.",
+        ),
+    ] = False,
     errors: Annotated[
         bool,
         typer.Option(
@@ -87,6 +95,9 @@ def evaluate(
     `stateful` carries the state through the whole text; `windowed-256` reads random windows of 256 characters, each
     from a zero state. The two must not be compared with each other.
 
+    --dynamic is another protocol: after every 20 characters it changes the weights by their loss. It scores the first
+    131,072 characters, or --chars N.
+
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. xz and PPMd are a familiar reference: a text costs what it adds to the compressed training text.
     """
@@ -98,12 +109,9 @@ def evaluate(
     if part is not None and text is not None:
         raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
     check_export(export, text)
-    if json and export is not None:
-        raise UsageError("Give --json or --export, not both.")
-    if export is not None and export.suffix.lower() == ".npz":
-        raise UsageError(f"--export {export}: an evaluation has no activations; use .json.")
-    if ngrams and (errors or long_range):
-        raise UsageError("--errors and --long-range have n-grams of their own: leave --ngrams out.")
+    _check_format(export, json=json)
+    if errors or long_range:
+        _refuse_rows(ngrams=ngrams, dynamic=dynamic)
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
     if errors or long_range:
@@ -127,6 +135,7 @@ def evaluate(
             precision=precision,
             max_chars=chars,
             ngrams=ORDERS if ngrams else (),
+            dynamic=dynamic,
             on_progress=advance,
         )
     if json:
@@ -135,6 +144,26 @@ def evaluate(
     view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
     deliver(Shown(evaluation.rows[0].name, [view], evaluation.to_json()), export)
     _warn_of_unknown(evaluation, quiet=quiet)
+
+
+def _check_format(export: Path | None, *, json: bool) -> None:
+    """Raise UsageError for --export beside --json, or of activations."""
+    from charrnn.errors import UsageError
+
+    if json and export is not None:
+        raise UsageError("Give --json or --export, not both.")
+    if export is not None and export.suffix.lower() == ".npz":
+        raise UsageError(f"--export {export}: an evaluation has no activations; use .json.")
+
+
+def _refuse_rows(*, ngrams: bool, dynamic: bool) -> None:
+    """Raise UsageError for options that add rows to the losses, in place of which something else is shown."""
+    from charrnn.errors import UsageError
+
+    if ngrams:
+        raise UsageError("--errors and --long-range have n-grams of their own: leave --ngrams out.")
+    if dynamic:
+        raise UsageError("--errors and --long-range measure the static model: leave --dynamic out.")
 
 
 def _warn_of_unknown(evaluation: "Evaluation", *, quiet: bool) -> None:

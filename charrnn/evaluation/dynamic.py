@@ -39,11 +39,11 @@ class DynamicSettings:
 
     segment_length: int = 20
     """T: characters between two updates; the gradient is propagated back through so many."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 4e-4
     """Change of a weight whose gradient is as large as it usually is on training text."""
-    decay: float = 0.02
+    decay: float = 1e-3
     """Share by which a weight of average gradient returns to its trained value at each update."""
-    damping: float = 0.1
+    damping: float = 0.3
     """Added to the root mean square of every gradient, as a multiple of its mean over all weights: rarely used weights
     would otherwise move too far."""
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from charrnn.evaluation.char_losses import CharLosses, char_losses
 from charrnn.evaluation.dynamic import dynamic_losses
-from charrnn.evaluation.loss import paired_difference, report_of
+from charrnn.evaluation.loss import MeasuredText, paired_difference, report_of
 from charrnn.evaluation.loss_table import LossTable, MeasuredRun
 from charrnn.evaluation.temperature import cross_fitted_losses, fit_temperature, losses_at
 from charrnn.model.device import chosen_precision
-from charrnn.records.evaluation import EvaluationRow
+from charrnn.model.network import CharRNN
+from charrnn.records.evaluation import EvaluationRow, LossReport
 from charrnn.text.vocab import IdArray
 
 DYNAMIC = "dynamic"
@@ -22,6 +23,14 @@ TEMPERATURE = "temperature"
 """The protocol of the stateful losses at a fitted temperature."""
 MAX_DYNAMIC = 1 << 17
 """Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
+
+
+def dynamic_report(
+    network: CharRNN, text: MeasuredText, scale: Mapping[str, Tensor], *, max_chars: int | None = None
+) -> LossReport:
+    """Measure the mean loss over the first `max_chars` characters of a text by dynamic evaluation."""
+    losses = dynamic_losses(network, text.ids, text.first_scored, scale=scale, max_chars=max_chars)
+    return report_of(losses, text, protocol=DYNAMIC, precision="fp32")
 
 
 def add_dynamic(

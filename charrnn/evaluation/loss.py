@@ -167,7 +167,7 @@ def report_loss(
             raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
         blocks = windowed_block_sums(network, text.ids[text.first :], precision=precision, on_progress=on_progress)
     else:
-        raise UsageError(f"There is no protocol {protocol!r}; use stateful or {WINDOWED}.")
+        raise UsageError(f"There is no protocol {protocol!r}; use stateful, {WINDOWED} or dynamic.")
     precision = chosen_precision(network.output.weight.device, precision)
     return loss_report(blocks, text, protocol=protocol, precision=precision)
 

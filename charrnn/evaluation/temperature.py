@@ -20,6 +20,8 @@ MAX_FITTED = 1 << 17
 """Characters that a temperature is fitted to, at most: its standard error is then some 0.003."""
 MAX_STEPS = 20
 """Steps of Newton's method, at most; 3 are usual."""
+LARGEST = 32.0
+"""Temperatures are searched from 1 / LARGEST to LARGEST: a model that predicts worse than chance has none."""
 TOLERANCE = 1e-4
 """Relative change of the temperature at which the search ends."""
 
@@ -34,16 +36,14 @@ def fit_temperature(
 ) -> float:
     """Find the temperature with the least mean loss over ids[first:], or over MAX_FITTED characters of them.
 
-    The loss is convex in b = 1 / T: with p = softmax(b z), its derivatives are E_p[z] - z_target and Var_p[z]. Newton's
-    method changes b by at most a factor of 2 per step. A network without preferences, whose loss does not depend on T,
-    has 1. Raises ValueError if there is nothing to score.
+    It lies between 1 / LARGEST and LARGEST. The loss is convex in b = 1 / T: with p = softmax(b z), its derivatives
+    are E_p[z] - z_target and Var_p[z]. Newton's method changes b by at most a factor of 2 per step. A network without
+    preferences, whose loss does not depend on T, has 1. Raises ValueError if there is nothing to score.
     """
     inverse = 1.0
     for _ in range(MAX_STEPS):
         slope = curvature = 0.0
-        for positions, logits, targets in iter_logits(
-            network, ids, first, precision=precision, max_chars=MAX_FITTED
-        ):
+        for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=MAX_FITTED):
             scores = logits - logits.gather(1, targets[:, None])  # of the target: 0
             probs = (inverse * scores).softmax(-1)
             means = (probs * scores).sum(-1)
@@ -53,6 +53,7 @@ def fit_temperature(
         if curvature <= 0:
             break
         before, inverse = inverse, min(max(inverse - slope / curvature, inverse / 2), inverse * 2)
+        inverse = min(max(inverse, 1 / LARGEST), LARGEST)
         if abs(inverse - before) <= TOLERANCE * before:
             break
     return 1 / inverse
@@ -96,9 +97,7 @@ def cross_fitted_losses(
     first_half = fit_temperature(network, ids[:middle], first, precision=precision, on_progress=on_progress)
     second_half = fit_temperature(network, ids, middle, precision=precision, on_progress=on_progress)
     halves = [
-        losses_at(
-            temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
-        )
+        losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress)
         for temperature in (second_half, first_half)
     ]
     positions = halves[0].positions

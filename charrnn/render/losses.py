@@ -16,11 +16,12 @@ _FIGURES = ("nats/char", "bits/char", "bits/byte")
 def evaluation_view(evaluation: Evaluation) -> RenderableType:
     """Draw all rows, with what was skipped and the notes below them.
 
-    The rows of one predictor are named by their protocol; with several, each has its difference to the first one.
+    The rows of one predictor are named by their protocol. With several predictors or protocols that are compared, the
+    rows have their differences.
     """
     rows = shown_rows(evaluation.rows)
-    names = {row.name for row in rows}
-    table = _losses_of_one(rows) if len(names) == 1 else _losses_of_several(rows)
+    is_one = len({row.name for row in rows}) == 1 and all(row.difference is None for row in rows)
+    table = _losses_of_one(rows) if is_one else _losses_of_several(rows)
     where = "this text" if evaluation.part is None else f"{evaluation.part} text"
     first = evaluation.first
     parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]

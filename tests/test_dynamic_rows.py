@@ -1,0 +1,133 @@
+"""Rows of dynamic evaluation and of a fitted temperature, in the table, as JSON and from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+
+import charrnn
+from charrnn import api
+from charrnn.evaluation import dynamic_rows
+from charrnn.evaluation.char_losses import char_losses
+from charrnn.evaluation.dynamic import dynamic_losses
+from charrnn.records.evaluation import Evaluation, EvaluationRow
+
+CYCLE = "\nabcdefg"
+Command = Callable[..., Any]
+
+
+def make_text(num_chars: int) -> str:
+    """Draw a text of the chain's characters in which, unlike in the chain, two steps are as likely as one."""
+    steps = np.random.default_rng(0).choice([1, 2], num_chars)
+    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dynamic")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(make_text(20_000).encode())
+    return build_chain(folder / "chain", CYCLE, corpus=corpus)
+
+
+@pytest.fixture(scope="module")
+def model(run: Path) -> api.Model:
+    return charrnn.load(run)
+
+
+@pytest.fixture(scope="module")
+def evaluation(model: api.Model) -> Evaluation:
+    return api.evaluate_runs([model], dynamic=True)
+
+
+def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
+    (row,) = (row for row in evaluation.rows if (row.name, row.loss.protocol) == (name, protocol))
+    return row
+
+
+def test_dynamic_evaluation_has_a_row_with_its_difference_to_the_static_loss(
+    model: api.Model, evaluation: Evaluation
+) -> None:
+    static, found = row_of(evaluation, "chain", "stateful"), row_of(evaluation, "chain", "dynamic")
+    assert evaluation.rows[0] == static
+    assert found.loss.num_chars == static.loss.num_chars == 2_000
+    assert found.loss.precision == "fp32"
+    assert found.difference is not None and found.difference.high < 0
+    # The static loss of the table may be computed in bf16.
+    assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static.loss.nats_per_char, abs=0.02)
+    part = model.held_out()
+    expected = dynamic_losses(model.network, part.ids, part.begin, scale=model.gradient_scale(part))
+    assert found.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
+
+
+def test_fewer_characters_are_scored_in_one_piece_beside_their_static_loss(model: api.Model) -> None:
+    evaluation = api.evaluate_runs([model], dynamic=True, max_chars=1_200)
+    static, found = (row_of(evaluation, "chain[:1200]", protocol) for protocol in ("stateful", "dynamic"))
+    part = model.held_out()
+    expected = char_losses(model.network, part.ids[: part.begin + 1_200], part.begin, precision="fp32")
+    assert static.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
+    assert static.loss.num_chars == found.loss.num_chars == 1_200
+    assert found.difference is not None
+    assert found.difference.mean == pytest.approx(found.loss.nats_per_char - expected.mean, abs=1e-6)
+
+
+def test_unless_a_limit_is_given_a_long_text_is_scored_up_to_the_default(
+    model: api.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dynamic_rows, "MAX_DYNAMIC", 1_100)
+    row_of(api.evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
+    row_of(api.evaluate_runs([model], dynamic=True, max_chars=5_000), "chain", "dynamic")
+
+
+def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(evaluation: Evaluation) -> None:
+    found = row_of(evaluation, "chain", "temperature")
+    assert found.loss.num_chars == 2_000
+    # The text is less certain than the chain.
+    assert found.difference is not None and found.difference.high < 0
+    assert any(
+        note.startswith("temperature of chain: ") and "each fitted to the half" in note for note in evaluation.notes
+    )
+
+
+def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(make_text(9_000).encode())
+    model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
+    object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
+    evaluation = api.evaluate_runs([model], part="test", dynamic=True)
+    assert row_of(evaluation, "chain", "temperature").difference is not None
+    assert any(note.endswith("fitted to the validation text.") for note in evaluation.notes)
+
+
+def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
+    model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
+    text = make_text(1_500)
+    found = row_of(api.evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
+    again = api.evaluate(model, text, protocol="dynamic")
+    assert found.loss == again
+    assert api.evaluate(model, text, protocol="dynamic", max_chars=700).num_chars == 700
+
+
+def test_the_command_draws_the_rows_in_80_columns(run: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    drawn = command("evaluate", run, "--dynamic", "--chars", 1_500)
+    assert drawn.code == 0, drawn.err
+    lines = drawn.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[:2] == ["chain[:1500]", "dynamic"] for line in lines)
+    found = json.loads(command("evaluate", run, "--dynamic", "--json").out)
+    protocols = {row["protocol"]: row for row in found["rows"]}
+    assert list(protocols) == ["stateful", "windowed-256", "dynamic", "temperature"]
+    assert protocols["dynamic"]["difference"]["high"] < 0
+    assert "dynamic" not in command("evaluate", run).out
+
+
+@pytest.mark.parametrize("report", ["--errors", "--long-range"])
+def test_other_reports_measure_the_static_model(run: Path, command: Command, report: str) -> None:
+    found = command("evaluate", run, "--dynamic", report)
+    assert found.code == 2 and "measure the static model: leave --dynamic out" in found.err
