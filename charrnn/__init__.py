@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from charrnn.records.training import TrainEvent
     from charrnn.training.loop import resume, train
     from charrnn.training.sweep import read_sweep, sweep
+    from charrnn.training.trackers import tracked
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _HOMES = {
     "read_sweep": "charrnn.training.sweep",
     "resume": "charrnn.training.loop",
     "sweep": "charrnn.training.sweep",
+    "tracked": "charrnn.training.trackers",
     "train": "charrnn.training.loop",
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "read_sweep",
     "resume",
     "sweep",
+    "tracked",
     "train",
 ]
 

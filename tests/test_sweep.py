@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,14 @@ class Trainer:
         self.stop_after: int | None = None
         """Events of the next run after which a signal stops it."""
 
-    def __call__(self, folder: Path, config: Config, on_event: Callable[[dict[str, Any] | None], object]) -> Any:
+    def __call__(
+        self,
+        folder: Path,
+        config: Config,
+        on_event: Callable[[dict[str, Any] | None], object],
+        trackers: Sequence[str],
+    ) -> Any:
+        self.trackers = trackers
         return Trained(self, folder, config, on_event)
 
 
@@ -176,6 +183,14 @@ def test_changes_of_the_text_between_runs_are_noted(config: Config, trainer: Tra
     Path("text.txt").write_bytes(make_corpus(num_chars=3_000, seed=6).text.encode())
     report = report_of(config, {"cell": ["rnn", "gru"]}, seeds=1)
     assert any("the text changed" in note for note in report.notes)
+
+
+def test_trackers_follow_every_run(config: Config, trainer: Trainer) -> None:
+    with pytest.raises(UsageError, match="Did you mean tensorboard"):
+        report_of(config, {"cell": ["rnn"]}, log=["tensorbord"])
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'charrnn[tensorboard]'")
+    report_of(config, {"cell": ["rnn"]}, seeds=1, log=["tensorboard"])
+    assert trainer.trackers == ["tensorboard"]
 
 
 def test_a_folder_that_is_no_sweep_is_left_alone(config: Config, trainer: Trainer) -> None:

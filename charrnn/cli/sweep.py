@@ -31,6 +31,7 @@ from charrnn.cli.training_options import (
     InitFromOption,
     KeepOption,
     LayersOption,
+    LogOption,
     MinutesOption,
     OptimizerOption,
     OrderOption,
@@ -119,6 +120,7 @@ def sweep(
     save_every: SaveEveryOption = None,
     evaluate_every: EvaluateEveryOption = None,
     keep: KeepOption = None,
+    log: LogOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -148,6 +150,7 @@ def sweep(
         search=None if search is None else _whole_number("search", search),
         jobs=1 if jobs is None else _whole_number("jobs", jobs),
         out=out,
+        log=log or (),
         should_stop=lambda: invocation.signals.number,
     )
     view = SweepView(invocation.signals, quiet=quiet)

@@ -1,7 +1,7 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +34,7 @@ from charrnn.cli.training_options import (
     InitFromOption,
     KeepOption,
     LayersOption,
+    LogOption,
     MinutesOption,
     OptimizerOption,
     OrderOption,
@@ -52,7 +53,10 @@ from charrnn.cli.training_view import TrainingView
 from charrnn.training.rank import this_rank
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from charrnn.config import Config
+    from charrnn.records.training import TrainEvent
 
 
 def train(
@@ -122,6 +126,7 @@ def train(
     save_every: SaveEveryOption = None,
     evaluate_every: EvaluateEveryOption = None,
     keep: KeepOption = None,
+    log: LogOption = None,
     show_config: Annotated[
         bool,
         typer.Option(
@@ -144,6 +149,10 @@ def train(
     num_processes = 1 if processes is None else check_processes(processes, rank)
     fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
     flags = _parse_flags(fields, set_ or [])
+    if log and (rank is None or rank.number == 0):
+        from charrnn.training.trackers import check_trackers
+
+        check_trackers(log)  # Before seconds are spent on reading the text.
     invocation: Invocation = context.obj
     launched = None if rank is None else Launch(rank)
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
@@ -152,19 +161,21 @@ def train(
             raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        begin: Callable[..., int] = partial(_resume, corpus[0] if corpus else None, flags, view, quiet=quiet)
+        begin: Callable[..., int] = partial(
+            _resume, corpus[0] if corpus else None, flags, view, trackers=log or (), quiet=quiet
+        )
     else:
         config, origins = _configure(corpus or [], flags, recipe)
         if show_config:
             _print_config(config, origins, show_as_json=json)
             return 0
         _check_no_stdin(config, num_processes)
-        begin = partial(_start, config, view, out=out, quiet=quiet)
+        begin = partial(_start, config, view, out=out, trackers=log or (), quiet=quiet)
     if num_processes > 1:
         from charrnn.cli.launcher import launch
 
         return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
-    return begin() if launched is None else _train_together(launched, begin, view, quiet=quiet)
+    return begin() if launched is None else _train_together(launched, begin, view, trackers=log or (), quiet=quiet)
 
 
 def _check_no_stdin(config: "Config", num_processes: int) -> None:
@@ -219,7 +230,7 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
         result_console().print(settings_table(values, origins))
 
 
-def _start(config: "Config", view: TrainingView, *, out: Path | None, quiet: bool) -> int:
+def _start(config: "Config", view: TrainingView, *, out: Path | None, trackers: Sequence[str], quiet: bool) -> int:
     from charrnn.runs.starting import clear_unsaved
 
     if out is not None and view.is_first:
@@ -237,10 +248,23 @@ def _start(config: "Config", view: TrainingView, *, out: Path | None, quiet: boo
         on_download=download_bar(quiet=quiet),
         on_reading=reading_bar(quiet=quiet),
     )
-    return view.show(events)
+    return view.show(_tracked(events, trackers, view))
 
 
-def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingView, *, quiet: bool) -> int:
+def _tracked(
+    events: "Generator[TrainEvent, None, None]", trackers: Sequence[str], view: TrainingView
+) -> "Generator[TrainEvent, None, None]":
+    """Send the events to the trackers of --log, in the first of several processes."""
+    if not trackers or not view.is_first:
+        return events
+    from charrnn.training.trackers import tracked
+
+    return tracked(events, trackers)
+
+
+def _train_together(
+    launched: Launch, begin: Callable[..., int], view: TrainingView, *, trackers: Sequence[str], quiet: bool
+) -> int:
     """Train as one of several processes with `begin`; continue what an earlier attempt of torchrun began."""
     from charrnn.runs.reader import RunReader
 
@@ -251,7 +275,7 @@ def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingV
     if folder is None:
         code = begin()
     elif launched.agree("has-saved", lambda: bool(RunReader(folder).checkpoints())):
-        code = _resume(str(folder), {}, view, quiet=quiet)
+        code = _resume(str(folder), {}, view, trackers=trackers, quiet=quiet)
     else:
         code = begin(out=folder)
     if code:
@@ -260,7 +284,9 @@ def _train_together(launched: Launch, begin: Callable[..., int], view: TrainingV
     return code
 
 
-def _resume(run: str | None, changes: dict[str, Any], view: TrainingView, *, quiet: bool) -> int:
+def _resume(
+    run: str | None, changes: dict[str, Any], view: TrainingView, *, trackers: Sequence[str], quiet: bool
+) -> int:
     from charrnn.runs.locate import open_run
     from charrnn.runs.lock import lock_folder
 
@@ -277,4 +303,4 @@ def _resume(run: str | None, changes: dict[str, Any], view: TrainingView, *, qui
         should_save=view.is_save_asked,
         on_reading=reading_bar(quiet=quiet),
     )
-    return view.show(events)
+    return view.show(_tracked(events, trackers, view))

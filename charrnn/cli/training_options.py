@@ -177,6 +177,16 @@ EvaluateEveryOption = Annotated[
     ),
 ]
 """--evaluate-every."""
+LogOption = Annotated[
+    list[str] | None,
+    setting_option(
+        "--log",
+        text="Follow the run in tensorboard, wandb, mlflow or trackio, too (repeatable).",
+        panel=FOLDER,
+        metavar="TRACKER",
+    ),
+]
+"""--log."""
 KeepOption = Annotated[
     str | None, setting_option("--keep", text="Checkpoints to keep besides best and latest.", panel=FOLDER, metavar="N")
 ]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,8 +29,14 @@ class RunProcess:
     nobody reads them any more.
     """
 
-    def __init__(self, folder: Path, config: Config, on_event: Callable[[dict[str, Any] | None], object]) -> None:
-        """Start the run in `folder`, or resume what is saved there.
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        on_event: Callable[[dict[str, Any] | None], object],
+        trackers: Sequence[str] = (),
+    ) -> None:
+        """Start the run in `folder`, or resume what is saved there; `trackers` follow it (`training.trackers`).
 
         `on_event` is called in another thread with each event as a JSON object, and at the end with None.
         """
@@ -39,10 +45,11 @@ class RunProcess:
             arguments = ["--resume", "--", str(folder)]
         else:
             arguments = ["--out", str(folder), *setting_arguments(config), "--", *config.corpus]
+        followed = [part for tracker in trackers for part in ("--log", tracker)]
         # A file, not a pipe: what it writes after this process has died must not fail.
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "charrnn", "train", "--json", *arguments],
+            [sys.executable, "-m", "charrnn", "train", "--json", *followed, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._messages,

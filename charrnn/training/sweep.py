@@ -8,7 +8,7 @@ import os
 import queue
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from charrnn.training.run_process import RunProcess, error_text
 from charrnn.training.search import SearchSource, check_installed, recorded_runs
 from charrnn.training.sweep_plan import SWEEP, SweepPlan, plan_sweep, read_plan, record_plan
 from charrnn.training.sweep_table import report_sweep
+from charrnn.training.trackers import check_trackers
 
 FAILURES = "failures.json"
 """The file in a sweep's folder with the runs that ended by an error and are not tried again."""
@@ -83,6 +84,7 @@ def sweep(
     search: int | None = None,
     jobs: int = 1,
     out: str | Path | None = None,
+    log: Sequence[str] = (),
     should_stop: Callable[[], int] = lambda: 0,
 ) -> Generator[AnySweepEvent, None, None]:
     """Train every setting with every seed in the folder `out`; yield what happens, and at the end the table.
@@ -93,7 +95,8 @@ def sweep(
     share the processor's cores. `seeds` is by default 3, in a search 1.
 
     What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
-    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends.
+    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends. `log` names
+    trackers that follow every run (`training.trackers`).
 
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep.
@@ -101,6 +104,7 @@ def sweep(
     plan = plan_sweep(config, axes, num_seeds=seeds if seeds is not None else 1 if search else 3, num_trials=search)
     if not 1 <= jobs <= MAX_JOBS:
         raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
+    check_trackers(log)
     if search is not None:
         check_installed()
     folder = Path(out) if out is not None else default_folder(config)
@@ -113,7 +117,7 @@ def sweep(
         source: RunSource = GridSource(plan)
         if search is not None:
             source = SearchSource(plan, folder)
-        sweeping = _Sweeping(folder, plan, source, jobs, threads, should_stop)
+        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
 
@@ -155,10 +159,17 @@ class _Sweeping:
     """A sweep while it runs."""
 
     def __init__(
-        self, folder: Path, plan: SweepPlan, source: RunSource, jobs: int, threads: int, should_stop: Callable[[], int]
+        self,
+        folder: Path,
+        plan: SweepPlan,
+        source: RunSource,
+        jobs: int,
+        threads: int,
+        trackers: Sequence[str],
+        should_stop: Callable[[], int],
     ) -> None:
         self.folder, self.plan, self.source, self.jobs, self.threads = folder, plan, source, jobs, threads
-        self._should_stop = should_stop
+        self._trackers, self._should_stop = trackers, should_stop
         self._stop_signal = 0
         self._failures = _read_failures(folder)
         self._ended: dict[str, SweepRun] = {}
@@ -226,7 +237,8 @@ class _Sweeping:
                 yield self._end(state, is_new=False)
             else:
                 config = self.plan.config_of(run, self.threads)
-                process = RunProcess(self.folder / run.name, config, partial(self._receive, run.name))
+                receive = partial(self._receive, run.name)
+                process = RunProcess(self.folder / run.name, config, receive, self._trackers)
                 self._active[run.name] = run, process
             self._pass_on_stop()
 
