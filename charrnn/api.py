@@ -1,6 +1,6 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -21,7 +21,7 @@ from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records.error_kinds import ErrorReport
-from charrnn.records.evaluation import MAX_SCORED, Evaluation, LossReport
+from charrnn.records.evaluation import BREAKDOWNS, MAX_SCORED, CharLoss, Evaluation, LineLoss, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.long_range import LongRangeReport
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.char_losses import CharLosses
+    from charrnn.evaluation.lines import ScoredText
     from charrnn.evaluation.loss import MeasuredText
     from charrnn.evaluation.loss_table import LossTable, MeasuredRun
     from charrnn.microscope.study import Study
@@ -652,6 +653,7 @@ def evaluate_runs(
     context: str | bytes = "",
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
+    by: Collection[str] = (),
     ngrams: Sequence[int] = (),
     dynamic: bool = False,
     on_progress: Callable[[int], object] = lambda num_chars: None,
@@ -662,6 +664,7 @@ def evaluate_runs(
     `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`.
     `on_progress` is called with the number of characters scored since its last call.
 
+    `by` adds breakdowns of the loss of each run: by `class` of character, by `position` since the initial state.
     `ngrams` are orders of n-gram models that are counted in the training text of the first run (`ngrams.ORDERS`): each
     has a row, and so have general compressors. They need that text, else DataError is raised.
 
@@ -670,16 +673,26 @@ def evaluate_runs(
     stateful losses of the same run. The temperature is fitted to the validation text, if `part` is `test`, and else to
     the half of the text on which it is not scored.
 
-    Raises UsageError for no model, for one that is named twice and for runs whose own texts or alphabets differ;
-    DataError for a text too short, or with characters that are unknown to some of several alphabets.
+    Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
+    unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
     from charrnn.evaluation.loss_table import LossTable, check_comparable
 
+    for word in by:
+        if word not in BREAKDOWNS:
+            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
     contents = _contents(models, text, part)
     runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars)
     table = LossTable(runs[0].text, None if text is not None else part)
-    static = [table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress) for run in runs]
+    static = []
+    for run in runs:
+        losses = table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
+        static.append(losses)
+        if "class" in by:
+            table.add_by_class(run, losses)
+        if "position" in by:
+            table.add_by_position(run, precision=precision, on_progress=on_progress)
     for run in runs:
         table.add_windowed(run, precision=precision, on_progress=on_progress)
     if dynamic:
@@ -712,6 +725,80 @@ def _add_adapted(
     limit = MAX_DYNAMIC if max_chars == MAX_SCORED else max_chars
     add_dynamic(table, run, scale, max_chars=limit, on_progress=on_progress)
     add_temperature(table, run, static, validation, precision=precision, max_chars=max_chars, on_progress=on_progress)
+
+
+def losses_by_line(
+    models: Sequence[Model],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> Iterator[LineLoss]:
+    """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
+
+    The arguments and errors are those of `evaluate_runs`; the text is decoded block by block. Lines that are cut by the
+    ends of segments are left out. Raises UsageError also for models of characters and of bytes together.
+    """
+    scored = _scored_text(models, text, part, context, precision, max_chars, on_progress)
+    return scored.iter_lines()
+
+
+def losses_by_char(
+    models: Sequence[Model],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> Iterator[CharLoss]:
+    """Yield the loss of each scored character of a text (byte, with the byte alphabet), as `losses_by_line`."""
+    scored = _scored_text(models, text, part, context, precision, max_chars, on_progress)
+    return scored.iter_chars()
+
+
+def _scored_text(
+    models: Sequence[Model],
+    text: str | bytes | None,
+    part: str,
+    context: str | bytes,
+    precision: str,
+    max_chars: int | None,
+    on_progress: Callable[[int], object],
+) -> "ScoredText":
+    from charrnn.evaluation.char_losses import char_losses
+    from charrnn.evaluation.lines import ScoredText
+    from charrnn.evaluation.loss_table import check_comparable
+
+    contents = _contents(models, text, part)
+    if len({model.vocab.kind for model in models}) > 1:
+        raise UsageError("Some of the runs read characters and some bytes: their lines cannot be listed side by side.")
+    runs = _measured_runs(models, contents, context, max_chars)
+    check_comparable(runs, max_chars, needs_interval=False)
+    content = contents[0]
+    if isinstance(content, str) and models[0].vocab.kind == "byte":
+        content = content.encode("utf-8", "surrogatepass")
+    return ScoredText(
+        content=lambda begin, end: content[begin:end],
+        num_chars=runs[0].text.num_chars,
+        first=runs[0].text.first,
+        losses=[
+            char_losses(
+                run.network,
+                run.text.ids,
+                run.text.first_scored,
+                precision=precision,
+                max_chars=max_chars,
+                on_progress=on_progress,
+            )
+            for run in runs
+        ],
+        ends=("\n",) if models[0].config.end_id is None else ("\n", END),
+    )
 
 
 def _add_baselines(
@@ -813,7 +900,7 @@ def _measured_runs(
     from charrnn.evaluation.loss_table import MeasuredRun
 
     runs = []
-    for model, name, content in zip(models, _distinct_names(models), contents, strict=True):
+    for model, name, content in zip(models, distinct_names(models), contents, strict=True):
         measured = _measured_text(model, content, context)
         measured.check_stateful(max_chars)
         runs.append(MeasuredRun(name, model.step, model.vocab, model.network, measured))
@@ -861,8 +948,8 @@ def _check_each_once(models: Sequence[Model]) -> None:
             )
 
 
-def _distinct_names(models: Sequence[Model]) -> list[str]:
-    """Return the names of the models, with the name of the folder above where two are the same."""
+def distinct_names(models: Sequence[Model]) -> list[str]:
+    """Return the names of models, with the name of the folder above where two are the same."""
     names = [model.name for model in models]
     return [
         f"{model.path.parent.name}/{model.name}" if names.count(model.name) > 1 and model.path else model.name

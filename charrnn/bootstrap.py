@@ -20,8 +20,9 @@ NUM_RESAMPLES = 2000
 """Resamples of an interval of a mean: its ends then vary by some 2 % of its width with the random numbers."""
 MIN_BLOCKS = 10
 """The fewest blocks that an interval is computed from."""
-MAX_BLOCKS = 50
-"""The most blocks. More would be shorter, and so less independent; the width is known to 10 % with 50 of them."""
+MAX_BLOCKS = 20
+"""The most blocks. More would be shorter: the losses of a text vary from passage to passage at every scale, and longer
+blocks contain more of that (docs/evaluation.md)."""
 MIN_BLOCK_LENGTH = 100
 """Characters of a block, at least: about two lines."""
 MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,7 @@ from charrnn.cli.arguments import load_models, read_common_text
 from charrnn.cli.evaluation_reports import measure_reports
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.flags import with_flags
+from charrnn.cli.loss_lists import print_chars, print_lines
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress
@@ -18,6 +19,9 @@ from charrnn.records.evaluation import MAX_SCORED
 from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from charrnn.api import Model
     from charrnn.records.evaluation import Evaluation
 
 
@@ -80,6 +84,23 @@ def evaluate(
         Path | None,
         typer.Option("--export", help=f"Write what is shown to this file: {describe_formats()}.", metavar="FILE"),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by",
+            help="Break the loss down by class of character, or by position since the initial state. Repeatable.",
+            metavar="position|class",
+        ),
+    ] = None,
+    per_line: Annotated[
+        bool,
+        typer.Option(
+            "--per-line", help="Print the loss of each line as JSON Lines; on a terminal, the least likely lines."
+        ),
+    ] = False,
+    per_char: Annotated[
+        bool, typer.Option("--per-char", help="Print the loss of each character as JSON Lines.")
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -98,72 +119,92 @@ def evaluate(
     --dynamic is another protocol: after every 20 characters it changes the weights by their loss. It scores the first
     131,072 characters, or --chars N.
 
+    --by position shows how much of the context the model uses, --by class where it loses most. --per-line finds the
+    lines that the model finds least likely for their length, such as misprints or another author's.
+
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. xz and PPMd are a familiar reference: a text costs what it adds to the compressed training text.
     """
+    reports = {
+        "--by": bool(by),
+        "--ngrams": ngrams,
+        "--dynamic": dynamic,
+        "--errors": errors,
+        "--long-range": long_range,
+        "--per-line": per_line,
+        "--per-char": per_char,
+    }
+    _check_together([name for name, is_given in reports.items() if is_given])
+    _check_output(text, part, export, json=json, is_list=per_line or per_char)
+    models = load_models(runs or [], quiet=quiet)
+    content = None if text is None else read_common_text(text, models, quiet=quiet)
+    settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars}
+    if per_line or per_char:
+        print_losses = print_lines if per_line else print_chars
+        print_losses(models, content, as_json=json, quiet=quiet, **settings)
+        return
+    if errors or long_range:
+        shown = measure_reports(models, content, errors=errors, long_range=long_range, quiet=quiet, **settings)
+    else:
+        shown = _measure_losses(
+            models, content, by=by or (), ngrams=ngrams, dynamic=dynamic, json=json, quiet=quiet, **settings
+        )
+    print_json(shown.data) if json else deliver(shown, export)
+
+
+def _measure_losses(
+    models: "Sequence[Model]",
+    content: str | bytes | None,
+    *,
+    by: "Collection[str]",
+    ngrams: bool,
+    dynamic: bool,
+    json: bool,
+    quiet: bool,
+    **settings: Any,
+) -> Shown:
+    """Measure the losses and return what is shown of them; warn about characters that are unknown to the first run."""
     from charrnn import api
-    from charrnn.errors import UsageError
     from charrnn.evaluation.ngrams import ORDERS
     from charrnn.render.losses import evaluation_view
+
+    with progress(0, "evaluate", quiet=quiet) as advance:
+        orders = ORDERS if ngrams else ()
+        evaluation = api.evaluate_runs(
+            models, content, by=by, ngrams=orders, dynamic=dynamic, on_progress=advance, **settings
+        )
+    if not json:  # which has the number
+        _warn_of_unknown(evaluation, quiet=quiet)
+    view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
+    return Shown(evaluation.rows[0].name, [view], evaluation.to_json())
+
+
+def _check_together(reports: list[str]) -> None:
+    """Raise UsageError for reports that one call cannot print together."""
+    from charrnn.errors import UsageError
+
+    for group in (("--by", "--ngrams", "--dynamic"), ("--errors", "--long-range"), ("--per-line",), ("--per-char",)):
+        others = [name for name in reports if name not in group]
+        if others and len(others) < len(reports):
+            given = next(name for name in reports if name in group)
+            raise UsageError(f"{given} and {others[0]} are reports of their own: give one of them at a time.")
+
+
+def _check_output(text: str | None, part: str | None, export: Path | None, *, json: bool, is_list: bool) -> None:
+    """Raise UsageError for options about the text and the output that exclude each other."""
+    from charrnn.errors import UsageError
 
     if part is not None and text is not None:
         raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
     check_export(export, text)
-    _check_format(export, json=json)
-    if errors or long_range:
-        _refuse_rows(ngrams=ngrams, dynamic=dynamic)
-    models = load_models(runs or [], quiet=quiet)
-    content = None if text is None else read_common_text(text, models, quiet=quiet)
-    if errors or long_range:
-        shown = measure_reports(
-            models,
-            content,
-            part=part or "validation",
-            precision=precision,
-            max_chars=chars,
-            errors=errors,
-            long_range=long_range,
-            quiet=quiet,
-        )
-        print_json(shown.data) if json else deliver(shown, export)
+    if export is None:
         return
-    with progress(0, "evaluate", quiet=quiet) as advance:
-        evaluation = api.evaluate_runs(
-            models,
-            content,
-            part=part or "validation",
-            precision=precision,
-            max_chars=chars,
-            ngrams=ORDERS if ngrams else (),
-            dynamic=dynamic,
-            on_progress=advance,
-        )
     if json:
-        print_json(evaluation.to_json())
-        return
-    view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
-    deliver(Shown(evaluation.rows[0].name, [view], evaluation.to_json()), export)
-    _warn_of_unknown(evaluation, quiet=quiet)
-
-
-def _check_format(export: Path | None, *, json: bool) -> None:
-    """Raise UsageError for --export beside --json, or of activations."""
-    from charrnn.errors import UsageError
-
-    if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
-    if export is not None and export.suffix.lower() == ".npz":
+    if is_list:
+        raise UsageError(f"--export {export}: the JSON Lines go to stdout; redirect them with >.")
+    if export.suffix.lower() == ".npz":
         raise UsageError(f"--export {export}: an evaluation has no activations; use .json.")
-
-
-def _refuse_rows(*, ngrams: bool, dynamic: bool) -> None:
-    """Raise UsageError for options that add rows to the losses, in place of which something else is shown."""
-    from charrnn.errors import UsageError
-
-    if ngrams:
-        raise UsageError("--errors and --long-range have n-grams of their own: leave --ngrams out.")
-    if dynamic:
-        raise UsageError("--errors and --long-range measure the static model: leave --dynamic out.")
 
 
 def _warn_of_unknown(evaluation: "Evaluation", *, quiet: bool) -> None:

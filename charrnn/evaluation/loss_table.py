@@ -5,17 +5,19 @@ Shapes: M scored characters, K blocks.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.bootstrap import MIN_VALUES, BlockSums
 from charrnn.errors import DataError, UsageError, counted, named
+from charrnn.evaluation.breakdown import GroupSums, context_length, sums_by_class, sums_by_position
 from charrnn.evaluation.char_losses import CharLosses, char_losses
 from charrnn.evaluation.loss import WINDOWED, MeasuredText, bits, block_difference, loss_report, windowed_block_sums
 from charrnn.model.device import chosen_precision
 from charrnn.model.network import CharRNN
-from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, SkippedRow
+from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, LossBreakdown, SkippedRow
 from charrnn.text.vocab import Vocab
 
 
@@ -44,8 +46,11 @@ class LossTable:
     notes: list[str] = field(default_factory=list)
     reference: CharLosses | None = None
     """The losses of the first row, which every other predictor of the same characters is compared with."""
+    breakdowns: list[LossBreakdown] = field(default_factory=list)
     _windowed: tuple[MeasuredRun, BlockSums] | None = None
     """The first run that has windowed losses."""
+    _groups: dict[str, GroupSums] = field(default_factory=dict)
+    """The sums of the first run by class and by position."""
 
     def add(
         self, losses: CharLosses, *, name: str, protocol: str, precision: str = "", step: int | None = None
@@ -117,22 +122,56 @@ class LossTable:
         report = loss_report(blocks, text, protocol=WINDOWED, precision=precision)
         self._append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
 
+    def add_by_class(self, run: MeasuredRun, losses: CharLosses) -> None:
+        """Add the breakdown of a run's losses by class of character."""
+        self._add_breakdown(run, "class", "stateful", sums_by_class(losses, run.vocab, run.text.ids))
+
+    def add_by_position(
+        self,
+        run: MeasuredRun,
+        *,
+        precision: str = "auto",
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> None:
+        """Measure a run's losses by the number of characters read, and add the breakdown.
+
+        Raises DataError for a text too short.
+        """
+        ids = run.text.ids[run.text.first :]
+        sums = sums_by_position(run.network, ids, precision=precision, on_progress=on_progress)
+        self._add_breakdown(run, "position", f"windowed-{context_length(len(ids))}", sums)
+
     def evaluation(self) -> Evaluation:
-        """Return the record of all rows."""
-        return Evaluation(rows=tuple(self.rows), part=self.part, skipped=tuple(self.skipped), notes=tuple(self.notes))
+        """Return the record of all rows and breakdowns."""
+        return Evaluation(
+            rows=tuple(self.rows),
+            part=self.part,
+            skipped=tuple(self.skipped),
+            notes=tuple(self.notes),
+            breakdowns=tuple(self.breakdowns),
+        )
+
+    def _add_breakdown(
+        self, run: MeasuredRun, by: Literal["class", "position"], protocol: str, sums: GroupSums
+    ) -> None:
+        reference = self._groups.get(by)
+        self._groups.setdefault(by, sums)
+        # A byte and a character are not the same thing to predict.
+        groups = sums.groups(reference if run.text.unit == self.text.unit else None)
+        self.breakdowns.append(LossBreakdown(name=run.name, by=by, protocol=protocol, groups=groups))
 
     def _append(self, row: EvaluationRow) -> EvaluationRow:
         self.rows.append(row)
         return row
 
 
-def check_comparable(runs: list[MeasuredRun], max_chars: int | None) -> None:
+def check_comparable(runs: list[MeasuredRun], max_chars: int | None, *, needs_interval: bool = True) -> None:
     """Raise DataError, with the reason, if the losses of the runs over their texts cannot be compared.
 
     The texts must be the same for all of them; how each run reads it may differ.
     """
     first = runs[0]
-    if len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
+    if needs_interval and len(runs) > 1 and first.text.num_chars - 1 < MIN_VALUES:
         raise DataError(
             f"The text has {counted(first.text.num_chars, first.text.unit)}; comparing runs needs at least "
             f"{MIN_VALUES + 1:,}, because the difference is nothing without its interval."

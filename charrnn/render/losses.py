@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from charrnn.records.evaluation import NGRAM, Difference, Evaluation, EvaluationRow, LossReport
-from charrnn.render.tables import plain_table
+from charrnn.records.evaluation import NGRAM, Difference, Evaluation, EvaluationRow, LineLoss, LossBreakdown, LossReport
+from charrnn.render.tables import Bar, plain_table
+from charrnn.render.visible import all_visible
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""
@@ -30,7 +31,47 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     if first.nats_ci is None:
         parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
     parts += [Text(note) for note in evaluation.notes]
+    parts += [breakdown_view(breakdown) for breakdown in evaluation.breakdowns]
     return Group(*parts)
+
+
+def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
+    """Draw the loss by class or by position: a bar per group or, for a run that is compared, its difference."""
+    title, first = {
+        "class": ("by class of character", "class"),
+        "position": ("by the number of characters read since the initial state", "read"),
+    }[breakdown.by]
+    has_differences = any(group.difference is not None for group in breakdown.groups)
+    columns = (first, "characters", "nats/char", "95 % interval")
+    last = ("difference", "its interval") if has_differences else ("of the loss", "")
+    table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)))
+    table.padding = (0, 1, 0, 0)
+    largest = max(group.nats_per_char for group in breakdown.groups)
+    for group in breakdown.groups:
+        values = [group.name, f"{group.num_chars:,}", _four(group.nats_per_char), _ends(group.nats_ci)]
+        difference = group.difference
+        if difference is not None:
+            table.add_row(*values, f"{difference.mean:+.4f}", _difference_ends(difference))
+        elif has_differences:
+            table.add_row(*values, "", "")
+        else:
+            bar = Bar(group.nats_per_char / largest if largest > 0 else 0.0)
+            table.add_row(*values, f"{group.share_of_loss:.1%}", bar)
+    return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
+
+
+def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) -> RenderableType:
+    """Draw the least likely lines of a text, with the difference to the first run where there are two."""
+    columns = ("line", "excess", "nats/char", *(f"{name} − {names[0]}" for name in names[1:]))
+    table = plain_table(*columns, "text", right=columns)
+    table.padding = (0, 1, 0, 0)
+    for line in lines:
+        first, *others = (nats / line.num_chars for nats in line.nats)
+        differences = [f"{other - first:+.2f}" for other in others]
+        shown = Text(all_visible(line.text), no_wrap=True, overflow="ellipsis")
+        table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
+    title = f"The {len(lines)} least likely of {num_lines:,} lines, for their length"
+    return Group(Text(title), table)
 
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:
@@ -65,7 +106,7 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     table.padding = (0, 1, 0, 0)
     for row in rows:
         loss, difference = row.loss, row.difference
-        shown = "" if difference is None else f"{difference.mean:+.4f}"
+        shown = "" if difference is None else f"{difference.mean:+.4f}{_other_unit(difference)}"
         values = (loss.nats_per_char, loss.bpc, loss.bits_per_byte)
         table.add_row(row.name, loss.protocol, *map(_four, values), shown)
         ends = "" if difference is None else _difference_ends(difference)
@@ -74,9 +115,12 @@ def _losses_of_several(rows: Sequence[EvaluationRow]) -> RenderableType:
     return table
 
 
+def _other_unit(difference: Difference) -> str:
+    return "" if difference.unit == "nats/char" else f" {difference.unit}"
+
+
 def _difference_ends(difference: Difference) -> str:
-    ends = f"{difference.low:+.3f}…{difference.high:+.3f}"
-    return ends if difference.unit == "nats/char" else f"{ends} {difference.unit}"
+    return f"{difference.low:+.3f}…{difference.high:+.3f}"
 
 
 def _four(value: float) -> str:

@@ -1,0 +1,152 @@
+"""Break a loss down by class of character, and by how many characters were read since a zero state.
+
+Shapes: N characters, M scored characters, K blocks, C groups, T time, B windows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from charrnn.bootstrap import MIN_BLOCKS, BlockSums, Float64Array, num_blocks_of
+from charrnn.errors import DataError, counted
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.classes import CLASSES, classes_at
+from charrnn.model.device import autocast
+from charrnn.model.network import CharRNN
+from charrnn.records.evaluation import Difference, LossGroup
+from charrnn.text.vocab import IdArray, Vocab
+
+MAX_CONTEXT = 1024
+"""Characters of a window, at most: how far loss by position is followed."""
+NUM_POSITION_WINDOWS = 512
+"""Windows whose losses are measured by position, at most."""
+_LANES = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupSums:
+    """The sums of the losses of C groups of characters, in K blocks of the text."""
+
+    names: tuple[str, ...]
+    """(C,)"""
+    sums: Float64Array = field(repr=False)
+    """(K, C)"""
+    counts: Float64Array = field(repr=False)
+    """(K, C)"""
+
+    def groups(self, reference: "GroupSums | None" = None) -> tuple[LossGroup, ...]:
+        """Return the record of every group that has any character, with its difference to that of a reference."""
+        total = self.sums.sum()
+        found = []
+        for index in np.flatnonzero(self.counts.sum(axis=0)).tolist():
+            blocks = self._blocks(index)
+            found.append(
+                LossGroup(
+                    name=self.names[index],
+                    num_chars=blocks.num_values,
+                    nats_per_char=blocks.mean,
+                    share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
+                    nats_ci=blocks.interval(),
+                    difference=None if reference is None else _difference(blocks, reference._blocks(index)),
+                )
+            )
+        return tuple(found)
+
+    def _blocks(self, index: int) -> BlockSums:
+        return BlockSums(self.sums[:, index], self.counts[:, index])
+
+
+def _difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
+    differences = blocks - reference
+    interval = differences.interval()
+    return None if interval is None else Difference(mean=differences.mean, low=interval[0], high=interval[1])
+
+
+def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
+    """Add up the losses of a text by the classes of its characters (`classes.CLASSES`)."""
+    num_blocks, num_classes = num_blocks_of(len(losses)), len(CLASSES)
+    sums, counts = np.zeros(num_blocks * num_classes), np.zeros(num_blocks * num_classes)
+    begin = 0
+    for classes in classes_at(vocab, ids, losses.positions):
+        rank = np.arange(begin, begin + len(classes))
+        cell = rank * num_blocks // len(losses) * num_classes + classes
+        sums += np.bincount(cell, losses.nats[begin : begin + len(classes)], len(sums))
+        counts += np.bincount(cell, minlength=len(counts))
+        begin += len(classes)
+    return GroupSums(CLASSES, sums.reshape(num_blocks, -1), counts.reshape(num_blocks, -1))
+
+
+def context_length(num_chars: int) -> int:
+    """Return the length of the windows of `sums_by_position`: a power of 2, so that twenty of them fit into the text.
+
+    Raises DataError for a text with too few characters for any interval.
+    """
+    length = MAX_CONTEXT
+    while length * 2 * MIN_BLOCKS > num_chars and length > 16:
+        length //= 2
+    if length * MIN_BLOCKS > num_chars:
+        raise DataError(
+            f"The text has {counted(num_chars, 'character')}; loss by position needs at least "
+            f"{16 * MIN_BLOCKS}, so that it has an interval."
+        )
+    return length
+
+
+@torch.inference_mode()
+def sums_by_position(
+    network: CharRNN,
+    ids: IdArray,
+    *,
+    precision: str = "auto",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> GroupSums:
+    """Add up the losses of ids (N,) by the number of characters that were read before, from a zero state.
+
+    Windows of `context_length(N)` characters are spread evenly over the text. Their characters are grouped by the
+    number of characters before them: 1, 2, 3-4, 5-8, …. In a text of documents it is counted from the last END, which
+    resets the state.
+    """
+    length = context_length(len(ids))
+    device = network.output.weight.device
+    num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
+    starts = np.arange(num_windows) * (len(ids) - length) // num_windows
+    names = position_names(length)
+    num_blocks = num_blocks_of(len(ids), length)
+    sums, counts = np.zeros(num_blocks * len(names)), np.zeros(num_blocks * len(names))
+    for begin in range(0, num_windows, _LANES):
+        targets = starts[begin : begin + _LANES] + np.arange(1, length + 1)[:, None]
+        text = torch.from_numpy(ids[np.vstack((targets[:1] - 1, targets))].astype(np.int64)).to(device)
+        with autocast(device, precision):
+            logits, _ = network(text[:-1], network.initial_state(text.shape[1]))
+        losses = cross_entropy(logits.float().flatten(0, 1), text[1:].flatten(), reduction="none")
+        num_read = num_read_since_end(text[:-1].cpu().numpy(), network.end_id)
+        cell = (targets * num_blocks // len(ids)) * len(names) + group_of_position(num_read)
+        sums += np.bincount(cell.ravel(), losses.cpu().numpy(), len(sums))
+        counts += np.bincount(cell.ravel(), minlength=len(counts))
+        on_progress(targets.size)
+    return GroupSums(names, sums.reshape(num_blocks, -1), counts.reshape(num_blocks, -1))
+
+
+def num_read_since_end(ids: NDArray[np.int64], end_id: int | None) -> NDArray[np.int64]:
+    """Return how many characters of ids (T, B) the state contains after each of them: the last END and those after."""
+    index = np.arange(len(ids))[:, None]
+    if end_id is None:
+        return np.broadcast_to(index + 1, ids.shape)
+    last_end = np.maximum.accumulate(np.where(ids == end_id, index, 0), axis=0)
+    return index - last_end + 1
+
+
+def group_of_position(num_read: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the group of characters by how many were read before them: 1, 2, 3-4, 5-8, … are groups 0, 1, 2, 3, …."""
+    # frexp is exact: x = m * 2**e with 0.5 <= m < 1.
+    return np.asarray(np.frexp(num_read - 1)[1], np.int64)
+
+
+def position_names(length: int) -> tuple[str, ...]:
+    """Return the names of the groups of positions up to `length`, a power of 2."""
+    ends: Sequence[int] = [1 << power for power in range(length.bit_length())]
+    return tuple(str(end) if end < 3 else f"{end // 2 + 1}-{end}" for end in ends)

@@ -1,0 +1,119 @@
+"""The loss of every line and of every character of a text, in order, for one or several models.
+
+Shapes: N characters, M scored characters, R runs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.records.evaluation import MAX_LINE_TEXT, CharLoss, LineLoss
+
+BLOCK = 1 << 16
+"""Characters that are decoded at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredText:
+    """A text of N characters and its losses by R models, which score the same M of them."""
+
+    content: Callable[[int, int], str | bytes]
+    """Return characters [begin, end) of the text: bytes, for the byte alphabet."""
+    num_chars: int
+    """N."""
+    first: int
+    """The index in the ids at which the text begins."""
+    losses: Sequence[CharLosses]
+    """(R,)"""
+    ends: tuple[str, ...] = ("\n",)
+    """The characters that end a line."""
+
+    def iter_chars(self) -> Iterator[CharLoss]:
+        """Yield the loss of each scored character, in the order of the text."""
+        line = 1
+        for begin, content, is_end in self._blocks():
+            line_of = line + np.cumsum(is_end) - is_end
+            for rank in self._ranks(begin, begin + len(content)):
+                index = int(self.losses[0].positions[rank]) - self.first
+                place = index - begin
+                yield CharLoss(
+                    index=index,
+                    line=int(line_of[place]),
+                    character=_shown(content[place : place + 1]),
+                    nats=tuple(float(one.nats[rank]) for one in self.losses),
+                )
+            line += int(is_end.sum())
+
+    def iter_lines(self) -> Iterator[LineLoss]:
+        """Yield the loss of each line that was scored from start to end, in the order of the text.
+
+        The first character of a text without context cannot be scored; the line counts as complete without it. Lines
+        that are cut by the ends of segments are left out.
+        """
+        mean, spread = _moments(self.losses[0].nats)
+        first_scored = int(self.losses[0].positions[0]) - self.first
+        for line, (begin, end) in enumerate(self._line_bounds(), start=1):
+            ranks = self._ranks(begin, end)
+            is_whole = len(ranks) == end - max(begin, first_scored if first_scored == 1 else 0)
+            if not is_whole or not len(ranks):
+                continue
+            sums = tuple(float(one.nats[ranks.start : ranks.stop].sum(dtype=np.float64)) for one in self.losses)
+            text = self.content(begin, min(end, begin + MAX_LINE_TEXT))
+            yield LineLoss(
+                line=line,
+                index=begin,
+                text=_decoded(text).rstrip("".join(self.ends)),
+                num_chars=len(ranks),
+                nats=sums,
+                excess=(sums[0] - len(ranks) * mean) / (spread * len(ranks) ** 0.5) if spread else 0.0,
+            )
+
+    def _line_bounds(self) -> Iterator[tuple[int, int]]:
+        """Yield begin and end of each line, with its end character."""
+        line_begin = 0
+        for begin, _, is_end in self._blocks():
+            for end in (begin + 1 + np.flatnonzero(is_end)).tolist():
+                yield line_begin, end
+                line_begin = end
+        if line_begin < self.num_chars:
+            yield line_begin, self.num_chars
+
+    def _blocks(self) -> Iterator[tuple[int, str | bytes, NDArray[np.bool_]]]:
+        """Yield the start, the content and whether each character ends a line, block by block."""
+        points = [ord(end) for end in self.ends]
+        for begin in range(0, self.num_chars, BLOCK):
+            content = self.content(begin, min(begin + BLOCK, self.num_chars))
+            if isinstance(content, str):
+                values = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4")
+                yield begin, content, np.isin(values, points)
+            else:
+                yield begin, content, np.isin(np.frombuffer(content, np.uint8), points)
+
+    def _ranks(self, begin: int, end: int) -> range:
+        """Return the indices among the M scored characters of those in [begin, end) of the text."""
+        bounds = np.array((begin, end)) + self.first
+        return range(*np.searchsorted(self.losses[0].positions, bounds).tolist())
+
+
+def _moments(nats: NDArray[np.float32]) -> tuple[float, float]:
+    """Return mean and standard deviation, block by block in float64."""
+    total = squares = 0.0
+    for begin in range(0, len(nats), BLOCK):
+        block = nats[begin : begin + BLOCK].astype(np.float64)
+        total += float(block.sum())
+        squares += float(np.square(block).sum())
+    mean = total / len(nats)
+    return mean, max(0.0, squares / len(nats) - mean * mean) ** 0.5
+
+
+def _shown(character: str | bytes) -> str:
+    if isinstance(character, str):
+        return character
+    return chr(character[0]) if character[0] < 0x80 else f"\\x{character[0]:02x}"
+
+
+def _decoded(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode("utf-8", "replace")

@@ -1,0 +1,213 @@
+"""Loss by class and by position, and the losses of lines, equal loops over the characters.
+
+Shapes: N characters, T time, B windows.
+"""
+
+import unicodedata
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from test_loss import make_ids, make_network
+
+from charrnn.errors import DataError
+from charrnn.evaluation import breakdown
+from charrnn.evaluation.breakdown import (
+    context_length,
+    group_of_position,
+    num_read_since_end,
+    position_names,
+    sums_by_class,
+    sums_by_position,
+)
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.classes import CLASSES, class_of, classes_at, classes_of_bytes
+from charrnn.evaluation.lines import ScoredText
+from charrnn.records.evaluation import MAX_LINE_TEXT
+from charrnn.text.vocab import Vocab
+
+TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
+
+
+def test_every_character_has_the_class_of_its_unicode_category() -> None:
+    expected = {
+        "aβжß": "lower case",
+        "AΒЖǅ": "upper case",
+        "戦و": "other letters",
+        "\u0301": "combining marks",
+        "7١²": "digits",
+        " \t\u00a0\u3000": "spaces",
+        "\n\r\u2028": "newlines",
+        ".«…—": "punctuation",
+        "€+🙂": "symbols",
+        "\x07\u200b": "other characters",
+        "\0": "ends of documents",
+        "\udc80": "invalid bytes",
+    }
+    for characters, name in expected.items():
+        assert {CLASSES[class_of(character)] for character in characters} == {name}
+    assert CLASSES[class_of("")] == "unknown"
+
+
+@given(st.text(max_size=60), st.binary(max_size=8))
+def test_a_byte_has_the_class_of_its_character(text: str, garbage: bytes) -> None:
+    try:
+        data = text.encode()
+    except UnicodeEncodeError:  # a surrogate has no UTF-8
+        return
+    expected = [class_of(character) for character in text for _ in character.encode()]
+    assert classes_of_bytes(data).tolist() == expected
+    mixed = classes_of_bytes(data + b"\n" + garbage)
+    assert len(mixed) == len(data) + 1 + len(garbage)
+    assert mixed[: len(data) + 1].tolist() == [*expected, class_of("\n")]
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_classes_are_found_at_any_positions_block_by_block(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vocab = Vocab.from_text(TEXT, min_count=1) if kind == "char" else Vocab.of_bytes()
+    ids = vocab.encode(TEXT * 3)
+    each = TEXT * 3 if kind == "char" else "".join(character * len(character.encode()) for character in TEXT * 3)
+    assert len(each) == len(ids)
+    positions = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.6)
+    monkeypatch.setattr("charrnn.evaluation.classes._BLOCK", 7)
+    found = np.concatenate(list(classes_at(vocab, ids, positions)))
+    assert found.tolist() == [class_of(each[position]) for position in positions]
+
+
+def test_the_loss_by_class_is_that_of_a_loop() -> None:
+    text = (TEXT + "q") * 40
+    vocab = Vocab("char", ("", *sorted(set(TEXT) - {"x"})))
+    ids = vocab.encode(text)
+    positions = np.arange(3, len(ids))
+    losses = CharLosses(positions, np.random.default_rng(0).exponential(size=len(positions)).astype(np.float32))
+    by_name: dict[str, list[float]] = {}
+    for position, nats in zip(positions, losses.nats, strict=True):
+        character = text[position] if ids[position] else ""
+        by_name.setdefault(CLASSES[class_of(character)], []).append(float(nats))
+    groups = sums_by_class(losses, vocab, ids).groups()
+    assert [group.name for group in groups] == [name for name in CLASSES if name in by_name]
+    for group in groups:
+        assert group.num_chars == len(by_name[group.name])
+        assert group.nats_per_char == pytest.approx(np.mean(by_name[group.name]))
+        assert group.share_of_loss == pytest.approx(sum(by_name[group.name]) / losses.nats.sum())
+        assert group.nats_ci is not None and group.nats_ci[0] < group.nats_per_char < group.nats_ci[1]
+    assert sum(group.share_of_loss for group in groups) == pytest.approx(1)
+    assert unicodedata.category("²") == "No" and "unknown" in by_name
+
+
+def test_a_class_in_few_places_has_no_interval() -> None:
+    vocab = Vocab.from_text("ab7", min_count=1)
+    ids = vocab.encode("ab" * 1000 + "7" * 100 + "ab" * 1000)
+    losses = CharLosses(np.arange(1, len(ids)), np.ones(len(ids) - 1, np.float32))
+    letters, digits = sums_by_class(losses, vocab, ids).groups()
+    assert (letters.nats_ci, digits.nats_ci, digits.num_chars) == ((1.0, 1.0), None, 100)
+    doubled = CharLosses(losses.positions, 2 * losses.nats)
+    compared, _ = sums_by_class(doubled, vocab, ids).groups(sums_by_class(losses, vocab, ids))
+    assert compared.difference is not None
+    assert (compared.difference.mean, compared.difference.low, compared.difference.high) == (1.0, 1.0, 1.0)
+
+
+def test_groups_of_positions_are_powers_of_two() -> None:
+    names = position_names(32)
+    assert names == ("1", "2", "3-4", "5-8", "9-16", "17-32")
+    for position, group in enumerate(group_of_position(np.arange(1, 33)).tolist(), start=1):
+        low, _, high = names[group].partition("-")
+        assert int(low) <= position <= int(high or low)
+
+
+def test_the_state_holds_what_was_read_since_the_last_end() -> None:
+    ids = np.array([[3, 0], [0, 4], [5, 5], [0, 0], [0, 6]])
+    assert num_read_since_end(ids, None).T.tolist() == [[1, 2, 3, 4, 5]] * 2
+    assert num_read_since_end(ids, 0).T.tolist() == [[1, 1, 2, 1, 1], [1, 2, 3, 1, 2]]
+
+
+def test_the_loss_by_position_equals_windows_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(breakdown, "NUM_POSITION_WINDOWS", 90)
+    network, ids = make_network("gru"), make_ids(400)
+    length = context_length(len(ids))
+    assert length == 16
+    losses = []
+    for window in range(90):
+        start = window * (len(ids) - length) // 90
+        text = torch.from_numpy(ids[start : start + length + 1].astype(np.int64))
+        with torch.no_grad():
+            logits, _ = network(text[:-1, None], network.initial_state(1))
+        losses.append(-logits[:, 0].log_softmax(-1)[torch.arange(length), text[1:]].numpy())
+    by_position = np.array(losses)
+    read: list[int] = []
+    groups = sums_by_position(network, ids, precision="fp32", on_progress=read.append).groups()
+    assert sum(read) == 90 * length
+    assert [group.num_chars for group in groups] == [90, 90, 180, 360, 720]
+    for group, (begin, end) in zip(groups, ((0, 1), (1, 2), (2, 4), (4, 8), (8, 16)), strict=True):
+        assert group.nats_per_char == pytest.approx(by_position[:, begin:end].mean(), abs=1e-6)
+        assert group.nats_ci is not None
+
+
+@pytest.mark.parametrize(("num_chars", "length"), [(160, 16), (639, 16), (640, 32), (20_479, 512), (20_480, 1024)])
+def test_windows_are_as_long_as_twenty_fit(num_chars: int, length: int) -> None:
+    assert context_length(num_chars) == length
+    with pytest.raises(DataError, match="159 characters; loss by position needs at least 160"):
+        context_length(159)
+
+
+def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:
+    generator = np.random.default_rng(5)
+    losses = [
+        CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32)) for _ in range(num_runs)
+    ]
+    return ScoredText(lambda begin, end: text[begin:end], len(text), first, losses, ends=("\n", "\0"))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@given(text=st.text(alphabet="ab\n\0é", min_size=2, max_size=80), first=st.sampled_from([0, 3]))
+def test_lines_and_characters_add_up(as_bytes: bool, text: str, first: int) -> None:
+    content: str | bytes = text.encode() if as_bytes else text
+    start = max(1, first)
+    if len(content) + first <= start:
+        return
+    found = scored(content, np.arange(start, first + len(content)), first, num_runs=2)
+    characters, lines = list(found.iter_chars()), list(found.iter_lines())
+    assert [one.index for one in characters] == list(range(start - first, len(content)))
+    assert np.allclose([one.nats for one in characters], np.stack([one.nats for one in found.losses], axis=1))
+    for one in characters:
+        before = content[: one.index]
+        ends = (
+            before.count(b"\n") + before.count(b"\0")
+            if isinstance(before, bytes)
+            else before.count("\n") + before.count("\0")
+        )
+        assert one.line == 1 + ends
+    for run in range(2):
+        assert sum(line.nats[run] for line in lines) == pytest.approx(sum(one.nats[run] for one in characters))
+    for line in lines:
+        own = [one.nats[0] for one in characters if one.line == line.line]
+        assert (line.num_chars, line.nats[0]) == (len(own), pytest.approx(sum(own)))
+    shown = text.replace("\0", "\n").split("\n")
+    assert [line.text for line in lines] == [shown[line.line - 1] for line in lines]
+
+
+def test_lines_that_segments_cut_are_left_out() -> None:
+    text = "one\ntwo\nthree\nfour\n"
+    found = scored(text, np.r_[0:8, 10:19])
+    assert [(line.line, line.text) for line in found.iter_lines()] == [(1, "one"), (2, "two"), (4, "four")]
+    assert [one.index for one in found.iter_chars()] == [*range(8), *range(10, 19)]
+
+
+def test_a_long_line_is_cut_and_scored_whole() -> None:
+    text = "x" * (3 * MAX_LINE_TEXT)
+    (line,) = scored(text, np.arange(1, len(text))).iter_lines()
+    assert (line.text, line.num_chars) == ("x" * MAX_LINE_TEXT, len(text) - 1)
+    assert line.excess == pytest.approx(0, abs=1e-6), "the only line is as likely as the text"
+
+
+def test_the_excess_is_large_for_an_unlikely_line() -> None:
+    text = "aaaa\n" * 60
+    losses = CharLosses(np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32))
+    found = ScoredText(lambda begin, end: text[begin:end], len(text), 0, [losses])
+    lines = sorted(found.iter_lines(), key=lambda line: -line.excess)
+    assert lines[0].line == 18
+    spread = losses.nats.std()
+    assert lines[0].excess == pytest.approx((20 - 5 * losses.mean) / (spread * 5**0.5), rel=1e-5)
+    assert lines[1].excess < 0

@@ -1,0 +1,247 @@
+"""evaluate with several runs, --by, --per-line and --per-char: what is compared, and what is refused."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from built_runs import build_chain
+
+import charrnn
+from charrnn.api import Model, evaluate_runs, losses_by_char, losses_by_line
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, DataError, UsageError
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.loss import MeasuredText, paired_difference, report_of
+from charrnn.evaluation.loss_table import byte_difference
+from charrnn.model.network import CharRNN
+from charrnn.text.vocab import Vocab
+
+CYCLE = "abcdé\n"
+OTHER = "déabc\n"
+TEXT = "".join("abcdé\ndab\néa"[(n * n) % 12] for n in range(6000))
+
+
+def small_model(characters: str | None, seed: int = 1, **changes: Any) -> Model:
+    """Return an untrained model of these characters, or of bytes."""
+    vocab = Vocab.of_bytes() if characters is None else Vocab("char", ("", *sorted(characters)))
+    config = Config(
+        alphabet=vocab.kind, cell="gru", num_layers=1, hidden_size=5, embedding_size=3, seed=seed, **changes
+    )
+    tensors = {name: 3 * value.detach().numpy() for name, value in CharRNN(config, len(vocab)).state_dict().items()}
+    return Model(config, vocab, tensors, name=f"model-{seed}")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs of one text, one of another, and the texts."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "text.txt").write_text(TEXT * 3, encoding="utf-8")
+    (folder / "else.txt").write_text(TEXT[:3000] * 5, encoding="utf-8")
+    for name, cycle, text in (("one", CYCLE, "text"), ("two", OTHER, "text"), ("three", CYCLE, "else")):
+        build_chain(folder / "checkpoints" / name, cycle, corpus=folder / f"{text}.txt")
+    return folder
+
+
+def test_the_rows_are_those_of_each_run_alone_with_paired_differences() -> None:
+    models = [small_model(CYCLE, seed) for seed in (1, 2)]
+    found = evaluate_runs(models, TEXT, precision="fp32", by=("class", "position"))
+    assert [(row.name, row.loss.protocol) for row in found.rows] == [
+        (name, protocol) for protocol in ("stateful", "windowed-256") for name in ("model-1", "model-2")
+    ]
+    for row, (model, protocol) in zip(
+        found.rows, [(model, one) for one in ("stateful", "windowed-256") for model in models], strict=True
+    ):
+        alone = charrnn.evaluate(model, TEXT, protocol=protocol, precision="fp32")
+        assert row.loss.nats_per_char == pytest.approx(alone.nats_per_char, abs=1e-9)
+        assert row.loss.nats_ci == pytest.approx(alone.nats_ci, abs=1e-9)
+        assert row.loss.nats_ci is not None and row.loss.bits_per_byte_ci is not None
+        assert row.loss.bpc_ci == pytest.approx([end / math.log(2) for end in row.loss.nats_ci])
+        chars_per_byte = len(TEXT) / len(TEXT.encode())
+        assert row.loss.bits_per_byte_ci == pytest.approx(
+            [end / math.log(2) * chars_per_byte for end in row.loss.nats_ci]
+        )
+    first, second, first_windowed, second_windowed = found.rows
+    assert first.difference is None and first_windowed.difference is None
+    for one, other in ((first, second), (first_windowed, second_windowed)):
+        difference = other.difference
+        assert difference is not None and difference.low < difference.mean < difference.high
+        assert difference.mean == pytest.approx(other.loss.nats_per_char - one.loss.nats_per_char, abs=1e-9)
+    assert [(one.name, one.by) for one in found.breakdowns] == [
+        (name, by) for name in ("model-1", "model-2") for by in ("class", "position")
+    ]
+    for breakdown in found.breakdowns:
+        assert all((group.difference is not None) is (breakdown.name == "model-2") for group in breakdown.groups)
+    by_class = found.breakdowns[0]
+    assert sum(group.num_chars for group in by_class.groups) == first.loss.num_chars
+    total = sum(group.num_chars * group.nats_per_char for group in by_class.groups)
+    assert total / first.loss.num_chars == pytest.approx(first.loss.nats_per_char)
+
+
+def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
+    generator = np.random.default_rng(0)
+    # Both predictors find the same passages hard; one is 0.05 nats better everywhere, with a little noise.
+    hard = np.repeat(generator.exponential(size=100), 100).astype(np.float32)
+    positions = np.arange(1, len(hard) + 1)
+    noise = generator.normal(scale=0.2, size=len(hard)).astype(np.float32)
+    first, second = CharLosses(positions, hard + 1), CharLosses(positions, hard + np.float32(0.95) + noise)
+    text = MeasuredText(np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0)
+    alone = report_of(second, text, protocol="stateful").nats_ci
+    difference = paired_difference(second, first)
+    assert alone is not None and difference is not None
+    assert difference.is_significant and difference.low < -0.05 < difference.high
+    assert difference.high - difference.low < 0.1 * (alone[1] - alone[0])
+    with pytest.raises(ValueError, match="positions differ"):
+        paired_difference(second, CharLosses(positions + 1, hard))
+
+
+def test_models_of_characters_and_of_bytes_are_compared_in_bits_per_byte() -> None:
+    chars, of_bytes = small_model(CYCLE), small_model(None, 2)
+    found = evaluate_runs([chars, of_bytes], TEXT, precision="fp32", by=("class",))
+    difference = found.rows[1].difference
+    assert difference is not None and difference.unit == "bits/byte"
+    # Every character but the first, which neither scores as a whole.
+    by_char = [loss.nats[0] for loss in losses_by_char([chars], TEXT, precision="fp32")]
+    by_byte = [0.0, *(loss.nats[0] for loss in losses_by_char([of_bytes], TEXT.encode(), precision="fp32"))]
+    first_size = len(TEXT[0].encode())
+    assert difference.mean * len(TEXT[1:].encode()) == pytest.approx(
+        (sum(by_byte[first_size:]) - sum(by_char)) / math.log(2), rel=1e-5
+    )
+    assert difference.low < difference.mean < difference.high
+    assert found.rows[3].difference is None, "other windows"
+    assert all(group.difference is None for group in found.breakdowns[1].groups)
+    other_way = evaluate_runs([of_bytes, chars], TEXT, precision="fp32").rows[1].difference
+    assert other_way is not None and other_way.mean == pytest.approx(-difference.mean)
+
+
+def test_byte_losses_are_added_up_by_character() -> None:
+    text = "aé戦🙂b" * 300
+    data = np.frombuffer(text.encode(), np.uint8)
+    generator = np.random.default_rng(0)
+    of_bytes = CharLosses(np.arange(1, len(data)), generator.random(len(data) - 1).astype(np.float32))
+    of_chars = CharLosses(np.arange(1, len(text)), generator.random(len(text) - 1).astype(np.float32))
+    byte_text = MeasuredText(data, 0, num_bytes=len(data), num_unknown=0, unit="byte")
+    char_text = MeasuredText(np.zeros(len(text), np.uint16), 0, num_bytes=len(data), num_unknown=0)
+    found = byte_difference(of_bytes, byte_text, of_chars, char_text)
+    expected = float(of_bytes.nats.sum() - of_chars.nats.sum()) / math.log(2) / (len(data) - 1)
+    assert found is not None and found.mean == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ([], TEXT), UsageError, "give at least one"),
+        (lambda: ([small_model(CYCLE), small_model(CYCLE, 2)], TEXT[:1000]), DataError, "1,000 characters; comparing"),
+        (
+            lambda: ([small_model(CYCLE), small_model(CYCLE + "z", 2)], TEXT + "Q"),
+            DataError,
+            "does not know 1 character",
+        ),
+        (
+            lambda: ([small_model(CYCLE), small_model(None, 2)], TEXT + "Q"),
+            DataError,
+            "model-1 does not know 1 character",
+        ),
+        (lambda: ([small_model(CYCLE), small_model(CYCLE, 2, documents="lines")], TEXT), UsageError, "into documents"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError], message: str) -> None:
+    models, text = make()
+    with pytest.raises(error, match=message):
+        evaluate_runs(models, text)
+
+
+def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:
+    models = [small_model(CYCLE), small_model(None, 2)]
+    with pytest.raises(UsageError, match=rf"whole text.*\n.*`max_chars={len(TEXT.encode())}`"):
+        evaluate_runs(models, TEXT, max_chars=len(TEXT))
+    with pytest.raises(UsageError, match="some bytes"):
+        losses_by_line(models, TEXT)
+    with pytest.raises(UsageError, match="`by` is 'word'; use position or class"):
+        evaluate_runs(models[:1], TEXT, by=("word",))
+
+
+def test_the_command_compares_runs_of_one_text(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    found = json.loads(command("evaluate", "one", "two", "--json", "--by", "class").out)
+    first, second, *_ = found["rows"]
+    assert (found["run"], found["nats_per_char"], first["name"]) == ("one", first["nats_per_char"], "one")
+    assert second["difference"]["mean"] == pytest.approx(second["nats_per_char"] - first["nats_per_char"])
+    assert [one["name"] for one in found["breakdowns"]] == ["one", "two"]
+    ran = command("evaluate", "one", "two", "--by", "class", "--by", "position")
+    assert (ran.code, ran.err) == (0, "")
+    assert "Loss over the validation text" in ran.out
+    assert "train with --split 80/10/10 and give --part test" in " ".join(ran.out.split())
+    assert f"{second['difference']['mean']:+.4f}" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80
+    assert all(word in ran.out for word in ("lower case", "newlines", "3-4", "33-64"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "parts"),
+    [
+        ("one three", 2, ("held-out texts of one and three differ", "--split", "--text")),
+        ("one one", 2, ("one is given twice",)),
+        ("one two --text short.txt", 3, ("comparing runs needs at least 1,001",)),
+        ("one --per-line --per-char", 2, ("--per-line and --per-char are reports of their own",)),
+        ("one --per-line --by class", 2, ("--by and --per-line",)),
+        ("one --by word", 2, ("--by is 'word'", "position or class")),
+        ("one --by position --text short.txt", 3, ("loss by position needs at least 160",)),
+    ],
+)
+def test_the_command_refuses_with_the_reason(
+    arguments: str, code: int, parts: tuple[str, ...], command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    Path("short.txt").write_text(TEXT[:100], encoding="utf-8")
+    ran = command("evaluate", *arguments.split())
+    assert (ran.code, ran.out) == (code, "")
+    assert all(part in ran.err for part in parts), ran.err
+    assert len(ran.err.splitlines()) <= 3
+
+
+def test_a_short_text_has_its_loss_without_an_interval(
+    command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    Path("short.txt").write_text(TEXT[:500], encoding="utf-8")
+    found = json.loads(command("evaluate", "one", "--text", "short.txt", "--json").out)
+    assert found["nats_ci"] is found["bpc_ci"] is found["bits_per_byte_ci"] is None
+    assert "too short for an interval" in command("evaluate", "one", "--text", "short.txt").out
+
+
+def test_lines_and_characters_are_printed_as_json_lines(
+    command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs)
+    text = "abcdé\nabcdé\néédda\nabc"
+    Path("lines.txt").write_text(text, encoding="utf-8")
+    ran = command("evaluate", "one", "two", "--text", "lines.txt", "--per-line")
+    assert (ran.code, ran.err) == (0, "")
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert [(line["line"], line["text"], line["num_chars"]) for line in lines] == [
+        (1, "abcdé", 5), (2, "abcdé", 6), (3, "éédda", 6), (4, "abc", 3)
+    ]  # fmt: skip
+    assert max(lines, key=lambda line: line["excess"])["line"] == 3
+    for line in lines:
+        assert line["nats"] == line["nats_by_run"]["one"] == pytest.approx(line["nats_per_char"] * line["num_chars"])
+    ran = command("evaluate", "one", "--text", "lines.txt", "--per-char")
+    characters = [json.loads(line) for line in ran.out.splitlines()]
+    assert "".join(one["character"] for one in characters) == text[1:]
+    assert [one["line"] for one in characters] == [1 + text[: one["index"]].count("\n") for one in characters]
+    assert sum(one["nats"] for one in characters) == pytest.approx(sum(line["nats"] for line in lines))
+
+
+def test_a_terminal_shows_the_least_likely_lines(command: Any, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    Path("lines.txt").write_text("abcdé\n" * 40 + "éédda\n" + "abcdé\n" * 40, encoding="utf-8")
+    as_printed = command("evaluate", "one", "--text", "lines.txt", "--per-line", "--json").out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    ran = command("evaluate", "one", "--text", "lines.txt", "--per-line")
+    rows = [line.split() for line in ran.out.splitlines() if line.strip()]
+    assert "20 least likely of 81 lines" in ran.out
+    assert (rows[3][0], rows[3][-1]) == ("41", "éédda")
+    assert "--json for all lines" in ran.err
+    assert len(as_printed.splitlines()) == 81
