@@ -26,9 +26,11 @@ from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, Generat
 from charrnn.records.long_range import LongRangeReport
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
 from charrnn.records.numbers import NetworkNumbers
+from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
+from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
@@ -425,11 +427,13 @@ class Model:
         max_lag: int = MAX_LAG,
         network: "CharRNN | None" = None,
         name: str | None = None,
+        is_untrained: bool = False,
         on_progress: Callable[[int], object] = lambda num_losses: None,
     ) -> GradientReach:
         """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
 
-        `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's.
+        `network` is used in place of the model's (such as `untrained_baseline()`), `name` in place of the run's;
+        `is_untrained` is recorded.
         Raises UsageError for a `max_lag` under 1, DataError for a text too short.
         """
         from charrnn.microscope.gradients import measure_reach
@@ -439,6 +443,7 @@ class Model:
             self.encode(text, context=context),
             max_lag=max_lag,
             name=name or self.name,
+            is_untrained=is_untrained,
             on_progress=on_progress,
         )
 
@@ -451,19 +456,25 @@ class Model:
         max_lag: int = MAX_LAG,
         on_progress: Callable[[int], object] = lambda num_losses: None,
     ) -> tuple[GradientReach, ...]:
-        """Compute `gradients` of this model, of its untrained baseline and of other models over the same text.
+        """Compute `gradients` of this model and of other models over the same text, each with its untrained baseline.
 
         Each model encodes the text by its own alphabet. Raises as `gradients`.
         """
-        readers = [
-            (self, self.network, self.name),
-            (self, self.untrained_baseline(), f"{self.name}, untrained"),
-            *((other, other.network, other.name) for other in others),
-        ]
-        return tuple(
-            model.gradients(text, context=context, max_lag=max_lag, network=network, name=name, on_progress=on_progress)
-            for model, network, name in readers
-        )
+        reaches = []
+        for model in (self, *others):
+            for is_untrained in (False, True):
+                reaches.append(
+                    model.gradients(
+                        text,
+                        context=context,
+                        max_lag=max_lag,
+                        network=model.untrained_baseline() if is_untrained else model.network,
+                        name=f"{model.name}, untrained" if is_untrained else model.name,
+                        is_untrained=is_untrained,
+                        on_progress=on_progress,
+                    )
+                )
+        return tuple(reaches)
 
     def history(
         self,
@@ -556,6 +567,25 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
         loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
             yield _model_of(folder, loaded)
+
+
+def training_spectrum(
+    run: str | Path | None = None,
+    *,
+    checkpoints: Path = Path("checkpoints"),
+    on_progress: Callable[[int], object] = lambda num_matrices: None,
+) -> TrainingSpectrum:
+    """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
+
+    `run` and what is raised as for `load`; `on_progress` is called with the number of matrices since its last call.
+    """
+    from charrnn.microscope.spectrum import measure_spectrum
+
+    folder, _ = open_run_to_read(None if run is None else str(run), checkpoints)
+    config = folder.load_best().description.config()
+    steps = ((model.step, model.tensors) for model in load_steps(folder.path))
+    log = MetricsLog(folder.path / "metrics.jsonl").read()
+    return measure_spectrum(folder.path.name, config, steps, log, on_progress=on_progress)
 
 
 def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:

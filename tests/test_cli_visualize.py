@@ -503,17 +503,23 @@ def test_gates_are_those_of_the_library(command: Command, lab: Path, fresh_file:
     assert max(map(cell_len, ran.out.splitlines())) <= 80
 
 
-def test_gradients_of_a_run_its_baseline_and_others_share_a_chart(
+def test_gradients_of_runs_share_a_chart_and_those_of_their_baselines_another(
     command: Command, lab: Path, fresh_file: Path, rnn: TrainedRun
 ) -> None:
     copy_run(rnn.path, lab.parent / rnn.name)
     options = ("visualize", lab.name, "--text", fresh_file, "--gradients", "--with", rnn.name)
     found = json.loads(command(*options, "--json").out)
-    assert [reach["name"] for reach in found] == [lab.name, f"{lab.name}, untrained", rnn.name]
+    names = [lab.name, f"{lab.name}, untrained", rnn.name, f"{rnn.name}, untrained"]
+    assert [reach["name"] for reach in found] == names
+    assert [reach["is_untrained"] for reach in found] == [False, True, False, True]
     assert all(len(reach["norms"][0]) == len(reach["lags"]) for reach in found)
     assert all(norm > 0 for norm in found[0]["norms"][0][:20])
     ran = command(*options)
     assert (ran.code, ran.err) == (0, "") and rnn.name in ran.out and "characters before" in ran.out
+    assert [line.split(", ")[-1] for line in ran.out.splitlines() if line.startswith("Mean norm")] == [
+        "trained",
+        "untrained",
+    ]
     assert max(map(cell_len, ran.out.splitlines())) <= 80
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 
 from charrnn.records.microscope import GradientReach
 from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS, STYLES
-from charrnn.render.curves import GradientChart, _decades, _lags
+from charrnn.render.curves import GradientChart, _lags, decades
 from charrnn.render.svg import GRID
 
 
@@ -166,7 +166,7 @@ def test_a_name_cannot_move_the_cursor() -> None:
     ],
 )
 def test_powers_of_ten(lowest: float, highest: float, ticks: list[int]) -> None:
-    assert _decades(lowest, highest) == ticks
+    assert decades(lowest, highest) == ticks
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.mi
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.text.encoded import EncodedText
 
 Measured = TypeVar("Measured")
@@ -33,7 +35,7 @@ class Options:
     cells: tuple[str, ...]
     ablated: str | None
     others: tuple[str, ...]
-    """Runs that share the chart of `--gradients`."""
+    """Runs that share the charts of `--gradients` and `--spectrum`."""
     detectors: "list[Detector]"
     has_chosen_detectors: bool
     num_passages: int
@@ -59,8 +61,12 @@ class Subject:
     text: "EncodedText"
     num_available: int
     """Characters of the whole text, of which `text` is the beginning."""
-    study: "Study"
     options: Options
+
+    @cached_property
+    def study(self) -> "Study":
+        """The study of the cells over the text, with the findings saved in the run."""
+        return self.model.study(self.text, cached=True)
 
     def progress(
         self, total: int, label: str, unit: str = "chars"
@@ -88,6 +94,8 @@ class Mode(Generic[Measured]):
     """Whether it shows the first `--chars` characters, not findings of a longer text."""
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
+    reads_text: bool = True
+    """Whether it reads a text; if not, `Subject.text` is empty."""
 
 
 def _measure_findings(subject: Subject) -> "CellFindings":
@@ -192,6 +200,14 @@ def _measure_gradients(subject: Subject) -> "tuple[GradientReach, ...]":
         return subject.model.gradients_with(others, subject.content, context=subject.context, on_progress=advance)
 
 
+def _measure_spectra(subject: Subject) -> "list[TrainingSpectrum]":
+    from charrnn.api import training_spectrum
+
+    runs = [subject.model.path, *subject.options.others]
+    with subject.progress(0, "singular values", unit="matrices") as advance:
+        return [training_spectrum(run, on_progress=advance) for run in runs]
+
+
 def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation]":
     layer, unit = parse_cell("--ablate", subject.options.ablated or "", subject.model)
 
@@ -272,6 +288,13 @@ MODES: dict[str, Mode[Any]] = {
         show=lambda subject, reaches: pictures.show_gradients(reaches),
         allows=frozenset({"--with"}),
         example="--gradients",
+    ),
+    "--spectrum": Mode(
+        measure=_measure_spectra,
+        show=lambda subject, spectra: pictures.show_spectra(spectra),
+        allows=frozenset({"--with"}),
+        example="--spectrum",
+        reads_text=False,
     ),
     "--ablate": Mode(
         measure=_measure_ablation,

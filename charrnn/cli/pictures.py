@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.render.page import Page, PageRow
 
 CHARS_ON_PAGE = 8_000
@@ -250,10 +251,27 @@ def show_gates(report: "GateReport") -> Shown:
 
 
 def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:
-    """Draw how far the gradient of each network reaches back, in one chart."""
-    from charrnn.render.curves import GradientChart
+    """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
+    from charrnn.render.curves import TITLE, GradientChart
 
-    return Shown(f"Gradients of {reaches[0].name}", [GradientChart(reaches)], [reach.to_json() for reach in reaches])
+    trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
+    pictures: list[RenderableType] = [GradientChart(reaches)]
+    if len(trained) > 1:
+        pictures = [GradientChart(trained, f"{TITLE}, trained"), GradientChart(untrained, f"{TITLE}, untrained")]
+    return Shown(f"Gradients of {reaches[0].name}", pictures, [reach.to_json() for reach in reaches])
+
+
+def show_spectra(spectra: "Sequence[TrainingSpectrum]") -> Shown:
+    """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
+    from rich.text import Text
+
+    from charrnn.render.spectrum import NormChart, SpectrumChart
+    from charrnn.render.tables import spectra_table
+
+    pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
+    if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
+        pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see more of them."))
+    return Shown(f"Recurrent matrices of {spectra[0].name}", pictures, [spectrum.to_json() for spectrum in spectra])
 
 
 def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> Shown:

@@ -71,8 +71,14 @@ def visualize(
     ] = False,
     beside: Annotated[
         list[str] | None,
-        typer.Option("--with", help="With --gradients: add another run to the chart (repeatable).", metavar="RUN"),
+        typer.Option(
+            "--with", help="With --gradients or --spectrum: add another run to the charts (repeatable).", metavar="RUN"
+        ),
     ] = None,
+    spectrum: Annotated[
+        bool,
+        typer.Option("--spectrum", help="Show the recurrent matrices' largest singular values during training."),
+    ] = False,
     ablate: Annotated[
         str | None,
         typer.Option("--ablate", help="Show how much the loss rises when this cell is ablated.", metavar="L:U"),
@@ -116,6 +122,7 @@ def visualize(
             "--surprise": surprise,
             "--gates": gates,
             "--gradients": gradients,
+            "--spectrum": spectrum,
             "--ablate": ablate is not None,
             "--history": history,
             "--detector": bool(detector),
@@ -139,7 +146,13 @@ def visualize(
     )
     if options.suffix == ".npz" and not MODES[name].exports_arrays:
         raise UsageError(f"--export {export}: {name} has no activations; use .json.")
-    subject = _prepare(run, text, options, chars if MODES[name].colours_text else CHARS_SCORED, recompute=recompute)
+    if not MODES[name].reads_text:
+        if text is not None:
+            raise UsageError(f"--text does not apply to {name}: leave out one of them.")
+        num_chars = 0
+    else:
+        num_chars = chars if MODES[name].colours_text else CHARS_SCORED
+    subject = _prepare(run, text, options, num_chars, recompute=recompute)
     if export is not None and options.suffix == ".npz":
         export_arrays(subject, export)
         return
@@ -159,10 +172,20 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detec
 
 
 def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, recompute: bool) -> Subject:
-    """Load the model and encode the first `num_chars` characters of the text, with warnings about them."""
+    """Load the model and encode the first `num_chars` characters of the text, with warnings about them.
+
+    No text is read for 0 characters.
+    """
+    import numpy as np
+
+    from charrnn.text.encoded import EncodedText
+
     if can_animate(sys.stderr) and not options.quiet:
         sys.stderr.write("Looking into the model ...\n")
     model = load_model(run, quiet=options.quiet)
+    if num_chars == 0:
+        nothing = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
+        return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
     content, context, num_available = read_passage(model, text, num_chars, quiet=options.quiet)
     warn(model.encoding_warnings(content), quiet=options.quiet)
     if recompute:
@@ -174,7 +197,6 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
         context=context,
         text=encoded,
         num_available=num_available,
-        study=model.study(encoded, cached=True),
         options=options,
     )
 

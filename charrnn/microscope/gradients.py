@@ -31,6 +31,7 @@ def measure_reach(
     *,
     max_lag: int = MAX_LAG,
     name: str = "model",
+    is_untrained: bool = False,
     on_progress: Callable[[int], object] = lambda num_losses: None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
@@ -70,6 +71,7 @@ def measure_reach(
         lags=tuple(range(1, max_lag + 1)),
         norms=tuple(tuple(norms) for norms in (total / len(chosen)).T.tolist()),
         num_losses=len(chosen),
+        is_untrained=is_untrained,
     )
 
 

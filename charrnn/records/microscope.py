@@ -182,13 +182,14 @@ class GradientReach:
     """How far gradients reach back in a model.
 
     `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
-    characters before, averaged over `num_losses` characters of a text.
+    characters before, averaged over `num_losses` characters of a text. `is_untrained`: of an untrained baseline.
     """
 
     name: str
     lags: tuple[int, ...]
     norms: tuple[tuple[float, ...], ...] = field(repr=False)
     num_losses: int
+    is_untrained: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object."""

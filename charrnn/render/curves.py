@@ -28,6 +28,7 @@ class GradientChart:
     """
 
     reaches: Sequence[GradientReach]
+    title: str = TITLE
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self._chart(ascii_only=options.ascii_only)
@@ -43,12 +44,12 @@ class GradientChart:
         heights = [height for _, height in points] or [0.0]
         furthest = max([2, *(round(lag) for lag, _ in points)])
         return LineChart(
-            title=TITLE,
+            title=self.title,
             lines=lines,
             across=(1, furthest),
             across_label="characters before",
             across_ticks=lambda most: ((lag, str(lag)) for lag in _lags(furthest, most)),
-            up_ticks=[(tick, f"1e{tick}") for tick in _decades(min(heights), max(heights))],
+            up_ticks=[(tick, f"1e{tick}") for tick in decades(min(heights), max(heights))],
             empty_notice=EMPTY_NOTICE,
         )
 
@@ -68,7 +69,7 @@ def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[tuple[str, li
         yield name if len(reach.norms) == 1 else f"{name}, layer {layer}", segments
 
 
-def _decades(lowest: float, highest: float) -> list[int]:
+def decades(lowest: float, highest: float) -> list[int]:
     """Return at most `MAX_TICKS` equidistant powers of ten that enclose the given ones."""
     low, high = math.floor(lowest), math.ceil(highest)
     high = max(high, low + 1)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from charrnn.records.generation import DocumentNovelty, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
+from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block
 from charrnn.render.visible import all_visible, visible
 from charrnn.text.catalogue import CatalogueEntry
@@ -211,6 +212,23 @@ def contributions_table(findings: CellFindings) -> Table:
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
+    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
+    numbers = ("σ first", "σ last", "ρ first", "ρ last")
+    table = plain_table("run", "matrix", *numbers, right=numbers)
+    for spectrum in spectra:
+        for matrix in spectrum.matrices:
+            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
+            values = matrix.largest_singular_values, matrix.spectral_radii
+            table.add_row(
+                spectrum.name,
+                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
+                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
+            )
+    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
+    return table
 
 
 def history_table(histories: Sequence[CellHistory]) -> Table:
