@@ -120,7 +120,7 @@ def add_compressors(
             f"Compressors read the last {len(before):,} bytes of the training text, then the first {len(data):,} of "
             "this text."
         )
-    table.notes.append("Compressors go on learning from the text that they compress; n-grams do not.")
+    table.notes.append("Compressors keep learning from the text that they compress; n-grams do not.")
 
 
 def _row(

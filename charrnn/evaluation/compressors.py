@@ -2,7 +2,7 @@
 
 A text costs what it adds to the training text: 8 · (size of both, compressed together, minus the size of the training
 text alone) / bytes of the text. So the compressor, like a model, has read the training text before. Unlike a model it
-goes on learning from the text it compresses: compare it with dynamic evaluation, too.
+keeps learning from the text it compresses: compare it with dynamic evaluation, too.
 """
 
 import lzma
