@@ -1,8 +1,9 @@
-"""`charrnn corpora`: the catalogue of texts."""
+"""`charrnn corpora`: the catalogue of texts, and texts that are generated."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,8 +11,11 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
 from charrnn.cli.streams import print_json, print_path, result_console
 
+if TYPE_CHECKING:
+    from charrnn.text.formal_languages import FormalString
+
 app = typer.Typer(
-    help="The catalogue: texts that `charrnn train NAME` can download.",
+    help="The catalogue: texts that `charrnn train NAME` can download. Generated texts.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -60,3 +64,57 @@ def fetch_corpus(
         print_json({"name": entry.name, "path": str(path)})
     else:
         print_path(str(path))
+
+
+@app.command("make")
+def make_corpus(
+    language: Annotated[
+        str,
+        typer.Argument(
+            metavar="LANGUAGE",
+            help="anbn (aabb), anbncn (aabbcc), dyck (nested brackets), parity (1101=1) or copy (abca=abca).",
+        ),
+    ],
+    lines: Annotated[int, typer.Option("--lines", help="Number of strings, one per line.", metavar="N")] = 10_000,
+    min_length: Annotated[int, typer.Option("--min-length", help="Characters of a string, at least.", metavar="N")] = 1,
+    max_length: Annotated[int, typer.Option("--max-length", help="Characters of a string, at most.", metavar="N")] = 50,
+    brackets: Annotated[int, typer.Option("--brackets", help="Kinds of brackets of dyck: 1 to 4.", metavar="N")] = 1,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same strings.", metavar="N", min=0)] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write to this new file instead of stdout.", metavar="FILE")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: each string with its states, or what was written to --out.")
+    ] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Generate strings of a formal language, to train on with `--documents lines`."""
+    import sys
+
+    from charrnn.cli.progress import progress
+    from charrnn.text.formal_languages import find_language, make_strings, write_lines
+
+    strings = make_strings(
+        find_language(language, brackets), lines, min_length=min_length, max_length=max_length, seed=seed
+    )
+    if out is None:
+        for one in strings:
+            if json:
+                print_json(one.to_json())
+            else:
+                sys.stdout.write(one.text + "\n")
+        return
+    with progress(lines, "writing", quiet=quiet, unit="strings") as advance:
+        num_bytes = write_lines(_advancing(strings, advance), out)
+    if json:
+        print_json({"language": language, "path": str(out), "num_strings": lines, "num_bytes": num_bytes, "seed": seed})
+    else:
+        print_path(str(out))
+
+
+def _advancing(strings: "Iterable[FormalString]", advance: Callable[[int], object]) -> Iterator[str]:
+    """Yield the texts of strings; `advance` is called for each."""
+    for one in strings:
+        yield one.text
+        advance(1)

@@ -54,7 +54,11 @@ def _options() -> dict[str, dict[str, str]]:
     group = typer.main.get_command(app)
     return {
         name: {
-            option.name: option.opts[0] for option in command.params if option.name and option.opts[0].startswith("--")
+            option.name: option.opts[0]
+            # Those of `corpora make` are options of `corpora`: a message does not know which of the two was started.
+            for one in (command, *getattr(command, "commands", {}).values())
+            for option in one.params
+            if option.name and option.opts[0].startswith("--")
         }
         for name, command in group.commands.items()  # type: ignore[attr-defined]
     }

@@ -232,14 +232,13 @@ def _passage_pictures(
 def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
     from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows
+    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, unscored
 
     rows = [
         PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
         for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
     ]
-    unscored = [f"{skipped.detector}: not scored, {skipped.reason}" for skipped in found.findings.skipped]
-    notes = [title, *ABOUT_COLUMNS, *unscored]
+    notes = [title, *ABOUT_COLUMNS, *unscored(found.findings.skipped)]
     return _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, found.labels, notes)
 
 

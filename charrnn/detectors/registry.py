@@ -28,6 +28,7 @@ def _function(module: str, name: str) -> Label:
 
 
 _NO_SOURCE = "this text is not source code"
+_NO_FORMAL = "this text is not of that formal language"
 _BUILT_IN = (
     Detector("quote", "inside double quotation marks", _function("prose", "label_quotes")),
     Detector("line-position", "characters read on this line", _function("prose", "label_line_position")),
@@ -49,6 +50,15 @@ _BUILT_IN = (
     Detector("bracket-depth", "open brackets of source code", _function("source", "label_bracket_depth"), _NO_SOURCE),
     Detector(
         "if-statement", "in the condition or body of an if", _function("source", "label_if_statements"), _NO_SOURCE
+    ),
+    Detector("a-minus-b", "a's minus b's of this string", _function("formal_languages", "label_a_minus_b"), _NO_FORMAL),
+    Detector("b-minus-c", "b's minus c's of this string", _function("formal_languages", "label_b_minus_c"), _NO_FORMAL),
+    Detector(
+        "dyck-depth", "open brackets of this string", _function("formal_languages", "label_dyck_depth"), _NO_FORMAL
+    ),
+    Detector("parity", "after an odd number of ones", _function("formal_languages", "label_parity"), _NO_FORMAL),
+    Detector(
+        "copy-position", "characters copied so far", _function("formal_languages", "label_copy_position"), _NO_FORMAL
     ),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}

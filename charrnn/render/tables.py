@@ -245,10 +245,17 @@ def history_table(histories: Sequence[CellHistory]) -> Table:
     return table
 
 
+def unscored(skipped: Sequence[Skipped]) -> list[str]:
+    """Return a sentence for every reason, with the detectors that were not scored for it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in skipped:
+        by_reason.setdefault(one.reason, []).append(one.detector)
+    return [f"{', '.join(detectors)}: not scored, {reason}" for reason, detectors in by_reason.items()]
+
+
 def skipped_lines(skipped: Sequence[Skipped]) -> Text:
-    """Return one line per detector that was not scored, with the reason."""
-    lines = [all_visible(f"{one.detector}: not scored, {one.reason}") for one in skipped]
-    return Text("\n".join(lines), style="dim")
+    """Return one line per reason, with the detectors that were not scored for it."""
+    return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
 
 
 def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:

@@ -1,0 +1,96 @@
+"""Labels of strings of formal languages, one per line: what a reader must have counted or kept.
+
+`text.formal_languages` makes such texts. The text may be cut anywhere. Counts are int64 arrays (N,), yes/no labels bool
+arrays (N,), for a text of N characters; both are 0 after a newline.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+_OPENING, _CLOSING = "([{<", ")]}>"
+_HEAD = 1000
+"""Characters that are looked at first, because nearly every other text has another character among them."""
+
+
+def _codes_within(text: str, characters: str) -> NDArray[np.uint8] | None:
+    """Return the code points (N,) of a text that consists of ASCII `characters` and newlines, None for any other."""
+    allowed = {*characters, "\n"}
+    if not text or not allowed.issuperset(text[:_HEAD]) or not allowed.issuperset(text):
+        return None
+    return np.frombuffer(text.encode("ascii"), np.uint8)
+
+
+def _is(codes: NDArray[np.uint8], characters: str) -> Flags:
+    return np.isin(codes, np.frombuffer(characters.encode("ascii"), np.uint8))
+
+
+def _counted_on_line(codes: NDArray[np.uint8], steps: NDArray[np.integer]) -> Counts:
+    """Sum `steps` (N,) since the last newline, whose own step is left out."""
+    is_newline = codes == ord("\n")
+    total = np.cumsum(np.where(is_newline, 0, steps), dtype=np.int64)
+    before = np.maximum.accumulate(np.where(is_newline, np.arange(len(codes)), -1))
+    return np.asarray(total - np.where(before >= 0, total[before], 0))
+
+
+def _abc(text: str) -> NDArray[np.uint8] | None:
+    """Return the code points of a text whose lines are a's, then b's, then c's, None for any other."""
+    codes = _codes_within(text, "abc")
+    if codes is None or "ab" not in text:
+        return None
+    is_newline = codes == ord("\n")
+    is_descent = (codes[1:] < codes[:-1]) & ~is_newline[1:] & ~is_newline[:-1]
+    return None if is_descent.any() else codes
+
+
+def label_a_minus_b(text: str) -> Counts | None:
+    """The a's of this string so far minus its b's, at least 0. None unless every line is a's, b's and c's in order."""
+    codes = _abc(text)
+    if codes is None:
+        return None
+    return _counted_on_line(codes, _is(codes, "a").astype(np.int64) - _is(codes, "b")).clip(0)
+
+
+def label_b_minus_c(text: str) -> Counts | None:
+    """The b's of this string so far minus its c's, at least 0. None unless there are lines of a's, b's and c's."""
+    codes = _abc(text)
+    if codes is None or "bc" not in text:
+        return None
+    return _counted_on_line(codes, _is(codes, "b").astype(np.int64) - _is(codes, "c")).clip(0)
+
+
+def label_dyck_depth(text: str) -> Counts | None:
+    """Brackets opened on this line minus those closed, at least 0. None for a text with other characters."""
+    codes = _codes_within(text, _OPENING + _CLOSING)
+    if codes is None or not _is(codes, _OPENING).any():
+        return None
+    return _counted_on_line(codes, _is(codes, _OPENING).astype(np.int64) - _is(codes, _CLOSING)).clip(0)
+
+
+def label_parity(text: str) -> Flags | None:
+    """True if the number of ones before = is odd. None unless the text is lines of bits, = and one bit."""
+    codes = _codes_within(text, "01=")
+    if codes is None or not (equals := np.flatnonzero(codes == ord("="))).size:
+        return None
+    # What follows = is one bit, then the end of the line, as far as the text goes.
+    answers, ends = (codes[found[found < len(codes)]] for found in (equals + 1, equals + 2))
+    if not _is(answers, "01").all() or (ends != ord("\n")).any():
+        return None
+    is_answer = np.zeros(len(codes), bool)
+    is_answer[equals[equals + 1 < len(codes)] + 1] = True
+    return np.asarray(_counted_on_line(codes, (codes == ord("1")) & ~is_answer) % 2 == 1)
+
+
+def label_copy_position(text: str) -> Counts | None:
+    """Characters of the copy after = read so far. None unless every whole line is a word, = and the same word."""
+    codes = _codes_within(text, "abcd=")
+    if codes is None or "=" not in text:
+        return None
+    for line in text.split("\n")[1:-1]:
+        word, _, copied = line.partition("=")
+        if word != copied:
+            return None
+    is_equals = codes == ord("=")
+    is_copied = (_counted_on_line(codes, is_equals.astype(np.int64)) > 0) & ~is_equals
+    return _counted_on_line(codes, is_copied.astype(np.int64))
