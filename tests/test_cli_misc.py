@@ -37,6 +37,7 @@ COMMANDS = {
     "runs": {"--sort", "--csv", "--plot", "--export"},
     "corpora list": set(),
     "corpora fetch": set(),
+    "corpora make": {"--lines", "--min-length", "--max-length", "--brackets", "--seed", "--out"},
 }
 """Options of the contract by command; each has --json, --quiet and --debug besides."""
 

@@ -26,10 +26,16 @@ NOT_EVERYWHERE = {
     "if-statement": "this text is not source code",
     "speaker": "this text is not a play",
     "latex-math": "this text is not LaTeX",
+    "a-minus-b": "this text is not of that formal language",
+    "b-minus-c": "this text is not of that formal language",
+    "dyck-depth": "this text is not of that formal language",
+    "parity": "this text is not of that formal language",
+    "copy-position": "this text is not of that formal language",
 }
 UNSTATED = Detector("name", "nothing", lambda text: None).absence
 """The reason of a detector that states none."""
-SAMPLES = (SOURCE, PROSE, "ANN:\nIs it lit?\n\n" * 3, "\\begin{document}\n$x$\n" * 3)
+FORMAL = ("aabb\nab\n", "aabbcc\n", "(())\n", "11=0\n", "ab=ab\n")
+SAMPLES = (SOURCE, PROSE, "ANN:\nIs it lit?\n\n" * 3, "\\begin{document}\n$x$\n" * 3, *FORMAL)
 KINDS = {
     name: {labels.dtype for text in SAMPLES if (labels := detector.label(text)) is not None}
     for name, detector in DETECTORS.items()

@@ -1,0 +1,276 @@
+"""Formal languages: their strings, the states of a reader, what may come next, and what the detectors see in them."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Ran
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from labelled import check
+
+from charrnn.detectors.registry import DETECTORS
+from charrnn.errors import DataError, UsageError
+from charrnn.text.formal_languages import (
+    BRACKETS,
+    END,
+    FORMAL_LANGUAGES,
+    FormalString,
+    find_language,
+    make_strings,
+    write_lines,
+)
+
+Command = Callable[..., Ran]
+EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
+NAMES = st.sampled_from(list(FORMAL_LANGUAGES))
+DETECTOR_OF = {
+    "anbn": {"a-minus-b"},
+    "anbncn": {"a-minus-b", "b-minus-c"},
+    "dyck": {"dyck-depth"},
+    "parity": {"parity"},
+    "copy": {"copy-position"},
+}
+
+
+def recognises(name: str, text: str) -> bool:
+    """Decide by rewriting or splitting whether a string belongs to a language."""
+    if name == "dyck":
+        while (shorter := shrink(text)) != text:
+            text = shorter
+        return text == ""
+    if name == "parity":
+        bits, _, answer = text.partition("=")
+        return set(bits) <= {"0", "1"} and bits != "" and answer == str(bits.count("1") % 2)
+    if name == "copy":
+        word, _, copied = text.partition("=")
+        return word == copied != ""
+    n = text.count("a")
+    return n > 0 and text == "a" * n + "b" * n + "c" * n * (name == "anbncn")
+
+
+def shrink(text: str) -> str:
+    """Remove the innermost pairs of brackets."""
+    for pair in BRACKETS:
+        text = text.replace(pair, "")
+    return text
+
+
+def naive_states(name: str, text: str) -> dict[str, list[int]]:
+    """Count in every prefix from its start."""
+    prefixes = [text[: index + 1] for index in range(len(text))]
+    if name == "dyck":
+        return {"dyck-depth": [sum(1 if c in "([{<" else -1 for c in prefix) for prefix in prefixes]}
+    if name == "parity":
+        return {"parity": [prefix.partition("=")[0].count("1") % 2 for prefix in prefixes]}
+    if name == "copy":
+        return {"copy-position": [len(prefix.partition("=")[2]) for prefix in prefixes]}
+    counts = {"a-minus-b": [prefix.count("a") - prefix.count("b") for prefix in prefixes]}
+    if name == "anbncn":
+        counts["b-minus-c"] = [prefix.count("b") - prefix.count("c") for prefix in prefixes]
+    return counts
+
+
+def draw(name: str, num: int, *, brackets: int = 1, **options: int) -> list[FormalString]:
+    return list(make_strings(find_language(name, brackets), num, **options))
+
+
+@given(NAMES, st.integers(1, 4), st.integers(0, 10**6), st.integers(3, 60))
+@EXAMPLES
+def test_strings_belong_to_their_language_and_states_are_what_counting_gives(
+    name: str, brackets: int, seed: int, max_length: int
+) -> None:
+    strings = draw(name, 8, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=max_length)
+    assert len(strings) == 8
+    for string in strings:
+        assert recognises(name, string.text) and 1 <= len(string.text) <= max_length
+        assert {state: list(values) for state, values in string.states.items()} == naive_states(name, string.text)
+
+
+@given(NAMES, st.integers(1, 3), st.integers(0, 10**6))
+@EXAMPLES
+def test_what_may_follow_a_prefix_is_what_completions_begin_with(name: str, brackets: int, seed: int) -> None:
+    """Changing the character after a prefix to one that may not follow gives no string of the language."""
+    (string,) = draw(name, 1, brackets=brackets if name == "dyck" else 1, seed=seed, max_length=24)
+    assert len(string.nexts) == len(string.text)
+    others = set("abc01=()[]{}<>")
+    for index, following in enumerate(string.nexts):
+        if following is None:
+            assert name != "dyck"
+            continue
+        assert (string.text + END)[index + 1] in following
+        prefix, rest = string.text[: index + 1], string.text[index + 2 :]
+        assert (END in following) == recognises(name, prefix)
+        for character in others - following:
+            assert not recognises(name, prefix + character + rest)
+    if name != "dyck":
+        tested = [following is not None for following in string.nexts]
+        assert tested == sorted(tested) and tested[-1], "what is not determined comes before what is"
+
+
+def test_all_dyck_words_of_a_length_are_equally_likely() -> None:
+    texts = [string.text for string in draw("dyck", 5000, min_length=8, max_length=8)]
+    counts = [texts.count(text) for text in set(texts)]
+    # 14 words: about 357 of each, with a standard deviation of 18.
+    assert len(counts) == 14 and min(counts) > 270 and max(counts) < 450
+
+
+def test_lengths_are_those_of_the_range_and_all_of_them_occur() -> None:
+    for name in FORMAL_LANGUAGES:
+        lengths = {len(string.text) for string in draw(name, 600, min_length=7, max_length=16)}
+        assert lengths == set(find_language(name).lengths(7, 16))
+    assert set(find_language("anbncn").lengths(7, 16)) == {9, 12, 15}
+    assert set(find_language("copy").lengths(1, 6)) == {3, 5}
+
+
+def test_the_same_seed_gives_the_same_strings_on_every_machine() -> None:
+    assert [string.text for string in draw("dyck", 3, brackets=2, seed=5, max_length=12)] == [
+        "[][()]()",
+        "[()]",
+        "[[()()][]]",
+    ]
+    more = [string.text for string in draw("copy", 9, seed=5)]
+    assert [string.text for string in draw("copy", 4, seed=5)] == more[:4]
+    assert [string.text for string in draw("copy", 9, seed=6)] != more
+
+
+@given(NAMES, st.integers(0, 10**6), st.integers(0, 200), st.integers(0, 200))
+@EXAMPLES
+def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, begin: int, end: int) -> None:
+    strings = draw(name, 30, seed=seed, max_length=30)
+    text = "".join(string.text + "\n" for string in strings)
+    applying = {
+        detector for detector in set().union(*DETECTOR_OF.values()) if DETECTORS[detector].label(text) is not None
+    }
+    assert applying == DETECTOR_OF[name]
+    for detector in applying:
+        states = np.array([value for string in strings for value in (*string.states[detector], 0)])
+        labels = DETECTORS[detector].label(text)
+        assert labels is not None and (labels == states).all()
+        assert (labels == DETECTORS[detector].label_documents(text.replace("\n", END))).all()
+        # A text may be cut anywhere; what is known from the next line on does not change.
+        cut = text[begin : len(text) - end]
+        found, line_end = DETECTORS[detector].label(cut), cut.find("\n")
+        if found is not None and line_end >= 0:
+            assert (found[line_end:] == states[begin : len(text) - end][line_end:]).all()
+
+
+TABLES = {
+    "a-minus-b": ("bb¶aabb¶ab", "0001210010"),
+    "b-minus-c": ("aabbcc¶abc", "0012100010"),
+    "dyck-depth": (")(¶([])¶()(", "00012100101"),
+    "parity": ("1=1¶101=0¶00=0¶11", "QQQ.QQ.........Q."),
+    "copy-position": ("b=ab¶ab=ab¶a=a", "00120000120001"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_labels_of_formal_languages(name: str) -> None:
+    check(name, *TABLES[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a-minus-b", "aabb\nabab\n"),
+        ("a-minus-b", "aaa\n"),
+        ("a-minus-b", "aabb c\n"),
+        ("b-minus-c", "aabb\nab\n"),
+        ("dyck-depth", "(a)\n"),
+        ("dyck-depth", "))\n"),
+        ("parity", "1=01\n"),
+        ("parity", "1==\n"),
+        ("parity", "0101\n"),
+        ("copy-position", "a=a\nab=ba\na=a\n"),
+        ("copy-position", "abab\n"),
+    ],
+)
+def test_other_texts_have_no_such_labels(name: str, text: str) -> None:
+    assert DETECTORS[name].label(text) is None
+
+
+BAD: dict[str, tuple[tuple[object, ...], str]] = {
+    "a language": (("dick",), "use anbn, anbncn, dyck, parity, copy. Did you mean dyck?"),
+    "no lines": (("anbn", "--lines", 0), "--lines is 0; it must be in 1..100,000,000."),
+    "too long": (("anbn", "--max-length", 100_001), "--max-length is 100,001; it must be in 1..100,000."),
+    "too short": (("anbn", "--min-length", 0), "--min-length is 0; it must be in 1..50"),
+    "no range": (("anbn", "--min-length", 60), "--min-length is 60; it must be in 1..50, up to --max-length."),
+    "no such length": (
+        ("anbn", "--min-length", 7, "--max-length", 7),
+        "No string of anbn has a length in 7..7: use --max-length 8, or more.",
+    ),
+    "brackets": (("dyck", "--brackets", 5), "--brackets is 5; it must be in 1..4."),
+    "brackets elsewhere": (("copy", "--brackets", 2), "--brackets is 2, but copy has no brackets: only dyck has."),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_arguments_are_refused_with_the_way_out(
+    command: Command, arguments: tuple[object, ...], message: str
+) -> None:
+    ran = command("corpora", "make", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err and len(ran.err.splitlines()) == 1
+
+
+def test_make_prints_strings_or_their_states(command: Command) -> None:
+    options = ("--lines", 5, "--max-length", 20, "--seed", 3)
+    plain = command("corpora", "make", "anbncn", *options)
+    assert (plain.code, plain.err) == (0, "")
+    records = [json.loads(line) for line in command("corpora", "make", "anbncn", *options, "--json").out.splitlines()]
+    assert [record["text"] for record in records] == plain.out.splitlines() and len(records) == 5
+    for record in records:
+        assert record["states"] == naive_states("anbncn", record["text"])
+
+
+def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "text.txt"
+    ran = command("corpora", "make", "parity", "--lines", 7, "--out", out)
+    assert (ran.code, ran.out, ran.err) == (0, f"{out}\n", "")
+    content = out.read_bytes()
+    assert all(recognises("parity", line) for line in content.decode("ascii").splitlines())
+    report = json.loads(command("corpora", "make", "parity", "--lines", 7, "--out", out, "--json").out)
+    assert report == {
+        "language": "parity",
+        "path": str(out),
+        "num_strings": 7,
+        "num_bytes": len(content),
+        "seed": 0,
+    }
+    ran = command("corpora", "make", "parity", "--lines", 7, "--seed", 1, "--out", out)
+    assert (ran.code, ran.out) == (3, "") and "exists and has another content" in ran.err
+    assert out.read_bytes() == content and os.listdir(tmp_path) == ["text.txt"]
+
+
+def test_a_file_is_not_written_into_a_folder_or_nowhere(command: Command, tmp_path: Path) -> None:
+    ran = command("corpora", "make", "copy", "--out", tmp_path)
+    assert (ran.code, ran.out) == (3, "") and "is a folder" in ran.err
+    ran = command("corpora", "make", "copy", "--out", tmp_path / "no" / "text.txt")
+    assert (ran.code, ran.out) == (1, "") and "No such file or directory" in ran.err
+
+
+def test_files_of_the_same_size_are_compared(tmp_path: Path) -> None:
+    assert write_lines(["ab", "aabb"], tmp_path / "text.txt") == 8
+    assert write_lines(["ab", "aabb"], tmp_path / "text.txt") == 8
+    with pytest.raises(DataError, match="another content"):
+        write_lines(["ba", "aabb"], tmp_path / "text.txt")
+
+
+def test_bad_arguments_are_refused_before_the_first_string() -> None:
+    with pytest.raises(UsageError, match="`lines` is 0"):
+        make_strings(find_language("anbn"), 0)
+
+
+@pytest.mark.trained
+def test_a_model_of_a_formal_language_is_trained_and_its_cells_are_scored(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("corpora", "make", "anbn", "--lines", 1000, "--max-length", 20, "--out", "anbn.txt").code == 0
+    options = ("--documents", "lines", "--hidden-size", 8, "--steps", 20, "--set", "threads=1", "--quiet")
+    assert command("train", "anbn.txt", *options, "--out", "run").code == 0
+    found = json.loads(command("visualize", "run", "--find", "--detector", "a-minus-b", "--json", "--quiet").out)
+    assert [one["detector"] for one in found] == ["a-minus-b"] and -1 <= found[0]["spearman"] <= 1
