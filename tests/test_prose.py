@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label
 from test_detectors import SOURCES
+from test_formal_languages import TABLES as FORMAL
 
 from charrnn.detectors.registry import DETECTORS
 
@@ -186,7 +187,7 @@ def test_labels_of_any_text(name: str, text: str, expected: str) -> None:
 
 def test_every_detector_has_rows_in_a_table() -> None:
     """A table that is not in `TABLES` is not used."""
-    elsewhere = {"quote", "line-position", "line-length", "indentation", "latex-math", *SOURCES}
+    elsewhere = {"quote", "line-position", "line-length", "indentation", "latex-math", *SOURCES, *FORMAL}
     assert [name for name in DETECTORS if name not in elsewhere and not TABLES.get(name)] == []
 
 
