@@ -79,6 +79,8 @@ def test_both_reports_are_drawn_in_80_columns(
     first = found["models"][0]
     head = f"lstm-001: {first['num_errors']:,} errors in {found['num_chars']:,} characters ({first['share']:.1%})"
     assert head in ran.out
+    assert ["kind", "errors", "share", "nats/char"] in [line.split() for line in lines]
+    assert ["kind", "errors", "fixed", "new", "errors", "now", "share"] in [line.split() for line in lines]
     row = ["n-gram", f"{first['kinds'][0]['num_errors']:,}", f"{first['kinds'][0]['share']:.1%}"]
     assert row in [line.split()[:3] for line in lines]
 

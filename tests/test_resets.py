@@ -80,6 +80,7 @@ def test_the_report_compares_the_same_characters() -> None:
         naive = [naive_reset_nats(network, ids, int(group[0]) + 1, 16, row.interval) for group in groups]
         assert row.nats_per_char == pytest.approx(np.mean(naive), abs=1e-6)
         assert row.rise.mean == pytest.approx(np.mean(naive) - kept, abs=1e-6)
+        assert row.nats_per_reset == pytest.approx(row.interval * row.rise.mean)
     assert rows[-1].nats_per_char == pytest.approx(kept)
     assert (rows[-1].rise.mean, rows[-1].rise.low) == (0.0, 0.0)
 

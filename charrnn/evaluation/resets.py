@@ -78,9 +78,12 @@ def measure_resets(
         blocks = BlockSums.of((nats - kept).ravel())
         low, high = blocks.interval() or (None, None)
         rise = Estimate(mean=blocks.mean, low=low, high=high)
-        measured.append(ResetLoss(interval=interval, nats_per_char=float(nats.mean()), rise=rise))
+        mean = float(nats.mean())
+        cost = interval * blocks.mean
+        measured.append(ResetLoss(interval=interval, nats_per_char=mean, rise=rise, nats_per_reset=cost))
     nothing = Estimate(mean=0.0, low=0.0, high=0.0)
-    return (*measured, ResetLoss(interval=None, nats_per_char=float(kept.mean()), rise=nothing))
+    never = ResetLoss(interval=None, nats_per_char=float(kept.mean()), rise=nothing, nats_per_reset=0.0)
+    return (*measured, never)
 
 
 @torch.inference_mode()

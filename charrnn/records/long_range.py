@@ -53,6 +53,8 @@ class ResetLoss:
     nats_per_char: float
     rise: Estimate
     """By how much the loss is above that without resets, in nats per character, on the same characters."""
+    nats_per_reset: float
+    """The rise times the interval: what one reset costs until the next one. It stops growing where memory ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

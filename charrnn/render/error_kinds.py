@@ -32,9 +32,7 @@ def errors_pictures(report: ErrorReport) -> list[RenderableType]:
 
 
 def _table_of_one(model: ModelErrors) -> RenderableType:
-    table = plain_table(
-        "kind", "what it is", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char")
-    )
+    table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
     table.padding = (0, 1, 0, 0)
     for one in model.kinds:
         numbers = f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}"

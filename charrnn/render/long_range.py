@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.records.long_range import MAX_DISTANCE, ClosingReport, Estimate, LongRangeReport
+from charrnn.records.long_range import MAX_DISTANCE, ClosingReport, Estimate, LongRangeReport, ModelResets
 from charrnn.render.charts import Line, LineChart, Tick
 from charrnn.render.tables import plain_table
 from charrnn.render.visible import all_visible
@@ -108,21 +108,26 @@ def _reset_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
         return
     if len(intervals) > 1:
         yield _chart_of_resets(report, losses, intervals)
-    headers = ["reset every"]
     for model in report.resets:
-        headers += [model.run, "above none", "95 %"]
+        yield _table_of_resets(model)
+    yield Text(
+        f"Loss in nats/char of {report.num_reset_chars:,} characters, the same ones in every row. Per reset: the rise "
+        "times the interval, in nats; it stops growing where the memory ends."
+    )
+
+
+def _table_of_resets(model: ModelResets) -> RenderableType:
+    headers = ["reset every", model.run, "rise", "95 %", "per reset"]
     table = plain_table(*headers, right=headers[1:])
     table.padding = (0, 1, 0, 0)
-    for number, first in enumerate(report.resets[0].losses):
-        cells = []
-        for model in report.resets:
-            one = model.losses[number]
-            is_last = one.interval is None
-            cells += [f"{one.nats_per_char:.4f}", "" if is_last else f"{one.rise.mean:+.4f}"]
-            cells.append("" if is_last else _interval(one.rise, "+.4f"))
-        table.add_row("never" if first.interval is None else f"{first.interval:,}", *cells)
-    yield table
-    yield Text(f"Loss in nats/char of {report.num_reset_chars:,} characters, the same ones in every row.")
+    for one in model.losses:
+        loss = f"{one.nats_per_char:.4f}"
+        if one.interval is None:
+            table.add_row("never", loss, "", "", "")
+            continue
+        rise = f"{one.rise.mean:+.4f}", _interval(one.rise, "+.4f")
+        table.add_row(f"{one.interval:,}", loss, *rise, f"{one.nats_per_reset:.3f}")
+    return table
 
 
 def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals: Sequence[int]) -> RenderableType:
