@@ -21,7 +21,7 @@ from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.records.error_kinds import ErrorReport
-from charrnn.records.evaluation import BREAKDOWNS, MAX_SCORED, CharLoss, Evaluation, LineLoss, LossReport
+from charrnn.records.evaluation import BREAKDOWNS, MAX_SCORED, Adaptation, CharLoss, Evaluation, LineLoss, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.long_range import LongRangeReport
 from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.char_losses import CharLosses
+    from charrnn.evaluation.dynamic import DynamicSettings
     from charrnn.evaluation.lines import ScoredText
     from charrnn.evaluation.loss import MeasuredText
     from charrnn.evaluation.loss_table import LossTable, MeasuredRun
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
 
+MAX_ADAPTED = 1 << 17
+"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned before has decayed."""
 SCALE_TEXTS = 32
 """Texts that a model draws to measure its gradients."""
 SCALE_LENGTH = 320
@@ -67,7 +70,7 @@ class Model:
     Attributes: `config`, `vocab`, `tensors` (the weights by name), `generator` (generates text, with options in a
     dataclass), `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
     it was saved at, `recorded_corpus` (None if the run does not say what it learned), `warnings` from loading it,
-    `step_digest` of its weights, configuration and alphabet.
+    `step_digest` of its weights, configuration and alphabet, `adaptation` (None unless `adapted` made it).
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Model:
         recorded_corpus: RecordedCorpus | None = None,
         warnings: tuple[str, ...] = (),
         step_digest: str | None = None,
+        adaptation: Adaptation | None = None,
     ) -> None:
         self.config = config
         self.vocab = vocab
@@ -93,6 +97,7 @@ class Model:
         self.recorded_corpus = recorded_corpus
         self.warnings = warnings
         self.step_digest = step_digest
+        self.adaptation = adaptation
 
     @property
     def stepper(self) -> Stepper:
@@ -281,6 +286,54 @@ class Model:
             return self._read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
+
+    def adapted(
+        self,
+        text: str | bytes,
+        *,
+        unknown: str = DEFAULT_UNKNOWN,
+        settings: "DynamicSettings | None" = None,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> "Model":
+        """Return a model whose weights have learned from `text` by dynamic evaluation; this one stays as it is.
+
+        Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's `adaptation` has
+        the losses. It belongs to no run: its `path` and `step_digest` are None, and it is not saved. `unknown` is that
+        of `sample`. `on_progress` is called with the number of characters learned since its last call. Raises DataError
+        for a text of one segment or less and for characters outside the vocabulary, UsageError for bytes where the
+        model reads characters, NonFiniteError if the weights diverge.
+        """
+        from charrnn.evaluation.char_losses import char_losses
+        from charrnn.evaluation.dynamic import DynamicSettings, adapt
+
+        settings = settings or DynamicSettings()
+        if isinstance(text, str) or self.vocab.kind == "byte":
+            text = self.generator.known_text(text, unknown, what="text to adapt to")
+        encoded = self.encode(text)
+        if len(encoded) <= settings.segment_length:
+            raise DataError(
+                f"The text to adapt to has {counted(len(encoded), 'character')}; it needs at least "
+                f"{settings.segment_length + 1}."
+            )
+        ids, first = encoded.ids, max(1, encoded.first, len(encoded.ids) - MAX_ADAPTED)
+        static = char_losses(self.network, ids, first, precision="fp32")
+        learned = adapt(
+            self.network, ids, first, scale=self.gradient_scale(), settings=settings, on_progress=on_progress
+        )
+        return Model(
+            self.config,
+            self.vocab,
+            {name: tensor.cpu().numpy() for name, tensor in learned.tensors.items()},
+            name=f"{self.name}, adapted",
+            step=self.step,
+            recorded_corpus=self.recorded_corpus,
+            adaptation=Adaptation(
+                num_chars=len(static),
+                text_length=len(encoded),
+                static_nats=static.mean,
+                dynamic_nats=learned.losses.mean,
+            ),
+        )
 
     def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
         """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides its steps.

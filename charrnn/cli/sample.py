@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from charrnn.cli.arguments import load_model, parse_cell, print_waiting_notice, to_content
+from charrnn.cli.arguments import load_model, parse_cell, print_waiting_notice, read_text, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, UnknownOption
 from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
@@ -98,6 +98,14 @@ def sample(
     prime_file: Annotated[
         str | None,
         typer.Option("--prime-file", help="Continue a file, or - for stdin; not printed.", metavar="F"),
+    ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            "--adapt",
+            help="Learn from this text first (dynamic evaluation), and continue it unless there is a prime.",
+            metavar="FILE",
+        ),
     ] = None,
     unknown: UnknownOption = DEFAULT_UNKNOWN,
     stop: Annotated[
@@ -197,6 +205,8 @@ def sample(
     drawing |= {"--temps": temps, "--precision": None if precision in (DEFAULT_PRECISION, "fp32") else precision}
     if prime and prime_file is not None:
         raise UsageError("Give --prime or --prime-file, not both.")
+    if adapt == prime_file == "-":
+        raise UsageError("--adapt and --prime-file cannot both read standard input. Save one of them in a file.")
     _check_beam(beam, count, search, drawing | {"--show-cell": show_cell})
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
@@ -211,7 +221,13 @@ def sample(
         # A search keeps all of its texts, so that it has a lower limit.
         length = DEFAULT_LENGTH if model.config.end_id is None or beam is not None else DOCUMENT_LENGTH
     reference = _novelty_reference(model, length) if novelty else None
-    before = _load_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
+    learned = None if adapt is None else read_text(adapt, model.config, quiet=quiet)
+    if learned is not None:
+        model = _adapt(model, learned, unknown, quiet=quiet)
+    if learned is not None and not prime and prime_file is None:
+        before = learned
+    else:
+        before = _load_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
     if model.config.documents == "lines" and prime_file is not None:
         before = (
             before.rstrip(b"\n") if isinstance(before, bytes) else before.rstrip("\n")
@@ -282,6 +298,25 @@ def sample(
         page.show_cell(options)
     else:
         page.show_text(options)
+
+
+def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
+    """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
+    from charrnn.api import MAX_ADAPTED
+    from charrnn.errors import counted
+
+    with progress(min(len(text), MAX_ADAPTED), "adapting", quiet=quiet) as advance:
+        model = model.adapted(text, unknown=unknown, on_progress=advance)
+    found = model.adaptation
+    if found is not None and not quiet:
+        what = counted(found.num_chars, "character")
+        if found.text_length > MAX_ADAPTED:
+            what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
+        sys.stderr.write(
+            f"adapted to {what}: {found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while "
+            "adapting\n"
+        )
+    return model
 
 
 def _check_beam(

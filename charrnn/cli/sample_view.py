@@ -5,7 +5,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -353,6 +353,7 @@ def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[s
         "logprob": text.logprob,
         "logprobs": text.logprobs,
         **_end_as_json(text),
+        **_adaptation_as_json(model),
     }
 
 
@@ -364,7 +365,13 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
         for text in texts
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
-    return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams}
+    return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams} | (
+        _adaptation_as_json(model)
+    )
+
+
+def _adaptation_as_json(model: "Model") -> dict[str, Any]:
+    return {} if model.adaptation is None else {"adaptation": asdict(model.adaptation)}
 
 
 def _end_as_json(text: "GeneratedText") -> dict[str, Any]:

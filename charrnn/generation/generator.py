@@ -100,23 +100,32 @@ class Generator:
         Characters that are not in the vocabulary are an error, are left out (`skip`), or are read as the `nearest` one
         that is. Raises DataError naming them, UsageError for another word.
         """
-        check_unknown(unknown)
-        missing = self.vocab.unknown_characters(prime)
-        if missing and unknown == "error":
-            shown = ", ".join(f"{character!r}" for character in missing[:8])
-            raise DataError(
-                f"The prime has characters that are not in the vocabulary of {self.name}: {shown}. Leave them out, use "
-                f"{named('unknown', 'skip')} or nearest, or train with {named('alphabet', 'byte')}, which knows all."
-            )
-        if missing and isinstance(prime, str):
-            nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
-            prime = prime.translate(nearest)
+        prime = self.known_text(prime, unknown)
         end_id = self.config.end_id
         if end_id is None:
             return self.vocab.encode(prime) if prime else start_ids(self.vocab)
         ids = np.concatenate((start_ids(self.vocab, end_id), self.vocab.encode(prime)))
         # What is before an END makes no difference.
         return ids[np.flatnonzero(ids == end_id)[-1] :]
+
+    def known_text(self, text: str | bytes, unknown: str = DEFAULT_UNKNOWN, *, what: str = "prime") -> str | bytes:
+        """Return a text without characters outside the vocabulary, as `encode_prime` reads it.
+
+        `what` names the text in the message of the DataError.
+        """
+        check_unknown(unknown)
+        missing = self.vocab.unknown_characters(text)
+        if missing and unknown == "error":
+            shown = ", ".join(f"{character!r}" for character in missing[:8])
+            raise DataError(
+                f"The {what} has characters that are not in the vocabulary of {self.name}: {shown}. Leave them out, "
+                f"use {named('unknown', 'skip')} or nearest, or train with {named('alphabet', 'byte')}, which knows "
+                "all."
+            )
+        if missing and isinstance(text, str):
+            nearest = {ord(c): self.vocab.nearest(c) if unknown == "nearest" else "" for c in missing}
+            text = text.translate(nearest)
+        return text
 
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
         """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`).

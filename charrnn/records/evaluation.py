@@ -41,6 +41,20 @@ class LossReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Adaptation:
+    """What a model has learned from by dynamic evaluation, and how well it predicted that."""
+
+    num_chars: int
+    """Characters that were scored and then learned from."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if only its end was learned from."""
+    static_nats: float
+    """Mean loss over these characters in nats, by the weights as trained."""
+    dynamic_nats: float
+    """Mean loss over them while adapting: each is predicted before it is learned from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Difference:
     """The mean loss of a predictor minus that of the first one, over the same characters."""
 
