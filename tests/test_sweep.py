@@ -17,6 +17,7 @@ from synthetic import make_corpus
 import charrnn.training.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
+from charrnn.file_lock import try_lock, unlock
 from charrnn.records.sweep import FAILED, FINISHED, STOPPED, RunEndEvent, SweepEndEvent, SweepReport, SweepRun
 from charrnn.runs.lock import lock_folder
 from charrnn.training import loop
@@ -45,6 +46,7 @@ class Trainer:
         config: Config,
         on_event: Callable[[dict[str, Any] | None], object],
         trackers: Sequence[str],
+        locked: int,
     ) -> Any:
         self.trackers = trackers
         return Trained(self, folder, config, on_event)
@@ -176,6 +178,20 @@ def test_a_sweep_that_runs_is_not_started_twice(config: Config, trainer: Trainer
     events.close()
     with lock_folder(Path("sweep")):
         pass
+
+
+def test_runs_that_a_killed_sweep_has_left_are_waited_for(
+    config: Config, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("sweep").mkdir()
+    with Path("sweep/jobs.lock").open("ab") as inherited:
+        assert try_lock(inherited)
+        monkeypatch.setattr(sweeping, "IN_USE_SECONDS", 0.0)
+        with pytest.raises(RunInUseError, match="still train, though their sweep was killed"):
+            report_of(config, {"cell": ["rnn"]}, seeds=1)
+        monkeypatch.setattr(sweeping, "IN_USE_SECONDS", 60.0)
+        monkeypatch.setattr("time.sleep", lambda seconds: unlock(inherited))
+        assert report_of(config, {"cell": ["rnn"]}, seeds=1).runs[0].status == FINISHED
 
 
 def test_changes_of_the_text_between_runs_are_noted(config: Config, trainer: Trainer) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from charrnn.config import Config, parse_value
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.reader import SWEEP
 from charrnn.training.sweep_plan import (
-    SWEEP,
     Range,
     SweepPlan,
     format_value,

@@ -21,7 +21,9 @@ MAX_CURVES = 7
 def runs(
     run: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Run folders, or names under checkpoints/. Default: all runs there."),
+        typer.Argument(
+            metavar="[RUN]...", help="Run folders or sweeps, or names under checkpoints/. Default: all runs there."
+        ),
     ] = None,
     sort: Annotated[
         str | None,

@@ -29,7 +29,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
         logged.append(loss)
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
     return LearningCurve(
-        run=folder.path.name,
+        run=folder.name,
         text=text_name(config.corpus),
         digest=_text_digest(folder),
         alphabet=config.alphabet,

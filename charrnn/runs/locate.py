@@ -10,7 +10,7 @@ from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.description import CONFIG, VOCAB
-from charrnn.runs.reader import RunReader
+from charrnn.runs.reader import SWEEP, RunReader
 
 
 def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunReader:
@@ -51,7 +51,7 @@ def _saved_runs(checkpoints: Path) -> list[RunReader]:
 
 
 def list_runs(checkpoints: Path) -> list[RunReader]:
-    """List the runs in a folder, oldest first by their last save; other entries are skipped.
+    """List the runs in a folder, oldest first by their last save; other entries, sweeps too, are skipped.
 
     A folder without read permission counts as a run, so that opening it fails with an error instead of ignoring it.
     Raises CheckpointError if `checkpoints` exists but cannot be read.
@@ -66,6 +66,31 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
     return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
 
 
+def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
+    """List the runs in a folder and those of the sweeps there, oldest first. Raises as `list_runs` does."""
+    found = list_runs(checkpoints)
+    for sweep in _subfolders(checkpoints):
+        if os.path.isfile(sweep / SWEEP):
+            found += list_runs(sweep)
+    return sorted(found, key=lambda run: (_last_change(run.path), run.name))
+
+
+def _subfolders(path: Path) -> list[Path]:
+    try:
+        return [entry for entry in path.iterdir() if entry.is_dir()]
+    except OSError:  # missing, or reported by `list_runs`
+        return []
+
+
+def runs_of_sweep(name: str, checkpoints: Path = Path("checkpoints")) -> list[RunReader] | None:
+    """Return the runs of the sweep with that path or name, oldest first; None if there is none.
+
+    Raises CheckpointError if its folder cannot be read.
+    """
+    places = [Path(name), checkpoints / name] if name and "\0" not in name else []
+    return next((list_runs(place) for place in places if os.path.isfile(place / SWEEP)), None)
+
+
 def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
     """Open the run at that path, else of that name, even if it has no checkpoint yet.
 
@@ -77,8 +102,11 @@ def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
             return RunReader(place)
-    known = [folder.path.name for folder in reversed(list_runs(checkpoints))]
-    near = difflib.get_close_matches(Path(run).name, known, n=1)
+    if (in_sweep := runs_of_sweep(run, checkpoints)) is not None:
+        names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
+        raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
+    known = [folder.name for folder in reversed(list_runs_and_sweeps(checkpoints))]
+    near = difflib.get_close_matches(run if "/" in run else Path(run).name, known, n=1)
     hint = f"did you mean {near[0]}? " if near else ""
     listing = f"newest runs: {', '.join(known[:5])}" if known else "none there yet; train one first: charrnn train"
     for place in places:

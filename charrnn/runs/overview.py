@@ -7,7 +7,7 @@ from typing import TypeVar
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.learning_curves import read_learning_curve
-from charrnn.runs.locate import find_run, list_runs
+from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep
 from charrnn.runs.reader import RunReader
 from charrnn.runs.summary import summarize
 
@@ -33,13 +33,16 @@ Read = TypeVar("Read")
 
 
 def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = Path("checkpoints")) -> list[RunReader]:
-    """Open the named runs, each once, or all in a folder if none is named, oldest first.
+    """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest first.
 
-    Raises CheckpointError for a run that does not exist.
+    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist.
     """
     if not runs:
-        return list_runs(checkpoints)
-    found = [find_run(str(run), checkpoints) for run in runs]
+        return list_runs_and_sweeps(checkpoints)
+    found: list[RunReader] = []
+    for run in runs:
+        in_sweep = runs_of_sweep(str(run), checkpoints)
+        found += [find_run(str(run), checkpoints)] if in_sweep is None else in_sweep
     return list({folder.path.resolve(): folder for folder in found}.values())
 
 
@@ -121,7 +124,7 @@ def _read_each(
         except CharRNNError as error:
             if is_named:
                 raise
-            on_skipped(f"{folder.path.name}: {error.marked}")
+            on_skipped(f"{folder.name}: {error.marked}")
         on_progress(1)
 
 

@@ -25,6 +25,8 @@ from charrnn.runs.pointers import KINDS, best_known, expected_checkpoint, list_c
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
+SWEEP = "sweep.json"
+"""The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,12 @@ class RunReader:
     """The folder of one run, for reading. Needs no lock: a run can be read while another process trains it."""
 
     path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the folder; of a run of a sweep after that of the sweep, as commands take it."""
+        sweep = self.path.parent
+        return f"{sweep.name}/{self.path.name}" if os.path.isfile(sweep / SWEEP) else self.path.name
 
     def checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""

@@ -31,7 +31,7 @@ def summarize(folder: RunReader) -> RunSummary:
     except CheckpointError as error:
         problems.append(str(error).splitlines()[0])
     return RunSummary(
-        name=folder.path.name,
+        name=folder.name,
         cell=config.cell,
         num_layers=resolved(config.num_layers),
         hidden_size=resolved(config.hidden_size),

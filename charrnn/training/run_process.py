@@ -35,8 +35,11 @@ class RunProcess:
         config: Config,
         on_event: Callable[[dict[str, Any] | None], object],
         trackers: Sequence[str] = (),
+        locked: int | None = None,
     ) -> None:
         """Start the run in `folder`, or resume what is saved there; `trackers` follow it (`training.trackers`).
+
+        `locked` is the descriptor of a file that stays locked until the process has ended, even if this one dies.
 
         `on_event` is called in another thread with each event as a JSON object, and at the end with None.
         """
@@ -55,6 +58,7 @@ class RunProcess:
             stderr=self._messages,
             env=run_environment(os.environ),
             start_new_session=True,
+            pass_fds=() if locked is None or sys.platform == "win32" else (locked,),
         )
         self._on_event = on_event
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -16,7 +16,16 @@ from typing import Any, Protocol, cast
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
-from charrnn.files import MAX_TEXT_BYTES, convert_os_errors, json_to_bytes, parse_json, read_capped, write_atomically
+from charrnn.file_lock import try_lock
+from charrnn.files import (
+    MAX_TEXT_BYTES,
+    check_regular,
+    convert_os_errors,
+    json_to_bytes,
+    parse_json,
+    read_capped,
+    write_atomically,
+)
 from charrnn.process_signals import ENDING_SIGNALS
 from charrnn.records.sweep import (
     FAILED,
@@ -31,10 +40,10 @@ from charrnn.records.sweep import (
     SweepStartEvent,
 )
 from charrnn.runs.lock import lock_folder
-from charrnn.runs.reader import RunReader
+from charrnn.runs.reader import SWEEP, RunReader
 from charrnn.training.run_process import RunProcess, error_text
 from charrnn.training.search import SearchSource, check_installed, recorded_runs
-from charrnn.training.sweep_plan import SWEEP, SweepPlan, plan_sweep, read_plan, record_plan
+from charrnn.training.sweep_plan import SweepPlan, plan_sweep, read_plan, record_plan
 from charrnn.training.sweep_table import report_sweep
 from charrnn.training.trackers import check_trackers
 
@@ -48,6 +57,8 @@ IN_USE_SECONDS = 60.0
 """How long a sweep waits for a process that still saves a run, such as one of a sweep that was killed."""
 RETRY_SECONDS = 0.5
 """Time between two attempts to start a run that is in use."""
+JOBS_LOCK = "jobs.lock"
+"""The file in a sweep's folder that stays locked until all processes of its runs have ended."""
 MAX_JOBS = 256
 """Runs at a time at most."""
 
@@ -113,13 +124,36 @@ def sweep(
         with convert_os_errors("create", folder):
             folder.mkdir(parents=True, exist_ok=True)
         stack.enter_context(lock_folder(folder))
+        locked = stack.enter_context(_locked_for_jobs(folder))
         threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
         source: RunSource = GridSource(plan)
         if search is not None:
             source = SearchSource(plan, folder)
-        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, should_stop)
+        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, locked, should_stop)
         stack.callback(sweeping.close)
         yield from sweeping.events()
+
+
+@contextlib.contextmanager
+def _locked_for_jobs(folder: Path) -> Iterator[int]:
+    """Lock the file that the processes of the runs inherit; yield its descriptor.
+
+    The runs of a sweep that was killed save and stop at their next event. Until then a run could be started twice, and
+    the later start would find the folder of the earlier one. Raises RunInUseError if they need longer than
+    IN_USE_SECONDS.
+    """
+    deadline = time.monotonic() + IN_USE_SECONDS
+    with convert_os_errors("lock", folder):
+        check_regular(folder / JOBS_LOCK)
+        file = (folder / JOBS_LOCK).open("ab")
+    with file:
+        while not try_lock(file):
+            if time.monotonic() > deadline:
+                raise RunInUseError(
+                    f"runs of {folder} still train, though their sweep was killed\nwait for them, or stop them"
+                )
+            time.sleep(WATCH_SECONDS)
+        yield file.fileno()
 
 
 def default_folder(config: Config, checkpoints: Path = Path("checkpoints")) -> Path:
@@ -135,7 +169,7 @@ def check_folder(folder: Path) -> None:
     is_foreign = folder.exists() and not folder.is_dir()
     if folder.is_dir() and not (folder / SWEEP).exists():
         with convert_os_errors("read", folder):
-            is_foreign = not {entry.name for entry in folder.iterdir()} <= {"lock"}
+            is_foreign = not {entry.name for entry in folder.iterdir()} <= {"lock", JOBS_LOCK}
     if is_foreign:
         raise UsageError(f"{folder} exists already and is no sweep\ngive {named('out')} another name")
 
@@ -166,10 +200,11 @@ class _Sweeping:
         jobs: int,
         threads: int,
         trackers: Sequence[str],
+        locked: int,
         should_stop: Callable[[], int],
     ) -> None:
         self.folder, self.plan, self.source, self.jobs, self.threads = folder, plan, source, jobs, threads
-        self._trackers, self._should_stop = trackers, should_stop
+        self._trackers, self._locked, self._should_stop = trackers, locked, should_stop
         self._stop_signal = 0
         self._failures = _read_failures(folder)
         self._ended: dict[str, SweepRun] = {}
@@ -238,7 +273,7 @@ class _Sweeping:
             else:
                 config = self.plan.config_of(run, self.threads)
                 receive = partial(self._receive, run.name)
-                process = RunProcess(self.folder / run.name, config, receive, self._trackers)
+                process = RunProcess(self.folder / run.name, config, receive, self._trackers, self._locked)
                 self._active[run.name] = run, process
             self._pass_on_stop()
 

@@ -25,9 +25,8 @@ from charrnn.config import (
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
 from charrnn.records.sweep import SweepRun
+from charrnn.runs.reader import SWEEP
 
-SWEEP = "sweep.json"
-"""The file in the folder of a sweep: what it varies, and the settings that its runs share."""
 FORMAT = 1
 """Number of the format of that file."""
 MAX_RUNS = 10_000

@@ -1,0 +1,130 @@
+"""A sweep that is killed or stopped at any moment ends, when it is started again, as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL_RUN, clean_environment
+from synthetic import make_corpus
+
+import charrnn
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and sessions are POSIX words")
+
+SETTINGS = {**SMALL_RUN, "steps": 60, "evaluate_every": 7, "save_every": 5, "dropout": 0.3, "threads": 1}
+
+
+def sweep_command(out: str, *options: str) -> list[str]:
+    settings = [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
+    arguments = ["text.txt", "--cell", "rnn,gru", "--seeds", "1", "--out", out, "--json", *settings, *options]
+    return [sys.executable, "-m", "charrnn", "sweep", *arguments]
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, cwd=folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(folder: Path, out: str, *options: str) -> dict[str, Any]:
+    process = start(folder, *sweep_command(out, *options))
+    printed, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors.decode()
+    return dict(json.loads(printed))
+
+
+def results(report: dict[str, Any]) -> list[tuple[str, float, int]]:
+    return [(run["name"], run["nats_per_char"], run["best_step"]) for run in report["runs"]]
+
+
+def runs_in(folder: Path) -> set[int]:
+    """Return the process ids that are noted in the locks of the runs there."""
+    owners = set()
+    for lock in folder.glob("*/lock"):
+        text = lock.read_text()
+        owners |= {int(text)} if text.isdecimal() else set()
+    return owners
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps")
+    (folder / "text.txt").write_bytes(make_corpus(num_chars=6_000, seed=6).text.encode())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> list[tuple[str, float, int]]:
+    """The results of the same runs without a sweep, in this process."""
+    expected = []
+    for cell in ("rnn", "gru"):
+        config = charrnn.Config(corpus=(str(folder / "text.txt"),), cell=cell, **SETTINGS)
+        validations = [event for event in charrnn.train(config, out=folder / cell) if event.event == "evaluation"]
+        best = min(validations, key=lambda event: event.val_nats)
+        expected.append((f"{cell}_seed-0", best.val_nats, best.step))
+    return expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.thorough)])
+def test_a_sweep_killed_at_any_moment_ends_with_the_same_results(
+    folder: Path, undisturbed: list[tuple[str, float, int]], kills: int
+) -> None:
+    dice = random.Random(kills)
+    out = f"killed-{kills}"
+    for number in range(kills):
+        process = start(folder, *sweep_command(out, "--jobs", str(1 + number % 2)))
+        # Within the time that two runs take: before a run, in its start, its training or its saves.
+        deadline = time.monotonic() + dice.uniform(2, 12)
+        while time.monotonic() < deadline and process.poll() is None:
+            if kills == 1 and list((folder / out).glob("*/latest")):
+                break
+            time.sleep(0.01)
+        if number % 3 == 2:
+            for owner in runs_in(folder / out):  # first a run, then the sweep
+                os.kill(owner, signal.SIGKILL)
+        process.kill()
+        process.communicate()
+    assert results(finish(folder, out)) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_signal_saves_all_runs_and_says_how_to_continue(
+    folder: Path, undisturbed: list[tuple[str, float, int]]
+) -> None:
+    process = start(folder, *sweep_command("stopped", "--jobs", "2"))
+    while not list((folder / "stopped").glob("*/latest")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=600)
+    assert process.returncode == 128 + signal.SIGINT
+    assert b"The same command continues." in errors
+    assert {run["status"] for run in json.loads(printed)["runs"]} <= {"finished", "stopped", "waiting"}
+    assert runs_in(folder / "stopped") == set(), "no process is left"
+    assert results(finish(folder, "stopped")) == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+def test_a_second_start_of_a_running_sweep_is_refused(folder: Path) -> None:
+    first = start(folder, *sweep_command("twice"))
+    while not (folder / "twice" / "sweep.json").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = start(folder, *sweep_command("twice"))
+    _, errors = second.communicate(timeout=600)
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=600)
+    assert second.returncode == 6
+    assert f"is in use by process {first.pid}".encode() in errors
