@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from built_runs import build_chain
 from numpy.typing import NDArray
 
+import charrnn
 from charrnn.evaluation import error_kinds as error_kinds_module
 from charrnn.evaluation.char_losses import CharLosses
-from charrnn.evaluation.error_kinds import NO_ERROR, attribute_errors, summarize_errors
+from charrnn.evaluation.error_kinds import NO_ERROR, attribute_errors, report_errors, summarize_errors
+from charrnn.evaluation.long_range import report_long_range
+from charrnn.evaluation.loss import MeasuredText
+from charrnn.evaluation.loss_table import MeasuredRun
 from charrnn.records.error_kinds import GROUPS, KINDS, MEMORY_LENGTHS, group_of
 from charrnn.text.vocab import Vocab
 
@@ -250,3 +256,23 @@ def test_losses_of_other_characters_are_refused() -> None:
         attribute_errors(ids, VOCAB, losses, np.ones(3, np.float32), ids)
     with pytest.raises(ValueError, match="must be those of the same characters"):
         attribute_errors(ids, VOCAB, losses[:1], np.ones(2, np.float32), ids)
+
+
+def test_a_run_of_documents_forgets_each_document(tmp_path: Path) -> None:
+    model = charrnn.load(build_chain(tmp_path / "names-001", "\0abcde", documents="lines"))
+    # After b the model expects c, and gives d less than 0.5. What was in another document is no memory.
+    text, training = "abcde\0abde\0abde\0", "abcde\0" * 10
+    encoded = model.encode(text)
+    measured = MeasuredText(encoded.ids, encoded.first, num_bytes=len(text), num_unknown=0)
+    runs = [MeasuredRun(model.name, model.step, model.vocab, model.network, measured)]
+    training_ids = model.vocab.encode(training)
+    report = report_errors(runs, training_ids, precision="fp32")
+    (found,) = report.models
+    assert (report.num_chars, report.text_length, found.num_errors) == (len(text), len(text), 2)
+    assert {one.kind: one.num_errors for one in found.kinds if one.num_errors} == {"rare-word-0": 2}
+
+    reach = report_long_range(runs, training_ids, precision="fp32")
+    assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
+    # The state is the last character, which is read after a reset, too: rounding alone is left.
+    assert [row.interval for row in reach.resets[0].losses] == [2, None]
+    assert reach.resets[0].losses[0].rise.mean == pytest.approx(0, abs=1e-5)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from charrnn.evaluation import words as words_module
+from charrnn.evaluation.classes import CLASSES
 from charrnn.evaluation.words import CharClass, class_of, count_words, read_block
 from charrnn.text.vocab import Vocab
 
@@ -32,9 +33,9 @@ def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
 @pytest.mark.parametrize(
     ("characters", "expected"),
     [
-        ("aéЖ中ि9²_\ufffd", CharClass.WORD),
+        ("aéЖ中ि9²_\udcff", CharClass.WORD),
         ("", CharClass.WORD),
-        ("\n\r\x0b\x0c\u2028\0", CharClass.NEWLINE),
+        ("\n\r\x0b\x0c\x1e\u2028\0", CharClass.NEWLINE),
         (" \t\u00a0\u3000", CharClass.SPACE),
         ('"“”«»„「』‘', CharClass.QUOTE),
         (".,;:!?-—()[]{}<>=+$%&*/\\|~^…、。", CharClass.PUNCTUATION),
@@ -45,6 +46,10 @@ def words_of(text: str | bytes, vocab: Vocab) -> list[str]:
 def test_every_character_has_a_class(characters: str, expected: CharClass) -> None:
     for character in characters or ("",):
         assert class_of(character) is expected, repr(character)
+
+
+def test_every_class_of_the_loss_by_class_is_one_of_these() -> None:
+    assert set(words_module._KIND_OF_CLASS) == set(CLASSES)
 
 
 def test_words_are_letters_marks_digits_and_inner_apostrophes_of_any_script() -> None:

@@ -122,6 +122,9 @@ def evaluate(
     --by position shows how much of the context the model uses, --by class where it loses most. --per-line finds the
     lines that the model finds least likely for their length, such as misprints or another author's.
 
+    --errors shows what would have avoided each error, such as a longer memory or more text, and with several runs what
+    the others fix. --long-range shows whether brackets and quotes are closed, and how far the memory reaches.
+
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. xz and PPMd are a familiar reference: a text costs what it adds to the compressed training text.
     """

@@ -81,10 +81,19 @@ def classes_at(vocab: Vocab, ids: IdArray, positions: NDArray[np.int64]) -> Iter
 
 def classes_of_bytes(data: bytes) -> NDArray[np.uint8]:
     """Return the class of each byte (N,) of a text in UTF-8; a character that is cut at the ends is `invalid bytes`."""
-    text = data.decode("utf-8", "surrogateescape")
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    points, sizes = decode_bytes(data)
     distinct, index = np.unique(points, return_inverse=True)
     classes = np.array([class_of(chr(point)) for point in distinct], np.uint8)
-    is_byte = (distinct >= 0xDC80) & (distinct <= 0xDCFF)
-    sizes = np.where(is_byte, 1, 1 + (distinct >= 0x80) + (distinct >= 0x800) + (distinct >= 0x10000))
-    return np.repeat(classes[index], sizes[index])
+    return np.repeat(classes[index], sizes)
+
+
+def decode_bytes(data: bytes) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Decode bytes (N,) as UTF-8: the code point of each character, and how many bytes it has, N in all.
+
+    A byte that belongs to no character is one by itself: a lone surrogate, as by "surrogateescape".
+    """
+    text = data.decode("utf-8", "surrogateescape")
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    is_byte = (points >= 0xDC80) & (points <= 0xDCFF)
+    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
+    return points, np.where(is_byte, 1, sizes)

@@ -14,18 +14,16 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.text.documents import END
+from charrnn.evaluation import classes
 from charrnn.text.encoded import decode_each
 from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray, Vocab
 
 BLOCK_CHARS = 1 << 20
 """Characters that are decoded at a time."""
-_LINE_ENDS = "\n\r\v\f\x85\u2028\u2029" + END
+_APOSTROPHES = "'’"
 _QUOTES = '"„‚「」『』'
 """Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
-_ESCAPED = (0xDC80, 0xDCFF)
-"""The code points to which bytes that are no UTF-8 are decoded."""
 
 
 class CharClass(IntEnum):
@@ -67,26 +65,26 @@ class Block:
         return np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
 
 
+_KIND_OF_CLASS = {
+    **dict.fromkeys(("lower case", "upper case", "other letters", "combining marks", "digits"), CharClass.WORD),
+    **dict.fromkeys(("unknown", "invalid bytes"), CharClass.WORD),
+    **dict.fromkeys(("newlines", "ends of documents"), CharClass.NEWLINE),
+    **dict.fromkeys(("punctuation", "symbols"), CharClass.PUNCTUATION),
+    "spaces": CharClass.SPACE,
+    "other characters": CharClass.OTHER,
+}
+"""What the characters of each class of `classes.CLASSES` are, if they are neither quotation marks nor apostrophes."""
+
+
 def class_of(character: str) -> CharClass:
     """Return the class of a character; "" stands for the unknown symbol."""
-    if character in _LINE_ENDS and character:
-        return CharClass.NEWLINE
-    if character in "'’" and character:
+    if character and character in _APOSTROPHES:
         return CharClass.APOSTROPHE
-    if character in ("", "\ufffd", "_") or _ESCAPED[0] <= ord(character) <= _ESCAPED[1]:
+    if character == "_":
         return CharClass.WORD
-    category = unicodedata.category(character)
-    if character in _QUOTES or category in ("Pi", "Pf"):
+    if character and (character in _QUOTES or unicodedata.category(character) in ("Pi", "Pf")):
         return CharClass.QUOTE
-    if character.isspace():
-        return CharClass.SPACE
-    return {
-        "L": CharClass.WORD,
-        "M": CharClass.WORD,
-        "N": CharClass.WORD,
-        "P": CharClass.PUNCTUATION,
-        "S": CharClass.PUNCTUATION,
-    }.get(category[0], CharClass.OTHER)
+    return _KIND_OF_CLASS[classes.CLASSES[classes.class_of(character)]]
 
 
 def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
@@ -105,24 +103,21 @@ def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
 
 def _classes_of_bytes(data: bytes) -> Classes:
     """Classify each byte (N,) as the character that it belongs to."""
-    decoded = data.decode("utf-8", "surrogateescape")
-    points = np.frombuffer(decoded.encode("utf-32-le", "surrogatepass"), np.uint32)
+    points, sizes = classes.decode_bytes(data)
     different, index = np.unique(points, return_inverse=True)
-    classes = np.array([class_of(chr(point)) for point in different], np.int8)[index]
-    is_escaped = (points >= _ESCAPED[0]) & (points <= _ESCAPED[1])
-    sizes = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    return np.repeat(_settled(classes), np.where(is_escaped, 1, sizes))
+    found = np.array([class_of(chr(point)) for point in different], np.int8)[index]
+    return np.repeat(_settled(found), sizes)
 
 
-def _settled(classes: Classes) -> Classes:
+def _settled(found: Classes) -> Classes:
     """Replace APOSTROPHE (N,): by WORD between two characters of a word, else by QUOTE."""
-    is_apostrophe = classes == CharClass.APOSTROPHE
+    is_apostrophe = found == CharClass.APOSTROPHE
     if not is_apostrophe.any():
-        return classes
-    is_word = classes == CharClass.WORD
-    is_inside = np.zeros(len(classes), bool)
+        return found
+    is_word = found == CharClass.WORD
+    is_inside = np.zeros(len(found), bool)
     is_inside[1:-1] = is_apostrophe[1:-1] & is_word[:-2] & is_word[2:]
-    return np.where(is_inside, CharClass.WORD, np.where(is_apostrophe, CharClass.QUOTE, classes)).astype(np.int8)
+    return np.where(is_inside, CharClass.WORD, np.where(is_apostrophe, CharClass.QUOTE, found)).astype(np.int8)
 
 
 def count_words(
