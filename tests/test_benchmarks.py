@@ -312,3 +312,13 @@ def test_the_papers_table_prints_what_is_in_the_log_beside_what_was_published(lo
     assert "| 512 | – | – | – | – | – | – | – | – | – / 8.5 |\n" in table
     assert table.endswith("| 64 | `rnn` 2×85 | 65,855 | 9 | 1.3100 | 1.3046 | 7 |")
     assert paper_table.read_published(None) == {} and paper_table.read_log(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.parametrize("num_rows", [1, 7])
+def test_n_grams_are_scored_on_the_last_tenth_of_each_row(load: Any, num_rows: int) -> None:
+    text = np.arange(7_000)
+    training, positions = load("ngram_speed").split(text, num_rows)
+    assert len(training) == 5_600 and len(positions) == 700
+    length = 7_000 // num_rows
+    assert set(training % length) == set(range(int(0.8 * length)))
+    assert set(positions % length) == set(range(int(0.9 * length), length))
