@@ -113,7 +113,7 @@ def add_compressors(
         if compressor.is_installed:
             table.rows.append(_row(table, compressor, before, data, on_progress))
         else:
-            reason = f"it needs the package {compressor.package} (extra compression)"
+            reason = f"it needs the package {compressor.package} (pip install -e '.[compression]')"
             table.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))
     if len(before) < training.num_bytes or len(data) < table.text.num_bytes:
         table.notes.append(
