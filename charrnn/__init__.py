@@ -11,6 +11,8 @@ The names are resolved when they are first used, so that importing the package i
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from charrnn.display import draw_with
+
 if TYPE_CHECKING:
     from charrnn.api import Model, evaluate, evaluate_ngrams, find_cells, load
     from charrnn.config import Config
@@ -19,11 +21,15 @@ if TYPE_CHECKING:
     from charrnn.records.evaluation import LossReport
     from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.records.microscope import CellFindings
+    from charrnn.records.runs import LearningCurves, RunSummary
     from charrnn.records.sweep import SweepReport
     from charrnn.records.training import TrainEvent
+    from charrnn.runs.overview import learning_curves, run_summaries
     from charrnn.training.loop import resume, train
     from charrnn.training.sweep import read_sweep, sweep
     from charrnn.training.trackers import tracked
+
+draw_with("charrnn.render.notebook")
 
 __version__ = "0.1.0"
 
@@ -38,6 +44,7 @@ _HOMES = {
     "Trace": "charrnn.microscope.trace",
     "CellFindings": "charrnn.records.microscope",
     "GeneratedText": "charrnn.records.generation",
+    "LearningCurves": "charrnn.records.runs",
     "LossReport": "charrnn.records.evaluation",
     "DocumentNovelty": "charrnn.records.generation",
     "Novelty": "charrnn.records.generation",
@@ -48,6 +55,9 @@ _HOMES = {
     "resume": "charrnn.training.loop",
     "sweep": "charrnn.training.sweep",
     "tracked": "charrnn.training.trackers",
+    "RunSummary": "charrnn.records.runs",
+    "learning_curves": "charrnn.runs.overview",
+    "run_summaries": "charrnn.runs.overview",
     "train": "charrnn.training.loop",
 }
 
@@ -57,19 +67,23 @@ __all__ = [
     "Config",
     "DocumentNovelty",
     "GeneratedText",
+    "LearningCurves",
     "LossReport",
     "Model",
     "Novelty",
     "Prediction",
+    "RunSummary",
     "SweepReport",
     "Trace",
     "TrainEvent",
     "evaluate",
     "evaluate_ngrams",
     "find_cells",
+    "learning_curves",
     "load",
     "read_sweep",
     "resume",
+    "run_summaries",
     "sweep",
     "tracked",
     "train",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
+from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import DataError, Message, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
@@ -18,20 +19,30 @@ from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.incremental import IncrementalReader
 from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
 from charrnn.generation.writing import Piece, TextSearch
-from charrnn.model.shapes import check_shapes
+from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import BREAKDOWNS, MAX_SCORED, Adaptation, CharLoss, Evaluation, LineLoss, LossReport
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.long_range import LongRangeReport
-from charrnn.records.microscope import MAX_LAG, Ablation, CellFindings, CellHistory, GateReport, GradientReach
+from charrnn.records.microscope import (
+    MAX_LAG,
+    Ablation,
+    CellFindings,
+    CellHistory,
+    ColouredText,
+    GateReport,
+    GradientReach,
+)
 from charrnn.records.numbers import NetworkNumbers
+from charrnn.records.runs import ModelDescription
 from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
+from charrnn.runs.summary import text_name
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
 from charrnn.text.part import CorpusPart
@@ -64,13 +75,14 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
 
-class Model:
+class Model(Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Attributes: `config`, `vocab`, `tensors` (the weights by name), `generator` (generates text, with options in a
     dataclass), `name` of the run, `path` of its folder (None if it was not loaded from one), `step`
     it was saved at, `recorded_corpus` (None if the run does not say what it learned), `warnings` from loading it,
-    `step_digest` of its weights, configuration and alphabet, `adaptation` (None unless `adapted` made it).
+    `step_digest` of its weights, configuration and alphabet, `adaptation` (None unless `adapted` made it), `val_nats`
+    (the validation loss at that step; None if it is not known).
     """
 
     def __init__(
@@ -86,6 +98,7 @@ class Model:
         warnings: tuple[str, ...] = (),
         step_digest: str | None = None,
         adaptation: Adaptation | None = None,
+        val_nats: float | None = None,
     ) -> None:
         self.config = config
         self.vocab = vocab
@@ -98,6 +111,36 @@ class Model:
         self.warnings = warnings
         self.step_digest = step_digest
         self.adaptation = adaptation
+        self.val_nats = val_nats
+
+    def __repr__(self) -> str:
+        found = self.description
+        loss = "" if found.val_nats is None else f", {found.val_nats:.4f} nats per character"
+        return (
+            f"<Model {found.name}: {found.architecture}, {found.num_parameters:,} weights, {found.symbols}, "
+            f"step {found.step:,}{loss}>"
+        )
+
+    def displayed(self) -> ModelDescription:
+        """Return what a notebook shows of the model: its `description`."""
+        return self.description
+
+    @property
+    def description(self) -> ModelDescription:
+        """The cells, the number of weights, the alphabet, the text, the step and the validation loss if it is known."""
+        return ModelDescription(
+            name=self.name,
+            cell=self.config.cell,
+            depth=self.config.depth,
+            num_layers=resolved(self.config.num_layers),
+            hidden_size=resolved(self.config.hidden_size),
+            num_parameters=num_parameters(self.config, len(self.vocab)),
+            alphabet=self.vocab.kind,
+            vocab_size=len(self.vocab),
+            text=text_name(self.config.corpus),
+            step=self.step,
+            val_nats=self.val_nats,
+        )
 
     @property
     def stepper(self) -> Stepper:
@@ -117,7 +160,7 @@ class Model:
 
         Text i is the same however many there are, and the first is that of `sample`. All texts share one seed.
         """
-        return list(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
+        return RecordList(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
 
     @takes_fields_of(SampleOptions)
     def stream(self, options: SampleOptions) -> Iterator[Piece]:
@@ -155,7 +198,7 @@ class Model:
         An empty text stands for a newline. The unknown symbol is left out; the probabilities of all others sum to 1.
         Raises UsageError for a `top` under 1, DataError as `sample` does.
         """
-        return self.generator.predict(text, top=top, unknown=unknown)
+        return RecordList(self.generator.predict(text, top=top, unknown=unknown))
 
     def numbers(self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
         """Compute every number of a small network that reads `text` from the initial state, in float64.
@@ -428,6 +471,18 @@ class Model:
             for ids, probs in zip(trace.guess_ids[part].tolist(), trace.guess_probs[part].tolist(), strict=True)
         ]
 
+    def coloured_text(self, trace: "Trace", layer: int, unit: int, part: slice = slice(None)) -> ColouredText:
+        """Return a part of a traced text with the values of a cell, and with the guesses if the trace has them.
+
+        Raises UsageError for an unknown cell.
+        """
+        self.stepper.check_cell(layer, unit)
+        return ColouredText(
+            text=trace.text[part],
+            values=tuple(trace.cells[part, layer, unit].tolist()),
+            guesses=tuple(map(tuple, self.guesses(trace, part))),
+        )
+
     def ablate(
         self,
         layer: int,
@@ -528,6 +583,15 @@ class Model:
                     )
                 )
         return tuple(reaches)
+        readers = [
+            (self, self.network, self.name),
+            (self, self.untrained_baseline(), f"{self.name}, untrained"),
+            *((other, other.network, other.name) for other in others),
+        ]
+        return RecordTuple(
+            model.gradients(text, context=context, max_lag=max_lag, network=network, name=name, on_progress=on_progress)
+            for model, network, name in readers
+        )
 
     def history(
         self,
@@ -548,7 +612,7 @@ class Model:
         study = self.study(text, context=context, cached=cached)
         findings = study.findings(detectors, on_progress=on_progress)
         networks = ((model.step, model.network) for model in load_steps(self.path))
-        return study.history(findings, networks, detectors, on_progress)
+        return RecordTuple(study.history(findings, networks, detectors, on_progress))
 
     def survey(
         self,
@@ -642,7 +706,7 @@ def training_spectrum(
 
 
 def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:
-    config = loaded.description.config()
+    config, best_nats = loaded.description.config(), loaded.state.get("best_nats")
     model = Model(
         config,
         loaded.description.vocab(),
@@ -653,6 +717,7 @@ def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:
         recorded_corpus=recorded_corpus(folder.path.name, config, loaded.state),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
+        val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,
     )
     check_vocab_size(check_shapes(model.config, model.tensors), model.vocab, model.name)
     return model

@@ -26,6 +26,7 @@ LAYERS = (
             "files",
             "settings",
             "config",
+            "display",
             "records",
             "errors",
             "plugins",

@@ -24,18 +24,6 @@ NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 FEW_STEPS = 5
 """A history of fewer checkpoints than this comes with advice on how to save more."""
-LEGEND = (
-    "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
-    "score, five or more characters after a label changed (R² for a count)"
-)
-"""The columns of the table of findings, in short."""
-ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; brighter is more likely)."
-"""What is drawn below the characters with --guesses."""
-ABOUT_CONTRIBUTIONS = (
-    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
-    "contribution of the best cell inside and outside (nats/character), where the label changes most often"
-)
-"""What stands above the table of probes and contributions."""
 ABOUT_COLUMNS = (
     "score: AUC, the probability that the cell ranks a character inside above one outside, or for a count Spearman's ρ",
     "chance: the score that the best of all cells stays below for 95 % of labels that were shifted along the text",
@@ -87,7 +75,7 @@ def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: b
 
     from charrnn.model.lookup import find_cell
     from charrnn.records.microscope import ColouredText
-    from charrnn.render.guesses import GuessMap
+    from charrnn.render.guesses import ABOUT_GUESSES, GuessMap
     from charrnn.render.heatmap import HeatMap
     from charrnn.render.legend import Legend
     from charrnn.render.page import PageRow
@@ -172,61 +160,22 @@ def show_findings(
     has_sparkline: bool = False,
 ) -> Shown:
     """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    from charrnn.render.findings import findings_pictures, passage_pictures
     from charrnn.render.visible import all_visible
 
     findings = found.findings
+    looks_for = {detector.name: detector.looks_for for detector in detectors}
     of = "" if num_available == findings.num_chars else f" of {num_available:,}"
     title = (
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
         "chosen on the first half, scored on the second"
     )
     pictures = [
-        *_findings_pictures(title, findings, has_contributions=has_contributions),
-        *_passage_pictures(found.passages, detectors, has_sparkline=has_sparkline),
+        *findings_pictures(title, findings, has_contributions=has_contributions),
+        *passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline),
     ]
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     return Shown(f"Cells of {model.name}", pictures, [score.to_json() for score in findings.scores], page)
-
-
-def _findings_pictures(title: str, findings: "CellFindings", *, has_contributions: bool) -> "list[RenderableType]":
-    """Draw the tables, and say which findings are not significant and which detectors are not scored."""
-    from rich.text import Text
-
-    from charrnn.render.tables import NOT_SIGNIFICANT_MARK, contributions_table, findings_table, skipped_lines
-
-    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
-    if findings.scores:
-        pictures += [Text(LEGEND, style="dim"), Text()]
-    if has_contributions and findings.scores:
-        pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
-    if not any(score.is_significant for score in findings.scores):
-        pictures += [Text("No cell follows a detector better than chance."), Text()]
-    elif not all(score.is_significant for score in findings.scores):
-        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: not significant, may be due to chance."), Text()]
-    if findings.skipped:
-        pictures += [skipped_lines(findings.skipped), Text()]
-    return pictures
-
-
-def _passage_pictures(
-    passages: "Sequence[Passage]", detectors: "Sequence[Detector]", *, has_sparkline: bool
-) -> "list[RenderableType]":
-    """Draw each passage, coloured by its cell."""
-    from rich.text import Text
-
-    from charrnn.render.heatmap import HeatMap
-    from charrnn.render.legend import Legend
-    from charrnn.render.tables import polarity_text
-    from charrnn.render.visible import all_visible
-
-    looks_for = {detector.name: detector.looks_for for detector in detectors}
-    pictures: list[RenderableType] = [Legend(), Text()] if passages else []
-    for passage in passages:
-        score = passage.score
-        caption = f"cell {score.layer}:{score.unit} follows {score.detector} ({looks_for[score.detector]})"
-        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}"), style="bold"))
-        pictures += [HeatMap(passage.coloured, has_sparkline or None), Text()]
-    return pictures
 
 
 def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":

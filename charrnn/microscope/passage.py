@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.detectors.labels import Labels
+from charrnn.display import Displayable
 from charrnn.records.microscope import CellScore, ColouredText
 
 NUM_LINES = 8
@@ -17,7 +18,7 @@ MAX_COUNT = 80
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Passage:
+class Passage(Displayable):
     """A segment of a text and the values of the cell that follows a detector best."""
 
     score: CellScore

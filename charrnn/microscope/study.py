@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
+from charrnn.display import RecordTuple
 from charrnn.files import JSON
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
@@ -140,7 +141,7 @@ class Study:
             (values,) = self.values([(score.layer, score.unit)], part)
             coloured = ColouredText(text=self.text.text[part], values=tuple(map(float, values)))
             passages.append(Passage(score=score, begin=part.start, coloured=coloured))
-        return tuple(passages)
+        return RecordTuple(passages)
 
     def history(
         self,

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.detectors.detector import Detector
+from charrnn.display import Displayable
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes
+from charrnn.records.microscope import SurpriseText
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
 
@@ -22,7 +24,7 @@ Float32Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trace:
+class Trace(Displayable):
     """What a model did while it read a text of N characters."""
 
     text: str
@@ -44,6 +46,10 @@ class Trace:
     def bits(self) -> NDArray[np.float64]:
         """The surprise (N,) of each character, in bits; nan where nothing came before it."""
         return np.asarray(-self.logprobs / np.log(2))
+
+    def displayed(self) -> SurpriseText:
+        """Return the text with the surprise of each character, which is what a notebook shows of a trace."""
+        return SurpriseText(text=self.text, bits=tuple(self.bits.tolist()))
 
     def to_arrays(self, detectors: Sequence[Detector] = (), *, num_chosen_on: int = 0) -> dict[str, NDArray[Any]]:
         """Return the trace and the labels of the detectors by name, as `visualize --export cells.npz` saves them.

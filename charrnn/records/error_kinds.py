@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from charrnn.display import Displayable
+
 NGRAM_ORDER = 9
 """The longest n-gram of the oracle: it has the models of order 1 to 9 to choose from."""
 MEMORY_LENGTHS = (100, 500, 1000, 5000)
@@ -78,7 +80,7 @@ class ModelErrors:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ErrorReport:
+class ErrorReport(Displayable):
     """The errors of one or several models over the same characters of a text."""
 
     num_chars: int

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from charrnn.display import Displayable
+
 MAX_SCORED = 1 << 24
 """Characters that are scored at most, unless another limit is asked for: about a minute for 512 units on two cores."""
 
@@ -17,7 +19,7 @@ BREAKDOWNS = ("position", "class")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LossReport:
+class LossReport(Displayable):
     """Mean loss over a text. `protocol` names how it was measured; different protocols must not be compared."""
 
     protocol: str
@@ -96,7 +98,7 @@ class SkippedRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Evaluation:
+class Evaluation(Displayable):
     """The losses of one or several predictors over the same text."""
 
     rows: tuple[EvaluationRow, ...]

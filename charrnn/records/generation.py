@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.display import Displayable
+
 MIN_COPY_LENGTH = 30
 """Shortest copy that counts, in characters.
 
@@ -14,7 +16,7 @@ and 3.2 % in common in passages of 25, 0.1 and 0.6 % in passages of 30. So 30 ch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GeneratedText:
+class GeneratedText(Displayable):
     """A generated text with the model's log-probability (nats, temperature 1) of each of its characters.
 
     `seed` is the seed it was drawn with, `score` what a beam search ranks by, `stop` the string that ended it, or "".
@@ -54,7 +56,7 @@ class Copy:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Novelty:
+class Novelty(Displayable):
     """Passages of a text that are copied from the training text, in the order of the text.
 
     The copies are the longest passages of at least `min_length` characters; they may overlap, but none contains
@@ -99,7 +101,7 @@ class Novelty:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class DocumentNovelty:
+class DocumentNovelty(Displayable):
     """How many of the documents that a model wrote are new. A new one is not a document of the training text."""
 
     is_new: tuple[bool, ...]
@@ -118,7 +120,7 @@ class DocumentNovelty:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prediction:
+class Prediction(Displayable):
     """One possible next character and its probability."""
 
     character: str

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from charrnn.display import Displayable
+
 CLOSING_ORDERS = (5, 10, 20)
 """Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
 DISTANCES = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -67,7 +69,7 @@ class ModelResets:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LongRangeReport:
+class LongRangeReport(Displayable):
     """How far back the predictions of one or several models reach in a text."""
 
     predictors: tuple[str, ...]

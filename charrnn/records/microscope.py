@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.display import Displayable
+
 CHANCE = 0.05
 """Largest p-value of a significant score."""
 MAX_LAG = 200
@@ -74,7 +76,7 @@ class CellScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellHistory:
+class CellHistory(Displayable):
     """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
 
     `values[i]` is the score at step `steps[i]`: the AUC if `is_auc`, with the newest checkpoint's polarity, else ρ.
@@ -101,7 +103,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellFindings:
+class CellFindings(Displayable):
     """The ranked scores, the detectors that could not be scored, and how many characters were read."""
 
     scores: tuple[CellScore, ...]
@@ -128,7 +130,7 @@ class AblationEffect:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Ablation:
+class Ablation(Displayable):
     """The contribution of the cell `layer`:`unit`: the rise of the loss when it is clamped at `value`.
 
     `at` says what that value is, `mean` or `zero`. `change` is in nats per character over all `num_chars` predicted
@@ -164,7 +166,7 @@ class GateUse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateReport:
+class GateReport(Displayable):
     """The gates of every layer, in order, over `num_chars` characters."""
 
     name: str
@@ -178,7 +180,7 @@ class GateReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GradientReach:
+class GradientReach(Displayable):
     """How far gradients reach back in a model.
 
     `norms[layer][i]` is the norm of the gradient of the loss at a character (nats) by the state of that layer `lags[i]`
@@ -197,8 +199,18 @@ class GradientReach:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ColouredText:
+class ColouredText(Displayable):
     """A text with one value in [-1, 1] per character."""
 
     text: str
     values: tuple[float, ...] = field(repr=False)
+    guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
+    """For each character the most likely next ones with their probabilities; empty if they were not asked for."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SurpriseText(Displayable):
+    """A text with the surprise of each character in bits; nan for one that was not predicted."""
+
+    text: str
+    bits: tuple[float, ...] = field(repr=False)

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from charrnn.display import Displayable
+
 MAX_UNITS = 16
 """Units per layer of the largest network whose numbers are listed."""
 MAX_STEPS = 1_000
@@ -60,7 +62,7 @@ class StepNumbers:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class NetworkNumbers:
+class NetworkNumbers(Displayable):
     """Every number of a network while it reads a text from the initial state."""
 
     name: str

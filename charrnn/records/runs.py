@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.display import Displayable
+
 AGAINST = ("steps", "characters", "seconds")
 """What learning curves can be drawn against."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
+class RunSummary(Displayable):
     """One line of `charrnn runs`."""
 
     name: str
@@ -33,6 +35,49 @@ class RunSummary:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDescription(Displayable):
+    """What a person wants to know of a loaded model."""
+
+    name: str
+    cell: str
+    depth: str
+    num_layers: int
+    hidden_size: int
+    num_parameters: int
+    alphabet: str
+    vocab_size: int
+    """Entries of the vocabulary, the unknown symbol among them."""
+    text: str
+    step: int
+    val_nats: float | None
+    """The validation loss at this step; None if it was not validated."""
+
+    @property
+    def architecture(self) -> str:
+        """The cell type, layers and units, such as `lstm 2×512` or `gru 4×128 residual`."""
+        depth = "" if self.depth == "stacked" else f" {self.depth}"
+        return f"{self.cell} {self.num_layers}×{self.hidden_size}{depth}"
+
+    @property
+    def symbols(self) -> str:
+        """The size of the vocabulary, with what it consists of."""
+        return f"{self.vocab_size:,} {'bytes' if self.alphabet == 'byte' else 'characters'}"
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the names and values of a table, without what is unknown."""
+        loss = "" if self.val_nats is None else f"{self.val_nats:.4f} nats per character"
+        found = (
+            ("cells", self.architecture),
+            ("weights", f"{self.num_parameters:,}"),
+            ("alphabet", self.symbols),
+            ("text", self.text),
+            ("step", f"{self.step:,}"),
+            ("validation loss", loss),
+        )
+        return [(name, value) for name, value in found if value]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossCurve:
     """Losses in nats per character, and after how many steps, characters and seconds each was measured."""
 
@@ -49,7 +94,7 @@ class LossCurve:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurve:
+class LearningCurve(Displayable):
     """The losses that a run logged, with an ascending step each."""
 
     run: str
@@ -68,7 +113,7 @@ class LearningCurve:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class LearningCurves:
+class LearningCurves(Displayable):
     """The learning curves of several runs, and against what they are drawn: steps, characters or seconds."""
 
     curves: tuple[LearningCurve, ...]

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from charrnn.display import Displayable
 from charrnn.errors import Message
 
 FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
@@ -63,7 +64,7 @@ class SweepRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SweepReport:
+class SweepReport(Displayable):
     """The table of a sweep, and its runs."""
 
     folder: str

@@ -12,6 +12,8 @@ from charrnn.render.heatmap import fold
 from charrnn.render.palette import is_plain, value_style
 from charrnn.render.visible import visible, visible_in_ascii
 
+ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; brighter is more likely)."
+"""What is drawn below the characters with --guesses."""
 MIN_PROBABILITY = 0.02
 """Guesses less likely than this are not drawn."""
 CERTAIN = (196, 70, 0)

@@ -258,27 +258,35 @@ def skipped_lines(skipped: Sequence[Skipped]) -> Text:
     return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
 
 
-def ablation_table(at_mean: Ablation, at_zero: Ablation) -> Table:
+def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
     """Build the table of a cell's contribution over the whole text, then inside and outside each detector's spans.
 
-    The detector with the largest contribution inside comes first.
+    The detector with the largest contribution inside comes first. Of `others`, the same cell clamped at other values,
+    there are no intervals.
     """
-    table = plain_table(
-        *("nats/character", "clamped at its mean", "95 % interval", "clamped at 0"),
-        right=("clamped at its mean", "95 % interval", "clamped at 0"),
+    first, *following = (f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others))
+    numbers = (first, "95 % interval", *following)
+    table = plain_table("nats/character", *numbers, right=numbers)
+    table.add_row(
+        "whole text", f"{ablation.change:+.4f}", _interval(ablation.ci), *(f"{one.change:+.4f}" for one in others)
     )
-    table.add_row("whole text", f"{at_mean.change:+.4f}", _interval(at_mean.ci), f"{at_zero.change:+.4f}")
-    zero = {effect.detector: effect for effect in at_zero.effects}
-    for effect in sorted(at_mean.effects, key=lambda effect: -effect.change_inside):
-        other = zero[effect.detector]
+    by_detector = [{effect.detector: effect for effect in one.effects} for one in others]
+    for effect in sorted(ablation.effects, key=lambda effect: -effect.change_inside):
+        same = [effects[effect.detector] for effects in by_detector]
         inside, outside = f"inside {effect.detector}", "  outside"
         if effect.is_count:
             inside, outside = f"{effect.detector} over 0", "  at 0"
         table.add_row(
-            inside, f"{effect.change_inside:+.4f}", _interval(effect.ci_inside), f"{other.change_inside:+.4f}"
+            inside,
+            f"{effect.change_inside:+.4f}",
+            _interval(effect.ci_inside),
+            *(f"{one.change_inside:+.4f}" for one in same),
         )
         table.add_row(
-            outside, f"{effect.change_outside:+.4f}", _interval(effect.ci_outside), f"{other.change_outside:+.4f}"
+            outside,
+            f"{effect.change_outside:+.4f}",
+            _interval(effect.ci_outside),
+            *(f"{one.change_outside:+.4f}" for one in same),
         )
     return table
 

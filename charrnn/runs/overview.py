@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from charrnn.display import RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.learning_curves import read_learning_curve
@@ -53,7 +54,7 @@ def run_summaries(
     checkpoints: Path = Path("checkpoints"),
     on_skipped: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int], object] = lambda num_runs: None,
-) -> list[RunSummary]:
+) -> RecordList[RunSummary]:
     """Summarize the named runs, or all in a folder: oldest first, or sorted by one of `SORT_KEYS`, the smallest first.
 
     A run without the value it is sorted by comes last. A damaged run of a folder is left out, and `on_skipped` is
@@ -64,8 +65,12 @@ def run_summaries(
         near = did_you_mean(sort, SORT_KEYS)
         raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
     folders = find_runs(runs, checkpoints=checkpoints)
-    found = list(_read_each(folders, summarize, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress))
-    return found if sort is None else sorted(found, key=lambda run: _none_last(SORT_KEYS[sort](run)))
+    found = RecordList(
+        _read_each(folders, summarize, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress)
+    )
+    if sort is not None:
+        found.sort(key=lambda run: _none_last(SORT_KEYS[sort](run)))
+    return found
 
 
 def learning_curves(

@@ -1,0 +1,60 @@
+"""Draw findings: the ranked tables with what their columns mean, and passages coloured by the best cells."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from charrnn.microscope.passage import Passage
+from charrnn.records.microscope import CellFindings
+from charrnn.render.heatmap import HeatMap
+from charrnn.render.legend import Legend
+from charrnn.render.tables import (
+    NOT_SIGNIFICANT_MARK,
+    contributions_table,
+    findings_table,
+    polarity_text,
+    skipped_lines,
+)
+from charrnn.render.visible import all_visible
+
+LEGEND = (
+    "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "
+    "score, five or more characters after a label changed (R² for a count)"
+)
+"""The columns of the table of findings, in short."""
+ABOUT_CONTRIBUTIONS = (
+    "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
+    "contribution of the best cell inside and outside (nats/character), where the label changes most often"
+)
+"""What stands above the table of probes and contributions."""
+
+
+def findings_pictures(title: str, findings: CellFindings, *, has_contributions: bool) -> list[RenderableType]:
+    """Draw the tables, and say which findings are not significant and which detectors are not scored."""
+    pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
+    if findings.scores:
+        pictures += [Text(LEGEND, style="dim"), Text()]
+    if has_contributions and findings.scores:
+        pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
+    if not any(score.is_significant for score in findings.scores):
+        pictures += [Text("No cell follows a detector better than chance."), Text()]
+    elif not all(score.is_significant for score in findings.scores):
+        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: not significant, may be due to chance."), Text()]
+    if findings.skipped:
+        pictures += [skipped_lines(findings.skipped), Text()]
+    return pictures
+
+
+def passage_pictures(
+    passages: Sequence[Passage], looks_for: Mapping[str, str] | None = None, *, has_sparkline: bool = False
+) -> list[RenderableType]:
+    """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the captions."""
+    pictures: list[RenderableType] = [Legend(), Text()] if passages else []
+    for passage in passages:
+        score = passage.score
+        described = f" ({looks_for[score.detector]})" if looks_for else ""
+        caption = f"cell {score.layer}:{score.unit} follows {score.detector}{described}"
+        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}"), style="bold"))
+        pictures += [HeatMap(passage.coloured, has_sparkline or None), Text()]
+    return pictures
