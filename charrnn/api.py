@@ -582,7 +582,7 @@ class Model(Displayable):
                         on_progress=on_progress,
                     )
                 )
-        return tuple(reaches)
+        return RecordTuple(reaches)
         readers = [
             (self, self.network, self.name),
             (self, self.untrained_baseline(), f"{self.name}, untrained"),

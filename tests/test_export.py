@@ -115,7 +115,7 @@ def test_svg_is_xml_that_shows_the_text_and_runs_none_of_it() -> None:
     root = ElementTree.fromstring(svg)
     assert root.tag == f"{{{SVG_NAMESPACE}}}svg"
     names = {element.tag.removeprefix(f"{{{SVG_NAMESPACE}}}") for element in root.iter()}
-    assert names == {"svg", "title", "rect", "g", "text", "tspan"}
+    assert names == {"svg", "title", "style", "rect", "g", "text", "tspan"}
     assert svg_lines(svg) == ["A lamp <b>", HOSTILE]
 
 

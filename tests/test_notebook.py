@@ -33,7 +33,9 @@ from charrnn.records.microscope import (
     SurpriseText,
 )
 from charrnn.records.runs import LearningCurves, ModelDescription
+from charrnn.render.learning_curves import LearningChart
 from charrnn.render.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
+from charrnn.render.svg import DARK, to_svg
 from charrnn.runs.overview import learning_curves
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
@@ -175,6 +177,18 @@ def test_every_colour_is_legible_on_white_and_on_black() -> None:
             assert ink is not None and contrast(ink, ColorTriplet(*bytes.fromhex(paper_hex[1:]))) >= 3
         elif ink is not None:
             assert min(contrast(ink, WHITE), contrast(ink, BLACK)) >= 3, ink_hex
+
+
+def test_exported_pictures_are_legible_on_light_and_on_dark_paper() -> None:
+    light, dark = ([ColorTriplet(*bytes.fromhex(colour[1:])) for colour in side] for side in (DARK, DARK.values()))
+    for paper, ink, grid, *colours in (light, dark):
+        assert min(contrast(colour, paper) for colour in (ink, *colours)) >= 3
+        assert 1.2 <= contrast(grid, paper) < 3, "behind the lines"
+    svg = to_svg([LearningChart(LearningCurves(curves=(STRAIGHT,)))])
+    style = re.search("<style>(.*)</style>", svg)
+    assert style is not None and style[1].startswith("@media (prefers-color-scheme: dark){")
+    for colour in {*re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', svg.replace(style[1], ""))}:
+        assert f'.charrnn [fill="{colour}"]{{fill:{DARK[colour]}}}' in style[1]
 
 
 def test_charts_are_whole_svg_pictures_that_fit_the_page() -> None:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from charrnn.display import Displayable
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MatrixSpectrum:
@@ -19,7 +21,7 @@ class MatrixSpectrum:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainingSpectrum:
+class TrainingSpectrum(Displayable):
     """The recurrent matrices of a run at its checkpoints, and the norms of its gradients."""
 
     name: str

@@ -31,6 +31,7 @@ from charrnn.records.microscope import (
 )
 from charrnn.records.numbers import NetworkNumbers
 from charrnn.records.runs import LearningCurve, LearningCurves, ModelDescription, RunSummary
+from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.records.sweep import SweepReport
 from charrnn.render.copied import CopiedText
 from charrnn.render.curves import GradientChart
@@ -45,6 +46,7 @@ from charrnn.render.losses import evaluation_view, losses_table
 from charrnn.render.numbers import NumbersTable
 from charrnn.render.runs_table import RunsTable
 from charrnn.render.scatters import GateScatters
+from charrnn.render.spectrum import NormChart, SpectrumChart
 from charrnn.render.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
 from charrnn.render.sweeps import sweep_table
 from charrnn.render.tables import (
@@ -203,4 +205,5 @@ _show(Novelty, _novelty_pictures)
 _show(RecordList, _records_pictures)
 _show(RecordTuple, _records_pictures)
 _show(SurpriseText, _surprise_pictures)
+_show(TrainingSpectrum, lambda spectrum: [SpectrumChart([spectrum]), NormChart([spectrum])])
 _show(SweepReport, lambda report: [sweep_table(report), *(Text(Message(note)) for note in report.notes)])

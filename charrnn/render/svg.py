@@ -69,6 +69,14 @@ INK, PAPER = LIGHT.foreground_color.hex, LIGHT.background_color.hex
 """Colours of text and background."""
 GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
+_DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
+DARK = {
+    PAPER: "#17181c",
+    INK: "#e6e6ea",
+    GRID: "#3a3b42",
+    **{LIGHT.ansi_colors[number].hex: colour for number, colour in enumerate(_DARK_ANSI, start=1)},
+}
+"""Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper."""
 
 _BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
 """Block characters and the share of a line's height that they fill from below."""
@@ -101,14 +109,26 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str
     right, bottom = (_number(size + 2 * MARGIN) for size in (num_columns * COLUMN_WIDTH, top))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
-        f'viewBox="0 0 {right} {bottom}" role="img" xml:space="preserve">\n'
-        f"<title>{_escape(title)}</title>\n"
+        f'viewBox="0 0 {right} {bottom}" role="img" class="charrnn" xml:space="preserve">\n'
+        f"<title>{_escape(title)}</title>\n<style>{_dark_style()}</style>\n"
         f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
         f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
         f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
         + "\n".join(elements)
         + "\n</g>\n</svg>\n"
     )
+
+
+def _dark_style() -> str:
+    """Return the style sheet that replaces the colours of shapes and text where the viewer prefers dark pictures.
+
+    Viewers that know no such preference show the colours of the attributes.
+    """
+    rules = "".join(
+        f'.charrnn [fill="{light}"]{{fill:{dark}}}.charrnn [stroke="{light}"]{{stroke:{dark}}}'
+        for light, dark in DARK.items()
+    )
+    return f"@media (prefers-color-scheme: dark){{{rules}}}"
 
 
 def label(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = "") -> str:
