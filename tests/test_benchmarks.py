@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from built_runs import build_chain
 
+import charrnn
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
 
@@ -134,6 +136,38 @@ def test_all_runs_benchmarks_that_exist(load: Any) -> None:
 
 
 @pytest.mark.trained
+def test_the_tuning_of_dynamic_evaluation_is_resumed_and_bounded(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = load("dynamic_tuning")
+    (tmp_path / "text.txt").write_bytes(b"abc\nacb\n" * 200)
+    model = charrnn.load(build_chain(tmp_path / "chain", "\nabc", corpus=tmp_path / "text.txt"))
+    monkeypatch.setattr(module.charrnn, "load", lambda run: model)
+    log = tmp_path / "log.jsonl"
+
+    def rows(*options: str) -> list[dict[str, Any]]:
+        monkeypatch.setattr(sys, "argv", ["dynamic_tuning.py", "chain", "--json", "--chars", "60", *options])
+        module.main()
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["rows"]
+        return found
+
+    with pytest.raises(SystemExit):  # the validation text of a run without a test text
+        rows("--log", str(log))
+    capsys.readouterr()
+    object.__setattr__(model.config, "split", (0.8, 0.1, 0.1))
+    monkeypatch.setattr(module, "LEARNING_RATES", (1e-4, 4e-4))
+    monkeypatch.setattr(module, "SEGMENT_LENGTHS", (20,))
+    monkeypatch.setattr(module, "DECAYS", (1e-3,))
+    monkeypatch.setattr(module, "DAMPINGS", (0.3,))
+    assert rows("--log", str(log), "--minutes", "0") == []
+    first = rows("--log", str(log))
+    assert [row["learning_rate"] for row in first] == [4e-4, 1e-4]
+    for row in first:
+        assert row["gain"] == row["static"] - row["nats"]
+    monkeypatch.delattr(module, "dynamic_losses")  # everything is in the log
+    assert rows("--log", str(log)) == first
+
+
 def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it checks is trivial there; that every part of it runs is not."""
     module, file = load("gpu_check"), tmp_path / "gpu.json"

@@ -131,3 +131,16 @@ def test_the_command_draws_the_rows_in_80_columns(run: Path, command: Command, m
 def test_other_reports_measure_the_static_model(run: Path, command: Command, report: str) -> None:
     found = command("evaluate", run, "--dynamic", report)
     assert found.code == 2 and f"--dynamic and {report} are reports of their own" in found.err
+
+
+def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tmp_path: Path) -> None:
+    corpus = run.parent / "chain.txt"
+    other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=corpus))
+    evaluation = api.evaluate_runs([charrnn.load(run), other], dynamic=True)
+    for name in ("chain", "other"):
+        found = row_of(evaluation, name, "dynamic")
+        static = row_of(evaluation, name, "stateful").loss.nats_per_char
+        assert found.difference is not None
+        # The static loss of the table may be computed in bf16.
+        assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
+    assert sum(note.startswith("temperature of ") for note in evaluation.notes) == 2
