@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.display import draw_with
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, evaluate, evaluate_ngrams, find_cells, load
+    from charrnn.api import Model, error_kinds, evaluate, evaluate_ngrams, find_cells, load, long_range
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
@@ -35,10 +35,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Model": "charrnn.api",
+    "error_kinds": "charrnn.api",
     "evaluate": "charrnn.api",
     "evaluate_ngrams": "charrnn.api",
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
+    "long_range": "charrnn.api",
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.microscope.trace",
@@ -76,11 +78,13 @@ __all__ = [
     "SweepReport",
     "Trace",
     "TrainEvent",
+    "error_kinds",
     "evaluate",
     "evaluate_ngrams",
     "find_cells",
     "learning_curves",
     "load",
+    "long_range",
     "read_sweep",
     "resume",
     "run_summaries",

@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 import charrnn
 from charrnn.evaluation import error_kinds as error_kinds_module
 from charrnn.evaluation.char_losses import CharLosses
-from charrnn.evaluation.error_kinds import NO_ERROR, attribute_errors, report_errors, summarize_errors
+from charrnn.evaluation.error_kinds import (
+    NO_ERROR,
+    attribute_errors,
+    best_ngram_nats,
+    report_errors,
+    summarize_errors,
+)
 from charrnn.evaluation.long_range import report_long_range
 from charrnn.evaluation.loss import MeasuredText
 from charrnn.evaluation.loss_table import MeasuredRun
+from charrnn.evaluation.ngrams import NgramModel
 from charrnn.records.error_kinds import GROUPS, KINDS, MEMORY_LENGTHS, group_of
 from charrnn.text.vocab import Vocab
 
@@ -247,6 +254,20 @@ def test_a_model_without_errors_has_shares_of_zero() -> None:
     losses = CharLosses(np.arange(3), np.zeros(3, np.float32))
     report = summarize_errors("perfect", losses, np.full(3, NO_ERROR, np.int8))
     assert (report.num_errors, report.share, {one.share for one in report.kinds}) == (0, 0.0, {0.0})
+
+
+@pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
+def test_the_best_n_gram_is_that_of_any_order(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(error_kinds_module, "BLOCK_CHARS", block_chars)
+    ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
+    model = NgramModel.fit(ids[:200], 4, 5)
+    positions = np.arange(201, 300, 3)
+    read: list[int] = []
+    best = best_ngram_nats(model, ids, positions, read.append)
+    probabilities = model.char_probabilities(ids, positions, range(1, 6))
+    np.testing.assert_allclose(np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5)  # float32 nats
+    assert len(np.unique(probabilities.argmax(axis=0))) > 2, "one order that is always the best would test little"
+    assert sum(read) == len(positions)
 
 
 def test_losses_of_other_characters_are_refused() -> None:
