@@ -42,11 +42,11 @@ from charrnn.training.trainer import Trainer
 
 HIDDEN_SIZE = 32
 STEPS = 1000
-NUM_LANES = 64
+NUM_LANES = 32
 BPTT_LENGTH = 64
 LEARNING_RATE = 0.02
 """Peak learning rate; that of an irnn is half of it."""
-SHORT, NUM_SHORT = 10, 16_000
+SHORT, NUM_SHORT = 8, 16_000
 """Longest of the short training strings, and their number."""
 LONG, NUM_LONG = 50, 4_000
 """Longest training string, and the number of those that may be so long."""

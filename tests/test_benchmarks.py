@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from built_runs import build_chain
 
 import charrnn
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
+from charrnn.text.vocab import Vocab
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
@@ -356,3 +358,56 @@ def test_n_grams_are_scored_on_the_last_tenth_of_each_row(load: Any, num_rows: i
     length = 7_000 // num_rows
     assert set(training % length) == set(range(int(0.8 * length)))
     assert set(positions % length) == set(range(int(0.9 * length), length))
+
+
+@pytest.mark.parametrize("language", ["anbn", "anbncn", "dyck", "parity", "copy"])
+def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load: Any, language: str) -> None:
+    counting = load("counting")
+    counting.NUM_SHORT, counting.NUM_LONG = 200, 50
+    strings = counting.test_strings(language, 20) + counting.test_strings(language, 10)
+    vocab = Vocab.from_text("".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200]))
+    longest = max(len(string.text) for string in strings)
+    logits = torch.zeros(longest + 1, len(strings), len(vocab))
+    tested = []
+    for column, string in enumerate(strings):
+        for index, following in enumerate(string.nexts):
+            if following is None:
+                logits[index + 1, column, -1] = 9.0  # nothing may be likelier than anything there
+            else:
+                tested.append((index + 1, column))
+                logits[index + 1, column, vocab.encode("".join(following)).tolist()] = 1.0
+
+    class Network:
+        initial_state = staticmethod(torch.zeros)
+
+        def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            assert all(vocab.decode(ids[: len(s.text) + 1, b].tolist()) == "\0" + s.text for b, s in enumerate(strings))
+            return logits, state
+
+    assert counting.are_right(Network(), vocab, strings).all()
+    logits[:, :, 0] = 99.0
+    assert counting.are_right(Network(), vocab, strings).all(), "the unknown symbol does not count"
+    index, column = tested[len(tested) // 2]
+    logits[index, column] = 1.0  # all are equally likely: no answer
+    assert np.flatnonzero(~counting.are_right(Network(), vocab, strings)).tolist() == [column]
+
+
+def test_the_counting_table_shows_how_far_each_seed_reaches(load: Any) -> None:
+    counting = load("counting")
+    shares = [1.0, 0.95, 0.9, 1.0] + [0.0] * (len(counting.TEST_LENGTHS) - 4)
+    assert counting.reach_of(shares) == 20 and counting.reach_of([1.0] * len(shares)) == 500
+    assert counting.reach_of([0.9] * len(shares)) == 0
+    records = [{"cell": "gru", "language": "dyck", "seed": seed, "reach": 30 * seed} for seed in (1, 0)]
+    table = counting.write_table(records, ["anbn", "dyck"])
+    assert table.startswith("| cell | `anbn` | `dyck` |\n") and "| `gru` |  | – · 30 |" in table
+
+
+@pytest.mark.trained
+def test_a_cell_type_is_trained_and_tested_on_a_formal_language(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counting = load("counting")
+    for name, value in {"TEST_LENGTHS": range(4, 9, 4), "NUM_SHORT": 60, "NUM_LONG": 40, "NUM_TESTS": 2}.items():
+        monkeypatch.setattr(counting, name, value)
+    with on_threads(1):
+        record = counting.run(counting.Task(cell="gru", language="anbn", seed=1, steps=3))
+    assert record["cell"] == "gru" and record["steps"] == 3 and len(record["shares"]) == 2
+    assert record["reach"] in (0, 4, 8) and 0 < record["train_nats"] < 2
