@@ -1,6 +1,7 @@
 """Many runs: their summaries sorted, their learning curves read from logs, whole and damaged."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
 from charrnn.runs.learning_curves import read_learning_curve
 from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.overview import SORT_KEYS, find_runs, learning_curves, run_summaries
+from charrnn.runs.overview import SORT_KEYS, find_runs, learning_curves, run_summaries, select_runs
 from charrnn.runs.reader import RunReader
 from charrnn.runs.summary import summarize, text_name
 
@@ -172,6 +173,25 @@ def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_p
     for column in SORT_KEYS:
         assert sorted(names(sort=column)) == ["a", "b", "c"]
     assert [run.name for run in run_summaries(["c", checkpoints / "a", "c"], checkpoints=checkpoints)] == ["c", "a"]
+
+
+def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    for age, (name, nats) in enumerate((("a", 2.0), ("b", None), ("c", 1.0), ("d", 3.0))):
+        path = build(name, step(1, 1.0), *([] if nats is None else [validation(1, 1.0, nats)]))
+        os.utime(path / "latest", (age, age))
+
+    def names(*runs: str, most: int, **options: Any) -> tuple[list[str], int]:
+        paths, num = select_runs(runs, most=most, checkpoints=checkpoints, **options)
+        return [path.name for path in paths], num
+
+    assert names(most=2) == (["c", "d"], 3)
+    assert names(most=2, sort="loss") == (["c", "a"], 3)
+    assert names(most=3, training=True) == (["b", "c", "d"], 4)
+    assert names("d", "a", "b", most=1) == (["d", "a", "b"], 3), "as many as are named"
+    assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
+    with pytest.raises(UsageError, match="Did you mean loss"):
+        select_runs(most=1, sort="losss", checkpoints=checkpoints)
 
 
 def test_an_unknown_column_is_refused_with_a_near_one() -> None:

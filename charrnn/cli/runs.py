@@ -12,10 +12,8 @@ from charrnn.cli.streams import print_csv, print_json, result_console, warn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CHECKPOINTS = Path("checkpoints")
-"""Where the runs are that are not named by a path."""
 MAX_CURVES = 7
-"""Learning curves that are drawn unless runs are named: as many as there are marks to tell them apart."""
+"""Learning curves that are drawn, unless more runs are named: as many as there are marks to tell them apart."""
 
 
 def runs(
@@ -54,7 +52,8 @@ def runs(
     Prints one line for each run in checkpoints/, oldest first: its text, its model and the number of its weights, its
     seed, its steps, its best validation loss and how long it was trained.
 
-    With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the list.
+    With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the list that have a
+    loss; with --sort, of the first 7.
     """
     from charrnn.errors import UsageError
 
@@ -111,23 +110,24 @@ def _plot(
     from charrnn.cli.progress import progress
     from charrnn.errors import UsageError
     from charrnn.render.learning_curves import LearningChart
-    from charrnn.runs.overview import find_runs, learning_curves, run_summaries
+    from charrnn.runs.overview import find_runs, learning_curves, select_runs
 
     check_export(export, None)
     if export is not None and export.suffix.lower() == ".npz":
         raise UsageError(f"--export {export}: learning curves have no activations; use .json.")
-    num_listed = 0
-    if not names:
-        with progress(len(find_runs()), "runs", quiet=quiet, unit="runs") as on_progress:
-            summaries = run_summaries(sort=sort, on_progress=on_progress)
-        validated = [run for run in summaries if run.best_nats is not None or (training and run.step)]
-        num_listed = len(validated)
-        chosen = validated[-MAX_CURVES:] if sort is None else validated[:MAX_CURVES]
-        names = [str(CHECKPOINTS / run.name) for run in chosen]
     skipped: list[str] = []
-    found = learning_curves(names, against=against, training=training, on_skipped=skipped.append)
+    with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
+        folders, num_listed = select_runs(
+            names,
+            most=MAX_CURVES,
+            sort=sort,
+            training=training,
+            on_skipped=skipped.append,
+            on_progress=on_progress,
+        )
+    found = learning_curves(folders or names, against=against, training=training, on_skipped=skipped.append)
     warn((*skipped, *(problem for curve in found for problem in curve.warnings)), quiet=quiet)
-    if num_listed > len(found):
+    if num_listed > len(folders) > 0:
         which = "last" if sort is None else "first"
         warn((f"drawing the {which} {len(found)} of {num_listed:,} runs; name others to draw them",), quiet=quiet)
     if json:

@@ -61,9 +61,7 @@ def run_summaries(
     called with the reason. Raises UsageError for an unknown `sort`, CheckpointError for a run that is named and does
     not exist or is damaged.
     """
-    if sort is not None and sort not in SORT_KEYS:
-        near = did_you_mean(sort, SORT_KEYS)
-        raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
+    _check_sort(sort)
     folders = find_runs(runs, checkpoints=checkpoints)
     found = RecordList(
         _read_each(folders, summarize, is_named=bool(runs), on_skipped=on_skipped, on_progress=on_progress)
@@ -71,6 +69,39 @@ def run_summaries(
     if sort is not None:
         found.sort(key=lambda run: _none_last(SORT_KEYS[sort](run)))
     return found
+
+
+def select_runs(
+    runs: Sequence[str | Path] = (),
+    *,
+    most: int,
+    sort: str | None = None,
+    training: bool = False,
+    checkpoints: Path = Path("checkpoints"),
+    on_skipped: Callable[[str], object] = lambda message: None,
+    on_progress: Callable[[int], object] = lambda num_runs: None,
+) -> tuple[list[Path], int]:
+    """Return the folders of the runs whose learning curves are drawn, and how many runs they were selected from.
+
+    Of the named runs, or of all in a folder, these are the `most` newest ones with a validation loss (or with
+    `training`, with a step); with `sort` the first ones by one of `SORT_KEYS`. As many as are named are selected in any
+    case. Damaged runs are left out, and `on_skipped` is called with the reason. Raises UsageError for an unknown
+    `sort`, CheckpointError for a run that is named and does not exist.
+    """
+    _check_sort(sort)
+    folders, most = find_runs(runs, checkpoints=checkpoints), max(most, len(runs))
+    if runs and sort is None and len(folders) <= most:
+        return [folder.path for folder in folders], len(folders)
+
+    def read(folder: RunReader) -> tuple[Path, RunSummary]:
+        return folder.path, summarize(folder)
+
+    found = _read_each(folders, read, is_named=False, on_skipped=on_skipped, on_progress=on_progress)
+    logged = [(path, run) for path, run in found if run.best_nats is not None or (training and run.step)]
+    if sort is None:
+        return [path for path, _ in logged[-most:]], len(logged)
+    logged.sort(key=lambda pair: _none_last(SORT_KEYS[sort](pair[1])))
+    return [path for path, _ in logged[:most]], len(logged)
 
 
 def learning_curves(
@@ -131,6 +162,12 @@ def _read_each(
                 raise
             on_skipped(f"{folder.name}: {error.marked}")
         on_progress(1)
+
+
+def _check_sort(sort: str | None) -> None:
+    if sort is not None and sort not in SORT_KEYS:
+        near = did_you_mean(sort, SORT_KEYS)
+        raise UsageError(f"{named('sort')} is {sort[:60]!r}; it must be one of {', '.join(SORT_KEYS)}.{near}")
 
 
 def _none_last(key: tuple[object, ...]) -> tuple[object, ...]:
