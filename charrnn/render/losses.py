@@ -41,22 +41,25 @@ def breakdown_view(breakdown: LossBreakdown) -> RenderableType:
         "class": ("by class of character", "class"),
         "position": ("by the number of characters read since the initial state", "read"),
     }[breakdown.by]
+    by_class = breakdown.by == "class"
     has_differences = any(group.difference is not None for group in breakdown.groups)
     columns = (first, "characters", "nats/char", "95 % interval")
-    last = ("difference", "its interval") if has_differences else ("of the loss", "")
+    last = ("difference", "its interval") if has_differences else ("of the loss", "") if by_class else ("",)
     table = plain_table(*columns, *last, right=(*columns[1:], *filter(None, last)))
     table.padding = (0, 1, 0, 0)
-    largest = max(group.nats_per_char for group in breakdown.groups)
-    for group in breakdown.groups:
-        values = [group.name, f"{group.num_chars:,}", _four(group.nats_per_char), _ends(group.nats_ci)]
+    # Classes are of very different sizes: the bars show where most of the loss is.
+    values = [group.share_of_loss if by_class else group.nats_per_char for group in breakdown.groups]
+    largest = max(values)
+    for group, value in zip(breakdown.groups, values, strict=True):
+        cells = [group.name, f"{group.num_chars:,}", _four(group.nats_per_char), _ends(group.nats_ci)]
         difference = group.difference
         if difference is not None:
-            table.add_row(*values, f"{difference.mean:+.4f}", _difference_ends(difference))
+            table.add_row(*cells, f"{difference.mean:+.4f}", _difference_ends(difference))
         elif has_differences:
-            table.add_row(*values, "", "")
+            table.add_row(*cells, "", "")
         else:
-            bar = Bar(group.nats_per_char / largest if largest > 0 else 0.0)
-            table.add_row(*values, f"{group.share_of_loss:.1%}", bar)
+            share = [f"{group.share_of_loss:.1%}"] if by_class else []
+            table.add_row(*cells, *share, Bar(value / largest if largest > 0 else 0.0))
     return Group(Text(f"{all_visible(breakdown.name)}: {breakdown.protocol} loss {title}"), table)
 
 
