@@ -14,11 +14,22 @@ from typing import TYPE_CHECKING, Any
 from charrnn.display import draw_with
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, error_kinds, evaluate, evaluate_ngrams, find_cells, load, long_range
+    from charrnn.api import (
+        Model,
+        error_kinds,
+        evaluate,
+        evaluate_ngrams,
+        evaluate_runs,
+        find_cells,
+        load,
+        long_range,
+        losses_by_char,
+        losses_by_line,
+    )
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
-    from charrnn.records.evaluation import LossReport
+    from charrnn.records.evaluation import Evaluation, LossReport
     from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.records.microscope import CellFindings
     from charrnn.records.runs import LearningCurves, RunSummary
@@ -34,6 +45,10 @@ draw_with("charrnn.render.notebook")
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Evaluation": "charrnn.records.evaluation",
+    "losses_by_line": "charrnn.api",
+    "losses_by_char": "charrnn.api",
+    "evaluate_runs": "charrnn.api",
     "Model": "charrnn.api",
     "error_kinds": "charrnn.api",
     "evaluate": "charrnn.api",
@@ -68,6 +83,7 @@ __all__ = [
     "CharRNNError",
     "Config",
     "DocumentNovelty",
+    "Evaluation",
     "GeneratedText",
     "LearningCurves",
     "LossReport",
@@ -81,10 +97,13 @@ __all__ = [
     "error_kinds",
     "evaluate",
     "evaluate_ngrams",
+    "evaluate_runs",
     "find_cells",
     "learning_curves",
     "load",
     "long_range",
+    "losses_by_char",
+    "losses_by_line",
     "read_sweep",
     "resume",
     "run_summaries",
