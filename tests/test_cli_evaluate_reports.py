@@ -81,6 +81,7 @@ def test_both_reports_are_drawn_in_80_columns(
     assert head in ran.out
     assert ["kind", "errors", "share", "nats/char"] in [line.split() for line in lines]
     assert ["kind", "errors", "fixed", "new", "errors", "now", "share"] in [line.split() for line in lines]
+    assert "-0.0%" not in ran.out
     row = ["n-gram", f"{first['kinds'][0]['num_errors']:,}", f"{first['kinds'][0]['share']:.1%}"]
     assert row in [line.split()[:3] for line in lines]
 

@@ -53,7 +53,7 @@ def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
     difference = first.num_errors - other.num_errors
     for before, after in zip(first.kinds, other.kinds, strict=True):
         fixed, new = after.num_fixed or 0, after.num_new or 0
-        share = f"{(fixed - new) / difference:.1%}" if difference else ""
+        share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
         table.add_row(before.kind, *_counts(before.num_errors, fixed, new, after.num_errors), share)
     sums = [
         sum(values) for values in zip(*((one.num_fixed or 0, one.num_new or 0) for one in other.kinds), strict=True)
