@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from built_runs import build_chain
 import charrnn
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
+from charrnn.records.microscope import GradientReach
 from charrnn.text.vocab import Vocab
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -411,3 +413,23 @@ def test_a_cell_type_is_trained_and_tested_on_a_formal_language(load: Any, monke
         record = counting.run(counting.Task(cell="gru", language="anbn", seed=1, steps=3))
     assert record["cell"] == "gru" and record["steps"] == 3 and len(record["shares"]) == 2
     assert record["reach"] in (0, 4, 8) and 0 < record["train_nats"] < 2
+
+
+def test_the_picture_of_gradients_has_a_panel_for_each_plot(load: Any, tmp_path: Path) -> None:
+    gradients = load("gradients")
+    lines = {cell: [(1.0, 0.0), (50.0, -number)] for number, cell in enumerate(gradients.CELLS, start=1)}
+    panels = [
+        gradients.Panel("by lag", "k", lines),
+        gradients.Panel("singular value", "step", {"rnn": [(0, 1.0), (20, 2.5)]}, is_log=False),
+    ]
+    gradients.write_pictures(panels, tmp_path)
+    for theme in ("light", "dark"):
+        picture = (tmp_path / f"gradients-{theme}.svg").read_text(encoding="utf-8")
+        found = [element.text for element in ElementTree.fromstring(picture).iter() if element.tag.endswith("text")]
+        assert {"by lag", "singular value", *gradients.CELLS, "1e-5", "3"} <= {*found}
+        assert picture.count('fill="none"') == len(lines) + 1
+
+
+def test_gradients_too_small_to_draw_are_left_out(load: Any) -> None:
+    reach = GradientReach(name="rnn", lags=(1, 2, 3), norms=((1e-3, 1e-10, 1e-11),), num_losses=1)
+    assert load("gradients").reach_points(reach) == [(1, -3.0), (2, -10.0)]
