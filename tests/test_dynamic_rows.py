@@ -144,3 +144,9 @@ def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tm
         # The static loss of the table may be computed in bf16.
         assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
     assert sum(note.startswith("temperature of ") for note in evaluation.notes) == 2
+
+
+def test_a_text_without_halves_has_no_row_of_a_temperature(model: api.Model) -> None:
+    evaluation = api.evaluate_runs([model], "ab", dynamic=True)
+    assert [row.loss.protocol for row in evaluation.rows] == ["stateful", "dynamic"]
+    assert [row.protocol for row in evaluation.skipped] == ["windowed-256", "temperature"]

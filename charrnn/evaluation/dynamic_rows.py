@@ -14,7 +14,7 @@ from charrnn.evaluation.loss_table import LossTable, MeasuredRun
 from charrnn.evaluation.temperature import cross_fitted_losses, fit_temperature, losses_at
 from charrnn.model.device import chosen_precision
 from charrnn.model.network import CharRNN
-from charrnn.records.evaluation import EvaluationRow, LossReport
+from charrnn.records.evaluation import EvaluationRow, LossReport, SkippedRow
 from charrnn.text.vocab import IdArray
 
 DYNAMIC = "dynamic"
@@ -83,6 +83,8 @@ def add_temperature(
         how = f"{temperature:.3f}, fitted to the validation text"
     else:
         if len(ids) - first < 2:
+            reason = "it is fitted to one half of the text for the other, and the text has no halves"
+            table.skipped.append(SkippedRow(protocol=TEMPERATURE, reason=reason))
             return
         losses, halves = cross_fitted_losses(
             network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
