@@ -35,6 +35,7 @@ COMMANDS = {
     "explore": {"--text", "--chars"},
     "evaluate": {"--text", "--precision"},
     "runs": {"--sort", "--csv", "--plot", "--export"},
+    "sweep": {"--cell", "--set", "--seeds", "--minutes", "--search", "--jobs"},
     "corpora list": set(),
     "corpora fetch": set(),
     "corpora make": {"--lines", "--min-length", "--max-length", "--brackets", "--seed", "--out"},
