@@ -89,7 +89,8 @@ class Corpus:
         if self.vocab.kind == "byte":
             return max(0, end - begin)
         sizes = _utf8_sizes(np.array([ord(character or "\0") for character in self.vocab.characters]))
-        sizes[0] = 0
+        if self.vocab.has_unknown_symbol:
+            sizes[0] = 0  # Which characters those are is in `unknown`.
         total = int(_utf8_sizes(self._unknown_in(begin, end)["code_point"]).sum())
         for first in range(begin, end, BLOCK_BYTES):
             total += int(sizes.take(self.ids[first : min(end, first + BLOCK_BYTES)]).sum())
