@@ -159,7 +159,7 @@ def sweep(
         print_json(report.to_json())
     elif csv:
         _print_csv(report)
-    elif report.rows:
+    elif any(row.mean is not None for row in report.rows):
         from charrnn.render.sweeps import sweep_table
 
         result_console().print(sweep_table(report))
