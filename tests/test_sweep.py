@@ -164,6 +164,11 @@ def test_a_run_that_is_still_saved_by_another_process_is_waited_for(
     trainer.codes = {"rnn_seed-0": [6, 6]}
     report = report_of(config, {"cell": ["rnn"]}, seeds=1)
     assert (trainer.started, report.runs[0].status) == (["rnn_seed-0"] * 3, FINISHED)
+    # With two jobs, too, no run is started twice at the same time.
+    trainer.started.clear()
+    trainer.codes = {"rnn_seed-1": [6]}
+    report_of(config, {"cell": ["rnn"]}, seeds=3, jobs=2)
+    assert trainer.started == ["rnn_seed-1", "rnn_seed-2", "rnn_seed-1"]
     monkeypatch.setattr(sweeping, "IN_USE_SECONDS", 0.0)
     trainer.codes = {"gru_seed-0": [6]}
     assert report_of(config, {"cell": ["gru", "rnn"]}, seeds=1).runs[0].status == FAILED

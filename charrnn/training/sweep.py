@@ -279,10 +279,11 @@ class _Sweeping:
 
     def _next_run(self) -> SweepRun | None:
         """Return a run that was in use and may be free by now, or else the next one of the source."""
-        due = [run for run, _, when in self._in_use.values() if when <= time.monotonic()]
+        waiting = [entry for name, entry in self._in_use.items() if name not in self._active]
+        due = [run for run, _, when in waiting if when <= time.monotonic()]
         if due:
             return due[0]
-        return self.source.next_run() if len(self._active) + len(self._in_use) < self.jobs else None
+        return self.source.next_run() if len(self._active) + len(waiting) < self.jobs else None
 
     def _receive(self, name: str, event: dict[str, Any] | None) -> None:
         self._events.put((name, event))
