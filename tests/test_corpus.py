@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
-from charrnn.text.corpus import _name, read_corpus
+from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.order import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -115,7 +115,7 @@ def test_a_folder_of_bytes_keeps_what_is_no_text() -> None:
 
 def test_the_folder_one_is_in_has_a_name() -> None:
     write("a.txt")
-    assert read_corpus(["."]).name == _name([Path.cwd().name])
+    assert read_corpus(["."]).name == corpus_name([Path.cwd().name])
 
 
 def test_a_folder_without_text_is_refused() -> None:
@@ -422,10 +422,10 @@ def test_a_folder_one_may_not_read_is_a_data_error() -> None:
     ],
 )
 def test_names_fit_a_folder(stems: list[str], name: str) -> None:
-    assert _name(stems) == name
+    assert corpus_name(stems) == name
 
 
 @given(st.lists(st.text(), min_size=1, max_size=3))
 @settings(max_examples=50)
 def test_any_name_fits_a_folder(stems: list[str]) -> None:
-    assert re.fullmatch(r"[a-z0-9_-][a-z0-9._-]{0,39}", _name(stems))
+    assert re.fullmatch(r"[a-z0-9_-][a-z0-9._-]{0,39}", corpus_name(stems))
