@@ -203,7 +203,7 @@ def main() -> int:
     parser.add_argument("log", type=Path, help="JSON Lines")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--languages", nargs="+", choices=list(FORMAL_LANGUAGES), default=list(FORMAL_LANGUAGES))
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--jobs", type=int, default=1, help="models that are trained at a time, one thread each")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no model after about that long")
