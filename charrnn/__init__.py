@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING, Any
 from charrnn.display import draw_with
 
 if TYPE_CHECKING:
-    from charrnn.api import (
-        Model,
+    from charrnn.api import Model, find_cells, load
+    from charrnn.comparison import (
         error_kinds,
         evaluate,
         evaluate_ngrams,
         evaluate_runs,
-        find_cells,
-        load,
         long_range,
         losses_by_char,
         losses_by_line,
@@ -45,37 +43,37 @@ draw_with("charrnn.render.notebook")
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Evaluation": "charrnn.records.evaluation",
-    "losses_by_line": "charrnn.api",
-    "losses_by_char": "charrnn.api",
-    "evaluate_runs": "charrnn.api",
-    "Model": "charrnn.api",
-    "error_kinds": "charrnn.api",
-    "evaluate": "charrnn.api",
-    "evaluate_ngrams": "charrnn.api",
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
-    "long_range": "charrnn.api",
+    "Model": "charrnn.api",
+    "error_kinds": "charrnn.comparison",
+    "evaluate": "charrnn.comparison",
+    "evaluate_ngrams": "charrnn.comparison",
+    "evaluate_runs": "charrnn.comparison",
+    "long_range": "charrnn.comparison",
+    "losses_by_char": "charrnn.comparison",
+    "losses_by_line": "charrnn.comparison",
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.microscope.trace",
-    "CellFindings": "charrnn.records.microscope",
-    "GeneratedText": "charrnn.records.generation",
-    "LearningCurves": "charrnn.records.runs",
+    "Evaluation": "charrnn.records.evaluation",
     "LossReport": "charrnn.records.evaluation",
     "DocumentNovelty": "charrnn.records.generation",
+    "GeneratedText": "charrnn.records.generation",
     "Novelty": "charrnn.records.generation",
     "Prediction": "charrnn.records.generation",
+    "CellFindings": "charrnn.records.microscope",
+    "LearningCurves": "charrnn.records.runs",
+    "RunSummary": "charrnn.records.runs",
     "SweepReport": "charrnn.records.sweep",
     "TrainEvent": "charrnn.records.training",
-    "read_sweep": "charrnn.training.sweep",
-    "resume": "charrnn.training.loop",
-    "sweep": "charrnn.training.sweep",
-    "tracked": "charrnn.training.trackers",
-    "RunSummary": "charrnn.records.runs",
     "learning_curves": "charrnn.runs.overview",
     "run_summaries": "charrnn.runs.overview",
+    "resume": "charrnn.training.loop",
     "train": "charrnn.training.loop",
+    "read_sweep": "charrnn.training.sweep",
+    "sweep": "charrnn.training.sweep",
+    "tracked": "charrnn.training.trackers",
 }
 
 __all__ = [

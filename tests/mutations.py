@@ -108,7 +108,8 @@ def tests_of(module: str) -> list[str]:
     """
     folder = REPOSITORY / "tests"
     direct = sorted((path for path in folder.glob("test_*.py") if _imports(path, module)), key=_size)
-    commands = folder.glob("test_cli_*.py") if module.startswith(("charrnn/cli/", "charrnn/api")) else ()
+    is_interface = module.startswith(("charrnn/cli/", "charrnn/api", "charrnn/comparison"))
+    commands = folder.glob("test_cli_*.py") if is_interface else ()
     importers = [path for path in sorted(REPOSITORY.glob("charrnn/**/*.py")) if _imports(path, module)]
     chosen = [
         *folder.rglob(f"test_{Path(module).stem}.py"),

@@ -13,11 +13,11 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn import api
+from charrnn import api, comparison
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import baselines, compressors, ngrams
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
-from charrnn.records.evaluation import COMPRESSOR, NGRAM, EvaluationRow
+from charrnn.records.evaluation import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
 from charrnn.render.losses import shown_rows
 
 CYCLE = "\nabcdefg"
@@ -44,15 +44,15 @@ def model(run: Path) -> api.Model:
 
 
 @pytest.fixture(scope="module")
-def evaluation(model: api.Model) -> api.Evaluation:
-    return api.evaluate_runs([model], ngrams=ORDERS)
+def evaluation(model: api.Model) -> Evaluation:
+    return comparison.evaluate_runs([model], ngrams=ORDERS)
 
 
-def rows_of(evaluation: api.Evaluation, name: str) -> list[EvaluationRow]:
+def rows_of(evaluation: Evaluation, name: str) -> list[EvaluationRow]:
     return [row for row in evaluation.rows if row.name == name]
 
 
-def test_every_order_has_a_row_with_its_difference_to_the_run(evaluation: api.Evaluation) -> None:
+def test_every_order_has_a_row_with_its_difference_to_the_run(evaluation: Evaluation) -> None:
     rows = rows_of(evaluation, NGRAM)
     assert [row.loss.protocol for row in rows] == [f"{order}-gram" for order in ORDERS]
     for row in rows:
@@ -63,7 +63,7 @@ def test_every_order_has_a_row_with_its_difference_to_the_run(evaluation: api.Ev
         )  # float32 losses
 
 
-def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: api.Evaluation) -> None:
+def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: Evaluation) -> None:
     entropy = -(0.8 * np.log(0.8) + 0.2 * np.log(0.2))
     losses = [row.loss.nats_per_char for row in rows_of(evaluation, NGRAM)]
     assert losses[0] == pytest.approx(np.log(8), abs=0.02)
@@ -71,7 +71,7 @@ def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: api.Eva
     assert all(abs(loss - entropy) < 0.05 for loss in losses[1:6])
 
 
-def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: api.Evaluation) -> None:
+def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: Evaluation) -> None:
     text = make_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
     expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(held_out, np.arange(27_000, 30_000))
@@ -80,7 +80,7 @@ def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Mod
     assert model.ngram_model(5).num_training_chars == 27_000
 
 
-def test_compressors_have_rows_without_an_interval(evaluation: api.Evaluation) -> None:
+def test_compressors_have_rows_without_an_interval(evaluation: Evaluation) -> None:
     rows = {row.loss.protocol: row for row in rows_of(evaluation, COMPRESSOR)}
     assert "xz -9e" in rows
     assert any("keep learning" in note for note in evaluation.notes)
@@ -98,13 +98,13 @@ def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
 ) -> None:
     missing = replace(compressors.COMPRESSORS[1], package="no_such_package_here")
     monkeypatch.setattr(baselines, "COMPRESSORS", (missing,))
-    found = api.evaluate_runs([model], ngrams=(2,))
+    found = comparison.evaluate_runs([model], ngrams=(2,))
     assert not rows_of(found, COMPRESSOR)
     skipped = next(row for row in found.skipped if row.name == COMPRESSOR)
     assert "no_such_package_here" in skipped.reason and "compression" in skipped.reason
 
 
-def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: api.Evaluation) -> None:
+def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
     reports = charrnn.evaluate_ngrams(model, model.held_out())
     assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
     (report,) = charrnn.evaluate_ngrams(model, make_text(2_000, seed=5), orders=[3, 3])
@@ -113,14 +113,14 @@ def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation
 
 def test_another_text_is_scored_by_the_n_grams_of_the_training_text(model: api.Model) -> None:
     text = make_text(3_000, seed=7)
-    found = api.evaluate_runs([model], text, ngrams=(1, 4), max_chars=1_500)
+    found = comparison.evaluate_runs([model], text, ngrams=(1, 4), max_chars=1_500)
     rows = rows_of(found, NGRAM)
     assert {row.loss.num_chars for row in rows} == {found.first.num_chars} and found.first.num_chars <= 1_500
     assert rows[1].loss.nats_per_char < rows[0].loss.nats_per_char
 
 
 def test_orders_are_computed_in_groups_that_fit_into_memory(
-    model: api.Model, evaluation: api.Evaluation, monkeypatch: pytest.MonkeyPatch
+    model: api.Model, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(baselines, "ROWS_BYTES", 4 * 3_000 * 2)
     reports = charrnn.evaluate_ngrams(model, model.held_out())
@@ -131,14 +131,14 @@ def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: p
     monkeypatch.setattr(ngrams, "MOST_TRAINING_CHARS", 2_700)
     monkeypatch.setattr(baselines, "MOST_TRAINING_BYTES", 2_000)
     monkeypatch.setattr(baselines, "MOST_TEXT_BYTES", 1_000)
-    found = api.evaluate_runs([model], ngrams=(2,))
+    found = comparison.evaluate_runs([model], ngrams=(2,))
     assert "n-grams are counted in the last 2,700 characters of the training text (10 %)." in found.notes
     assert any("last 2,000 bytes" in note and "first 1,000" in note for note in found.notes)
     assert {row.loss.num_chars for row in rows_of(found, COMPRESSOR)} == {1_000}
 
 
 def test_the_command_draws_some_orders_and_its_json_has_all(
-    run: Path, command: Command, evaluation: api.Evaluation, monkeypatch: pytest.MonkeyPatch
+    run: Path, command: Command, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     drawn = command("evaluate", run, "--ngrams")
@@ -151,7 +151,7 @@ def test_the_command_draws_some_orders_and_its_json_has_all(
     assert "gram" not in command("evaluate", run).out
 
 
-def test_the_best_order_is_always_drawn(evaluation: api.Evaluation) -> None:
+def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
     """Order 4 is none of those that are drawn, unless it is the best."""
     rows = list(evaluation.rows)
     place = next(index for index, row in enumerate(rows) if row.loss.protocol == "4-gram")

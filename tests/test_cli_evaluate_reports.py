@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Ran, TrainedRun
 
-from charrnn import api
+from charrnn import api, comparison
 from charrnn.records.error_kinds import KINDS
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def test_errors_and_long_range_are_those_of_the_python_interface(
     found = as_json(ran)
     models = [api.load(lstm.path), api.load(gru.path)]
     read: list[int] = []
-    errors = api.error_kinds(models, precision="fp32", on_progress=read.append)
-    reach = api.long_range(models, precision="fp32")
+    errors = comparison.error_kinds(models, precision="fp32", on_progress=read.append)
+    reach = comparison.long_range(models, precision="fp32")
     assert found == json.loads(
         json.dumps({"part": "validation", "errors": asdict(errors), "long_range": asdict(reach)})
     )
@@ -44,7 +44,7 @@ def test_errors_and_long_range_are_those_of_the_python_interface(
     num_training = len(models[0].training_text())
     assert sum(read) == 4 * errors.num_chars + 2 * num_training
 
-    losses = [api.evaluate(model, model.held_out(), precision="fp32").nats_per_char for model in models]
+    losses = [comparison.evaluate(model, model.held_out(), precision="fp32").nats_per_char for model in models]
     assert [model.nats_per_char for model in errors.models] == pytest.approx(losses, abs=1e-6)
     for model in errors.models:
         assert [one.kind for one in model.kinds] == list(KINDS)
@@ -156,6 +156,6 @@ def test_runs_with_other_alphabets_and_without_their_text_are_refused(
 def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
     model = api.load(byte_run.path)
     text = "zäb «molü» (語) zab\n" * 20
-    report = api.error_kinds([model], text.encode())
+    report = comparison.error_kinds([model], text.encode())
     assert report.num_chars == len(text.encode()) - 1
-    assert [one.closing for one in api.long_range([model], text.encode()).closings] == [")"]
+    assert [one.closing for one in comparison.long_range([model], text.encode()).closings] == [")"]

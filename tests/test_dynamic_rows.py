@@ -12,7 +12,7 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn import api
+from charrnn import api, comparison
 from charrnn.evaluation import dynamic_rows
 from charrnn.evaluation.char_losses import char_losses
 from charrnn.evaluation.dynamic import dynamic_losses
@@ -43,7 +43,7 @@ def model(run: Path) -> api.Model:
 
 @pytest.fixture(scope="module")
 def evaluation(model: api.Model) -> Evaluation:
-    return api.evaluate_runs([model], dynamic=True)
+    return comparison.evaluate_runs([model], dynamic=True)
 
 
 def row_of(evaluation: Evaluation, name: str, protocol: str) -> EvaluationRow:
@@ -67,7 +67,7 @@ def test_dynamic_evaluation_has_a_row_with_its_difference_to_the_static_loss(
 
 
 def test_fewer_characters_are_scored_in_one_piece_beside_their_static_loss(model: api.Model) -> None:
-    evaluation = api.evaluate_runs([model], dynamic=True, max_chars=1_200)
+    evaluation = comparison.evaluate_runs([model], dynamic=True, max_chars=1_200)
     static, found = (row_of(evaluation, "chain[:1200]", protocol) for protocol in ("stateful", "dynamic"))
     part = model.held_out()
     expected = char_losses(model.network, part.ids[: part.begin + 1_200], part.begin, precision="fp32")
@@ -81,8 +81,8 @@ def test_unless_a_limit_is_given_a_long_text_is_scored_up_to_the_default(
     model: api.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dynamic_rows, "MAX_DYNAMIC", 1_100)
-    row_of(api.evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
-    row_of(api.evaluate_runs([model], dynamic=True, max_chars=5_000), "chain", "dynamic")
+    row_of(comparison.evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
+    row_of(comparison.evaluate_runs([model], dynamic=True, max_chars=5_000), "chain", "dynamic")
 
 
 def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(evaluation: Evaluation) -> None:
@@ -99,7 +99,7 @@ def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_p
     (tmp_path / "text.txt").write_bytes(make_text(9_000).encode())
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
     object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
-    evaluation = api.evaluate_runs([model], part="test", dynamic=True)
+    evaluation = comparison.evaluate_runs([model], part="test", dynamic=True)
     assert row_of(evaluation, "chain", "temperature").difference is not None
     assert any(note.endswith("fitted to the validation text.") for note in evaluation.notes)
 
@@ -107,10 +107,10 @@ def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_p
 def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
     text = make_text(1_500)
-    found = row_of(api.evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
-    again = api.evaluate(model, text, protocol="dynamic")
+    found = row_of(comparison.evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
+    again = comparison.evaluate(model, text, protocol="dynamic")
     assert found.loss == again
-    assert api.evaluate(model, text, protocol="dynamic", max_chars=700).num_chars == 700
+    assert comparison.evaluate(model, text, protocol="dynamic", max_chars=700).num_chars == 700
 
 
 def test_the_command_draws_the_rows_in_80_columns(run: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_other_reports_measure_the_static_model(run: Path, command: Command, rep
 def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tmp_path: Path) -> None:
     corpus = run.parent / "chain.txt"
     other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=corpus))
-    evaluation = api.evaluate_runs([charrnn.load(run), other], dynamic=True)
+    evaluation = comparison.evaluate_runs([charrnn.load(run), other], dynamic=True)
     for name in ("chain", "other"):
         found = row_of(evaluation, name, "dynamic")
         static = row_of(evaluation, name, "stateful").loss.nats_per_char
@@ -147,6 +147,6 @@ def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tm
 
 
 def test_a_text_without_halves_has_no_row_of_a_temperature(model: api.Model) -> None:
-    evaluation = api.evaluate_runs([model], "ab", dynamic=True)
+    evaluation = comparison.evaluate_runs([model], "ab", dynamic=True)
     assert [row.loss.protocol for row in evaluation.rows] == ["stateful", "dynamic"]
     assert [row.protocol for row in evaluation.skipped] == ["windowed-256", "temperature"]

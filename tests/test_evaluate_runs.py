@@ -10,7 +10,8 @@ import pytest
 from built_runs import build_chain
 
 import charrnn
-from charrnn.api import Model, evaluate_runs, losses_by_char, losses_by_line
+from charrnn.api import Model
+from charrnn.comparison import evaluate_runs, losses_by_char, losses_by_line
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.char_losses import CharLosses

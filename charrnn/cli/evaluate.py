@@ -167,13 +167,13 @@ def _measure_losses(
     **settings: Any,
 ) -> Shown:
     """Measure the losses and return what is shown of them; warn about characters that are unknown to the first run."""
-    from charrnn import api
+    from charrnn import comparison
     from charrnn.evaluation.ngrams import ORDERS
     from charrnn.render.losses import evaluation_view
 
     with progress(0, "evaluate", quiet=quiet) as advance:
         orders = ORDERS if ngrams else ()
-        evaluation = api.evaluate_runs(
+        evaluation = comparison.evaluate_runs(
             models, content, by=by, ngrams=orders, dynamic=dynamic, on_progress=advance, **settings
         )
     if not json:  # which has the number

@@ -25,7 +25,7 @@ def measure_reports(
     quiet: bool,
 ) -> Shown:
     """Measure the reports that were asked for over the text `content` or, without it, over a part of the runs' own."""
-    from charrnn import api
+    from charrnn import comparison
     from charrnn.render.error_kinds import errors_pictures
     from charrnn.render.long_range import long_range_pictures
 
@@ -33,13 +33,13 @@ def measure_reports(
     data: dict[str, Any] = {"part": part} if content is None else {}
     with progress(0, "evaluate", quiet=quiet) as advance:
         if errors:
-            kinds = api.error_kinds(
+            kinds = comparison.error_kinds(
                 models, content, part=part, precision=precision, max_chars=max_chars, on_progress=advance
             )
             pictures += errors_pictures(kinds)
             data["errors"] = asdict(kinds)
         if long_range:
-            reach = api.long_range(
+            reach = comparison.long_range(
                 models, content, part=part, precision=precision, max_chars=max_chars, on_progress=advance
             )
             pictures += long_range_pictures(reach)

@@ -20,12 +20,12 @@ def print_lines(
     models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
 ) -> None:
     """Print the loss of each line as JSON Lines or, on a terminal without --json, the least likely lines as a table."""
-    from charrnn import api
+    from charrnn import comparison
     from charrnn.render.losses import lines_view
 
-    names = api.distinct_names(models)
+    names = comparison.distinct_names(models)
     with progress(0, "evaluate", quiet=quiet) as advance:
-        lines = api.losses_by_line(models, text, on_progress=advance, **settings)
+        lines = comparison.losses_by_line(models, text, on_progress=advance, **settings)
     if as_json or not sys.stdout.isatty():
         for line in lines:
             print_json(line.to_json(names))
@@ -47,10 +47,10 @@ def print_chars(
     models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
 ) -> None:
     """Print the loss of each character as JSON Lines, with --json and without."""
-    from charrnn import api
+    from charrnn import comparison
 
-    names = api.distinct_names(models)
+    names = comparison.distinct_names(models)
     with progress(0, "evaluate", quiet=quiet) as advance:
-        characters = api.losses_by_char(models, text, on_progress=advance, **settings)
+        characters = comparison.losses_by_char(models, text, on_progress=advance, **settings)
     for character in characters:
         print_json(character.to_json(names))
