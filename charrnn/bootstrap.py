@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.student_t import t_quantile
+
 Float64Array = NDArray[np.float64]
 
 NUM_RESAMPLES = 2000
@@ -89,7 +91,7 @@ class BlockSums:
         # All sums are taken about the mean, because a small difference of large sums would lose digits.
         centred = self.sums[has_values] - self.mean * self.counts[has_values]
         means = self.mean + (draws @ centred) / num_drawn
-        tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * student_t(num_blocks - 1))
+        tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
         low, high = np.quantile(means, [tail, 1 - tail])
         return float(low), float(high)
 
@@ -104,18 +106,3 @@ def percentiles(estimates: Any) -> tuple[float, float]:
     """Return the 95 % interval of resampled estimates: their 2.5th and 97.5th percentile."""
     low, high = np.quantile(np.asarray(estimates), [0.025, 0.975])
     return float(low), float(high)
-
-
-def student_t(num_degrees: int) -> float:
-    """Return the 97.5th percentile of Student's t distribution, to 1e-3 from 5 degrees of freedom on.
-
-    By the expansion in 1 / num_degrees of Abramowitz & Stegun 1964, 26.7.5.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return float(sum(term / num_degrees**power for power, term in enumerate(terms)))

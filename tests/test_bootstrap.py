@@ -12,7 +12,6 @@ from charrnn.bootstrap import (
     BlockSums,
     draw_counts,
     num_blocks_of,
-    student_t,
 )
 
 
@@ -53,10 +52,18 @@ def test_paired_differences_need_the_same_blocks() -> None:
         BlockSums.of(first) - BlockSums.of(second[1:])
 
 
-def test_student_t_is_that_of_the_tables() -> None:
-    # Abramowitz & Stegun 1964, table 26.10.
-    for degrees, value in ((9, 2.262), (19, 2.093), (29, 2.045), (99, 1.984)):
-        assert student_t(degrees) == pytest.approx(value, abs=1e-3)
+def test_blocks_with_more_values_count_for_more() -> None:
+    """As for the characters of a class, of which some passages have many: an interval of a ratio of sums."""
+    generator = np.random.default_rng(4)
+    counts = np.where(np.arange(20) % 4 == 0, 400.0, 5.0)
+    means = generator.normal(1.0, 0.2, 20)
+    blocks = BlockSums(means * counts, counts)
+    draws = draw_counts(20, 2000)
+    resampled = [(drawn * means * counts).sum() / (drawn * counts).sum() for drawn in draws]
+    low, high = blocks.interval() or (0, 0)
+    assert (np.mean(np.array(resampled) < low), np.mean(np.array(resampled) > high)) == pytest.approx(
+        (0.0159, 0.0159), abs=0.002
+    )
 
 
 @pytest.mark.parametrize(("num_values", "correlation"), [(MIN_VALUES, 0.0), (3000, 0.9), (20_000, 0.95)])

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from test_loss import V, make_ids, make_network, naive_nats
 
-from charrnn.evaluation.char_losses import CharLosses, char_losses, num_scored_chars, scored_positions
+from charrnn.bootstrap import BlockSums
+from charrnn.evaluation.char_losses import (
+    CharLosses,
+    char_losses,
+    consecutive_ranges,
+    num_scored_chars,
+    scored_positions,
+    stateful_block_sums,
+)
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 
@@ -63,6 +71,22 @@ def test_the_scored_positions_are_segments_spread_over_the_text(
     assert positions.tolist() == expected
     assert len(positions) <= max_chars and positions[-1] < num_ids
     assert (np.diff(positions) > 0).all(), "no character is scored twice"
+
+
+@pytest.mark.parametrize("max_chars", [None, 1_999])
+def test_the_sums_by_block_are_those_of_the_losses(max_chars: int | None) -> None:
+    """The number of characters is no multiple of that of the blocks: both divide the rest in the same way."""
+    network, ids = make_network(), make_ids(3_017)
+    losses = char_losses(network, ids, 5, precision="fp32", max_chars=max_chars)
+    assert len(losses) % 19 and len(losses) % 20
+    blocks, expected = stateful_block_sums(network, ids, 5, precision="fp32", max_chars=max_chars), losses.nats
+    assert blocks.counts.tolist() == BlockSums.of(expected).counts.tolist()
+    np.testing.assert_allclose(blocks.sums, BlockSums.of(expected).sums, rtol=1e-9)
+
+
+def test_consecutive_positions_are_one_range() -> None:
+    assert list(consecutive_ranges(np.array([3, 4, 5, 9, 11, 12]))) == [(0, 3), (3, 4), (4, 6)]
+    assert list(consecutive_ranges(np.array([7]))) == [(0, 1)]
 
 
 def test_positions_and_losses_must_agree() -> None:

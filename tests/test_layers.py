@@ -36,6 +36,7 @@ LAYERS = (
             "file_lock",
             "memory",
             "bootstrap",
+            "student_t",
             "architectures",
             "optimizers",
         },

@@ -5,6 +5,7 @@ Shapes: N characters, M scored characters, T time, B lanes.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -109,6 +110,12 @@ def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None)
         return np.arange(first, num_ids)
     starts, length = _segments(num_ids, first, max_chars)
     return (starts[:, None] + np.arange(length)).ravel()
+
+
+def consecutive_ranges(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Return the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive, one per segment."""
+    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+    return pairwise(edges)
 
 
 def _segments(num_ids: int, first: int, max_chars: int) -> tuple[NDArray[np.int64], int]:

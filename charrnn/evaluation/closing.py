@@ -8,14 +8,15 @@ Shapes: N characters, M scored characters, P pairs.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.bootstrap import MAX_BLOCKS, BlockSums
-from charrnn.records.long_range import DISTANCES, MAX_DISTANCE, ClosingBin, ClosingReport, Estimate
+from charrnn.evaluation.char_losses import consecutive_ranges
+from charrnn.records.estimate import Estimate
+from charrnn.records.long_range import DISTANCES, MAX_DISTANCE, ClosingBin, ClosingReport
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
 from charrnn.text.mapped import release_pages
@@ -92,8 +93,7 @@ _WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
 
 def _ranges(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield ranges [first, last) of consecutive positions (M,), at most BLOCK_CHARS long."""
-    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for begin, end in pairwise(edges):
+    for begin, end in consecutive_ranges(positions):
         for some in range(begin, end, BLOCK_CHARS):
             first = int(positions[some])
             yield first, first + min(BLOCK_CHARS, end - some)

@@ -130,7 +130,10 @@ def adapt(
     max_chars: int | None = None,
     on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Adapted:
-    """Do the same and return the weights after the last character, too."""
+    """Compute the losses of ids[first:] by weights that learn from it, and return the weights after its last character.
+
+    Arguments and errors are those of `dynamic_losses`.
+    """
     settings = settings or DynamicSettings()
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")

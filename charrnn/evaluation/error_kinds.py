@@ -16,13 +16,12 @@ Shapes: N characters of context and text, M scored characters, K characters that
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.evaluation.char_losses import CharLosses, char_losses
+from charrnn.evaluation.char_losses import CharLosses, char_losses, consecutive_ranges
 from charrnn.evaluation.loss_table import MeasuredRun
 from charrnn.evaluation.ngrams import NgramModel
 from charrnn.evaluation.words import Block, CharClass, count_words, read_block
@@ -97,8 +96,7 @@ def attribute_errors(
 
 def _runs(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Yield ranges [begin, end) of indices whose positions (M,) are consecutive, at most BLOCK_CHARS at a time."""
-    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for first, last in pairwise(edges):
+    for first, last in consecutive_ranges(positions):
         for begin in range(first, last, BLOCK_CHARS):
             yield begin, min(begin + BLOCK_CHARS, last)
 

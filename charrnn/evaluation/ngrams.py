@@ -63,10 +63,8 @@ class _Successors:
         """Compute p(w | h) for contexts that occur, as codes; `count` is that of hw, `shorter` is q(w | h')."""
         is_repeated = context >= 0
         rows = context[is_repeated]
-        total, backoff = (
-            np.ones(len(context)),
-            np.full(len(context), self.discounts[0]),
-        )  # of a context that occurs once
+        # Those of a context that occurs once.
+        total, backoff = np.ones(len(context)), np.full(len(context), self.discounts[0])
         total[is_repeated], backoff[is_repeated] = self.total[rows], self.backoff[rows]
         discount = np.array((0.0, *self.discounts))[np.minimum(count, 3).astype(np.int64)]
         return np.asarray((count - discount) / total + backoff * shorter)
@@ -115,9 +113,9 @@ class NgramModel:
 
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Time and memory are proportional to
         their number. For order 20 a million takes about a second and 0.1 GB; 0.3 GB if most of it occurs twice, far
-        apart, which is the worst case. `on_progress` is called with the number of
-        characters done since its last call, `num_counted(N)` in all. Raises UsageError for an order out of range,
-        DataError for a text shorter than the order.
+        apart, which is the worst case. `on_progress` is called with the number of characters done since its last call,
+        `num_counted(N)` in all. Raises UsageError for an order out of range, DataError for a text shorter than the
+        order.
         """
         check_order(order)
         if len(ids) < order:

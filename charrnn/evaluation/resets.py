@@ -4,7 +4,6 @@ Shapes: M scored characters, G groups of L characters, T time, B windows that ar
 """
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from charrnn.bootstrap import BlockSums
-from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.char_losses import CharLosses, consecutive_ranges
 from charrnn.model.device import autocast
 from charrnn.model.network import CharRNN
-from charrnn.records.long_range import RESET_INTERVALS, Estimate, ResetLoss
+from charrnn.records.estimate import Estimate
+from charrnn.records.long_range import RESET_INTERVALS, ResetLoss
 from charrnn.text.vocab import IdArray
 
 MAX_CHARS = 1 << 18
@@ -32,9 +32,9 @@ def choose_groups(positions: NDArray[np.int64], max_chars: int = MAX_CHARS) -> N
     L is the longest of RESET_INTERVALS of which the text has MIN_GROUPS groups, or else the shortest. Returns indices
     (G, L) into `positions`; G is 0 where no two positions are consecutive.
     """
-    edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+    ranges = list(consecutive_ranges(positions))
     for length in reversed(RESET_INTERVALS):
-        starts = np.concatenate([np.arange(begin, end - length + 1, length) for begin, end in pairwise(edges)])
+        starts = np.concatenate([np.arange(begin, end - length + 1, length) for begin, end in ranges])
         if len(starts) >= MIN_GROUPS or length == RESET_INTERVALS[0]:
             break
     num_groups = min(len(starts), max(1, max_chars // length))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from charrnn.display import Displayable
+from charrnn.records.estimate import Estimate
 
 CLOSING_ORDERS = (5, 10, 20)
 """Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
@@ -12,15 +13,6 @@ MAX_DISTANCE = 4096
 """Pairs further apart than this, in characters, are left out: most of them are no pairs."""
 RESET_INTERVALS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Characters that are predicted between two resets."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
-    """A mean with its 95 % interval, which is None where there are too few values for it."""
-
-    mean: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

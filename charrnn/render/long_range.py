@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.records.long_range import MAX_DISTANCE, ClosingReport, Estimate, LongRangeReport, ModelResets
+from charrnn.records.estimate import Estimate
+from charrnn.records.long_range import MAX_DISTANCE, ClosingReport, LongRangeReport, ModelResets
 from charrnn.render.charts import Line, LineChart, Tick
 from charrnn.render.tables import plain_table
 from charrnn.render.visible import all_visible

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
+from charrnn.records.estimate import Estimate
 from charrnn.records.sweep import FAILED, FINISHED, SweepReport, SweepRow, SweepRun
-from charrnn.training.seed_statistics import Estimate, mean_interval, paired_difference, welch_difference
+from charrnn.training.seed_statistics import mean_interval, paired_difference, welch_difference
 from charrnn.training.sweep_plan import UNPAIRED_FIELDS, SweepPlan
 
 
