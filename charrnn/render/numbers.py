@@ -78,7 +78,7 @@ class NumbersTable:
             yield Text(f"mean loss {self.numbers.mean_loss:.4f} nats per character")
         num_hidden = len(self.numbers.vocabulary) - num_shown
         if num_hidden:
-            yield Text(f"{num_hidden:,} other characters are left out; --json has all numbers")
+            yield Text(f"{num_hidden:,} other characters are left out; the JSON has all numbers")
 
 
 def _rows(step: StepNumbers, shown: Sequence[int], *, repeats_state: bool) -> Iterator[tuple[NumberRow, Sequence[int]]]:

@@ -116,7 +116,7 @@ class RunsTable:
         is_repeated = all(run.name.startswith(run.text) for run in self.runs)
         missing = [name for name in left_out if name not in same and not (name == "text" and is_repeated)]
         if missing:
-            yield Text(f"Not shown in this width: {', '.join(missing)}; --csv prints them.", style="dim")
+            yield Text(f"Not shown in this width: {', '.join(missing)}; the CSV has them.", style="dim")
 
     def _table(self, left_out: Sequence[str], *, is_short: bool) -> PlainTable:
         columns = [column for column in _run_columns() if column.name not in left_out]
