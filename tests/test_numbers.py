@@ -214,7 +214,7 @@ def test_of_a_large_alphabet_the_text_and_the_likely_characters_are_shown() -> N
     start = next(number for number, line in enumerate(lines) if line.startswith("softmax"))
     shown = [line[8:].split()[0] for line in lines[start : start + 16]]
     assert {"a", "é", "漢", "↵"} <= {*shown} and len(shown) == 16
-    assert lines[-1] == f"{len(vocab) - 16} other characters are left out; --json has all numbers"
+    assert lines[-1] == f"{len(vocab) - 16} other characters are left out; the JSON has all numbers"
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_column_with_one_value_is_named_below() -> None:
 def test_what_has_no_room_is_named_below() -> None:
     lines = shown(RUN, WAR, width=78)
     assert cells(lines[0]) == ["run", "model", "params", "seed", "steps", "nats/char", "minutes"]
-    assert lines[-1] == "Not shown in this width: text; --csv prints them."
+    assert lines[-1] == "Not shown in this width: text; the CSV has them."
     assert "Not shown in this width: text, minutes, seed, parameters;" in " ".join(shown(RUN, WAR, width=44))
 
 
