@@ -1,0 +1,89 @@
+"""The losses of lines and of characters add up, however a text is divided into blocks.
+
+Shapes: M scored characters.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.evaluation import lines
+from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.lines import ScoredText
+from charrnn.records.evaluation import MAX_LINE_TEXT
+
+
+def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:
+    generator = np.random.default_rng(5)
+    losses = [
+        CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32)) for _ in range(num_runs)
+    ]
+    return ScoredText(lambda begin, end: text[begin:end], len(text), first, losses, ends=("\n", "\0"))
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+@given(text=st.text(alphabet="ab\n\0é", min_size=2, max_size=80), first=st.sampled_from([0, 3]))
+def test_lines_and_characters_add_up(as_bytes: bool, text: str, first: int) -> None:
+    content: str | bytes = text.encode() if as_bytes else text
+    start = max(1, first)
+    if len(content) + first <= start:
+        return
+    found = scored(content, np.arange(start, first + len(content)), first, num_runs=2)
+    characters, lines = list(found.iter_chars()), list(found.iter_lines())
+    assert [one.index for one in characters] == list(range(start - first, len(content)))
+    assert np.allclose([one.nats for one in characters], np.stack([one.nats for one in found.losses], axis=1))
+    for one in characters:
+        before = content[: one.index]
+        ends = (
+            before.count(b"\n") + before.count(b"\0")
+            if isinstance(before, bytes)
+            else before.count("\n") + before.count("\0")
+        )
+        assert one.line == 1 + ends
+    for run in range(2):
+        assert sum(line.nats[run] for line in lines) == pytest.approx(sum(one.nats[run] for one in characters))
+    for line in lines:
+        own = [one.nats[0] for one in characters if one.line == line.line]
+        assert (line.num_chars, line.nats[0]) == (len(own), pytest.approx(sum(own)))
+    shown = text.replace("\0", "\n").split("\n")
+    assert [line.text for line in lines] == [shown[line.line - 1] for line in lines]
+
+
+def test_lines_that_segments_cut_are_left_out() -> None:
+    text = "one\ntwo\nthree\nfour\n"
+    found = scored(text, np.r_[0:8, 10:19])
+    assert [(line.line, line.text) for line in found.iter_lines()] == [(1, "one"), (2, "two"), (4, "four")]
+    assert [one.index for one in found.iter_chars()] == [*range(8), *range(10, 19)]
+
+
+def test_a_long_line_is_cut_and_scored_whole() -> None:
+    text = "x" * (3 * MAX_LINE_TEXT)
+    (line,) = scored(text, np.arange(1, len(text))).iter_lines()
+    assert (line.text, line.num_chars) == ("x" * MAX_LINE_TEXT, len(text) - 1)
+    assert line.excess == pytest.approx(0, abs=1e-6), "the only line is as likely as the text"
+
+
+def test_the_excess_is_large_for_an_unlikely_line() -> None:
+    text = "aaaa\n" * 60
+    losses = CharLosses(np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32))
+    found = ScoredText(lambda begin, end: text[begin:end], len(text), 0, [losses])
+    lines = sorted(found.iter_lines(), key=lambda line: -line.excess)
+    assert lines[0].line == 18
+    spread = losses.nats.std()
+    assert lines[0].excess == pytest.approx((20 - 5 * losses.mean) / (spread * 5**0.5), rel=1e-5)
+    assert lines[1].excess < 0
+
+
+def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "one\n\nthree, which is longer than a block\nfour\0five"
+    found = scored(text, np.arange(1, len(text)))
+    whole = list(found.iter_chars()), list(found.iter_lines())
+    monkeypatch.setattr(lines, "BLOCK", 7)
+    assert ([one.line for one in whole[0]][-1], [one.line for one in whole[1]]) == (5, [1, 2, 3, 4, 5])
+    assert list(found.iter_chars()) == whole[0]
+    blocks = list(found.iter_lines())
+    assert [(line.line, line.index, line.text, line.nats) for line in blocks] == [
+        (line.line, line.index, line.text, line.nats) for line in whole[1]
+    ]
+    assert [line.excess for line in blocks] == pytest.approx([line.excess for line in whole[1]])
