@@ -174,6 +174,7 @@ def test_the_command_compares_runs_of_one_text(command: Any, runs: Path, monkeyp
     ran = command("evaluate", "one", "two", "--by", "class", "--by", "position")
     assert (ran.code, ran.err) == (0, "")
     assert "Loss over the validation text" in ran.out
+    assert "Difference of the loss: to one by the same protocol." in " ".join(ran.out.split())
     assert "train with --split 80/10/10 and give --part test" in " ".join(ran.out.split())
     assert f"{second['difference']['mean']:+.4f}" in ran.out
     assert max(map(len, ran.out.splitlines())) <= 80

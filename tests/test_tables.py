@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.records.evaluation import LossReport
+from charrnn.records.evaluation import Difference, EvaluationRow, LossReport
 from charrnn.records.generation import Copy, Novelty, Prediction
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
-from charrnn.render.losses import losses_table
+from charrnn.render.losses import how_to_read, losses_table
 from charrnn.render.runs_table import RunsTable
 from charrnn.render.tables import (
     catalogue_table,
@@ -318,3 +318,34 @@ def test_where_only_ascii_can_be_written_bars_are_as_long_as_else(encoding: str)
         console.print(table)
         file.flush()
         assert f" {bar} " in file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+
+
+def loss_row(name: str, protocol: str, *, has_interval: bool = True, is_compared: bool = True) -> EvaluationRow:
+    loss = LossReport(
+        protocol=protocol,
+        nats_per_char=1.0,
+        bpc=1.4427,
+        bits_per_byte=1.4427,
+        num_chars=1000,
+        text_length=1001,
+        precision="fp32",
+        nats_ci=(0.9, 1.1) if has_interval else None,
+    )
+    return EvaluationRow(
+        name=name, loss=loss, difference=Difference(mean=0.1, low=0.0, high=0.2) if is_compared else None
+    )
+
+
+def test_a_note_says_which_loss_each_difference_is_to() -> None:
+    first = loss_row("one", "stateful", is_compared=False)
+    assert how_to_read([first]) == "Lower is better. Below a figure: its 95 % interval."
+    assert how_to_read([loss_row("one", "stateful", is_compared=False, has_interval=False)]) == "Lower is better."
+    rows = [first, loss_row("two", "stateful"), loss_row("two[:9]", "dynamic"), loss_row("n-gram", "5-gram")]
+    assert how_to_read(rows) == (
+        "Lower is better. Below a figure: its 95 % interval. Difference of the loss: to one by the same protocol; of "
+        "n-grams, to one, stateful; of dynamic, to the stateful loss of the same run. RUN[:N]: the first N characters "
+        "of the text."
+    )
+    assert how_to_read([first, loss_row("one", "temperature")]).endswith(
+        "Difference of the loss: of temperature, to the stateful loss of the same run."
+    )

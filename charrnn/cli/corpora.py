@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from charrnn.text.formal_languages import FormalString
 
 app = typer.Typer(
-    help="The catalogue: texts that `charrnn train NAME` can download. Generated texts.",
+    help="List and download the texts of the catalogue, or generate strings of formal languages.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -29,7 +29,7 @@ def evaluate(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Run folders, or their names under checkpoints/. Default: the newest run with a validation loss.",
         ),
     ] = None,

@@ -20,7 +20,7 @@ def runs(
     run: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Run folders or sweeps, or names under checkpoints/. Default: all runs there."
+            metavar="RUN", help="Run folders or sweeps, or names under checkpoints/. Default: all runs there."
         ),
     ] = None,
     sort: Annotated[

@@ -160,9 +160,9 @@ def sweep(
     elif csv:
         _print_csv(report)
     elif any(row.mean is not None for row in report.rows):
-        from charrnn.render.sweeps import sweep_table
+        from charrnn.render.sweeps import sweep_view
 
-        result_console().print(sweep_table(report))
+        result_console().print(sweep_view(report))
     view.explain(report)
     if invocation.signals.number:
         return 128 + invocation.signals.number
@@ -288,15 +288,10 @@ class SweepView:
             self._bar.refresh()
 
     def explain(self, report: "SweepReport") -> None:
-        """Print what the table means, what limits it, and the next commands."""
+        """Print what limits the table, and the next commands."""
         if self._console is None:
             return
         self._bar = None
-        if report.num_seeds > 1 and any(row.mean is not None for row in report.rows):
-            self._print(
-                f"Validation loss in nats per character; 95 % intervals: Student's t over {report.num_seeds} seeds. "
-                "Few seeds make them wide."
-            )
         from charrnn.errors import Message
 
         for note in report.notes:

@@ -11,6 +11,10 @@ from charrnn.render.visible import all_visible
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""
+_TO_FIRST_RUN = ("stateful", "windowed-256")
+"""Protocols whose differences are to the first run by the same protocol."""
+_TO_OWN_RUN = ("dynamic", "temperature")
+"""Protocols whose differences are to the stateful loss of the same run."""
 _FIGURES = ("nats/char", "bits/char", "bits/byte")
 
 
@@ -26,6 +30,7 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     where = "this text" if evaluation.part is None else f"{evaluation.part} text"
     first = evaluation.first
     parts: list[RenderableType] = [Text(f"Loss over the {where}" if evaluation.part else f"Loss over {where}"), table]
+    parts.append(Text(how_to_read(rows)))
     skipped = {(row.protocol, row.reason) for row in evaluation.skipped}
     parts += [Text(f"{protocol} is skipped: {reason}.") for protocol, reason in sorted(skipped)]
     if first.nats_ci is None:
@@ -75,6 +80,24 @@ def lines_view(lines: Sequence[LineLoss], num_lines: int, names: Sequence[str]) 
         table.add_row(f"{line.line:,}", f"{line.excess:.1f}", f"{first:.2f}", *differences, shown)
     title = f"The {len(lines)} least likely of {num_lines:,} lines, for their length"
     return Group(Text(title), table)
+
+
+def how_to_read(rows: Sequence[EvaluationRow]) -> str:
+    """Say how to read the rows: which loss is better, what is below a figure, and which loss each difference is to."""
+    notes = ["Lower is better."]
+    if any(row.loss.nats_ci is not None for row in rows):
+        notes.append("Below a figure: its 95 % interval.")
+    compared = [row for row in rows if row.difference is not None]
+    first = all_visible(rows[0].name)
+    own = [protocol for protocol in _TO_OWN_RUN if any(row.loss.protocol == protocol for row in compared)]
+    references = [f"to {first} by the same protocol"] * any(row.loss.protocol in _TO_FIRST_RUN for row in compared)
+    references += [f"of n-grams, to {first}, stateful"] * any(row.name == NGRAM for row in compared)
+    references += [f"of {' and '.join(own)}, to the stateful loss of the same run"] * bool(own)
+    if references:
+        notes.append(f"Difference of the loss: {'; '.join(references)}.")
+    if any(row.loss.protocol == "dynamic" and row.name.endswith("]") for row in rows):
+        notes.append("RUN[:N]: the first N characters of the text.")
+    return " ".join(notes)
 
 
 def shown_rows(rows: Sequence[EvaluationRow]) -> tuple[EvaluationRow, ...]:

@@ -48,7 +48,7 @@ from charrnn.render.runs_table import RunsTable
 from charrnn.render.scatters import GateScatters
 from charrnn.render.spectrum import NormChart, SpectrumChart
 from charrnn.render.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
-from charrnn.render.sweeps import sweep_table
+from charrnn.render.sweeps import sweep_view
 from charrnn.render.tables import (
     ablation_table,
     document_novelty_table,
@@ -206,4 +206,4 @@ _show(RecordList, _records_pictures)
 _show(RecordTuple, _records_pictures)
 _show(SurpriseText, _surprise_pictures)
 _show(TrainingSpectrum, lambda spectrum: [SpectrumChart([spectrum]), NormChart([spectrum])])
-_show(SweepReport, lambda report: [sweep_table(report), *(Text(Message(note)) for note in report.notes)])
+_show(SweepReport, lambda report: [sweep_view(report), *(Text(Message(note)) for note in report.notes)])

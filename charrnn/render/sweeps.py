@@ -1,6 +1,8 @@
 """The table of a sweep, for a terminal and as rows of CSV."""
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from charrnn.records.sweep import SweepReport
 from charrnn.render.tables import plain_table
@@ -52,6 +54,20 @@ def sweep_table(report: SweepReport) -> Table:
         ]
         table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
     return table
+
+
+def sweep_view(report: SweepReport) -> RenderableType:
+    """Draw the table of a sweep and, below it, what its columns mean."""
+    has_seeds = any(row.spread is not None for row in report.rows)
+    seeds = (
+        "nats: mean over the seeds; spread: their standard deviation; "
+        f"±: 95 % interval by Student's t over {report.num_seeds} seeds (few seeds make it wide); "
+    )
+    caption = (
+        "Validation loss in nats per character: lower is better. "
+        f"{seeds if has_seeds else ''}to best: difference to the first row."
+    )
+    return Group(sweep_table(report), Text(caption))
 
 
 def _thousands(number: int) -> str:
