@@ -388,7 +388,8 @@ def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: C
 
 
 def _alphabet(model: Model) -> str:
-    return "256 bytes" if model.vocab.kind == "byte" else f"{len(model.vocab) - 1:,} characters"
+    vocab = model.vocab
+    return "256 bytes" if vocab.kind == "byte" else f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
 
 
 def _measured_text(model: Model, text: str | bytes | CorpusPart, context: str | bytes) -> "MeasuredText":

@@ -12,6 +12,7 @@ from built_runs import build_chain
 import charrnn
 from charrnn.api import Model
 from charrnn.comparison import evaluate_runs, losses_by_char, losses_by_line
+from charrnn.comparison import _check_same_part
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.char_losses import CharLosses
@@ -152,6 +153,14 @@ def test_what_cannot_be_compared_is_refused(make: Any, error: type[CharRNNError]
     models, text = make()
     with pytest.raises(error, match=message):
         evaluate_runs(models, text)
+
+
+def test_the_unknown_symbol_is_not_counted_as_a_character(runs: Path) -> None:
+    first = charrnn.load(runs / "checkpoints" / "one")
+    part = first.held_out()
+    exact = Model(first.config, Vocab("char", tuple("abc")), {}, name="exact")
+    with pytest.raises(UsageError, match="have different alphabets .6 characters; 3 characters."):
+        _check_same_part(first, part, exact, part)
 
 
 def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:
