@@ -209,7 +209,7 @@ def test_changes_of_the_text_between_runs_are_noted(config: Config, trainer: Tra
 def test_trackers_follow_every_run(config: Config, trainer: Trainer) -> None:
     with pytest.raises(UsageError, match="Did you mean tensorboard"):
         report_of(config, {"cell": ["rnn"]}, log=["tensorbord"])
-    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'charrnn[tensorboard]'")
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -e '.[tensorboard]'")
     report_of(config, {"cell": ["rnn"]}, seeds=1, log=["tensorboard"])
     assert trainer.trackers == ["tensorboard"]
 

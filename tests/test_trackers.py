@@ -160,7 +160,7 @@ def trackio(monkeypatch: pytest.MonkeyPatch, recorder: Recorder) -> Recorder:
 
 
 def test_tensorboard_reads_what_was_logged_and_a_resumed_run_continues(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install 'charrnn[tensorboard]'")
+    pytest.importorskip("tensorboard", reason="needs tensorboard: pip install -e '.[tensorboard]'")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 

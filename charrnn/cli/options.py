@@ -13,7 +13,7 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show a traceback whe
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[RUN]",
+        metavar="RUN",
         help="A run folder, or its name under checkpoints/. Default: the newest run with a validation loss.",
     ),
 ]

@@ -86,7 +86,13 @@ DropoutOption = Annotated[
 ]
 """--dropout."""
 AlphabetOption = Annotated[
-    str | None, setting_option("--alphabet", text="char, exact or byte.", panel=TEXT, metavar="KIND")
+    str | None,
+    setting_option(
+        "--alphabet",
+        text="char (rare ones become one symbol), exact (all that occur) or byte.",
+        panel=TEXT,
+        metavar="KIND",
+    ),
 ]
 """--alphabet."""
 EncodingOption = Annotated[

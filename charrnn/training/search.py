@@ -124,7 +124,7 @@ def check_installed() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise CharRNNError(
-            "A search needs the package optuna, which is not installed.\nInstall it: pip install 'charrnn[sweep]'"
+            "A search needs the package optuna, which is not installed.\nInstall it: pip install -e '.[sweep]'"
         ) from None
 
 

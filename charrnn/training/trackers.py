@@ -81,7 +81,7 @@ class Tracker:
 class TensorBoard(Tracker):
     """Event files in the run's own folder, for `tensorboard --logdir checkpoints`."""
 
-    name, package, remedy = "tensorboard", "tensorboard", "pip install 'charrnn[tensorboard]'"
+    name, package, remedy = "tensorboard", "tensorboard", "pip install -e '.[tensorboard]'"
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
