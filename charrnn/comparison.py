@@ -103,6 +103,8 @@ def evaluate_runs(
     if dynamic:
         for model, run, content, losses in zip(models, runs, contents, static, strict=True):
             _add_adapted(table, model, run, content, losses, precision, max_chars, on_progress)
+        if len(runs) > 1:  # the other differences of the table are to the first run
+            table.notes.append("The differences of dynamic and temperature are to the stateful loss of the same run.")
     if ngrams:
         _add_baselines(table, models[0], contents[0], ngrams, on_progress)
     table.notes += _notes(models[0], runs[0].text, table, max_chars)

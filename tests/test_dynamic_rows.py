@@ -144,6 +144,7 @@ def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tm
         # The static loss of the table may be computed in bf16.
         assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static, abs=0.02)
     assert sum(note.startswith("temperature of ") for note in evaluation.notes) == 2
+    assert "The differences of dynamic and temperature are to the stateful loss of the same run." in evaluation.notes
 
 
 def test_a_text_without_halves_has_no_row_of_a_temperature(model: api.Model) -> None:
