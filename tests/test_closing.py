@@ -99,11 +99,11 @@ def test_after_a_cut_ambiguous_quotation_marks_are_ignored(history: str, expecte
 @pytest.mark.parametrize("block_chars", [1, 7, 1 << 18])
 def test_pairs_do_not_depend_on_the_blocks(block_chars: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(4)
-    text = "".join(generator.choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 3000))
+    text = "".join(generator.choice([*"()[]{}ab \n", '"', "“", "”", "\n\n", "\0"], 900))
     expected = naive_pairs(text)
     monkeypatch.setattr(closing_module, "BLOCK_CHARS", block_chars)
     found = pairs_of(text)
-    assert len(found) > 100
+    assert len(found) > 30
     assert found == expected
 
 

@@ -16,6 +16,7 @@ from charrnn import api, comparison
 from charrnn.evaluation import dynamic_rows
 from charrnn.evaluation.char_losses import char_losses
 from charrnn.evaluation.dynamic import dynamic_losses
+from charrnn.evaluation.temperature import fit_temperature
 from charrnn.records.evaluation import Evaluation, EvaluationRow
 
 CYCLE = "\nabcdefg"
@@ -95,13 +96,28 @@ def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(evalua
     )
 
 
+def test_the_note_names_the_temperatures_in_the_order_of_the_halves(model: api.Model, evaluation: Evaluation) -> None:
+    part = model.held_out()
+    middle = part.begin + (len(part.ids) - part.begin) // 2
+    first, second = (
+        f"{fit_temperature(model.network, ids, begin):.3f}"
+        for ids, begin in ((part.ids, middle), (part.ids[:middle], part.begin))
+    )
+    assert first != second
+    assert any(f": {first} and {second}, each" in note for note in evaluation.notes)
+
+
 def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(make_text(9_000).encode())
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
     object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
     evaluation = comparison.evaluate_runs([model], part="test", dynamic=True)
     assert row_of(evaluation, "chain", "temperature").difference is not None
-    assert any(note.endswith("fitted to the validation text.") for note in evaluation.notes)
+    validation = model.held_out()
+    temperature = f"{fit_temperature(model.network, validation.ids, validation.begin):.3f}"
+    test = model.held_out("test")
+    assert temperature != f"{fit_temperature(model.network, test.ids, test.begin):.3f}"
+    assert f"temperature of chain: {temperature}, fitted to the validation text." in evaluation.notes
 
 
 def test_another_text_needs_no_corpus(tmp_path: Path) -> None:

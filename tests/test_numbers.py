@@ -20,6 +20,7 @@ from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
+from charrnn.microscope.numbers import compute_numbers
 from charrnn.model.network import CharRNN
 from charrnn.records.numbers import NetworkNumbers, NumberRow
 from charrnn.render.numbers import NumbersTable
@@ -253,3 +254,12 @@ def test_a_large_network_is_refused(command: Command, alphabet_run: Path) -> Non
     assert ran.code == 2, ran.err
     assert "units per layer; the numbers of at most 16 are listed" in ran.err
     assert "--hidden-size 3 --embedding-size one-hot" in ran.err
+
+
+def test_the_end_of_a_document_resets_the_state() -> None:
+    vocab = Vocab.from_text("helo\0", is_exact=True)
+    model = model_of(config_of("lstm", documents="lines", initial_state="learned", alphabet="exact"), vocab)
+    ids = vocab.encode("\0hel\0hel")
+    steps = compute_numbers(model.config, model.tensors, vocab.characters, ids, name="small").steps
+    assert [step.logits for step in steps[:4]] == [step.logits for step in steps[4:]]
+    assert steps[1].logits != steps[3].logits

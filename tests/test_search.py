@@ -94,6 +94,16 @@ def test_a_trial_has_the_mean_loss_of_its_seeds(tmp_path: Path) -> None:
     assert trial.value == pytest.approx((loss_of(first) + loss_of(second)) / 2)
 
 
+def test_one_failed_seed_fails_its_trial(tmp_path: Path) -> None:
+    """Else Optuna would take the mean of the seeds that did not diverge for that of the setting."""
+    source = SearchSource(plan(1, num_seeds=2), tmp_path)
+    for status, loss in ((FINISHED, 0.1), (FAILED, None)):
+        run = source.next_run()
+        assert run is not None
+        source.record(replace(run, status=status, nats_per_char=loss), is_final=True)
+    assert [trial.state.name for trial in source._study.get_trials()] == ["FAIL"]
+
+
 def test_a_run_that_failed_for_good_fails_its_trial_and_another_leaves_it_open(tmp_path: Path) -> None:
     source = SearchSource(plan(2), tmp_path)
     for is_final in (True, False):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from charrnn.runs.lock import lock_folder
 from charrnn.training import loop
 from charrnn.training.run_process import RunProcess, error_text, run_environment
 from charrnn.training.seed_statistics import mean_interval, paired_difference, welch_difference
-from charrnn.training.sweep import read_sweep, sweep
+from charrnn.training.sweep import read_sweep, run_state, sweep
 from charrnn.training.sweep_plan import plan_sweep
 from charrnn.training.sweep_table import report_sweep
 
@@ -459,3 +461,28 @@ def test_an_error_of_another_kind_is_not_hidden(config: Config, trainer: Trainer
     Path("sweep/failures.json").write_text("[]")
     with pytest.raises(CharRNNError, match=r"failures\.json is damaged"):
         read_sweep("sweep")
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        ({"best_nats": 1.5}, FINISHED),
+        ({"best_nats": 1.5, "is_validation_due": True}, STOPPED),
+        ({"best_nats": math.inf}, FAILED),
+        ({}, FAILED),
+    ],
+)
+def test_a_run_is_finished_when_its_last_validation_is_done(
+    state: dict[str, Any], status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_sweep(Config(steps=4), {"cell": ["rnn"]}, num_seeds=1, num_trials=None)
+    run = next(plan.grid())
+    reader = SimpleNamespace(
+        path=tmp_path,
+        checkpoints=lambda: ["step-00000004"],
+        load_checkpoint=lambda name, with_training: SimpleNamespace(step=4, state=state, model={}),
+        read_config=lambda: plan.config_of(run, 1),
+    )
+    monkeypatch.setattr("charrnn.training.sweep.RunReader", lambda folder: reader)
+    found = run_state(tmp_path, plan, run, {})
+    assert (found.status, found.nats_per_char) == (status, 1.5 if status == FINISHED else None)

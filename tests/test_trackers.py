@@ -361,3 +361,14 @@ def test_only_the_first_process_follows_a_run(wandb: Recorder, monkeypatch: pyte
 
 def test_the_python_interface_has_trackers() -> None:
     assert charrnn.tracked is tracked
+
+
+def test_the_summary_is_that_of_the_best_validation(wandb: Recorder, tmp_path: Path) -> None:
+    def worse_at_the_end() -> Generator[TrainEvent, None, None]:
+        for event in events_of(tmp_path / "run"):
+            if isinstance(event, DoneEvent):
+                yield EvaluationEvent(step=3, seconds=1.0, val_nats=2.0, val_bpc=2.9, num_chars=10, is_best=False)
+            yield event
+
+    list(tracked(worse_at_the_end(), ["wandb"]))
+    assert wandb.of("summary") == [{"values": {"best_val_nats": 1.25, "best_step": 2.0}}]
