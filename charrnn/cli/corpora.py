@@ -51,7 +51,10 @@ def fetch_corpus(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Download a text into corpora/, check its SHA-256 and print its path."""
+    """Download a text into corpora/ and print its path.
+
+    A file whose SHA-256 is not that of the catalogue is refused.
+    """
     from charrnn.errors import DataError, did_you_mean
     from charrnn.text.catalogue import fetch, find_entry, load_catalogue
 
@@ -89,7 +92,10 @@ def make_corpus(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Generate strings of a formal language, to train on with `--documents lines`."""
+    """Generate strings of a formal language.
+
+    Train on them with `charrnn train FILE --documents lines`; `charrnn visualize` then finds the cells that count.
+    """
     import sys
 
     from charrnn.cli.progress import progress

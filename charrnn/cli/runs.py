@@ -90,6 +90,8 @@ def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, qu
         from charrnn.render.runs_table import RunsTable
 
         result_console().print(RunsTable(summaries))
+    elif names:
+        warn((f"No runs in {', '.join(names)}.",), quiet=quiet)
     else:
         warn(("No runs in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)
 

@@ -48,7 +48,8 @@ class ResetLoss:
     rise: Estimate
     """By how much the loss is above that without resets, in nats per character, on the same characters."""
     nats_per_reset: float
-    """The rise times the interval: what one reset costs until the next one. It stops growing where memory ends."""
+    """The rise times the characters between resets: what one reset costs until the next one. It stops growing where the
+    memory ends."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

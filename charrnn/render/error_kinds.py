@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from charrnn.errors import counted
 from charrnn.records.error_kinds import ErrorReport, ModelErrors
 from charrnn.render.stacked_bar import StackedBar
 from charrnn.render.tables import Bar, plain_table
@@ -18,7 +19,8 @@ def errors_pictures(report: ErrorReport) -> list[RenderableType]:
     """Return what shows a report: a bar for each model, the table of the first, and the changes to the others."""
     pictures: list[RenderableType] = [Text(TITLE, style="bold")]
     for model in report.models:
-        head = f"{all_visible(model.run)}: {model.num_errors:,} errors in {report.num_chars:,} characters"
+        num_errors, num_chars = counted(model.num_errors, "error"), counted(report.num_chars, "character")
+        head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
         pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
         groups = model.by_group()
         pictures.append(StackedBar([(name, num / max(1, model.num_errors)) for name, num in groups.items()]))
@@ -39,7 +41,8 @@ def _table_of_one(model: ModelErrors) -> RenderableType:
         table.add_row(one.kind, *numbers, Bar(one.share))
     total = sum(one.nats for one in model.kinds)
     table.add_row("all", f"{model.num_errors:,}", "", f"{total:.4f}", "", style="bold")
-    return table
+    name = all_visible(model.run)
+    return Group(Text(f"\n{name}: share of its errors, and what they add to its mean loss in nats/char"), table)
 
 
 def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:

@@ -113,7 +113,7 @@ def _reset_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
         yield _table_of_resets(model)
     yield Text(
         f"Loss in nats/char of {report.num_reset_chars:,} characters, the same ones in every row. Per reset: the rise "
-        "times the interval, in nats; it stops growing where the memory ends."
+        "times the characters between resets, in nats; it stops growing where the memory ends."
     )
 
 

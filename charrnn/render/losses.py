@@ -36,7 +36,8 @@ def evaluation_view(evaluation: Evaluation) -> RenderableType:
     if first.nats_ci is None:
         parts.append(Text("The text is too short for an interval, which needs 1,000 scored characters."))
     parts += [Text(note) for note in evaluation.notes]
-    parts += [breakdown_view(breakdown) for breakdown in evaluation.breakdowns]
+    for breakdown in evaluation.breakdowns:
+        parts += [Text(""), breakdown_view(breakdown)]
     return Group(*parts)
 
 
