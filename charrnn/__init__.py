@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.display import draw_with
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, find_cells, load
+    from charrnn.api import Model, find_cells, load, training_spectrum
     from charrnn.comparison import (
         error_kinds,
         evaluate,
@@ -45,6 +45,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
+    "training_spectrum": "charrnn.api",
     "Model": "charrnn.api",
     "error_kinds": "charrnn.comparison",
     "evaluate": "charrnn.comparison",
@@ -108,6 +109,7 @@ __all__ = [
     "sweep",
     "tracked",
     "train",
+    "training_spectrum",
 ]
 
 

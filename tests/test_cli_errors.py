@@ -290,7 +290,7 @@ READ: list[tuple[str, int, tuple[str, ...]]] = [
     ("explore --chars 0", USAGE, ("--chars",)),
     ("explore --txt good.txt", USAGE, ("--txt", "--text")),
     ("runs --jsn", USAGE, ("--jsn", "--json")),
-    ("runs all", USAGE, ("all",)),
+    ("runs all", CHECKPOINT, ("no run 'all'", "newest runs: lstm-001")),
     ("corpora fetch nosuch", DATA, ("'nosuch'", *(entry.name for entry in load_catalogue()))),
     ("corpora fetch shakespere", DATA, ("'shakespere'", "Did you mean shakespeare?")),
     ("corpora fetch", USAGE, ("NAME",)),

@@ -112,13 +112,13 @@ def test_several_models_are_compared_over_one_text(model: Model, rnn: TrainedRun
     others = [charrnn.load(run.path) for run in (rnn, byte_run)]
     text = make_corpus(num_chars=900, seed=3).text
     num_losses: list[int] = []
-    own, baseline, *rest = model.gradients_with(
-        others, text[400:], context=text[:400], max_lag=5, on_progress=num_losses.append
-    )
-    assert own == model.gradients(text[400:], context=text[:400], max_lag=5)
-    assert baseline.name == f"{model.name}, untrained" and baseline.norms != own.norms
-    assert rest == [other.gradients(text[400:], context=text[:400], max_lag=5) for other in others]
-    assert sum(num_losses) == sum(reach.num_losses for reach in (own, baseline, *rest))
+    reaches = model.gradients_with(others, text[400:], context=text[:400], max_lag=5, on_progress=num_losses.append)
+    own, baselines = reaches[::2], reaches[1::2]
+    assert list(own) == [each.gradients(text[400:], context=text[:400], max_lag=5) for each in (model, *others)]
+    for reach, baseline in zip(own, baselines, strict=True):
+        assert baseline.name == f"{reach.name}, untrained" and baseline.norms != reach.norms
+        assert baseline.is_untrained and not reach.is_untrained
+    assert sum(num_losses) == sum(reach.num_losses for reach in reaches)
 
 
 def test_guesses_are_those_of_the_trace(model: Model) -> None:

@@ -65,8 +65,9 @@ def test_a_sweep_where_a_run_is_needed_names_its_runs(checkpoints: Path, command
         open_run("sweep-book/gru_sed-0", checkpoints)
 
 
-def test_a_sweep_without_runs_says_so(checkpoints: Path) -> None:
+def test_a_sweep_without_runs_says_so(checkpoints: Path, command: Command) -> None:
     (checkpoints / "sweep-new").mkdir()
     (checkpoints / "sweep-new" / SWEEP).write_text("{}")
     with pytest.raises(CheckpointError, match="it has none yet"):
         open_run("sweep-new", checkpoints)
+    assert command("runs", "sweep-new") == Ran(0, "", "warning: No runs in sweep-new.\n")

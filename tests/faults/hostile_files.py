@@ -93,7 +93,13 @@ def assert_is_safe(path: Path) -> None:
     elif path.suffix == ".svg":
         root = ElementTree.fromstring(spelled)
         tags = {element.tag.rpartition("}")[2] for element in root.iter()}
-        assert tags <= {"svg", "title", "rect", "g", "text", "tspan", "path"}
+        assert tags <= {"svg", "title", "style", "rect", "g", "text", "tspan", "path"}
+        sheets = [element.text or "" for element in root.iter() if element.tag.endswith("}style")]
+        colour = "#[0-9a-f]{6}"
+        rule = rf'\.charrnn \[(?:fill|stroke)="{colour}"\]\{{(?:fill|stroke):{colour}\}}'
+        assert len(sheets) == 1 and re.fullmatch(
+            rf"@media \(prefers-color-scheme: dark\)\{{(?:{rule})+\}}", sheets[0]
+        ), "the program's own sheet, which replaces colours by colours"
         assert not {
             name for element in root.iter() for name in element.attrib if "href" in name or name.startswith("on")
         }
