@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "extending.md"
 STEP = re.compile(
     r"^(?:(?P<end>At the end)|In the table `(?P<table>\w+)`|(?P<file>A new file)|(?P<module>`charrnn_examples\.py`)"
-    r"|(?P<how>Before|After|Replace) the line `(?P<line>[^`]+)`)(?: of)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
+    r"|(?P<how>Before|After|Replace) the line\s`(?P<line>[^`]+)`)(?:\sof)?(?:\s*`(?P<path>[\w/.]+)`)?[^`]*:\n\n"
     r"```(?:python)?\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
