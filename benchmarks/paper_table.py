@@ -11,6 +11,9 @@ The text is read as bytes and split 80/10/10. An entry trains on one thread for 
 rather than for a time, so its loss does not depend on how busy the machine is. It is validated NUM_VALIDATIONS times;
 the test part is read once, by the weights of the best validation, with the state carried through it (stateful).
 
+An entry whose loss or gradient becomes infinite is trained anew with 0.6 times the learning rate, and so on: an rnn of
+three layers needs that.
+
 The log (JSON Lines) has one line per finished entry; an entry that is stopped is saved beside it and continued.
 --published FILE.csv (columns size, cell, layers, nats) adds figures of the paper, each after a slash.
 """
@@ -30,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
+from charrnn.errors import NonFiniteError
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.shapes import fit_parameters, num_parameters
 from charrnn.text.lanes import Lanes, split_ids
@@ -49,6 +53,8 @@ EPOCHS = 3.0
 """Passes over the training part: all entries of the rows 64 and 128 take about 35 minutes of one core."""
 NUM_VALIDATIONS = 4
 """Validations of an entry, at equal distances."""
+RATES = (1.0, 0.6, 0.36)
+"""Factors of the recipe's learning rate, one after the other, for an entry that diverges."""
 VOCAB_SIZE = len(Vocab.of_bytes())
 """The byte alphabet, whatever bytes the text contains."""
 
@@ -137,9 +143,29 @@ def save(saved: Path, trainer: Trainer, progress: Progress) -> None:
 
 
 def train_entry(ids: NDArray[np.uint8], entry: Entry, saved: Path, deadline: float) -> dict[str, Any] | None:
-    """Train an entry to its end and return its record; at the deadline, save it and return None."""
+    """Train an entry by the first of RATES at which it does not diverge; return its record, or None at the deadline.
+
+    Raises NonFiniteError if it diverges at all of them.
+    """
+    for number, factor in enumerate(RATES):
+        try:
+            return train_at_rate(ids, entry, factor, saved.with_stem(f"{saved.stem}-{number}"), deadline)
+        except NonFiniteError:
+            if number == len(RATES) - 1:
+                raise
+    raise AssertionError("every rate has returned or raised")
+
+
+def train_at_rate(
+    ids: NDArray[np.uint8], entry: Entry, factor: float, saved: Path, deadline: float
+) -> dict[str, Any] | None:
+    """Train an entry at `factor` times the recipe's rate and return its record; at the deadline, save it, return None.
+
+    Raises NonFiniteError if it diverges.
+    """
     train, val, test = split_ids(len(ids), SPLIT)
     config = entry.config(train.stop, val.stop - val.start)
+    config = dataclasses.replace(config, learning_rate=factor * float(config.learning_rate))
     torch.set_num_threads(1)
     lanes = Lanes(ids[train], resolved(config.num_lanes))
     trainer = Trainer(config, lanes, VOCAB_SIZE, torch.device("cpu"))
@@ -257,7 +283,8 @@ def main() -> int:
         if record is not None:
             with arguments.log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(record) + "\n")
-            saved.unlink(missing_ok=True)
+            for file in saved.parent.glob(f"{saved.stem}-*.npz"):
+                file.unlink()
             missing.pop(0)
     matching = [record for record in read_log(arguments.log) if {name: record[name] for name in shared} == shared]
     print(write_tables(matching, read_published(arguments.published)))

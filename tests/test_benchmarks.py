@@ -17,6 +17,7 @@ import torch
 from built_runs import build_chain
 
 import charrnn
+from charrnn.errors import NonFiniteError
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
 from charrnn.records.microscope import GradientReach
@@ -320,7 +321,30 @@ def test_an_entry_of_the_papers_table_that_is_stopped_at_every_step_is_the_same(
     assert num_stops == whole["steps"] - 1 > 2
     assert {**found, "cpu_seconds": 0} == {**whole, "cpu_seconds": 0}
     assert whole["val_nats"] == min(nats for _, nats in whole["curve"])
-    assert not (tmp_path / "unused.npz").exists()
+    assert not list(tmp_path.glob("unused*"))
+
+
+@pytest.mark.trained
+def test_an_entry_of_the_papers_table_that_diverges_is_trained_at_a_lower_rate(
+    paper: tuple[ModuleType, Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper_table, ids, entry = paper
+    take_step = paper_table.Trainer.take_step
+    highest = float(entry.config(round(0.8 * len(ids)), round(0.1 * len(ids))).learning_rate)
+
+    def diverge(trainer: Any) -> Any:
+        if trainer.step == 1 and trainer.config.learning_rate > limit * highest:
+            raise NonFiniteError("Step 1: loss inf")
+        return take_step(trainer)
+
+    monkeypatch.setattr(paper_table.Trainer, "take_step", diverge)
+    limit = 0.5
+    with on_threads(1):
+        found = paper_table.train_entry(ids, entry, tmp_path / entry.name, float("inf"))
+        assert found["learning_rate"] == pytest.approx(0.36 * highest, abs=1e-5)
+        limit = 0.1
+        with pytest.raises(NonFiniteError):
+            paper_table.train_entry(ids, entry, tmp_path / entry.name, float("inf"))
 
 
 @pytest.mark.parametrize("cell", ["lstm", "rnn", "gru"])
