@@ -58,7 +58,7 @@ def main() -> None:
     lines = arguments.log.read_text(encoding="utf-8").splitlines() if arguments.log.exists() else []
     known = {json.dumps(line["key"]): line["nats"] for line in map(json.loads, lines)}
     scales = {}
-    report = Report("dynamic_tuning", as_json=arguments.json)
+    report = Report("dynamic_tuning", as_json=arguments.json, with_limits=False)
     for settings in combinations():
         key = [model.name, model.step, len(ids) - part.begin, *asdict(settings).values()]
         nats = known.get(json.dumps(key))
