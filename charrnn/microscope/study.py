@@ -5,7 +5,7 @@ Shapes: N characters, C = L * H cells.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
+    from charrnn.microscope.activations import Activations
     from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384
@@ -62,6 +63,8 @@ class Study:
     network: Callable[[], "CharRNN"]
     untrained_baseline: Callable[[], "CharRNN"]
     cache: FindingsCache
+    _activations: "list[Activations]" = field(default_factory=list, repr=False, compare=False)
+    """What `activations` returns, once it was computed."""
 
     @property
     def half(self) -> int:
@@ -164,6 +167,18 @@ class Study:
         of_part = {name: found[self.half : self.half + len(part)] for name, found in labels.items()}
         traces = ((step, trace_text(network, part, on_progress)) for step, network in networks)
         return follow(findings, traces, of_part)
+
+    def activations(self, on_progress: OnProgress = ignore) -> "Activations":
+        """Return the values of all cells over the text, with the use of their gates; computed once per study.
+
+        `on_progress` is called with the number of characters read since its last call. Raises CharRNNError if there is
+        no room on the disk.
+        """
+        from charrnn.microscope.activations import Activations
+
+        if not self._activations:
+            self._activations.append(Activations(self.network(), self.text, on_progress))
+        return self._activations[0]
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[NDArray[np.float32]]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""

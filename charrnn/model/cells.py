@@ -33,6 +33,8 @@ class Cell:
     """Block of the input bias that belongs to the forget gate, whose bias starts at `forget_bias`; None: no such."""
     gates: ClassVar[tuple[str, ...]] = ()
     """Letters of the gates, in the order in which `step` passes them to `ops.sigmoid`."""
+    keeping_gate: ClassVar[str | None] = None
+    """Letter of the gate that the memory before is multiplied with, if there is one: its mean gives a timescale."""
     units_multiple: ClassVar[int] = 1
     """H must be a multiple of this number, a divisor of 8."""
 
@@ -90,6 +92,7 @@ class Gru(Cell):
     input_blocks = 3
     products: ClassVar[Mapping[str, int]] = {"hh": 3}
     gates = ("z", "r")
+    keeping_gate = "z"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -110,6 +113,7 @@ class Lstm(Cell):
     shows = "tanh(c)"
     forget_block = 1
     gates = ("f", "i", "o")
+    keeping_gate = "f"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -144,6 +148,7 @@ class Coupled(Cell):
     shows = "tanh(c)"
     forget_block = 0
     gates = ("f", "o")
+    keeping_gate = "f"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:
@@ -163,6 +168,7 @@ class Mlstm(Cell):
     shows = "tanh(c)"
     forget_block = 1
     gates = ("f", "i", "o")
+    keeping_gate = "f"
 
     @staticmethod
     def step(ops: Ops[A], x: A, product: Product[A], state: State[A], p: Mapping[str, A]) -> State[A]:

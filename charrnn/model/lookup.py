@@ -77,6 +77,8 @@ def _declared_wrongly(cell: type[Cell]) -> str:
         return "`products` has 'ih', which is the name of the input weight. Choose another name."
     if not (isinstance(cell.gates, tuple) and all(isinstance(gate, str) for gate in cell.gates)):
         return f"`gates` is {cell.gates!r}; it must be a tuple of strings, such as ('z', 'r')."
+    if cell.keeping_gate is not None and cell.keeping_gate not in cell.gates:
+        return f"`keeping_gate` is {cell.keeping_gate!r}; it must be None or one of `gates`, {cell.gates!r}."
     if cell.forget_block is not None and cell.forget_block not in range(cell.input_blocks):
         return f"`forget_block` is {cell.forget_block!r}; it must be None, or from 0 to {cell.input_blocks - 1}."
     if not (_is_count(cell.units_multiple) and HIDDEN_SIZE % cell.units_multiple == 0):
