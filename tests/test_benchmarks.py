@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,12 +16,15 @@ import numpy as np
 import pytest
 import torch
 from built_runs import build_chain
+from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import NonFiniteError
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
-from charrnn.records.microscope import GradientReach
+from charrnn.records.microscope import CellScore, GradientReach
+from charrnn.records.training import StepEvent
+from charrnn.runs.metrics import MetricsLog
 from charrnn.text.vocab import Vocab
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -457,3 +461,74 @@ def test_the_picture_of_gradients_has_a_panel_for_each_plot(load: Any, tmp_path:
 def test_gradients_too_small_to_draw_are_left_out(load: Any) -> None:
     reach = GradientReach(name="rnn", lags=(1, 2, 3), norms=((1e-3, 1e-10, 1e-11),), num_losses=1)
     assert load("gradients").reach_points(reach) == [(1, -3.0), (2, -10.0)]
+
+
+def record_of_seed(seed: int, *scores: CellScore) -> dict[str, Any]:
+    shared = {"text": "war-and-peace", "seed": seed, "units": 8, "steps": 3, "val_nats": 1.5 + seed / 10}
+    return json.loads(json.dumps(shared | {"scores": [score.to_json() for score in scores], "skipped": {}}))
+
+
+def test_the_tables_of_several_seeds_count_what_is_finished_and_significant(load: Any) -> None:
+    seeds = load("gallery_seeds")
+    quote = CellScore(
+        detector="quote",
+        layer=0,
+        unit=3,
+        polarity=1,
+        num_positive=9,
+        auc=0.9,
+        ci_low=0.8,
+        ci_high=0.95,
+        null_level=0.6,
+        p_value=0.005,
+        probe=((1, 0.9), (2, 0.93), (8, 0.95)),
+    )
+    column = replace(quote, detector="line-position", auc=None, spearman=-0.7, ci_low=-0.8, ci_high=-0.6, polarity=-1)
+    by_chance = replace(quote, auc=0.55, ci_low=0.45, probe=((1, 0.55), (2, 0.6), (8, 0.7)))
+    records = [record_of_seed(0, quote, column), record_of_seed(1, by_chance)]
+    detectors = ("quote", "line-position", "string")
+    table = seeds.write_tables(records, 5, detectors).splitlines()
+    assert table[0] == "So far 2 of 5 seeds, 8 units, 3 steps each; validation loss 1.5000 to 1.6000 nats."
+    assert "| `quote` | AUC 0.900 | AUC 0.550 ? | 1 of 2 |" in table
+    assert "| `line-position` | ρ 0.700 | – | 1 of 2 |" in table
+    assert "| detector | measure | 1 | 2 | all |" in table
+    assert "| `quote` | AUC | 0.725 (0.550–0.900) | 0.765 (0.600–0.930) | 0.825 (0.700–0.950) |" in table
+    assert "| `line-position` | R² | 0.900 | 0.930 | 0.950 |" in table
+    assert not any("string" in line for line in table)
+    assert seeds.write_tables(records, 2, detectors).startswith("All 2 seeds, 8 units")
+    assert seeds.write_tables([], 5, detectors) == "So far 0 of 5 seeds."
+
+
+@pytest.mark.trained
+def test_a_seed_is_continued_after_the_time_is_over_and_after_a_kill(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seeds = load("gallery_seeds")
+    monkeypatch.setattr(seeds, "SAVE_EVERY", 1)
+    novel = tmp_path / "novel.txt"
+    novel.write_text(make_corpus(num_chars=4_000).text, encoding="utf-8")
+    folder = tmp_path / "seeds"
+    options = [str(folder), "--novel", str(novel), "--texts", "war-and-peace", "--seeds", "7", "--threads", "1"]
+    options += ["--units", "8", "--steps", "4", "--detectors", "line-position"]
+
+    def call(*more: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["gallery_seeds.py", *options, *more])
+        with on_threads(1):
+            return seeds.main(), capsys.readouterr().out
+
+    training = seeds.Training(text="war-and-peace", seed=7, units=8, steps=4)
+    events = seeds.loop.train(training.config(str(novel), 1), out=folder / training.name)
+    for event in events:
+        if isinstance(event, StepEvent) and event.step == 2:
+            events.close()  # as if the process ended here
+    assert call("--seconds", "0")[0] == 1
+    assert call("--table") == (1, "\nwar-and-peace\n\nSo far 0 of 1 seeds.\n")
+    code, table = call()
+    assert code == 0 and "All 1 seeds, 8 units, 4 steps each" in table
+    (record,) = [json.loads(file.read_text(encoding="utf-8")) for file in folder.glob("*.json")]
+    assert record["seed"] == 7 and "line-position" in {score["detector"] for score in record["scores"]}
+    # Continued where it was, not started again.
+    log = MetricsLog(folder / training.name / "metrics.jsonl").read()
+    steps = [event["step"] for event in log if event["event"] == "step"]
+    assert steps == [1, 2, 3, 4]
+    assert call() == (0, table)
