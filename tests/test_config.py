@@ -7,9 +7,11 @@ import tracemalloc
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+import yaml
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import charrnn.config
@@ -17,9 +19,11 @@ from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import BUDGETS, DOCUMENTS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.settings import from_yaml, merge_settings, read_recipe, read_yaml, to_yaml
+from charrnn.settings import _FLAT, from_yaml, load_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
 RECIPES = Path(charrnn.config.__file__).parent / "recipes"
+FAST_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C, where PyYAML was built with it."""
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 SHARES = st.floats(0, 1, exclude_max=True)
@@ -468,6 +472,31 @@ def test_what_is_no_yaml_mapping_is_refused_with_the_name_of_the_file(text: str)
     with pytest.raises(DataError, match=r"^poems\.yaml (is not YAML: .|must contain `field: value` lines)") as caught:
         from_yaml(text, "poems.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 130_000, "- " * 60_000 + "a\n", "a: " + "- " * 60_000 + "a\n", "? " * 60_000])
+def test_deep_nesting_is_an_error_and_not_the_end_of_the_process(text: str) -> None:
+    with pytest.raises(DataError, match=r"^poems\.yaml is not YAML"):
+        from_yaml(text, "poems.yaml")
+
+
+@given(st.from_regex(_FLAT, fullmatch=True))
+@settings(max_examples=40, deadline=None, derandomize=True)
+@example("a: 2001-12-31\nb: 0x1F\nc: 1_0\nd: .inf\ne: no\nf: 'a b'\ng: []\nh:\n- -1\n- a b - c\n")
+@example("# b\nb: 012\nc:\nd: 2001-99-99\n")
+def test_the_fast_parser_of_flat_yaml_returns_what_the_other_one_does(text: str) -> None:
+    def parse(parser: type[yaml.SafeLoader]) -> Any:
+        with patch.object(yaml, "CSafeLoader", parser):
+            try:
+                return load_yaml(text, "poems.yaml")
+            except DataError:
+                return None
+
+    assert parse(FAST_PARSER) == parse(yaml.SafeLoader)
+
+
+def test_configurations_are_written_as_flat_yaml() -> None:
+    assert _FLAT.fullmatch(to_yaml(Config())) and _FLAT.fullmatch(to_yaml(Config(corpus=("a b/c.txt", "d"), steps=3)))
 
 
 def test_a_value_that_unfolds_without_end_is_refused_as_it_stands() -> None:

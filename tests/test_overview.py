@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,21 @@ from built_runs import build_chain
 
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
+from charrnn.records.runs import comparison_notes
+from charrnn.runs.description import seal
 from charrnn.runs.learning_curves import read_learning_curve
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.overview import SORT_KEYS, find_runs, learning_curves, run_summaries, select_runs
 from charrnn.runs.reader import RunReader
 from charrnn.runs.summary import summarize, text_name
+from charrnn.settings import to_yaml
 
 Build = Callable[..., Path]
+FORMS = ((", ", ": "), (",", ":"))
+"""Separators of JSON: as lines are logged, and as others may write them."""
 
 
-def step(number: int, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
+def step(number: float, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
     return {
         "event": "step",
         "step": number,
@@ -138,6 +144,18 @@ def test_damaged_lines_are_named_and_a_cut_off_last_one_is_not(tmp_path: Path) -
     assert problems == log.problems()
 
 
+def test_a_step_that_no_run_can_reach_is_damage_however_its_line_is_written(tmp_path: Path) -> None:
+    numbers = (0, 10**9, 10**9 + 1, -1, 10**17, 1.5)
+    texts = [json.dumps(step(number, 0.5), separators=separators) for number in numbers for separators in FORMS]
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.path.write_text("".join(f"{line}\n" for line in texts))
+    problems: list[str] = []
+    assert [loss.step for loss in log.losses(problems)] == [0, 0, 10**9, 10**9]
+    assert problems == [f"{log.path} line {number} is damaged and is skipped" for number in range(5, 13)]
+    assert problems == log.problems()
+    assert log.steps("step") == [0, 0, 10**9, 10**9]
+
+
 def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) -> None:
     records = [
         *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
@@ -151,6 +169,15 @@ def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) 
     assert curve.validation.nats == (3.0, 1.75), "of the steps that were taken twice, the later ones count"
     assert (curve.training.steps, curve.training.nats) == ((1, 2, 3), (4.0, 3.25, 3.0))
     assert curve.training.seconds == (5.0, 12.0, 15.0)
+
+
+def test_characters_count_every_batch_row(build: Build) -> None:
+    path = build("chain", step(3, 1.0), validation(3, 1.0, 2.0))
+    config = RunReader(path).read_config()
+    (path / "config.yaml").write_bytes(seal(to_yaml(replace(config, num_lanes=5, bptt_length=7))))
+    curve = read_learning_curve(RunReader(path), training=True)
+    assert (curve.validation.characters, curve.training.characters) == ((105,), (105,))
+    assert summarize(RunReader(path)).num_chars == 105
 
 
 def test_training_losses_are_read_on_request(build: Build) -> None:
@@ -240,9 +267,10 @@ def test_runs_that_must_not_be_compared_say_why(build: Build, tmp_path: Path) ->
     checkpoints = tmp_path / "checkpoints"
     same = learning_curves(["first", "second"], checkpoints=checkpoints)
     assert same.notes == () and len({curve.digest for curve in same}) == 1
-    assert learning_curves(checkpoints=checkpoints).notes == (
-        "These runs learned different texts: their losses must not be compared.",
-    )
+    note = "These runs learned different texts: their losses must not be compared."
+    assert learning_curves(checkpoints=checkpoints).notes == (note,)
+    assert comparison_notes(run_summaries(["first", "second"], checkpoints=checkpoints)) == ()
+    assert comparison_notes(run_summaries(checkpoints=checkpoints)) == (note,)
 
 
 def test_a_folder_that_does_not_exist_has_no_runs(tmp_path: Path) -> None:

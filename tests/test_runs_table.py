@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -19,6 +20,9 @@ RUN = RunSummary(
     hidden_size=512,
     corpus="/texts/shakespeare.txt",
     text="shakespeare",
+    digest=None,
+    alphabet="char",
+    split=(0.9, 0.1),
     seed=0,
     num_parameters=3_321_921,
     step=2472,
@@ -133,3 +137,22 @@ def test_names_are_shown_literally() -> None:
 )
 def test_short_numbers(value: float, text: str) -> None:
     assert short_number(value) == text
+
+
+@pytest.mark.parametrize("width", [20, 80, 140])
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({"digest": "b"}, "These runs learned different texts: their losses must not be compared."),
+        ({"alphabet": "byte"}, "Losses per character and losses per byte must not be compared."),
+        (
+            {"split": (0.8, 0.2)},
+            "These runs split their text differently: their validation losses must not be compared.",
+        ),
+    ],
+)
+def test_losses_that_must_not_be_compared_get_a_note(change: dict[str, Any], note: str, width: int) -> None:
+    one = replace(RUN, digest="a")
+    assert note in " ".join(shown(one, replace(one, name="b", **change), width=width))
+    for other in (replace(one, name="b"), replace(one, name="b", best_nats=None, **change)):
+        assert "compared" not in " ".join(shown(one, other, width=width))

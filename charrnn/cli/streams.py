@@ -59,7 +59,7 @@ def print_csv(names: "Sequence[str]", rows: "Iterable[Sequence[Any]]") -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow(" ".join(value) if isinstance(value, list | tuple) else value for value in row)
+        writer.writerow(" ".join(map(str, value)) if isinstance(value, list | tuple) else value for value in row)
     text = file.getvalue()
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

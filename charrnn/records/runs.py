@@ -1,6 +1,6 @@
 """Records of what runs contain: the summary of a run, and its learning curve."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,6 +21,10 @@ class RunSummary(Displayable):
     corpus: str
     text: str
     """The corpus in short: the name of its first file without folder and suffix, and how many others there are."""
+    digest: str | None
+    """SHA-256 of the text; None if no checkpoint says it."""
+    alphabet: str
+    split: tuple[float, ...]
     seed: int
     num_parameters: int | None
     """Number of trained weights; None if the alphabet is damaged, whose size they depend on."""
@@ -112,6 +116,22 @@ class LearningCurve(Displayable):
     """Damaged lines of its log, which are left out."""
 
 
+def comparison_notes(runs: Sequence[RunSummary | LearningCurve]) -> tuple[str, ...]:
+    """Return why the losses of some runs must not be compared with each other, one sentence for each reason."""
+    # A run without a digest is known by the name of its text.
+    texts = {run.digest or run.text for run in runs}
+    alphabets = {run.alphabet for run in runs}
+    splits = {run.split for run in runs}
+    notes = []
+    if len(texts) > 1:
+        notes.append("These runs learned different texts: their losses must not be compared.")
+    if len(alphabets) > 1:
+        notes.append("Losses per character and losses per byte must not be compared.")
+    if len(splits) > 1:
+        notes.append("These runs split their text differently: their validation losses must not be compared.")
+    return tuple(notes)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LearningCurves(Displayable):
     """The learning curves of several runs, and against what they are drawn: steps, characters or seconds."""
@@ -128,18 +148,7 @@ class LearningCurves(Displayable):
     @property
     def notes(self) -> tuple[str, ...]:
         """Why some of these losses must not be compared with each other, one sentence for each reason."""
-        # A run without a digest is known by the name of its text.
-        texts = {curve.digest or curve.text for curve in self.curves}
-        alphabets = {curve.alphabet for curve in self.curves}
-        splits = {curve.split for curve in self.curves}
-        notes = []
-        if len(texts) > 1:
-            notes.append("These runs learned different texts: their losses must not be compared.")
-        if len(alphabets) > 1:
-            notes.append("Losses per character and losses per byte must not be compared.")
-        if len(splits) > 1:
-            notes.append("These runs split their text differently: their validation losses must not be compared.")
-        return tuple(notes)
+        return comparison_notes(self.curves)
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return one object per run."""

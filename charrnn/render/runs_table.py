@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from charrnn.records.runs import RunSummary
+from charrnn.records.runs import RunSummary, comparison_notes
 from charrnn.render.short_numbers import short_number
 from charrnn.render.tables import PlainTable, plain_table
 from charrnn.render.visible import all_visible
@@ -72,7 +72,8 @@ class RunsTable:
     """A renderable of runs, one per row.
 
     Where it does not fit, numbers of weights and steps are shortened first. Then columns are left out that are the same
-    in every row, or that the names of the runs repeat; then others. Lines below the table say which. No digit is cut.
+    in every row, or that the names of the runs repeat; then others. Lines below the table say which, and which losses
+    must not be compared. No digit is cut.
     """
 
     runs: Sequence[RunSummary]
@@ -92,6 +93,7 @@ class RunsTable:
                 yield from self._notes(left_out)
                 return
         yield full  # which then has one paragraph per run
+        yield from self._notes(())
 
     @property
     def _left_out(self) -> list[str]:
@@ -108,7 +110,8 @@ class RunsTable:
         ]
 
     def _notes(self, left_out: Sequence[str]) -> Iterator[Text]:
-        """Yield the value of each column that has only one, and the names of the others that are left out."""
+        """Yield why losses must not be compared, and of the columns left out their only value, or else their names."""
+        yield from map(Text, comparison_notes([run for run in self.runs if run.best_nats is not None]))
         same = [name for name in left_out if name in self._constants]
         if same:
             values = ", ".join(f"{name} {getattr(self.runs[0], name)}" for name in same)

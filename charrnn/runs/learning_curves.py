@@ -1,14 +1,10 @@
 """The learning curve of a run, read from its log."""
 
-import contextlib
-
 from charrnn.config import resolved
-from charrnn.errors import CheckpointError
 from charrnn.records.runs import LearningCurve, LossCurve
-from charrnn.runs.checkpoint import read_state
 from charrnn.runs.metrics import LoggedLoss, MetricsLog
 from charrnn.runs.reader import RunReader
-from charrnn.runs.summary import text_name
+from charrnn.runs.summary import text_digest, text_name
 
 
 def read_learning_curve(folder: RunReader, *, training: bool = False) -> LearningCurve:
@@ -31,7 +27,7 @@ def read_learning_curve(folder: RunReader, *, training: bool = False) -> Learnin
     return LearningCurve(
         run=folder.name,
         text=text_name(config.corpus),
-        digest=_text_digest(folder),
+        digest=text_digest(folder),
         alphabet=config.alphabet,
         split=config.split,
         validation=_curve(points[True], chars_per_step),
@@ -48,12 +44,3 @@ def _curve(logged: list[LoggedLoss], chars_per_step: int) -> LossCurve:
         seconds=tuple(loss.seconds for loss in logged),
         nats=tuple(loss.nats or 0.0 for loss in logged),
     )
-
-
-def _text_digest(folder: RunReader) -> str | None:
-    """Return the digest of the text that the newest intact checkpoint records, None if there is none."""
-    for name in reversed(folder.checkpoints()):
-        with contextlib.suppress(CheckpointError):
-            digest = read_state(folder.path / name).get("corpus_digest")
-            return digest if isinstance(digest, str) else None
-    return None

@@ -19,9 +19,11 @@ MAX_BYTES = 1 << 30
 
 MAX_VALUE = 1e18
 """Numbers of at least this size are no measurements and count as missing."""
+MAX_STEP = 10**9
+"""The last step that a run can have (`Config.steps`); a line with another number for a step is damaged."""
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?"
 _LOSS = re.compile(
-    rb'\{"event": "(?:step|evaluation)", "step": (0|[1-9][0-9]{0,17}), "seconds": (%(n)b), '
+    rb'\{"event": "(?:step|evaluation)", "step": (0|[1-9][0-9]{0,8}), "seconds": (%(n)b), '
     rb'"(train|val)_nats": (%(n)b)'
     rb'(?:, "(?:grad_norm|learning_rate|chars_per_second|val_bpc|num_chars|is_best)": (?:%(n)b|null|true|false))*\}'
     % {b"n": _NUMBER}
@@ -143,12 +145,19 @@ _decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def _parse(line: bytes) -> dict[str, JSON] | None:
-    """Return the record of a line, None if it is not a JSON object."""
+    """Return the record of a line, None if it is not a JSON object or if its step is a number that no step has."""
     try:
         record = _decode(line.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
-    return cast("dict[str, JSON]", record) if isinstance(record, dict) else None
+    return cast("dict[str, JSON]", record) if isinstance(record, dict) and _can_be_step(record.get("step")) else None
+
+
+def _can_be_step(value: object) -> bool:
+    """Return whether a logged value is a step, or no number at all."""
+    if isinstance(value, int):
+        return 0 <= value <= MAX_STEP
+    return not isinstance(value, float)
 
 
 def _finite(value: JSON) -> float | None:

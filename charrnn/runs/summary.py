@@ -1,5 +1,6 @@
 """The summary of a run for `charrnn runs`."""
 
+import contextlib
 from pathlib import PurePath
 
 from charrnn.config import resolved
@@ -7,6 +8,7 @@ from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped
 from charrnn.model.shapes import num_parameters
 from charrnn.records.runs import RunSummary
+from charrnn.runs.checkpoint import read_state
 from charrnn.runs.description import VOCAB
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
@@ -37,6 +39,9 @@ def summarize(folder: RunReader) -> RunSummary:
         hidden_size=resolved(config.hidden_size),
         corpus=", ".join(config.corpus) or "the standard library",
         text=text_name(config.corpus),
+        digest=text_digest(folder),
+        alphabet=config.alphabet,
+        split=config.split,
         seed=config.seed,
         num_parameters=num_weights,
         step=step,
@@ -59,6 +64,15 @@ def text_name(corpus: tuple[str, ...]) -> str:
     parts = [part for part in PurePath(corpus[0]).parts if not WILDCARDS & set(part)]
     name = PurePath(parts[-1].removesuffix(".gz")).stem if parts else corpus[0]
     return f"{name or corpus[0]}{others}"
+
+
+def text_digest(folder: RunReader) -> str | None:
+    """Return the digest of the text that the newest intact checkpoint records, None if there is none."""
+    for name in reversed(folder.checkpoints()):
+        with contextlib.suppress(CheckpointError):
+            digest = read_state(folder.path / name).get("corpus_digest")
+            return digest if isinstance(digest, str) else None
+    return None
 
 
 def _vocab_size(folder: RunReader) -> int:
