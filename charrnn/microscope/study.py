@@ -16,6 +16,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import RecordTuple
 from charrnn.files import JSON
+from charrnn.microscope.description_json import report_from_json, report_to_json
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
     floats_from_json,
@@ -29,6 +30,7 @@ from charrnn.microscope.passage import Passage, choose_passage, most_changes
 from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets, label_by_name
+from charrnn.records.descriptions import DescriptionReport
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
@@ -179,6 +181,45 @@ class Study:
         if not self._activations:
             self._activations.append(Activations(self.network(), self.text, on_progress))
         return self._activations[0]
+
+    def descriptions(
+        self,
+        detectors: "Sequence[str | Detector] | None" = None,
+        *,
+        untrained: bool = True,
+        on_progress: OnProgress = ignore,
+        on_cells: OnProgress = ignore,
+    ) -> DescriptionReport:
+        """Describe all cells by rules in words, as `describe_cells` does; `detectors` give conditions (all, if None).
+
+        `on_progress` is called with the number of characters read since its last call, `on_cells` with that of cells
+        searched. Raises UsageError for an unknown detector, DataError for a text too short.
+        """
+        from charrnn.microscope.conditions import build_conditions
+        from charrnn.microscope.descriptions import describe_cells
+
+        conditions = build_conditions(self.text, self.half, detectors)
+        key: dict[str, JSON] = {
+            "ids": self._ids_digest,
+            "first": self.text.first,
+            "conditions": conditions.digest,
+            "untrained": untrained,
+        }
+        known = report_from_json(self.cache.get("descriptions", key), self.num_layers, self.num_units)
+        if known is not None:
+            return known
+        from charrnn.microscope.activations import Activations
+
+        activations = self.activations(on_progress)
+        baseline = Activations(self.untrained_baseline(), self.text, on_progress) if untrained else None
+        try:
+            report = describe_cells(activations, self.text, None, baseline, conditions=conditions, on_progress=on_cells)
+        finally:
+            if baseline is not None:
+                baseline.close()
+        self.cache.put("descriptions", key, report_to_json(report))
+        self.cache.save()
+        return report
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[NDArray[np.float32]]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""

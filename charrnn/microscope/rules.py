@@ -1,0 +1,183 @@
+"""Search the conjunction of at most three conditions that predicts the value of a cell best.
+
+A rule predicts one mean where all its conditions hold and another where they do not. All scores here are R², the share
+of a cell's variance that this explains. A beam search with one round of refinement, for many cells at once: the sums
+of all rules that extend a rule by one condition are one product of matrices.
+
+Shapes: n characters of a sample, K conditions, c cells, P distinct rules, J pairs of a cell and a rule.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Literal = tuple[int, bool]
+"""A condition's index, and whether it holds or fails."""
+Rule = tuple[Literal, ...]
+"""Conditions that hold or fail together, in order."""
+MAX_TERMS = 3
+"""Conditions of a rule, at most."""
+BEAM = 8
+"""Rules of each length that are extended by every condition."""
+NUM_KEPT = 3
+"""Rules of each length that a search returns, at most."""
+ALIKE = 2
+"""Extensions of a rule that are looked at for each rule of the beam, because some are variants of each other."""
+
+
+def rule_mask(flags: Flags, rule: Rule) -> Flags:
+    """Return where (n,) all conditions of a rule hold or fail as it says, from flags (K, n)."""
+    mask = np.ones(flags.shape[1], bool)
+    for condition, holds in rule:
+        mask &= flags[condition] if holds else ~flags[condition]
+    return mask
+
+
+def standardized(values: NDArray[np.floating]) -> Float32Array:
+    """Return values (c, n) with mean 0 and sum of squares 1; zeros for a cell that is constant."""
+    centred = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
+    norms = np.sqrt((centred**2).sum(axis=1, keepdims=True))
+    scaled = np.divide(centred, norms, out=np.zeros(centred.shape), where=norms > 1e-6 * values.shape[1] ** 0.5)
+    return np.asarray(scaled, np.float32)
+
+
+def explained(sums: Float32Array, sizes: Float32Array, num_chars: int, least: int) -> Float32Array:
+    """Compute R² from the sums of standardized values where a rule holds, and how often it holds.
+
+    It is n · sums² / (sizes · (n − sizes)), and 0 where a rule holds or fails at fewer than `least` of n characters.
+    """
+    others = num_chars - sizes
+    is_told = (sizes >= least) & (others >= least)
+    scores = np.divide(sums**2 * num_chars, sizes * others, out=np.zeros_like(sums), where=is_told)
+    return np.asarray(np.minimum(scores, 1), np.float32)
+
+
+class RuleSearch:
+    """A search among the conjunctions of K conditions, on a sample of n characters."""
+
+    def __init__(self, flags: Flags, families: Sequence[str], least: int, beam: int = BEAM) -> None:
+        """Prepare a search with flags (K, n). Conditions with the same family are variants of each other.
+
+        `least` is the number of characters at which a rule must hold, and must fail.
+        """
+        self.flags, self.least, self.beam = flags, least, beam
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(families))}
+        self.families = [numbers[name] for name in families]
+        self.holds: Float32Array = flags.astype(np.float32)
+        self.sizes: Float32Array = self.holds.sum(axis=1)
+
+    def search(self, values: NDArray[np.floating]) -> list[list[Rule]]:
+        """Return for each cell of values (c, n) the best rules of every length, best first within a length.
+
+        A constant cell has none.
+        """
+        scaled = standardized(values)
+        single_sums = scaled @ self.holds.T
+        scores = explained(single_sums, np.broadcast_to(self.sizes, single_sums.shape), self._num_chars, self.least)
+        singles = [self._best_singles(row) for row in scores]
+        both_signs = [
+            [rule if holds else _negated(rule) for rule in rules for holds in (True, False)] for rules in singles
+        ]
+        lengths = [singles]
+        parents = both_signs
+        for _ in range(1, MAX_TERMS):
+            found = self._extend(scaled, single_sums, parents)
+            parts = [_parts_of_best(rules) for rules in found]
+            refined = self._extend(scaled, single_sums, parts)
+            found = [self._merge(old + new) for old, new in zip(found, refined, strict=True)]
+            lengths.append([[rule for _, rule in rules] for rules in found])
+            parents = lengths[-1]
+        return [[rule for rules in lengths for rule in rules[cell][:NUM_KEPT]] for cell in range(len(values))]
+
+    @property
+    def _num_chars(self) -> int:
+        return int(self.flags.shape[1])
+
+    def _best_singles(self, scores: Float32Array) -> list[Rule]:
+        """Return the best condition of each of the best families, best first, by their scores (K,)."""
+        chosen: dict[int, Rule] = {}
+        for condition in np.argsort(-scores, kind="stable").tolist():
+            if scores[condition] <= 0 or len(chosen) == self.beam:
+                break
+            chosen.setdefault(self.families[condition], ((condition, True),))
+        return list(chosen.values())
+
+    def _extend(
+        self, scaled: Float32Array, single_sums: Float32Array, parents: Sequence[Sequence[Rule]]
+    ) -> list[list[tuple[float, Rule]]]:
+        """Extend the rules of each cell by every condition and its negation; return the best with their scores.
+
+        A rule "not A" needs no product of its own: what holds with B but not with A is B without "A and B".
+        """
+        pairs = [(cell, rule) for cell, rules in enumerate(parents) for rule in rules]
+        if not pairs:
+            return [[] for _ in parents]
+        bases = [_negated(rule) if _is_negation(rule) else rule for _, rule in pairs]
+        # A negation and what it negates share one column.
+        owners = [cell for cell, _ in pairs]
+        columns = {key: n for n, key in enumerate(dict.fromkeys(zip(owners, bases, strict=True)))}
+        rules = {rule: n for n, rule in enumerate(dict.fromkeys(bases))}
+        masks = np.array([rule_mask(self.flags, rule) for rule in rules], np.float32)
+        joint_sizes = masks @ self.holds.T
+        weighted = masks[[rules[rule] for _, rule in columns]]
+        weighted *= scaled[[cell for cell, _ in columns]]
+        joint_sums, own_sums = weighted @ self.holds.T, weighted.sum(axis=1)
+        own_sizes = masks.sum(axis=1)
+        found: list[list[tuple[float, Rule]]] = [[] for _ in parents]
+        for (cell, rule), base in zip(pairs, bases, strict=True):
+            column, row = columns[cell, base], rules[base]
+            sums, sizes = joint_sums[column], joint_sizes[row]
+            own_sum, own_size = own_sums[column], own_sizes[row]
+            if rule is not base:
+                sums, sizes = single_sums[cell] - sums, self.sizes - sizes
+                own_sum, own_size = -own_sum, self._num_chars - own_size
+            found[cell] += self._best_children(rule, sums, sizes, own_sum, own_size)
+        return [self._merge(rules) for rules in found]
+
+    def _best_children(
+        self, rule: Rule, sums: Float32Array, sizes: Float32Array, own_sum: np.float32, own_size: np.float32
+    ) -> list[tuple[float, Rule]]:
+        """Return the best extensions of a rule by one condition that holds or fails, with their scores."""
+        scores = explained(
+            np.stack((sums, own_sum - sums)), np.stack((sizes, own_size - sizes)), self._num_chars, self.least
+        )
+        scores[:, [condition for condition, _ in rule]] = 0
+        flat = scores.ravel()
+        num_best = min(ALIKE * self.beam, len(flat))
+        best = np.argpartition(-flat, num_best - 1)[:num_best]
+        num_conditions = len(sums)
+        return [
+            (float(flat[place]), tuple(sorted((*rule, (place % num_conditions, place < num_conditions)))))
+            for place in best.tolist()
+            if flat[place] > 0
+        ]
+
+    def _merge(self, rules: Iterable[tuple[float, Rule]]) -> list[tuple[float, Rule]]:
+        """Return the best rules, one of those that are variants of each other, best first."""
+        chosen: dict[tuple[tuple[int, bool], ...], tuple[float, Rule]] = {}
+        for score, rule in sorted(rules, key=lambda one: (-one[0], one[1])):
+            if len(chosen) == self.beam:
+                break
+            kind = tuple(sorted((self.families[condition], holds) for condition, holds in rule))
+            chosen.setdefault(kind, (score, rule))
+        return list(chosen.values())
+
+
+def _is_negation(rule: Rule) -> bool:
+    return len(rule) == 1 and not rule[0][1]
+
+
+def _negated(rule: Rule) -> Rule:
+    ((condition, holds),) = rule
+    return ((condition, not holds),)
+
+
+def _parts_of_best(rules: Sequence[tuple[float, Rule]]) -> list[Rule]:
+    """Return the best rule without each of its conditions in turn."""
+    if not rules:
+        return []
+    best = rules[0][1]
+    return [tuple(other for other in best if other != literal) for literal in best]

@@ -1,0 +1,267 @@
+"""Descriptions of cells: planted rules are found, chance is not described, scores are those of a naive computation."""
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
+from charrnn.errors import DataError
+from charrnn.microscope.conditions import Condition, Conditions, build_conditions
+from charrnn.microscope.descriptions import describe_cells, half_precision_ranks
+from charrnn.microscope.monotone import Groups, fit_rising
+from charrnn.microscope.rules import RuleSearch, rule_mask, standardized
+from charrnn.microscope.statistics import auc, average_ranks
+from charrnn.text.encoded import EncodedText
+
+WORDS = (
+    "the river ran",
+    "a low door",
+    "we said nothing",
+    "old Tom",
+    "THE GREAT NORTH ROAD",
+    "rain",
+    "in May",
+    "KEEP OUT",
+)
+
+
+def make_text(num_chars: int, seed: int = 0) -> EncodedText:
+    """Make prose with lines, quotations and words in capitals, in and outside quotations."""
+    generator = np.random.default_rng(seed)
+    parts: list[str] = []
+    size = 0
+    while size < num_chars:
+        words = " ".join(WORDS[index] for index in generator.integers(0, len(WORDS), generator.integers(1, 5)))
+        end = (", ", ". ", ".\n", "\n")[generator.integers(4)]
+        parts.append((f'"{words}"' if generator.random() < 0.4 else words) + end)
+        size += len(parts[-1])
+    text = "".join(parts)[:num_chars]
+    return EncodedText(np.frombuffer(text.encode("ascii"), np.uint8).astype(np.uint16), 0, text, "char")
+
+
+def cells_of(*rows: np.ndarray) -> SimpleNamespace:
+    """Return cells of one layer with these values."""
+    return SimpleNamespace(values=np.array(rows, np.float16), num_units=len(rows))
+
+
+def smooth_noise(generator: np.random.Generator, num_chars: int, width: int) -> np.ndarray:
+    """Return noise with an autocorrelation over some `width` characters and the standard deviation 1."""
+    noise = generator.normal(size=num_chars + width - 1)
+    return np.convolve(noise, np.ones(width) / width**0.5, "valid")
+
+
+TEXT = make_text(12_000)
+
+
+def test_planted_rule_is_described_by_exactly_that_rule() -> None:
+    generator = np.random.default_rng(0)
+    inside = label_quotes(TEXT.text) & label_capitals(TEXT.text)
+    noise = 0.2 * generator.normal(size=len(inside))
+    high, low = np.where(inside, 0.7, -0.1) + noise, np.where(inside, -0.7, 0.1) + noise
+    report = describe_cells(cells_of(high, low), TEXT)
+    phrases = ("inside double quotation marks", "inside a word in capitals")
+    assert [one.conditions for one in report.descriptions] == [phrases, phrases]
+    assert [one.polarity for one in report.descriptions] == [1, -1]
+    assert all(one.explained for one in report.descriptions)
+    assert report.descriptions[0].text == "high inside double quotation marks and inside a word in capitals"
+
+
+def test_cell_that_falls_with_a_count_is_described_by_the_count() -> None:
+    position = label_line_position(TEXT.text)
+    values = np.exp(-position / 15) + 0.05 * np.random.default_rng(0).normal(size=len(position))
+    (found,) = describe_cells(cells_of(values), TEXT).descriptions
+    assert (found.kind, found.conditions, found.polarity) == ("count", ("line position",), -1)
+    assert found.explained
+    assert found.spearman is not None and found.spearman < -0.9
+
+
+def test_at_most_one_in_twenty_shuffled_cells_is_described() -> None:
+    generator = np.random.default_rng(1)
+    inside = label_quotes(TEXT.text)
+    position = label_line_position(TEXT.text)
+    rows = []
+    for number in range(200):
+        noise = smooth_noise(generator, len(inside), (1, 10, 100, 1000)[number % 4])
+        followed = (np.where(inside, 2.0, 0.0), position / 10.0)[number % 2]
+        values = np.tanh((noise + followed) / 4)
+        rows.append(np.roll(values, generator.integers(1_000, len(values) - 1_000)))
+    report = describe_cells(cells_of(*rows), TEXT)
+    assert report.num_explained <= 10
+
+
+def test_constant_cell_says_so() -> None:
+    (found,) = describe_cells(cells_of(np.full(len(TEXT), 0.3)), TEXT).descriptions
+    assert (found.kind, found.explained, found.text) == ("none", False, "constant")
+
+
+def test_text_too_short_is_an_error() -> None:
+    text = TEXT.part(0, 1_500)
+    with pytest.raises(DataError, match=r"has 1,500 characters; describing cells needs at least 2,000"):
+        describe_cells(cells_of(np.zeros(1_500)), text)
+
+
+def test_search_finds_what_trying_every_rule_finds() -> None:
+    generator = np.random.default_rng(2)
+    flags = generator.random((6, 400)) < np.array([0.1, 0.3, 0.5, 0.6, 0.8, 0.4])[:, None]
+    values = generator.normal(size=(5, 400)) + flags[:5] * np.roll(flags, 2, axis=0)[:5]
+    # A beam that holds every rule makes the search complete.
+    found = RuleSearch(flags, list("abcdef"), least=5, beam=10_000).search(values)
+    for row, rules in zip(values, found, strict=True):
+        for num_terms in (1, 2, 3):
+            best = max(naive_r2(row, rule_mask(flags, rule)) for rule in all_rules(6, num_terms, flags, least=5))
+            reached = naive_r2(row, rule_mask(flags, next(rule for rule in rules if len(rule) == num_terms)))
+            assert reached == pytest.approx(best, rel=1e-4)
+
+
+def test_narrow_search_finds_a_rule_of_three_conditions() -> None:
+    generator = np.random.default_rng(3)
+    flags = generator.random((40, 4_000)) < 0.5
+    planted = ((4, True), (17, False), (33, True))
+    values = rule_mask(flags, planted) + 0.3 * generator.normal(size=(1, 4_000))
+    (rules,) = RuleSearch(flags, [str(number) for number in range(40)], least=10).search(values)
+    assert next(rule for rule in rules if len(rule) == 3) == planted
+
+
+def all_rules(num_conditions: int, num_terms: int, flags: np.ndarray, least: int):
+    """Yield every conjunction of some conditions and negations that holds, and fails, often enough."""
+    for conditions in itertools.combinations(range(num_conditions), num_terms):
+        for signs in itertools.product((True, False), repeat=num_terms):
+            rule = tuple(zip(conditions, signs, strict=True))
+            if least <= rule_mask(flags, rule).sum() <= flags.shape[1] - least:
+                yield rule
+
+
+def naive_r2(values: np.ndarray, mask: np.ndarray) -> float:
+    predicted = np.where(mask, values[mask].mean(), values[~mask].mean())
+    return float(1 - ((values - predicted) ** 2).sum() / ((values - values.mean()) ** 2).sum())
+
+
+def test_scores_equal_a_naive_computation() -> None:
+    generator = np.random.default_rng(4)
+    half = len(TEXT) // 2
+    conditions = build_conditions(TEXT, half)
+    on_space = next(place for place, one in enumerate(conditions.conditions) if one.phrase == "on a space")
+    mask = conditions.flags[on_space]
+    values = (np.where(mask, 0.5, 0.0) + 0.2 * generator.normal(size=len(mask))).astype(np.float16)
+    (found,) = describe_cells(cells_of(values), TEXT).descriptions
+    assert found.conditions == ("on a space",)
+    exact = values.astype(np.float64)
+    chosen, scored, inside = exact[:half], exact[half:], mask[half:]
+    means = chosen[mask[:half]].mean(), chosen[~mask[:half]].mean()
+    errors = scored - np.where(inside, *means)
+    # Values are centred in single precision, which has seven digits.
+    assert found.score == pytest.approx(1 - (errors**2).sum() / ((scored - scored.mean()) ** 2).sum(), abs=1e-5)
+    assert found.chosen_on == pytest.approx(naive_r2(chosen, mask[:half]), abs=1e-5)
+    assert (found.mean_inside, found.mean_outside) == pytest.approx(means, abs=1e-5)
+    area = np.mean(
+        [(scored[inside] > value).mean() + (scored[inside] == value).mean() / 2 for value in scored[~inside]]
+    )
+    assert found.auc == pytest.approx(area, abs=1e-9)
+    assert found.share == pytest.approx(inside.mean())
+    assert found.ci_low is not None and found.ci_high is not None
+    assert found.ci_low < found.score < found.ci_high
+    assert found.selectivity is not None and found.selectivity > 0.4
+
+
+def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best() -> None:
+    generator = np.random.default_rng(5)
+    mask = np.array([character == " " for character in TEXT.text])
+    noise = generator.normal(size=(3, len(mask)))
+    trained = cells_of(mask + 0.1 * noise[0])
+    baseline = cells_of(noise[1], mask + noise[2])
+    report = describe_cells(trained, TEXT, baseline=baseline)
+    (found,) = report.descriptions
+    half = len(mask) // 2
+    best = baseline.values[1].astype(np.float64)
+    predicted = np.where(mask[half:], best[:half][mask[:half]].mean(), best[:half][~mask[:half]].mean())
+    scored = best[half:]
+    expected = 1 - ((scored - predicted) ** 2).sum() / ((scored - scored.mean()) ** 2).sum()
+    assert found.untrained == pytest.approx(expected, abs=1e-5)
+    assert report.untrained_share_explained == 0.5
+    assert report.share_explained == 1.0
+
+
+def test_isotonic_fit_is_that_of_pooling_adjacent_groups() -> None:
+    generator = np.random.default_rng(6)
+    sizes = generator.integers(1, 9, 12).astype(np.float64)
+    values = generator.normal(size=(4, 12)) + np.arange(12) / 6
+    fitted = fit_rising(values * sizes, sizes)
+    for row, means in zip(fitted, values, strict=True):
+        pools = [[mean, size, 1] for mean, size in zip(means, sizes, strict=True)]
+        place = 0
+        while place + 1 < len(pools):
+            if pools[place][0] <= pools[place + 1][0]:
+                place += 1
+                continue
+            (mean, size, width), (other, added, more) = pools[place : place + 2]
+            pools[place : place + 2] = [[(mean * size + other * added) / (size + added), size + added, width + more]]
+            place = max(0, place - 1)
+        assert row == pytest.approx([mean for mean, _, width in pools for _ in range(width)])
+
+
+def test_groups_hold_every_count_and_clip_others() -> None:
+    groups = Groups.of(np.array([2, 2, 3, 7, 9]))
+    assert groups.of_each(np.array([0, 2, 3, 5, 7, 100])).tolist() == [0, 0, 1, 1, 2, 3]
+
+
+def test_ranks_of_half_precision_equal_sorted_ranks() -> None:
+    values = np.array([-0.0, 0.0, -1.5, 2.0, 2.0, -0.25, 6e-8, -6e-8], np.float16)
+    assert half_precision_ranks(values).tolist() == average_ranks(values).tolist()
+    mask = np.array([True, False] * 4)
+    assert auc(half_precision_ranks(values)[:, None], mask) == auc(average_ranks(values)[:, None], mask)
+
+
+def test_standardized_values_of_a_constant_cell_are_zero() -> None:
+    values = np.array([[0.1] * 50, [0.0, 1.0] * 25])
+    assert not standardized(values)[0].any()
+    assert (standardized(values)[1] ** 2).sum() == pytest.approx(1)
+
+
+def test_same_values_give_the_same_report() -> None:
+    values = np.random.default_rng(7).normal(size=(3, len(TEXT)))
+    assert describe_cells(cells_of(*values), TEXT) == describe_cells(cells_of(*values), TEXT)
+
+
+def test_conditions_describe_bytes_by_the_characters_they_belong_to() -> None:
+    data = "Где же он? Дома, сказал он.\n".encode() * 200
+    text = EncodedText(np.frombuffer(data, np.uint8).astype(np.uint16), 0, data.decode("latin-1"), "byte")
+    conditions = build_conditions(text, len(text) // 2)
+    flags = {one.phrase: row for one, row in zip(conditions.conditions, conditions.flags, strict=True)}
+    assert data[:3][1] == "Г".encode()[1]
+    assert flags["on a capital letter"][:3].tolist() == [True, True, False]
+    assert flags["on a space"][6:8].tolist() == [True, False]
+
+
+def test_conditions_without_enough_characters_in_both_halves_are_left_out() -> None:
+    text = "".join("a e b " for _ in range(1_000)) + "".join("a e c " for _ in range(1_000))
+    encoded = EncodedText(np.zeros(len(text), np.uint16), 0, text, "char")
+    phrases = {one.phrase for one in build_conditions(encoded, len(text) // 2).conditions}
+    assert "on 'a'" in phrases
+    assert not {"on 'b'", "on 'c'"} & phrases
+
+
+def test_report_survives_json_and_anything_else_is_refused() -> None:
+    from charrnn.microscope.description_json import report_from_json, report_to_json
+
+    values = np.random.default_rng(8).normal(size=(2, len(TEXT)))
+    report = describe_cells(cells_of(values[0], np.zeros(len(TEXT))), TEXT)
+    value = report_to_json(report)
+    assert isinstance(value, dict)
+    assert report_from_json(value, 1, 2) == report
+    assert report_from_json(value, 2, 1) is None
+    assert report_from_json(value | {"level": "high"}, 1, 2) is None
+    first, *others = value["descriptions"]
+    for wrong in ({"kind": "poem"}, {"score": float("nan")}, {"conditions": ["a"] * 4}, {"polarity": 0}, {"unit": 1}):
+        assert report_from_json(value | {"descriptions": [first | wrong, *others]}, 1, 2) is None
+
+
+def test_conditions_of_a_report_can_be_given() -> None:
+    text = TEXT
+    flags = np.array([[character == " " for character in text.text]])
+    condition = Condition("at a gap", "not at a gap", "gap")
+    conditions = Conditions((condition,), flags, (), np.zeros((0, len(text)), np.int64), len(text) // 2)
+    (found,) = describe_cells(cells_of(flags[0] * 1.0), text, conditions=conditions).descriptions
+    assert found.text == "high at a gap"
+    assert found.score == pytest.approx(1)
