@@ -446,7 +446,7 @@ def test_guesses_are_those_of_predict(command: Command, lab: Path, fresh_file: P
         assert [guess[1] for guess in known] == pytest.approx([p.probability for p in predicted], rel=0.05, abs=1e-3)
     ran = command("visualize", *options)
     assert (ran.code, ran.err) == (0, "")
-    assert max(map(len, ran.out.splitlines())) <= 80 and "brighter is more likely" in ran.out
+    assert max(map(len, ran.out.splitlines())) <= 80 and "stronger is more likely" in ran.out
 
 
 def test_surprise_is_the_loss_of_each_character(command: Command, lab: Path, fresh_file: Path) -> None:

@@ -21,7 +21,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.render.palette import BLOCKS, block, value_style
+from charrnn.render.palette import BLOCKS, block, palette_of
 from charrnn.text.encoded import undo_decode_each
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
@@ -103,10 +103,15 @@ def styled(view: TextView) -> list[tuple[str, Style]]:
     return drawn
 
 
-def expected_styles(model: Model, cell: tuple[int, int], cursor: int, num: int) -> list[tuple[str, Style]]:
+def expected_styles(
+    app: Explorer, model: Model, cell: tuple[int, int], cursor: int, num: int
+) -> list[tuple[str, Style]]:
     values = model.trace(FRESH[:2_000]).cells[:, cell[0], cell[1]]
     return [
-        ("↵" if FRESH[i] == "\n" else FRESH[i], value_style(values[i]) + Style(reverse=i == cursor or None))
+        (
+            "↵" if FRESH[i] == "\n" else FRESH[i],
+            palette_of(app.console).value(values[i]) + Style(reverse=i == cursor or None),
+        )
         for i in range(num)
     ]
 
@@ -122,7 +127,7 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
             await until(pilot, lambda row=row: app.browser.exploration.row == row)  # type: ignore[misc]
             # What the line is folded at does not matter: characters and styles are compared one after the other.
             drawn = [item for item in styled(app.browser.query_one("#text", TextView)) if item[0] != " "]
-            expected = expected_styles(model, (score.layer, score.unit), 0, 2_000)
+            expected = expected_styles(app, model, (score.layer, score.unit), 0, 2_000)
             assert drawn == [item for item in expected if item[0] != " "][: len(drawn)]
             assert len(drawn) > 100
             seen.add(tuple(style for _, style in drawn))

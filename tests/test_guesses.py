@@ -7,6 +7,7 @@ from rich.console import Console
 from charrnn.render.guesses import GuessMap, guess_style
 from charrnn.render.heatmap import SurpriseMap
 from charrnn.render.legend import SURPRISE_LEGEND
+from charrnn.render.palette import Palette
 
 
 def lines(renderable: object, width: int = 60) -> list[str]:
@@ -59,7 +60,7 @@ def test_with_colour_likelier_guesses_are_brighter() -> None:
         assert segment.style.bgcolor.triplet is not None
         reds.append(segment.style.bgcolor.triplet.red)
     assert reds == sorted(reds, reverse=True) and len(set(reds)) == 3
-    assert guess_style(0.0).bgcolor is None
+    assert guess_style(0.0, Palette()).bgcolor is None
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:

@@ -16,7 +16,7 @@ from rich.segment import Segment
 from charrnn.records.microscope import ColouredText
 from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import LEGEND_WIDTH, Legend
-from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, value_style
+from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, Palette
 from charrnn.render.visible import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
@@ -91,8 +91,9 @@ def test_each_line_of_the_text_is_a_line_and_a_long_one_goes_on_below() -> None:
 def test_ends_and_numbers_that_are_none() -> None:
     assert plain(heat_map("abcd", [-9, 9, math.inf, -math.inf]))[1] == "▁██▁"
     assert plain(heat_map("a", [math.nan]))[1] == "▅"
-    assert value_style(9) == value_style(1) and value_style(-math.inf) == value_style(-1)
-    assert not value_style(math.nan)
+    palette = Palette()
+    assert palette.value(9) == palette.value(1) and palette.value(-math.inf) == palette.value(-1)
+    assert not palette.value(math.nan)
 
 
 def test_one_value_for_each_character() -> None:
@@ -228,9 +229,9 @@ def test_the_legend_runs_from_red_to_blue() -> None:
     text = "".join(segment.text for segment in segments)
     assert text == "-1 " + " " * LEGEND_WIDTH + " +1\n"
     columns = [background(segment) for segment in segments for character in segment.text if character != "\n"]
-    assert columns[3] == background(Segment("", value_style(-1)))
+    assert columns[3] == background(Segment("", Palette().value(-1)))
     assert columns[3 + LEGEND_WIDTH // 2] is None
-    assert columns[2 + LEGEND_WIDTH] == background(Segment("", value_style(1)))
+    assert columns[2 + LEGEND_WIDTH] == background(Segment("", Palette().value(1)))
     assert columns[:3] == columns[-3:] == [None] * 3
 
 

@@ -289,7 +289,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
 
     from charrnn.records.microscope import ColouredText
     from charrnn.render.heatmap import HeatMap
-    from charrnn.render.palette import value_style
+    from charrnn.render.palette import palette_of
 
     console = result_console()
     if not console.is_terminal:
@@ -303,10 +303,10 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
             console.print(HeatMap(ColouredText(text="".join(piece.text for piece in line), values=values)), end="")
         return
     sys.stdout.write(shown_prime)
-    last = "\n"
+    last, palette = "\n", palette_of(console)
     for piece in pieces:
         for character in piece.text:
-            console.print(Text(printable(character), style=value_style(piece.value)), end="", soft_wrap=True)
+            console.print(Text(printable(character), style=palette.value(piece.value)), end="", soft_wrap=True)
         sys.stdout.flush()
         last = piece.text[-1:] or last
     if last != "\n":

@@ -9,17 +9,15 @@ from rich.segment import Segment
 from rich.style import Style
 
 from charrnn.render.heatmap import fold
-from charrnn.render.palette import is_plain, value_style
+from charrnn.render.palette import Palette, is_plain, palette_of
 from charrnn.render.visible import visible, visible_in_ascii
 
-ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; brighter is more likely)."
+ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; stronger is more likely)."
 """What is drawn below the characters with --guesses."""
 MIN_PROBABILITY = 0.02
 """Guesses less likely than this are not drawn."""
-CERTAIN = (196, 70, 0)
-"""Background (red, green, blue) of a guess of probability 1."""
-UNLIKELY = (112, 112, 118)
-"""Background that a guess of probability 0 would have."""
+FAINTEST = 0.2
+"""The share of the full colour that an unlikely guess has, so that all guesses differ from the page."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +33,13 @@ class GuessMap:
     """For each character of the text: (text, probability) of the guesses for the next one."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain = is_plain(console)
+        plain, palette = is_plain(console), palette_of(console)
         show = visible_in_ascii if options.ascii_only else visible
         space = "_" if options.ascii_only else "␣"
         characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
         for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
             for shown, (value, _) in line:
-                yield Segment(shown, None if plain else value_style(value))
+                yield Segment(shown, None if plain else palette.value(value))
             yield Segment.line()
             for rank in range(max(len(guesses) for _, (_, guesses) in line)):
                 row = [_guess(guesses, rank) for _, (_, guesses) in line]
@@ -49,20 +47,14 @@ class GuessMap:
                     break
                 for (shown, _), (guess, probability) in zip(line, row, strict=True):
                     text = _fit("".join(map(show, guess)) if guess != " " else space, cell_len(shown))
-                    yield Segment(text, None if plain else guess_style(probability))
+                    yield Segment(text, None if plain else guess_style(probability, palette))
                 yield Segment.line()
             yield Segment.line()
 
 
-def guess_style(probability: float) -> Style:
-    """Return the style of a guess: the more likely, the brighter the background. Probability 0 has none."""
-    if probability == 0:
-        return Style()
-    red, green, blue = (
-        round(unlikely + (certain - unlikely) * probability)
-        for unlikely, certain in zip(UNLIKELY, CERTAIN, strict=True)
-    )
-    return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
+def guess_style(probability: float, palette: Palette) -> Style:
+    """Return the style of a guess: the more likely, the stronger the background. Probability 0 has none."""
+    return palette.share("guess", FAINTEST + (1 - FAINTEST) * probability if probability else 0.0)
 
 
 def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:

@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 
 from charrnn.records.microscope import ColouredText
-from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, value_style
+from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, palette_of
 from charrnn.render.visible import LINE_ENDS, visible, visible_in_ascii
 
 MAX_BITS = 8.0
@@ -34,12 +34,13 @@ class HeatMap:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         characters = zip(self.coloured.text, self.coloured.values, strict=True)
-        yield from draw(characters, console, options, value_style, lambda value: block(value, blocks), self.strip)
+        style_of = palette_of(console).value
+        yield from draw(characters, console, options, style_of, lambda value: block(value, blocks), self.strip)
 
 
 @dataclass(frozen=True)
 class SurpriseMap:
-    """A renderable that colours each character by its surprise in bits: the redder, the less the model expected it.
+    """A renderable that colours each character by its surprise in bits: the stronger, the less the model expected it.
 
     Without colour (or with `strip`), a line of blocks under each line of text shows the bits instead.
     """
@@ -51,13 +52,13 @@ class SurpriseMap:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        # Maps 0 to MAX_BITS to the red half of the colours, and to all blocks.
+        # Maps 0 to MAX_BITS to all shades of one hue, and to all blocks.
         characters = zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True)
         yield from draw(
             characters,
             console,
             options,
-            lambda share: value_style(-share),
+            palette_of(console).surprise,
             lambda share: block(2 * share - 1, blocks) if share == share else " ",
             self.strip,
         )

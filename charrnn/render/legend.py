@@ -6,7 +6,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
 from charrnn.render.heatmap import MAX_BITS
-from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, value_style
+from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, palette_of
 
 LEGEND_WIDTH = 21
 """Columns of the scale without its ends."""
@@ -16,24 +16,23 @@ LEGEND_WIDTH = 21
 class Legend:
     """A renderable of the scale between two ends, in colours or, on a console without colours, in blocks.
 
-    Colours go from the cell value `first` to `last`.
+    The colours are those of cell values from -1 to +1, or those of a `hue` from 0 to its full colour.
     """
 
     ends: tuple[str, str] = ("-1", "+1")
-    first: float = -1.0
-    last: float = 1.0
+    hue: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain = is_plain(console)
+        plain, palette = is_plain(console), palette_of(console)
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
         yield Segment(f"{self.ends[0]} ")
         for index in range(LEGEND_WIDTH):
             share = index / (LEGEND_WIDTH - 1)
-            value = self.first + (self.last - self.first) * share
-            yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", value_style(value))
+            style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
+            yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", style)
         yield Segment(f" {self.ends[1]}")
         yield Segment.line()
 
 
-SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), 0.0, -1.0)
+SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
 """The scale of a `SurpriseMap`."""

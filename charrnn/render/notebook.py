@@ -110,7 +110,8 @@ def _drawn(picture: RenderableType) -> str:
 
 
 def _written(group: Iterable[RenderableType]) -> str:
-    console = Console(record=True, file=StringIO(), width=COLUMNS, **RECORDING)
+    console = Console(record=True, file=StringIO(), width=COLUMNS, **{**RECORDING, "_environ": {}})
+    # The background of a notebook is unknown.
     for picture in group:
         console.print(picture)
     return console.export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)

@@ -1,37 +1,222 @@
-"""Map values in [-1, 1] to colours and blocks: red is low, blue is high.
+"""Map values to colours and blocks: a diverging palette for cells, one hue for surprise and one for guesses.
 
-Follows Karpathy, Johnson & Li (2015), who colour a text by tanh(c): -1 is red, +1 is blue.
+Red is low and blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is the
+middle of the palette: from there to either end, lightness and chroma change in equal steps of OKLCH, a perceptual
+colour space (Ottosson 2020, "A perceptual color space for image processing"). Both ends are equally light and equally
+colourful. Terminals, pictures and web pages take their colours from here.
 """
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, TypeVar
+
+from rich.color import Color
 from rich.console import Console
 from rich.style import Style
 
-LOW = (212, 38, 38)
-"""Background (red, green, blue) of -1."""
-HIGH = (36, 92, 230)
-"""Background of +1."""
-MIDDLE = (112, 112, 118)
-"""Background of values near 0: a grey that is visible on dark and light terminals, under white text."""
+BACKGROUND_VARIABLE = "CHARRNN_BACKGROUND"
+"""The environment variable that names the terminal's background: dark or light."""
 NUM_SHADES = 12
 """Shades on either side of 0. Neighbours of one shade are drawn as one segment, which keeps exported pictures small."""
-MIN_INTENSITY = 1.5 / NUM_SHADES
-"""Values nearer to 0 than this keep the terminal's own colours."""
+FAINTEST_OF_16 = 3
+"""The first shade that is drawn with 16 colours."""
+MIN_CONTRAST = 4.5
+"""Contrast of text with its background, at least (WCAG 2.2, level AA)."""
 BLOCKS = "▁▂▃▄▅▆▇█"
 """Blocks from -1 to +1."""
 ASCII_BLOCKS = "_.-~=+*#"
 """The same for streams that carry ASCII only."""
 
+Background = Literal["dark", "light", "unknown"]
+"""What is known of the background of a terminal or picture."""
+Depth = Literal["truecolor", "256", "16"]
+"""How many colours a terminal shows."""
+_Step = TypeVar("_Step")
 
-def value_style(value: float) -> Style:
-    """Return the style of a character whose cell has `value`, clipped to [-1, 1]; nan counts as 0."""
-    intensity = round(NUM_SHADES * min(1.0, abs(value))) / NUM_SHADES if value == value else 0.0
-    if intensity < MIN_INTENSITY:
-        return Style()
-    end = HIGH if value > 0 else LOW
-    red, green, blue = (
-        round(middle + (full - middle) * intensity**0.7) for middle, full in zip(MIDDLE, end, strict=True)
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Paper:
+    """A background, the text on it, and where the palette goes from there.
+
+    `lightness` is that of a full colour in OKLCH; `faintest` is the first shade that is drawn.
+    """
+
+    paper: str
+    ink: str
+    lightness: float
+    faintest: int = 1
+
+
+PAPERS: Mapping[Background, Paper] = {
+    "light": Paper(paper="#fcfcfa", ink="#1e1e22", lightness=0.53),
+    "dark": Paper(paper="#17181c", ink="#e6e6ea", lightness=0.56),
+    # A grey halfway between dark and light, which is never drawn itself: every shade is as light as it.
+    "unknown": Paper(paper="#737376", ink="#ffffff", lightness=0.56, faintest=2),
+}
+"""The backgrounds. The shades for an unknown one differ from dark and from light, and white text is legible on them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hue:
+    """A hue in OKLCH, the chroma of its full colour, and hand-picked ramps for terminals with fewer colours.
+
+    `ramps` lists numbers of the 256 colours from faint to full. `ansi` lists (text, background) of the 16 colours;
+    None is the terminal's own.
+    """
+
+    degrees: float
+    chroma: float
+    ramps: Mapping[Background, tuple[int, ...]]
+    ansi: Mapping[Background, tuple[tuple[int, int | None], ...]]
+
+
+HUES: Mapping[str, Hue] = {
+    "low": Hue(
+        degrees=27,
+        chroma=0.21,
+        ramps={"dark": (52, 88, 124, 160), "light": (224, 217, 210, 203, 160), "unknown": (131, 160)},
+        ansi={"dark": ((9, None), (15, 1)), "light": ((1, None), (15, 1)), "unknown": ((15, 1),)},
+    ),
+    "high": Hue(
+        degrees=262,
+        chroma=0.21,
+        ramps={"dark": (18, 20, 25, 27), "light": (189, 153, 111, 69, 27), "unknown": (61, 27)},
+        ansi={"dark": ((14, None), (15, 4)), "light": ((4, None), (15, 4)), "unknown": ((15, 4),)},
+    ),
+    "surprise": Hue(
+        degrees=328,
+        chroma=0.21,
+        ramps={"dark": (53, 90, 127, 163), "light": (225, 219, 213, 207, 163), "unknown": (96, 163)},
+        ansi={"dark": ((13, None), (15, 5)), "light": ((5, None), (15, 5)), "unknown": ((15, 5),)},
+    ),
+    "guess": Hue(
+        degrees=58,
+        chroma=0.13,
+        ramps={"dark": (58, 94, 130), "light": (230, 223, 216, 209, 130), "unknown": (94, 130)},
+        ansi={"dark": ((11, None), (0, 3)), "light": ((0, 11), (0, 3)), "unknown": ((0, 3),)},
+    ),
+}
+"""The hues: `low` and `high` are the ends of the diverging palette, `surprise` and `guess` are sequential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """The styles of values on one kind of background and terminal."""
+
+    background: Background = "unknown"
+    depth: Depth = "truecolor"
+
+    def value(self, value: float) -> Style:
+        """Return the style of a cell value, clipped to [-1, 1]; nan counts as 0."""
+        return self.share("high" if value > 0 else "low", abs(value))
+
+    def surprise(self, share: float) -> Style:
+        """Return the style of a surprise, as a share of the largest one shown, clipped to [0, 1]; nan counts as 0."""
+        return self.share("surprise", share)
+
+    def share(self, hue: str, share: float) -> Style:
+        """Return the style of a share of a hue's full colour, clipped to [0, 1]; nan counts as 0."""
+        step = round(NUM_SHADES * min(1.0, max(0.0, share))) if share == share else 0
+        return _style(self.background, self.depth, hue, step)
+
+
+def palette_of(console: Console) -> Palette:
+    """Return the palette for a console: for its number of colours and its background."""
+    return Palette(background_of(console._environ), _DEPTHS.get(console.color_system or "", "truecolor"))
+
+
+_DEPTHS: Mapping[str, Depth] = {"256": "256", "standard": "16", "windows": "16"}
+
+
+def background_of(environment: Mapping[str, str]) -> Background:
+    """Return the background that $CHARRNN_BACKGROUND names, or else the last number of $COLORFGBG.
+
+    Some terminals set COLORFGBG to the numbers of their text and background colours: `15;0` is light on dark. 7 and 9
+    to 15 are light colours, after Vim.
+    """
+    named = environment.get(BACKGROUND_VARIABLE, "").strip().lower()
+    if named in ("dark", "light"):
+        return "dark" if named == "dark" else "light"
+    last = environment.get("COLORFGBG", "").rpartition(";")[2].strip()
+    if not last.isdecimal() or int(last) > 15:
+        return "unknown"
+    return "light" if int(last) == 7 or int(last) > 8 else "dark"
+
+
+def steps(dark: bool) -> list[tuple[str, str]]:
+    """Return (background, text) of the shades from -1 to +1 as #rrggbb; the middle one is the page itself."""
+    background: Background = "dark" if dark else "light"
+    low, high = (sequence(hue, dark) for hue in ("low", "high"))
+    return [*low[::-1], (PAPERS[background].paper, PAPERS[background].ink), *high]
+
+
+def sequence(hue: str, dark: bool) -> list[tuple[str, str]]:
+    """Return (background, text) of the shades of a hue from faint to full as #rrggbb, without the page itself."""
+    return [shade("dark" if dark else "light", hue, step) for step in range(1, NUM_SHADES + 1)]
+
+
+def dark_colours() -> dict[str, str]:
+    """Return the background of every shade on dark paper, by that on light paper, and the texts likewise."""
+    light, dark = PAPERS["light"], PAPERS["dark"]
+    return {
+        light.paper: dark.paper,
+        light.ink: dark.ink,
+        # Shades whose text is black or white on light paper carry white text on dark paper.
+        "#000000": "#ffffff",
+    } | {shade("light", hue, n)[0]: shade("dark", hue, n)[0] for hue in HUES for n in range(1, NUM_SHADES + 1)}
+
+
+@cache
+def shade(background: Background, hue: str, step: int) -> tuple[str, str]:
+    """Return (background, text) of shade 1 to NUM_SHADES of a hue as #rrggbb: equal steps in OKLCH from the paper."""
+    paper, share = PAPERS[background], step / NUM_SHADES
+    lightness, *_ = to_oklab(paper.paper)
+    lightness += (paper.lightness - lightness) * share
+    coloured = from_oklch(lightness, HUES[hue].chroma * share, HUES[hue].degrees)
+    return coloured, ink_on(coloured, paper.ink)
+
+
+def ink_on(paper: str, ink: str) -> str:
+    """Return `ink` if it has enough contrast with `paper`, or else black or white, whichever has more."""
+    if contrast(paper, ink) >= MIN_CONTRAST:
+        return ink
+    return max("#000000", "#ffffff", key=lambda colour: contrast(paper, colour))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours #rrggbb, from 1 to 21 (WCAG 2.2)."""
+    dark, light = sorted(
+        0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in map(_linear, (one, other))
     )
-    return Style(color="rgb(255,255,255)", bgcolor=f"rgb({red},{green},{blue})")
+    return (light + 0.05) / (dark + 0.05)
+
+
+def to_oklab(colour: str) -> tuple[float, float, float]:
+    """Return lightness, a and b of a colour #rrggbb in OKLab (Ottosson 2020)."""
+    red, green, blue = _linear(colour)
+    long = (0.4122214708 * red + 0.5363325363 * green + 0.0514459929 * blue) ** (1 / 3)
+    medium = (0.2119034982 * red + 0.6806995451 * green + 0.1073969566 * blue) ** (1 / 3)
+    short = (0.0883024619 * red + 0.2817188376 * green + 0.6299787005 * blue) ** (1 / 3)
+    return (
+        0.2104542553 * long + 0.7936177850 * medium - 0.0040720468 * short,
+        1.9779984951 * long - 2.4285922050 * medium + 0.4505937099 * short,
+        0.0259040371 * long + 0.7827717662 * medium - 0.8086757660 * short,
+    )
+
+
+def from_oklch(lightness: float, chroma: float, degrees: float) -> str:
+    """Return a colour of OKLCH, the polar form of OKLab, as #rrggbb; one outside sRGB is clipped."""
+    a, b = chroma * math.cos(math.radians(degrees)), chroma * math.sin(math.radians(degrees))
+    long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
+    medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
+    short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
+    return _encoded(
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
+    )
 
 
 def block(value: float, blocks: str = BLOCKS) -> str:
@@ -43,3 +228,52 @@ def block(value: float, blocks: str = BLOCKS) -> str:
 def is_plain(console: Console) -> bool:
     """Return whether a console shows no colours."""
     return console.color_system is None or console.no_color
+
+
+@cache
+def _style(background: Background, depth: Depth, hue: str, step: int) -> Style:
+    if step < PAPERS[background].faintest:
+        return Style()
+    if depth == "truecolor":
+        paper, ink = shade(background, hue, step)
+        return Style(color=ink, bgcolor=paper)
+    if depth == "256":
+        number = _chosen(HUES[hue].ramps[background], step)
+        text = max(_BLACK, _WHITE, key=lambda ink: contrast(xterm_colour(number), xterm_colour(ink)))
+        return Style(color=Color.from_ansi(text), bgcolor=Color.from_ansi(number))
+    # There are no faint colours among the 16.
+    if step < FAINTEST_OF_16:
+        return Style()
+    text, behind = _chosen(HUES[hue].ansi[background], step)
+    return Style(color=Color.from_ansi(text), bgcolor=None if behind is None else Color.from_ansi(behind))
+
+
+_BLACK, _WHITE = 16, 231
+
+
+def _chosen(ramp: tuple[_Step, ...], step: int) -> _Step:
+    """Return the entry of a ramp for shade 1 to NUM_SHADES."""
+    return ramp[(step - 1) * len(ramp) // NUM_SHADES]
+
+
+def xterm_colour(number: int) -> str:
+    """Return colour 16 to 231 of the 256 of xterm as #rrggbb: a cube of six levels of red, green and blue."""
+    levels = (0, 95, 135, 175, 215, 255)
+    red, green, blue = (levels[(number - 16) // size % 6] for size in (36, 6, 1))
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def _linear(colour: str) -> tuple[float, float, float]:
+    """Return the linear light of red, green and blue (IEC 61966-2-1), each in [0, 1]."""
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    )
+    return red, green, blue
+
+
+def _encoded(*linear: float) -> str:
+    """Return linear light as #rrggbb (IEC 61966-2-1); the inverse of `_linear`."""
+    clipped = (min(1.0, max(0.0, part)) for part in linear)
+    encoded = (12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055 for part in clipped)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in encoded)

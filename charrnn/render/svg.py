@@ -5,7 +5,7 @@ for copying. Block characters and charts are drawn as shapes. Lengths are in pix
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from html import escape
 from io import StringIO
 from itertools import groupby
@@ -19,6 +19,7 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
+from charrnn.render.palette import BACKGROUND_VARIABLE, PAPERS, dark_colours
 from charrnn.render.visible import all_visible
 
 COLUMNS = 100
@@ -46,9 +47,9 @@ RECORDING: dict[str, Any] = {
     "markup": False,
     "emoji": False,
     "highlight": False,
-    "_environ": {},
+    "_environ": {BACKGROUND_VARIABLE: "light"},
 }
-"""Options of a rich Console that takes markup for text and ignores the settings of the terminal."""
+"""Options of a rich Console for light paper that takes markup for text and ignores the settings of the terminal."""
 
 LIGHT = TerminalTheme(
     (252, 252, 250),
@@ -71,12 +72,15 @@ GRID = "#d8d8d4"
 """Colour of the lines behind a chart."""
 _DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
 DARK = {
-    PAPER: "#17181c",
-    INK: "#e6e6ea",
+    PAPER: PAPERS["dark"].paper,
+    INK: PAPERS["dark"].ink,
     GRID: "#3a3b42",
     **{LIGHT.ansi_colors[number].hex: colour for number, colour in enumerate(_DARK_ANSI, start=1)},
 }
 """Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper."""
+
+ON_DARK = dark_colours() | DARK
+"""The same with the shades of the palette, and the text on them."""
 
 _BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
 """Block characters and the share of a line's height that they fill from below."""
@@ -106,11 +110,12 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str
             num_columns = max(num_columns, sum(segment.cell_length for segment in line))
             elements += _draw_line(line, top)
             top += LINE_HEIGHT
+    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
     right, bottom = (_number(size + 2 * MARGIN) for size in (num_columns * COLUMN_WIDTH, top))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
         f'viewBox="0 0 {right} {bottom}" role="img" class="charrnn" xml:space="preserve">\n'
-        f"<title>{_escape(title)}</title>\n<style>{_dark_style()}</style>\n"
+        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
         f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
         f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
         f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
@@ -119,14 +124,15 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str
     )
 
 
-def _dark_style() -> str:
-    """Return the style sheet that replaces the colours of shapes and text where the viewer prefers dark pictures.
+def _dark_style(used: Set[str]) -> str:
+    """Return the style sheet that replaces the `used` colours where the viewer prefers dark pictures.
 
     Viewers that know no such preference show the colours of the attributes.
     """
     rules = "".join(
         f'.charrnn [fill="{light}"]{{fill:{dark}}}.charrnn [stroke="{light}"]{{stroke:{dark}}}'
-        for light, dark in DARK.items()
+        for light, dark in ON_DARK.items()
+        if light in used
     )
     return f"@media (prefers-color-scheme: dark){{{rules}}}"
 

@@ -20,7 +20,7 @@ from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
 from charrnn.model.lookup import find_cell
-from charrnn.render.palette import block, value_style
+from charrnn.render.palette import block, palette_of
 from charrnn.render.visible import all_visible
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ class Browser(Screen[None]):
 
     def _legend(self) -> Text:
         values = [2 * step / (LEGEND_STEPS - 1) - 1 for step in range(LEGEND_STEPS)]
-        scale = [(block(value), "") if self.app.no_color else (" ", value_style(value)) for value in values]
+        palette = palette_of(self.app.console)
+        scale = [(block(value), "") if self.app.no_color else (" ", palette.value(value)) for value in values]
         return Text.assemble("-1 ", *scale, " +1")
 
     def say(self, message: str) -> None:

@@ -11,7 +11,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from charrnn.render.heatmap import fold
-from charrnn.render.palette import block, value_style
+from charrnn.render.palette import block, palette_of
 
 
 class TextView(ScrollView, can_focus=False):
@@ -103,5 +103,7 @@ class TextView(ScrollView, can_focus=False):
         return Strip(segments).adjust_cell_length(self.size.width)
 
     def _style_at(self, index: int) -> Style:
-        style = Style() if self._values is None or self._is_plain else value_style(self._values[index])
+        style = Style()
+        if self._values is not None and not self._is_plain:
+            style = palette_of(self.app.console).value(self._values[index])
         return style + Style(reverse=True) if index == self._cursor else style

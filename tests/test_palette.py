@@ -1,0 +1,196 @@
+"""The palette: monotone, legible, alike on both sides, apart for colour-blind readers, and one for all formats."""
+
+import io
+import itertools
+import math
+
+import pytest
+from rich.console import Console
+from rich.style import Style
+
+from charrnn.render import palette
+from charrnn.render.palette import (
+    BACKGROUND_VARIABLE,
+    HUES,
+    MIN_CONTRAST,
+    NUM_SHADES,
+    PAPERS,
+    Background,
+    Depth,
+    Palette,
+    background_of,
+    contrast,
+    dark_colours,
+    palette_of,
+    sequence,
+    shade,
+    steps,
+    to_oklab,
+    xterm_colour,
+)
+
+BACKGROUNDS: tuple[Background, ...] = ("dark", "light", "unknown")
+DEPTHS: tuple[Depth, ...] = ("truecolor", "256", "16")
+DEFICIENCIES = {
+    # Machado, Oliveira & Fernandes (2009), table 1, severity 1.0: matrices for linear light.
+    "protanopia": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deuteranopia": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritanopia": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+APART = 0.15
+"""Distance in OKLab, at least, of the two ends; 0.02 is about the smallest difference that is seen."""
+XTERM = (
+    *("#000000", "#cd0000", "#00cd00", "#cdcd00", "#0000ee", "#cd00cd", "#00cdcd", "#e5e5e5"),
+    *("#7f7f7f", "#ff0000", "#00ff00", "#ffff00", "#5c5cff", "#ff00ff", "#00ffff", "#ffffff"),
+)
+"""The 16 colours of xterm."""
+
+
+def simulated(colour: str, deficiency: str) -> str:
+    """A colour as a reader with the deficiency sees it."""
+    linear = palette._linear(colour)
+    seen = (sum(map(math.prod, zip(row, linear, strict=True))) for row in DEFICIENCIES[deficiency])
+    return palette._encoded(*seen)
+
+
+def distance(one: str, other: str) -> float:
+    return math.dist(to_oklab(one), to_oklab(other))
+
+
+def colours_of(style: Style, background: Background) -> tuple[str, str]:
+    """The background and the text of a style, with xterm's colours where the terminal decides."""
+
+    def colour(number: int | None, triplet: str, default: str) -> str:
+        if number is None:
+            return triplet or default
+        return XTERM[number] if number < 16 else xterm_colour(number)
+
+    text, under = style.color, style.bgcolor
+    assert text is not None
+    terminal = "#ffffff" if background == "light" else "#000000"
+    return (
+        terminal if under is None else colour(under.number, under.triplet.hex if under.triplet else "", terminal),
+        colour(text.number, text.triplet.hex if text.triplet else "", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("colour", "expected"),
+    # Ottosson (2020) lists white and the primaries to three digits; here to four, from the matrices of CSS Color 4.
+    [
+        ("#ffffff", (1.0, 0.0, 0.0)),
+        ("#ff0000", (0.6280, 0.2249, 0.1258)),
+        ("#00ff00", (0.8664, -0.2339, 0.1795)),
+        ("#0000ff", (0.4520, -0.0325, -0.3115)),
+    ],
+)
+def test_oklab_of_the_primaries(colour: str, expected: tuple[float, float, float]) -> None:
+    assert to_oklab(colour) == pytest.approx(expected, abs=2e-4)
+    lightness, a, b = expected
+    there_and_back = palette.from_oklch(lightness, math.hypot(a, b), math.degrees(math.atan2(b, a)))
+    assert distance(there_and_back, colour) < 2e-3
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_is_the_middle_and_lightness_is_monotone(dark: bool) -> None:
+    shades = steps(dark)
+    paper = PAPERS["dark" if dark else "light"].paper
+    assert len(shades) == 2 * NUM_SHADES + 1 and shades[NUM_SHADES][0] == paper
+    lightness = [to_oklab(background)[0] for background, _ in shades]
+    for side in (lightness[NUM_SHADES::-1], lightness[NUM_SHADES:]):
+        assert all((after > before) == dark and after != before for before, after in itertools.pairwise(side))
+    # Red and blue of one strength are equally light: rounding to 8 bits moves them by less than 0.005.
+    assert lightness == pytest.approx(lightness[::-1], abs=0.005)
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize("hue", HUES)
+def test_shades_are_equally_far_apart_and_inside_srgb(background: Background, hue: str) -> None:
+    shades = [PAPERS[background].paper, *(shade(background, hue, step)[0] for step in range(1, NUM_SHADES + 1))]
+    gaps = [distance(*pair) for pair in itertools.pairwise(shades)]
+    assert max(gaps) - min(gaps) < 0.008, "rounding to 8 bits moves each end of a gap by less than 0.004"
+    # A colour outside sRGB would be clipped, and have another lightness and chroma than intended.
+    lightness, a, b = to_oklab(shades[-1])
+    assert lightness == pytest.approx(PAPERS[background].lightness, abs=0.005)
+    assert math.hypot(a, b) == pytest.approx(HUES[hue].chroma, abs=0.01)
+
+
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("hue", HUES)
+def test_text_is_legible_on_every_shade(background: Background, depth: Depth, hue: str) -> None:
+    drawn = Palette(background, depth)
+    styles = [style for step in range(NUM_SHADES + 1) if (style := drawn.share(hue, step / NUM_SHADES))]
+    assert styles and drawn.share(hue, 0) == drawn.share(hue, math.nan) == Style()
+    assert all(contrast(*colours_of(style, background)) >= MIN_CONTRAST for style in styles)
+
+
+@pytest.mark.parametrize("background", ["dark", "light"])
+@pytest.mark.parametrize("hue", HUES)
+def test_the_256_colours_go_from_the_background_to_the_full_colour(background: Background, hue: str) -> None:
+    ramp = [to_oklab(xterm_colour(number))[0] for number in HUES[hue].ramps[background]]
+    assert ramp == sorted(ramp, reverse=background == "light")
+    paper = to_oklab(PAPERS[background].paper)[0]
+    assert all(abs(one - paper) > 0.0 for one in ramp)
+
+
+@pytest.mark.parametrize("deficiency", DEFICIENCIES)
+@pytest.mark.parametrize("background", BACKGROUNDS)
+@pytest.mark.parametrize("depth", ["truecolor", "256"])
+def test_the_ends_stay_apart_for_colour_blind_readers(deficiency: str, background: Background, depth: Depth) -> None:
+    drawn = Palette(background, depth)
+    for strength in (1.0, 0.75, 0.5):
+        low, high = (simulated(colours_of(drawn.value(sign * strength), background)[0], deficiency) for sign in (-1, 1))
+        assert distance(low, high) > APART * strength
+
+
+def test_red_and_green_of_one_lightness_would_fail() -> None:
+    """The test above tells colours that are safe from colours that are not."""
+    ends = [palette.from_oklch(0.53, 0.13, degrees) for degrees in (27, 142)]
+    assert distance(*ends) > APART
+    assert min(distance(*(simulated(end, name) for end in ends)) for name in DEFICIENCIES) < APART
+
+
+def test_a_picture_for_dark_pages_has_the_same_shades() -> None:
+    dark = dark_colours()
+    for hue in HUES:
+        for (paper, ink), (dark_paper, _) in zip(sequence(hue, False), sequence(hue, True), strict=True):
+            assert dark[paper] == dark_paper
+            assert contrast(dark[paper], dark.get(ink, ink)) >= MIN_CONTRAST
+    assert len(dark) == 3 + len(HUES) * NUM_SHADES, "no shade stands for two"
+
+
+@pytest.mark.parametrize(
+    ("environment", "background"),
+    [
+        ({}, "unknown"),
+        ({BACKGROUND_VARIABLE: "dark"}, "dark"),
+        ({BACKGROUND_VARIABLE: " Light "}, "light"),
+        ({BACKGROUND_VARIABLE: "pink", "COLORFGBG": "15;0"}, "dark"),
+        ({BACKGROUND_VARIABLE: "light", "COLORFGBG": "15;0"}, "light"),
+        ({"COLORFGBG": "0;15"}, "light"),
+        ({"COLORFGBG": "0;default;15"}, "light"),
+        ({"COLORFGBG": "12;7"}, "light"),
+        ({"COLORFGBG": "12;8"}, "dark"),
+        ({"COLORFGBG": "15;default"}, "unknown"),
+        ({"COLORFGBG": "15;99"}, "unknown"),
+        ({"COLORFGBG": ";"}, "unknown"),
+    ],
+)
+def test_the_background_is_named_or_known_from_the_terminal(environment: dict[str, str], background: str) -> None:
+    assert background_of(environment) == background
+
+
+@pytest.mark.parametrize(("system", "depth"), [("truecolor", "truecolor"), ("256", "256"), ("standard", "16")])
+def test_a_console_gets_the_palette_of_its_colours(system: str, depth: Depth) -> None:
+    console = Console(
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system=system,
+        _environ={BACKGROUND_VARIABLE: "dark"},  # type: ignore[arg-type]
+    )
+    assert palette_of(console) == Palette("dark", depth)
+    console.print("a", style=palette_of(console).value(1), end="")
+    assert isinstance(console.file, io.StringIO)
+    codes = {"truecolor": "38;2;255;255;255;48;2;", "256": "38;5;231;48;5;27", "standard": "97;44"}
+    assert codes[system] in console.file.getvalue()
