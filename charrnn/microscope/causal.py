@@ -48,7 +48,7 @@ def ablate_text(
     free, values = _read(network, text, layer, unit, TORCH, on_progress)
     value = float(values.mean()) if at == "mean" else 0.0
     memory = network.recurrent_layers()[layer].cell.memory(value)
-    clamped, _ = _read(network, text, layer, unit, _clamping(unit, memory), on_progress)
+    clamped, _ = _read(network, text, layer, unit, clamping(unit, memory), on_progress)
     changes = free - clamped
     change, ci = _mean_change(changes, np.ones(len(changes), bool))
     effects, skipped = [], []
@@ -85,8 +85,8 @@ def ablate_text(
     )
 
 
-def _clamping(unit: int, memory: float) -> Ops[Tensor]:
-    """`TORCH`, with the memory of one unit clamped at a value."""
+def clamping(unit: int, memory: float) -> Ops[Tensor]:
+    """Return `TORCH`, with the memory of one unit clamped at a value."""
 
     def clamp(memories: Tensor) -> Tensor:
         memories = memories.clone()

@@ -28,8 +28,10 @@ from charrnn.microscope.measured_json import (
 )
 from charrnn.microscope.passage import Passage, choose_passage, most_changes
 from charrnn.microscope.ranking import measure_all, rank
+from charrnn.microscope.record_json import record_from_json, records_from_json
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets, label_by_name
+from charrnn.records.cell_effects import CellInputs, CellOutputs
 from charrnn.records.descriptions import DescriptionReport
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
@@ -37,6 +39,7 @@ from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.microscope.activations import Activations
+    from charrnn.microscope.sampled_states import SampledStates
     from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384
@@ -238,6 +241,78 @@ class Study:
             self.cache.save()
             return fresh
         return [values for values in known if values is not None]
+
+    def inputs(self) -> tuple[CellInputs, ...]:
+        """Rank the cells that drive each of the C cells, as `rank_drivers` does.
+
+        Raises DataError for a text too short.
+        """
+        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
+        found = records_from_json(CellInputs, self.cache.get("inputs", key), self.num_layers * self.num_units)
+        if found is None:
+            from charrnn.microscope.cell_inputs import rank_drivers
+
+            found = rank_drivers(self._states)
+            self.cache.put("inputs", key, [one.to_json() for one in found])
+            self.cache.save()
+        return found
+
+    def outputs(self) -> tuple[CellOutputs, ...]:
+        """Rank the characters that each of the C cells promotes and suppresses, as `rank_characters` does.
+
+        Raises DataError for a text too short.
+        """
+        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
+        found = records_from_json(CellOutputs, self.cache.get("outputs", key), self.num_layers * self.num_units)
+        if found is None:
+            from charrnn.microscope.cell_outputs import rank_characters
+
+            found = rank_characters(self._states, self.text)
+            self.cache.put("outputs", key, [one.to_json() for one in found])
+            self.cache.save()
+        return found
+
+    def inputs_of(self, layer: int, unit: int) -> CellInputs:
+        """Return what drives a cell, and which of the earlier characters set its value, as `measure_earlier` finds.
+
+        Raises DataError for a text too short.
+        """
+        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+        found = record_from_json(CellInputs, self.cache.get("inputs of", key))
+        if found is None:
+            from charrnn.microscope.cell_inputs import measure_earlier
+
+            earlier = measure_earlier(self.network(), self.text, self.activations().of(layer, unit), layer, unit)
+            found = replace(self.inputs()[layer * self.num_units + unit], earlier=earlier)
+            self.cache.put("inputs of", key, found.to_json())
+            self.cache.save()
+        return found
+
+    def outputs_of(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> CellOutputs:
+        """Return the characters that a cell promotes, and what clamping it changes, as `measure_clamped` measures it.
+
+        It is clamped at its 2nd and 98th percentile over CHARS_CLAMPED characters of the scoring half. `on_progress` is
+        called with the number of characters read since its last call. Raises DataError for a text too short.
+        """
+        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+        found = record_from_json(CellOutputs, self.cache.get("outputs of", key))
+        if found is None:
+            from charrnn.microscope.cell_outputs import CHARS_CLAMPED, measure_clamped, percentiles
+
+            low, high = percentiles(self.activations().of(layer, unit))
+            # Of a text of a few characters the scoring half may be one, which nothing predicts.
+            part = self.text.part(min(self.half, max(0, len(self.text) - 2)))
+            clamped = measure_clamped(self.network(), part.part(0, CHARS_CLAMPED), layer, unit, low, high, on_progress)
+            found = replace(self.outputs()[layer * self.num_units + unit], clamped=clamped)
+            self.cache.put("outputs of", key, found.to_json())
+            self.cache.save()
+        return found
+
+    @cached_property
+    def _states(self) -> "SampledStates":
+        from charrnn.microscope.sampled_states import sample_states
+
+        return sample_states(self.network(), self.text)
 
     def _measure(self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress) -> list[Measured]:
         """Look up each target's measurement and measure those that are missing together; in the targets' order."""

@@ -145,6 +145,26 @@ class CharRNN(nn.Module):
         (top, cells, hidden), state = self._read(ids, state, None, ops or {}, want_cells=True)
         return self.output(top), cells, hidden, state
 
+    def trace_vectors(
+        self, vectors: Tensor, state: Tensor, ops: LayerOps | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Compute what `trace` does from vectors (T, B, E) instead of characters, which need not be any character's.
+
+        No vector is an END: the state is not reset.
+        """
+        (top, cells, hidden), state = self._read_on(vectors, state, None, ops or {}, want_cells=True)
+        return self.output(top), cells, hidden, state
+
+    def layer_inputs(self, ids: Tensor, outputs: Tensor) -> list[Tensor]:
+        """Compute what each layer reads, (T, B, E) or (T, B, H), from ids (T, B) and all outputs (T, B, L, H)."""
+        below = self.vectors(ids)
+        links, inputs = _Links(self, below), []
+        for index, output in enumerate(outputs.unbind(2)):
+            below = below if links.along_depth is None else links.along_depth[0]
+            inputs.append(below)
+            below = self.depth.join(links, index, below, output)
+        return inputs
+
     def _read(
         self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -180,7 +200,7 @@ class CharRNN(nn.Module):
         )
         return read, states.index_select(2, to_device(torch.from_numpy(segments.last_of_lanes), ids.device))
 
-    def _vectors(self, ids: Tensor) -> Tensor:
+    def vectors(self, ids: Tensor) -> Tensor:
         """Return the vectors (T, B, E) of characters: embeddings, or one-hot."""
         if self.embedding is None:
             return nn.functional.one_hot(ids, self.output.out_features).to(self.output.weight.dtype)
@@ -190,11 +210,12 @@ class CharRNN(nn.Module):
     def _read_on(
         self, ids: Tensor, state: Tensor, noise: Noise | None, ops: LayerOps, *, want_cells: bool
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Do the same for ids that are read on from the state, without a reset."""
+        """Do the same for ids, or vectors (T, B, E), that are read on from the state, without a reset."""
         all_cells, all_hidden, new_state, joined = [], [], [], []
         # Without input dropout, the first layer looks up its input products in a table of V rows.
-        takes_ids = not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
-        below = ids if takes_ids else _drop(self._vectors(ids), self.input_dropout, noise)
+        is_vectors = ids.is_floating_point()
+        takes_ids = not is_vectors and not self.depth.has_lstm and (noise is None or self.input_dropout == 0)
+        below = ids if takes_ids or is_vectors else _drop(self.vectors(ids), self.input_dropout, noise)
         links = _Links(self, below)
         for index, (layer, layer_state) in enumerate(zip(self.recurrent_layers(), state, strict=True)):
             used = layer_state[: layer.cell.num_states * layer.dilation]

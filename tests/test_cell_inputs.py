@@ -1,0 +1,233 @@
+"""What sets a cell's value: drivers against the weights and derivatives, characters against naive loops.
+
+Shapes: n positions, k lags, L layers, H units, E embedding.
+"""
+
+import numpy as np
+import pytest
+import torch
+from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
+from torch import Tensor
+
+from charrnn.errors import DataError
+from charrnn.microscope.cell_inputs import (
+    NUM_LAGS,
+    NUM_STRONG,
+    attribute,
+    erase,
+    mean_vector,
+    measure_earlier,
+    rank_drivers,
+    recurrent_weights,
+    strong_positions,
+)
+from charrnn.microscope.sampled_states import SampledStates, sample_states
+from charrnn.microscope.trace import trace_text
+from charrnn.model.cells import Antisymmetric
+from charrnn.model.layer import TORCH
+from charrnn.model.network import CharRNN
+
+K, N = 7, 3
+
+
+def drivers_of(states: SampledStates, layer: int, unit: int) -> dict[tuple[str, int, int], tuple[float, float]]:
+    """All drivers of a cell: (weight, strength) by gate, layer and unit."""
+    (found,) = [one for one in rank_drivers(states, 1000) if (one.layer, one.unit) == (layer, unit)]
+    return {(one.gate, one.layer, one.unit): (one.weight, one.strength) for one in found.drivers}
+
+
+@pytest.mark.parametrize(("cell", "gates"), [("lstm", "ifgo"), ("gru", "rzn"), ("coupled", "fgo"), ("rnn", " ")])
+def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) -> None:
+    states = sample_states(make_network(cell, num_layers=2), make_text(300), 40)
+    above = states.network.recurrent_layers()[1].requires_grad_(False)
+    found = drivers_of(states, 1, 4)
+    assert len(found) == len(gates) * 2 * H
+    last = states.before[1, 0].std(0, correction=0)
+    for block, gate in enumerate(gates.strip() or [""]):
+        row = block * H + 4
+        for unit in range(H):
+            weight = float(above.weight("hh")[row, unit])
+            assert found[gate, 1, unit] == pytest.approx((weight, weight * float(last[unit])), abs=1e-12)
+            weight = float(above.weight("ih")[row, unit])
+            spread = float(states.outputs[:, 0, unit].std(correction=0))
+            assert found[gate, 0, unit] == pytest.approx((weight, weight * spread), abs=1e-12)
+    assert {layer for _, layer, _ in drivers_of(states, 0, 4)} == {0}
+
+
+def test_only_the_strongest_are_kept_in_order() -> None:
+    states = sample_states(make_network("lstm"), make_text(300), 40)
+    everything = drivers_of(states, 2, 1)
+    (found,) = [one for one in rank_drivers(states, 4) if (one.layer, one.unit) == (2, 1)]
+    assert [one.gate for one in found.drivers] == [gate for gate in "ifgo" for _ in range(4)]
+    for gate in "ifgo":
+        strongest = sorted(
+            (abs(strength) for (of, _, _), (_, strength) in everything.items() if of == gate), reverse=True
+        )
+        assert [abs(one.strength) for one in found.drivers if one.gate == gate] == pytest.approx(strongest[:4])
+
+
+@torch.no_grad()
+def pre_activations(states: SampledStates, layer: int, last: Tensor) -> Tensor:
+    """The mean, over the positions, of the recurrent products (G * H,) of a layer from outputs `last` (n, H)."""
+    found = states.network.recurrent_layers()[layer]
+    h = last
+    if found.cell_name == "mlstm":
+        x = states.layer_inputs[layer] @ found.weight("ih").T + found.bias("ih")
+        h = x.chunk(5, dim=-1)[4] * (h @ found.weight("mh").T + found.bias("mh"))
+    if found.cell_name == "unitary":
+        extras = {name: getattr(found, name) for name in found.cell.extras(H)}
+        return torch.cat(found.cell.rotate(TORCH, h, extras), dim=-1).mean(0)  # type: ignore[attr-defined]
+    product = h @ found.cell.effective_weight(found.weight("hh")).T
+    if found.cell_name == "antisymmetric":
+        product = (product - Antisymmetric.DAMPING * h).repeat(1, 2)
+    return product.mean(0)
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_recurrent_weights_are_derivatives_of_the_pre_activations(cell: str, depth: str) -> None:
+    states = sample_states(make_network(cell, depth), make_text(300), 40)
+    for layer in range(3):
+        last = states.previous_outputs(layer)
+        found = recurrent_weights(states.network.recurrent_layers()[layer], states.layer_inputs[layer])
+        base = pre_activations(states, layer, last)
+        for unit in range(H):
+            # The products are linear, so a difference of 1 is exact but for rounding.
+            moved = pre_activations(states, layer, last + torch.eye(H, dtype=torch.float64)[unit])
+            column = torch.cat([weight[:, unit] for weight in found.values()])
+            np.testing.assert_allclose((moved - base).detach(), column.detach(), atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", ["stacked", "residual", "highway", "dilated", "grid"])
+def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
+    """Against differences of the top layer's input when the outputs of one layer are moved."""
+    states = sample_states(make_network("lstm", depth), make_text(300), 40)
+    found = drivers_of(states, 2, 3)
+    top = states.network.recurrent_layers()[2]
+    for source in range(2):
+        slopes = []
+        for unit in range(H):
+            moved = []
+            for step in (1e-6, -1e-6):
+                outputs = states.outputs.clone()
+                outputs[:, source, unit] += step
+                moved.append(states.network.layer_inputs(states.ids, outputs[None])[2][0].mean(0))
+            slopes.append((moved[0] - moved[1]) / 2e-6)
+        path = torch.stack(slopes, dim=1)
+        if depth in ("stacked", "dilated") and source == 0:
+            assert not path.any() and ("f", source, 0) not in found
+            continue
+        weights = top.weight("ih").detach() @ path.detach()
+        got = [found[gate, source, unit][0] for gate in "ifgo" for unit in range(H)]
+        expected = weights.view(4, H, H)[:, 3].flatten().tolist()
+        assert got == pytest.approx(expected, abs=1e-8)
+        assert max(map(abs, expected)) > 0.05
+
+
+def read_naively(network: CharRNN, vectors: Tensor, state: Tensor, layer: int, unit: int) -> float:
+    """A cell's value after some vectors (k, E) in one lane, all read at once."""
+    ops = dict.fromkeys(range(3), TORCH)
+    with torch.no_grad():
+        _, values, _, _ = network.trace_vectors(vectors[:, None], state, ops)
+    return float(values[-1, 0, layer, unit])
+
+
+@pytest.mark.parametrize("embedding_size", [4, "one-hot"])
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_effects_of_characters_are_those_of_naive_loops(cell: str, depth: str, embedding_size: int | str) -> None:
+    network, text = make_network(cell, depth, embedding_size=embedding_size), make_text(60)
+    ids = torch.from_numpy(text.ids[: K * N].astype(np.int64)).view(K, N)
+    mean = mean_vector(network, text)
+    with torch.no_grad():
+        _, state = network(
+            torch.from_numpy(text.ids[30:40].astype(np.int64))[:, None].repeat(1, N), network.initial_state(N)
+        )
+        vectors = network.vectors(ids)
+        logits, state_after = network(ids, state)
+        by_vectors, _, _, same_state = network.trace_vectors(vectors, state)
+    # Characters and their vectors are the same to the network.
+    np.testing.assert_allclose(by_vectors, logits, atol=1e-12)
+    np.testing.assert_allclose(same_state, state_after, atol=1e-12)
+    with torch.no_grad():
+        _, values, _, _ = network.trace(ids, state)
+    # A unit that is neither saturated nor, in an irnn, always 0.
+    layer, unit = 1, int((values[-1, :, 1].abs().mean(0) - 0.5).abs().argmin())
+    attributed, measured = (of(network, ids, vectors, mean, state, layer, unit) for of in (attribute, erase))
+    assert attributed.shape == measured.shape == (K, N)
+    for lane in range(N):
+        start = state[:, :, lane : lane + 1]
+        whole = read_naively(network, vectors[:, lane], start, layer, unit)
+        for step in range(K):
+            difference = vectors[step, lane] - mean
+            values = []
+            for share in (1e-6, -1e-6, -1.0):
+                moved = vectors[:, lane].clone()
+                moved[step] += share * difference
+                values.append(read_naively(network, moved, start, layer, unit))
+            # A central difference is off by its step squared and by rounding over its step, 1e-10.
+            assert float(attributed[step, lane]) == pytest.approx((values[0] - values[1]) / 2e-6, abs=1e-8)
+            assert float(measured[step, lane]) == pytest.approx(whole - values[2], abs=1e-12)
+    assert measured.abs().max() > 1e-3
+
+
+def test_nothing_before_an_end_has_an_effect() -> None:
+    network, text = make_network("lstm"), make_text(60)
+    network.end_id = CHARACTERS.index("\n")
+    ids = torch.tensor([0, 1, 2, network.end_id, 3, 1])[:, None]
+    with torch.no_grad():
+        vectors, mean = network.vectors(ids), mean_vector(network, text)
+        _, state = network(ids[:2], network.initial_state(1))
+        _, values, _, _ = network.trace(ids, state)
+        _, after, _, _ = network.trace(ids[3:], network.initial_state(1))
+    np.testing.assert_allclose(values[-1], after[-1], atol=1e-12)
+    for of in (attribute, erase):
+        effects = of(network, ids, vectors, mean, state, 2, 1)[:, 0]
+        assert effects[:3].abs().max() == 0 and effects[3:].abs().min() > 0
+
+
+def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
+    values = np.sin(np.arange(20_000) / 100).astype(np.float32)
+    indices = strong_positions(values, 500)
+    half = NUM_STRONG // 2
+    assert len(indices) == NUM_STRONG and indices.min() >= 500
+    assert values[indices[:half]].min() > 0.9 and values[indices[half:]].max() < -0.9
+    assert np.diff(np.sort(indices)).min() >= 64
+    assert len(strong_positions(values[:40], 0)) == NUM_STRONG
+    assert strong_positions(values[:1], 0).tolist() == [0]
+
+
+def test_the_report_agrees_with_its_parts() -> None:
+    network, text = make_network("lstm"), make_text(1500, 20)
+    values = trace_text(network, text).cells[:, 1, 4]
+    found = measure_earlier(network, text, values, 1, 4)
+    assert found.num_positions == NUM_STRONG
+    assert len(found.attribution_by_lag) == len(found.measured_by_lag) == NUM_LAGS
+    # The last characters matter most in a network that was not trained.
+    assert found.measured_by_lag[0] > 5 * found.measured_by_lag[-1]
+    assert found.correlation is not None and found.correlation > 0.5
+    high, low = found.passages[:3], found.passages[3:]
+    assert min(one.value for one in high) > max(one.value for one in low)
+    for passage in found.passages:
+        assert passage.value == pytest.approx(float(values[passage.position]))
+        written = "".join(one.character for one in passage.characters)
+        assert written == text.text[passage.position - NUM_LAGS + 1 : passage.position + 1]
+    assert {one.character for one in found.characters} == set(CHARACTERS)
+    assert sum(one.count for one in found.characters) == NUM_STRONG * NUM_LAGS
+    assert len(found.characters) == V
+
+
+def test_a_cell_that_reads_nothing_has_no_correlation() -> None:
+    network, text = make_network("rnn", num_layers=1), make_text(400)
+    with torch.no_grad():
+        network.recurrent_layers()[0].weight("ih")[2] = 0
+        network.recurrent_layers()[0].weight("hh")[2] = 0
+    found = measure_earlier(network, text, trace_text(network, text).cells[:, 0, 2], 0, 2)
+    assert found.correlation is None
+    assert set(found.measured_by_lag) == set(found.attribution_by_lag) == {0.0}
+
+
+def test_a_short_text_is_read_and_one_character_is_too_short() -> None:
+    network = make_network("gru")
+    found = measure_earlier(network, make_text(2), np.array([0.1, 0.2], np.float32), 0, 0)
+    assert found.num_positions >= 1
+    with pytest.raises(DataError, match="has 1 character; what sets the value of a cell needs at least 2"):
+        measure_earlier(network, make_text(1), np.array([0.1], np.float32), 0, 0)

@@ -1,0 +1,179 @@
+"""What a cell does to the prediction: against finite differences, the output weights, and a loop over characters.
+
+Shapes: n positions, V characters, L layers, H units.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
+from torch import Tensor
+
+from charrnn.config import Config
+from charrnn.errors import DataError
+from charrnn.microscope.causal import clamping
+from charrnn.microscope.cell_outputs import (
+    measure_clamped,
+    output_gradients,
+    percentiles,
+    quantities,
+    rank_characters,
+)
+from charrnn.microscope.sampled_states import SampledStates, characters_of, sample_states
+from charrnn.model.layer import TORCH
+from charrnn.model.network import CharRNN
+from charrnn.model.ops import Ops
+from charrnn.model.stepper import Stepper
+from charrnn.text.encoded import EncodedText
+
+
+@torch.no_grad()
+def finite_differences(states: SampledStates, layer: int, unit: int, step: float = 1e-6) -> Tensor:
+    """The mean change (V,) of the log-probabilities if the cell is clamped a little higher at one step, per value."""
+    network = states.network
+    shows = network.recurrent_layers()[layer].cell.shows
+    slopes = []
+    for place in range(len(states)):
+        quantity, moved = quantities(states)[place, layer, unit], []
+        for sign in (1, -1):
+            if shows == "tanh(c)":
+                ops = {layer: _moving(unit, sign * step)}
+            else:
+                ops = {layer: clamping(unit, float(quantity + sign * step))}
+            logits, _ = network(states.ids[:, place : place + 1], states.before[:, :, place : place + 1], ops=ops)
+            moved.append(logits[0, 0].log_softmax(-1))
+        slopes.append((moved[0] - moved[1]) / (2 * step))
+    return torch.stack(slopes).mean(0)
+
+
+def _moving(unit: int, change: float) -> Ops[Tensor]:
+    """Add `change` to tanh(c) of a unit. Clamping would not do: zoneout stores another c than that which h reads."""
+
+    def clamp(memory: Tensor) -> Tensor:
+        memory = memory.clone()
+        memory[:, unit] = (memory[:, unit].tanh() + change).atanh()
+        return memory
+
+    return replace(TORCH, clamp=clamp)
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.2])
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float) -> None:
+    states = sample_states(make_network(cell, depth, zoneout=zoneout), make_text(40), 5)
+    gradients = output_gradients(states, list(range(V)))
+    assert gradients.shape == (V, 3, H)
+    for layer in range(3):
+        for unit in (0, 4):
+            # A central difference is off by its step squared, 1e-12, and by rounding over its step, 1e-10.
+            expected = finite_differences(states, layer, unit)
+            np.testing.assert_allclose(gradients[:, layer, unit], expected, rtol=1e-5, atol=1e-8)
+            assert expected.abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
+    """Relative to the mean of the predictions; for an lstm times the output gate, which is h / tanh(c)."""
+    text = make_text(300)
+    states = sample_states(make_network(cell), text, 50)
+    network = states.network
+    with torch.no_grad():
+        logits, values, outputs, _ = network.trace(states.ids, states.before)
+        centred = network.output.weight[None] - (logits[0].softmax(-1) @ network.output.weight)[:, None]
+        gates = (outputs / values)[0, :, -1] if cell == "lstm" else torch.ones(len(states), H, dtype=torch.float64)
+        expected = (centred * gates[:, None]).mean(0) * values[0, :, -1].std(0, correction=0)
+    for unit, found in enumerate(rank_characters(states, text)[-H:]):
+        assert (found.layer, found.unit, found.quantity) == (2, unit, "tanh(c)" if cell == "lstm" else "h")
+        effects = {one.character: one.effect for one in (*found.promoted, *found.suppressed)}
+        assert effects == pytest.approx(dict(zip(CHARACTERS, expected[:, unit].tolist(), strict=True)), abs=1e-12)
+        promoted = [one.effect for one in found.promoted]
+        suppressed = [one.effect for one in found.suppressed]
+        assert promoted == sorted(promoted, reverse=True) and suppressed == sorted(suppressed)
+        assert min(promoted) > 0 > max(suppressed)
+
+
+def test_a_saturated_memory_has_an_effect_too() -> None:
+    """A c of 40, whose tanh is 1 exactly: h = o * tanh(c) still changes by o if tanh(c) does."""
+    network = make_network("lstm", num_layers=1)
+    text = make_text(50)
+    states = sample_states(network, text, 4)
+    moderate = output_gradients(states, list(range(V)))
+    with torch.no_grad():
+        network.recurrent_layers()[0].bias("ih")[: 3 * H] += 60  # i, f and g
+    states = sample_states(network, text, 4)
+    assert bool((states.values == 1).all())
+    saturated = output_gradients(states, list(range(V)))
+    assert saturated.abs().amax(0).min() > 0.05 * moderate.abs().amax()
+
+
+def test_only_characters_of_the_text_are_ranked() -> None:
+    text = make_text(300)
+    ids = text.ids[text.ids != CHARACTERS.index("c")]
+    text = EncodedText(ids, 0, "".join(CHARACTERS[id] for id in ids), "char")
+    for found in rank_characters(sample_states(make_network("gru"), text), text):
+        ranked = [one.character for one in (*found.promoted, *found.suppressed)]
+        assert sorted(ranked) == sorted("abde\n")
+
+
+def test_a_byte_is_written_as_such() -> None:
+    text = EncodedText(np.array([65, 195, 164], np.uint16), 0, "A\xc3\xa4", "byte")
+    assert characters_of(text) == {65: "A", 195: "\\xc3", 164: "\\xa4"}
+
+
+def naive_clamped(network: CharRNN, text: EncodedText, layer: int, unit: int, value: float | None) -> Any:
+    """The log-probabilities (N - 1, V), character by character in NumPy, with a cell clamped."""
+    config = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=4, dropout=0.0)
+    stepper = Stepper(config, {name: one.float().numpy() for name, one in network.state_dict().items()})
+    if value is not None:
+        stepper.clamp(layer, unit, value)
+    state, found = stepper.initial_state(1), []
+    for char in text.ids[:-1]:
+        logits, state = stepper.step(np.array([char]), state)
+        found.append(torch.from_numpy(logits[0]).double().log_softmax(-1))
+    return torch.stack(found)
+
+
+def test_clamped_predictions_are_those_of_a_loop() -> None:
+    network, text = make_network("lstm"), make_text(400)
+    found = measure_clamped(network, text, 1, 3, -0.4, 0.6)
+    ways = [naive_clamped(network, text, 1, 3, value) for value in (None, -0.4, 0.6)]
+    following = torch.from_numpy(text.ids[1:].astype(np.int64))[:, None]
+    losses = [-float(way.gather(1, following).mean()) for way in ways]
+    divergences = [float((ways[0].exp() * (ways[0] - way)).sum(1).mean()) for way in ways]
+    # The loop computes in float32.
+    assert [found.loss_free, found.loss_low, found.loss_high] == pytest.approx(losses, abs=1e-5)
+    assert [found.divergence_low, found.divergence_high] == pytest.approx(divergences[1:], abs=1e-5)
+    assert min(divergences[1:]) > 1e-4
+    means = torch.stack([way.exp().mean(0) for way in ways])
+    for one in found.characters:
+        expected = means[:, CHARACTERS.index(one.character)].tolist()
+        assert [one.free, one.low, one.high] == pytest.approx(expected, abs=1e-5)
+    changes = [abs(one.high - one.low) for one in found.characters]
+    assert len(changes) == V and changes == sorted(changes, reverse=True)
+    assert (found.low, found.high, found.num_chars) == (-0.4, 0.6, 399)
+
+
+def test_a_cell_that_nothing_reads_changes_nothing() -> None:
+    network, text = make_network("gru", num_layers=1), make_text(200)
+    with torch.no_grad():
+        network.recurrent_layers()[0].weight("hh")[:, 2] = 0
+        network.output.weight[:, 2] = 0
+    found = measure_clamped(network, text, 0, 2, -1.0, 1.0)
+    assert found.loss_low == found.loss_high == found.loss_free
+    assert found.divergence_low == found.divergence_high == 0
+    assert all(one.free == one.low == one.high for one in found.characters)
+    assert rank_characters(sample_states(network, text), text)[2].promoted == ()
+
+
+def test_a_text_of_one_character_is_too_short() -> None:
+    with pytest.raises(DataError, match="has 1 character; clamping a cell needs at least 2"):
+        measure_clamped(make_network("rnn"), make_text(1), 0, 0, 0.0, 1.0)
+    with pytest.raises(DataError, match="has 1 character; the effects of cells need at least 2"):
+        sample_states(make_network("rnn"), make_text(1))
+
+
+def test_percentiles() -> None:
+    assert percentiles(np.linspace(0, 1, 101).astype(np.float32)) == pytest.approx((0.02, 0.98))
