@@ -1,0 +1,233 @@
+"""The values of cells: statistics against NumPy, timescales of wired cells, passages against a loop over all values."""
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from encoded_texts import as_text
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from charrnn.config import Config
+from charrnn.microscope.activations import Activations
+from charrnn.microscope.cell_values import (
+    CHARS_AFTER,
+    CHARS_BEFORE,
+    NUM_CORRELATED,
+    NUM_DECILES,
+    NUM_EXTREMES,
+    choose_passages,
+    correlate,
+    measure_values,
+)
+from charrnn.microscope.sentences import MAX_SENTENCE, number_sentences
+from charrnn.model.network import CharRNN
+from charrnn.records.cell_values import LAGS, NUM_BINS, CellValues, PassagePlace
+from charrnn.text.encoded import EncodedText
+
+V, H, L = 5, 4, 2
+WORDS = ("lamp ", "river. ", '"Stone!" ', "tree\n", "house\n\n", "a ")
+
+
+def make_network(cell: str = "lstm", depth: str = "stacked", **settings: object) -> CharRNN:
+    config = Config(cell=cell, depth=depth, num_layers=L, hidden_size=H, embedding_size=3, dropout=0.0, **settings)
+    network = CharRNN(config, V)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def make_text(num_chars: int, seed: int = 0) -> EncodedText:
+    """Characters a to e, one of them a period that ends a sentence in the decoded text."""
+    ids = np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
+    return as_text(ids, text="".join("ab. d"[char] for char in ids.tolist()))
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[Activations, tuple[CellValues, ...]]:
+    activations = Activations(make_network(), make_text(3_000))
+    return activations, measure_values(activations)
+
+
+def test_every_cell_is_measured_in_order(measured: tuple[Activations, tuple[CellValues, ...]]) -> None:
+    activations, cells = measured
+    assert [(one.layer, one.unit) for one in cells] == [(layer, unit) for layer in range(L) for unit in range(H)]
+    calls: list[int] = []
+    again = measure_values(activations, [(1, 2), (0, 3)], calls.append)
+    assert sum(calls) == 2
+    for one, expected in zip(again, (cells[H + 2], cells[3]), strict=True):
+        assert [other.correlation for other in one.correlated] == pytest.approx(
+            [other.correlation for other in expected.correlated], abs=1e-5
+        )
+        assert one.passages == expected.passages and one.histogram == expected.histogram
+
+
+def test_the_statistics_are_those_of_numpy(measured: tuple[Activations, tuple[CellValues, ...]]) -> None:
+    activations, cells = measured
+    for one in cells:
+        values = activations.of(one.layer, one.unit).astype(np.float64)
+        assert one.mean == pytest.approx(values.mean()) and one.spread == pytest.approx(values.std(), rel=1e-5)
+        assert one.histogram == tuple(np.histogram(values, NUM_BINS, (-1, 1))[0].tolist())
+        assert sum(one.histogram) == one.num_chars == len(values)
+        assert sum(one.density) * 2 / NUM_BINS == pytest.approx(1)
+        centred = values - values.mean()
+        expected = [(centred[:-lag] * centred[lag:]).sum() / (centred**2).sum() for lag in one.lags]
+        # Sums of 3,000 products in float32.
+        np.testing.assert_allclose(one.autocorrelation, expected, atol=1e-4)
+        assert one.lags == LAGS
+        for after in one.after_characters:
+            at = [index for index, character in enumerate(activations.text.text) if character == after.character]
+            assert after.count == len(at) and after.mean == pytest.approx(values[at].mean(), abs=1e-5)
+        assert sum(after.count for after in one.after_characters) == len(values)
+        assert [gate.gate for gate in one.gates] == ["f", "i", "o"]
+        for gate, use in zip(one.gates, activations.gates[3 * one.layer :], strict=False):
+            assert (gate.gate, gate.closed, gate.open) == (use.gate, use.left[one.unit], use.right[one.unit])
+
+
+def test_the_correlations_are_those_of_numpy(measured: tuple[Activations, tuple[CellValues, ...]]) -> None:
+    activations, cells = measured
+    expected = np.corrcoef(activations.values.astype(np.float64))
+    # Sums of 3,000 products in float32.
+    np.testing.assert_allclose(correlate(activations), expected, atol=1e-4)
+    for column, one in enumerate(cells):
+        others = np.argsort(-np.abs(expected[column]))[1 : NUM_CORRELATED + 1]
+        assert [other.layer * H + other.unit for other in one.correlated] == others.tolist()
+
+
+@pytest.mark.parametrize(("kept", "zoneout"), [(0.5, 0.0), (0.96, 0.0), (0.96, 0.5)])
+@torch.no_grad()
+def test_the_timescale_of_a_leaky_cell_is_the_one_it_was_wired_with(kept: float, zoneout: float) -> None:
+    """Its forget gate is constant, so its memory decays by this factor with each character."""
+    network = make_network(zoneout=zoneout)
+    for layer in network.recurrent_layers():
+        for name in ("ih", "hh"):
+            layer.weight(name)[H : 2 * H] = 0
+            layer.bias(name)[H : 2 * H] = 0
+        layer.bias("ih")[H : 2 * H] = math.log(kept / (1 - kept))
+    share = zoneout + (1 - zoneout) * kept
+    for one in measure_values(Activations(network, make_text(500))):
+        assert one.timescale == pytest.approx(-1 / math.log(share), rel=1e-4) and one.timescale_from == "f"
+
+
+@torch.no_grad()
+def test_a_gate_that_is_always_open_has_no_finite_timescale() -> None:
+    network = make_network("gru", "dilated")
+    first, second = network.recurrent_layers()
+    first.bias("ih")[H : 2 * H] = 1e3
+    for name in ("ih", "hh"):
+        second.weight(name)[H : 2 * H] = 0
+        second.bias(name)[H : 2 * H] = 0
+    cells = measure_values(Activations(network, make_text(300)))
+    assert [one.timescale for one in cells[:H]] == [None] * H
+    # The second layer continues from two characters back, and its update gate is 1/2.
+    assert [one.timescale for one in cells[H:]] == pytest.approx([2 / math.log(2)] * H)
+    # What always keeps its memory is constant.
+    assert cells[0].autocorrelation == () and cells[0].decay is None and cells[0].correlated[0].correlation == 0
+    assert {one.timescale_from for one in cells} == {"z"}
+
+
+@torch.no_grad()
+def test_without_such_a_gate_the_autocorrelation_gives_the_timescale() -> None:
+    """A linear unit of an RNN that keeps 0.8 of its value and reads noise has the autocorrelation 0.8^lag."""
+    network = make_network("rnn")
+    layer = network.recurrent_layers()[0]
+    for name in ("ih", "hh"):
+        layer.weight(name).zero_()
+        layer.bias(name).zero_()
+    layer.weight("hh").fill_diagonal_(0.8)
+    assert network.embedding is not None
+    network.embedding.weight[:, 0] = torch.linspace(-0.01, 0.01, V)
+    layer.weight("ih")[0, 0] = 1
+    one = measure_values(Activations(network, make_text(100_000)), [(0, 0)])[0]
+    assert one.timescale_from == "autocorrelation" and one.timescale == one.decay
+    # Between the lags 4 and 5 the curve is replaced by a line; 100,000 characters leave an error of about 2 %.
+    assert one.timescale == pytest.approx(-1 / math.log(0.8), rel=0.05)
+
+
+def passages_by_loop(values: NDArray[np.float16], text: str, drawn: list[int]) -> list[tuple[str, int, int]]:
+    """Choose (kind, rank, index) by looking at every value, with Python's own sorting."""
+    sentences = number_sentences(text).tolist()
+    order = sorted(drawn, key=lambda index: float(values[index]))
+    chosen: list[tuple[str, int, int]] = []
+
+    def is_free(index: int) -> bool:
+        return all(
+            sentences[index] != sentences[other] and abs(index - other) >= CHARS_BEFORE + CHARS_AFTER
+            for _, _, other in chosen
+        )
+
+    def candidates() -> Iterator[tuple[str, int, list[int]]]:
+        yield from (("top", rank, order[::-1]) for rank in range(1, NUM_EXTREMES + 1))
+        yield from (("bottom", rank, order) for rank in range(1, NUM_EXTREMES + 1))
+        for decile in range(NUM_DECILES, 0, -1):
+            begin, end = len(order) * (decile - 1) // NUM_DECILES, len(order) * decile // NUM_DECILES
+            middle = (begin + end) // 2
+            yield "decile", decile, order[middle:end] + order[begin:middle][::-1]
+
+    for kind, rank, indices in candidates():
+        chosen += [(kind, rank, index) for index in filter(is_free, indices)][:1]
+    return chosen
+
+
+@given(st.integers(1, 6_000), st.integers(0, 2**31), st.sampled_from([2, 30, 2**11]))
+def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: int, num_levels: int) -> None:
+    """Also where many values are equal."""
+    generator = np.random.default_rng(seed)
+    text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
+    values = (np.round(np.tanh(generator.normal(size=num_chars)) * num_levels) / num_levels).astype(np.float16)
+    drawn = generator.permutation(num_chars)
+    passages = list(choose_passages(values, text, number_sentences(text), drawn))
+    assert [(one.kind, one.rank, one.index) for one in passages] == passages_by_loop(values, text, drawn.tolist())
+    check_passages(passages, values, text)
+
+
+def check_passages(passages: list[PassagePlace], values: NDArray[np.float16], text: str) -> None:
+    assert len({number_sentences(text)[one.index] for one in passages}) == len(passages)
+    places = sorted((one.begin, one.end) for one in passages)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(places))
+    for one in passages:
+        assert 0 <= one.begin <= one.index < one.end <= len(text) and one.value == values[one.index]
+        assert one.index - one.begin <= CHARS_BEFORE and one.end - one.index <= CHARS_AFTER
+
+
+def test_a_passage_begins_and_ends_between_words() -> None:
+    text = "river stone " * 100
+    values = np.zeros(len(text), np.float16)
+    values[600] = 1
+    drawn = np.arange(len(text))
+    top = next(iter(choose_passages(values, text, number_sentences(text), drawn)))
+    assert (top.kind, top.rank, top.index) == ("top", 1, 600)
+    assert text[top.begin - 1] == text[top.end] == " " and text[top.begin] != " "
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One. Two.", "000011111"),
+        ('"Go!" he', "00000111"),
+        ("3.14 and", "00000000"),
+        ("a\nb\n\nc", "000001"),
+        ("a;\nb;\n", "001112"),
+        ("a\0b", "001"),
+        ("", ""),
+    ],
+)
+def test_sentences_are_numbered(text: str, expected: str) -> None:
+    assert "".join(map(str, number_sentences(text).tolist())) == expected[: len(text)]
+
+
+def test_a_text_without_punctuation_is_cut() -> None:
+    assert np.bincount(number_sentences("x" * (2 * MAX_SENTENCE + 5))).tolist() == [MAX_SENTENCE, MAX_SENTENCE, 5]
+
+
+def test_the_record_becomes_an_object(measured: tuple[Activations, tuple[CellValues, ...]]) -> None:
+    one = measured[1][0]
+    data = one.to_json()
+    assert data["density"] == list(one.density) and data["lags"] == list(one.lags)
+    assert data["passages"][0]["index"] == one.passages[0].index
