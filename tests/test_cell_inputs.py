@@ -47,10 +47,10 @@ def test_drivers_are_weights_times_standard_deviations(cell: str, gates: str) ->
         row = block * H + 4
         for unit in range(H):
             weight = float(above.weight("hh")[row, unit])
-            assert found[gate, 1, unit] == pytest.approx((weight, weight * float(last[unit])), abs=1e-12)
+            assert found[gate, 1, unit] == pytest.approx((weight, weight * float(last[unit])), rel=1e-3)
             weight = float(above.weight("ih")[row, unit])
             spread = float(states.outputs[:, 0, unit].std(correction=0))
-            assert found[gate, 0, unit] == pytest.approx((weight, weight * spread), abs=1e-12)
+            assert found[gate, 0, unit] == pytest.approx((weight, weight * spread), rel=1e-3)
     assert {layer for _, layer, _ in drivers_of(states, 0, 4)} == {0}
 
 
@@ -63,7 +63,9 @@ def test_only_the_strongest_are_kept_in_order() -> None:
         strongest = sorted(
             (abs(strength) for (of, _, _), (_, strength) in everything.items() if of == gate), reverse=True
         )
-        assert [abs(one.strength) for one in found.drivers if one.gate == gate] == pytest.approx(strongest[:4])
+        assert [abs(one.strength) for one in found.drivers if one.gate == gate] == pytest.approx(
+            strongest[:4], rel=1e-3
+        )
 
 
 @torch.no_grad()
@@ -119,7 +121,7 @@ def test_cells_below_drive_through_every_direct_path(depth: str) -> None:
         weights = top.weight("ih").detach() @ path.detach()
         got = [found[gate, source, unit][0] for gate in "ifgo" for unit in range(H)]
         expected = weights.view(4, H, H)[:, 3].flatten().tolist()
-        assert got == pytest.approx(expected, abs=1e-8)
+        assert got == pytest.approx(expected, rel=1e-3, abs=1e-8)
         assert max(map(abs, expected)) > 0.05
 
 
@@ -186,13 +188,18 @@ def test_nothing_before_an_end_has_an_effect() -> None:
 
 def test_strong_positions_are_the_highest_and_the_lowest_apart() -> None:
     values = np.sin(np.arange(20_000) / 100).astype(np.float32)
-    indices = strong_positions(values, 500)
+    ids = np.random.default_rng(0).integers(0, 50, len(values)).astype(np.uint16)
+    indices = strong_positions(values, ids, 500)
     half = NUM_STRONG // 2
     assert len(indices) == NUM_STRONG and indices.min() >= 500
     assert values[indices[:half]].min() > 0.9 and values[indices[half:]].max() < -0.9
     assert np.diff(np.sort(indices)).min() >= 64
-    assert len(strong_positions(values[:40], 0)) == NUM_STRONG
-    assert strong_positions(values[:1], 0).tolist() == [0]
+    assert len(strong_positions(values[:40], ids[:40], 0)) == NUM_STRONG
+    assert strong_positions(values[:1], ids[:1], 0).tolist() == [0]
+    # Of a text that repeats itself after 1,000 characters, no two positions are the same.
+    repeated = np.tile(ids[:1000], 20)
+    indices = strong_positions(values, repeated, 500)
+    assert len(np.unique(indices % 1000)) == len(indices) == NUM_STRONG
 
 
 def test_the_report_agrees_with_its_parts() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from charrnn.errors import DataError, named
+from charrnn.microscope.effects_json import rounded
 from charrnn.microscope.numbers import INPUT_BLOCKS
 from charrnn.microscope.sampled_states import SampledStates, characters_of, windows_before
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
@@ -29,6 +30,7 @@ from charrnn.records.cell_effects import (
     InputPassage,
 )
 from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
 
 Float32Array = NDArray[np.float32]
 NUM_DRIVERS = 5
@@ -37,6 +39,8 @@ NUM_STRONG = 32
 """Positions at which the last characters are erased: half where the cell is highest, half where it is lowest."""
 NUM_LAGS = 24
 """Characters before each of them, that at the position included, that are erased one by one."""
+DIFFERENT = 8
+"""Characters up to such a position, which are not those up to another."""
 SPACING = 64
 """Characters between two of these positions, at least."""
 NUM_CHARACTERS = 12
@@ -54,7 +58,8 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
     A cell is driven through the recurrent weights by the cells of its layer, itself included, one character (in a
     dilated layer D) before; and through the input weights by the cells below at the same character, as far as their
     outputs reach the layer without passing through a layer in between: in a stack those of the layer below, in a
-    residual network those of all layers below. The peephole weights of a cell are not counted.
+    residual network those of all layers below. Numbers have four significant digits. The peephole weights of a cell are
+    not counted.
     """
     found: list[CellInputs] = []
     num_layers, num_units = states.values.shape[1:]
@@ -67,7 +72,13 @@ def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple
         ]
         for unit in range(num_units):
             drivers = tuple(
-                Driver(gate=gate, layer=sources[column // num_units], unit=column % num_units, weight=w, strength=s)
+                Driver(
+                    gate=gate,
+                    layer=sources[column // num_units],
+                    unit=column % num_units,
+                    weight=rounded(w),
+                    strength=rounded(s),
+                )
                 for gate, columns, weights, strengths in ranked
                 for column, w, s in zip(columns[unit], weights[unit], strengths[unit], strict=True)
             )
@@ -173,7 +184,7 @@ def measure_earlier(
     before the NUM_LAGS characters is that after up to 512 others. Raises DataError for a text too short.
     """
     num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
-    indices = strong_positions(values, max(0, num_lags - 1 - text.first))
+    indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
     if len(text) < 2:
         raise DataError(
             f"The text has {len(text)} character; what sets the value of a cell needs at least 2. "
@@ -192,23 +203,27 @@ def measure_earlier(
     return _summarize(text, values, indices, ids[warm_up:].numpy(), attributed, measured)
 
 
-def strong_positions(values: Float32Array, earliest: int) -> NDArray[np.int64]:
+def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
     """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then the lowest.
 
-    They are at least SPACING characters apart, or less in a text too short for that.
+    They are at least SPACING characters apart, or less in a text too short for that, and the last DIFFERENT of the ids
+    (N,) are not those before another one: a text may repeat itself.
     """
     # Each takes up to twice the spacing from the others.
     spacing = max(1, min(SPACING, (len(values) - earliest) // (2 * NUM_STRONG)))
     is_free = np.zeros(len(values), bool)
     is_free[earliest:] = True
     chosen: list[int] = []
+    known: set[bytes] = set()
     for sign in (-1, 1):
         end = len(chosen) + NUM_STRONG // 2
         for index in np.argsort(sign * values, kind="stable").tolist():
             if len(chosen) == end:
                 break
-            if is_free[index]:
+            before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
+            if is_free[index] and (before not in known or not chosen):
                 chosen.append(index)
+                known.add(before)
                 is_free[max(0, index - spacing + 1) : index + spacing] = False
     return np.array(chosen, np.int64)
 
@@ -282,7 +297,7 @@ def _summarize(
         for mean in [np.mean(pairs, axis=0).tolist()]
     ]
     means.sort(key=lambda one: -abs(one.measured))
-    num_high = (len(indices) + 1) // 2
+    num_high = min(NUM_STRONG // 2, (len(indices) + 1) // 2)
     shown = [*range(min(NUM_SHOWN, num_high)), *range(num_high, min(num_high + NUM_SHOWN, len(indices)))]
     varies = attributed.std() > 0 and measured.std() > 0
     return EarlierCharacters(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from charrnn.errors import DataError, named
 from charrnn.microscope.causal import clamping
+from charrnn.microscope.effects_json import rounded
 from charrnn.microscope.sampled_states import SampledStates, characters_of
 from charrnn.model.layer import TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
@@ -40,7 +41,7 @@ def rank_characters(
     log-probability by the cell, times the cell's standard deviation. The gradient of a logit differs from that of the
     log-probability by a number that all characters of a position share. It follows every path to the logits at the
     same character: for the top layer of a stacked LSTM it is that of output weight × output gate, as h = o * tanh(c).
-    Where the cell value is tanh(h), the gradient is by h itself.
+    Where the cell value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
     written = characters_of(text)
     gradients = output_gradients(states, list(written)).numpy()
@@ -50,13 +51,13 @@ def rank_characters(
         for unit in range(spreads.shape[1]):
             effects = gradients[:, layer, unit] * spreads[layer, unit]
             order = np.argsort(effects, kind="stable")
-            ranked = [(list(written.values())[place], float(effects[place])) for place in order]
+            ranked = [(list(written.values())[place], rounded(float(effects[place]))) for place in order]
             found.append(
                 CellOutputs(
                     layer=layer,
                     unit=unit,
                     quantity=_quantity(recurrent),
-                    spread=float(spreads[layer, unit]),
+                    spread=rounded(float(spreads[layer, unit])),
                     num_positions=len(states),
                     promoted=_effects([pair for pair in ranked[::-1] if pair[1] > 0][:num_characters]),
                     suppressed=_effects([pair for pair in ranked if pair[1] < 0][:num_characters]),

@@ -17,6 +17,7 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.display import RecordTuple
 from charrnn.files import JSON
 from charrnn.microscope.description_json import report_from_json, report_to_json
+from charrnn.microscope.effects_json import inputs_from_json, inputs_to_json
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
     floats_from_json,
@@ -248,12 +249,12 @@ class Study:
         Raises DataError for a text too short.
         """
         key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
-        found = records_from_json(CellInputs, self.cache.get("inputs", key), self.num_layers * self.num_units)
+        found = inputs_from_json(self.cache.get("inputs", key), self.num_layers, self.num_units)
         if found is None:
             from charrnn.microscope.cell_inputs import rank_drivers
 
             found = rank_drivers(self._states)
-            self.cache.put("inputs", key, [one.to_json() for one in found])
+            self.cache.put("inputs", key, inputs_to_json(found))
             self.cache.save()
         return found
 

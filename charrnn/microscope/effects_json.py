@@ -1,0 +1,53 @@
+"""The drivers of all cells to JSON and back, for the findings of a run: a list of numbers each, as there are many.
+
+C = L * H cells. What is read is checked, because a run may be untrusted.
+"""
+
+import math
+from collections.abc import Sequence
+
+from charrnn.files import JSON
+from charrnn.records.cell_effects import CellInputs, Driver
+
+DIGITS = 4
+"""Significant digits of an effect that is measured for every cell."""
+
+
+def rounded(value: float) -> float:
+    """Return a number with DIGITS significant digits."""
+    return float(f"{value:.{DIGITS}g}")
+
+
+def inputs_to_json(inputs: Sequence[CellInputs]) -> JSON:
+    """Return the drivers of all cells, in the order of the cells, without the earlier characters."""
+    return [
+        [one.num_positions, *([d.gate, d.layer, d.unit, d.weight, d.strength] for d in one.drivers)] for one in inputs
+    ]
+
+
+def inputs_from_json(value: JSON, num_layers: int, num_units: int) -> tuple[CellInputs, ...] | None:
+    """Return the drivers of all cells of L layers of H units; None if `value` is anything else."""
+    if not isinstance(value, list) or len(value) != num_layers * num_units:
+        return None
+    found = []
+    for column, one in enumerate(value):
+        if not isinstance(one, list) or not one or type(one[0]) is not int:
+            return None
+        drivers = [_driver(driver, num_layers, num_units) for driver in one[1:]]
+        known = tuple(driver for driver in drivers if driver is not None)
+        if len(known) < len(drivers):
+            return None
+        layer, unit = divmod(column, num_units)
+        found.append(CellInputs(layer=layer, unit=unit, num_positions=one[0], drivers=known))
+    return tuple(found)
+
+
+def _driver(value: JSON, num_layers: int, num_units: int) -> Driver | None:
+    if not isinstance(value, list) or [type(one) for one in value] != [str, int, int, float, float]:
+        return None
+    gate, layer, unit, weight, strength = value
+    assert isinstance(gate, str) and isinstance(layer, int) and isinstance(unit, int)
+    assert isinstance(weight, float) and isinstance(strength, float)
+    if not (0 <= layer < num_layers and 0 <= unit < num_units and math.isfinite(weight) and math.isfinite(strength)):
+        return None
+    return Driver(gate=gate, layer=layer, unit=unit, weight=weight, strength=strength)
