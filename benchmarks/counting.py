@@ -128,7 +128,7 @@ def are_right(network: CharRNN, vocab: Vocab, strings: Sequence[FormalString]) -
     return np.asarray(((least > most) | ~is_tested).all(axis=0))
 
 
-def test_strings(language: str, length: int) -> list[FormalString]:
+def strings_to_test(language: str, length: int) -> list[FormalString]:
     """Return different strings of one length, the longest of the language up to `length`."""
     find = find_language(language)
     exact = find.lengths(1, length)[-1]
@@ -153,7 +153,9 @@ def run(task: Task) -> dict[str, Any]:
     strings = training_strings(task.language, task.seed)
     vocab = Vocab.from_text("".join(string.text + END for string in strings[:1000]))
     network, loss = train(task, strings, vocab)
-    shares = [float(are_right(network, vocab, test_strings(task.language, length)).mean()) for length in TEST_LENGTHS]
+    shares = [
+        float(are_right(network, vocab, strings_to_test(task.language, length)).mean()) for length in TEST_LENGTHS
+    ]
     return {
         **asdict(task),
         "hidden_size": HIDDEN_SIZE,

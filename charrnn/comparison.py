@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from charrnn.api import Model
+from charrnn.config import Auto
 from charrnn.errors import Message, UsageError, counted, named
 from charrnn.evaluation.ngrams import ORDERS
 from charrnn.records.error_kinds import ErrorReport
@@ -57,7 +58,7 @@ def evaluate_runs(
     part: str = "validation",
     context: str | bytes = "",
     precision: str = "auto",
-    max_chars: int | None = MAX_SCORED,
+    max_chars: int | Auto | None = "auto",
     by: Collection[str] = (),
     ngrams: Sequence[int] = (),
     dynamic: bool = False,
@@ -66,26 +67,30 @@ def evaluate_runs(
     """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
 
     The text is that `part` of the runs' own text or, in place of it, `text`, read after `context`. The losses of up to
-    `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`.
-    `on_progress` is called with the number of characters scored since its last call.
+    `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`. `auto` means
+    MAX_SCORED, None a text of any length. `on_progress` is called with the number of characters scored since its last
+    call.
 
     `by` adds breakdowns of the loss of each run: by `class` of character, by `position` since the initial state.
     `ngrams` are orders of n-gram models that are counted in the training text of the first run (`ngrams.ORDERS`): each
     has a row, and so have general compressors. They need that text, else DataError is raised.
 
-    With `dynamic`, each run has a row of dynamic evaluation, which scores the first `max_chars` characters (131,072,
-    unless another limit is given), and one of its stateful losses at a fitted temperature. Their differences are to the
+    With `dynamic`, each run has a row of dynamic evaluation, which scores the first `max_chars` characters (`auto`:
+    131,072), and one of its stateful losses at a fitted temperature. Their differences are to the
     stateful losses of the same run. The temperature is fitted to the validation text, if `part` is `test`, and else to
     the half of the text on which it is not scored.
 
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
     unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
+    from charrnn.evaluation.dynamic_rows import MAX_DYNAMIC
     from charrnn.evaluation.loss_table import LossTable, check_comparable
 
     for word in by:
         if word not in BREAKDOWNS:
             raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
+    max_dynamic = MAX_DYNAMIC if max_chars == "auto" else max_chars
+    max_chars = MAX_SCORED if max_chars == "auto" else max_chars
     contents = _contents(models, text, part)
     runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars)
@@ -102,7 +107,7 @@ def evaluate_runs(
         table.add_windowed(run, precision=precision, on_progress=on_progress)
     if dynamic:
         for model, run, content, losses in zip(models, runs, contents, static, strict=True):
-            _add_adapted(table, model, run, content, losses, precision, max_chars, on_progress)
+            _add_adapted(table, model, run, content, losses, precision, max_chars, max_dynamic, on_progress)
         if len(runs) > 1:  # the other differences of the table are to the first run
             table.notes.append("The differences of dynamic and temperature are to the stateful loss of the same run.")
     if ngrams:
@@ -119,18 +124,18 @@ def _add_adapted(
     static: "CharLosses",
     precision: str,
     max_chars: int | None,
+    max_dynamic: int | None,
     on_progress: Callable[[int], object],
 ) -> None:
     """Add the rows of a run that is adapted to the text: by dynamic evaluation, and by a temperature."""
-    from charrnn.evaluation.dynamic_rows import MAX_DYNAMIC, add_dynamic, add_temperature
+    from charrnn.evaluation.dynamic_rows import add_dynamic, add_temperature
 
     part, validation = content if isinstance(content, CorpusPart) else None, None
     if part is not None and table.part == "test":
         held_out = split_text(part.corpus.ids, model.config)[1]
         validation = part.corpus.ids[: held_out.stop], held_out.start
     scale = model.gradient_scale(part)
-    limit = MAX_DYNAMIC if max_chars == MAX_SCORED else max_chars
-    add_dynamic(table, run, scale, max_chars=limit, on_progress=on_progress)
+    add_dynamic(table, run, scale, max_chars=max_dynamic, on_progress=on_progress)
     add_temperature(table, run, static, validation, precision=precision, max_chars=max_chars, on_progress=on_progress)
 
 

@@ -17,6 +17,16 @@ LAST_PLACE = 4
 """From this distance in the cycle on all characters are equally unlikely."""
 
 
+CYCLE = "\nabcdefg"
+"""The cycle of the chains whose corpus is drawn by `chain_text`."""
+
+
+def chain_text(num_chars: int, seed: int = 0) -> str:
+    """Draw a text from a chain of order 1: the next character of CYCLE, or by chance (0.2) the one after it."""
+    steps = np.random.default_rng(seed).choice([1, 2], num_chars, p=[0.8, 0.2])
+    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+
+
 def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents: str = "none") -> Path:
     """Save a plain RNN that generates the characters of `cycle` as a Markov chain of order 1, and return its folder.
 

@@ -261,6 +261,17 @@ def loop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_chain(tmp_path_factory.mktemp("runs") / "loop-001", "\nabcd")
 
 
+@pytest.fixture(scope="session")
+def chain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build a run whose model is nearly that of its corpus, a chain: 30,000 characters in `chain.txt` beside it."""
+    from built_runs import CYCLE, build_chain, chain_text
+
+    folder = tmp_path_factory.mktemp("runs")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(chain_text(30_000).encode())
+    return build_chain(folder / "chain", CYCLE, corpus=corpus)
+
+
 @pytest.fixture
 def lab(lstm: TrainedRun, command: object, tmp_path: Path) -> Path:
     """Copy the LSTM's run to `checkpoints/` in the working folder, to read or to damage; return the copy."""

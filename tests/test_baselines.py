@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from built_runs import build_chain
+from built_runs import CYCLE, build_chain, chain_text
 
 import charrnn
 from charrnn import api, comparison
@@ -20,27 +20,12 @@ from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.records.evaluation import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
 from charrnn.render.losses import shown_rows
 
-CYCLE = "\nabcdefg"
 Command = Callable[..., Any]
 
 
-def make_text(num_chars: int, seed: int = 0) -> str:
-    """Draw a text from a chain of order 1: the next character of the cycle, or by chance the one after it."""
-    steps = np.random.default_rng(seed).choice([1, 2], num_chars, p=[0.8, 0.2])
-    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("baselines")
-    corpus = folder / "chain.txt"
-    corpus.write_bytes(make_text(30_000).encode())
-    return build_chain(folder / "chain-001", CYCLE, corpus=corpus)
-
-
-@pytest.fixture(scope="module")
-def model(run: Path) -> api.Model:
-    return charrnn.load(run)
+def model(chain_run: Path) -> api.Model:
+    return charrnn.load(chain_run)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +57,7 @@ def test_orders_from_2_on_come_near_the_entropy_of_the_chain(evaluation: Evaluat
 
 
 def test_n_grams_of_a_part_are_counted_in_the_training_text_alone(model: api.Model, evaluation: Evaluation) -> None:
-    text = make_text(30_000)
+    text = chain_text(30_000)
     training, held_out = model.vocab.encode(text[:27_000]), model.vocab.encode(text)
     expected = NgramModel.fit(training, len(model.vocab), 5).char_nats(held_out, np.arange(27_000, 30_000))
     row = next(row for row in evaluation.rows if row.loss.protocol == "5-gram")
@@ -107,12 +92,12 @@ def test_a_compressor_that_is_not_installed_is_skipped_with_the_remedy(
 def test_reports_from_python_are_those_of_the_table(model: api.Model, evaluation: Evaluation) -> None:
     reports = charrnn.evaluate_ngrams(model, model.held_out())
     assert list(reports) == [row.loss for row in rows_of(evaluation, NGRAM)]
-    (report,) = charrnn.evaluate_ngrams(model, make_text(2_000, seed=5), orders=[3, 3])
+    (report,) = charrnn.evaluate_ngrams(model, chain_text(2_000, seed=5), orders=[3, 3])
     assert report.protocol == "3-gram" and report.num_chars == 1_999
 
 
 def test_another_text_is_scored_by_the_n_grams_of_the_training_text(model: api.Model) -> None:
-    text = make_text(3_000, seed=7)
+    text = chain_text(3_000, seed=7)
     found = comparison.evaluate_runs([model], text, ngrams=(1, 4), max_chars=1_500)
     rows = rows_of(found, NGRAM)
     assert {row.loss.num_chars for row in rows} == {found.first.num_chars} and found.first.num_chars <= 1_500
@@ -138,17 +123,17 @@ def test_a_note_names_the_share_that_is_counted(model: api.Model, monkeypatch: p
 
 
 def test_the_command_draws_some_orders_and_its_json_has_all(
-    run: Path, command: Command, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+    chain_run: Path, command: Command, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    drawn = command("evaluate", run, "--ngrams")
+    drawn = command("evaluate", chain_run, "--ngrams")
     assert drawn.code == 0, drawn.err
     assert "20-gram" in drawn.out and " 7-gram" not in drawn.out and "xz -9e" in drawn.out
     assert max(map(len, drawn.out.splitlines())) <= 80
-    found = json.loads(command("evaluate", run, "--ngrams", "--json").out)
+    found = json.loads(command("evaluate", chain_run, "--ngrams", "--json").out)
     protocols = [row["protocol"] for row in found["rows"]]
     assert [f"{order}-gram" for order in ORDERS] == [name for name in protocols if name.endswith("gram")]
-    assert "gram" not in command("evaluate", run).out
+    assert "gram" not in command("evaluate", chain_run).out
 
 
 def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
@@ -163,9 +148,9 @@ def test_the_best_order_is_always_drawn(evaluation: Evaluation) -> None:
 
 def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> None:
     corpus = tmp_path / "short.txt"
-    corpus.write_bytes(make_text(20).encode())
+    corpus.write_bytes(chain_text(20).encode())
     model = charrnn.load(build_chain(tmp_path / "short-001", CYCLE, corpus=corpus))
-    text = make_text(100)
+    text = chain_text(100)
     assert [report.protocol for report in charrnn.evaluate_ngrams(model, text, orders=(1, 18, 20))] == [
         "1-gram",
         "18-gram",
@@ -178,8 +163,8 @@ def test_orders_longer_than_the_training_text_are_left_out(tmp_path: Path) -> No
 
 def test_a_training_text_that_is_gone_is_one_clear_error(tmp_path: Path, command: Command) -> None:
     corpus, text = tmp_path / "gone.txt", tmp_path / "text.txt"
-    corpus.write_bytes(make_text(2_000).encode())
-    text.write_bytes(make_text(2_000, seed=3).encode())
+    corpus.write_bytes(chain_text(2_000).encode())
+    text.write_bytes(chain_text(2_000, seed=3).encode())
     run = build_chain(tmp_path / "gone-001", CYCLE, corpus=corpus)
     corpus.unlink()
     ran = command("evaluate", run, "--text", text, "--ngrams")

@@ -394,7 +394,7 @@ def test_n_grams_are_scored_on_the_last_tenth_of_each_row(load: Any, num_rows: i
 def test_a_string_is_right_if_what_may_follow_is_likelier_than_what_may_not(load: Any, language: str) -> None:
     counting = load("counting")
     counting.NUM_SHORT, counting.NUM_LONG = 200, 50
-    strings = counting.test_strings(language, 20) + counting.test_strings(language, 10)
+    strings = counting.strings_to_test(language, 20) + counting.strings_to_test(language, 10)
     vocab = Vocab.from_text("".join(string.text + "\0" for string in counting.training_strings(language, 0)[:200]))
     longest = max(len(string.text) for string in strings)
     logits = torch.zeros(longest + 1, len(strings), len(vocab))

@@ -26,10 +26,11 @@ from torch import nn
 
 import charrnn
 from charrnn.cli.signals import Signals
-from charrnn.cli.training_view import TrainingView
+from charrnn.cli.training_view import TrainingView, _look_inside
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES
 from charrnn.errors import UsageError, named
-from charrnn.records.training import TrainEvent, WarningEvent
+from charrnn.records.numbers import MAX_UNITS
+from charrnn.records.training import StartEvent, TrainEvent, WarningEvent
 from charrnn.settings import from_yaml
 from charrnn.training.trainer import Trainer
 
@@ -561,3 +562,29 @@ def test_training_whose_reader_leaves_saves_and_stops(tmp_path: Path) -> None:
     run = tmp_path / "checkpoints" / "text-001"
     steps = [record["step"] for record in read_metrics(run)]
     assert (run / "latest").read_text() == f"step-{steps[-1]:08d}\n", "what was learned is saved"
+
+
+@pytest.mark.parametrize(
+    ("num_chars", "hidden_size", "command"),
+    [
+        (2_000, 8, "visualize"),
+        (1_990, 8, "predict TEXT --numbers"),
+        (1_990, MAX_UNITS + 1, "visualize --text FILE"),
+    ],
+)
+def test_what_comes_next_is_a_command_that_works(num_chars: int, hidden_size: int, command: str) -> None:
+    """Of a text too short to score cells, the numbers of a small network are suggested."""
+    start = StartEvent(
+        run="run",
+        num_parameters=9,
+        num_steps=1,
+        first_step=0,
+        config={"split": (0.8, 0.1, 0.1), "hidden_size": hidden_size},
+        corpus="",
+        num_chars=num_chars,
+        num_train_chars=num_chars * 8 // 10,
+        num_distinct_chars=4,
+        vocab_size=4,
+    )
+    assert _look_inside("", start) == command
+    assert _look_inside(" run", None) == "visualize run"

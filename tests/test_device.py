@@ -240,11 +240,35 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     assert kept < given_back / 3, (kept, given_back)
 
 
+class Library:
+    """A C library whose `mallopt` accepts values up to `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.accepted: list[int] = []
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        self.accepted += [value] if value <= self.most else []
+        return int(value <= self.most)
+
+
+@pytest.mark.parametrize(
+    ("most", "accepted"), [(2**31, [2**30, 2**31 - 1]), (2**25, [2**25]), (0, [])], ids=["now", "older", "never"]
+)
+def test_the_largest_threshold_that_the_library_accepts_is_set(
+    monkeypatch: pytest.MonkeyPatch, most: int, accepted: list[int]
+) -> None:
+    library = Library(most)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    assert keep_freed_memory() is (most == 2**31)
+    assert library.accepted == accepted
+
+
 def test_without_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(name: object) -> None:
         raise OSError
 
     monkeypatch.setattr(ctypes, "CDLL", no_library)
-    keep_freed_memory()
+    assert not keep_freed_memory()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    keep_freed_memory()
+    assert not keep_freed_memory()

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from built_runs import build_chain
+from built_runs import CYCLE, build_chain, chain_text
 
 import charrnn
 from charrnn import api, comparison
@@ -17,29 +16,14 @@ from charrnn.evaluation import dynamic_rows
 from charrnn.evaluation.char_losses import char_losses
 from charrnn.evaluation.dynamic import dynamic_losses
 from charrnn.evaluation.temperature import fit_temperature
-from charrnn.records.evaluation import Evaluation, EvaluationRow
+from charrnn.records.evaluation import MAX_SCORED, Evaluation, EvaluationRow
 
-CYCLE = "\nabcdefg"
 Command = Callable[..., Any]
 
 
-def make_text(num_chars: int) -> str:
-    """Draw a text of the chain's characters in which, unlike in the chain, two steps are as likely as one."""
-    steps = np.random.default_rng(0).choice([1, 2], num_chars)
-    return "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
-
-
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dynamic")
-    corpus = folder / "chain.txt"
-    corpus.write_bytes(make_text(20_000).encode())
-    return build_chain(folder / "chain", CYCLE, corpus=corpus)
-
-
-@pytest.fixture(scope="module")
-def model(run: Path) -> api.Model:
-    return charrnn.load(run)
+def model(chain_run: Path) -> api.Model:
+    return charrnn.load(chain_run)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +41,7 @@ def test_dynamic_evaluation_has_a_row_with_its_difference_to_the_static_loss(
 ) -> None:
     static, found = row_of(evaluation, "chain", "stateful"), row_of(evaluation, "chain", "dynamic")
     assert evaluation.rows[0] == static
-    assert found.loss.num_chars == static.loss.num_chars == 2_000
+    assert found.loss.num_chars == static.loss.num_chars == 3_000
     assert found.loss.precision == "fp32"
     assert found.difference is not None and found.difference.high < 0
     # The static loss of the table may be computed in bf16.
@@ -83,12 +67,13 @@ def test_unless_a_limit_is_given_a_long_text_is_scored_up_to_the_default(
 ) -> None:
     monkeypatch.setattr(dynamic_rows, "MAX_DYNAMIC", 1_100)
     row_of(comparison.evaluate_runs([model], dynamic=True), "chain[:1100]", "dynamic")
-    row_of(comparison.evaluate_runs([model], dynamic=True, max_chars=5_000), "chain", "dynamic")
+    for limit in (5_000, MAX_SCORED, None):
+        row_of(comparison.evaluate_runs([model], dynamic=True, max_chars=limit), "chain", "dynamic")
 
 
 def test_a_temperature_is_fitted_to_other_characters_than_those_it_scores(evaluation: Evaluation) -> None:
     found = row_of(evaluation, "chain", "temperature")
-    assert found.loss.num_chars == 2_000
+    assert found.loss.num_chars == 3_000
     # The text is less certain than the chain.
     assert found.difference is not None and found.difference.high < 0
     assert any(
@@ -108,7 +93,7 @@ def test_the_note_names_the_temperatures_in_the_order_of_the_halves(model: api.M
 
 
 def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_bytes(make_text(9_000).encode())
+    (tmp_path / "text.txt").write_bytes(chain_text(9_000).encode())
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE, corpus=tmp_path / "text.txt"))
     object.__setattr__(model.config, "split", (0.7, 0.15, 0.15))
     evaluation = comparison.evaluate_runs([model], part="test", dynamic=True)
@@ -122,37 +107,39 @@ def test_the_test_text_is_scored_at_the_temperature_of_the_validation_text(tmp_p
 
 def test_another_text_needs_no_corpus(tmp_path: Path) -> None:
     model = charrnn.load(build_chain(tmp_path / "chain", CYCLE))
-    text = make_text(1_500)
+    text = chain_text(1_500)
     found = row_of(comparison.evaluate_runs([model], text, dynamic=True), "chain", "dynamic")
     again = comparison.evaluate(model, text, protocol="dynamic")
     assert found.loss == again
     assert comparison.evaluate(model, text, protocol="dynamic", max_chars=700).num_chars == 700
 
 
-def test_the_command_draws_the_rows_in_80_columns(run: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_draws_the_rows_in_80_columns(
+    chain_run: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    drawn = command("evaluate", run, "--dynamic", "--chars", 1_500)
+    drawn = command("evaluate", chain_run, "--dynamic", "--chars", 1_500)
     assert drawn.code == 0, drawn.err
     lines = drawn.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.split()[:2] == ["chain[:1500]", "dynamic"] for line in lines)
-    found = json.loads(command("evaluate", run, "--dynamic", "--json").out)
+    found = json.loads(command("evaluate", chain_run, "--dynamic", "--json").out)
     protocols = {row["protocol"]: row for row in found["rows"]}
     assert list(protocols) == ["stateful", "windowed-256", "dynamic", "temperature"]
     assert protocols["dynamic"]["difference"]["high"] < 0
-    assert "dynamic" not in command("evaluate", run).out
+    assert "dynamic" not in command("evaluate", chain_run).out
 
 
 @pytest.mark.parametrize("report", ["--errors", "--long-range"])
-def test_other_reports_measure_the_static_model(run: Path, command: Command, report: str) -> None:
-    found = command("evaluate", run, "--dynamic", report)
+def test_other_reports_measure_the_static_model(chain_run: Path, command: Command, report: str) -> None:
+    found = command("evaluate", chain_run, "--dynamic", report)
     assert found.code == 2 and f"--dynamic and {report} are reports of their own" in found.err
 
 
-def test_of_several_runs_each_is_compared_with_its_own_static_loss(run: Path, tmp_path: Path) -> None:
-    corpus = run.parent / "chain.txt"
+def test_of_several_runs_each_is_compared_with_its_own_static_loss(chain_run: Path, tmp_path: Path) -> None:
+    corpus = chain_run.parent / "chain.txt"
     other = charrnn.load(build_chain(tmp_path / "other", "\nacegbdf", corpus=corpus))
-    evaluation = comparison.evaluate_runs([charrnn.load(run), other], dynamic=True)
+    evaluation = comparison.evaluate_runs([charrnn.load(chain_run), other], dynamic=True)
     for name in ("chain", "other"):
         found = row_of(evaluation, name, "dynamic")
         static = row_of(evaluation, name, "stateful").loss.nats_per_char

@@ -287,6 +287,12 @@ def test_every_format_is_listed_in_the_help_and_in_the_error(process: Callable[.
         find_format(Path("a.pdf"))
 
 
+def test_the_help_of_evaluate_offers_no_arrays(process: Callable[..., Any]) -> None:
+    shown = "".join(process("-m", "charrnn", "evaluate", "--help").stdout.decode().split())
+    listed = describe_formats(has_arrays=False)
+    assert "".join(listed.split()) in shown and ".npz" not in shown and ".json" in listed
+
+
 def test_a_format_that_is_added_to_the_table_is_found_by_its_suffix(monkeypatch: pytest.MonkeyPatch) -> None:
     added = ExportFormat(suffix=".md", content="Markdown", write=lambda shown: shown.title.encode(), module="no_such")
     monkeypatch.setitem(FORMATS, ".md", added)

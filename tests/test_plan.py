@@ -1,5 +1,6 @@
 """What is decided before training: notes on the text and on settings that were changed to fit it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from charrnn.config import Config
+from charrnn.errors import UsageError
 from charrnn.training import plan
-from charrnn.training.plan import planning_notes, read_text
+from charrnn.training.plan import planning_notes, read_text, with_whole_rounds
 
 COMMON = "the lamp by the river was lit\n" * 700  # 21,000 characters: one that occurs once or twice is unknown
 RARE = "\u00e9\u00e8"
@@ -82,3 +84,19 @@ def test_fewer_threads_than_there_are_is_noted(tmp_path: Path, monkeypatch: pyte
     assert note.startswith("1 thread is faster than 4 (")
     assert notes_on(tmp_path, COMMON, {"threads": 4}, threads="auto") == []
     assert notes_on(tmp_path, COMMON, {"threads": 3}, threads=3) == [], "as it was set"
+
+
+def test_numbers_of_steps_are_rounded_up_to_whole_rounds() -> None:
+    config = Config(steps=20, evaluate_every=3, save_every=25, sync_every=10)
+    rounded = with_whole_rounds(config)
+    assert (rounded.steps, rounded.evaluate_every, rounded.save_every) == (20, 10, 30)
+    assert with_whole_rounds(replace(config, steps=11)).steps == 20
+
+
+@pytest.mark.parametrize("steps", [1, 9])
+def test_a_run_without_a_whole_round_is_refused(steps: int) -> None:
+    message = (
+        rf"^`sync_every` is 10, and the run has {steps} steps?: .*\nGive at most `sync_every={steps}`, or a larger"
+    )
+    with pytest.raises(UsageError, match=message):
+        with_whole_rounds(Config(steps=steps, sync_every=10))

@@ -169,6 +169,7 @@ def test_a_search_is_recognised_with_more_trials(tmp_path: Path) -> None:
     [
         (grid(Config(corpus=("text.txt",), steps=20), cell="lstm,gru"), "`steps` was 10 and is now 20"),
         (grid(Config(corpus=("other.txt",), steps=10), cell="lstm,gru"), "`corpus` was text.txt and is now other.txt"),
+        (grid(Config(steps=10), cell="lstm,gru"), "`corpus` was text.txt and is now not given"),
         (grid(cell="lstm,gru", dropout="0,0.1"), "`dropout` was auto and is now 0,0.1"),
         (grid(Config(corpus=("text.txt",), steps=10, cell="gru")), "`cell` was lstm,gru and is now gru"),
         (grid(Config(corpus=("text.txt",), steps=10, seed=1), cell="lstm,gru"), "`seed` was 0 and is now 1"),

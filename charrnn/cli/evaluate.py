@@ -42,14 +42,15 @@ def evaluate(
     ] = None,
     precision: Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.", metavar="P")] = "auto",
     chars: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--chars",
             help="Score at most N characters by the stateful protocol, in segments spread evenly over the text.",
             metavar="N",
             min=1,
+            show_default=f"{MAX_SCORED}",
         ),
-    ] = MAX_SCORED,
+    ] = None,
     ngrams: Annotated[
         bool,
         typer.Option(
@@ -82,7 +83,11 @@ def evaluate(
     ] = False,
     export: Annotated[
         Path | None,
-        typer.Option("--export", help=f"Write what is shown to this file: {describe_formats()}.", metavar="FILE"),
+        typer.Option(
+            "--export",
+            help=f"Write what is shown to this file: {describe_formats(has_arrays=False)}.",
+            metavar="FILE",
+        ),
     ] = None,
     by: Annotated[
         list[str] | None,
@@ -141,7 +146,7 @@ def evaluate(
     _check_output(text, part, export, json=json, is_list=per_line or per_char)
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
-    settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars}
+    settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars or MAX_SCORED}
     if per_line or per_char:
         print_losses = print_lines if per_line else print_chars
         print_losses(models, content, as_json=json, quiet=quiet, **settings)
@@ -149,6 +154,7 @@ def evaluate(
     if errors or long_range:
         shown = measure_reports(models, content, errors=errors, long_range=long_range, quiet=quiet, **settings)
     else:
+        settings["max_chars"] = chars or "auto"
         shown = _measure_losses(
             models, content, by=by or (), ngrams=ngrams, dynamic=dynamic, json=json, quiet=quiet, **settings
         )

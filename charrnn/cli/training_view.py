@@ -270,13 +270,31 @@ class TrainingView:
                 if self._start is not None and self._start.first_step == event.step:
                     self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
                 self._print("Next:")
-                commands = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", f"visualize{named}", f"evaluate{named}")
+                look_inside = _look_inside(named, self._start)
+                commands = (f"sample{named} --temp {SAMPLE_TEMPERATURE}", look_inside, f"evaluate{named}")
                 self._print("\n".join(f"  charrnn {command}" for command in commands), soft_wrap=True)
             else:
                 self._print(f"Stopped at step {event.step:,}; everything is saved. Continue with:")
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         print_path(event.run)
+
+
+def _look_inside(run: str, start: "StartEvent | None") -> str:
+    """Return the command that shows what the trained network does, without `charrnn`; `run` is its name, or ""."""
+    from charrnn.microscope.targets import MIN_TEXT
+    from charrnn.records.numbers import MAX_UNITS
+
+    if start is None or _num_val_chars(start) >= MIN_TEXT:
+        return f"visualize{run}"
+    is_small = start.config["hidden_size"] <= MAX_UNITS
+    return f"predict{run} TEXT --numbers" if is_small else f"visualize{run} --text FILE"
+
+
+def _num_val_chars(start: "StartEvent") -> int:
+    """Return the characters of the validation text: what is not for training, without a test text."""
+    _, validation, *test = start.config["split"]
+    return int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
 
 
 def _columns_that_fit(width: int) -> dict[str, int]:

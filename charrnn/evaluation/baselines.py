@@ -111,7 +111,7 @@ def add_compressors(
     data = _as_bytes(text[:MOST_TEXT_BYTES])[:MOST_TEXT_BYTES]
     for compressor in COMPRESSORS:
         if compressor.is_installed:
-            table.rows.append(_row(table, compressor, before, data, on_progress))
+            table.append(_row(table, compressor, before, data, on_progress))
         else:
             reason = f"it needs the package {compressor.package} (pip install -e '.[compression]')"
             table.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))

@@ -55,8 +55,8 @@ def add_dynamic(
     name = run.name
     if num_scored < num_chars:
         name = f"{run.name}[:{num_scored + first - text.first}]"
-        _append(table, run, static, name=name, protocol="stateful", precision="fp32")
-    _append(table, run, losses, static, name=name, protocol=DYNAMIC, precision="fp32")
+        _add(table, run, static, name=name, protocol="stateful", precision="fp32")
+    _add(table, run, losses, static, name=name, protocol=DYNAMIC, precision="fp32")
 
 
 def add_temperature(
@@ -91,11 +91,11 @@ def add_temperature(
         )
         how = f"{halves[0]:.3f} and {halves[1]:.3f}, each fitted to the half of the text on which it is not scored"
     chosen = chosen_precision(network.output.weight.device, precision)
-    _append(table, run, losses, static, name=run.name, protocol=TEMPERATURE, precision=chosen)
+    _add(table, run, losses, static, name=run.name, protocol=TEMPERATURE, precision=chosen)
     table.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
 
 
-def _append(
+def _add(
     table: LossTable,
     run: MeasuredRun,
     losses: CharLosses,
@@ -105,7 +105,7 @@ def _append(
     protocol: str,
     precision: str,
 ) -> None:
-    table.rows.append(
+    table.append(
         EvaluationRow(
             name=name,
             step=run.step,

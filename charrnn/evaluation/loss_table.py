@@ -67,7 +67,12 @@ class LossTable:
                 raise ValueError("the losses are not paired: their positions differ")
             difference = block_difference(blocks, BlockSums.of(self.reference.nats))
         report = loss_report(blocks, self.text, protocol=protocol, precision=precision)
-        return self._append(EvaluationRow(name=name, step=step, loss=report, difference=difference))
+        return self.append(EvaluationRow(name=name, step=step, loss=report, difference=difference))
+
+    def append(self, row: EvaluationRow) -> EvaluationRow:
+        """Add a row whose difference is not to the first row, or is computed already."""
+        self.rows.append(row)
+        return row
 
     def add_run(
         self,
@@ -93,7 +98,7 @@ class LossTable:
         assert self.reference is not None
         difference = byte_difference(losses, text, self.reference, self.text)
         report = loss_report(BlockSums.of(losses.nats), text, protocol="stateful", precision=precision)
-        self._append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
+        self.append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
         return losses
 
     def add_windowed(
@@ -120,7 +125,7 @@ class LossTable:
             difference = block_difference(blocks, self._windowed[1])
         precision = chosen_precision(run.network.output.weight.device, precision)
         report = loss_report(blocks, text, protocol=WINDOWED, precision=precision)
-        self._append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
+        self.append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
 
     def add_by_class(self, run: MeasuredRun, losses: CharLosses) -> None:
         """Add the breakdown of a run's losses by class of character."""
@@ -159,10 +164,6 @@ class LossTable:
         # A byte and a character are not the same thing to predict.
         groups = sums.groups(reference if run.text.unit == self.text.unit else None)
         self.breakdowns.append(LossBreakdown(name=run.name, by=by, protocol=protocol, groups=groups))
-
-    def _append(self, row: EvaluationRow) -> EvaluationRow:
-        self.rows.append(row)
-        return row
 
 
 def check_comparable(runs: list[MeasuredRun], max_chars: int | None, *, needs_interval: bool = True) -> None:

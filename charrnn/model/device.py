@@ -154,8 +154,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`."""
 
 
-def keep_freed_memory() -> None:
-    """Make the C library reuse the memory of freed tensors, in this process from now on.
+def keep_freed_memory() -> bool:
+    """Make the C library reuse the memory of freed tensors, in this process from now on; return whether it does.
 
     By default, glibc returns large blocks to the system at once, so every step would request all its activations
     again, page by zeroed page. Does nothing where the C library has no `mallopt`.
@@ -163,10 +163,10 @@ def keep_freed_memory() -> None:
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
-        return
+        return False
     # Older versions reject more than 32 MiB.
-    if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    is_set = mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25)
+    return bool(is_set and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
 
 
 @contextmanager

@@ -122,11 +122,12 @@ FORMATS = {one.suffix: one for one in _FORMATS}
 """The formats of exported files, by suffix in lower case."""
 
 
-def describe_formats() -> str:
-    """Describe the formats in one line, for help texts."""
+def describe_formats(*, has_arrays: bool = True) -> str:
+    """Describe the formats in one line, for help texts; without `has_arrays`, those of results without activations."""
     return ", ".join(
         f"{one.suffix} ({one.content}" + (f"; needs the extra {one.extra})" if one.extra else ")")
         for one in FORMATS.values()
+        if has_arrays or one.suffix != ".npz"
     )
 
 

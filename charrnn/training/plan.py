@@ -224,12 +224,20 @@ def plan_steps(
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     timed = replace(config, threads=threads)
     planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
-    return share_config(world, with_whole_rounds(planned))
+    return with_whole_rounds(share_config(world, planned))  # The same error, if any, in all processes.
 
 
 def with_whole_rounds(config: Config) -> Config:
-    """Round all numbers of steps up to multiples of `sync_every`: a run is validated and saved after outer steps."""
+    """Round all numbers of steps up to multiples of `sync_every`: a run is validated and saved after outer steps.
+
+    Raises UsageError for a run with fewer steps than one multiple, which would take many times its budget.
+    """
     every = config.sync_every
+    if every > (config.steps or 0):
+        raise UsageError(
+            f"{named('sync_every')} is {every:,}, and the run has {counted(config.steps or 0, 'step')}: its processes "
+            f"would not synchronise.\nGive at most {named('sync_every', config.steps or 1)}, or a larger budget."
+        )
 
     def rounded(num_steps: int | Auto | None) -> int:
         return -(-resolved(num_steps or 1) // every) * every

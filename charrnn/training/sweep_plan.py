@@ -327,7 +327,8 @@ def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
         is_swept = name in recorded["axes"], name in plan.axes
         if was[name] != now[name] and (is_search or not all(is_swept)):
             before, after = (
-                ",".join(map(format_value, value)) if swept and isinstance(value, list) else format_value(value)
+                (",".join(map(format_value, value)) if swept and isinstance(value, list) else format_value(value))
+                or "not given"
                 for value, swept in zip((was[name], now[name]), is_swept, strict=True)
             )
             return f"{named(name)} was {before} and is now {after}"

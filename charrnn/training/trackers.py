@@ -14,6 +14,7 @@ import math
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -48,7 +49,7 @@ MAX_PARAM_LENGTH = 500
 """Characters of a hyperparameter that MLflow gets."""
 
 
-class Tracker:
+class Tracker(ABC):
     """Sends one run to a tracker. The methods raise whatever the tracker raises.
 
     `id` identifies the run at the tracker; a resumed run is opened with the one it had.
@@ -60,22 +61,23 @@ class Tracker:
     remedy: ClassVar[str]
     """What installs it."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
-        raise NotImplementedError
-
     id: str | None = None
 
+    @abstractmethod
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        """Open the run of a folder, which continues after `first_step`, or a new one."""
+
+    @abstractmethod
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Log the values of a step; all are finite."""
-        raise NotImplementedError
 
+    @abstractmethod
     def log_text(self, text: str, step: int) -> None:
         """Log a sample."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
         """Log the final values, and close the run; `is_complete` is false if it was stopped and may be resumed."""
-        raise NotImplementedError
 
 
 class TensorBoard(Tracker):
