@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from charrnn.display import draw_with
+from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from charrnn.api import Model, find_cells, load, training_spectrum
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from charrnn.training.trackers import tracked
 
 draw_with("charrnn.render.notebook")
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "find_cells": "charrnn.api",

@@ -14,6 +14,7 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
+from charrnn.files import write_atomically
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.incremental import IncrementalReader
@@ -39,6 +40,7 @@ from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.model_file import ModelFile, check_target, model_to_bytes
 from charrnn.runs.reader import RunReader
 from charrnn.runs.summary import text_name
 from charrnn.text.documents import END, split_text
@@ -207,6 +209,28 @@ class Model(Displayable):
             raise UsageError("The text is empty: give at least one character.")
         check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
         return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
+
+    def export(self, path: str | Path, *, force: bool = False) -> Path:
+        """Write the model to a .zip that `load` and every command take, and return its path.
+
+        It contains the weights, the alphabet, the configuration and a note: no optimizer, no text, and of the texts'
+        names no folders. Raises UsageError for another suffix, for a folder that is missing, and for a file that exists
+        unless `force`; CharRNNError if it cannot be written.
+        """
+        target = Path(path)
+        check_target(target, is_replaced=force)
+        recorded = self.recorded_corpus
+        data = model_to_bytes(
+            target.stem,
+            self.config,
+            self.vocab,
+            self.tensors,
+            step=self.step,
+            val_nats=self.val_nats,
+            corpus_digest=None if recorded is None else recorded.digest,
+        )
+        write_atomically(target, data)
+        return target
 
     def incremental_reader(self) -> IncrementalReader:
         """Return a reader of a text that grows: cell values and guesses after each character, without torch."""
@@ -647,13 +671,13 @@ class Model(Displayable):
 
 
 def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:
-    """Load a run's best checkpoint (its latest, if nothing was validated yet).
+    """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that `Model.export` wrote.
 
     Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. Raises
     CheckpointError if there is no such run or nothing in it can be verified.
     """
-    folder, warning = open_run_to_read(None if run is None else str(run), checkpoints)
-    model = _model_of(folder, folder.load_best())
+    found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
+    model = _model_of(found, found.load_best())
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
@@ -662,9 +686,11 @@ def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints
 def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
     """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
 
+    Raises UsageError for a model file, which has one only.
+
     For the steps of a model that is loaded already, pass its `path`: the newest run may be another one by now.
     """
-    folder, _ = open_run_to_read(None if run is None else str(run), checkpoints)
+    folder = _open_folder(run, checkpoints)
     for name in folder.checkpoints():
         loaded = folder.load_checkpoint(name, with_training=False)
         if loaded.name == name:  # else it is damaged, and another was taken
@@ -679,27 +705,36 @@ def training_spectrum(
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
 
-    `run` and what is raised as for `load`; `on_progress` is called with the number of matrices since its last call.
+    `run` and what is raised as for `load_steps`; `on_progress` is called with the number of matrices since its last
+    call.
     """
     from charrnn.microscope.spectrum import measure_spectrum
 
-    folder, _ = open_run_to_read(None if run is None else str(run), checkpoints)
+    folder = _open_folder(run, checkpoints)
     config = folder.load_best().description.config()
     steps = ((model.step, model.tensors) for model in load_steps(folder.path))
     log = MetricsLog(folder.path / "metrics.jsonl").read()
     return measure_spectrum(folder.path.name, config, steps, log, on_progress=on_progress)
 
 
-def _model_of(folder: RunReader, loaded: Checkpoint) -> Model:
+def _open_folder(run: str | Path | None, checkpoints: Path) -> RunReader:
+    found, _ = open_run_to_read(None if run is None else str(run), checkpoints)
+    if isinstance(found, ModelFile):
+        raise UsageError(f"{found.path} contains one step of a run: name the folder of the run, with all its steps.")
+    return found
+
+
+def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
+    name = found.path.name if isinstance(found, RunReader) else found.name
     config, best_nats = loaded.description.config(), loaded.state.get("best_nats")
     model = Model(
         config,
         loaded.description.vocab(),
         dict(loaded.model),
-        name=folder.path.name,
-        path=folder.path.absolute(),
+        name=name,
+        path=found.path.absolute() if isinstance(found, RunReader) else None,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(folder.path.name, config, loaded.state),
+        recorded_corpus=recorded_corpus(name, config, loaded.state),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,

@@ -39,6 +39,7 @@ LAYERS = (
             "student_t",
             "architectures",
             "optimizers",
+            "version",
         },
     ),
 )

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn import __version__
-from charrnn.cli import corpora, evaluate, explore, predict, runs, sample, sweep, train, visualize
+from charrnn.cli import corpora, evaluate, explore, export, predict, runs, sample, sweep, train, visualize
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.processes import claim_error, code_of_other_process, register_member
 from charrnn.cli.root import EndOfFile, GroupedCommand, Invocation, app
@@ -18,6 +17,7 @@ from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.process_signals import ending_signals_delayed
+from charrnn.version import __version__
 
 app.command("train", cls=GroupedCommand)(train.train)
 app.command("sample")(sample.sample)
@@ -27,6 +27,7 @@ app.command("explore")(explore.explore)
 app.command("evaluate")(evaluate.evaluate)
 app.command("runs")(runs.runs)
 app.command("sweep", cls=GroupedCommand)(sweep.sweep)
+app.command("export")(export.export)
 app.add_typer(corpora.app, name="corpora")
 
 

@@ -200,10 +200,19 @@ def _measure_gradients(subject: Subject) -> "tuple[GradientReach, ...]":
         return subject.model.gradients_with(others, subject.content, context=subject.context, on_progress=advance)
 
 
+def _folder_of(model: "Model") -> Path:
+    """Return the run's folder. Raises UsageError for a model that was loaded from a file, which has no other steps."""
+    from charrnn.errors import UsageError
+
+    if model.path is None:
+        raise UsageError(f"{model.name} is one step of a run: give the folder of the run, with all its steps.")
+    return model.path
+
+
 def _measure_spectra(subject: Subject) -> "list[TrainingSpectrum]":
     from charrnn.api import training_spectrum
 
-    runs = [subject.model.path, *subject.options.others]
+    runs: list[str | Path] = [_folder_of(subject.model), *subject.options.others]
     with subject.progress(0, "singular values", unit="matrices") as advance:
         return [training_spectrum(run, on_progress=advance) for run in runs]
 
@@ -223,8 +232,8 @@ def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     from charrnn.api import load_steps
     from charrnn.microscope.study import CHARS_OF_HISTORY
 
+    steps = list(load_steps(_folder_of(subject.model)))
     findings = _measure_findings(subject)
-    steps = list(load_steps(subject.model.path))
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
     with subject.progress(num_chars * len(steps), "reading with every checkpoint") as advance:
         networks = ((model.step, model.network) for model in steps)

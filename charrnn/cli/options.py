@@ -14,7 +14,7 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, or its name under checkpoints/. Default: the newest run with a validation loss.",
+        help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run.",
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""

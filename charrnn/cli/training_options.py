@@ -159,7 +159,12 @@ PrecisionOption = Annotated[
 """--precision."""
 InitFromOption = Annotated[
     str | None,
-    setting_option("--init-from", text="Start a new run from this run's best weights.", panel=MODEL, metavar="RUN"),
+    setting_option(
+        "--init-from",
+        text="Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        panel=MODEL,
+        metavar="RUN",
+    ),
 ]
 """--init-from."""
 ExtendAlphabetOption = Annotated[

@@ -131,10 +131,10 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
     for name, (size, _) in expected.items():
         if size > max_bytes:
             raise CheckpointError(f"{folder / name} is damaged: it is larger than {CONFIG} allows")
-    model = _tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
-    parts = (expected[_MODEL][1], _sha256(description.config_yaml), _sha256(description.vocab_json))
+    model = tensors_from_bytes(folder / _MODEL, _read_checked(folder / _MODEL, expected))
+    digest = digest_of(expected[_MODEL][1], description)
     training_bytes = _read_checked(folder / _TRAINING, expected)
-    training = _tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
+    training = tensors_from_bytes(folder / _TRAINING, training_bytes) if with_training else {}
     state = _read_state(folder, expected)
     return Checkpoint(
         name=folder.name,
@@ -143,8 +143,14 @@ def read_checkpoint(folder: Path, *, with_training: bool) -> Checkpoint:
         training=training,
         state=state,
         description=description,
-        digest=_sha256(" ".join(parts).encode("ascii")),
+        digest=digest,
     )
+
+
+def digest_of(model_sha256: str, description: Description) -> str:
+    """Return the SHA-256 that identifies a model: of its weights' SHA-256, its configuration and its alphabet."""
+    parts = (model_sha256, _sha256(description.config_yaml), _sha256(description.vocab_json))
+    return _sha256(" ".join(parts).encode("ascii"))
 
 
 def read_state(folder: Path) -> Mapping[str, JSON]:
@@ -219,7 +225,8 @@ def tensors_to_bytes(tensors: Tensors) -> bytes:
     return safetensors.numpy.save({name: np.asarray(tensor, order="C") for name, tensor in tensors.items()})
 
 
-def _tensors_from_bytes(path: Path, data: bytes) -> Tensors:
+def tensors_from_bytes(path: Path, data: bytes) -> Tensors:
+    """Decode the content of the safetensors file at `path`. Raises CheckpointError unless it is intact and finite."""
     import numpy as np
     import safetensors
     import safetensors.numpy

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.description import CONFIG, VOCAB
+from charrnn.runs.model_file import ModelFile, is_model_file
 from charrnn.runs.reader import SWEEP, RunReader
 
 
@@ -26,14 +27,16 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunRea
     return found
 
 
-def open_run_to_read(run: str | None, checkpoints: Path = Path("checkpoints")) -> tuple[RunReader, str | None]:
-    """Open a run like `open_run`, but None is the newest run that was validated. Also return a warning if none was.
+def open_run_to_read(
+    run: str | None, checkpoints: Path = Path("checkpoints")
+) -> tuple[RunReader | ModelFile, str | None]:
+    """Open a run like `open_run`, or a model file; but None is the newest run that was validated.
 
-    A run that has just started, or was stopped at once, is newer than the one that the user means. Raises
-    CheckpointError as `open_run` does.
+    Also return a warning if none was. A run that has just started, or was stopped at once, is newer than the one that
+    the user means. Raises CheckpointError as `open_run` does.
     """
     if run is not None:
-        return open_run(run, checkpoints), None
+        return ModelFile(Path(run)) if is_model_file(run) else open_run(run, checkpoints), None
     saved = _saved_runs(checkpoints)
     for folder in reversed(saved):
         if folder.is_validated():
@@ -102,6 +105,8 @@ def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
             raise CheckpointError(f"cannot read {place}: {os.strerror(errno.EACCES)}\ncheck that you may read it")
         if run and not _missing_from(place):
             return RunReader(place)
+        if run and os.path.isfile(place):
+            raise CheckpointError(_about_file(place))
     if (in_sweep := runs_of_sweep(run, checkpoints)) is not None:
         names = ", ".join(folder.name for folder in in_sweep[:3]) or "it has none yet"
         raise CheckpointError(f"{run} is a sweep, not a run\nname one of its runs: {names}")
@@ -114,6 +119,12 @@ def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
             missing = " and no ".join(_missing_from(place))
             raise CheckpointError(f"{place} is not a run: it has no {missing}\n{listing}")
     raise CheckpointError(f"no run {run!r} here or in {checkpoints}\n{hint}{listing}")
+
+
+def _about_file(path: Path) -> str:
+    if is_model_file(path):
+        return f"{path} has no optimizer state to continue from\nstart a new run with its weights: --init-from {path}"
+    return f"{path} is a file, not a run\nname the folder of a run, or a .zip that `charrnn export` wrote"
 
 
 def _missing_from(path: Path) -> list[str]:

@@ -13,7 +13,7 @@ from charrnn.config import MODEL_FIELDS, Auto, Config, resolved
 from charrnn.errors import CheckpointError, DataError, Message, UsageError, counted, named
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
-from charrnn.runs.locate import open_run
+from charrnn.runs.locate import open_run_to_read
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.lanes import Lanes
@@ -114,9 +114,9 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
                 f"use it with {named('init_from')}, or leave it out."
             )
         return config, None
-    run = open_run(config.init_from, checkpoints)
+    run, _ = open_run_to_read(config.init_from, checkpoints)
     loaded = run.load_best()
-    config = with_model_of(run.path.name, loaded.description.config(), config)
+    config = with_model_of(run.name, loaded.description.config(), config)
     if check_shapes(config, loaded.model) != len(loaded.description.vocab()):
         raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     return config, loaded

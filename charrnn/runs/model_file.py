@@ -1,0 +1,220 @@
+"""A model in one .zip file, to be given away: weights, alphabet, configuration and a note.
+
+It contains no optimizer, no path of this machine and no text. `manifest.json` lists the other files with their
+SHA-256; they are at the top level, and every unzip program unpacks them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from charrnn.config import Config
+from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, json_to_bytes, parse_json
+from charrnn.model.shapes import most_bytes
+from charrnn.runs.checkpoint import (
+    Checkpoint,
+    Tensors,
+    checkpoint_name,
+    digest_of,
+    tensors_from_bytes,
+    tensors_to_bytes,
+)
+from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
+from charrnn.text.vocab import Vocab
+from charrnn.version import __version__
+
+SUFFIX = ".zip"
+"""Suffix of a file that contains a model."""
+FORMAT_VERSION = 1
+"""Format of the files that this version writes."""
+NOTE, MANIFEST, MODEL = "README.txt", "manifest.json", "model.safetensors"
+"""Names in the file, besides those of the configuration and the alphabet."""
+
+_FILES = (CONFIG, VOCAB, MODEL)
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
+_NOTE = """A character-level recurrent language model, made with charrnn {version}.
+
+    {architecture}; {num_symbols} symbols
+    step {step:,}{loss}
+    learned: {text}
+
+Use it like a run, after installing charrnn:
+
+    charrnn sample {name}{suffix} --temp 0.8
+    charrnn visualize {name}{suffix} --text some-text.txt
+    charrnn train other-text.txt --init-from {name}{suffix}
+
+model.safetensors contains the weights in the format of https://github.com/huggingface/safetensors.
+The file contains no text: what a model writes can repeat passages that it has learned.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file, to be read like a run with one checkpoint."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its suffix."""
+        return self.path.stem
+
+    def load_best(self) -> Checkpoint:
+        """Load the model. Raises as `read_model_file` does."""
+        return read_model_file(self.path)
+
+
+def is_model_file(run: str | Path) -> bool:
+    """Whether `run` names an existing file with the suffix of a model file."""
+    try:
+        path = Path(run)
+        return path.suffix.lower() == SUFFIX and path.is_file()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return False
+
+
+def check_target(path: Path, *, is_replaced: bool) -> None:
+    """Raise UsageError if a model file cannot be written at `path`, or exists and `is_replaced` is False."""
+    if path.suffix.lower() != SUFFIX:
+        raise UsageError(f"{path} has the suffix {path.suffix or 'none'}: a model is exported to a {SUFFIX} file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
+    if path.exists() and not (path.is_file() and is_replaced):
+        remedy = f"give another name, or {named('force')}" if path.is_file() else "give another name"
+        raise UsageError(f"{path} exists: {remedy}.")
+
+
+def model_to_bytes(
+    name: str,
+    config: Config,
+    vocab: Vocab,
+    tensors: Tensors,
+    *,
+    step: int,
+    val_nats: float | None,
+    corpus_digest: str | None,
+) -> bytes:
+    """Return the content of the model file `name`.zip. The same model gives the same bytes.
+
+    Of the names of its texts the folders are left out, so that no path of this machine leaves it.
+    """
+    shared = replace(config, corpus=tuple(map(_last_part, config.corpus)), init_from=None, extend_alphabet=False)
+    files = {**Description.of(Path(), shared, vocab).files(), MODEL: tensors_to_bytes(tensors)}
+    manifest: dict[str, JSON] = {
+        "format": FORMAT_VERSION,
+        "charrnn": __version__,
+        "step": step,
+        "val_nats": val_nats,
+        "corpus_digest": corpus_digest,
+        "files": {
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()
+        },
+    }
+    note = _NOTE.format(
+        version=__version__,
+        architecture=f"{shared.num_layers} layer(s) of {shared.hidden_size} {shared.cell} units ({shared.depth})",
+        num_symbols=len(vocab),
+        step=step,
+        loss="" if val_nats is None else f", validation loss {val_nats:.4f} nats per symbol",
+        text=", ".join(shared.corpus) or "the standard library of a Python",
+        name=name,
+        suffix=SUFFIX,
+    )
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for entry, data in {
+            NOTE: note.encode("utf-8", "backslashreplace"),
+            MANIFEST: json_to_bytes(manifest),
+            **files,
+        }.items():
+            info = zipfile.ZipInfo(entry, _DATE)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data)
+    return content.getvalue()
+
+
+def read_model_file(path: Path) -> Checkpoint:
+    """Read and verify a model file. Its state has the entries of `training.json` that a reader of a run uses.
+
+    Raises CheckpointError if it is missing, damaged or larger than its configuration allows, NewerFormatError if a
+    newer charrnn wrote it.
+    """
+    try:
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            return _read(path, archive)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    # Whatever zipfile raises for a file that is none, is cut off, encrypted or compressed in another way.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged, or charrnn export did not write it: {error}") from error
+
+
+def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
+    names = archive.namelist()
+    if MANIFEST not in names:
+        raise CheckpointError(f"{path} is not a model of charrnn export: it has no {MANIFEST}")
+    manifest = parse_json(path / MANIFEST, _entry(path, archive, MANIFEST, MAX_TEXT_BYTES))
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(version) is int and version > FORMAT_VERSION:
+        raise NewerFormatError(f"{path} was made by a newer charrnn (format {version}); upgrade")
+    if (
+        not isinstance(manifest, dict)
+        or version != FORMAT_VERSION
+        or sorted(names) != sorted({NOTE, MANIFEST, *_FILES})
+    ):
+        raise CheckpointError(f"{path} is damaged: its format or its files are not those of charrnn export")
+    step, val_nats, expected = manifest.get("step"), manifest.get("val_nats"), manifest.get("files")
+    if type(step) is not int or step < 0 or not (val_nats is None or isinstance(val_nats, float)):
+        raise CheckpointError(f"{path} is damaged: its step or its loss is wrong")
+    sha256s = {name: _sha256_in(expected, name) for name in _FILES}
+    config_yaml, vocab_json = (_entry(path, archive, name, MAX_TEXT_BYTES, sha256s[name]) for name in (CONFIG, VOCAB))
+    description = Description(path, config_yaml, vocab_json)
+    # A file that was downloaded may claim any size: no more is unpacked than the model can need.
+    max_bytes = most_bytes(description.config(), len(description.vocab()))
+    model = tensors_from_bytes(path / MODEL, _entry(path, archive, MODEL, max_bytes, sha256s[MODEL]))
+    state: dict[str, JSON] = {"step": step, "corpus_digest": manifest.get("corpus_digest")}
+    if val_nats is not None:
+        state |= {"best_nats": val_nats, "best_step": step}
+    return Checkpoint(
+        name=checkpoint_name(step),
+        step=step,
+        model=model,
+        training={},
+        state=state,
+        description=description,
+        digest=digest_of(sha256s[MODEL], description),
+    )
+
+
+def _sha256_in(expected: object, name: str) -> str:
+    """Return the SHA-256 that a manifest gives for a file, "" if there is none, which no file has."""
+    entry = expected.get(name) if isinstance(expected, Mapping) else None
+    sha256 = entry.get("sha256") if isinstance(entry, Mapping) else None
+    return sha256 if isinstance(sha256, str) else ""
+
+
+def _entry(path: Path, archive: zipfile.ZipFile, name: str, max_bytes: int, sha256: str | None = None) -> bytes:
+    """Unpack one file, no more than `max_bytes` of it. Raises CheckpointError if it is larger or has another digest."""
+    with archive.open(name) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise CheckpointError(f"{path} is damaged: {name} has more than {max_bytes:,} bytes")
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise CheckpointError(f"{path} is damaged: the SHA-256 of {name} is not the one in its manifest")
+    return data
+
+
+def _last_part(source: str) -> str:
+    """Return the last part of a path or an address, on any operating system."""
+    parts = [part for part in re.split(r"[/\\]", source) if part]
+    return parts[-1] if parts else "text"

@@ -1,0 +1,214 @@
+"""A model in one .zip file: what is in it, that every command takes it, and that a damaged one is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Ran, TrainedRun
+
+import charrnn
+from charrnn.api import load_steps
+from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.description import CONFIG, VOCAB
+from charrnn.runs.model_file import MANIFEST, MODEL, NOTE, read_model_file
+
+Command = Callable[..., Ran]
+
+
+@pytest.fixture
+def file(alphabet_run: Path, tmp_path: Path) -> Path:
+    """Export the run that generates the alphabet."""
+    return charrnn.load(alphabet_run).export(tmp_path / "abc.zip")
+
+
+def repacked(file: Path, **changes: bytes | None) -> Path:
+    """Write the archive again with other content; None leaves a file out. Names have "_" instead of "."."""
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    for name, data in changes.items():
+        content[name.replace("_", ".")] = data  # type: ignore[assignment]
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            if data is not None:
+                archive.writestr(name, data)
+    return file
+
+
+def test_the_model_is_the_same(alphabet_run: Path, file: Path) -> None:
+    before, after = charrnn.load(alphabet_run), charrnn.load(file)
+    assert (after.name, after.step, after.val_nats, after.path) == ("abc", before.step, before.val_nats, None)
+    assert before.tensors.keys() == after.tensors.keys()
+    assert all(np.array_equal(before.tensors[name], after.tensors[name]) for name in before.tensors)
+    assert after.sample(seed=1, length=50).text == before.sample(seed=1, length=50).text
+
+
+def test_it_contains_no_optimizer_no_path_and_no_text(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
+    model = charrnn.load(lstm.path)
+    file = model.export(tmp_path / "given.zip")
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    assert content.keys() == {NOTE, MANIFEST, CONFIG, VOCAB, MODEL}
+    everything = b"".join(content.values())
+    assert str(corpus_file.parent).encode() not in everything and str(lstm.path.parent).encode() not in everything
+    assert b"synthetic.txt" in content[CONFIG] and b"synthetic.txt" in content[NOTE]
+    assert model.recorded_corpus is not None and charrnn.load(file).recorded_corpus is not None
+    assert charrnn.load(file).recorded_corpus.digest == model.recorded_corpus.digest  # type: ignore[union-attr]
+    weights = sum(tensor.nbytes for tensor in model.tensors.values())
+    assert len(content[MODEL]) < weights + 10_000, "the weights once, no moments"
+
+
+def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    model = charrnn.load(alphabet_run)
+    model.config = replace(
+        model.config, corpus=("/home/me/secret/a.txt", r"C:\Users\me\b.txt", "folder/", "c.txt"), init_from="/home/me/x"
+    )
+    config = charrnn.load(model.export(tmp_path / "a.zip")).config
+    assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt") and config.init_from is None
+
+
+def test_the_same_model_gives_the_same_bytes(alphabet_run: Path, tmp_path: Path) -> None:
+    first, second = (charrnn.load(alphabet_run).export(tmp_path / name / "a.zip") for name in map(made(tmp_path), "xy"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def made(parent: Path) -> Callable[[str], str]:
+    def make(name: str) -> str:
+        (parent / name).mkdir()
+        return name
+
+    return make
+
+
+def test_every_command_takes_it(command: Command, lab: Path, corpus_file: Path) -> None:
+    exported = command("export", lab.name, "given.zip")
+    assert (exported.code, exported.out, exported.err) == (0, "given.zip\n", "")
+    shutil.rmtree(lab.parent)
+    Path("held-out.txt").write_text(corpus_file.read_text(encoding="utf-8")[:3_000], encoding="utf-8")
+    sampled = command("sample", "given.zip", "--length", 40, "--seed", 3)
+    assert sampled.code == 0 and len(sampled.out.strip()) > 30, sampled.err
+    predicted = command("predict", "given.zip", "the ", "--json")
+    assert predicted.code == 0 and json.loads(predicted.out), predicted.err
+    # Without the text that is recorded by its name alone, commands ask for one.
+    for asks in (("evaluate", "given.zip"), ("visualize", "given.zip", "--find")):
+        refused = command(*asks)
+        assert refused.code == 3 and "--text" in refused.err and "synthetic.txt" in refused.err, refused.err
+    evaluated = command("evaluate", "given.zip", "--text", "held-out.txt", "--json")
+    assert evaluated.code == 0, evaluated.err
+    found = command("visualize", "given.zip", "--find", "--text", "held-out.txt", "--json")
+    assert found.code == 0 and json.loads(found.out), found.err
+    again = command("export", "given.zip", "again.zip", "--json")
+    assert again.code == 0, again.err
+    size = Path("again.zip").stat().st_size
+    assert json.loads(again.out) == {
+        "file": "again.zip",
+        "bytes": size,
+        "step": 300,
+        "val_nats": pytest.approx(0.5, abs=2),
+    }
+
+
+@pytest.mark.trained
+def test_a_new_run_starts_with_it(command: Command, lab: Path, corpus_file: Path) -> None:
+    assert command("export", lab.name, "given.zip").code == 0
+    trained = command("train", corpus_file, "--init-from", "given.zip", "--steps", 2, "--out", "more")
+    assert trained.code == 0 and trained.out == "more\n", trained.err
+    before, after = read_model_file(Path("given.zip")), charrnn.load("more")
+    first = next(iter(load_steps("more")))
+    assert first.step == 0 and after.step == 2
+    assert all(np.array_equal(first.tensors[name], before.model[name]) for name in before.model)
+
+
+def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path) -> None:
+    refused = command("train", "--resume", "abc.zip")
+    assert refused.code != 0 and "--init-from abc.zip" in refused.err and "Traceback" not in refused.err
+    file.with_name("text.txt").write_text("abcdefghijklmnopqrstuvwxyz\n" * 20)
+    for options in (("--history", "--text", "text.txt"), ("--spectrum",)):
+        refused = command("visualize", "abc.zip", *options)
+        assert refused.code == 2 and "the folder of the run" in refused.err, refused.err
+    with pytest.raises(UsageError, match="one step of a run"):
+        list(load_steps(file))
+
+
+def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "mine.zip"
+    target.write_bytes(b"precious")
+    refused = command("export", alphabet_run, target)
+    assert refused.code == 2 and "--force" in refused.err and target.read_bytes() == b"precious"
+    assert command("export", alphabet_run, target, "--force").code == 0
+    assert charrnn.load(target).step == 1
+    (tmp_path / "folder.zip").mkdir()
+    for name, word in (("folder.zip", "exists"), ("model.pt", ".pt"), ("model", "suffix"), ("no/m.zip", "no folder")):
+        refused = command("export", alphabet_run, tmp_path / name, "--force")
+        assert refused.code == 2 and word in refused.err, refused.err
+    assert command("export", "a", "b", "c.zip").code == 2
+
+
+def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:
+    whole, model = file.read_bytes(), charrnn.load(alphabet_run)
+    noticed = 0
+    for position in range(0, len(whole), 7):
+        file.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        try:
+            loaded = read_model_file(file)
+        except CheckpointError:
+            noticed += 1
+        else:
+            assert all(np.array_equal(loaded.model[name], model.tensors[name]) for name in model.tensors)
+            assert loaded.step == 1
+    assert noticed > len(whole) / 7 / 2
+    for length in range(0, len(whole), 97):
+        file.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            read_model_file(file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"vocab_json": b'{"kind": "char", "characters": []}'}, "SHA-256 of vocab.json"),
+        ({"config_yaml": None}, "files are not those"),
+        ({"evil_sh": b"rm -rf /"}, "files are not those"),
+        ({"../../outside": b"x"}, "files are not those"),
+        ({"manifest_json": None}, "no manifest.json"),
+        ({"manifest_json": b'{"format": 2}'}, "newer charrnn"),
+        ({"manifest_json": b'{"format": true}'}, "damaged"),
+        ({"manifest_json": b"[]"}, "damaged"),
+        ({"manifest_json": b'{"format": 1, "step": -1, "files": {}}'}, "step"),
+        ({"manifest_json": b'{"format": 1, "step": 1, "val_nats": null, "files": 7}'}, "SHA-256"),
+    ],
+)
+def test_another_archive_is_refused(file: Path, changes: dict[str, bytes | None], word: str) -> None:
+    with pytest.raises(CheckpointError, match=word):
+        read_model_file(repacked(file, **changes))
+    assert not (file.parent.parent / "outside").exists()
+
+
+def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(file: Path) -> None:
+    size = 1 << 27
+    with zipfile.ZipFile(file) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data if name != MODEL else bytes(size))
+    file.write_bytes(packed.getvalue())
+    with pytest.raises(CheckpointError, match=r"more than .* bytes"):
+        read_model_file(file)
+
+
+def test_what_is_no_model_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "text.zip").write_text("not an archive")
+    (tmp_path / "text.txt").write_text("a text")
+    refused = command("sample", "text.zip")
+    assert refused.code != 0 and "damaged" in refused.err and "Traceback" not in refused.err
+    refused = command("sample", "text.txt")
+    assert refused.code != 0 and "is a file, not a run" in refused.err
