@@ -25,6 +25,7 @@ FULL: dict[str, tuple[str, ...]] = {
     "busy_neighbour": (),
     "sample_speed": (),
     "trace_speed": (),
+    "describe_cells": (),
     "beam_cost": (),
     "novelty_speed": (),
     "ngram_speed": (),

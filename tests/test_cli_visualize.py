@@ -95,6 +95,28 @@ def test_by_itself_it_shows_the_table_and_the_three_best_cells(
     assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
 
 
+def test_every_cell_is_described_and_the_second_call_measures_nothing(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = command("visualize", "--describe", "--text", fresh_file, "--top", 3)
+    assert (ran.code, ran.err) == (0, "")
+    monkeypatch.setattr("charrnn.microscope.descriptions.describe_cells", None)
+    report = json.loads(command("visualize", "--describe", "--text", fresh_file, "--json").out)
+    found = report["descriptions"]
+    assert sorted((one["layer"], one["unit"]) for one in found) == [(0, unit) for unit in range(32)]
+    assert report["num_explained"] == sum(one["explained"] for one in found)
+    assert [one["score"] for one in found if one["explained"]] == sorted(
+        (one["score"] for one in found if one["explained"]), reverse=True
+    )
+    listed = re.findall(r"(?m)^ *(0:\d+) +(-?\d\.\d{3}) ", ran.out)
+    assert listed == [(f"0:{one['unit']}", f"{one['score']:.3f}") for one in found[:3]]
+    assert f"explains {report['num_explained']} of 32 cells" in ran.out
+    assert "3 of 32 cells are listed." in ran.out
+    exported = command("visualize", "--describe", "--text", fresh_file, "--export", "cells.txt")
+    assert exported.code == 0
+    assert len(re.findall(r"(?m)^ *0:\d+ ", Path("cells.txt").read_text(encoding="utf-8"))) == 32
+
+
 @pytest.mark.parametrize(("arguments", "num_pictures"), [(("--find",), 0), (("--top", 0), 0), (("--top", 5), 5)])
 def test_how_many_pictures(command: Command, lab: Path, arguments: tuple[object, ...], num_pictures: int) -> None:
     ran = command("visualize", *arguments)

@@ -52,7 +52,7 @@ def smooth_noise(generator: np.random.Generator, num_chars: int, width: int) -> 
     return np.convolve(noise, np.ones(width) / width**0.5, "valid")
 
 
-TEXT = make_text(12_000)
+TEXT = make_text(8_000)
 
 
 def test_planted_rule_is_described_by_exactly_that_rule() -> None:
@@ -65,7 +65,7 @@ def test_planted_rule_is_described_by_exactly_that_rule() -> None:
     assert [one.conditions for one in report.descriptions] == [phrases, phrases]
     assert [one.polarity for one in report.descriptions] == [1, -1]
     assert all(one.explained for one in report.descriptions)
-    assert report.descriptions[0].text == "high inside double quotation marks and inside a word in capitals"
+    assert report.descriptions[0].text == "high: inside double quotation marks and inside a word in capitals"
 
 
 def test_cell_that_falls_with_a_count_is_described_by_the_count() -> None:
@@ -74,7 +74,7 @@ def test_cell_that_falls_with_a_count_is_described_by_the_count() -> None:
     (found,) = describe_cells(cells_of(values), TEXT).descriptions
     assert (found.kind, found.conditions, found.polarity) == ("count", ("line position",), -1)
     assert found.explained
-    assert found.spearman is not None and found.spearman < -0.9
+    assert found.spearman is not None and found.spearman < -0.7
 
 
 def test_at_most_one_in_twenty_shuffled_cells_is_described() -> None:
@@ -263,5 +263,5 @@ def test_conditions_of_a_report_can_be_given() -> None:
     condition = Condition("at a gap", "not at a gap", "gap")
     conditions = Conditions((condition,), flags, (), np.zeros((0, len(text)), np.int64), len(text) // 2)
     (found,) = describe_cells(cells_of(flags[0] * 1.0), text, conditions=conditions).descriptions
-    assert found.text == "high at a gap"
+    assert found.text == "high: at a gap"
     assert found.score == pytest.approx(1)

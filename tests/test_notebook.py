@@ -20,6 +20,7 @@ from charrnn import display
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.loss import bits
 from charrnn.microscope.passage import Passage
+from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.evaluation import Evaluation, EvaluationRow, LossReport
 from charrnn.records.generation import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import (
@@ -54,9 +55,33 @@ EFFECT = AblationEffect(
     detector=HOSTILE, change_inside=0.5, ci_inside=(0.4, 0.6), change_outside=0.0, ci_outside=(0.0, 0.1), num_inside=9
 )
 COLOURED = ColouredText(text=HOSTILE, values=(0.5,) * len(HOSTILE))
+DESCRIBED = Description(
+    layer=0,
+    unit=1,
+    kind="rule",
+    conditions=("after a space", HOSTILE),
+    polarity=-1,
+    score=0.5,
+    ci_low=0.4,
+    ci_high=0.6,
+    auc=0.9,
+    explained=True,
+)
 OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
     "history": (CellHistory(detector=HOSTILE, layer=0, unit=1, is_auc=True, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
+    "description": (DESCRIBED, "after a space and &lt;script"),
+    "descriptions": (
+        DescriptionReport(
+            descriptions=(DESCRIBED,),
+            num_chars=9,
+            num_conditions=2,
+            control_level=0.01,
+            level=0.1,
+            share_of_variance=0.5,
+        ),
+        "A rule explains 1 of 1 cells (100%)",
+    ),
     "ablation": (
         Ablation(layer=0, unit=1, at="zero", value=0.0, change=0.25, ci=(0.2, 0.3), num_chars=9, effects=(EFFECT,)),
         "clamped at 0",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
+    from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.text.encoded import EncodedText
@@ -39,6 +40,8 @@ class Options:
     detectors: "list[Detector]"
     has_chosen_detectors: bool
     num_passages: int
+    num_listed: int | None
+    """Cells that a table lists at most; None if no number was given."""
     has_guesses: bool
     has_sparkline: bool
     export: Path | None
@@ -228,6 +231,25 @@ def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation]":
     return ablate("mean"), ablate("zero")
 
 
+def _measure_descriptions(subject: Subject) -> "DescriptionReport":
+    from charrnn.microscope.descriptions import num_searches
+
+    study = subject.study
+    num_cells = study.num_layers * study.num_units
+    with (
+        subject.progress(2 * len(subject.text), "reading") as advance,
+        subject.progress(num_searches(num_cells, has_baseline=True), "searching rules", unit="cells") as on_cells,
+    ):
+        return study.descriptions(subject.options.detectors, on_progress=advance, on_cells=on_cells)
+
+
+def _show_descriptions(subject: Subject, report: "DescriptionReport") -> Shown:
+    # An exported file lists every cell, a terminal as many as a person reads.
+    return pictures.show_descriptions(
+        subject.model, report, subject.options.num_listed, lists_all=subject.options.export is not None
+    )
+
+
 def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     from charrnn.api import load_steps
     from charrnn.microscope.study import CHARS_OF_HISTORY
@@ -272,6 +294,7 @@ MODES: dict[str, Mode[Any]] = {
         example="--find",
         exports_arrays=True,
     ),
+    "--describe": Mode(measure=_measure_descriptions, show=_show_descriptions, allows=_DETECTORS, example="--describe"),
     "--cell": Mode(
         measure=_measure_cells,
         show=_show_cells,

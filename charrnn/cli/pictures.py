@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.labels import Labels
     from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
+    from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.render.page import Page, PageRow
@@ -189,6 +190,20 @@ def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str
     ]
     notes = [title, *ABOUT_COLUMNS, *unscored(found.findings.skipped)]
     return _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, found.labels, notes)
+
+
+def show_descriptions(
+    model: "Model", report: "DescriptionReport", num_listed: int | None, *, lists_all: bool = False
+) -> Shown:
+    """Draw the table of the cells that rules describe best: NUM_LISTED of them, unless a number or all are wanted."""
+    from charrnn.render.descriptions import NUM_LISTED, description_pictures
+    from charrnn.render.visible import all_visible
+
+    num_cells = len(report.descriptions)
+    title = f"{all_visible(model.name)}: {num_cells:,} cells over {report.num_chars:,} characters, described by rules"
+    most = num_listed if num_listed is not None else None if lists_all else NUM_LISTED
+    data = {"run": model.name, **report.to_json()}
+    return Shown(f"Descriptions of the cells of {model.name}", description_pictures(title, report, most), data)
 
 
 def show_gates(report: "GateReport") -> Shown:

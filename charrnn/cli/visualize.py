@@ -46,7 +46,18 @@ def visualize(
     find: Annotated[
         bool, typer.Option("--find", help="Print the ranked tables only, with each cell's contribution.")
     ] = False,
-    top: Annotated[int, typer.Option("--top", help="How many cells to colour.", metavar="N", min=0)] = NUM_PASSAGES,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            help=f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
+            metavar="N",
+            min=0,
+        ),
+    ] = None,
+    describe: Annotated[
+        bool, typer.Option("--describe", help="Describe every cell by a rule in words, with its score.")
+    ] = False,
     text: TextOption = None,
     chars: Annotated[
         int, typer.Option("--chars", help="Characters to colour with --cell or --surprise.", metavar="N", min=1)
@@ -118,6 +129,7 @@ def visualize(
     name = choose_mode(
         {
             "--find": find,
+            "--describe": describe,
             "--cell": bool(cell),
             "--surprise": surprise,
             "--gates": gates,
@@ -138,7 +150,8 @@ def visualize(
         others=tuple(beside or ()),
         detectors=_chosen_detectors(detector or (), detect or ()),
         has_chosen_detectors=bool(detector or detect),
-        num_passages=0 if json else top,
+        num_passages=0 if json else NUM_PASSAGES if top is None else top,
+        num_listed=top,
         has_guesses=guesses,
         has_sparkline=sparkline,
         export=export,

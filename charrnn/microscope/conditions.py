@@ -199,7 +199,10 @@ def _of_characters(codes: NDArray[np.uint32], half: int) -> Iterator[tuple[Condi
         distance = np.arange(len(flags)) - np.maximum.accumulate(np.where(flags, np.arange(len(flags)), -len(flags)))
         for most in DISTANCES:
             within = f"within the last {most} characters"
-            yield Condition(f"{name} {within}", f"not {name} {within}", f"recent {name}"), distance < most
+            yield (
+                Condition(f"{name} {within}", f"no {name.removeprefix('a ')} {within}", f"recent {name}"),
+                distance < most,
+            )
 
 
 def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:

@@ -14,7 +14,7 @@ _NAMES = {field.name for field in fields(Description)}
 _REPORT_NAMES = {field.name for field in fields(DescriptionReport)}
 _NUMBERS = ("chosen_on", "untrained", "control", "ci_low", "ci_high", "auc", "spearman", "share")
 """Figures of a description that may be None, like its means."""
-_SHARES = ("share_of_variance", "untrained_share_of_variance", "untrained_share_explained")
+_SHARES = ("control_level", "level", "share_of_variance", "untrained_share_of_variance", "untrained_share_explained")
 
 
 def report_to_json(report: DescriptionReport) -> JSON:
@@ -32,7 +32,7 @@ def report_from_json(value: JSON, num_layers: int, num_units: int) -> Descriptio
     has_counts = all(type(report[name]) is int and report[name] >= 0 for name in ("num_chars", "num_conditions"))
     has_shares = all(_is_number(report[name], is_needed=not name.startswith("untrained")) for name in _SHARES)
     listed = report["descriptions"]
-    if not has_counts or not has_shares or not _is_number(report["level"], is_needed=True):
+    if not has_counts or not has_shares:
         return None
     if not isinstance(listed, list) or len(listed) != num_layers * num_units:
         return None

@@ -29,9 +29,9 @@ CHARS_SEARCHED = 16_384
 on the whole half."""
 CELLS_AT_ONCE = 32
 """Cells of a block, whose rules are searched together."""
-MIN_GAIN = 0.01
+MIN_GAIN = 0.02
 """What each further condition must add to R² on the choosing half. A shorter rule is preferred to a smaller gain."""
-MIN_SCORE = 0.05
+MIN_SCORE = 0.1
 """The least R² of a rule that is said to explain a cell."""
 CONTROL_SHARE = 0.95
 """The share of the rules for control values whose score is below that of any cell said to be explained."""
@@ -246,8 +246,9 @@ def describe_cells(
     """
     halves = _Halves(conditions or build_conditions(text, len(text) // 2))
     columns = list(range(len(activations.values))) if cells is None else list(cells)
-    scored, controls = _search_all(halves, activations, columns, on_progress)
-    level = _level(controls)
+    scored, controls = _search_all(halves, activations, columns, _num_shifts(len(columns)), on_progress)
+    control_level = _control_level(controls)
+    level = max(MIN_SCORE, control_level)
     descriptions = [
         _describe(halves, column, activations, one, float(np.mean(control)), level)
         for column, one, control in zip(columns, scored, controls, strict=True)
@@ -256,6 +257,7 @@ def describe_cells(
         descriptions=tuple(descriptions),
         num_chars=len(text),
         num_conditions=len(halves.conditions.conditions),
+        control_level=control_level,
         level=level,
         share_of_variance=_share_of_variance(scored, [one.explained for one in descriptions]),
     )
@@ -265,8 +267,8 @@ def describe_cells(
 
 
 def num_searches(num_cells: int, *, has_baseline: bool) -> int:
-    """Return how many cells `describe_cells` searches in all: with their control values, and those of the baseline."""
-    return num_cells * (1 + _num_shifts(num_cells)) * (2 if has_baseline else 1)
+    """Return how many cells `describe_cells` searches in all: with their control values, and as many of a baseline."""
+    return num_cells * (1 + _num_shifts(num_cells) + has_baseline)
 
 
 def _num_shifts(num_cells: int) -> int:
@@ -274,10 +276,13 @@ def _num_shifts(num_cells: int) -> int:
 
 
 def _search_all(
-    halves: _Halves, activations: CellArray, columns: Sequence[int], on_progress: Callable[[int], object]
+    halves: _Halves,
+    activations: CellArray,
+    columns: Sequence[int],
+    num_shifts: int,
+    on_progress: Callable[[int], object],
 ) -> tuple[list[_Scored], list[list[float]]]:
-    """Return the scored rule of every cell, and the scores of the rules for its control values."""
-    num_shifts = _num_shifts(len(columns))
+    """Return the scored rule of every cell, and the scores of the rules for its values shifted `num_shifts` times."""
     scored: list[_Scored] = []
     controls: list[list[float]] = []
     for block in _blocks(columns):
@@ -306,10 +311,10 @@ def _shifted(values: Float32Array, seed: tuple[int, int]) -> Float32Array:
     return np.roll(values, int(np.random.default_rng(seed).integers(least, max(least + 1, len(values) - least))))
 
 
-def _level(controls: Sequence[Sequence[float]]) -> float:
-    """Return the score that a rule must exceed to explain a cell."""
+def _control_level(controls: Sequence[Sequence[float]]) -> float:
+    """Return the score that CONTROL_SHARE of the rules for control values stay below."""
     reached = [score for scores in controls for score in scores]
-    return max(MIN_SCORE, float(np.quantile(reached, CONTROL_SHARE)) if reached else MIN_SCORE)
+    return max(0.0, float(np.quantile(reached, CONTROL_SHARE))) if reached else 0.0
 
 
 def _is_explained(one: _Scored, control: float, level: float) -> bool:
@@ -392,13 +397,13 @@ def _beside_baseline(
     baseline: CellArray,
     on_progress: Callable[[int], object],
 ) -> DescriptionReport:
-    """Add what the same search explains of the baseline, and how well its best cell follows the rule of each cell."""
-    columns = list(range(len(baseline.values)))
-    of_baseline, controls = _search_all(halves, baseline, columns, on_progress)
-    level = _level(controls)
-    is_explained = [
-        _is_explained(one, float(np.mean(control)), level) for one, control in zip(of_baseline, controls, strict=True)
-    ]
+    """Add what the same search explains of the baseline, and how well its best cell follows the rule of each cell.
+
+    A cell of the baseline has no control values of its own: it counts as explained if it would be with a control of 0.
+    This can only make the baseline appear better.
+    """
+    of_baseline, _ = _search_all(halves, baseline, list(range(len(baseline.values))), 0, on_progress)
+    is_explained = [_is_explained(one, 0.0, report.level) for one in of_baseline]
     untrained = _follow(halves, [one.fit for one in scored], baseline)
     return replace(
         report,

@@ -56,7 +56,7 @@ class Description(Displayable):
             return "constant" if self.kind == "none" else "no rule explains it"
         if self.kind == "count":
             return f"{'rises' if self.polarity > 0 else 'falls'} with {self.conditions[0]}"
-        return f"{'high' if self.polarity > 0 else 'low'} {' and '.join(self.conditions)}"
+        return f"{'high' if self.polarity > 0 else 'low'}: {' and '.join(self.conditions)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with `selectivity` and `text`."""
@@ -72,8 +72,10 @@ class DescriptionReport(Displayable):
     num_chars: int
     num_conditions: int
     """Conditions that rules were made of, each or its negation."""
+    control_level: float
+    """The score that 95 % of the rules found for control values stay below."""
     level: float
-    """The score that an explained cell exceeds: 95 % of the rules found for control values stay below it."""
+    """The score that an explained cell exceeds: `control_level`, or 0.1 if that is higher."""
     share_of_variance: float
     """The share of the variance of all cells that the rules of the explained cells account for."""
     untrained_share_explained: float | None = None

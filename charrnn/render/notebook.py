@@ -16,6 +16,7 @@ from rich.text import Text
 from charrnn.display import RecordList, RecordTuple
 from charrnn.errors import Message
 from charrnn.microscope.passage import Passage
+from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import Evaluation, LossReport
 from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
@@ -35,6 +36,7 @@ from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.records.sweep import SweepReport
 from charrnn.render.copied import CopiedText
 from charrnn.render.curves import GradientChart
+from charrnn.render.descriptions import description_lines, description_pictures
 from charrnn.render.error_kinds import errors_pictures
 from charrnn.render.findings import findings_pictures, passage_pictures
 from charrnn.render.guesses import ABOUT_GUESSES, GuessMap
@@ -192,6 +194,8 @@ for _kind, _draw_several in _TOGETHER.items():
 _show(Ablation, lambda ablation: [ablation_table(ablation)])
 _show(CellFindings, _findings_pictures)
 _show(ColouredText, _text_pictures)
+_show(Description, description_lines)
+_show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))
 _show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
 _show(ErrorReport, errors_pictures)
 _show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
