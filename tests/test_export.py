@@ -27,7 +27,7 @@ from charrnn.render.documents import to_html, to_text
 from charrnn.render.export import FORMATS, ExportFormat, describe_formats, find_format
 from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import Legend
-from charrnn.render.palette import steps
+from charrnn.render.palette import NUM_SHADES, steps
 from charrnn.render.raster import to_png
 from charrnn.render.svg import COLUMN_WIDTH, to_svg
 from charrnn.render.tables import plain_table
@@ -156,6 +156,28 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
         if element.get("fill") == "#1e1e22"
     ]
     assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
+
+
+def test_underlines_are_drawn_at_the_bottom_of_their_line() -> None:
+    text = ColouredText(text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False))
+    rectangles = [
+        tuple(float(element.get(name, "")) for name in ("x", "y", "width", "height"))
+        for element in ElementTree.fromstring(to_svg([HeatMap(text)])).iter(f"{{{SVG_NAMESPACE}}}rect")
+        if element.get("fill") == "#ffffff"
+    ]
+    assert rectangles == [pytest.approx((2 * COLUMN_WIDTH, 22, 3 * COLUMN_WIDTH, 2), abs=0.01)]
+    assert "text-decoration: underline" in to_html([HeatMap(text)])
+
+
+def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
+    html = to_html([heat_map("low", -1.0), heat_map("faint", 0.2)], "a {title} <style>")
+    styles = re.search(r"<style>(.*)</style>", html, re.DOTALL)
+    assert styles is not None
+    usual, dark = styles[1].split("@media (prefers-color-scheme: dark)")
+    for value in (-1.0, 0.2):
+        at = NUM_SHADES + round(NUM_SHADES * value)
+        assert steps(dark=False)[at][0] in usual and steps(dark=True)[at][0] in dark
+        assert steps(dark=False)[at][0] not in dark
 
 
 def test_a_png_shows_the_colours_of_the_picture() -> None:

@@ -81,11 +81,43 @@ def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
 
 
 def test_each_line_of_the_text_is_a_line_and_a_long_one_goes_on_below() -> None:
-    assert plain(heat_map("one\n\ntwo three", strip=False), width=5) == ["one↵", "↵", "two t", "hree"]
+    assert plain(heat_map("one\n\ntwo three", strip=False), width=5) == ["one↵", "↵", "two ", "three"]
     # A wide character that would stick out goes to the next line whole.
     assert plain(heat_map("日本日本", [-1, 0, 1, -1]), width=5) == ["日本", "▁▁▅▅", "日本", "██▁▁"]
     assert plain(heat_map("abcde\nf", strip=False), width=5) == ["abcde", "↵", "f"]
     assert plain(heat_map("")) == []
+
+
+def test_lines_are_broken_at_spaces() -> None:
+    def lines(text: str, width: int) -> list[str]:
+        return plain(heat_map(text, strip=False), width)
+
+    assert lines("the lamp was lit at once\n", 12) == ["the lamp ", "was lit at ", "once↵"]
+    # A space that does not fit goes to the next line with its word, so that no line begins with one.
+    assert lines("the lamp was", 8) == ["the ", "lamp was"]
+    # The words of a long line would be few: it is broken in a word, as one without spaces is.
+    assert lines("at incandescence", 8) == ["at incan", "descence"]
+    assert lines("    return incandescence", 12) == ["    return ", "incandescenc", "e"]
+    # Lines that fit stay as they are.
+    code = "def f(x):\n    return x\n"
+    assert lines(code, 13) == ["def f(x):↵", "    return x↵"]
+    # Colours change nothing.
+    text = "the lamp was lit at once\n"
+    segments = coloured(heat_map(text, [(-1) ** index for index in range(len(text))]), 12)
+    assert "".join(segment.text for segment in segments) == "the lamp \nwas lit at \nonce↵\n"
+
+
+def test_where_the_detector_is_on_is_underlined() -> None:
+    text, inside = "say hello now\n", tuple(4 <= index < 9 for index in range(14))
+    picture = HeatMap(ColouredText(text=text, values=(0.0,) * 4 + (1.0,) * 6 + (0.0,) * 4, inside=inside))
+    underlined = "".join(s.text for s in coloured(picture) if s.style is not None and s.style.underline)
+    assert underlined == "hello"
+    assert plain(picture) == ["say hello now↵", "    ▔▔▔▔▔", "▅▅▅▅██████▅▅▅▅"]
+    legend = Legend(underlined="where the detector is on")
+    assert plain(legend, 80)[0].endswith("+1   ▔ below: where the detector is on")
+    words = [s for s in coloured(legend) if s.style is not None and s.style.underline]
+    assert [word.text for word in words] == ["underlined:"]
+    assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == ["ab", "▅▅"]
 
 
 def test_ends_and_numbers_that_are_none() -> None:

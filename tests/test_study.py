@@ -59,6 +59,9 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     assert passage.begin >= HALF and passage.coloured.text == TEXT[passage.begin : end]
     (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
     assert passage.coloured.values == tuple(values.tolist())
+    assert passage.coloured.inside == tuple(character == "b" for character in passage.coloured.text)
+    monkeypatch.setattr("charrnn.microscope.study.choose_passages", None)  # It is remembered.
+    assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
 
 

@@ -116,6 +116,14 @@ def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:
     return (inside, outside) if (inside is None) == (outside is None) else None
 
 
+def part_from_json(value: JSON, num_chars: int) -> slice | None:
+    """Return the part of a text of `num_chars` characters from a list of its two ends; None if it is not one."""
+    if not isinstance(value, list) or len(value) != 2 or not all(type(end) is int for end in value):
+        return None
+    begin, end = value
+    return slice(begin, end) if 0 <= begin < end <= num_chars else None
+
+
 def _is_figure(value: object, *, is_needed: bool, low: float = -math.inf, high: float = math.inf) -> bool:
     """Return whether a value is a finite number in [low, high], or None where it is not needed."""
     if value is None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.detector import Detector
+from charrnn.detectors.labels import Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import RecordTuple
 from charrnn.files import JSON
@@ -26,8 +27,9 @@ from charrnn.microscope.measured_json import (
     measured_from_json,
     measured_to_json,
     pair_from_json,
+    part_from_json,
 )
-from charrnn.microscope.passage import Passage, choose_passage, most_changes
+from charrnn.microscope.passage import Passage, choose_passages, most_changes
 from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.record_json import record_from_json, records_from_json
 from charrnn.microscope.survey import Measured, Read, measure
@@ -139,16 +141,17 @@ class Study:
     ) -> tuple[Passage, ...]:
         """Select a passage of the scoring half for each of the strongest significant findings, with the cell's values.
 
-        Each passage is the one with the largest label variance. `detectors` are those that `findings` scored.
-        Raises UsageError if one of them is missing.
+        In each passage the label changes and the cell follows it as well as it typically does: `choose_passages`.
+        `detectors` are those that `findings` scored. Raises UsageError if one of them is missing.
         """
         shown = [score for score in findings.scores if score.is_significant][:num_passages]
         labels = label_by_name(self.text.text, [score.detector for score in shown], detectors)
         passages = []
-        for score in shown:
-            part = choose_passage(self.text.text, labels[score.detector], self.half)
+        for score, part in zip(shown, self._parts(shown, labels), strict=True):
             (values,) = self.values([(score.layer, score.unit)], part)
-            coloured = ColouredText(text=self.text.text[part], values=tuple(map(float, values)))
+            of_part = labels[score.detector][part]
+            inside = tuple(map(bool, of_part)) if of_part.dtype == bool else ()
+            coloured = ColouredText(text=self.text.text[part], values=tuple(map(float, values)), inside=inside)
             passages.append(Passage(score=score, begin=part.start, coloured=coloured))
         return RecordTuple(passages)
 
@@ -314,6 +317,24 @@ class Study:
         from charrnn.microscope.sampled_states import sample_states
 
         return sample_states(self.network(), self.text)
+
+    def _parts(self, shown: Sequence[CellScore], labels: dict[str, Labels]) -> list[slice]:
+        """Look up the passage of each finding and select those that are missing, after reading the scoring half."""
+        keys = [
+            self._key(Target(score.detector, labels[score.detector], self.half))
+            | {"layer": score.layer, "unit": score.unit, "polarity": score.polarity}
+            for score in shown
+        ]
+        known = [part_from_json(self.cache.get("passage", key), len(self.text)) for key in keys]
+        missing = [(score, labels[score.detector]) for score, part in zip(shown, known, strict=True) if part is None]
+        if missing:
+            reader = self._reader(self.network())
+            fresh = iter(choose_passages(self.text.text, missing, self.half, reader, self.num_units))
+            known = [next(fresh) if part is None else part for part in known]
+            for key, part in zip(keys, known, strict=True):
+                self.cache.put("passage", key, None if part is None else [part.start, part.stop])
+            self.cache.save()
+        return [part for part in known if part is not None]
 
     def _measure(self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress) -> list[Measured]:
         """Look up each target's measurement and measure those that are missing together; in the targets' order."""

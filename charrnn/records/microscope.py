@@ -206,6 +206,8 @@ class ColouredText(Displayable):
     values: tuple[float, ...] = field(repr=False)
     guesses: tuple[tuple[tuple[str, float], ...], ...] = field(default=(), repr=False)
     """For each character the most likely next ones with their probabilities; empty if they were not asked for."""
+    inside: tuple[bool, ...] = field(default=(), repr=False)
+    """For each character whether a yes/no detector is on, which is underlined; empty without such a detector."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

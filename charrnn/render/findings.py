@@ -23,6 +23,10 @@ LEGEND = (
     "score, five or more characters after a label changed (R² for a count)"
 )
 """The columns of the table of findings, in short."""
+TRUTH = "where the detector is on"
+"""What is underlined in a passage."""
+NOT_COUNTS = " (not for counts)"
+"""What a legend adds where a passage belongs to a count detector."""
 ABOUT_CONTRIBUTIONS = (
     "Left: how well 1, 2, 4, … cells together predict the label, best cell first (AUC, or R² of a count). Right: the "
     "contribution of the best cell inside and outside (nats/character), where the label changes most often"
@@ -50,7 +54,10 @@ def passage_pictures(
     passages: Sequence[Passage], looks_for: Mapping[str, str] | None = None, *, has_sparkline: bool = False
 ) -> list[RenderableType]:
     """Draw each passage, coloured by its cell. `looks_for` describes each detector, for the captions."""
-    pictures: list[RenderableType] = [Legend(), Text()] if passages else []
+    has_underlines = any(passage.coloured.inside for passage in passages)
+    has_counts = not all(passage.coloured.inside for passage in passages)
+    underlined = (TRUTH + NOT_COUNTS * has_counts) * has_underlines
+    pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if passages else []
     for passage in passages:
         score = passage.score
         described = f" ({looks_for[score.detector]})" if looks_for else ""

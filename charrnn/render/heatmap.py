@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from typing import TypeVar
 
 from rich.cells import cell_len
@@ -17,15 +17,25 @@ from charrnn.render.visible import LINE_ENDS, visible, visible_in_ascii
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
 
+UNDERLINED = Style(underline=True)
+"""The style of characters at which a detector is on."""
+UNDERLINE = "▔"
+"""What stands below such a character without colour."""
+ASCII_UNDERLINE = "^"
+"""The same for streams that carry ASCII only."""
+MIN_FILL = 0.5
+"""Share of the width that a line fills at least where it is broken at a space."""
+
 Value = TypeVar("Value")
 """What a character is drawn by: a cell value, a number of bits, a mark."""
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """A renderable that colours a `ColouredText`, folded at the width of the console.
+    """A renderable that colours a `ColouredText`, folded at the width of the console, and underlines its `inside`.
 
-    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead.
+    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead; without colour,
+    marks stand for the underline.
     """
 
     coloured: ColouredText
@@ -33,9 +43,19 @@ class HeatMap:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
-        characters = zip(self.coloured.text, self.coloured.values, strict=True)
-        style_of = palette_of(console).value
-        yield from draw(characters, console, options, style_of, lambda value: block(value, blocks), self.strip)
+        mark = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
+        inside = self.coloured.inside or repeat(False, len(self.coloured.text))
+        characters = zip(self.coloured.text, zip(self.coloured.values, inside, strict=True), strict=True)
+        palette = palette_of(console)
+        yield from draw(
+            characters,
+            console,
+            options,
+            lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
+            lambda item: block(item[0], blocks),
+            self.strip,
+            lambda item: mark if item[1] else " ",
+        )
 
 
 @dataclass(frozen=True)
@@ -71,11 +91,12 @@ def draw(
     style_of: Callable[[Value], Style],
     mark_of: Callable[[Value], str],
     strip: bool | None,
+    underline_of: Callable[[Value], str] | None = None,
 ) -> RenderResult:
     """Draw characters in the style of their values, made visible and folded at the width of the console.
 
     Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks (true) or leaves them
-    out (false), with and without colour.
+    out (false), with and without colour. Without colour the line of `underline_of` comes before that of the marks.
     """
     plain = is_plain(console)
     for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
@@ -91,26 +112,39 @@ def draw(
                 if words:
                     yield Segment(words, style)
         yield Segment.line()
-        marks = "".join(mark_of(value) * cell_len(shown) for shown, value in line).rstrip()
-        if marks and (plain if strip is None else strip):
-            yield Segment(marks)
-            yield Segment.line()
+        rows = [underline_of] if plain and underline_of is not None else []
+        for mark_of_row in [*rows, *[mark_of] * (plain if strip is None else strip)]:
+            marks = "".join(mark_of_row(value) * cell_len(shown) for shown, value in line).rstrip()
+            if marks:
+                yield Segment(marks)
+                yield Segment.line()
 
 
 def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
-    """Yield lines of (shown character, value), broken after a newline or END and where the next one does not fit."""
+    """Yield lines of (shown character, value), broken after a newline or END and where the next one does not fit.
+
+    A line that is too long is broken after its last space, so that words stay whole, unless less than MIN_FILL of the
+    width would be filled.
+    """
     line: list[tuple[str, Value]] = []
     used = 0
+    # How many characters of the line come before its last word, and their width.
+    num_before, width_before = 0, 0
     for character, value in characters:
         shown = visible_in_ascii(character) if ascii_only else visible(character)
         needed = cell_len(shown)
-        if line and used + needed > width:
-            yield line
-            line, used = [], 0
+        while line and used + needed > width:
+            if width_before < MIN_FILL * width:
+                num_before, width_before = len(line), used
+            yield line[:num_before]
+            line, used = line[num_before:], used - width_before
+            num_before, width_before = 0, 0
         line.append((shown, value))
         used += needed
-        if character in LINE_ENDS:
+        if character == " ":
+            num_before, width_before = len(line), used
+        elif character in LINE_ENDS:
             yield line
-            line, used = [], 0
+            line, used, num_before, width_before = [], 0, 0, 0
     if line:
         yield line

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 
-from charrnn.render.heatmap import MAX_BITS
+from charrnn.render.heatmap import ASCII_UNDERLINE, MAX_BITS, UNDERLINE, UNDERLINED
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, palette_of
 
 LEGEND_WIDTH = 21
@@ -21,6 +21,8 @@ class Legend:
 
     ends: tuple[str, str] = ("-1", "+1")
     hue: str = ""
+    underlined: str = ""
+    """What is underlined in the text, if anything."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plain, palette = is_plain(console), palette_of(console)
@@ -31,6 +33,9 @@ class Legend:
             style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
             yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", style)
         yield Segment(f" {self.ends[1]}")
+        if self.underlined:
+            mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:" if plain else "underlined:"
+            yield from (Segment("   "), Segment(mark, UNDERLINED), Segment(f" {self.underlined}"))
         yield Segment.line()
 
 

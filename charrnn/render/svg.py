@@ -34,6 +34,8 @@ LINE_HEIGHT = 24.0
 """Height of a line."""
 BASELINE = 18.0
 """Distance of the baseline from the top of a line."""
+UNDERLINE_HEIGHT = 2.0
+"""Thickness of an underline, at the bottom of its line."""
 MARGIN = 14.0
 """Space around the picture."""
 FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
@@ -188,6 +190,9 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         paper = style.color if style.reverse else style.bgcolor
         if width and paper is not None and not paper.is_default:
             rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex))
+        if style.underline and width:
+            bottom = top + LINE_HEIGHT - UNDERLINE_HEIGHT
+            rectangles.append(_rectangle(column, bottom, width, UNDERLINE_HEIGHT, _ink(style).hex))
         for piece in re.findall(
             f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
         ):
