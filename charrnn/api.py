@@ -22,6 +22,7 @@ from charrnn.generation.options import SampleOptions, SearchOptions, takes_field
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
+from charrnn.records.cell_effects import Patch
 from charrnn.records.evaluation import Adaptation
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.microscope import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     from charrnn.detectors.detector import Detector
     from charrnn.evaluation.dynamic import DynamicSettings
+    from charrnn.microscope.patching import PassageIds
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
     from charrnn.model.network import CharRNN
@@ -529,6 +531,92 @@ class Model(Displayable):
         if len(encoded) < 2:
             raise DataError("The text has 1 character; ablating a cell needs at least 2.")
         return ablate_text(self.network, encoded, found, layer=layer, unit=unit, at=at, on_progress=on_progress)
+
+    def patch(
+        self,
+        cells: Sequence[tuple[int, int] | int],
+        *,
+        source: str | bytes | int | None = None,
+        target: str | bytes | int | None = None,
+        text: Text | None = None,
+        context: str | bytes = "",
+        cached: bool = False,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> Patch:
+        """Put the values that cells have after one passage into the end of another one, and return what changes.
+
+        A cell is (layer, unit); a number is a whole layer. A passage is a text by itself, or the position of its last
+        character in `text`, which is read after `context`. Without a `source`, it ends where the first cell is highest
+        in `text`; without a `target`, where it is lowest. Only then all of `text` is read: `on_progress` is called with
+        the number of characters read since its last call; `cached` is that of `study`. Raises UsageError for an
+        unknown cell or position, and for a layer without passages, DataError for an empty text and for characters
+        outside the alphabet.
+        """
+        from charrnn.microscope.patching import PassageIds, extreme_positions, patch_cells
+
+        chosen = self._patched_cells(cells)
+        whole = None if text is None else self.encode(text, context=context)
+        if source is None or target is None:
+            if isinstance(cells[0], int):
+                raise UsageError(
+                    f"A layer has no highest passage: give {named('source')} and {named('target')}, or patch a cell."
+                )
+            if whole is None:
+                raise UsageError(f"There is no text to find passages in: give {named('source')} and {named('target')}.")
+            values = self.study(whole, cached=cached).activations(on_progress).of(*chosen[0])
+            highest, lowest = extreme_positions(values)
+            source, target = highest if source is None else source, lowest if target is None else target
+
+        def passage(name: str, value: str | bytes | int) -> PassageIds:
+            if not isinstance(value, int):
+                return self._typed_passage(name, value)
+            num_chars = 0 if whole is None else len(whole)
+            if whole is None or not 0 <= value < num_chars:
+                raise UsageError(
+                    f"{named(name)} is position {value:,} of a text of {counted(num_chars, 'character')}; "
+                    "positions go from 0 to the length less 1."
+                )
+            return PassageIds.in_text(whole.ids, whole.first + value, value, whole.text)
+
+        excluded = (0,) if self.vocab.has_unknown_symbol else ()
+        return patch_cells(
+            self.network,
+            chosen,
+            passage("source", source),
+            passage("target", target),
+            character=self.character,
+            decode=self.vocab.decode,
+            excluded=excluded,
+        )
+
+    def _patched_cells(self, cells: Sequence[tuple[int, int] | int]) -> list[tuple[int, int]]:
+        """Return every cell of `cells` once, layers replaced by all their cells. Raises UsageError for unknown ones."""
+        if not cells:
+            raise UsageError("There is no cell to patch: give one or more.")
+        found: list[tuple[int, int]] = []
+        for cell in cells:
+            layer, unit = (cell, 0) if isinstance(cell, int) else cell
+            self.stepper.check_cell(layer, unit)
+            units = range(self.stepper.hidden_size) if isinstance(cell, int) else (unit,)
+            found += [(layer, one) for one in units]
+        return list(dict.fromkeys(found))
+
+    def _typed_passage(self, name: str, passage: str | bytes) -> "PassageIds":
+        """Encode a passage that is in no text. Raises DataError for an empty one and for unknown characters."""
+        from charrnn.microscope.patching import CHARS_SHOWN, PassageIds
+        from charrnn.records.cell_effects import PatchedPassage
+
+        if not passage:
+            raise DataError(f"{named(name)} is empty: give at least one character.")
+        missing = self.vocab.unknown_characters(passage)
+        if missing:
+            shown = ", ".join(f"{character!r}" for character in missing[:8])
+            raise DataError(
+                f"{named(name)} has characters that are not in the vocabulary of {self.name}: {shown}. Leave them out."
+            )
+        encoded = self.encode(passage)
+        text = PatchedPassage(text=self.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
+        return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
 
     def gates(
         self,

@@ -92,6 +92,29 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     return layer, unit
 
 
+def parse_patched(text: str, model: "Model") -> tuple[int, int] | int:
+    """Parse what is given to --patch: a cell as `parse_cell`, or a layer by its number alone.
+
+    Raises UsageError if the text has another form or `model` has no such cell or layer.
+    """
+    from charrnn.errors import UsageError
+
+    if re.fullmatch(r"\d{1,9}", text.strip()) is None:
+        return parse_cell("--patch", text, model)
+    layer = int(text)
+    try:
+        model.stepper.check_cell(layer, 0)
+    except UsageError as error:
+        raise UsageError(f"--patch {text}: {error.marked}") from None
+    return layer
+
+
+def parse_position(text: str) -> int | None:
+    """Parse a position that is given to --from or --into as @ and a number; None for a passage."""
+    match = re.fullmatch(r"@(\d{1,15})", text)
+    return None if match is None else int(match[1])
+
+
 def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from charrnn.cli import pictures
-from charrnn.cli.arguments import parse_cell
+from charrnn.cli.arguments import parse_cell, parse_patched, parse_position, to_content
 from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import CHARS_ON_PAGE, NUM_GUESSES, CellValues, FoundCells, Shown
 from charrnn.cli.progress import progress
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.microscope.study import Study
     from charrnn.microscope.trace import Trace
+    from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
@@ -39,6 +40,11 @@ class Options:
     """Runs that share the charts of `--gradients` and `--spectrum`."""
     detectors: "list[Detector]"
     has_chosen_detectors: bool
+    patched: tuple[str, ...]
+    source: str | None
+    """The passage of `--from`: a text, or @ and a position; None for where the cell is highest."""
+    target: str | None
+    """The same of `--into`; None for where the cell is lowest."""
     num_passages: int
     num_listed: int | None
     """Cells that a table lists at most; None if no number was given."""
@@ -46,6 +52,11 @@ class Options:
     has_sparkline: bool
     export: Path | None
     quiet: bool
+
+    @property
+    def patches_typed_passages(self) -> bool:
+        """Whether `--patch` needs no other text than those that were typed."""
+        return all(passage is not None and parse_position(passage) is None for passage in (self.source, self.target))
 
     @property
     def suffix(self) -> str:
@@ -250,6 +261,23 @@ def _show_descriptions(subject: Subject, report: "DescriptionReport") -> Shown:
     )
 
 
+def _measure_patch(subject: Subject) -> "Patch":
+    options, model = subject.options, subject.model
+
+    def passage(typed: str | None) -> str | bytes | int | None:
+        if typed is None:
+            return None
+        position = parse_position(typed)
+        return to_content(typed, model.vocab.kind) if position is None else position
+
+    cells = [parse_patched(cell, model) for cell in options.patched]
+    source, target = passage(options.source), passage(options.target)
+    reads_all = source is None or target is None
+    with subject.progress(len(subject.text) if reads_all else 0, "reading") as advance:
+        text = None if options.patches_typed_passages else subject.text
+        return model.patch(cells, source=source, target=target, text=text, on_progress=advance)
+
+
 def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     from charrnn.api import load_steps
     from charrnn.microscope.study import CHARS_OF_HISTORY
@@ -333,6 +361,12 @@ MODES: dict[str, Mode[Any]] = {
         show=lambda subject, ablations: pictures.show_ablation(subject.model, *ablations),
         allows=_DETECTORS,
         example="--ablate 0:17",
+    ),
+    "--patch": Mode(
+        measure=_measure_patch,
+        show=lambda subject, patch: pictures.show_patch(subject.model, patch),
+        allows=frozenset({"--from", "--into"}),
+        example="--patch 0:17",
     ),
     "--history": Mode(measure=_measure_history, show=_show_history, allows=_DETECTORS, example="--history"),
 }

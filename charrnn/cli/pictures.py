@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from charrnn.detectors.labels import Labels
     from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
+    from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
@@ -257,6 +258,13 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
         pictures,
         {"run": model.name, "mean": at_mean.to_json(), "zero": at_zero.to_json()},
     )
+
+
+def show_patch(model: "Model", patch: "Patch") -> Shown:
+    """Draw what changes if cells have the values of another passage."""
+    from charrnn.render.cell_effects import patch_pictures
+
+    return Shown(f"Patch in {model.name}", patch_pictures(patch), {"run": model.name, **patch.to_json()})
 
 
 def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:

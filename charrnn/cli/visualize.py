@@ -94,6 +94,26 @@ def visualize(
         str | None,
         typer.Option("--ablate", help="Show how much the loss rises when this cell is ablated.", metavar="L:U"),
     ] = None,
+    patch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--patch",
+            help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
+            metavar="L:U",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
+            metavar="TEXT|@N",
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--into", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N"),
+    ] = None,
     history: Annotated[
         bool, typer.Option("--history", help="Show the scores of the best cells at every checkpoint.")
     ] = False,
@@ -136,6 +156,9 @@ def visualize(
             "--gradients": gradients,
             "--spectrum": spectrum,
             "--ablate": ablate is not None,
+            "--patch": bool(patch),
+            "--from": source is not None,
+            "--into": target is not None,
             "--history": history,
             "--detector": bool(detector),
             "--detect": bool(detect),
@@ -150,6 +173,9 @@ def visualize(
         others=tuple(beside or ()),
         detectors=_chosen_detectors(detector or (), detect or ()),
         has_chosen_detectors=bool(detector or detect),
+        patched=tuple(patch or ()),
+        source=source,
+        target=target,
         num_passages=0 if json else NUM_PASSAGES if top is None else top,
         num_listed=top,
         has_guesses=guesses,
@@ -159,12 +185,7 @@ def visualize(
     )
     if options.suffix == ".npz" and not MODES[name].exports_arrays:
         raise UsageError(f"--export {export}: {name} has no activations; use .json.")
-    if not MODES[name].reads_text:
-        if text is not None:
-            raise UsageError(f"--text does not apply to {name}: leave out one of them.")
-        num_chars = 0
-    else:
-        num_chars = chars if MODES[name].colours_text else CHARS_SCORED
+    num_chars = _num_chars_read(name, options, text, chars)
     subject = _prepare(run, text, options, num_chars, recompute=recompute)
     if export is not None and options.suffix == ".npz":
         export_arrays(subject, export)
@@ -174,6 +195,19 @@ def visualize(
         print_json(shown.data)
     else:
         deliver(shown, export)
+
+
+def _num_chars_read(name: str, options: Options, text: str | None, num_coloured: int) -> int:
+    """Return how many characters of the text a mode reads. Raises UsageError for a --text that it does not read."""
+    from charrnn.errors import UsageError
+
+    has_passages = name == "--patch" and options.patches_typed_passages
+    if MODES[name].reads_text and not has_passages:
+        return num_coloured if MODES[name].colours_text else CHARS_SCORED
+    if text is not None:
+        given = "--patch with --from and --into" if has_passages else name
+        raise UsageError(f"--text does not apply to {given}: leave out one of them.")
+    return 0
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detector]":

@@ -155,3 +155,71 @@ class CellOutputs(Displayable):
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object."""
         return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCell:
+    """A cell that is patched: its value at the end of the source passage, and what it was in the target passage."""
+
+    layer: int
+    unit: int
+    source: float
+    target: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedPassage:
+    """The end of a passage that a model read; `position` is the index of its last character in the text, if in one."""
+
+    text: str
+    position: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedCharacter:
+    """The probability of a next character before and after the patch."""
+
+    character: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchedLoss:
+    """The loss of a character that follows the target passage in the text, in nats, before and after the patch."""
+
+    character: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Patch(Displayable):
+    """What changes if cells have, at the end of the target passage, the memory that they have after the source passage.
+
+    The memory is set at that one character; what follows is computed as usual. `divergence` is the Kullback-Leibler
+    divergence of the free prediction of the next character from the patched one, KL(before ‖ after), in nats.
+    """
+
+    cells: tuple[PatchedCell, ...]
+    source: PatchedPassage
+    target: PatchedPassage
+    divergence: float
+    characters: tuple[PatchedCharacter, ...]
+    """Next characters whose probability changes most, largest change first."""
+    following: tuple[PatchedLoss, ...]
+    """The characters that follow in the text; none for a passage that is in no text."""
+    continuation_before: str
+    """What the model writes after the target passage if it always takes the most likely character."""
+    continuation_after: str
+
+    @property
+    def loss_change(self) -> float | None:
+        """The mean rise of the loss of the following characters, in nats per character; None if there are none."""
+        if not self.following:
+            return None
+        return sum(one.after - one.before for one in self.following) / len(self.following)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object, with `loss_change`."""
+        return asdict(self) | {"loss_change": self.loss_change}

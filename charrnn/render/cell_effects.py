@@ -15,6 +15,8 @@ from charrnn.records.cell_effects import (
     Driver,
     EarlierCharacters,
     InputPassage,
+    Patch,
+    PatchedPassage,
 )
 from charrnn.records.microscope import ColouredText
 from charrnn.render.heatmap import HeatMap
@@ -25,6 +27,10 @@ NUM_DRIVERS = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""
 NUM_EFFECTS = 6
 """Characters that are shown of those a cell promotes, and of those it suppresses."""
+NUM_PATCHED = 4
+"""Patched cells whose values are shown."""
+MAX_CHANGE = 1.0
+"""Change of a character's loss, in nats, from which on its colour no longer changes."""
 LAGS = (0, 1, 2, 4, 8, 16, 23)
 """Distances from the strong positions whose mean effects are shown."""
 ABOUT_DRIVERS = (
@@ -58,6 +64,59 @@ def outputs_pictures(outputs: CellOutputs) -> list[RenderableType]:
         Text(ABOUT_PROMOTED, style="dim"),
     ]
     return pictures if outputs.clamped is None else [*pictures, Text(), *_clamped_pictures(outputs.clamped)]
+
+
+def patch_pictures(patch: Patch) -> list[RenderableType]:
+    """Draw what is patched, the next characters before and after, and what follows."""
+    first = patch.cells[0]
+    shown = ", ".join(
+        f"{one.layer}:{one.unit} {one.target:+.2f} → {one.source:+.2f}" for one in patch.cells[:NUM_PATCHED]
+    )
+    others = f" and {len(patch.cells) - NUM_PATCHED:,} others" if len(patch.cells) > NUM_PATCHED else ""
+    name = f"cell {first.layer}:{first.unit}" if len(patch.cells) == 1 else f"{len(patch.cells):,} cells"
+    numbers = ("before", "after", "change")
+    table = plain_table("next character", *numbers, right=numbers)
+    for one in patch.characters:
+        table.add_row(
+            shown_character(one.character),
+            f"{100 * one.before:.2f} %",
+            f"{100 * one.after:.2f} %",
+            f"{100 * (one.after - one.before):+.2f}",
+        )
+    pictures: list[RenderableType] = [
+        Text(f"Patch of {name}: {shown}{others}", style="bold"),
+        _passage_line("from", patch.source),
+        _passage_line("into", patch.target),
+        table,
+        Text(f"KL(before ‖ after) {patch.divergence:.4f} nats"),
+    ]
+    if patch.loss_change is not None:
+        pictures += [
+            Text(f"rise of the loss of the next {len(patch.following)} characters {patch.loss_change:+.4f} nats each"),
+            HeatMap(_following(patch)),
+            Text("red: the patch makes it less likely; blue: more likely", style="dim"),
+        ]
+    return [
+        *pictures,
+        Text("most likely continuation", style="bold"),
+        Text(f"  before  {all_visible(patch.continuation_before)}", overflow="fold"),
+        Text(f"  after   {all_visible(patch.continuation_after)}", overflow="fold"),
+    ]
+
+
+def _passage_line(name: str, passage: PatchedPassage) -> Text:
+    place = "" if passage.position is None else f"  (character {passage.position:,})"
+    return Text(f"  {name}  …{all_visible(passage.text)}{place}", overflow="fold")
+
+
+def _following(patch: Patch) -> ColouredText:
+    """Return the characters after the patch with the fall of their losses; MAX_CHANGE is a full colour."""
+    text, values = "", []
+    for one in patch.following:
+        shown = all_visible(one.character) or "�"
+        text += shown
+        values += [max(-1.0, min(1.0, (one.before - one.after) / MAX_CHANGE))] * len(shown)
+    return ColouredText(text=text, values=tuple(values))
 
 
 def drivers_table(inputs: CellInputs) -> Table:

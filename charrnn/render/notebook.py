@@ -16,6 +16,7 @@ from rich.text import Text
 from charrnn.display import RecordList, RecordTuple
 from charrnn.errors import Message
 from charrnn.microscope.passage import Passage
+from charrnn.records.cell_effects import CellInputs, CellOutputs, Patch
 from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import Evaluation, LossReport
@@ -34,6 +35,7 @@ from charrnn.records.numbers import NetworkNumbers
 from charrnn.records.runs import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.records.sweep import SweepReport
+from charrnn.render.cell_effects import inputs_pictures, outputs_pictures, patch_pictures
 from charrnn.render.copied import CopiedText
 from charrnn.render.curves import GradientChart
 from charrnn.render.descriptions import description_lines, description_pictures
@@ -193,6 +195,8 @@ for _kind, _draw_several in _TOGETHER.items():
     _show(_kind, lambda record, draw=_draw_several: [draw([record])])  # type: ignore[misc]
 _show(Ablation, lambda ablation: [ablation_table(ablation)])
 _show(CellFindings, _findings_pictures)
+_show(CellInputs, inputs_pictures)
+_show(CellOutputs, outputs_pictures)
 _show(ColouredText, _text_pictures)
 _show(Description, description_lines)
 _show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))
@@ -207,6 +211,7 @@ _show(LongRangeReport, long_range_pictures)
 _show(ModelDescription, _model_pictures)
 _show(NetworkNumbers, lambda numbers: [NumbersTable(numbers)])
 _show(Novelty, _novelty_pictures)
+_show(Patch, patch_pictures)
 _show(RecordList, _records_pictures)
 _show(RecordTuple, _records_pictures)
 _show(SurpriseText, _surprise_pictures)

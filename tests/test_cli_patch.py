@@ -1,0 +1,104 @@
+"""`charrnn visualize --patch`: passages that are typed, positions in a text, what is found, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran, TrainedRun
+from synthetic import SyntheticCorpus
+
+import charrnn
+from charrnn.errors import UsageError
+
+Command = Callable[..., Ran]
+
+
+def patch(command: Command, *arguments: object) -> dict[str, Any]:
+    ran = command("visualize", "--patch", *arguments, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    found: dict[str, Any] = json.loads(ran.out)
+    return found
+
+
+def test_typed_passages_need_no_other_text(
+    command: Command, lab: Path, lstm: TrainedRun, corpus: SyntheticCorpus
+) -> None:
+    source, target = corpus.text[100:130], corpus.text[200:290]
+    found = patch(command, "0:3", "--patch", "0:5", "--from", source, "--into", target)
+    assert [(one["layer"], one["unit"]) for one in found["cells"]] == [(0, 3), (0, 5)]
+    assert found["source"] == {"text": source, "position": None} and found["target"]["text"] == target[-60:]
+    assert found["following"] == [] and found["loss_change"] is None
+    expected = charrnn.load(lstm.path).patch([(0, 3), (0, 5)], source=source, target=target)
+    assert found == {"run": found["run"], **json.loads(json.dumps(expected.to_json()))}
+
+
+def test_a_layer_is_all_its_cells(command: Command, lab: Path) -> None:
+    model = charrnn.load()
+    found = patch(command, "0", "--patch", "0:3", "--from", "ab", "--into", "ba")
+    assert len(found["cells"]) == model.stepper.hidden_size
+    same = patch(command, "0", "--from", "ab", "--into", "ab")
+    assert same["divergence"] == 0
+
+
+def test_by_default_from_the_highest_passage_into_the_lowest(command: Command, lab: Path) -> None:
+    found = patch(command, "0:3")
+    model = charrnn.load()
+    held_out = model.held_out()
+    values = model.study(held_out[:], context=held_out.context).values([(0, 3)])[0]
+    (cell,) = found["cells"]
+    # Both are float32, one of them read in one lane from 1,024 characters before, and stored in half precision.
+    assert cell["source"] == pytest.approx(float(values[:-1].max()), abs=2e-3)
+    assert cell["target"] == pytest.approx(float(values[:-1].min()), abs=2e-3)
+    position = found["target"]["position"]
+    followed = "".join(one["character"] for one in found["following"])
+    assert held_out[position + 1 : position + 65] == followed
+    assert held_out[: position + 1].endswith(found["target"]["text"])
+    at = patch(command, "0:3", "--from", f"@{found['source']['position']}", "--into", f"@{position}")
+    assert at == found
+
+
+def test_it_is_drawn(command: Command, lab: Path) -> None:
+    ran = command("visualize", "--patch", "0:3", "--from", "@500", "--into", "@900")
+    assert (ran.code, ran.err) == (0, "")
+    assert re.search(r"^Patch of cell 0:3: 0:3 [+-]\d\.\d\d → [+-]\d\.\d\d$", ran.out, re.MULTILINE)
+    for words in ("from  …", "into  …", "(character 900)", "next character", "KL(before ‖ after)", "continuation"):
+        assert words in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--patch", "0"), 2, "A layer has no highest passage: give --from and --into, or patch a cell."),
+        (("--patch", "7"), 2, "--patch 7: There is no cell 7:0: layers go from 0 to 0"),
+        (("--patch", "0:999"), 2, "--patch 0:999: There is no cell 0:999"),
+        (("--patch", "x"), 2, "--patch x: write a cell as layer:unit"),
+        (("--patch", "0:1", "--from", ""), 3, "--from is empty: give at least one character."),
+        (("--patch", "0:1", "--from", "a", "--into", "日"), 3, "--into has characters that are not in the vocabulary"),
+        (("--patch", "0:1", "--from", "@99999999"), 2, "--from is position 99,999,999 of a text of"),
+        (("--from", "a"), 2, "--from needs another option: add --patch 0:17, or leave --from out."),
+        (("--patch", "0:1", "--cell", "0:1"), 2, "different pictures"),
+        (("--patch", "0:1", "--from", "a", "--into", "b", "--text", "x"), 2, "--text does not apply to --patch with"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    command: Command, lab: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    ran = command("visualize", *arguments)
+    assert (ran.code, ran.out) == (code, "")
+    assert message in ran.err and ran.err.count("\n") <= 3
+
+
+def test_python_needs_cells_and_passages(lstm: TrainedRun) -> None:
+    model = charrnn.load(lstm.path)
+    with pytest.raises(UsageError, match="There is no cell to patch"):
+        model.patch([])
+    with pytest.raises(UsageError, match="no text to find passages in: give `source` and `target`"):
+        model.patch([(0, 1)], source="a")
+    with pytest.raises(UsageError, match="`target` is position 3 of a text of 0 characters"):
+        model.patch([(0, 1)], source="a", target=3)
+    assert model.patch([(0, 1)], source="a", target=3, text="abcdef")._repr_html_() is not None

@@ -1,0 +1,149 @@
+"""Patching: exactly nothing where nothing reads the cell or the value is the same, else what a loop computes."""
+
+import numpy as np
+import pytest
+import torch
+from effects_networks import ARCHITECTURES, CHARACTERS, H, make_network, make_text
+from torch import Tensor
+
+from charrnn.microscope.patching import CHARS_READ, NUM_FOLLOWING, PassageIds, extreme_positions, patch_cells
+from charrnn.model.network import CharRNN
+from charrnn.records.cell_effects import Patch
+
+ALL = [(layer, unit) for layer in range(3) for unit in range(H)]
+
+
+def patch(network: CharRNN, cells: list[tuple[int, int]], source: int, target: int, num_chars: int = 120) -> Patch:
+    text = make_text(num_chars)
+
+    def passage(position: int) -> PassageIds:
+        return PassageIds.in_text(text.ids, position, position, text.text)
+
+    return patch_cells(
+        network,
+        cells,
+        passage(source),
+        passage(target),
+        character=CHARACTERS.__getitem__,
+        decode=lambda ids: "".join(CHARACTERS[id] for id in ids),
+    )
+
+
+def assert_nothing_changed(found: Patch) -> None:
+    assert found.divergence == 0 and found.loss_change == 0
+    assert all(one.before == one.after for one in (*found.characters, *found.following))
+    assert found.continuation_before == found.continuation_after
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.2])
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_a_patch_from_the_same_passage_changes_nothing(cell: str, depth: str, zoneout: float) -> None:
+    network = make_network(cell, depth, zoneout=zoneout)
+    found = patch(network, ALL, 50, 50)
+    assert_nothing_changed(found)
+    assert all(one.source == one.target for one in found.cells) and len(found.cells) == 3 * H
+    other = patch(network, ALL, 51, 50)
+    assert other.divergence > 0 and other.loss_change != 0
+    assert any(one.source != one.target for one in other.cells)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_cell_that_nothing_reads_changes_nothing(cell: str) -> None:
+    network = make_network(cell)
+    with torch.no_grad():
+        for layer in network.recurrent_layers():
+            layer.weight("hh")[:, 4] = 0
+        for layer in network.recurrent_layers()[1:]:
+            layer.weight("ih")[:, 4] = 0
+        network.output.weight[:, 4] = 0
+    for layer in range(3):
+        assert_nothing_changed(patch(network, [(layer, 4)], 30, 60))
+        assert patch(network, [(layer, 3)], 30, 60).divergence > 0
+
+
+@torch.no_grad()
+def read_slowly(network: CharRNN, ids: np.ndarray, state: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
+    """The log-probabilities (V,) after each character, one at a time, and the last state."""
+    state = network.initial_state(1) if state is None else state
+    found = []
+    for id in ids.tolist():
+        logits, state = network(torch.tensor([[id]]), state)
+        found.append(logits[0, 0].log_softmax(-1))
+    return found, state
+
+
+def test_what_follows_is_what_a_loop_computes_from_the_patched_state() -> None:
+    """In a gru the output is the memory: patching the top layer replaces a part of its state."""
+    network, text = make_network("gru"), make_text(120)
+    units = [1, 5]
+    found = patch(network, [(2, unit) for unit in units], 80, 40)
+    before, free = read_slowly(network, text.ids[:41])
+    _, taken = read_slowly(network, text.ids[:81])
+    state = free.clone()
+    state[2, 0, 0, units] = taken[2, 0, 0, units]
+    with torch.no_grad():
+        after = network.output(state[2, 0, 0]).log_softmax(-1)
+    # Sums of few numbers in float64.
+    assert found.divergence == pytest.approx(float((before[-1].exp() * (before[-1] - after)).sum()), abs=1e-12)
+    assert {one.character: (one.before, one.after) for one in found.characters} == {
+        character: pytest.approx((float(before[-1][id].exp()), float(after[id].exp())), abs=1e-12)
+        for id, character in enumerate(CHARACTERS)
+    }
+    changes = [abs(one.after - one.before) for one in found.characters]
+    assert changes == sorted(changes, reverse=True)
+    following = text.ids[41 : 41 + NUM_FOLLOWING]
+    for name, first, start in (("before", before[-1], free), ("after", after, state)):
+        rest, _ = read_slowly(network, following[:-1], start)
+        losses = [-float(one[id]) for one, id in zip([first, *rest], following.tolist(), strict=True)]
+        assert [getattr(one, name) for one in found.following] == pytest.approx(losses, abs=1e-12)
+        written, logprobs, state_now = "", first, start
+        for _ in range(NUM_FOLLOWING):
+            id = int(logprobs.argmax())
+            written += CHARACTERS[id]
+            (logprobs,), state_now = read_slowly(network, np.array([id]), state_now)
+        assert getattr(found, f"continuation_{name}") == written
+    assert "".join(one.character for one in found.following) == text.text[41 : 41 + NUM_FOLLOWING]
+    change = sum(one.after - one.before for one in found.following) / NUM_FOLLOWING
+    assert found.loss_change == pytest.approx(change) and found.to_json()["loss_change"] == found.loss_change
+
+
+def test_an_lstm_keeps_the_output_gate_of_the_target() -> None:
+    """Patching the memory c of the top layer: the next prediction is of h = o * tanh(c)."""
+    network, text = make_network("lstm"), make_text(120)
+    found = patch(network, [(2, 3)], 80, 40)
+    _, free = read_slowly(network, text.ids[:41])
+    _, taken = read_slowly(network, text.ids[:81])
+    h, c = free[2, :, 0].clone()
+    output_gate = h[3] / c[3].tanh()
+    h[3] = output_gate * taken[2, 1, 0, 3].tanh()
+    with torch.no_grad():
+        after = network.output(h).log_softmax(-1).exp()
+    for one in found.characters:
+        assert one.after == pytest.approx(float(after[CHARACTERS.index(one.character)]), abs=1e-12)
+    (cell,) = found.cells
+    assert cell.source == pytest.approx(float(taken[2, 1, 0, 3].tanh()), abs=1e-12)
+    assert cell.target == pytest.approx(float(c[3].tanh()), abs=1e-12)
+
+
+def test_passages_at_either_end_of_a_text() -> None:
+    network = make_network("lstm")
+    first = patch(network, [(0, 0)], 119, 0)
+    assert first.target.text == make_text(1).text and first.target.position == 0 and len(first.following) == 64
+    last = patch(network, [(0, 0)], 0, 119)
+    assert last.following == () and last.loss_change is None and len(last.target.text) == 60
+    long = PassageIds.in_text(np.zeros(5_000, np.uint16), 4_000, 4_000, "a" * 5_000)
+    assert len(long.ids) == CHARS_READ and len(long.following) == NUM_FOLLOWING
+
+
+def test_a_continuation_ends_at_an_end() -> None:
+    network = make_network("lstm")
+    with torch.no_grad():
+        network.output.bias[2] += 100
+    assert set(patch(network, [(0, 0)], 30, 60).continuation_after) == {"c"}
+    network.end_id = 2
+    assert patch(network, [(0, 0)], 30, 60).continuation_after == ""
+
+
+def test_extreme_positions_have_a_character_after_them() -> None:
+    assert extreme_positions(np.array([0.0, 1.0, -1.0, 1.0, 9.0], np.float32)) == (1, 2)
+    assert extreme_positions(np.array([0.5], np.float32)) == (0, 0)
