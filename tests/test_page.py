@@ -251,7 +251,7 @@ def test_values_of_many_cells_have_four_bits_of_the_range_they_reach() -> None:
         levels = nibbles(cell["values"])[: len(page.text)]
         values = page.cells[:, index // 40, index % 40]
         assert np.abs(np.array(levels) * cell["scale"] / 7 - values).max() <= np.abs(values).max() / 14 + 1e-3
-    _, begin, count, packed = data["cells"][5]["sections"][4][1][0]
+    _, begin, count, packed, _ = data["cells"][5]["sections"][4][1][0]
     assert (begin, count) == (9, 21) and len(nibbles(packed)) == 22, "an even number"
     assert data["cells"][5]["sections"][3][1] == [[3, 0.5]], "cells that the page does not have are left out"
 

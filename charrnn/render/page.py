@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.records.packing import pack
 from charrnn.render.palette import NUM_SHADES
 from charrnn.render.shade_rules import shade_rules
 from charrnn.render.visible import LINE_ENDS, all_visible, visible
@@ -175,24 +176,21 @@ def _entry(
     entry: CellEntry, numbers: Mapping[tuple[int, int], int], kinds: dict[tuple[str, str, str], int]
 ) -> dict[str, Any]:
     """Return the data of a cell. `kinds` numbers the kinds of sections, which are the same for all cells."""
-    passages = [one for section in entry.sections if section.draw_as == "passages" for one in section.content]
-    scale = max((float(np.abs(one.values).max(initial=0)) for one in passages), default=0.0)
     sections = []
     for section in entry.sections:
         kind = (_show(section.title), _show(section.about), section.draw_as)
-        sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers, scale)])
+        sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers)])
     data: dict[str, Any] = {
         "shown": [_show(one) if isinstance(one, str) else _number(one) for one in entry.shown],
         "sections": sections,
     }
-    data |= {"passage_scale": _number(scale)} if passages else {}
     data |= {"label": _show(entry.label)} if entry.label else {}
     data |= {"is_found": _show(entry.found)} if entry.found else {}
     return data | ({"place": [round(side, 4) for side in entry.place]} if entry.place is not None else {})
 
 
-def _content(section: CellSection, numbers: Mapping[tuple[int, int], int], scale: float) -> Any:
-    """Return the content of a section as data, the values of passages as shares of `scale`."""
+def _content(section: CellSection, numbers: Mapping[tuple[int, int], int]) -> Any:
+    """Return the content of a section as data."""
     content = section.content
     if section.draw_as == "text":
         return _show(content)
@@ -202,7 +200,7 @@ def _content(section: CellSection, numbers: Mapping[tuple[int, int], int], scale
     if section.draw_as == "cells":
         return [[numbers[cell], _number(number)] for cell, number in content if cell in numbers]
     if section.draw_as == "passages":
-        return [[_show(one.title), one.begin, len(one.values), _pack_nibbles(one.values, scale)] for one in content]
+        return [[_show(one.title), one.begin, len(one.values), *_packed(one.values)] for one in content]
     return [[_show(name), _show(one) if isinstance(one, str) else _number(one)] for name, one in content]
 
 
@@ -235,16 +233,13 @@ def _pack_values(values: NDArray[np.float32], num_bits: int) -> dict[str, Any]:
     """Return values (N,) as levels of 8 bits, of [-1, 1], or of 4 bits, of the range that they reach."""
     if num_bits == 8:
         return {"values": _pack(127 * values), "scale": 1.0}
-    scale = float(np.abs(values).max(initial=0))
-    return {"values": _pack_nibbles(values, scale), "scale": _number(scale)}
+    scale, packed = pack(values)
+    return {"values": packed, "scale": _number(scale)}
 
 
-def _pack_nibbles(values: NDArray[np.float32], scale: float) -> str:
-    """Encode values (N,) in [-scale, scale] as levels from -7 to 7, two in a byte, the first in its upper half."""
-    levels = np.zeros(len(values) + len(values) % 2, np.int8)
-    if scale > 0:
-        levels[: len(values)] = np.rint(np.clip(7 * values / scale, -7, 7))
-    return base64.b64encode(((levels[::2] << 4) | (levels[1::2] & 15)).astype(np.int8).tobytes()).decode("ascii")
+def _packed(values: NDArray[np.float32]) -> tuple[str, float | None]:
+    scale, packed = pack(values)
+    return packed, _number(scale)
 
 
 def _pack(values: NDArray[Any]) -> str:
