@@ -22,6 +22,7 @@ from charrnn.generation.options import SampleOptions, SearchOptions, takes_field
 from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
+from charrnn.records.atlas import Atlas
 from charrnn.records.cell_effects import Patch
 from charrnn.records.evaluation import Adaptation
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
@@ -740,6 +741,22 @@ class Model(Displayable):
             on_progress=on_progress,
             on_ablation=on_ablation,
         )
+
+    def atlas(
+        self,
+        text: Text,
+        *,
+        context: str | bytes = "",
+        cached: bool = False,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+        on_cells: Callable[[int], object] = lambda num_cells: None,
+    ) -> Atlas:
+        """Measure all cells over `text`, read after `context`: see `Study.atlas`, which says what is raised.
+
+        With `cached` the result is saved in the run's folder. `on_progress` is called with the number of characters
+        read since its last call, `on_cells` with that of cells measured.
+        """
+        return self.study(text, context=context, cached=cached).atlas(on_progress=on_progress, on_cells=on_cells)
 
     def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "Study":
         """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.

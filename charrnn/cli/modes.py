@@ -5,7 +5,7 @@ Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.mi
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from charrnn.cli import pictures
 from charrnn.cli.arguments import parse_cell, parse_patched, parse_position, to_content
 from charrnn.cli.exporting import deliver
-from charrnn.cli.pictures import CHARS_ON_PAGE, NUM_GUESSES, CellValues, FoundCells, Shown
+from charrnn.cli.pictures import NUM_GUESSES, CellValues, FoundCells, Shown
 from charrnn.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -136,12 +136,23 @@ def _measure_contributions(subject: Subject) -> FoundCells:
 
 
 def _measure_best_cells(subject: Subject) -> FoundCells:
-    return _find_cells(subject, _measure_findings(subject), subject.options.num_passages)
+    """Find the best cells and, for an exported page or .json, measure all cells."""
+    findings = _measure_findings(subject)
+    found = _find_cells(subject, findings, subject.options.num_passages)
+    if subject.options.suffix not in (".html", ".json") or not findings.scores:
+        return found
+    with (
+        subject.progress(2 * len(subject.text), "reading") as advance,
+        subject.progress(2 * findings.num_cells, "cells", unit="cells") as advance_cells,
+    ):
+        atlas = subject.study.atlas(findings, on_progress=advance, on_cells=advance_cells)
+    return replace(found, atlas=atlas)
 
 
 def _find_cells(subject: Subject, findings: "CellFindings", num_passages: int) -> FoundCells:
     """Add the passages, and what the page of an exported .html shows of the scoring half."""
     from charrnn.microscope.targets import label_by_name
+    from charrnn.render.page import CHARS_ON_PAGE
 
     study, detectors = subject.study, subject.options.detectors
     passages = study.passages(findings, detectors, num_passages)

@@ -1,7 +1,7 @@
 """The pictures of `charrnn visualize`, mode by mode: renderables for people, data for programs. Nothing is measured."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from charrnn.detectors.labels import Labels
     from charrnn.microscope.passage import Passage
     from charrnn.microscope.trace import Trace
+    from charrnn.records.atlas import Atlas
     from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.render.page import Page, PageRow
 
-CHARS_ON_PAGE = 8_000
-"""Characters that an exported page shows, at most."""
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
 FEW_STEPS = 5
@@ -69,6 +68,8 @@ class FoundCells:
     """Of the beginning of the scoring half with guesses, for an exported page."""
     labels: "Mapping[str, Labels]" = field(default_factory=dict)
     """The labels of the same characters, by detector."""
+    atlas: "Atlas | None" = None
+    """What an exported page or .json shows of all cells."""
 
 
 def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: bool, has_sparkline: bool) -> Shown:
@@ -113,12 +114,14 @@ def _page(
     rows: "Sequence[PageRow]",
     labels: "Mapping[str, Labels] | None" = None,
     notes: Sequence[str] = (),
+    *,
+    has_all_cells: bool = False,
 ) -> "Page":
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
     from charrnn.model.lookup import find_cell
-    from charrnn.render.page import Page
+    from charrnn.render.page import Page, chars_on_page
 
-    part = slice(0, CHARS_ON_PAGE)
+    part = slice(0, chars_on_page(trace.cells[0].size if has_all_cells else len(rows)))
     return Page(
         title=title,
         shows=find_cell(model.config.cell).shows,
@@ -162,6 +165,7 @@ def show_findings(
     has_sparkline: bool = False,
 ) -> Shown:
     """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    from charrnn.model.lookup import find_cell
     from charrnn.render.findings import findings_pictures, passage_pictures
     from charrnn.render.visible import all_visible
 
@@ -177,11 +181,15 @@ def show_findings(
         *passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline),
     ]
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
-    return Shown(f"Cells of {model.name}", pictures, [score.to_json() for score in findings.scores], page)
+    data: Any = [score.to_json() for score in findings.scores]
+    if found.atlas is not None:
+        data = {"run": model.name, "shows": find_cell(model.config.cell).shows} | found.atlas.to_json()
+    return Shown(f"Cells of {model.name}", pictures, data, page)
 
 
 def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
+    from charrnn.render.atlas import COLUMNS, NOTES, atlas_entries
     from charrnn.render.page import PageRow
     from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, unscored
 
@@ -190,7 +198,19 @@ def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str
         for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
     ]
     notes = [title, *ABOUT_COLUMNS, *unscored(found.findings.skipped)]
-    return _page(model, trace, f"Cells of {model.name}", FINDINGS_COLUMNS, rows, found.labels, notes)
+    title = f"Cells of {model.name}"
+    has_all_cells = found.atlas is not None
+    page = _page(model, trace, title, FINDINGS_COLUMNS, rows, found.labels, notes, has_all_cells=has_all_cells)
+    if found.atlas is None:
+        return page
+    return replace(
+        page,
+        source=found.atlas.text,
+        begin=found.atlas.half,
+        cell_columns=COLUMNS,
+        entries=atlas_entries(found.atlas),
+        notes=[*notes, *NOTES],
+    )
 
 
 def show_descriptions(

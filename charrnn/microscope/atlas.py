@@ -89,7 +89,8 @@ def cells_from_json(values: Sequence[JSON], num_layers: int, num_units: int, num
     cells = [record_from_json(AtlasCell, one) for one in listed]
     known = tuple(cell for cell in cells if cell is not None and _is_whole(cell, num_chars))
     names = [divmod(column, num_units) for column in range(num_layers * num_units)]
-    return known if [(cell.layer, cell.unit) for cell in known] == names else ()
+    found = [(cell.layer, cell.unit) for cell in known]
+    return known if found == names else ()
 
 
 def _is_whole(cell: AtlasCell, num_chars: int) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import RecordTuple
+from charrnn.errors import DataError
 from charrnn.files import JSON
 from charrnn.microscope.description_json import report_from_json, report_to_json
 from charrnn.microscope.effects_json import inputs_from_json, inputs_to_json
@@ -34,6 +35,7 @@ from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.record_json import record_from_json, records_from_json
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets, label_by_name
+from charrnn.records.atlas import Atlas, AtlasCell
 from charrnn.records.cell_effects import CellInputs, CellOutputs
 from charrnn.records.descriptions import DescriptionReport
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
@@ -52,6 +54,8 @@ CHARS_OF_HISTORY = 16_384
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 OnProgress = Callable[[int], object]
+Result = TypeVar("Result")
+"""What is measured."""
 
 
 def ignore(num_done: int) -> None:
@@ -227,6 +231,57 @@ class Study:
         self.cache.put("descriptions", key, report_to_json(report))
         self.cache.save()
         return report
+
+    def atlas(
+        self,
+        findings: CellFindings | None = None,
+        *,
+        on_progress: OnProgress = ignore,
+        on_cells: OnProgress = ignore,
+    ) -> Atlas:
+        """Measure all cells: values, places on a map, descriptions, inputs and outputs; with findings, by default all.
+
+        The effects that take long, of erased characters and clamped cells, are those of `inputs_of` and `outputs_of`.
+        Descriptions and effects are None for a text too short for them. `on_progress` is called with the number of
+        characters read since its last call, `on_cells` with that of cells measured. Raises DataError for a text too
+        short for findings.
+        """
+        findings = findings or self.findings(on_progress=on_progress)
+        cells = self._atlas_cells(on_progress, on_cells)
+        report = _unless_too_short(lambda: self.descriptions(on_progress=on_progress, on_cells=on_cells))
+        inputs, outputs = _unless_too_short(self.inputs), _unless_too_short(self.outputs)
+        return Atlas(
+            text=self.text.text,
+            half=self.half,
+            num_layers=self.num_layers,
+            num_units=self.num_units,
+            findings=findings,
+            report=report,
+            cells=tuple(
+                replace(
+                    cell,
+                    description=None if report is None else report.descriptions[column],
+                    inputs=None if inputs is None else inputs[column],
+                    outputs=None if outputs is None else outputs[column],
+                )
+                for column, cell in enumerate(cells)
+            ),
+        )
+
+    def _atlas_cells(self, on_progress: OnProgress, on_cells: OnProgress) -> tuple[AtlasCell, ...]:
+        """Return the values of all cells and their places, from several entries of the findings."""
+        from charrnn.microscope.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json, measure_cells
+
+        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
+        num_entries = -(-self.num_layers * self.num_units // CELLS_PER_ENTRY)
+        entries = [self.cache.get("atlas", key | {"entry": entry}) for entry in range(num_entries)]
+        cells = cells_from_json(entries, self.num_layers, self.num_units, len(self.text))
+        if not cells:
+            cells = measure_cells(self.activations(on_progress), on_cells)
+            for entry, value in enumerate(cells_to_json(cells)):
+                self.cache.put("atlas", key | {"entry": entry}, value)
+            self.cache.save()
+        return cells
 
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[NDArray[np.float32]]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""
@@ -407,6 +462,14 @@ class Study:
     @cached_property
     def _ids_digest(self) -> str:
         return _digest(self.text.ids)
+
+
+def _unless_too_short(measure: Callable[[], Result]) -> Result | None:
+    """Return what is measured; None if the text is too short for it."""
+    try:
+        return measure()
+    except DataError:
+        return None
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

@@ -13,15 +13,16 @@ NUM_LEVELS = 7
 
 
 def pack(values: NDArray[np.float32]) -> tuple[float, str]:
-    """Encode values (N,) as (scale, base64): levels from -7 to 7 in units of scale / 7, two in a byte, upper half first.
+    """Encode values (N,) as (scale, base64): levels from -7 to 7 in units of scale / 7.
 
-    The scale is the largest absolute value. `unpack` restores the values to scale / 14.
+    There are two in a byte, the first in its upper half. The scale is the largest absolute value. `unpack` restores the values to scale / 14.
     """
     scale = float(np.abs(values).max(initial=0))
     levels = np.zeros(len(values) + len(values) % 2, np.int8)
     if scale > 0:
         levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
-    return scale, base64.b64encode(((levels[::2] << 4) | (levels[1::2] & 15)).astype(np.int8).tobytes()).decode("ascii")
+    pairs = (levels[::2] << 4) | (levels[1::2] & 15)
+    return scale, base64.b64encode(pairs.astype(np.int8).tobytes()).decode("ascii")
 
 
 def unpack(packed: str, scale: float, num_values: int) -> NDArray[np.float32]:

@@ -24,8 +24,8 @@ COLUMNS = (
 KINDS = {"top": "highest", "bottom": "lowest", "decile": "tenth"}
 """How the kinds of passages are called on a page."""
 NOTES = (
-    "All cells: click a column to sort by it. The filter takes words, and comparisons such as score>0.5 or timescale>50.",
-    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r², then spread out).",
+    "All cells: click a column to sort by it. The filter takes words and comparisons: score>0.5, timescale>50.",
+    "Map: cells whose values are correlated, with either sign, are near (classical scaling of 1 - r², spread out).",
     "Selection: a cell is on where its value is far enough above its mean over this text (high) or below it (low).",
 )
 """What a page with an atlas says of its parts."""
@@ -115,7 +115,7 @@ def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     values = unpack(cell.levels, cell.scale, sum(place.end - place.begin for place in places))
     begin = 0
     for place in places:
-        title = f"{KINDS[place.kind] if place.kind in KINDS else ''} {place.rank}: {place.value:.2f}"
+        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}"
         size = place.end - place.begin
         shown = ShownPassage(title=title, begin=place.begin, values=values[begin : begin + size])
         found[place.kind].append(shown)
