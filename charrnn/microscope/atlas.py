@@ -96,9 +96,9 @@ def cells_from_json(values: Sequence[JSON], num_layers: int, num_units: int, num
 def _is_whole(cell: AtlasCell, num_chars: int) -> bool:
     """Return whether the passages are in the text and have their values."""
     places = cell.values.passages
-    if (cell.values.layer, cell.values.unit) != (cell.layer, cell.unit) or not 0 <= min(cell.x, cell.y):
+    if (cell.values.layer, cell.values.unit) != (cell.layer, cell.unit) or not cell.values.histogram:
         return False
-    if max(cell.x, cell.y) > 1 or not 0 <= cell.scale <= 1 or not cell.values.histogram:
+    if not all(0 <= number <= 1 for number in (cell.x, cell.y, cell.scale)):
         return False
     if not all(0 <= one.begin <= one.index < one.end <= num_chars for one in places):
         return False

@@ -75,6 +75,7 @@ def spread(places: NDArray[np.float64], distance: float) -> NDArray[np.float64]:
     # Cells at the same place start in different directions.
     angles = np.arange(len(places)) * np.pi * (3 - 5**0.5)
     moved = places + 1e-3 * distance * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    moved = np.clip(moved, 0, 1)
     for _ in range(NUM_SPREADS):
         order = np.argsort(moved[:, 0], kind="stable")
         ordered, pushes = moved[order], np.zeros_like(moved)

@@ -15,7 +15,8 @@ NUM_LEVELS = 7
 def pack(values: NDArray[np.float32]) -> tuple[float, str]:
     """Encode values (N,) as (scale, base64): levels from -7 to 7 in units of scale / 7.
 
-    There are two in a byte, the first in its upper half. The scale is the largest absolute value. `unpack` restores the values to scale / 14.
+    There are two in a byte, the first in its upper half. The scale is the largest absolute value. `unpack` restores the
+    values to scale / 14.
     """
     scale = float(np.abs(values).max(initial=0))
     levels = np.zeros(len(values) + len(values) % 2, np.int8)

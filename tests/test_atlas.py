@@ -1,0 +1,186 @@
+"""The atlas: places on the map, packed values, every cell with everything, saved in the run, and shown on a page."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TrainedRun, copy_run
+
+import charrnn
+from charrnn.microscope import activations, atlas
+from charrnn.microscope.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json
+from charrnn.microscope.cell_map import place_cells, spread
+from charrnn.records.atlas import ATLAS_VERSION, Atlas, AtlasCell
+from charrnn.records.cell_values import NUM_BINS, CellValues, PassagePlace
+from charrnn.records.packing import pack, unpack
+from charrnn.render.atlas import COLUMNS, atlas_entries
+
+TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
+
+
+def test_packed_values_are_restored_to_a_fourteenth_of_the_largest() -> None:
+    draw = np.random.default_rng(0)
+    for size in (0, 1, 2, 7, 100):
+        values = draw.uniform(-0.3, 0.3, size).astype(np.float32)
+        scale, packed = pack(values)
+        assert unpack(packed, scale, size) == pytest.approx(values, abs=scale / 14 + 1e-7)
+    assert unpack(pack(np.array([-2, 2], np.float32))[1], 2, 2).tolist() == [-2, 2]
+    assert unpack(pack(np.zeros(3, np.float32))[1], 0, 3).tolist() == [0, 0, 0]
+
+
+def test_the_map_has_the_axes_of_classical_scaling() -> None:
+    """Against NumPy's eigenvectors of the doubly centred matrix, by the order of the cells along each axis."""
+    draw = np.random.default_rng(1)
+    values = draw.normal(size=(24, 3)) @ draw.normal(size=(3, 400)) + 0.2 * draw.normal(size=(24, 400))
+    correlations = np.corrcoef(values)
+    centring = np.eye(24) - 1 / 24
+    sizes, vectors = np.linalg.eigh(centring @ (correlations**2 - 1) @ centring / 2)
+    assert sizes[-1] > sizes[-2] > sizes[-3]
+    expected = vectors[:, ::-1][:, :2]
+    found = place_cells(correlations.astype(np.float32))
+    for axis in range(2):
+        assert abs(np.corrcoef(expected[:, axis], found[:, axis])[0, 1]) > 0.9
+    assert found.min() >= 0 and found.max() <= 1
+    assert np.array_equal(found, place_cells(correlations.astype(np.float32)))
+
+
+def test_cells_that_carry_the_same_are_near_whatever_their_sign_and_do_not_overlap() -> None:
+    draw = np.random.default_rng(2)
+    values = draw.normal(size=(60, 300))
+    values[41] = -values[5]
+    places = place_cells(np.corrcoef(values).astype(np.float32))
+    distances = np.linalg.norm(places[:, None] - places, axis=2) + 9 * np.eye(60)
+    assert distances.min() > 0.4 / 60**0.5
+    assert distances[5, 41] < np.median(distances.min(axis=0)) * 2
+
+
+def test_places_are_spread_as_a_loop_over_pairs_finds() -> None:
+    places = np.array([[0.5, 0.5], [0.5, 0.5], [0.9, 0.1], [0.52, 0.5]])
+    moved = spread(places, 0.2)
+    for one in range(4):
+        for other in range(one):
+            assert np.linalg.norm(moved[one] - moved[other]) > 0.19
+    assert moved[2] == pytest.approx(places[2], abs=1e-3), "it is far from all others"
+    assert spread(places[:1], 0.2)[0] == pytest.approx(places[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("num_cells", [1, 2, 3])
+def test_constant_cells_have_places_too(num_cells: int) -> None:
+    places = place_cells(np.eye(num_cells, dtype=np.float32))
+    assert places.shape == (num_cells, 2) and np.isfinite(places).all()
+    assert places.min() >= 0 and places.max() <= 1
+
+
+def make_cell(unit: int) -> AtlasCell:
+    place = PassagePlace(kind="top", rank=1, index=3, begin=1, end=6, value=0.5)
+    scale, levels = pack(np.linspace(-0.5, 0.5, 5, dtype=np.float32))
+    values = CellValues(
+        layer=0,
+        unit=unit,
+        num_chars=9,
+        mean=0.123456789,
+        spread=0.5,
+        histogram=(9, *[0] * (NUM_BINS - 1)),
+        autocorrelation=(0.5,),
+        decay=None,
+        timescale=3.0,
+        timescale_from="f",
+        gates=(),
+        after_characters=(),
+        correlated=(),
+        passages=(place,),
+    )
+    return AtlasCell(layer=0, unit=unit, x=0.25, y=0.75, values=values, scale=scale, levels=levels)
+
+
+def test_saved_cells_are_read_again_and_nothing_else_is() -> None:
+    cells = tuple(make_cell(unit) for unit in range(CELLS_PER_ENTRY + 2))
+    saved = json.loads(json.dumps(cells_to_json(cells)))
+    assert [len(entry) for entry in saved] == [CELLS_PER_ENTRY, 2]
+    num_cells = len(cells)
+    found = cells_from_json(saved, 1, num_cells, 9)
+    assert len(found) == num_cells and found[3].values.mean == 0.12346 and found[3].levels == cells[3].levels
+    assert cells_from_json(saved[:1], 1, num_cells, 9) == () == cells_from_json([None, *saved[1:]], 1, num_cells, 9)
+    assert cells_from_json(saved, 1, num_cells, 5) == (), "a passage ends after the text"
+    wrong = {"x": 1.5, "scale": 2.0, "levels": "AA==", "unit": 7, "y": None}
+    for name, value in wrong.items():
+        one = [[*saved[0][:-1], saved[0][-1] | {name: value}], saved[1]]
+        assert cells_from_json(one, 1, num_cells, 9) == (), name
+
+
+@pytest.fixture(scope="module")
+def run(lstm: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_run(lstm.path, tmp_path_factory.mktemp("atlas") / "run")
+
+
+@pytest.fixture(scope="module")
+def measured(run: Path) -> Atlas:
+    return charrnn.load(run).atlas(TEXT, cached=True)
+
+
+def test_every_cell_has_everything(measured: Atlas) -> None:
+    cells = [(layer, unit) for layer in range(measured.num_layers) for unit in range(measured.num_units)]
+    assert [(cell.layer, cell.unit) for cell in measured.cells] == cells
+    for cell in measured.cells:
+        assert cell.description is not None and cell.inputs is not None and cell.outputs is not None
+        parts = (cell.values, cell.description, cell.inputs, cell.outputs)
+        assert {(part.layer, part.unit) for part in parts} == {(cell.layer, cell.unit)}
+        assert 0 <= cell.x <= 1 and 0 <= cell.y <= 1 and sum(cell.values.histogram) == len(TEXT)
+    assert measured.of(*cells[-1]) is measured.cells[-1] and measured.text == TEXT
+    assert measured.half == len(TEXT) // 2 and measured.findings.num_cells == len(cells)
+
+
+def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas) -> None:
+    trace = charrnn.load(run).trace(TEXT)
+    cell = measured.cells[3]
+    expected = np.concatenate([trace.cells[one.begin : one.end, 0, 3] for one in cell.values.passages])
+    assert unpack(cell.levels, cell.scale, len(expected)) == pytest.approx(expected, abs=cell.scale / 14 + 2e-3)
+    assert all(one.begin <= one.index < one.end <= one.begin + 90 for one in cell.values.passages)
+
+
+def test_a_second_call_reads_nothing(run: Path, measured: Atlas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("it was measured again")
+
+    monkeypatch.setattr(atlas, "measure_cells", fail)
+    monkeypatch.setattr(activations, "Activations", fail)
+    study = charrnn.load(run).study(TEXT, cached=True)
+    object.__setattr__(study, "network", fail)
+    again = study.atlas()
+    assert asdict(again)["cells"] == asdict(measured)["cells"] and again.to_json() == measured.to_json()
+
+
+def test_the_json_has_every_record_and_a_version(measured: Atlas) -> None:
+    found = json.loads(json.dumps(measured.to_json(), allow_nan=False))
+    assert (found["version"], found["num_chars"], found["text"]) == (ATLAS_VERSION, len(TEXT), TEXT)
+    assert found["descriptions"]["num_explained"] >= 0 and "descriptions" not in found["descriptions"]
+    assert [one["detector"] for one in found["findings"]] == [one.detector for one in measured.findings.scores]
+    cell = found["cells"][2]
+    assert cell.keys() == {"layer", "unit", "x", "y", "values", "inputs", "outputs", "description"}
+    assert cell["values"]["mean"] == measured.cells[2].values.mean and "levels" not in cell
+    short = replace(measured, report=None, cells=(make_cell(0),)).to_json()
+    assert short["descriptions"] is None and short["cells"][0]["description"] is None
+
+
+def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
+    entries = atlas_entries(measured)
+    assert [entry.cell for entry in entries] == [(cell.layer, cell.unit) for cell in measured.cells]
+    assert all(len(entry.shown) == len(COLUMNS) - 1 for entry in entries)
+    drawn = {section.draw_as for entry in entries for section in entry.sections}
+    assert drawn == {"text", "figures", "passages", "histogram", "bars", "cells"}
+    best = next((score for score in measured.findings.scores if score.is_significant), None)
+    if best is not None:
+        entry = entries[best.layer * measured.num_units + best.unit]
+        assert best.detector in str(entry.shown[2]) and best.detector in entry.label
+    bare = atlas_entries(replace(measured, cells=(make_cell(0),)))
+    assert [section.title for section in bare[0].sections][:2] == ["Where it is highest", "Values"]
+
+
+def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:
+    study = charrnn.load(run).study("a")
+    findings = charrnn.load(run).study(TEXT, cached=True).findings()
+    found = study.atlas(findings)
+    assert len(found.cells) == study.num_layers * study.num_units
+    assert found.report is None and found.cells[0].description is None and found.findings is findings
