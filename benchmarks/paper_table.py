@@ -11,8 +11,7 @@ The text is read as bytes and split 80/10/10. An entry trains on one thread for 
 rather than for a time, so its loss does not depend on how busy the machine is. It is validated NUM_VALIDATIONS times;
 the test part is read once, by the weights of the best validation, with the state carried through it (stateful).
 
-An entry whose loss or gradient becomes infinite is trained anew with 0.6 times the learning rate, and so on: an rnn of
-three layers needs that.
+An entry whose loss or gradient becomes infinite is trained anew with 0.6 times the learning rate, and so on.
 
 The log (JSON Lines) has one line per finished entry; an entry that is stopped is saved beside it and continued.
 --published FILE.csv (columns size, cell, layers, nats) adds figures of the paper, each after a slash.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.architectures import CELLS as ALL_CELLS
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.training.recipe import (
@@ -214,6 +215,18 @@ def test_a_short_budget_takes_smaller_and_bolder_steps() -> None:
 def test_sizes_change_where_the_documentation_says(num_train: int, minutes: float, expected: int) -> None:
     two_threads = math.sqrt(2) * CPU_RATE
     assert choose_sizes(Config(minutes=minutes), num_train, two_threads).hidden_size == expected
+
+
+@pytest.mark.parametrize("cell", [*ALL_CELLS])
+def test_only_a_deep_rnn_takes_smaller_steps_than_one_layer(cell: str) -> None:
+    for hidden_size in (16, 512):
+        one, three = (
+            choose_sizes(Config(cell=cell, num_layers=num_layers, hidden_size=hidden_size, steps=9), 10**6)
+            for num_layers in (1, 3)
+        )
+        assert isinstance(one.learning_rate, float)
+        factor = 3 if cell == "rnn" else 1
+        assert three.learning_rate == pytest.approx(one.learning_rate / factor, rel=1e-12)
 
 
 def test_an_irnn_takes_smaller_steps_for_nothing_else_bounds_it() -> None:

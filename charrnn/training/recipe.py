@@ -31,6 +31,9 @@ MAX_RATE = 3e-2
 """Highest peak learning rate, for few units."""
 MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
+CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
+"""Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher, at more
+(docs/LOG.md)."""
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss than few large ones."""
 SHORT_WINDOW = 48
@@ -85,6 +88,8 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
     peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
     peak *= OPTIMIZERS[config.optimizer].rate
+    if cell in CELLS_WITH_LOW_DEEP_RATES:
+        peak /= num_layers
     return replace(
         config,
         bptt_length=bptt_length,
