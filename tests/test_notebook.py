@@ -21,8 +21,11 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.loss import bits
 from charrnn.microscope.passage import Passage
 from charrnn.records.descriptions import Description, DescriptionReport
+from charrnn.records.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.records.estimate import Estimate
 from charrnn.records.evaluation import Evaluation, EvaluationRow, LossReport
 from charrnn.records.generation import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.records.long_range import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.records.microscope import (
     Ablation,
     AblationEffect,
@@ -34,6 +37,8 @@ from charrnn.records.microscope import (
     SurpriseText,
 )
 from charrnn.records.runs import LearningCurves, ModelDescription
+from charrnn.records.spectrum import MatrixSpectrum, TrainingSpectrum
+from charrnn.records.sweep import SweepReport, SweepRow
 from charrnn.render.learning_curves import LearningChart
 from charrnn.render.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.render.svg import DARK, to_svg
@@ -51,6 +56,7 @@ LOSS = LossReport(
     text_length=1000,
     precision="fp32",
 )
+HALF = Estimate(mean=0.5, low=0.4, high=0.6)
 EFFECT = AblationEffect(
     detector=HOSTILE, change_inside=0.5, ci_inside=(0.4, 0.6), change_outside=0.0, ci_outside=(0.0, 0.1), num_inside=9
 )
@@ -116,6 +122,90 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     ),
     "loss": (LOSS, "stateful"),
     "evaluation": (Evaluation(rows=(EvaluationRow(name=HOSTILE, loss=LOSS),), part=None), "Loss over this text"),
+    "errors": (
+        ErrorReport(
+            num_chars=9,
+            text_length=9,
+            models=(
+                ModelErrors(
+                    run=HOSTILE,
+                    num_errors=len(KINDS),
+                    share=0.5,
+                    nats_per_char=1.0,
+                    kinds=tuple(ErrorKind(kind=kind, num_errors=1, share=1 / len(KINDS), nats=0.1) for kind in KINDS),
+                ),
+            ),
+        ),
+        "word start",
+    ),
+    "long range": (
+        LongRangeReport(
+            predictors=(HOSTILE,),
+            closings=(
+                ClosingReport(
+                    closing=")",
+                    num_pairs=3,
+                    probabilities=(HALF,),
+                    bins=(ClosingBin(low=1, high=3, num_pairs=3, probabilities=(HALF,)),),
+                ),
+            ),
+            resets=(
+                ModelResets(
+                    run=HOSTILE,
+                    losses=tuple(
+                        ResetLoss(interval=interval, nats_per_char=1.5, rise=HALF, nats_per_reset=1.0)
+                        for interval in (2, 4, None)
+                    ),
+                ),
+            ),
+            num_chars=9,
+            num_reset_chars=9,
+            text_length=9,
+        ),
+        "reset",
+    ),
+    "sweep": (
+        SweepReport(
+            folder=HOSTILE,
+            fields=("dropout",),
+            num_seeds=2,
+            rows=(
+                SweepRow(
+                    values={"dropout": 0.25},
+                    num_finished=2,
+                    num_failed=0,
+                    num_runs=2,
+                    num_parameters=9,
+                    mean=1.5,
+                    spread=0.1,
+                    low=1.4,
+                    high=1.6,
+                    difference=None,
+                    difference_low=None,
+                    difference_high=None,
+                    is_paired=True,
+                ),
+            ),
+            runs=(),
+        ),
+        "0.25",
+    ),
+    "spectrum": (
+        TrainingSpectrum(
+            name=HOSTILE,
+            cell="rnn",
+            clip_norm=1.0,
+            steps=(0, 5),
+            matrices=(
+                MatrixSpectrum(
+                    layer=0, matrix="W_hh", gate="", largest_singular_values=(2.0, 3.0), spectral_radii=(1.0, 1.5)
+                ),
+            ),
+            gradient_steps=(1, 2),
+            gradient_norms=(0.5, 3.0),
+        ),
+        "<svg",
+    ),
     "learning curve": (STRAIGHT, "Validation loss"),
     "learning curves": (LearningCurves(curves=(STRAIGHT,), against="seconds"), "seconds"),
     "model": (
@@ -221,6 +311,11 @@ def test_charts_are_whole_svg_pictures_that_fit_the_page() -> None:
     (svg,) = re.findall(r"<svg.*</svg>", html, flags=re.DOTALL)
     ElementTree.fromstring(svg)
     assert 'style="max-width: 100%; height: auto"' in svg
+
+
+def test_the_numbers_of_a_network_show_themselves(loop_run: Path) -> None:
+    html = charrnn.load(loop_run).numbers("ab")._repr_html_()
+    assert html is not None and Elements(html).names <= {"div", "pre", "span"} and "softmax" in html
 
 
 def test_long_texts_are_cut() -> None:

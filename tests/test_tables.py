@@ -25,6 +25,7 @@ from charrnn.render.tables import (
     findings_table,
     history_table,
     novelty_table,
+    plain_table,
     predictions_table,
     settings_table,
     skipped_lines,
@@ -352,3 +353,10 @@ def test_a_note_says_which_loss_each_difference_is_to() -> None:
     assert how_to_read([first, loss_row("one", "temperature")]).endswith(
         "Difference of the loss: of temperature, to the stateful loss of the same run."
     )
+
+
+def test_a_heading_cannot_move_the_cursor_or_be_markup() -> None:
+    table = plain_table("[/b][red]name", "a\x1b[2J", right=["a\x1b[2J"])
+    table.add_row("x", "1")
+    shown = plain(table)
+    assert "[/b][red]name" in shown and "a␛[2J" in shown

@@ -97,11 +97,14 @@ class PlainTable(Table):
 
 
 def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
-    """Build a table that shows strings literally; the columns of `right` are numbers."""
+    """Build a table that shows strings literally, headings too; the columns of `right` are numbers."""
     table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         is_number = column in right
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+        # A run, which can have any name, is the heading of some columns.
+        table.add_column(
+            Text(all_visible(column)), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
+        )
     return table
 
 
