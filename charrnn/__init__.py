@@ -15,7 +15,7 @@ from charrnn.display import draw_with
 from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from charrnn.api import Model, find_cells, load, training_spectrum
+    from charrnn.api import Model, find_cells, load, match_cells, training_spectrum
     from charrnn.comparison import (
         error_kinds,
         evaluate,
@@ -44,6 +44,7 @@ draw_with("charrnn.render.notebook")
 _HOMES = {
     "find_cells": "charrnn.api",
     "load": "charrnn.api",
+    "match_cells": "charrnn.api",
     "training_spectrum": "charrnn.api",
     "Model": "charrnn.api",
     "error_kinds": "charrnn.comparison",
@@ -102,6 +103,7 @@ __all__ = [
     "long_range",
     "losses_by_char",
     "losses_by_line",
+    "match_cells",
     "read_sweep",
     "resume",
     "run_summaries",

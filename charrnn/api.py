@@ -1,5 +1,6 @@
 """The public Python interface: the verbs and the option names of the command line."""
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
+from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.files import write_atomically
@@ -26,6 +27,7 @@ from charrnn.records.atlas import Atlas
 from charrnn.records.cell_effects import Patch
 from charrnn.records.evaluation import Adaptation
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.records.matching import MatchReport
 from charrnn.records.microscope import (
     MAX_LAG,
     Ablation,
@@ -38,7 +40,7 @@ from charrnn.records.microscope import (
 from charrnn.records.numbers import NetworkNumbers
 from charrnn.records.runs import ModelDescription
 from charrnn.records.spectrum import TrainingSpectrum
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_name
+from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
@@ -70,6 +72,8 @@ SCALE_TEXTS = 32
 """Texts that a model draws to measure its gradients."""
 SCALE_LENGTH = 320
 """Characters of each of them."""
+MAX_UNKNOWN = 0.01
+"""The largest share of unknown characters in a text over which the cells of several models are matched."""
 FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
@@ -775,17 +779,32 @@ class Model(Displayable):
         )
 
 
-def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Model:
+def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints"), step: int | None = None) -> Model:
     """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that `Model.export` wrote.
 
-    Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. Raises
-    CheckpointError if there is no such run or nothing in it can be verified.
+    Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. With
+    `step`, the checkpoint of that step. Raises CheckpointError if there is no such run or step, or nothing in it can be
+    verified.
     """
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
-    model = _model_of(found, found.load_best())
+    model = _model_of(found, found.load_best() if step is None else _load_step(found, step))
     if warning is not None:
         model.warnings = (f"{warning}, at step {model.step}", *model.warnings)
     return model
+
+
+def _load_step(found: RunReader | ModelFile, step: int) -> Checkpoint:
+    """Load the checkpoint of a step. Raises CheckpointError, with the steps that there are."""
+    if isinstance(found, ModelFile):
+        raise CheckpointError(f"{found.name} is a file with one checkpoint, not a run\nleave the step out")
+    name, known = checkpoint_name(step), found.checkpoints()
+    if name in known:
+        loaded = found.load_checkpoint(name, with_training=False)
+        if loaded.name == name:  # else it is damaged, and another was taken
+            return loaded
+    problem = "is damaged" if name in known else "does not exist"
+    listed = ", ".join(f"{checkpoint_step(one):,}" for one in known)
+    raise CheckpointError(f"{found.path / name} {problem}\ncheckpoints of this run: {listed}")
 
 
 def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
@@ -872,6 +891,64 @@ def follow_cells(
     labels = label_by_name(encoded.text, [score.detector for score in findings.scores], detectors)
     traces = ((model.step, model.trace(encoded, on_progress=on_progress)) for model in chain((first,), remaining))
     return follow(findings, traces, labels)
+
+
+def match_cells(
+    models: Sequence[Model],
+    text: str | bytes,
+    *,
+    context: str | bytes = "",
+    detectors: "Sequence[str | Detector] | None" = None,
+    cached: bool = False,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> MatchReport:
+    """Find the cells that several models have in common, by correlation over `text`, read after `context`.
+
+    Each model reads the text in its own alphabet. Every pair of models is compared beside a null of rotated
+    activations, and the best cell for each detector (all, if none is named) is listed by model. `on_progress` is called
+    with the number of characters read by any of the models since its last call. With `cached`, results are looked up in
+    the folders of the runs and saved there. Raises UsageError for fewer than two models and for an unknown detector,
+    DataError for a text that one of the models cannot read.
+    """
+    from charrnn.microscope import matching
+
+    studies = [
+        model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
+    ]
+    for model, study in zip(models, studies, strict=True):
+        num_unknown = model.vocab.num_unknown(study.text.ids[study.text.first :])
+        if num_unknown > MAX_UNKNOWN * len(study.text):
+            raise DataError(
+                f"{model.name} does not know {num_unknown:,} of {counted(len(study.text), 'character')}; at most "
+                f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
+            )
+    return matching.match_cells(studies, distinct_names(models), detectors, on_progress)
+
+
+def distinct_names(models: Sequence[Model]) -> list[str]:
+    """Return the names of models, with the step (`run@100`) where the name alone is not distinct, or else a number."""
+    names = [model.name for model in models]
+    names = [
+        f"{name}@{model.step}" if names.count(name) > 1 else name for name, model in zip(names, models, strict=True)
+    ]
+    return [
+        f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
+        for place, name in enumerate(names)
+    ]
+
+
+def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:
+    """Return a text as characters where a model reads characters. Raises DataError if it is not UTF-8."""
+    if model.vocab.kind == "byte" or isinstance(text, str):
+        return text
+    try:
+        # The end may be a part of a character, where a text was cut.
+        return codecs.getincrementaldecoder("utf-8")().decode(text)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{model.name} reads characters, and the text is not UTF-8: {error.reason} at byte {error.start:,}. "
+            f"Give another {named('text')}."
+        ) from None
 
 
 def find_cells(

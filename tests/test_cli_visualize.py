@@ -601,7 +601,7 @@ def test_the_history_of_a_cell_ends_where_the_cell_is_now(
 def test_a_history_is_of_the_run_that_was_loaded_though_another_is_newer_by_then(
     command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = charrnn.api.load
+    from charrnn.api import load
 
     def load_and_finish_another(*arguments: Any) -> charrnn.Model:
         model = load(*arguments)

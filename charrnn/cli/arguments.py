@@ -118,16 +118,32 @@ def parse_position(text: str) -> int | None:
 def load_model(run: str | None, *, quiet: bool) -> "Model":
     """Load a run, by default the newest one, and print its warnings.
 
-    Prints the name of a run that was chosen by default, if stderr is a terminal. Raises CheckpointError as `api.load`
-    does.
+    RUN@STEP is the checkpoint of a step. Prints the name of a run that was chosen by default, if stderr is a terminal.
+    Raises CheckpointError as `api.load` does.
     """
     from charrnn.api import load
 
-    model = load(run)
+    name, step = _split_step(run)
+    model = load(name) if step is None else load(name, step=step)
     if run is None and not quiet and sys.stderr.isatty():
         sys.stderr.write(f"Run: {printable(model.name)}\n")
     warn(model.warnings, quiet=quiet)
     return model
+
+
+def _split_step(run: str | None) -> tuple[str | None, int | None]:
+    """Split RUN@STEP into the run and the step; the step is None where there is none or a run has that name."""
+    from charrnn.errors import CheckpointError
+    from charrnn.runs.locate import find_run
+
+    match = re.fullmatch(r"(.+)@(\d{1,9})", run or "", re.DOTALL)
+    if match is None or run is None:
+        return run, None
+    try:
+        find_run(run)
+    except CheckpointError:
+        return match[1], int(match[2])
+    return run, None
 
 
 def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":

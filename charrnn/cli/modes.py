@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
     from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
+    from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.text.encoded import EncodedText
@@ -37,7 +38,9 @@ class Options:
     cells: tuple[str, ...]
     ablated: str | None
     others: tuple[str, ...]
-    """Runs that share the charts of `--gradients` and `--spectrum`."""
+    """Runs that share the charts of `--gradients` and `--spectrum`, or whose cells `--same` matches."""
+    ignores_saved: bool
+    """Whether findings saved in the runs are ignored."""
     detectors: "list[Detector]"
     has_chosen_detectors: bool
     patched: tuple[str, ...]
@@ -108,6 +111,8 @@ class Mode(Generic[Measured]):
     """Whether it shows the first `--chars` characters, not findings of a longer text."""
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
+    takes_runs: bool = False
+    """Whether it takes several runs."""
     reads_text: bool = True
     """Whether it reads a text; if not, `Subject.text` is empty."""
 
@@ -301,6 +306,28 @@ def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
         return subject.study.history(findings, networks, subject.options.detectors, advance)
 
 
+def _measure_matches(subject: Subject) -> "MatchReport":
+    from charrnn.api import match_cells
+    from charrnn.cli.arguments import load_models
+    from charrnn.microscope.survey import num_read
+
+    others = load_models(subject.options.others, quiet=subject.options.quiet)
+    if subject.options.ignores_saved:
+        for other in others:
+            other.findings.ignore_saved()
+    models = [subject.model, *others]
+    num_chars = len(subject.text) + num_read(len(subject.text), has_baseline=True)
+    with subject.progress(num_chars * len(models), "reading") as advance:
+        return match_cells(
+            models,
+            subject.content,
+            context=subject.context,
+            detectors=subject.options.detectors,
+            cached=True,
+            on_progress=advance,
+        )
+
+
 def _show_history(subject: Subject, histories: "tuple[CellHistory, ...]") -> Shown:
     from charrnn.microscope.study import CHARS_OF_HISTORY
 
@@ -378,6 +405,13 @@ MODES: dict[str, Mode[Any]] = {
         show=lambda subject, patch: pictures.show_patch(subject.model, patch),
         allows=frozenset({"--from", "--into"}),
         example="--patch 0:17",
+    ),
+    "--same": Mode(
+        measure=_measure_matches,
+        show=lambda subject, report: pictures.show_matches(report),
+        allows=_DETECTORS,
+        example="--same RUN RUN",
+        takes_runs=True,
     ),
     "--history": Mode(measure=_measure_history, show=_show_history, allows=_DETECTORS, example="--history"),
 }

@@ -18,6 +18,15 @@ RunArgument = Annotated[
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""
+RunsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="RUN",
+        help="A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip of charrnn "
+        "export. Default: the newest run. --same takes several.",
+    ),
+]
+"""The run to use, or several; None stands for the newest one that was validated."""
 
 TextOption = Annotated[
     str | None, typer.Option("--text", help="Read this file, or - for stdin, instead of held-out text.", metavar="FILE")

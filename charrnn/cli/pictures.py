@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charrnn.records.atlas import Atlas
     from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
+    from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
     from charrnn.render.page import Page, PageRow
@@ -300,3 +301,10 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     if histories and len(histories[0].steps) < FEW_STEPS:
         pictures.append(Text("Few steps are saved: train with --save-every and --keep 100 to see how cells develop."))
     return Shown(title, pictures, [history.to_json() for history in histories])
+
+
+def show_matches(report: "MatchReport") -> Shown:
+    """Draw which cells several runs have in common, and the best cell of each for every detector."""
+    from charrnn.render.matching import match_pictures
+
+    return Shown(f"Cells of {', '.join(report.names)}", match_pictures(report), report.to_json())

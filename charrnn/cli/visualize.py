@@ -10,7 +10,7 @@ import typer
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_arrays
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, TextOption
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.render.export import describe_formats
@@ -30,7 +30,7 @@ MAX_LABEL_SECONDS = 20
 
 
 def visualize(
-    run: RunArgument = None,
+    runs: RunsArgument = None,
     cell: Annotated[
         list[str] | None,
         typer.Option("--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U"),
@@ -117,6 +117,9 @@ def visualize(
     history: Annotated[
         bool, typer.Option("--history", help="Show the scores of the best cells at every checkpoint.")
     ] = False,
+    same: Annotated[
+        bool, typer.Option("--same", help="Match the cells of several runs: visualize --same RUN RUN …")
+    ] = False,
     surprise: Annotated[
         bool, typer.Option("--surprise", help="Colour each character by its surprise in bits.")
     ] = False,
@@ -160,6 +163,7 @@ def visualize(
             "--from": source is not None,
             "--into": target is not None,
             "--history": history,
+            "--same": same,
             "--detector": bool(detector),
             "--detect": bool(detect),
             "--guesses": guesses,
@@ -167,10 +171,12 @@ def visualize(
             "--with": bool(beside),
         }
     )
+    run, others = _split_runs(name, runs or [])
     options = Options(
         cells=tuple(cell or ()),
         ablated=ablate,
-        others=tuple(beside or ()),
+        others=(*others, *(beside or ())),
+        ignores_saved=recompute,
         detectors=_chosen_detectors(detector or (), detect or ()),
         has_chosen_detectors=bool(detector or detect),
         patched=tuple(patch or ()),
@@ -186,12 +192,17 @@ def visualize(
     if options.suffix == ".npz" and not MODES[name].exports_arrays:
         raise UsageError(f"--export {export}: {name} has no activations; use .json.")
     num_chars = _num_chars_read(name, options, text, chars)
-    subject = _prepare(run, text, options, num_chars, recompute=recompute)
-    if export is not None and options.suffix == ".npz":
+    _show(name, _prepare(run, text, options, num_chars), as_json=json)
+
+
+def _show(name: str, subject: Subject, *, as_json: bool) -> None:
+    """Measure what a mode shows, and print or export it."""
+    export = subject.options.export
+    if export is not None and subject.options.suffix == ".npz":
         export_arrays(subject, export)
         return
     shown = MODES[name].show(subject, MODES[name].measure(subject))
-    if json:
+    if as_json:
         print_json(shown.data)
     else:
         deliver(shown, export)
@@ -210,6 +221,19 @@ def _num_chars_read(name: str, options: Options, text: str | None, num_coloured:
     return 0
 
 
+def _split_runs(mode: str, runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too many."""
+    from charrnn.errors import UsageError
+
+    if MODES[mode].takes_runs and len(runs) < 2:
+        raise UsageError(f"{mode} takes two or more runs: charrnn visualize {mode} RUN RUN")
+    if len(runs) > 1 and not MODES[mode].takes_runs:
+        raise UsageError(
+            f"visualize shows one run: leave out {', '.join(runs[1:])}, or add --same to match their cells."
+        )
+    return (runs[0] if runs else None), runs[1:]
+
+
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detector]":
     """Return the detectors that --detector names and --detect defines; all built-in ones if there are none."""
     from charrnn.detectors.custom import custom_detector
@@ -218,7 +242,7 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detec
     return [*(get_detectors(names) if names or not own else ()), *own]
 
 
-def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, recompute: bool) -> Subject:
+def _prepare(run: str | None, text: str | None, options: Options, num_chars: int) -> Subject:
     """Load the model and encode the first `num_chars` characters of the text, with warnings about them.
 
     No text is read for 0 characters.
@@ -235,7 +259,7 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
         return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
     content, context, num_available = read_passage(model, text, num_chars, quiet=options.quiet)
     warn(model.encoding_warnings(content), quiet=options.quiet)
-    if recompute:
+    if options.ignores_saved:
         model.findings.ignore_saved()
     encoded = model.encode(content, context=context)
     return Subject(

@@ -459,6 +459,11 @@ class Study:
     def _key(self, target: Target) -> dict[str, JSON]:
         return {"ids": self._ids_digest, "first": self.text.first, "labels": labels_digest(target.labels)}
 
+    @property
+    def text_key(self) -> dict[str, JSON]:
+        """What identifies the text and its context in the key of a cached measurement."""
+        return {"ids": self._ids_digest, "first": self.text.first}
+
     @cached_property
     def _ids_digest(self) -> str:
         return _digest(self.text.ids)

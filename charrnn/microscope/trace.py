@@ -3,7 +3,7 @@
 Shapes: N characters, L layers, H units per layer, T and B as in `model.reading`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,7 +128,7 @@ def score_following(
     return positions[has_next] + 1, scores[has_next]
 
 
-def stream_cells(network: CharRNN, text: EncodedText) -> Iterator[tuple[NDArray[np.int64], Float32Array]]:
+def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray[np.int64], Float32Array], None, None]:
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index 0 being the first.
 
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is kept.

@@ -22,6 +22,7 @@ from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import Evaluation, LossReport
 from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.long_range import LongRangeReport
+from charrnn.records.matching import MatchReport
 from charrnn.records.microscope import (
     Ablation,
     CellFindings,
@@ -47,6 +48,7 @@ from charrnn.render.learning_curves import LearningChart
 from charrnn.render.legend import SURPRISE_LEGEND, Legend
 from charrnn.render.long_range import long_range_pictures
 from charrnn.render.losses import evaluation_view, losses_table
+from charrnn.render.matching import match_pictures
 from charrnn.render.numbers import NumbersTable
 from charrnn.render.runs_table import RunsTable
 from charrnn.render.scatters import GateScatters
@@ -208,6 +210,7 @@ _show(GeneratedText, _generated_pictures)
 _show(LearningCurve, _curve_pictures)
 _show(LearningCurves, lambda curves: [LearningChart(curves)])
 _show(LongRangeReport, long_range_pictures)
+_show(MatchReport, match_pictures)
 _show(ModelDescription, _model_pictures)
 _show(NetworkNumbers, lambda numbers: [NumbersTable(numbers)])
 _show(Novelty, _novelty_pictures)

@@ -1,0 +1,358 @@
+"""Cells of several runs: correlations, the null of rotated activations, and what is reported of them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Ran, TrainedRun, copy_run
+from rich.console import Console
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.api import Model, match_cells
+from charrnn.config import Config
+from charrnn.errors import CheckpointError, DataError, UsageError
+from charrnn.microscope import matching
+from charrnn.microscope.matching import Moments, assign_one_to_one, random_rotation
+from charrnn.microscope.study import Study
+from charrnn.model.shapes import weight_shapes
+from charrnn.records.matching import PairMatch
+from charrnn.records.microscope import CellFindings
+from charrnn.render.matching import match_pictures
+from charrnn.runs.checkpoint import checkpoint_step
+from charrnn.runs.reader import RunReader
+from charrnn.text.vocab import Vocab
+
+TEXT = make_corpus(num_chars=3_100, seed=3).text[:3_000]
+"""Short enough to be read in one lane."""
+VOCAB = Vocab.from_text(TEXT)
+Floats = np.ndarray[Any, np.dtype[Any]]
+
+
+def random_model(seed: int, *, layers: int = 2, units: int = 8, vocab: Vocab = VOCAB, name: str = "") -> Model:
+    """Build a plain RNN with random weights."""
+    config = Config(cell="rnn", num_layers=layers, hidden_size=units, embedding_size=6, dropout=0.0, seed=seed)
+    generator = np.random.default_rng(seed)
+    tensors = {
+        shape_name: generator.normal(0, 1.2 / np.sqrt(shape[-1]), shape).astype(np.float32)
+        for shape_name, shape in weight_shapes(config, len(vocab)).items()
+    }
+    return Model(config, vocab, tensors, name=name or f"random-{seed}")
+
+
+def permuted(model: Model, seed: int) -> tuple[Model, list[list[int]], list[Floats]]:
+    """Permute the units of every layer, and flip the signs of some; return the copy, the orders and the signs."""
+    generator, tensors = np.random.default_rng(seed), dict(model.tensors)
+    layers, units = int(model.config.num_layers), int(model.config.hidden_size)
+    orders = [generator.permutation(units) for _ in range(layers)]
+    signs = [generator.choice([-1.0, 1.0], units).astype(np.float32) for _ in range(layers)]
+    for layer, (order, sign) in enumerate(zip(orders, signs, strict=True)):
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+            key = f"layers.{layer}.{name}"
+            tensors[key] = (tensors[key][order].T * sign).T
+        key = f"layers.{layer}.weight_hh_l0"
+        tensors[key] = tensors[key][:, order] * sign
+        following = "output.weight" if layer == layers - 1 else f"layers.{layer + 1}.weight_ih_l0"
+        tensors[following] = tensors[following][:, order] * sign
+    copied = Model(model.config, model.vocab, tensors, name=f"{model.name}, permuted")
+    return copied, [order.tolist() for order in orders], signs
+
+
+def only_pair(models: list[Model], text: str = TEXT) -> PairMatch:
+    (pair,) = match_cells(models, text, detectors=["line-position"]).pairs
+    return pair
+
+
+def moments_of(runs: list[Floats], *, window: int) -> Moments:
+    moments = Moments([(0, 1)])
+    for begin in range(0, len(runs[0]), window):
+        moments.add([run[begin : begin + window] for run in runs])
+    return moments
+
+
+def correlated_runs() -> list[Floats]:
+    """Return cells (N, 5) and (N, 3) that share two signals; the last cell of the first run is constant."""
+    generator = np.random.default_rng(0)
+    signals = generator.normal(size=(900, 2))
+    runs = [0.3 * (signals @ generator.normal(size=(2, size)) + generator.normal(size=(900, size))) for size in (5, 3)]
+    runs[0][:, 4] = 0.7
+    runs[1][:, 0] += 50  # far from zero: sums of squares alone would lose digits
+    return [run.astype(np.float32) for run in runs]
+
+
+@pytest.mark.parametrize("window", [900, 128, 7])
+def test_correlations_of_windows_are_those_of_the_whole_text(window: int) -> None:
+    runs = correlated_runs()
+    found = moments_of(runs, window=window).correlations(0, 1)
+    for i, cell in enumerate(runs[0].T[:4]):
+        for j, other in enumerate(runs[1].T):
+            # float32 products of 50 ± 1: about five digits.
+            assert found[i, j] == pytest.approx(np.corrcoef(cell, other)[0, 1], abs=1e-4)
+    assert (found[4] == 0).all(), "a constant cell correlates with nothing"
+
+
+def test_the_null_is_the_best_correlation_with_rotated_activations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "NUM_ROTATIONS", 3)
+    runs = [correlated_runs()[0], np.random.default_rng(1).normal(size=(900, 4)).astype(np.float32)]
+    calls: list[int] = []
+    (found,) = moments_of(runs, window=100).rotated_best([0], 1, 2, calls.append)
+    generator = np.random.default_rng(0)
+    for reached in found:
+        rotated = np.hstack(
+            [runs[1][:, :2] @ random_rotation(2, generator), runs[1][:, 2:] @ random_rotation(2, generator)]
+        )
+        expected = [max(abs(np.corrcoef(cell, other)[0, 1]) for other in rotated.T) for cell in runs[0].T[:4]]
+        assert reached == pytest.approx([*expected, 0], abs=1e-4)
+    assert calls == [0, 0, 0]
+
+
+def test_rotations_are_orthogonal_and_differ() -> None:
+    generator = np.random.default_rng(0)
+    first, second = random_rotation(7, generator), random_rotation(7, generator)
+    assert first @ first.T == pytest.approx(np.eye(7), abs=1e-12)
+    assert np.abs(first - second).max() > 0.1
+
+
+def test_each_cell_is_assigned_once_and_the_strongest_pairs_first() -> None:
+    strengths = np.array([[0.9, 0.8, 0.0], [0.85, 0.1, 0.0], [0.95, 0.2, 0.0]])
+    assert assign_one_to_one(strengths).tolist() == [1, -1, 0]
+    assert assign_one_to_one(strengths.T).tolist() == [2, 0, -1]
+    for seed in range(20):
+        random = np.random.default_rng(seed).random((6, 4))
+        assigned = assign_one_to_one(random)
+        pairs = [(row, column) for row, column in enumerate(assigned) if column >= 0]
+        assert sorted(column for _, column in pairs) == [0, 1, 2, 3]
+        # Stable: no two cells prefer each other to those that they were assigned.
+        for row in range(6):
+            for column in range(4):
+                own = random[row, assigned[row]] if assigned[row] >= 0 else -1
+                theirs = random[next(r for r, c in pairs if c == column), column]
+                assert random[row, column] <= max(own, theirs)
+
+
+def test_a_permuted_copy_is_matched_perfectly() -> None:
+    model = random_model(1)
+    copied, orders, signs = permuted(model, 2)
+    report = match_cells([copied, model], TEXT, detectors=["line-position", "quote", "word-position"])
+    (pair,) = report.pairs
+    for match in pair.matches:
+        assert (match.other_layer, match.other_unit) == (match.layer, orders[match.layer][match.unit])
+        assert match.correlation == pytest.approx(signs[match.layer][match.unit], abs=1e-4)
+        assert match.partner == (match.other_layer, match.other_unit)
+        assert match.p_value == pytest.approx(0.01)
+    assert pair.share_99 == pair.share_mutual == 1 and pair.median == pytest.approx(1, abs=1e-4)
+    assert report.num_sharing() == (0, 16)
+    for found in report.properties:
+        # A cell that its mirror image ties with in 512 bins may be chosen instead; here none is.
+        assert found.is_same == (True, True)
+        mine, theirs = found.scores
+        assert mine is not None and theirs is not None
+        assert mine.strength == pytest.approx(theirs.strength, abs=1e-3)
+
+
+def test_reading_leaves_the_mode_of_torch_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = [random_model(seed, layers=1, units=4).study(TEXT) for seed in (1, 2, 3)]
+    num_chars = [len(window[0]) for window in matching.read_together(studies)]
+    assert sum(num_chars) == len(TEXT) and not torch.is_inference_mode_enabled()
+    matching.read_together(studies).close()
+    windows = matching.read_together(studies)
+    assert [cells.shape[1] for cells in next(windows)] == [4, 4, 4]
+    windows.close()  # as where an error ends the reading
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_run_matches_itself() -> None:
+    model = random_model(4, layers=1, units=12)
+    report = match_cells([model, model], TEXT, detectors=["line-position"])
+    assert report.names == ("random-4@0", "random-4@0 (2)")
+    (pair,) = report.pairs
+    assert all((match.layer, match.unit) == (match.other_layer, match.other_unit) for match in pair.matches)
+    assert min(match.correlation for match in pair.matches) == pytest.approx(1, abs=1e-5)
+
+
+def test_independent_random_networks_stay_at_the_null_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 160 cells, 8 and 2 are expected below p = 0.05 and 0.01."""
+    monkeypatch.setattr(Study, "findings", lambda *_, **__: CellFindings(scores=()))
+    pairs = [only_pair([random_model(seed), random_model(seed + 50)]) for seed in range(10, 20)]
+    shares = [np.mean([getattr(pair, name) for pair in pairs]) for name in ("share_95", "share_99", "share_excess")]
+    assert shares[0] < 0.2 and shares[1] < 0.08 and shares[2] == 0
+    for pair in pairs:
+        assert pair.median == pytest.approx(pair.null_median, abs=0.12)
+
+
+def test_runs_of_other_sizes_and_numbers_of_layers_are_matched() -> None:
+    small, large = random_model(1, layers=1, units=5), random_model(2, layers=3, units=9)
+    report = match_cells([small, large, random_model(3)], TEXT, detectors=["line-position", "quote"])
+    assert [(pair.name, pair.other, len(pair.matches)) for pair in report.pairs] == [
+        ("random-1", "random-2", 5),
+        ("random-1", "random-3", 5),
+        ("random-2", "random-3", 27),
+    ]
+    assert {match.other_layer for match in report.pairs[0].matches} <= {0, 1, 2}
+    assert sum(match.partner is not None for match in report.pairs[2].matches) == 16
+    assert sum(report.num_sharing()) == 5
+    assert all(sum(pair.histogram) == pytest.approx(1) == sum(pair.null_histogram) for pair in report.pairs)
+    assert [found.num_found for found in report.properties] == sorted(
+        (found.num_found for found in report.properties), reverse=True
+    )
+
+
+def test_bytes_and_characters_are_matched_over_ascii_only() -> None:
+    reads_bytes = random_model(1, vocab=Vocab.of_bytes(), name="bytes")
+    pair = only_pair([reads_bytes, random_model(2)], TEXT)
+    assert pair.name == "bytes" and len(pair.matches) == 16
+    (pair,) = match_cells([reads_bytes, random_model(2)], TEXT.encode(), detectors=["quote"]).pairs
+    assert len(pair.matches) == 16
+    longer = TEXT[:1500] + "é" + TEXT[1500:]
+    with pytest.raises(DataError, match="bytes reads the text as 3,002 characters and random-2 as 3,001"):
+        match_cells([reads_bytes, random_model(2)], longer)
+    # Cut inside a character: its first byte is left out.
+    with pytest.raises(DataError, match="3,001 characters and random-2 as 3,000"):
+        match_cells([reads_bytes, random_model(2)], TEXT.encode() + "é".encode()[:1])
+    with pytest.raises(DataError, match=r"random-2 reads characters, and the text is not UTF-8: .* at byte 5"):
+        match_cells([reads_bytes, random_model(2)], b"hello\xff" + TEXT.encode())
+
+
+def test_a_text_that_a_model_cannot_read_is_one_clear_error() -> None:
+    other = random_model(2, vocab=Vocab.from_text("абвгд" * 99), name="russian")
+    with pytest.raises(DataError, match=r"russian does not know 3,000 of 3,000 characters; at most 1% may be unknown"):
+        match_cells([random_model(1), other], TEXT)
+    with pytest.raises(UsageError, match="at least two runs, not 1"):
+        match_cells([random_model(1)], TEXT)
+
+
+def test_properties_that_most_runs_have_come_first() -> None:
+    from charrnn.microscope.matching import _order
+    from charrnn.records.matching import PropertyMatch
+    from charrnn.records.microscope import CellScore
+
+    good = CellScore(
+        detector="quote",
+        layer=0,
+        unit=1,
+        polarity=1,
+        num_positive=5,
+        auc=0.9,
+        ci_low=0.8,
+        ci_high=0.95,
+        p_value=0.01,
+        null_level=0.6,
+    )
+    weak = replace(good, auc=0.55, ci_low=0.4)
+    rows = [
+        PropertyMatch(detector=name, scores=scores, is_same=(True, False))
+        for name, scores in {"one": (good, weak), "both": (good, good), "none": (weak, None)}.items()
+    ]
+    assert [row.detector for row in sorted(rows, key=_order)] == ["both", "one", "none"]
+    assert [row.num_found for row in rows] == [1, 2, 0]
+
+
+@pytest.fixture
+def runs(lstm: TrainedRun, gru: TrainedRun, tmp_path: Any) -> list[str]:
+    """Copy two runs into `checkpoints/` of the working folder, and return their names."""
+    for run in (lstm, gru):
+        copy_run(run.path, tmp_path / "checkpoints" / run.name)
+    return [lstm.name, gru.name]
+
+
+def saved_steps(run: str) -> list[int]:
+    return [checkpoint_step(name) for name in RunReader(Path("checkpoints") / run).checkpoints()]
+
+
+def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran], monkeypatch: Any) -> None:
+    first = command("visualize", "--same", *runs, "--json", "--detector", "quote", "--detector", "line-position")
+    assert first.code == 0, first.err
+    report = json.loads(first.out)
+    assert report["runs"] == runs and report["num_chars"] > 4000 and len(report["pairs"]) == 1
+    assert len(report["pairs"][0]["matches"]) == 32 and sum(report["num_sharing"]) == 32
+    assert {found["detector"] for found in report["properties"]} == {"quote", "line-position"}
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the text was read again")
+
+    monkeypatch.setattr(matching, "read_together", fail)
+    monkeypatch.setattr("charrnn.microscope.trace.stream_cells", fail)
+    second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
+    assert second.code == 0 and json.loads(second.out) == report
+    # A cache from elsewhere is checked.
+    good = matching._Matched.from_json
+    models = [charrnn.load(run) for run in runs]
+    entry = next(v for k, v in models[0].findings._read().items() if k.startswith("match "))
+    assert isinstance(entry, dict) and good(entry, 32, 64) is not None
+    num_cells = [int(model.config.num_layers) * int(model.config.hidden_size) for model in models]
+    for damage in (
+        {"best": [0] * 31},
+        {"best": [-1] * 32},
+        {"best": [num_cells[1]] * 32},
+        {"partners": [0.5] * 32},
+        {"correlations": [2.0] * 32},
+        {"levels": [0.1]},
+        {"p_values": None},
+    ):
+        assert good({**entry, **damage}, *num_cells) is None
+    assert good([], *num_cells) is None and good({**entry, "more": 1}, *num_cells) is None
+
+
+def test_the_pictures_fit_80_columns_and_are_exported(
+    runs: list[str], command: Callable[..., Ran], tmp_path: Any
+) -> None:
+    step, *_ = saved_steps(runs[0])
+    shown = command("visualize", "--same", *runs, f"{runs[0]}@{step}", "--detector", "quote")
+    assert shown.code == 0, shown.err
+    assert f"A: {runs[0]}@" in shown.out and f"C: {runs[0]}@{step}\n" in shown.out and "A in C" in shown.out
+    assert "Of the 32 cells of A, all 2 other runs have" in shown.out and "quote" in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    for name in ("same.svg", "same.html", "same.json", "same.txt"):
+        assert command("visualize", "--same", *runs, "--detector", "quote", "--export", name).code == 0
+        assert runs[1] in (tmp_path / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--same", "lstm-001"], "--same takes two or more runs"),
+        (["--same"], "--same takes two or more runs"),
+        (["lstm-001", "gru-001"], "visualize shows one run: leave out gru-001, or add --same"),
+        (["--same", "lstm-001", "lstm-001@7"], "step-00000007 does not exist"),
+        (["--same", "lstm-001", "lstm-002"], "no run 'lstm-002'"),
+        (["--same", "lstm-001", "gru-001", "--sparkline"], "--sparkline does not apply to --same"),
+        (["--same", "lstm-001", "gru-001", "--with", "gru-001"], "--with does not apply to --same"),
+        (["--same", "lstm-001", "gru-001", "--export", "a.npz"], "--same has no activations"),
+    ],
+)
+def test_a_bad_call_is_one_clear_error(
+    runs: list[str], command: Callable[..., Ran], arguments: list[str], message: str
+) -> None:
+    ran = command("visualize", *arguments)
+    assert ran.code != 0 and message in ran.err and len(ran.err.strip().splitlines()) <= 3
+
+
+def test_a_step_is_loaded_by_its_number(runs: list[str], command: Callable[..., Ran], tmp_path: Any) -> None:
+    first, *_, last = saved_steps(runs[0])
+    for step in (first, last):
+        assert charrnn.load(runs[0], step=step).step == step
+    with pytest.raises(CheckpointError, match=rf"step-00000007 does not exist\ncheckpoints of this run: {first}, "):
+        charrnn.load(runs[0], step=7)
+    damaged = tmp_path / "checkpoints" / runs[0] / f"step-{first:08}" / "model.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    with pytest.raises(CheckpointError, match=f"step-{first:08} is damaged"):
+        charrnn.load(runs[0], step=first)
+    # A run may have such a name itself.
+    copy_run(tmp_path / "checkpoints" / runs[1], tmp_path / "checkpoints" / "gru@7")
+    assert command("visualize", "gru@7", "--cell", "0:1", "--chars", "5").code == 0
+    assert command("visualize", f"{runs[0]}@{last}", "--cell", "0:1", "--chars", "5").code == 0
+
+
+def test_the_report_is_drawn_for_a_notebook_and_without_unicode() -> None:
+    report = match_cells([random_model(1, layers=1), random_model(2, layers=1)], TEXT, detectors=["quote"])
+    assert "quote" in str(report._repr_html_())
+    console = Console(width=80, legacy_windows=True, file=None, record=True)
+    with console.capture() as captured:
+        for picture in match_pictures(report):
+            console.print(picture)
+    assert "A in B" in captured.get()
