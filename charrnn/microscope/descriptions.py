@@ -6,6 +6,7 @@ Shapes: N characters (n of them in a half), C = L * H cells (c of them in a bloc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from statistics import NormalDist
 from typing import Any, Protocol
 
@@ -205,9 +206,9 @@ def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float
     num_chars, num_blocks = len(errors), num_blocks_of(len(errors))
     if num_blocks < MIN_BLOCKS:
         return None
+    draws = _draws(num_blocks)
     starts = -(-np.arange(num_blocks) * num_chars // num_blocks)
     sizes = np.diff(starts, append=num_chars).astype(np.float64)
-    draws = draw_counts(num_blocks, NUM_RESAMPLES)
     unexplained, squares, sums = (draws @ np.add.reduceat(values, starts) for values in (errors, centred**2, centred))
     variances = squares - sums**2 / (draws @ sizes)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -215,6 +216,12 @@ def _interval(errors: Float64Array, centred: Float64Array) -> tuple[float, float
     tail = NormalDist().cdf(-math.sqrt(num_blocks / (num_blocks - 1)) * t_quantile(num_blocks - 1))
     low, high = np.quantile(estimates, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@cache
+def _draws(num_blocks: int) -> Float64Array:
+    """Return `draw_counts` as numbers that can be multiplied; the same for every cell."""
+    return draw_counts(num_blocks, NUM_RESAMPLES).astype(np.float64)
 
 
 def half_precision_ranks(values: NDArray[np.floating]) -> Float64Array:

@@ -24,8 +24,8 @@ BEAM = 8
 """Rules of each length that are extended by every condition."""
 NUM_KEPT = 3
 """Rules of each length that a search returns, at most."""
-ALIKE = 2
-"""Extensions of a rule that are looked at for each rule of the beam, because some are variants of each other."""
+ALIKE = 8
+"""Rules that are looked at for each rule of the beam, because many are variants of each other."""
 
 
 def rule_mask(flags: Flags, rule: Rule) -> Flags:
@@ -126,34 +126,39 @@ class RuleSearch:
         weighted *= scaled[[cell for cell, _ in columns]]
         joint_sums, own_sums = weighted @ self.holds.T, weighted.sum(axis=1)
         own_sizes = masks.sum(axis=1)
-        found: list[list[tuple[float, Rule]]] = [[] for _ in parents]
-        for (cell, rule), base in zip(pairs, bases, strict=True):
-            column, row = columns[cell, base], rules[base]
-            sums, sizes = joint_sums[column], joint_sizes[row]
-            own_sum, own_size = own_sums[column], own_sizes[row]
-            if rule is not base:
-                sums, sizes = single_sums[cell] - sums, self.sizes - sizes
-                own_sum, own_size = -own_sum, self._num_chars - own_size
-            found[cell] += self._best_children(rule, sums, sizes, own_sum, own_size)
-        return [self._merge(rules) for rules in found]
+        column_of = [columns[key] for key in zip(owners, bases, strict=True)]
+        row_of = [rules[base] for base in bases]
+        sums, sizes = joint_sums[column_of], joint_sizes[row_of]
+        own_sums, own_sizes = own_sums[column_of], own_sizes[row_of]
+        flipped = [number for number, (_, rule) in enumerate(pairs) if _is_negation(rule)]
+        sums[flipped] = single_sums[[owners[number] for number in flipped]] - sums[flipped]
+        sizes[flipped] = self.sizes - sizes[flipped]
+        own_sums[flipped], own_sizes[flipped] = -own_sums[flipped], self._num_chars - own_sizes[flipped]
+        scores = np.empty((len(pairs), 2, len(self.flags)), np.float32)
+        scores[:, 0] = explained(sums, sizes, self._num_chars, self.least)
+        scores[:, 1] = explained(own_sums[:, None] - sums, own_sizes[:, None] - sizes, self._num_chars, self.least)
+        for number, (_, rule) in enumerate(pairs):
+            scores[number, :, [condition for condition, _ in rule]] = 0
+        ends = np.cumsum([len(rules) for rules in parents])
+        return [
+            self._best_children(rules, scores[end - len(rules) : end])
+            for rules, end in zip(parents, ends.tolist(), strict=True)
+        ]
 
-    def _best_children(
-        self, rule: Rule, sums: Float32Array, sizes: Float32Array, own_sum: np.float32, own_size: np.float32
-    ) -> list[tuple[float, Rule]]:
-        """Return the best extensions of a rule by one condition that holds or fails, with their scores."""
-        scores = explained(
-            np.stack((sums, own_sum - sums)), np.stack((sizes, own_size - sizes)), self._num_chars, self.least
-        )
-        scores[:, [condition for condition, _ in rule]] = 0
+    def _best_children(self, parents: Sequence[Rule], scores: Float32Array) -> list[tuple[float, Rule]]:
+        """Return the best extensions of a cell's rules, by their scores (rules, 2, K) with a condition or without."""
         flat = scores.ravel()
         num_best = min(ALIKE * self.beam, len(flat))
-        best = np.argpartition(-flat, num_best - 1)[:num_best]
-        num_conditions = len(sums)
-        return [
-            (float(flat[place]), tuple(sorted((*rule, (place % num_conditions, place < num_conditions)))))
-            for place in best.tolist()
-            if flat[place] > 0
-        ]
+        if num_best == 0:
+            return []
+        num_conditions = len(self.flags)
+        children: list[tuple[float, Rule]] = []
+        for place in np.argpartition(-flat, num_best - 1)[:num_best].tolist():
+            number, literal = divmod(place, 2 * num_conditions)
+            if flat[place] > 0:
+                added = (literal % num_conditions, literal < num_conditions)
+                children.append((float(flat[place]), tuple(sorted((*parents[number], added)))))
+        return self._merge(children)
 
     def _merge(self, rules: Iterable[tuple[float, Rule]]) -> list[tuple[float, Rule]]:
         """Return the best rules, one of those that are variants of each other, best first."""
