@@ -25,10 +25,12 @@ from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.records.atlas import Atlas
 from charrnn.records.cell_effects import Patch
+from charrnn.records.directions import NUM_CELLS, Direction
 from charrnn.records.evaluation import Adaptation
 from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.records.matching import MatchReport
 from charrnn.records.microscope import (
+    CHARS_SCORED,
     MAX_LAG,
     Ablation,
     CellFindings,
@@ -622,6 +624,22 @@ class Model(Displayable):
         encoded = self.encode(passage)
         text = PatchedPassage(text=self.vocab.decode(encoded.ids[encoded.first :][-CHARS_SHOWN:]))
         return PassageIds(ids=encoded.ids, following=encoded.ids[:0], shown=text)
+
+    def direction(
+        self,
+        detector: "str | Detector",
+        size: int | None = NUM_CELLS,
+        *,
+        on_progress: Callable[[int], object] = lambda num_chars: None,
+    ) -> Direction:
+        """Fit a direction for a detector on the beginning of the run's validation text, as `Study.direction` does.
+
+        It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
+        Raises UsageError, and DataError as `held_out`.
+        """
+        held_out = self.held_out()
+        study = self.study(held_out[:CHARS_SCORED], context=held_out.context, cached=True)
+        return study.direction(detector, size, on_progress=on_progress)
 
     def gates(
         self,

@@ -21,6 +21,7 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.evaluation.loss import bits
 from charrnn.microscope.passage import Passage
 from charrnn.records.descriptions import Description, DescriptionReport
+from charrnn.records.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
 from charrnn.records.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.records.estimate import Estimate
 from charrnn.records.evaluation import Evaluation, EvaluationRow, LossReport
@@ -73,6 +74,23 @@ DESCRIBED = Description(
     auc=0.9,
     explained=True,
 )
+DIRECTION = Direction(
+    detector=HOSTILE,
+    cells=((0, 1), (1, 2)),
+    weights=(3.0, -4.0),
+    means=(0.0, 0.0),
+    deviations=(0.2, 0.1),
+    intercept=0.5,
+    is_yes_no=True,
+    score=0.9,
+    ci=(0.8, 1.0),
+    cell_score=0.7,
+    gain_ci=(0.1, 0.3),
+    low=0.0,
+    high=1.0,
+    num_chars=9,
+)
+ABLATED = DirectionAblation(cells=((0, 1),), change=0.25, ci=(0.2, 0.3), num_chars=9, effects=(EFFECT,))
 OBJECTS: dict[str, tuple[Displayable, str]] = {
     "findings": (FINDINGS, "bracket-depth"),
     "history": (CellHistory(detector=HOSTILE, layer=0, unit=1, is_auc=True, steps=(1, 2), values=(0.5, 0.9)), "0:1"),
@@ -91,6 +109,12 @@ OBJECTS: dict[str, tuple[Displayable, str]] = {
     "ablation": (
         Ablation(layer=0, unit=1, at="zero", value=0.0, change=0.25, ci=(0.2, 0.3), num_chars=9, effects=(EFFECT,)),
         "clamped at 0",
+    ),
+    "direction": (DIRECTION, "0:1 +60%, 1:2 -40%"),
+    "direction text": (DirectionText(direction=DIRECTION, coloured=COLOURED), "background-color"),
+    "direction ablation": (
+        DirectionContribution(direction=DIRECTION, ablation=ABLATED, best_cell=ABLATED, random=(ABLATED,)),
+        "cell 0:1",
     ),
     "gates": (
         GateReport(

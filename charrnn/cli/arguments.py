@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.config import Config
+    from charrnn.detectors.detector import Detector
 from charrnn.cli.streams import printable, warn
 
 
@@ -74,6 +75,47 @@ def _is_named_pipe(path: str) -> bool:
         return False
 
 
+_CELL = re.compile(r"(\d{1,9}):(\d{1,9})")
+"""A cell as it is typed."""
+_NUMBERS = re.compile(r"[\d:.,\s-]*")
+"""What is meant as a cell, and not as the name of a detector."""
+
+
+def is_cell(text: str) -> bool:
+    """Return whether an argument stands for a cell, well-formed or not, and not for a direction."""
+    return _NUMBERS.fullmatch(text) is not None
+
+
+def parse_direction(
+    option: str, text: str, detectors: "Sequence[Detector]" = ()
+) -> "tuple[str | Detector, int | None]":
+    """Parse a direction, given to `option` as "detector", "detector@cells" or "detector@all".
+
+    Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
+    UsageError for another form and for an unknown detector.
+    """
+    from charrnn.detectors.registry import get_detectors
+    from charrnn.errors import UsageError
+    from charrnn.records.directions import NUM_CELLS
+
+    known = {detector.name: detector for detector in detectors}
+    if text in known:  # the name of a detector of --detect may contain an @
+        return known[text], NUM_CELLS
+    name, at, size = text.rpartition("@") if "@" in text else (text, "", "")
+    if at and size != "all" and re.fullmatch(r"[1-9]\d{0,8}", size) is None:
+        raise UsageError(f"{option} {text}: after the @, write a number of cells, or all: quote@8, quote@all.")
+    num_cells = None if size == "all" else int(size) if at else NUM_CELLS
+    if name in known:
+        return known[name], num_cells
+    try:
+        get_detectors([name])
+    except UsageError as error:
+        raise UsageError(
+            f"{option} {text}: write a cell as layer:unit, such as 0:17, or a detector, such as quote. {error.marked}"
+        ) from None
+    return name, num_cells
+
+
 def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     """Parse the cell index (layer, unit) that is given to `option` as "layer:unit".
 
@@ -81,7 +123,7 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
     """
     from charrnn.errors import UsageError
 
-    match = re.fullmatch(r"(\d{1,9}):(\d{1,9})", text.strip())
+    match = _CELL.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
     layer, unit = int(match[1]), int(match[2])

@@ -11,7 +11,7 @@ from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control
-from charrnn.cli.visualize import CHARS_SCORED
+from charrnn.records.microscope import CHARS_SCORED
 
 CHARS_SHOWN = 8_000
 """Characters that are shown, unless another number is asked for."""

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from charrnn.cli import pictures
-from charrnn.cli.arguments import parse_cell, parse_patched, parse_position, to_content
+from charrnn.cli.arguments import (
+    is_cell,
+    parse_cell,
+    parse_direction,
+    parse_patched,
+    parse_position,
+    to_content,
+)
 from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import NUM_GUESSES, CellValues, FoundCells, Shown
 from charrnn.cli.progress import progress
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
     from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
+    from charrnn.records.directions import DirectionContribution
     from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
@@ -247,7 +255,10 @@ def _measure_spectra(subject: Subject) -> "list[TrainingSpectrum]":
         return [training_spectrum(run, on_progress=advance) for run in runs]
 
 
-def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation]":
+def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation] | DirectionContribution":
+    """Ablate a cell at its mean and at zero, or a direction at its mean."""
+    if not is_cell(subject.options.ablated or ""):
+        return _measure_direction_ablation(subject)
     layer, unit = parse_cell("--ablate", subject.options.ablated or "", subject.model)
 
     def ablate(at: str) -> "Ablation":
@@ -292,6 +303,24 @@ def _measure_patch(subject: Subject) -> "Patch":
     with subject.progress(len(subject.text) if reads_all else 0, "reading") as advance:
         text = None if options.patches_typed_passages else subject.text
         return model.patch(cells, source=source, target=target, text=text, on_progress=advance)
+
+
+def _measure_direction_ablation(subject: Subject) -> "DirectionContribution":
+    from charrnn.microscope.survey import num_read
+
+    options = subject.options
+    detector, size = parse_direction("--ablate", options.ablated or "", options.detectors)
+    total = num_read(len(subject.text), has_baseline=True) + len(subject.text)
+    with subject.progress(total, "fitting the direction") as advance:
+        direction = subject.study.direction(detector, size, on_progress=advance)
+    with subject.progress(subject.study.num_read_ablating(), "ablating") as advance:
+        return subject.study.ablate_direction(direction, [detector, *options.detectors], on_progress=advance)
+
+
+def _show_ablation(subject: Subject, measured: "tuple[Ablation, Ablation] | DirectionContribution") -> Shown:
+    if isinstance(measured, tuple):
+        return pictures.show_ablation(subject.model, *measured)
+    return pictures.show_direction_ablation(subject.model, measured)
 
 
 def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
@@ -396,7 +425,7 @@ MODES: dict[str, Mode[Any]] = {
     ),
     "--ablate": Mode(
         measure=_measure_ablation,
-        show=lambda subject, ablations: pictures.show_ablation(subject.model, *ablations),
+        show=_show_ablation,
         allows=_DETECTORS,
         example="--ablate 0:17",
     ),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charrnn.records.atlas import Atlas
     from charrnn.records.cell_effects import Patch
     from charrnn.records.descriptions import DescriptionReport
+    from charrnn.records.directions import DirectionContribution
     from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
@@ -286,6 +287,19 @@ def show_patch(model: "Model", patch: "Patch") -> Shown:
     from charrnn.render.cell_effects import patch_pictures
 
     return Shown(f"Patch in {model.name}", patch_pictures(patch), {"run": model.name, **patch.to_json()})
+
+
+def show_direction_ablation(model: "Model", found: "DirectionContribution") -> Shown:
+    """Draw a direction and the table of its contribution, beside its best cell and random directions."""
+    from charrnn.render.directions import contribution_pictures
+    from charrnn.render.visible import all_visible
+
+    title = f"direction {found.direction.name} of {model.name}"
+    return Shown(
+        f"Ablation of {title}",
+        contribution_pictures(found, all_visible(title)),
+        {"run": model.name} | found.to_json(),
+    )
 
 
 def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: int) -> Shown:

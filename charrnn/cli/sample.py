@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from charrnn.cli.arguments import load_model, parse_cell, print_waiting_notice, read_text, to_content
+from charrnn.cli.arguments import (
+    is_cell,
+    load_model,
+    parse_cell,
+    parse_direction,
+    print_waiting_notice,
+    read_text,
+    to_content,
+)
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, UnknownOption
 from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
@@ -29,6 +37,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.evaluation.novelty import NoveltyReference
     from charrnn.generation.beam import Mode
+    from charrnn.records.directions import Direction
 
 SLOW_PRIME = 20_000
 """Characters of a prime that takes a second or more to read."""
@@ -159,7 +168,12 @@ def sample(
     ] = None,
     clamp: Annotated[
         list[str] | None,
-        typer.Option("--clamp", help="Clamp cell U of layer L to V, from -1 to 1. Repeatable.", metavar="L:U=V"),
+        typer.Option(
+            "--clamp",
+            help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output: quote=high, "
+            "quote@8=low, quote=0.5. Repeatable.",
+            metavar="L:U=V|DETECTOR=V",
+        ),
     ] = None,
     show_cell: Annotated[
         str | None,
@@ -238,7 +252,7 @@ def sample(
     if seed is None and (beam is None or beam_mode == "stochastic"):
         seed = page.choose_seed()
     stops = tuple(_unescape(text) for text in stop or ())
-    clamps = dict(_parse_clamp(text, model) for text in clamp or ())
+    clamps = dict(_parse_clamp(text, model, quiet=quiet) for text in clamp or ())
 
     from charrnn.generation.options import SampleOptions, SearchOptions
 
@@ -398,15 +412,33 @@ def _parse_temps(text: str) -> tuple[float, ...]:
         raise UsageError(f"--temps is {text!r}; write numbers with commas between them, such as 0.2,0.5,1.") from None
 
 
-def _parse_clamp(text: str, model: "Model") -> tuple[tuple[int, int], float]:
-    cell, _, number = text.partition("=")
+def _parse_clamp(text: str, model: "Model", *, quiet: bool) -> "tuple[tuple[int, int] | Direction, float]":
+    what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
+    if not is_cell(what):
+        return _parse_direction_clamp(text, what, number, model, quiet=quiet)
     try:
-        layer_unit, value = parse_cell("--clamp", cell, model), float(number)
+        layer_unit, value = parse_cell("--clamp", what, model), float(number)
     except ValueError:
         raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
     if not -1 <= value <= 1:
         raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
     return layer_unit, value
+
+
+def _parse_direction_clamp(
+    text: str, what: str, number: str, model: "Model", *, quiet: bool
+) -> "tuple[Direction, float]":
+    """Fit the direction of --clamp DETECTOR=V on the run's held-out text, or look it up in the run."""
+    detector, size = parse_direction("--clamp", what)
+    try:
+        value = None if number in ("high", "low") else float(number)
+    except ValueError:
+        raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
+    with progress(0, f"fitting {what}", quiet=quiet) as advance:
+        direction = model.direction(detector, size, on_progress=advance)
+    if value is None:
+        value = direction.high if number == "high" else direction.low
+    return direction, value
 
 
 def _load_prime(prime: str, file: str | None, alphabet: str, *, quiet: bool) -> str | bytes:

@@ -13,14 +13,13 @@ from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_array
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.records.microscope import CHARS_SCORED
 from charrnn.render.export import describe_formats
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
 
-CHARS_SCORED = 131_072
-"""Characters of the held-out text that cells are chosen and scored on."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
 NUM_PASSAGES = 3
@@ -92,7 +91,12 @@ def visualize(
     ] = False,
     ablate: Annotated[
         str | None,
-        typer.Option("--ablate", help="Show how much the loss rises when this cell is ablated.", metavar="L:U"),
+        typer.Option(
+            "--ablate",
+            help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
+            "(quote), of another number (quote@8) or all (quote@all).",
+            metavar="L:U|DETECTOR",
+        ),
     ] = None,
     patch: Annotated[
         list[str] | None,

@@ -177,8 +177,8 @@ class Drawing(NamedTuple):
 
 
 def can_compile(stepper: Stepper) -> bool:
-    """Return whether the cell type and the depth of this model are compiled."""
-    return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS
+    """Return whether the cell type and the depth of this model are compiled, and its clamps: those of single cells."""
+    return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS and not stepper.clamped_sums
 
 
 def pack(stepper: Stepper) -> Weights:

@@ -1,7 +1,7 @@
 """Text from a trained model: sampled, searched for by beam search, or predicted one character ahead. Without torch."""
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.generation.beam import BeamSearch
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.options import SampleOptions, SearchOptions, TextOptions, check_unknown
+from charrnn.generation.options import Clamps, SampleOptions, SearchOptions, TextOptions, check_unknown
 from charrnn.generation.sampling import (
     Block,
     Ids,
@@ -25,7 +25,9 @@ from charrnn.generation.sampling import (
     undrawable_ids,
 )
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
+from charrnn.model.clamping import clamped_sums
 from charrnn.model.stepper import Stepper
+from charrnn.records.directions import Direction
 from charrnn.records.generation import GeneratedText, Prediction
 from charrnn.text.vocab import Vocab
 
@@ -57,8 +59,8 @@ class Generator:
     """Generates text with a trained model.
 
     Every method raises DataError if the prime has characters that are not in the vocabulary (and `unknown` is `error`),
-    UsageError if a clamped or shown cell does not exist or a character cannot be banned, and CheckpointError if the
-    weights do not fit the configuration.
+    UsageError if a clamped or shown cell does not exist, a direction cannot reach its output, or a character cannot be
+    banned, and CheckpointError if the weights do not fit the configuration.
     """
 
     def __init__(self, config: Config, vocab: Vocab, tensors: dict[str, NDArray[Any]], name: str) -> None:
@@ -83,13 +85,18 @@ class Generator:
         check_vocab_size(stepper.vocab_size, self.vocab, self.name)
         return stepper
 
-    def _stepper_for(self, precision: str, clamps: Mapping[tuple[int, int], float]) -> Stepper:
-        """Return the stepper of a precision; a new one if cells are clamped."""
+    def _stepper_for(self, precision: str, clamps: Clamps) -> Stepper:
+        """Return the stepper of a precision; a new one if cells or directions are clamped."""
         if not clamps:
             return self.stepper if precision == "fp32" else self._int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
-        for (layer, unit), value in clamps.items():
-            stepper.clamp(layer, unit, value)
+        for what, value in clamps.items():
+            if not isinstance(what, Direction):
+                stepper.clamp(*what, value)
+        for what, value in clamps.items():
+            if isinstance(what, Direction):
+                for layer, clamped in clamped_sums(what, value, stepper.cell).items():
+                    stepper.clamp_sum(layer, clamped)
         return stepper
 
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
@@ -281,7 +288,7 @@ class Generator:
     def _read_prime(self, stepper: Stepper, options: SampleOptions) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         prime = self.encode_prime(options.prime, options.unknown)
-        key = (prime.tobytes(), stepper.precision, repr(stepper.clamped))
+        key = (prime.tobytes(), stepper.precision, repr((stepper.clamped, stepper.clamped_sums)))
         if self._last_primed is None or self._last_primed[0] != key:
             primed = prime_model(stepper, prime, options.on_compile, options.on_read, options.on_warning)
             self._last_primed = key, primed

@@ -17,12 +17,15 @@ from charrnn.generation.defaults import (
 )
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import OnCompile, OnWarning, warn
+from charrnn.records.directions import Direction
 
 PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""
 UNKNOWN_CHOICES = ("error", "skip", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
 
+Clamps = Mapping[tuple[int, int] | Direction, float]
+"""Cells (layer, unit) and directions, with the value of each cell and the output of each direction."""
 Fields = ParamSpec("Fields")
 Options = TypeVar("Options")
 Owner = TypeVar("Owner")
@@ -48,8 +51,9 @@ class TextOptions:
     """Whether the stop string is part of the result."""
     ban: str = ""
     """Characters that are never generated."""
-    clamps: Mapping[tuple[int, int], float] = field(default_factory=dict)
-    """Values in [-1, 1] that cells (layer, unit) are clamped to while the model generates (Radford 2017)."""
+    clamps: Clamps = field(default_factory=dict)
+    """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford 2017), directions at
+    their output."""
     on_draw: Callable[[int], object] = lambda num_chars: None
     """Called with the number of characters, of all texts together, that were drawn since the last call."""
 

@@ -61,18 +61,11 @@ class Moments:
         one that explains most of the residual (orthogonal least squares: Chen, Billings & Luo 1989). The probe on all
         cells is regularized by a ridge of C / N.
         """
-        mean, target_mean = self._cell_sums / self.num_chars, self._target_sums / self.num_chars
-        variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
-        moves = variance > LEAST_SPREAD**2 * (variance + self.origin.astype(np.float64) ** 2)
-        scale = np.sqrt(np.where(moves, variance, 1))
-        both = np.outer(moves, moves)
-        correlations = both * (self._products / self.num_chars - np.outer(mean, mean)) / np.outer(scale, scale)
-        towards = (self._with_targets / self.num_chars - np.outer(mean, target_mean)) * (moves / scale)[:, None]
+        correlations, towards, scale = self._standardized()
         num_cells, num_targets = towards.shape
         sizes = (*(size for size in SIZES if size < num_cells), num_cells)
         weights = np.zeros((num_cells, num_targets, len(sizes)))
-        ridge = np.eye(num_cells) * (num_cells / self.num_chars)
-        inverse = np.linalg.inv(correlations + ridge)
+        inverse = np.linalg.inv(correlations + self._ridge())
         for target in range(num_targets):
             weights[:, target, -1] = inverse @ np.ascontiguousarray(towards[:, target])
             begin = [first[target]] if first else []
@@ -82,8 +75,51 @@ class Moments:
                 solved = np.linalg.solve(correlations[np.ix_(some, some)], towards[some, target])
                 weights[some, target, index] = solved
         weights /= scale[:, None, None]
-        intercepts = target_mean[:, None] - ((mean + self.origin)[:, None, None] * weights).sum(axis=0)
+        target_mean = self._target_sums / self.num_chars
+        intercepts = target_mean[:, None] - (self.means[:, None, None] * weights).sum(axis=0)
         return sizes, weights.reshape(num_cells, -1).astype(np.float32), intercepts.reshape(-1)
+
+    @property
+    def num_cells(self) -> int:
+        """C."""
+        return len(self.origin)
+
+    @property
+    def means(self) -> Float64Array:
+        """The mean (C,) of each cell."""
+        return np.asarray(self._cell_sums / self.num_chars + self.origin)
+
+    def direction(self, size: int, first: int) -> tuple[list[int], Float64Array, Float64Array, float]:
+        """Return cells (k,), weights (k,), standard deviations (k,) and intercept of a probe on `size` cells.
+
+        It is that of `fit` for the first target, of any size. There are fewer cells if the others add nothing.
+        """
+        correlations, towards, scale = self._standardized()
+        if size < len(scale):
+            chosen = _choose_greedily(correlations, towards[:, 0], size, [first])
+            ridge = np.zeros((len(chosen), len(chosen)))
+        else:
+            ridge, others = self._ridge(), [cell for cell in range(len(scale)) if cell != first]
+            chosen = [first, *others]
+        weights = np.linalg.solve(correlations[np.ix_(chosen, chosen)] + ridge, towards[chosen, 0]) / scale[chosen]
+        intercept = self._target_sums[0] / self.num_chars - self.means[chosen] @ weights
+        return chosen, weights, scale[chosen], float(intercept)
+
+    def _standardized(self) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return the correlations (C, C) of the cells, their covariances (C, D) with the targets once they are scaled,
+        and their scales (C,). All are 0 for a cell that does not move, and its scale is 1."""
+        mean, target_mean = self._cell_sums / self.num_chars, self._target_sums / self.num_chars
+        variance = np.maximum(np.diag(self._products) / self.num_chars - mean**2, 0)
+        moves = variance > LEAST_SPREAD**2 * (variance + self.origin.astype(np.float64) ** 2)
+        scale = np.sqrt(np.where(moves, variance, 1))
+        both = np.outer(moves, moves)
+        correlations = both * (self._products / self.num_chars - np.outer(mean, mean)) / np.outer(scale, scale)
+        towards = (self._with_targets / self.num_chars - np.outer(mean, target_mean)) * (moves / scale)[:, None]
+        return correlations, towards, scale
+
+    def _ridge(self) -> Float64Array:
+        """Return the ridge (C, C) of the probe on all cells."""
+        return np.eye(self.num_cells) * (self.num_cells / self.num_chars)
 
 
 def _choose_greedily(

@@ -142,9 +142,15 @@ def draw_blocks(num_chars: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def interval(values: NDArray[Any], labels: Labels, polarity: int) -> tuple[float, float]:
-    """Compute the 95 % interval of a cell's score by resampling blocks of BLOCK_LENGTH characters (Künsch 1989).
+    """Compute the 95 % interval of a cell's score by `resample_score`."""
+    return percentiles(resample_score(values, labels, polarity))
 
-    values (N,), labels (N,). A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
+
+def resample_score(values: NDArray[Any], labels: Labels, polarity: int) -> Float64Array:
+    """Compute a score in NUM_RESAMPLES resamples of blocks of BLOCK_LENGTH characters (Künsch 1989).
+
+    values (N,), labels (N,). The resamples of a text are always the same, so that differences of scores can be taken
+    one by one. A resampled AUC uses values in NUM_GROUPS groups of similar rank; a resampled rho is the
     correlation of the ranks in the whole text.
     """
     ranks = average_ranks(values)
@@ -174,4 +180,4 @@ def interval(values: NDArray[Any], labels: Labels, polarity: int) -> tuple[float
         mean_x, mean_y, xx, yy, xy = (moment / total for moment in moments)
         norm = np.sqrt(np.maximum(0, (xx - mean_x**2) * (yy - mean_y**2)))
         estimates = np.divide(xy - mean_x * mean_y, norm, out=np.zeros(len(norm)), where=norm > 0)
-    return percentiles(estimates)
+    return np.asarray(estimates)

@@ -5,7 +5,7 @@ Shapes: N characters, C = L * H cells.
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,9 +16,16 @@ from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.registry import get_detectors
 from charrnn.display import RecordTuple
-from charrnn.errors import DataError
+from charrnn.errors import DataError, UsageError, named
 from charrnn.files import JSON
 from charrnn.microscope.description_json import report_from_json, report_to_json
+from charrnn.microscope.directions import (
+    contribution_from_json,
+    direction_from_json,
+    fit_direction,
+    outputs_of,
+    scaled_outputs,
+)
 from charrnn.microscope.effects_json import inputs_from_json, inputs_to_json
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
@@ -38,6 +45,7 @@ from charrnn.microscope.targets import Target, choose_targets, label_by_name
 from charrnn.records.atlas import Atlas, AtlasCell
 from charrnn.records.cell_effects import CellInputs, CellOutputs
 from charrnn.records.descriptions import DescriptionReport
+from charrnn.records.directions import NUM_CELLS, Direction, DirectionContribution, DirectionText
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
@@ -49,6 +57,8 @@ if TYPE_CHECKING:
 
 CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""
+CHARS_OF_DIRECTION = 32_768
+"""Characters of the scoring half on which a direction is ablated, at most."""
 CHARS_OF_HISTORY = 16_384
 """Characters of the scoring half on which every checkpoint is measured, at most."""
 NUM_PASSAGES = 3
@@ -283,6 +293,90 @@ class Study:
             self.cache.save()
         return cells
 
+    def direction(
+        self, detector: "str | Detector", size: int | None = NUM_CELLS, *, on_progress: OnProgress = ignore
+    ) -> Direction:
+        """Fit a direction: the `size` cells that predict a detector's labels best together, None for all cells.
+
+        The best cell of `findings` is its first. It is fitted on the choosing half and scored on the other half.
+        `on_progress` is called with the number of characters read since its last call. Raises UsageError for an
+        unknown detector or a `size` out of range, DataError if the detector cannot be scored in this text.
+        """
+        num_cells = self.num_layers * self.num_units
+        size = num_cells if size is None else size
+        if not 1 <= size <= num_cells:
+            raise UsageError(
+                f"A direction of {size} cells: the model has {num_cells:,}. Use 1 to {num_cells:,}, or all."
+            )
+        target = self._target(detector)
+        key = self._key(target) | {"detector": target.name, "size": size}
+        found = direction_from_json(self.cache.get("direction", key), target, self.num_layers, self.num_units)
+        if found is None:
+            (measured,) = self._measure([target], True, on_progress)
+            read = self._reader(self.network())
+            found = fit_direction(target, measured.score, size, self.num_units, read, on_progress)
+            self.cache.put("direction", key, asdict(found))
+            self.cache.save()
+        return found
+
+    def ablate_direction(
+        self,
+        direction: Direction,
+        detectors: "Sequence[str | Detector] | None" = None,
+        *,
+        on_progress: OnProgress = ignore,
+    ) -> DirectionContribution:
+        """Measure the contribution of a direction of this study, beside its best cell and random directions.
+
+        On CHARS_OF_DIRECTION characters of the scoring half, those in which its own labels change most often; inside
+        and outside the spans of each of `detectors` (its own, if none is named). `on_progress` is called with the
+        number of characters read since its last call, of `num_read_ablating` in all. Raises as `direction`.
+        """
+        from charrnn.microscope.causal import ablate_direction
+
+        own = self._target(direction.detector if detectors is None else _named(direction.detector, detectors))
+        targets, skipped = choose_targets(self.text.text, [] if detectors is None else get_detectors(detectors))
+        targets = [own, *(target for target in targets if target.name != own.name)]
+        key: dict[str, JSON] = {
+            "direction": asdict(direction),
+            "ids": self._ids_digest,
+            "first": self.text.first,
+            "labels": [[target.name, labels_digest(target.labels)] for target in targets],
+        }
+        known = contribution_from_json(self.cache.get("direction ablation", key), direction)
+        if known is not None:
+            return known
+        num_chars = min(CHARS_OF_DIRECTION, len(self.text) - self.half)
+        begin = most_changes(own.labels, self.half, num_chars)
+        part = self.text.part(begin, begin + num_chars)
+        # Labels are those of the whole text, because a part may begin inside a span.
+        of_part = [_labelled(target, slice(begin, begin + num_chars)) for target in targets]
+        contribution = ablate_direction(self.network(), part, of_part, direction, on_progress=on_progress)
+        contribution = replace(contribution, skipped=(*skipped, *contribution.skipped))
+        self.cache.put("direction ablation", key, asdict(contribution))
+        self.cache.save()
+        return contribution
+
+    def num_read_ablating(self) -> int:
+        """Return how many characters `ablate_direction` reads, again for each ablation."""
+        from charrnn.microscope.causal import num_readings
+
+        return num_readings() * min(CHARS_OF_DIRECTION, len(self.text) - self.half)
+
+    def direction_text(self, direction: Direction, part: slice = slice(None)) -> DirectionText:
+        """Return a part of the text, all of it by default, with the output of a direction at each character."""
+        outputs = outputs_of(direction, self.values(direction.cells, part))
+        coloured = ColouredText(text=self.text.text[part], values=tuple(scaled_outputs(direction, outputs).tolist()))
+        return DirectionText(direction=direction, coloured=coloured)
+
+    def _target(self, detector: "str | Detector") -> Target:
+        """Return a detector's labels. Raises UsageError if it is unknown, DataError if it cannot be scored."""
+        targets, skipped = choose_targets(self.text.text, get_detectors([detector]))
+        if not targets:
+            reasons = ", ".join(one.reason for one in skipped)
+            raise DataError(f"No direction for {skipped[0].detector}: {reasons}. Give another {named('text')}.")
+        return targets[0]
+
     def values(self, cells: Sequence[tuple[int, int]], part: slice = slice(None)) -> list[NDArray[np.float32]]:
         """Return the value of each cell (layer, unit) at each character of a part of the text, of all by default."""
         text = self.text.part(part.start or 0, part.stop)
@@ -475,6 +569,16 @@ def _unless_too_short(measure: Callable[[], Result]) -> Result | None:
         return measure()
     except DataError:
         return None
+
+
+def _named(name: str, detectors: "Sequence[str | Detector]") -> "str | Detector":
+    """Return the detector of a name among `detectors`, or the name itself."""
+    return next((one for one in detectors if not isinstance(one, str) and one.name == name), name)
+
+
+def _labelled(target: Target, part: slice) -> Detector:
+    """Return a detector that labels a part of the text of a target."""
+    return Detector(target.name, "", lambda text: target.labels[part])
 
 
 def _digest(ids: NDArray[np.uint16]) -> str:

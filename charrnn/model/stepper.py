@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, named
 from charrnn.model.cells import Cell, Lstm
+from charrnn.model.clamping import ClampedSum
 from charrnn.model.depths import DEPTHS
 from charrnn.model.exact import Doubles, exact_product
 from charrnn.model.lookup import find_cell
@@ -48,6 +49,8 @@ class Stepper:
         self.ops = EXACT if is_int8 else NUMPY
         self.clamped: dict[int, dict[int, float]] = {}
         """Layer to unit to the value of its memory."""
+        self.clamped_sums: dict[int, list[ClampedSum]] = {}
+        """Layer to the weighted sums of its cells that are clamped."""
         self.layers = [Layer(self.cell, f"layers.{index}.", self._weights, is_int8) for index in range(self.num_layers)]
         self.grids = [Layer(Lstm, f"grids.{index}.", self._weights, is_int8) for index in range(self._num_grids)]
         self.highways = [
@@ -78,6 +81,21 @@ class Stepper:
             raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1 and 1.")
         self.clamped.setdefault(layer, {})[unit] = self.cell.memory(value)
 
+    def clamp_sum(self, layer: int, clamped: ClampedSum) -> None:
+        """Clamp a weighted sum of the values of a layer's cells.
+
+        Raises UsageError for a unit that does not exist or that another clamp has already.
+        """
+        units = set(self.clamped.get(layer, {})).union(*(other.units for other in self.clamped_sums.get(layer, ())))
+        for unit in clamped.units:
+            self.check_cell(layer, unit)
+            if unit in units:
+                raise UsageError(
+                    f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of them. Leave one "
+                    "out, or take fewer cells for a direction."
+                )
+        self.clamped_sums.setdefault(layer, []).append(clamped)
+
     def check_cell(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
         if not (0 <= layer < self.num_layers and 0 <= unit < self.hidden_size):
@@ -88,14 +106,17 @@ class Stepper:
 
     def _ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
-        clamped = self.clamped.get(layer)
-        if not clamped:
+        clamped, sums = self.clamped.get(layer, {}), self.clamped_sums.get(layer, [])
+        if not clamped and not sums:
             return self.ops
-        units, values = np.array(list(clamped)), np.array(list(clamped.values()), np.float32)
+        units, values = np.array(list(clamped), np.int64), np.array(list(clamped.values()), np.float32)
 
         def clamp(memory: Float32Array) -> Float32Array:
             memory = memory.copy()
             memory[:, units] = values
+            for one in sums:
+                chosen = list(one.units)
+                memory[:, chosen] = one.apply(self.cell, memory[:, chosen])
             return memory
 
         return replace(self.ops, clamp=clamp)

@@ -5,6 +5,8 @@ from typing import Any
 
 from charrnn.display import Displayable
 
+CHARS_SCORED = 131_072
+"""Characters of the held-out text that cells are chosen and scored on, unless a text is given."""
 CHANCE = 0.05
 """Largest p-value of a significant score."""
 MAX_LAG = 200

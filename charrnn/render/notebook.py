@@ -18,6 +18,7 @@ from charrnn.errors import Message
 from charrnn.microscope.passage import Passage
 from charrnn.records.cell_effects import CellInputs, CellOutputs, Patch
 from charrnn.records.descriptions import Description, DescriptionReport
+from charrnn.records.directions import Direction, DirectionContribution, DirectionText
 from charrnn.records.error_kinds import ErrorReport
 from charrnn.records.evaluation import Evaluation, LossReport
 from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
@@ -40,6 +41,7 @@ from charrnn.render.cell_effects import inputs_pictures, outputs_pictures, patch
 from charrnn.render.copied import CopiedText
 from charrnn.render.curves import GradientChart
 from charrnn.render.descriptions import description_lines, description_pictures
+from charrnn.render.directions import contribution_pictures, direction_pictures
 from charrnn.render.error_kinds import errors_pictures
 from charrnn.render.findings import findings_pictures, passage_pictures
 from charrnn.render.guesses import ABOUT_GUESSES, GuessMap
@@ -202,6 +204,9 @@ _show(CellOutputs, outputs_pictures)
 _show(ColouredText, _text_pictures)
 _show(Description, description_lines)
 _show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))
+_show(Direction, direction_pictures)
+_show(DirectionContribution, contribution_pictures)
+_show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)])
 _show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
 _show(ErrorReport, errors_pictures)
 _show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])

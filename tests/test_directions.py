@@ -1,0 +1,402 @@
+"""Directions: a property that is spread over several cells is found, ablated and clamped as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TrainedRun
+from encoded_texts import as_text
+from rich.cells import cell_len
+from synthetic import make_corpus
+from test_causal import ARCHITECTURES, make_ids, make_network, spell
+
+import charrnn
+from charrnn.architectures import CELLS
+from charrnn.config import Config
+from charrnn.detectors.custom import custom_detector
+from charrnn.detectors.detector import Detector
+from charrnn.detectors.prose import label_quotes
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError
+from charrnn.microscope.causal import ablate_direction, ablate_text
+from charrnn.microscope.directions import outputs_of
+from charrnn.microscope.study import Study
+from charrnn.model.cells import CLAMP_LIMIT
+from charrnn.model.clamping import ClampedSum, clamped_sums, sum_at_means
+from charrnn.model.lookup import find_cell
+from charrnn.model.network import CharRNN
+from charrnn.model.stepper import Stepper
+from charrnn.records.directions import Direction
+from charrnn.runs.findings import FindingsCache
+from charrnn.text.encoded import EncodedText
+
+SIZE = 16
+MARKS = "abpqrstuc z"
+"""a opens and b closes a span; p and q, r and s, t and u switch a disturbance each on and off; z ends all of them.
+
+c is only inside."""
+SPANS = Detector("span", "between a and b", lambda text: _inside(text))
+
+
+def make_direction(cells: list[tuple[int, int]], weights: list[float], **changes: Any) -> Direction:
+    fields: dict[str, Any] = {
+        "detector": "quote",
+        "cells": tuple(cells),
+        "weights": tuple(weights),
+        "means": (0.0,) * len(cells),
+        "deviations": tuple(0.1 * (1 + index) for index in range(len(cells))),
+        "intercept": 0.0,
+        "is_yes_no": True,
+        "score": 0.9,
+        "ci": (0.8, 1.0),
+        "cell_score": 0.7,
+        "gain_ci": (0.1, 0.3),
+        "low": -0.2,
+        "high": 0.2,
+        "num_chars": 100,
+    }
+    return Direction(**fields | changes)
+
+
+def _inside(text: str) -> Any:
+    return np.cumsum([(character == "a") - (character == "b") for character in text]) > 0
+
+
+@cache
+def planted_text() -> EncodedText:
+    """Characters of which a part is inside spans; the disturbances are independent of that."""
+    generator = np.random.default_rng(0)
+    text: list[str] = []
+    for turn in range(120):
+        if turn % 2 == 0:
+            is_on = dict.fromkeys("prt", False)
+            text.append("z")
+        for mark, chars in (("a", 14 * " "), ("b", "cc")):
+            for _ in range(3):
+                name = str(generator.choice(["p", "r", "t"]))
+                text.append({"p": "q", "r": "s", "t": "u"}[name] if is_on[name] else name)
+                is_on[name] = not is_on[name]
+                text += chars[: generator.integers(1, len(chars) + 1)]
+            text.append(mark)
+    ids = np.array([MARKS.index(character) for character in text], np.uint16)
+    return as_text(ids, 0, "".join(text))
+
+
+def plant() -> CharRNN:
+    """An LSTM of perfect memories, whose cells 0 to 3 say only together whether a character is inside a span.
+
+    The sum of their outputs is 0.2 inside and 0 outside; each by itself is disturbed by 0.2 or more. It is what makes
+    c likely. Each of the other cells says whether the last character is a certain one of p to u.
+    """
+    network = CharRNN(Config(cell="lstm", num_layers=1, hidden_size=SIZE, embedding_size=11, dropout=0.0), 11)
+    (layer,) = network.recurrent_layers()
+    steps = np.zeros((11, SIZE))
+    for marks, cells in (
+        ("ab", {0: 0.1, 3: 0.1}),
+        ("pq", {0: 0.2, 1: -0.2}),
+        ("rs", {1: 0.2, 2: -0.2}),
+        ("tu", {2: 0.2, 3: -0.2}),
+    ):
+        for cell, change in cells.items():
+            steps[MARKS.index(marks[0]), cell] = change
+            steps[MARKS.index(marks[1]), cell] = -change
+    for cell in range(4, SIZE):
+        steps[2 + cell % 6, cell] = 0.2
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        network.embedding.weight.copy_(torch.eye(11))
+        layer.bias("ih")[:] = 40  # all gates are open
+        layer.bias("ih")[SIZE + 4 : 2 * SIZE] = -200  # but the forget gates of the other cells
+        layer.weight("ih")[SIZE : SIZE + 4, MARKS.index("z")] = -80
+        layer.bias("ih")[2 * SIZE : 3 * SIZE] = 0
+        layer.weight("ih")[2 * SIZE : 3 * SIZE] = torch.from_numpy(np.arctanh(steps).T).float()
+        network.output.weight[MARKS.index("c"), :4] = 15
+    return network
+
+
+def study_of(network: CharRNN, text: EncodedText, cache: FindingsCache | None = None) -> Study:
+    return Study(
+        text=text,
+        num_layers=len(network.recurrent_layers()),
+        num_units=network.hidden_size,
+        network=lambda: network,
+        untrained_baseline=lambda: network,
+        cache=cache or FindingsCache(None),
+    )
+
+
+def test_a_planted_direction_is_found_and_better_than_any_cell() -> None:
+    study = study_of(plant(), planted_text())
+    direction = study.direction(SPANS, 4)
+    assert {unit for _, unit in direction.cells} == {0, 1, 2, 3}
+    # The values are tanh of memories up to 0.4, so equal weights are not quite the best.
+    assert max(direction.weights) == pytest.approx(min(direction.weights), rel=0.15)
+    assert direction.score > 0.99 and direction.cell_score < 0.85
+    assert direction.is_better and direction.gain_ci[0] > 0.1
+    assert sum(map(abs, direction.shares)) == pytest.approx(1)
+    outputs = outputs_of(direction, study.values(direction.cells))
+    labels = _inside(study.text.text)
+    assert outputs[labels].mean() == pytest.approx(1, abs=0.15)
+    assert outputs[~labels].mean() == pytest.approx(0, abs=0.15)
+    assert direction.low == pytest.approx(np.percentile(outputs[study.half :], 2))
+    shown = study.direction_text(direction, slice(0, 50)).coloured
+    assert shown.text == study.text.text[:50] and np.abs(shown.values).max() <= 1
+    # Two of the cells are disturbed, and all together are no better than the four.
+    assert study.direction(SPANS, 2).score < 0.95
+    assert study.direction(SPANS, None).score == pytest.approx(direction.score, abs=0.01)
+
+
+def test_ablating_a_planted_direction_costs_inside() -> None:
+    study = study_of(plant(), planted_text())
+    num_read: list[int] = []
+    found = study.ablate_direction(study.direction(SPANS, 4), [SPANS], on_progress=num_read.append)
+    assert sum(num_read) == study.num_read_ablating()
+    (effect,), (of_cell,) = found.ablation.effects, found.best_cell.effects
+    assert effect.change_inside > effect.ci_inside[0] > 0.2
+    # Without its best cell, the sum is disturbed everywhere.
+    assert effect.change_outside < 0.1 < of_cell.change_outside
+    assert len(found.random) == 3
+    for random in found.random:
+        assert len(random.cells) == 4
+        if not {0, 1, 2, 3} & {unit for _, unit in random.cells}:
+            assert random.change == 0, "nothing depends on these cells"
+
+
+def test_a_clamped_direction_says_inside_everywhere() -> None:
+    """Its output is the value asked for at every character, and c as likely as it is inside a span."""
+    network, text = plant(), planted_text()
+    direction = study_of(network, text).direction(SPANS, 4)
+    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    config = Config(cell="lstm", num_layers=1, hidden_size=SIZE, embedding_size=11, dropout=0.0)
+    likely = []
+    for value in (direction.low, direction.high):
+        stepper = Stepper(config, tensors)
+        for layer, clamped in clamped_sums(direction, value, stepper.cell).items():
+            stepper.clamp_sum(layer, clamped)
+        state = stepper.initial_state(1)
+        for char in text.ids[:300]:
+            logits, state = stepper.step(np.array([char]), state)
+            values = [stepper.values(state)[layer, :, unit] for layer, unit in direction.cells]
+            assert outputs_of(direction, values) == pytest.approx(value, abs=1e-5)
+        likely.append(logits[0, MARKS.index("c")])
+    assert likely[1] - likely[0] == pytest.approx(3, abs=1)
+
+
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: float) -> None:
+    config = Config(cell=cell, num_layers=2, hidden_size=8, embedding_size=4, dropout=0.0, zoneout=zoneout)
+    torch.manual_seed(0)
+    stepper = Stepper(config, {name: value.numpy() for name, value in CharRNN(config, 10).state_dict().items()})
+    direction = make_direction([(0, 1), (1, 2), (0, 5), (1, 0), (0, 6)], [0.5, 1.0, -2.0, 0.3, 0.1], intercept=0.2)
+    for layer, clamped in clamped_sums(direction, 0.7, stepper.cell).items():
+        stepper.clamp_sum(layer, clamped)
+    state = stepper.initial_state(3)
+    for ids in np.random.default_rng(0).integers(0, 10, (20, 3)):
+        _, state = stepper.step(ids, state)
+        values = [stepper.values(state)[layer, :, unit] for layer, unit in direction.cells]
+        # float32 values.
+        assert outputs_of(direction, values) == pytest.approx(np.full(3, 0.7), abs=1e-5)
+
+
+@pytest.mark.parametrize("shows", ["h", "tanh(c)"])
+def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(shows: str) -> None:
+    cell = find_cell("gru" if shows == "h" else "lstm")
+    limit = 1.0 if shows == "h" else CLAMP_LIMIT
+    generator = np.random.default_rng(0)
+    weights, moves = generator.normal(size=5), generator.random(5)
+    start = generator.uniform(-0.9, 0.9, (200, 5))
+    memories = (start if shows == "h" else np.arctanh(start)).astype(np.float32)
+    for share in (-0.999, -0.5, 0.0, 0.8, 0.999):
+        value = share * limit * np.abs(weights).sum()
+        clamped = ClampedSum(tuple(range(5)), tuple(weights), tuple(moves * weights), value)
+        after = clamped.apply(cell, memories)
+        values = after if shows == "h" else np.tanh(after)
+        assert values @ weights == pytest.approx(np.full(200, value), abs=1e-9)
+        assert np.abs(values).max() <= limit + 1e-9
+        # Cells inside their range have moved by the same multiple, which is the smallest change in units of moves.
+        multiples = (values - np.tanh(memories.astype(float) if shows != "h" else np.arctanh(start))) / (
+            moves * weights
+        )
+        for row, is_free in zip(multiples, np.abs(values) < limit - 1e-6, strict=True):
+            if is_free.any():
+                assert np.ptp(row[is_free]) == pytest.approx(0, abs=1e-5)
+    # What need not move is left as it is, though tanh cannot tell it from 1.
+    saturated = np.full((1, 5), 1.0 if shows == "h" else 30.0, np.float32)
+    highest = ClampedSum((0, 1), (1.0, 1.0), (1.0, 1.0), 2.0)
+    assert (highest.apply(cell, saturated[:, :2]) == saturated[:, :2]).all()
+
+
+def test_what_the_cells_cannot_reach_is_refused() -> None:
+    direction = make_direction([(0, 0), (1, 1)], [0.5, 0.5])
+    with pytest.raises(UsageError, match=r"`clamps` quote@2=1.5: .* reaches -0\.\d+ to 0\.\d+\. .*-0.2 \(low\)"):
+        clamped_sums(direction, 1.5, find_cell("gru"))
+    assert clamped_sums(direction, 0.3, find_cell("gru"))[0].value < 0.3
+
+
+def test_a_cell_follows_one_clamp() -> None:
+    config = Config(cell="gru", num_layers=1, hidden_size=8, embedding_size=4, dropout=0.0)
+    stepper = Stepper(config, {name: value.numpy() for name, value in CharRNN(config, 10).state_dict().items()})
+    stepper.clamp(0, 3, 0.5)
+    one, other = (ClampedSum(units, (1.0, 1.0), (1.0, 1.0), 0.5) for units in ((3, 4), (4, 5)))
+    with pytest.raises(UsageError, match="Cell 0:3 is in two `clamps`"):
+        stepper.clamp_sum(0, one)
+    stepper.clamp_sum(0, other)
+    with pytest.raises(UsageError, match="Cell 0:4 is in two"):
+        stepper.clamp_sum(0, replace(one, units=(4, 6)))
+    with pytest.raises(UsageError, match="There is no cell 0:8"):
+        stepper.clamp_sum(0, replace(one, units=(7, 8)))
+
+
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_an_ablated_direction_costs_what_it_costs_one_step_after_the_other(cell: str, depth: str) -> None:
+    network, ids = make_network(cell, depth, zoneout=0.1), make_ids(300)
+    config = Config(cell=cell, depth=depth, num_layers=2, hidden_size=6, embedding_size=4, dropout=0.0, zoneout=0.1)
+    tensors = {name: value.numpy() for name, value in network.state_dict().items()}
+    direction = make_direction([(1, 5), (0, 3), (1, 0)], [1.0, -0.5, 0.7])
+    free, held = Stepper(config, tensors), Stepper(config, tensors)
+
+    def read(stepper: Stepper) -> tuple[Any, Any]:
+        state = stepper.initial_state(1)
+        losses, values = [], []
+        for index, char in enumerate(ids):
+            logits, state = stepper.step(np.array([char]), state)
+            values.append(stepper.values(state)[:, 0])
+            if index + 1 < len(ids):
+                exponentials = np.exp(logits[0].astype(np.float64))
+                losses.append(-np.log(exponentials[ids[index + 1]] / exponentials.sum()))
+        return np.array(losses), np.array(values).mean(axis=0)
+
+    losses, means = read(free)
+    for layer in (0, 1):
+        held.clamp_sum(layer, sum_at_means(direction, layer, means[layer]))
+    changes = read(held)[0] - losses
+    text = as_text(ids, 0, spell(ids))
+    found = ablate_direction(network, text, get_detectors(["quote"]), direction, num_random=1)
+    # Both sides are float32, and add up their products in another order.
+    assert found.ablation.change == pytest.approx(changes.mean(), abs=1e-4)
+    inside = label_quotes(text.text)[:-1]
+    assert found.ablation.effects[0].change_inside == pytest.approx(changes[inside].mean(), abs=1e-4)
+    assert np.abs(changes).max() > 0.01
+    # One cell is what `ablate_text` clamps at its mean.
+    alone = ablate_text(network, text, get_detectors(["quote"]), layer=1, unit=5)
+    assert found.best_cell.cells == ((1, 5),)
+    assert found.best_cell.change == pytest.approx(alone.change, abs=1e-6)
+    assert found.best_cell.effects[0].change_inside == pytest.approx(alone.effects[0].change_inside, abs=1e-6)
+    assert sorted(layer for layer, _ in found.random[0].cells) == [0, 1, 1], "as many cells of each layer"
+
+
+def test_a_direction_of_one_cell_is_the_best_cell() -> None:
+    study = study_of(plant(), planted_text())
+    (score,) = study.findings([SPANS], untrained=False).scores
+    direction = study.direction(SPANS, 1)
+    assert direction.cells == ((score.layer, score.unit),)
+    assert direction.score == pytest.approx(score.auc) and direction.gain == pytest.approx(0)
+    assert not direction.is_better
+
+
+def test_a_direction_is_measured_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    caches = [FindingsCache(tmp_path, "step-1", "same") for _ in range(2)]
+    first = study_of(plant(), planted_text(), caches[0])
+    direction = first.direction(SPANS, 3)
+    found = first.ablate_direction(direction, [SPANS])
+
+    def refuse() -> CharRNN:
+        raise AssertionError("nothing is read again")
+
+    again = replace(first, cache=caches[1], network=refuse, untrained_baseline=refuse)
+    assert again.direction(SPANS, 3) == direction
+    assert again.ablate_direction(direction, [SPANS]) == found
+    key = {"ids": again._ids_digest, "first": 0}
+    assert key.items() <= again._key(again._target(SPANS)).items()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"weights": [1.0]},
+        {"cells": [[0, 0], [0, 99], [0, 1]]},
+        {"cells": [[0, 0], [0, 0], [0, 1]]},
+        {"deviations": [1.0, 0.0, 1.0]},
+        {"gain_ci": [0.1]},
+        {"detector": "other"},
+        {"score": "high"},
+    ],
+)
+def test_a_damaged_direction_is_measured_again(damage: dict[str, Any]) -> None:
+    study = study_of(plant(), planted_text())
+    direction = study.direction(SPANS, 3)
+    key = study._key(study._target(SPANS)) | {"detector": "span", "size": 3}
+    saved: Any = study.cache.get("direction", key)
+    assert saved is not None
+    study.cache.put("direction", key, saved | damage)
+    assert study.direction(SPANS, 3) == direction
+
+
+def test_sizes_and_detectors_that_are_not_there_are_refused() -> None:
+    study = study_of(plant(), planted_text())
+    for size in (0, 17):
+        with pytest.raises(UsageError, match=f"A direction of {size} cells: the model has 16. Use 1 to 16, or all."):
+            study.direction(SPANS, size)
+    with pytest.raises(UsageError, match="Did you mean quote"):
+        study.direction("qoute")
+    with pytest.raises(DataError, match="No direction for string: this text is not source code"):
+        study.direction("string")
+
+
+@pytest.fixture
+def fresh_file(lab: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "fresh.txt"
+    path.write_text(make_corpus(num_chars=4_000, seed=3).text, encoding="utf-8")
+    return path
+
+
+def test_the_ablation_of_a_direction_is_shown_as_it_is_measured(
+    command: Callable[..., Any], lab: Path, fresh_file: Path
+) -> None:
+    options = ("visualize", "--text", fresh_file, "--ablate", "zib|molu@2", "--detect", "zib|molu")
+    found = json.loads(command(*options, "--detector", "quote", "--json").out)
+    assert found["direction"]["name"] == "zib|molu@2" and len(found["direction"]["cells"]) == 2
+    detectors = [custom_detector("zib|molu"), "quote"]
+    study = charrnn.load(lab).study(fresh_file.read_text(encoding="utf-8"))
+    expected = study.ablate_direction(study.direction(detectors[0], 2), detectors)
+    assert found["ablation"]["change"] == pytest.approx(expected.ablation.change, abs=1e-5)
+    assert [effect["detector"] for effect in found["ablation"]["effects"]] == ["zib|molu", "quote"]
+    assert len(found["random"]) == 3 and len(found["best_cell"]["cells"]) == 1
+    shown = command(*options).out
+    assert "direction zib|molu@2" in shown and f"{found['ablation']['change']:+.4f}" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    (row,) = [line for line in shown.splitlines() if line.strip().startswith("whole text")]
+    assert row.split()[-1] == f"{np.mean([one['change'] for one in found['random']]):+.4f}"
+
+
+def test_a_clamped_direction_on_the_command_line_is_that_of_the_library(
+    command: Callable[..., Any], lab: Path, lstm: TrainedRun
+) -> None:
+    options = ("sample", "--seed", 0, "--length", 60)
+    model = charrnn.load(lab)
+    direction = model.direction("quote", 2)
+    texts = []
+    for asked, value in (("high", direction.high), ("low", direction.low), ("0.4", 0.4)):
+        ran = command(*options, "--clamp", f"quote@2={asked}")
+        expected = model.sample(seed=0, length=60, temperature=0.8, clamps={direction: value}).text
+        assert (ran.code, ran.err, ran.out.rstrip("\n")) == (0, "", expected.rstrip("\n"))
+        texts.append(expected)
+    assert len({*texts, model.sample(seed=0, length=60, temperature=0.8).text}) > 1
+    # Several texts are drawn together, and each as if it were alone.
+    several = model.samples(3, seed=0, length=60, temperature=0.8, clamps={direction: direction.low})
+    assert several[0].text == texts[1]
+    beyond = command("sample", "--clamp", "quote@2=99")
+    assert beyond.code == 2 and beyond.err.count("\n") <= 3
+    assert beyond.err.startswith("error: --clamp quote@2=99: with its cells") and "(high)" in beyond.err
+    found = charrnn.load(lab).direction("quote", 2)
+    assert found == direction, "it is saved in the run"
