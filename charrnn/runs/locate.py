@@ -8,7 +8,7 @@ import errno
 import os
 from pathlib import Path
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, named
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.model_file import ModelFile, is_model_file
 from charrnn.runs.reader import SWEEP, RunReader
@@ -123,8 +123,8 @@ def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
 
 def _about_file(path: Path) -> str:
     if is_model_file(path):
-        return f"{path} has no optimizer state to continue from\nstart a new run with its weights: --init-from {path}"
-    return f"{path} is a file, not a run\nname the folder of a run, or a .zip that `charrnn export` wrote"
+        return f"{path} has no optimizer state to continue from\nstart a new run with its weights: {named('init_from', str(path))}"
+    return f"{str(path)!r} is a file, not a run\nname the folder of a run, or a .zip that `charrnn export` wrote"
 
 
 def _missing_from(path: Path) -> list[str]:

@@ -48,9 +48,8 @@ _NOTE = """A character-level recurrent language model, made with charrnn {versio
 
 Use it like a run, after installing charrnn:
 
-    charrnn sample {name}{suffix} --temp 0.8
-    charrnn visualize {name}{suffix} --text some-text.txt
-    charrnn train other-text.txt --init-from {name}{suffix}
+    charrnn sample {name}{suffix}
+    charrnn predict {name}{suffix} "some text"
 
 model.safetensors contains the weights in the format of https://github.com/huggingface/safetensors.
 The file contains no text: what a model writes can repeat passages that it has learned.
