@@ -123,8 +123,9 @@ def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
 
 def _about_file(path: Path) -> str:
     if is_model_file(path):
-        return f"{path} has no optimizer state to continue from\nstart a new run with its weights: {named('init_from', str(path))}"
-    return f"{str(path)!r} is a file, not a run\nname the folder of a run, or a .zip that `charrnn export` wrote"
+        remedy = f"start a new run with its weights: {named('init_from', str(path))}"
+        return f"{path} has no optimizer state to continue from\n{remedy}"
+    return f"{str(path)!r} is a file, not a run\ngive the folder of a run, or a .zip that `charrnn export` wrote"
 
 
 def _missing_from(path: Path) -> list[str]:
