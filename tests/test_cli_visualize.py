@@ -206,6 +206,13 @@ def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Comma
     assert "quote" not in table_rows(ran.out)
 
 
+def text_above_page(out: str) -> list[str]:
+    """The lines of the coloured text, after which a blank line separates the page of the cell."""
+    above, _, page = out.partition("\n\n")
+    assert re.match(r"(\x1b\[[0-9;]*m)*Where cell 0:\d+ is high and low", page)
+    return above.splitlines()
+
+
 def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus) -> None:
     arguments = ("visualize", "--cell", "0:7", "--text", fresh_file, "--chars", 300)
     found = json.loads(command(*arguments, "--json").out)
@@ -214,7 +221,7 @@ def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: 
     expected = charrnn.load(lab).trace(fresh.text[:300]).cells[:, 0, 7]
     assert found["values"] == pytest.approx(expected.tolist(), abs=1e-6)
     ran = command(*arguments)
-    title, legend, *picture = ran.out.splitlines()
+    title, legend, *picture = text_above_page(ran.out)
     assert (ran.code, ran.err) == (0, "")
     assert title.startswith("cell 0:7 of lstm-001, tanh(c)")
     assert (legend[:3], legend[-3:]) == ("-1 ", " +1")
@@ -241,14 +248,17 @@ def test_several_cells_are_one_object_and_one_page(command: Command, fresh_file:
     found = json.loads(command(*options, "--cell", "0:7", "--cell", "0:3", "--json").out)
     assert single[0].keys() == {"run", "layer", "unit", "text", "values", "cells"} == found.keys()
     assert found == {**single[0], "cells": [single[0]["cells"][0], single[1]["cells"][0]]}
-    assert found["cells"][1] == {name: single[1][name] for name in ("layer", "unit", "values")}
+    own = {name: single[1][name] for name in ("layer", "unit", "values")}
+    assert found["cells"][1] == {**own, "page": single[1]["cells"][0]["page"]}
+    assert (found["cells"][1]["page"]["layer"], found["cells"][1]["page"]["unit"]) == (0, 3)
     for suffix in ("html", "svg", "txt", "json", "npz"):
         assert command(*options, "--cell", "0:7", "--cell", "0:3", "--export", f"cells.{suffix}").code == 0
     data = json.loads(re.search(r'id="data">(.*?)</script>', Path("cells.html").read_text(encoding="utf-8"))[1])
     assert [cell["name"] for cell in data["cells"]] == ["0:7", "0:3"] and len(data["rows"]) == 2
     for suffix in ("svg", "txt"):
         picture = Path(f"cells.{suffix}").read_text(encoding="utf-8")
-        assert re.findall(r"0:\d", picture.partition("</title>")[2] or picture) == ["0:7", "0:3"]
+        for cell in ("0:7", "0:3"):
+            assert f"cell {cell} of" in re.sub("<[^>]*>", "", picture)
     assert json.loads(Path("cells.json").read_text()) == found
     with np.load("cells.npz", allow_pickle=False) as arrays:
         assert arrays["cells"][:, 0, 3].tolist() == pytest.approx(found["cells"][1]["values"], abs=1e-6)
@@ -306,9 +316,10 @@ def test_colours_take_the_place_of_the_blocks(
     monkeypatch.setenv("TERM", "xterm-256color")
     coloured = command(*arguments).out
     assert "\x1b[" in coloured
-    assert not set(BLOCKS) & set(coloured)
-    bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
-    assert "\x1b" not in bare, "colours only, nothing that moves the cursor"
+    above = "\n".join(text_above_page(coloured))
+    assert not set(BLOCKS) & set(above)
+    assert "\x1b" not in re.sub(r"\x1b\[[0-9;]*m", "", coloured), "colours only, nothing that moves the cursor"
+    bare = re.sub(r"\x1b\[[0-9;]*m", "", above)
     assert "".join(bare.splitlines()[2:]).replace("↵", "\n") == fresh.text[:200]
     assert "\x1b" not in command(*arguments, "--json").out
     monkeypatch.setenv("NO_COLOR", "1")
@@ -622,14 +633,14 @@ def test_a_sparkline_stands_under_each_line_also_in_colour(
     """Without colour it stands there anyway; in colour the blocks are those of the uncoloured picture."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     options = ("visualize", "--text", fresh_file, "--chars", 200)
-    for picture in (("--cell", "0:3"), ("--surprise",)):
-        coloured, with_line = (command(*options, *picture, *more).out for more in ((), ("--sparkline",)))
-        plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in with_line.splitlines()]
+    for picture, above in ((("--cell", "0:3"), text_above_page), (("--surprise",), str.splitlines)):
+        coloured, with_line = (above(command(*options, *picture, *more).out) for more in ((), ("--sparkline",)))
+        plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in with_line]
         lines = [line for line in plain[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
         assert len(lines) >= 3
-        assert len(with_line.splitlines()) == len(coloured.splitlines()) + len(lines)
+        assert len(with_line) == len(coloured) + len(lines)
         monkeypatch.delenv("FORCE_COLOR")
-        uncoloured = command(*options, *picture).out.splitlines()
+        uncoloured = above(command(*options, *picture).out)
         assert lines == [line for line in uncoloured[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
         monkeypatch.setenv("FORCE_COLOR", "1")
     assert command("visualize", "--text", fresh_file, "--top", 1, "--sparkline").out.count("█") > 3

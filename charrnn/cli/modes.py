@@ -20,7 +20,7 @@ from charrnn.cli.arguments import (
     to_content,
 )
 from charrnn.cli.exporting import deliver
-from charrnn.cli.pictures import NUM_GUESSES, CellValues, FoundCells, Shown
+from charrnn.cli.pictures import NUM_GUESSES, ColouredCells, FoundCells, Shown
 from charrnn.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -87,11 +87,18 @@ class Subject:
     num_available: int
     """Characters of the whole text, of which `text` is the beginning."""
     options: Options
+    whole: "EncodedText | None" = None
+    """The longer text, beginning with `text`, that a page of a cell is measured on."""
 
     @cached_property
     def study(self) -> "Study":
         """The study of the cells over the text, with the findings saved in the run."""
         return self.model.study(self.text, cached=True)
+
+    @cached_property
+    def whole_study(self) -> "Study":
+        """The same over the whole text that was read, of which `text` may be the beginning."""
+        return self.study if self.whole is None else self.model.study(self.whole, cached=True)
 
     def progress(
         self, total: int, label: str, unit: str = "chars"
@@ -117,6 +124,8 @@ class Mode(Generic[Measured]):
     """The option that selects the mode, as it is typed."""
     colours_text: bool = False
     """Whether it shows the first `--chars` characters, not findings of a longer text."""
+    reads_more: bool = False
+    """Whether it also measures a longer text, as the modes that show no characters do."""
     exports_arrays: bool = False
     """Whether `--export FILE.npz` applies."""
     takes_runs: bool = False
@@ -197,15 +206,20 @@ def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
     )
 
 
-def _measure_cells(subject: Subject) -> CellValues:
+def _measure_cells(subject: Subject) -> ColouredCells:
     options = subject.options
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in options.cells))
     has_guesses = options.has_guesses or options.suffix == ".html"
     trace = subject.trace(num_guesses=NUM_GUESSES) if has_guesses else None
-    return CellValues(cells, subject.study.values(cells), trace)
+    values = subject.study.values(cells)
+    # One study, so that all cells share one reading of the text.
+    study = subject.whole_study
+    with subject.progress(len(study.text), "reading") as advance:
+        pages = [study.page(layer, unit, advance) for layer, unit in cells]
+    return ColouredCells(cells, values, pages, trace)
 
 
-def _show_cells(subject: Subject, cells: CellValues) -> Shown:
+def _show_cells(subject: Subject, cells: ColouredCells) -> Shown:
     options = subject.options
     return pictures.show_cells(
         subject.model,
@@ -396,6 +410,7 @@ MODES: dict[str, Mode[Any]] = {
         allows=frozenset({"--guesses", "--sparkline"}),
         example="--cell 0:17",
         colours_text=True,
+        reads_more=True,
         exports_arrays=True,
     ),
     "--surprise": Mode(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
     from charrnn.records.atlas import Atlas
     from charrnn.records.cell_effects import Patch
+    from charrnn.records.cell_page import CellPage
     from charrnn.records.descriptions import DescriptionReport
     from charrnn.records.directions import DirectionContribution
     from charrnn.records.matching import MatchReport
@@ -51,11 +52,12 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class CellValues:
-    """The values (N,) of some cells (layer, unit) at every character of a text."""
+class ColouredCells:
+    """The values (N,) of some cells (layer, unit) at every character of a text, and their pages."""
 
     cells: "Sequence[tuple[int, int]]"
     values: "Sequence[NDArray[np.float32]]"
+    pages: "Sequence[CellPage]"
     trace: "Trace | None" = None
     """With guesses, if they are shown or a page is exported."""
 
@@ -74,12 +76,13 @@ class FoundCells:
     """What an exported page or .json shows of all cells."""
 
 
-def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: bool, has_sparkline: bool) -> Shown:
-    """Draw a text of N characters once for each cell, with guesses or a sparkline below each line if asked for."""
+def show_cells(model: "Model", text: str, found: ColouredCells, *, shows_guesses: bool, has_sparkline: bool) -> Shown:
+    """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
     from rich.text import Text
 
     from charrnn.model.lookup import find_cell
     from charrnn.records.microscope import ColouredText
+    from charrnn.render.cell_page import page_pictures
     from charrnn.render.guesses import ABOUT_GUESSES, GuessMap
     from charrnn.render.heatmap import HeatMap
     from charrnn.render.legend import Legend
@@ -90,17 +93,19 @@ def show_cells(model: "Model", text: str, found: CellValues, *, shows_guesses: b
     guesses = model.guesses(found.trace) if found.trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn = []
-    for (layer, unit), values in zip(found.cells, found.values, strict=True):
+    for (layer, unit), values, cell_page in zip(found.cells, found.values, found.pages, strict=True):
         coloured = ColouredText(text=text, values=tuple(map(float, values)))
-        drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values)})
+        drawn.append({"layer": layer, "unit": unit, "values": list(coloured.values), "page": cell_page.to_json()})
         pictures += [Text()] if pictures else []
         pictures.append(Text.assemble((f"cell {layer}:{unit} of {all_visible(model.name)}", "bold"), f", {kind}  "))
         if len(drawn) == 1:
             pictures += [Legend(), Text(ABOUT_GUESSES)] if shows_guesses else [Legend()]
         heat_map = HeatMap(coloured, has_sparkline or None)
         pictures.append(GuessMap(text, coloured.values, guesses) if shows_guesses else heat_map)
+        pictures += [Text(), *page_pictures(cell_page, has_sparkline=has_sparkline)]
     # The first cell is repeated at the top level, for programs written when there could be only one.
-    data = {"run": model.name, **drawn[0], "text": text, "cells": drawn}
+    first = {name: drawn[0][name] for name in ("layer", "unit", "values")}
+    data = {"run": model.name, **first, "text": text, "cells": drawn}
     names = [f"{layer}:{unit}" for layer, unit in found.cells]
     title = f"{'A cell' if len(names) == 1 else 'Cells'} of {model.name}"
     rows = [PageRow(shown=[name], cell=cell) for name, cell in zip(names, found.cells, strict=True)]

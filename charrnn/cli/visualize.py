@@ -196,7 +196,8 @@ def visualize(
     if options.suffix == ".npz" and not MODES[name].exports_arrays:
         raise UsageError(f"--export {export}: {name} has no activations; use .json.")
     num_chars = _num_chars_read(name, options, text, chars)
-    _show(name, _prepare(run, text, options, num_chars), as_json=json)
+    reads_more = MODES[name].reads_more and options.suffix != ".npz"
+    _show(name, _prepare(run, text, options, num_chars, reads_more=reads_more), as_json=json)
 
 
 def _show(name: str, subject: Subject, *, as_json: bool) -> None:
@@ -246,10 +247,10 @@ def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detec
     return [*(get_detectors(names) if names or not own else ()), *own]
 
 
-def _prepare(run: str | None, text: str | None, options: Options, num_chars: int) -> Subject:
+def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool) -> Subject:
     """Load the model and encode the first `num_chars` characters of the text, with warnings about them.
 
-    No text is read for 0 characters.
+    No text is read for 0 characters. With `reads_more` the first CHARS_SCORED are encoded, too.
     """
     import numpy as np
 
@@ -261,16 +262,19 @@ def _prepare(run: str | None, text: str | None, options: Options, num_chars: int
     if num_chars == 0:
         nothing = EncodedText(np.zeros(0, np.uint8), 0, "", model.vocab.kind)
         return Subject(model=model, content="", context="", text=nothing, num_available=0, options=options)
-    content, context, num_available = read_passage(model, text, num_chars, quiet=options.quiet)
+    num_read = max(num_chars, CHARS_SCORED) if reads_more else num_chars
+    read, context, num_available = read_passage(model, text, num_read, quiet=options.quiet)
+    content = read[:num_chars]
     warn(model.encoding_warnings(content), quiet=options.quiet)
     if options.ignores_saved:
         model.findings.ignore_saved()
-    encoded = model.encode(content, context=context)
+    whole = model.encode(read, context=context)
     return Subject(
         model=model,
         content=content,
         context=context,
-        text=encoded,
+        text=whole.part(0, num_chars),
+        whole=whole,
         num_available=num_available,
         options=options,
     )

@@ -42,9 +42,12 @@ from charrnn.microscope.ranking import measure_all, rank
 from charrnn.microscope.record_json import record_from_json, records_from_json
 from charrnn.microscope.survey import Measured, Read, measure
 from charrnn.microscope.targets import Target, choose_targets, label_by_name
+from charrnn.model.shapes import check_cell
 from charrnn.records.atlas import Atlas, AtlasCell
 from charrnn.records.cell_effects import CellInputs, CellOutputs
-from charrnn.records.descriptions import DescriptionReport
+from charrnn.records.cell_page import CellPage, CellPassage
+from charrnn.records.cell_values import CellValues
+from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.directions import NUM_CELLS, Direction, DirectionContribution, DirectionText
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
@@ -52,6 +55,7 @@ from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
     from charrnn.microscope.activations import Activations
+    from charrnn.microscope.conditions import Conditions
     from charrnn.microscope.sampled_states import SampledStates
     from charrnn.model.network import CharRNN
 
@@ -220,12 +224,7 @@ class Study:
         from charrnn.microscope.descriptions import describe_cells
 
         conditions = build_conditions(self.text, self.half, detectors)
-        key: dict[str, JSON] = {
-            "ids": self._ids_digest,
-            "first": self.text.first,
-            "conditions": conditions.digest,
-            "untrained": untrained,
-        }
+        key = self._descriptions_key(conditions, untrained=untrained)
         known = report_from_json(self.cache.get("descriptions", key), self.num_layers, self.num_units)
         if known is not None:
             return known
@@ -460,6 +459,88 @@ class Study:
             self.cache.put("outputs of", key, found.to_json())
             self.cache.save()
         return found
+
+    def values_of(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> CellValues:
+        """Return what the values of a cell look like, as `measure_values` finds.
+
+        `on_progress` is called with the number of characters read since its last call.
+        """
+        found = record_from_json(CellValues, self.cache.get("values of", self._cell_key(layer, unit)))
+        if found is None or not found.fits(len(self.text)):
+            from charrnn.microscope.cell_values import measure_values
+
+            (found,) = measure_values(self.activations(on_progress), [(layer, unit)])
+            self.cache.put("values of", self._cell_key(layer, unit), asdict(found))
+            self.cache.save()
+        return found
+
+    def passages_of(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> tuple[CellPassage, ...]:
+        """Return the passages that `values_of` chose for a cell, with its value at each character."""
+        from charrnn.microscope.cell_passages import read_passages, values_from_json
+
+        places = self.values_of(layer, unit, on_progress).passages
+        key = self._cell_key(layer, unit)
+        # Only the values, because the file of the findings does not contain the text.
+        found = values_from_json(self.cache.get("passages of", key), places)
+        if found is None:
+            of_cell = self.activations(on_progress).of(layer, unit)
+            found = [of_cell[place.begin : place.end] for place in places]
+            self.cache.put("passages of", key, [floats_to_json(values) for values in found])
+            self.cache.save()
+        return RecordTuple(read_passages(self.text.text, places, found))
+
+    def description_of(self, layer: int, unit: int) -> Description:
+        """Describe a cell by a rule in words: as `descriptions` did, if it was called, else without a baseline.
+
+        Raises DataError for a text too short.
+        """
+        # Not by the digest of the conditions: to build those takes longer than the page of a cell may.
+        detectors = [f"{one.name}: {one.looks_for}" for one in get_detectors(None)]
+        key = self._cell_key(layer, unit) | {"detectors": detectors}
+        found = record_from_json(Description, self.cache.get("description of", key))
+        if found is None:
+            from charrnn.microscope.conditions import build_conditions
+            from charrnn.microscope.descriptions import describe_cells
+
+            conditions = build_conditions(self.text, self.half, None)
+            whole = self.cache.get("descriptions", self._descriptions_key(conditions, untrained=True))
+            known = report_from_json(whole, self.num_layers, self.num_units)
+            column = layer * self.num_units + unit
+            if known is not None:
+                found = known.descriptions[column]
+            else:
+                (found,) = describe_cells(self.activations(), self.text, [column], conditions=conditions).descriptions
+            self.cache.put("description of", key, asdict(found))
+            self.cache.save()
+        return found
+
+    def page(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> CellPage:
+        """Return everything that is measured of a cell: passages, values, inputs, outputs and a description.
+
+        What the text is too short for is None. `on_progress` is called with the number of characters read since its
+        last call. Raises UsageError if there is no such cell.
+        """
+        check_cell(layer, unit, self.num_layers, self.num_units)
+        return CellPage(
+            layer=layer,
+            unit=unit,
+            passages=self.passages_of(layer, unit, on_progress),
+            values=self.values_of(layer, unit),
+            inputs=_unless_too_short(lambda: self.inputs_of(layer, unit)),
+            outputs=_unless_too_short(lambda: self.outputs_of(layer, unit)),
+            description=_unless_too_short(lambda: self.description_of(layer, unit)),
+        )
+
+    def _cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
+        return {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+
+    def _descriptions_key(self, conditions: "Conditions", *, untrained: bool) -> dict[str, JSON]:
+        return {
+            "ids": self._ids_digest,
+            "first": self.text.first,
+            "conditions": conditions.digest,
+            "untrained": untrained,
+        }
 
     @cached_property
     def _states(self) -> "SampledStates":

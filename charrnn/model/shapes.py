@@ -174,3 +174,11 @@ def check_memory(config: Config, vocab_size: int) -> None:
             f"{num_weights:,} weights need "
             f"about {needed / 1e9:,.0f} GB to train, and this machine has {available / 1e9:,.0f} GB. Use fewer."
         )
+
+
+def check_cell(layer: int, unit: int, num_layers: int, num_units: int) -> None:
+    """Raise UsageError if a model of this size has no such cell."""
+    if not (0 <= layer < num_layers and 0 <= unit < num_units):
+        raise UsageError(
+            f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0 to {num_units - 1}."
+        )

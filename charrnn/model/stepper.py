@@ -19,7 +19,7 @@ from charrnn.model.exact import Doubles, exact_product
 from charrnn.model.lookup import find_cell
 from charrnn.model.numpy_ops import EXACT, NUMPY
 from charrnn.model.ops import Ops, State
-from charrnn.model.shapes import check_shapes, dilation_of, num_states
+from charrnn.model.shapes import check_cell, check_shapes, dilation_of, num_states
 from charrnn.model.weights import Float32Array, Matrix
 
 
@@ -98,11 +98,7 @@ class Stepper:
 
     def check_cell(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
-        if not (0 <= layer < self.num_layers and 0 <= unit < self.hidden_size):
-            raise UsageError(
-                f"There is no cell {layer}:{unit}: layers go from 0 to {self.num_layers - 1}, "
-                f"units from 0 to {self.hidden_size - 1}."
-            )
+        check_cell(layer, unit, self.num_layers, self.hidden_size)
 
     def _ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""

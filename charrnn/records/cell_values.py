@@ -99,6 +99,16 @@ class CellValues(Displayable):
         """The lags of `autocorrelation`."""
         return LAGS[: len(self.autocorrelation)]
 
+    def fits(self, num_chars: int) -> bool:
+        """Return whether it can be of a text of so many characters: counts, lags and places are possible."""
+        return (
+            self.num_chars == num_chars == sum(self.histogram)
+            and len(self.histogram) == NUM_BINS
+            and min(self.histogram) >= 0
+            and len(self.autocorrelation) <= len(LAGS)
+            and all(0 <= one.begin <= one.index < one.end <= num_chars for one in self.passages)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, with `density` and `lags`."""
         return asdict(self) | {"density": list(self.density), "lags": list(self.lags)}

@@ -17,6 +17,8 @@ from charrnn.display import RecordList, RecordTuple
 from charrnn.errors import Message
 from charrnn.microscope.passage import Passage
 from charrnn.records.cell_effects import CellInputs, CellOutputs, Patch
+from charrnn.records.cell_page import CellPage, CellPassage
+from charrnn.records.cell_values import CellValues
 from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.directions import Direction, DirectionContribution, DirectionText
 from charrnn.records.error_kinds import ErrorReport
@@ -38,6 +40,7 @@ from charrnn.records.runs import LearningCurve, LearningCurves, ModelDescription
 from charrnn.records.spectrum import TrainingSpectrum
 from charrnn.records.sweep import SweepReport
 from charrnn.render.cell_effects import inputs_pictures, outputs_pictures, patch_pictures
+from charrnn.render.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.render.copied import CopiedText
 from charrnn.render.curves import GradientChart
 from charrnn.render.descriptions import description_lines, description_pictures
@@ -187,6 +190,7 @@ def _records_pictures(records: "RecordList[Any] | RecordTuple[Any]") -> Sequence
 
 _TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
     CellHistory: history_table,
+    CellPassage: PassageList,
     GradientReach: GradientChart,
     LossReport: losses_table,
     Passage: lambda passages: Group(*passage_pictures(passages)),
@@ -201,6 +205,8 @@ _show(Ablation, lambda ablation: [ablation_table(ablation)])
 _show(CellFindings, _findings_pictures)
 _show(CellInputs, inputs_pictures)
 _show(CellOutputs, outputs_pictures)
+_show(CellPage, page_pictures)
+_show(CellValues, values_pictures)
 _show(ColouredText, _text_pictures)
 _show(Description, description_lines)
 _show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))

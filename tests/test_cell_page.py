@@ -1,0 +1,202 @@
+"""The page of a cell: composed once, kept in the run, and drawn at any width with its passages first."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TrainedRun, copy_run
+from rich.cells import cell_len
+from rich.console import Console
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.api import Model
+from charrnn.errors import UsageError
+from charrnn.microscope.study import Study
+from charrnn.records.cell_page import CellPage, CellPassage
+from charrnn.render.cell_page import PassageList, bars, clipped, page_pictures, timescale_text, values_pictures
+from charrnn.render.svg import to_svg
+
+TEXT = make_corpus(num_chars=4_000, seed=3).text
+HOSTILE = "<b>\x1b[2J\r\n\t\u202e"
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> Model:
+    return charrnn.load(lstm.path)
+
+
+@pytest.fixture(scope="module")
+def study(model: Model) -> Study:
+    return model.study(TEXT)
+
+
+@pytest.fixture(scope="module")
+def page(study: Study) -> CellPage:
+    return study.page(0, 7)
+
+
+def drawn(pictures: Any, width: int, **options: Any) -> list[str]:
+    console = Console(file=StringIO(), width=width, markup=False, emoji=False, highlight=False, **options)
+    for picture in pictures:
+        console.print(picture)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None:
+    assert (page.layer, page.unit) == (0, 7)
+    parts = (page.values, page.inputs, page.outputs, page.description)
+    assert [(part.layer, part.unit) for part in parts if part is not None] == [(0, 7)] * 4
+    assert page.inputs is not None and page.inputs.earlier is not None
+    assert page.outputs is not None and page.outputs.clamped is not None
+    values = study.activations().of(0, 7)
+    for passage, place in zip(page.passages, page.values.passages, strict=True):
+        assert passage.text == TEXT[place.begin : place.end] and passage.index == place.index
+        assert passage.line == TEXT[: place.index].count("\n") + 1
+        assert passage.values == pytest.approx(values[place.begin : place.end].tolist(), abs=1e-4)
+        assert passage.value == values[place.index]
+    found = page.to_json()
+    assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
+    assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description"}
+
+
+def test_a_cell_that_does_not_exist_is_refused(study: Study) -> None:
+    with pytest.raises(UsageError, match="There is no cell 1:0: layers go from 0 to 0, units from 0 to 31"):
+        study.page(1, 0)
+
+
+@pytest.mark.parametrize("num_chars", [1, 2, 40])
+def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, num_chars: int) -> None:
+    page = model.study(TEXT[:num_chars]).page(0, 3)
+    assert page.values.num_chars == num_chars and page.description is None
+    assert (page.outputs is None) == (num_chars == 1)
+    assert drawn(page_pictures(page), 80)
+
+
+def test_the_second_page_is_read_from_the_run(
+    lstm: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy_run(lstm.path, tmp_path / "copy")
+    first = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the text was read again")
+
+    monkeypatch.setattr("charrnn.microscope.activations.Activations.__init__", fail)
+    monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", fail)
+    again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
+    assert again == first and isinstance(again.passages[0], CellPassage)
+
+
+def test_the_description_of_a_cell_is_that_of_all_cells_where_it_is_known(model: Model) -> None:
+    study = replace(model.study(TEXT))
+    report = study.descriptions()
+    assert study.description_of(0, 4) == report.of(0, 4)
+    alone = model.study(TEXT).description_of(0, 4)
+    known = report.of(0, 4)
+    assert known is not None and alone.untrained is None and alone.conditions == known.conditions
+    assert alone.score == known.score
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("color_system", [None, "truecolor"])
+def test_a_page_fits_its_width_and_begins_with_the_passages(page: CellPage, width: int, color_system: Any) -> None:
+    lines = drawn(page_pictures(page), width, color_system=color_system, force_terminal=color_system is not None)
+    bare = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert all(cell_len(line.rstrip()) <= width for line in bare)
+    first = next(number for number, line in enumerate(bare) if line.startswith("top 1"))
+    assert first < 5
+    headings = (
+        "Where cell 0:7 is high and low",
+        f"Values over {len(TEXT):,}",
+        "Mean value after",
+        "Driven by",
+        "Most correlated",
+    )
+    found = [next(number for number, line in enumerate(bare) if line.startswith(name)) for name in headings]
+    assert found == sorted(found)
+    for passage in page.passages:
+        assert any(line.startswith(f"{passage.kind} {passage.rank}") for line in bare)
+    if color_system:
+        charts = bare[found[1] : found[2]]
+        assert not any(set("▁▂▃▄▅▆▇█") & set(line) for line in bare[: found[1]])
+        assert any("█" in line for line in charts)
+
+
+def test_a_page_can_be_exported_and_shown_in_a_notebook(page: CellPage) -> None:
+    assert "Where" in to_svg(page_pictures(page))
+    for shown in (page, page.passages[0], page.values):
+        html = shown._repr_html_()
+        assert html is not None and "<script" not in html
+    assert charrnn.display.RecordTuple(page.passages)._repr_html_()
+
+
+def test_ascii_terminals_get_ascii_only(page: CellPage) -> None:
+    console = Console(file=StringIO(), width=80, markup=False)
+    options = console.options.copy()
+    options.encoding = "ascii"
+    values = [part for picture in values_pictures(page.values) for part in console.render_lines(picture, options)]
+    drawn_text = "".join(segment.text for line in values for segment in line)
+    assert not set(drawn_text) & set("▁▂▃▄▅▆▇█")
+
+
+def test_a_passage_is_clipped_around_its_character() -> None:
+    text = "".join(chr(97 + number % 26) for number in range(150))
+    values = tuple(number / 1000 for number in range(150))
+    passage = CellPassage(kind="top", rank=1, value=0.1, index=1100, begin=1000, line=3, text=text, values=values)
+    for num_columns in (1, 9, 60, 149, 150, 400):
+        shown = clipped(passage, num_columns)
+        assert len(shown.text) == len(shown.values) == min(num_columns, 150)
+        begin = round(1000 * shown.values[0])
+        assert shown.text == text[begin : begin + len(shown.text)] and begin <= 100 < begin + len(shown.text)
+    assert round(1000 * clipped(passage, 60).values[0]) == pytest.approx(60, abs=2)
+
+
+def test_line_ends_and_control_characters_stay_on_their_line() -> None:
+    passage = CellPassage(
+        kind="decile",
+        rank=10,
+        value=-1.0,
+        index=2,
+        begin=0,
+        line=123_456,
+        text=HOSTILE,
+        values=(0.5,) * len(HOSTILE),
+    )
+    lines = drawn([PassageList([passage], strip=False)], 80)
+    assert len(lines) == 1 and "\x1b" not in lines[0] and "\u202e" not in lines[0] and "↵" in lines[0]
+    assert lines[0].startswith("decile 10 -1.00 123456 <b>")
+
+
+def test_bars_are_as_high_as_their_numbers() -> None:
+    lines = bars([0.0, 0.5, 1.0, 0.01], ascii_only=False)
+    assert lines == ["  █ ", "  █ ", " ██ ", " ██▁"]
+    assert bars([0.0, 0.0], ascii_only=False) == ["  "] * 4
+
+
+@pytest.mark.parametrize(
+    ("timescale", "source", "decay", "expected"),
+    [
+        (
+            12.34,
+            "f",
+            2.5,
+            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e after 2.5",
+        ),
+        (12.34, "z", None, "timescale 12.3 characters (mean of the update gate)"),
+        (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),
+        (None, "f", None, "timescale longer than can be measured (mean of the forget gate)"),
+    ],
+)
+def test_the_timescale_says_where_it_comes_from(
+    page: CellPage, timescale: float | None, source: str, decay: float | None, expected: str
+) -> None:
+    values = replace(page.values, timescale=timescale, timescale_from=source, decay=decay)
+    assert timescale_text(values) == expected
