@@ -22,6 +22,7 @@ from charrnn.cli.arguments import (
 from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import NUM_GUESSES, ColouredCells, FoundCells, Shown
 from charrnn.cli.progress import progress
+from charrnn.render.export import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
+    from charrnn.render.layout import Layout
     from charrnn.text.encoded import EncodedText
 
 Measured = TypeVar("Measured")
@@ -62,6 +64,8 @@ class Options:
     has_guesses: bool
     has_sparkline: bool
     export: Path | None
+    layout: "Layout | None"
+    """The size and shape of an exported picture, if they were asked for."""
     quiet: bool
 
     @property
@@ -193,6 +197,7 @@ def _show_best_cells(subject: Subject, found: FoundCells) -> Shown:
         subject.options.detectors,
         num_available=subject.num_available,
         has_sparkline=subject.options.has_sparkline,
+        passages_first=subject.options.suffix in PICTURE_SUFFIXES,
     )
 
 

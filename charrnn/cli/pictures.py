@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from charrnn.records.matching import MatchReport
     from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.records.spectrum import TrainingSpectrum
+    from charrnn.render.layout import Layout
     from charrnn.render.page import Page, PageRow
 
 NUM_GUESSES = 5
@@ -49,6 +50,8 @@ class Shown:
     """What an exported .html shows, if that is more than the pictures."""
     arrays: "Mapping[str, NDArray[Any]]" = field(default_factory=dict)
     """What an exported .npz contains."""
+    layout: "Layout | None" = None
+    """The size and shape of an exported .svg or .png, if they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +173,12 @@ def show_findings(
     num_available: int,
     has_contributions: bool = False,
     has_sparkline: bool = False,
+    passages_first: bool = False,
 ) -> Shown:
-    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages."""
+    """Draw the ranked table of the best cells, that of their contributions if asked for, and the passages.
+
+    On a terminal what comes last is in view; a picture shows the passages first.
+    """
     from charrnn.model.lookup import find_cell
     from charrnn.render.findings import findings_pictures, passage_pictures
     from charrnn.render.visible import all_visible
@@ -183,10 +190,9 @@ def show_findings(
         f"{all_visible(model.name)}: {findings.num_cells:,} cells over {findings.num_chars:,}{of} characters; "
         "chosen on the first half, scored on the second"
     )
-    pictures = [
-        *findings_pictures(title, findings, has_contributions=has_contributions),
-        *passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline),
-    ]
+    tables = findings_pictures(title, findings, has_contributions=has_contributions)
+    passages = passage_pictures(found.passages, looks_for, has_sparkline=has_sparkline)
+    pictures = [*passages, *tables] if passages_first else [*tables, *passages]
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
     if found.atlas is not None:

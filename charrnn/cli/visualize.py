@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,12 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgume
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.records.microscope import CHARS_SCORED
-from charrnn.render.export import describe_formats
+from charrnn.render.export import PICTURE_SUFFIXES, describe_formats
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
+    from charrnn.render.layout import Layout
 
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
@@ -135,6 +137,17 @@ def visualize(
             metavar="FILE",
         ),
     ] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", help="Width of an exported .svg or .png in characters.", metavar="N")
+    ] = None,
+    aspect: Annotated[
+        str | None,
+        typer.Option("--aspect", help="Shape of an exported .svg or .png, such as 16:9 for a slide.", metavar="W:H"),
+    ] = None,
+    font_size: Annotated[
+        float | None,
+        typer.Option("--font-size", help="Font of an exported .svg or .png in pixels.  [default: 20]", metavar="PX"),
+    ] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Ignore the findings saved in the run and measure again.")
     ] = False,
@@ -191,6 +204,7 @@ def visualize(
         has_guesses=guesses,
         has_sparkline=sparkline,
         export=export,
+        layout=_layout(export, columns, aspect, font_size),
         quiet=quiet,
     )
     if options.suffix == ".npz" and not MODES[name].exports_arrays:
@@ -210,7 +224,22 @@ def _show(name: str, subject: Subject, *, as_json: bool) -> None:
     if as_json:
         print_json(shown.data)
     else:
-        deliver(shown, export)
+        deliver(replace(shown, layout=subject.options.layout), export)
+
+
+def _layout(export: Path | None, columns: int | None, aspect: str | None, font_size: float | None) -> "Layout | None":
+    """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
+    from charrnn.errors import UsageError
+    from charrnn.render.layout import Layout, parse_aspect
+
+    given = {"--columns": columns, "--aspect": aspect, "--font-size": font_size}
+    names = [name for name, value in given.items() if value is not None]
+    if not names:
+        return None
+    if export is None or export.suffix.lower() not in PICTURE_SUFFIXES:
+        raise UsageError(f"{names[0]} applies to exported pictures: add --export FILE.svg or FILE.png.")
+    ratio = None if aspect is None else parse_aspect(aspect)
+    return Layout(columns=columns, aspect=ratio, font_size=font_size)
 
 
 def _num_chars_read(name: str, options: Options, text: str | None, num_coloured: int) -> int:
@@ -287,7 +316,6 @@ def _stop_if_slow(detector: "Detector") -> "Detector":
     no such timer.
     """
     import signal
-    from dataclasses import replace
 
     from charrnn.errors import UsageError
 

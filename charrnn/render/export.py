@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
+    from charrnn.render.layout import Layout
     from charrnn.render.page import Page
 
 
@@ -41,6 +42,10 @@ class Exportable(Protocol):
     @property
     def arrays(self) -> "Mapping[str, NDArray[Any]]":
         """The arrays of a .npz by name; empty if there are none."""
+
+    @property
+    def layout(self) -> "Layout | None":
+        """The size and shape of a .svg or .png, if they were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +76,14 @@ def _html(shown: Exportable) -> bytes:
 def _svg(shown: Exportable) -> bytes:
     from charrnn.render.svg import to_svg
 
-    return to_svg(shown.pictures, shown.title).encode("utf-8")
+    return to_svg(shown.pictures, shown.title, shown.layout).encode("utf-8")
 
 
 def _png(shown: Exportable) -> bytes:
     from charrnn.render.raster import to_png
     from charrnn.render.svg import to_svg
 
-    return to_png(to_svg(shown.pictures, shown.title))
+    return to_png(to_svg(shown.pictures, shown.title, shown.layout))
 
 
 def _text(shown: Exportable) -> bytes:
@@ -120,6 +125,10 @@ _FORMATS = (
 )
 FORMATS = {one.suffix: one for one in _FORMATS}
 """The formats of exported files, by suffix in lower case."""
+
+
+PICTURE_SUFFIXES = (".svg", ".png")
+"""The formats that have a size and a shape."""
 
 
 def describe_formats(*, has_arrays: bool = True) -> str:

@@ -6,6 +6,7 @@ for copying. Block characters and charts are drawn as shapes. Lengths are in pix
 
 import re
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 from html import escape
 from io import StringIO
 from itertools import groupby
@@ -19,6 +20,8 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
+from charrnn.render.layout import MAX_COLUMNS, Layout
+from charrnn.render.layout import MIN_COLUMNS as LEAST_COLUMNS
 from charrnn.render.palette import BACKGROUND_VARIABLE, PAPERS, dark_colours
 from charrnn.render.visible import all_visible
 
@@ -98,32 +101,75 @@ class Drawing(Protocol):
         """Return its height and its SVG elements, with the upper left corner at (0, 0), for a picture of this width."""
 
 
-def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn") -> str:
-    """Return an SVG picture with this title that shows the renderables below each other, at most COLUMNS wide."""
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Elements below each other, with the upper left corner at (0, 0)."""
+
+    elements: list[str]
+    width: float
+    height: float
+
+
+def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", layout: Layout | None = None) -> str:
+    """Return an SVG picture with this title that shows the renderables below each other.
+
+    Without a `layout` it is as wide as its longest line, at most COLUMNS.
+    """
+    layout = layout or Layout()
+    box = _compose(renderables, layout.columns or MIN_COLUMNS, layout.columns or COLUMNS)
+    if layout.aspect and layout.columns is None:
+        box = _fill(renderables, layout.aspect)
+    least = [box.width + 2 * MARGIN, box.height + 2 * MARGIN]
+    width = max(least[0], least[1] * (layout.aspect or 0.0))
+    height = max(least[1], width / layout.aspect if layout.aspect else 0.0)
+    left, top = (_number(MARGIN + (size - needed) / 2) for size, needed in zip((width, height), least, strict=True))
+    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(box.elements)))
+    zoom = (layout.font_size or FONT_SIZE) / FONT_SIZE
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(zoom * width)}" height="{_number(zoom * height)}" '
+        f'viewBox="0 0 {_number(width)} {_number(height)}" role="img" class="charrnn" xml:space="preserve">\n'
+        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
+        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
+        f'<g transform="translate({left} {top})" font-family="{FONTS}" '
+        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
+        + "\n".join(box.elements)
+        + "\n</g>\n</svg>\n"
+    )
+
+
+def _compose(renderables: Sequence[RenderableType], least: int, most: int) -> _Box:
+    """Draw renderables below each other, as wide as the longest line, from `least` to `most` columns."""
     elements: list[str] = []
-    top, num_columns = 0.0, MIN_COLUMNS
+    top, num_columns = 0.0, least
     for renderable in renderables:
         if isinstance(renderable, Drawing):
-            height, shapes = renderable.to_shapes(COLUMNS * COLUMN_WIDTH)
+            height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
             elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
-            top, num_columns = top + height, COLUMNS
+            top, num_columns = top + height, most
             continue
-        for line in _lines(renderable):
+        for line in _lines(renderable, most):
             num_columns = max(num_columns, sum(segment.cell_length for segment in line))
             elements += _draw_line(line, top)
             top += LINE_HEIGHT
-    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(elements)))
-    right, bottom = (_number(size + 2 * MARGIN) for size in (num_columns * COLUMN_WIDTH, top))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{right}" height="{bottom}" '
-        f'viewBox="0 0 {right} {bottom}" role="img" class="charrnn" xml:space="preserve">\n'
-        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
-        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
-        f'<g transform="translate({_number(MARGIN)} {_number(MARGIN)})" font-family="{FONTS}" '
-        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
-        + "\n".join(elements)
-        + "\n</g>\n</svg>\n"
-    )
+    return _Box(elements, num_columns * COLUMN_WIDTH, top)
+
+
+def _fill(renderables: Sequence[RenderableType], aspect: float) -> _Box:
+    """Draw renderables in the number of columns for which a picture of this shape is smallest, and its text largest.
+
+    The more columns, the wider and the lower is what they fill: the right number is found by bisection.
+    """
+    low, high = LEAST_COLUMNS, MAX_COLUMNS
+    boxes: list[_Box] = []
+    while low <= high:
+        middle = (low + high) // 2
+        box = _compose(renderables, LEAST_COLUMNS, middle)
+        boxes.append(box)
+        if box.width + 2 * MARGIN < aspect * (box.height + 2 * MARGIN):
+            low = middle + 1
+        else:
+            high = middle - 1
+    return min(boxes, key=lambda box: max(box.width + 2 * MARGIN, aspect * (box.height + 2 * MARGIN)))
 
 
 def _dark_style(used: Set[str]) -> str:
@@ -174,8 +220,8 @@ def _through(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
 
 
-def _lines(renderable: RenderableType) -> list[list[Segment]]:
-    console = Console(file=StringIO(), width=COLUMNS, **RECORDING)
+def _lines(renderable: RenderableType, columns: int) -> list[list[Segment]]:
+    console = Console(file=StringIO(), width=columns, **RECORDING)
     return console.render_lines(renderable, pad=False)
 
 
