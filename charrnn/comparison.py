@@ -63,13 +63,14 @@ def evaluate_runs(
     ngrams: Sequence[int] = (),
     dynamic: bool = False,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> Evaluation:
     """Measure the losses of one or several models over a text, by both protocols, with paired differences to the first.
 
     The text is that `part` of the runs' own text or, in place of it, `text`, read after `context`. The losses of up to
     `max_chars` characters are kept, 12 bytes each; of a longer text, segments are scored as by `evaluate`. `auto` means
-    MAX_SCORED, None a text of any length. `on_progress` is called with the number of characters scored since its last
-    call.
+    MAX_SCORED, None a text of any length. `on_total` is called once with the number of characters that will be read,
+    which with `dynamic` is an estimate, then `on_progress` with the number of those read since its last call.
 
     `by` adds breakdowns of the loss of each run: by `class` of character, by `position` since the initial state.
     `ngrams` are orders of n-gram models that are counted in the training text of the first run (`ngrams.ORDERS`): each
@@ -83,8 +84,10 @@ def evaluate_runs(
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
     unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
+    from charrnn.evaluation.baselines import add_compressors, add_ngrams
     from charrnn.evaluation.dynamic_rows import MAX_DYNAMIC
     from charrnn.evaluation.loss_table import LossTable, check_comparable
+    from charrnn.evaluation.workload import num_read_for_baselines, num_read_for_dynamic, num_read_for_losses
 
     for word in by:
         if word not in BREAKDOWNS:
@@ -95,6 +98,13 @@ def evaluate_runs(
     runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars)
     table = LossTable(runs[0].text, None if text is not None else part)
+    training = _training_text(models[0], contents[0]) if ngrams else None
+    total = num_read_for_losses(runs, by=by, max_chars=max_chars)
+    if dynamic:
+        total += num_read_for_dynamic(runs, max_chars=max_chars, max_dynamic=max_dynamic, has_halves=part != "test")
+    if training is not None:
+        total += num_read_for_baselines(runs[0].text, training, ngrams, max_chars=max_chars)
+    on_total(total)
     static = []
     for run in runs:
         losses = table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
@@ -110,8 +120,9 @@ def evaluate_runs(
             _add_adapted(table, model, run, content, losses, precision, max_chars, max_dynamic, on_progress)
         if len(runs) > 1:  # the other differences of the table are to the first run
             table.notes.append("The differences of dynamic and temperature are to the stateful loss of the same run.")
-    if ngrams:
-        _add_baselines(table, models[0], contents[0], ngrams, on_progress)
+    if training is not None:
+        add_ngrams(table, training, ngrams, on_progress=on_progress)
+        add_compressors(table, training, contents[0], on_progress=on_progress)
     table.notes += _notes(models[0], runs[0].text, table, max_chars)
     return table.evaluation()
 
@@ -148,14 +159,23 @@ def losses_by_line(
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> Iterator[LineLoss]:
     """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
 
     The arguments and errors are those of `evaluate_runs`; the text is decoded block by block. Lines that are cut by the
     ends of segments are left out. Raises UsageError also for models of characters and of bytes together.
     """
-    scored = _scored_text(models, text, part, context, precision, max_chars, on_progress)
-    return scored.iter_lines()
+    return score_text(
+        models,
+        text,
+        part=part,
+        context=context,
+        precision=precision,
+        max_chars=max_chars,
+        on_progress=on_progress,
+        on_total=on_total,
+    ).iter_lines()
 
 
 def losses_by_char(
@@ -167,30 +187,44 @@ def losses_by_char(
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> Iterator[CharLoss]:
     """Yield the loss of each scored character of a text (byte, with the byte alphabet), as `losses_by_line`."""
-    scored = _scored_text(models, text, part, context, precision, max_chars, on_progress)
-    return scored.iter_chars()
+    return score_text(
+        models,
+        text,
+        part=part,
+        context=context,
+        precision=precision,
+        max_chars=max_chars,
+        on_progress=on_progress,
+        on_total=on_total,
+    ).iter_chars()
 
 
-def _scored_text(
+def score_text(
     models: Sequence[Model],
-    text: str | bytes | None,
-    part: str,
-    context: str | bytes,
-    precision: str,
-    max_chars: int | None,
-    on_progress: Callable[[int], object],
+    text: str | bytes | None = None,
+    *,
+    part: str = "validation",
+    context: str | bytes = "",
+    precision: str = "auto",
+    max_chars: int | None = MAX_SCORED,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> "ScoredText":
+    """Measure the losses of `losses_by_line` and `losses_by_char`; arguments and errors are theirs."""
     from charrnn.evaluation.char_losses import char_losses
     from charrnn.evaluation.lines import ScoredText
     from charrnn.evaluation.loss_table import check_comparable
+    from charrnn.evaluation.workload import num_scored
 
     contents = _contents(models, text, part)
     if len({model.vocab.kind for model in models}) > 1:
         raise UsageError("Some of the runs read characters and some bytes: their lines cannot be listed side by side.")
     runs = _measured_runs(models, contents, context, max_chars)
     check_comparable(runs, max_chars, needs_interval=False)
+    on_total(sum(num_scored(run.text, max_chars) for run in runs))
     content = contents[0]
     if isinstance(content, str) and models[0].vocab.kind == "byte":
         content = content.encode("utf-8", "surrogatepass")
@@ -213,19 +247,10 @@ def _scored_text(
     )
 
 
-def _add_baselines(
-    table: "LossTable",
-    model: Model,
-    content: str | bytes | CorpusPart,
-    orders: Sequence[int],
-    on_progress: Callable[[int], object],
-) -> None:
-    from charrnn.evaluation.baselines import add_compressors, add_ngrams
-
+def _training_text(model: Model, content: str | bytes | CorpusPart) -> CorpusPart:
+    """Return the training text for n-grams and compressors. Raises DataError if it is missing or changed."""
     part = content if isinstance(content, CorpusPart) else None
-    training = model.training_text(part, instead=f" or leave {named('ngrams')} out")
-    add_ngrams(table, training, orders, on_progress=on_progress)
-    add_compressors(table, training, content, on_progress=on_progress)
+    return model.training_text(part, instead=f" or leave {named('ngrams')} out")
 
 
 def evaluate_ngrams(
@@ -262,19 +287,23 @@ def error_kinds(
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> ErrorReport:
     """Attribute the errors of one or several models to what would have avoided them, and count what the others fix.
 
     An error is a character with a probability below 0.5; `charrnn.evaluation.error_kinds` says what the kinds are. The
-    text is that of `evaluate_runs`, the training text is that of the first run, which is read again. `on_progress` is
-    called with the number of characters read by any of the models since its last call. Raises as `evaluate_runs`, also
+    text is that of `evaluate_runs`, the training text is that of the first run, which is read again. `on_total` is
+    called once with the number of characters that all models will read, then `on_progress` with the number of those
+    read since its last call. Raises as `evaluate_runs`, also
     UsageError for models with different alphabets, and DataError if the training text is missing or changed.
     """
     from charrnn.evaluation.error_kinds import report_errors
+    from charrnn.evaluation.workload import num_read_for_errors
 
     contents = _contents(models, text, part)
     runs = _measured_runs(models, contents, context, max_chars)
     training = _training_ids(models[0], contents[0])
+    on_total(num_read_for_errors(runs, len(training), max_chars=max_chars))
     return report_errors(runs, training, precision=precision, max_chars=max_chars, on_progress=on_progress)
 
 
@@ -287,6 +316,7 @@ def long_range(
     precision: str = "auto",
     max_chars: int | None = MAX_SCORED,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> LongRangeReport:
     """Measure how far back predictions reach: closing characters by distance, and the loss with the state reset.
 
@@ -295,10 +325,12 @@ def long_range(
     characters and without. Arguments and errors are those of `error_kinds`.
     """
     from charrnn.evaluation.long_range import report_long_range
+    from charrnn.evaluation.workload import num_read_for_long_range
 
     contents = _contents(models, text, part)
     runs = _measured_runs(models, contents, context, max_chars)
     training = _training_ids(models[0], contents[0])
+    on_total(num_read_for_long_range(runs, len(training), max_chars=max_chars))
     return report_long_range(runs, training, precision=precision, max_chars=max_chars, on_progress=on_progress)
 
 

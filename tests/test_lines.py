@@ -87,3 +87,13 @@ def test_a_text_of_several_blocks_has_the_same_lines(monkeypatch: pytest.MonkeyP
         (line.line, line.index, line.text, line.nats) for line in whole[1]
     ]
     assert [line.excess for line in blocks] == pytest.approx([line.excess for line in whole[1]])
+
+
+def test_a_note_says_which_segments_of_a_text_are_scored() -> None:
+    text = "one\ntwo\nthree\nfour\n"
+    note = scored(text, np.r_[2:6, 12:16], first=2).note
+    assert note == (
+        "Scored: 8 of 19 characters, in 2 segments of 4, spread evenly over the text: the first begins at index 0, the "
+        "last at 10. Lines that they cut are left out. `max_chars=19` scores all."
+    )
+    assert scored(text, np.arange(1, len(text))).note is None

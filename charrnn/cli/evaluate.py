@@ -13,7 +13,7 @@ from charrnn.cli.flags import with_flags
 from charrnn.cli.loss_lists import print_chars, print_lines
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, TextOption
 from charrnn.cli.pictures import Shown
-from charrnn.cli.progress import progress
+from charrnn.cli.progress import progress_of_unknown
 from charrnn.cli.streams import print_json, warn
 from charrnn.records.evaluation import MAX_SCORED
 from charrnn.render.export import describe_formats
@@ -177,11 +177,10 @@ def _measure_losses(
     from charrnn.evaluation.ngrams import ORDERS
     from charrnn.render.losses import evaluation_view
 
-    with progress(0, "evaluate", quiet=quiet) as advance:
-        orders = ORDERS if ngrams else ()
-        evaluation = comparison.evaluate_runs(
-            models, content, by=by, ngrams=orders, dynamic=dynamic, on_progress=advance, **settings
-        )
+    orders = ORDERS if ngrams else ()
+    settings |= {"by": by, "ngrams": orders, "dynamic": dynamic}
+    with progress_of_unknown("evaluate", quiet=quiet) as (advance, set_total):
+        evaluation = comparison.evaluate_runs(models, content, on_progress=advance, on_total=set_total, **settings)
     if not json:  # which has the number
         _warn_of_unknown(evaluation, quiet=quiet)
     view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))

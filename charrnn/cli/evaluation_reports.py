@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.pictures import Shown
-from charrnn.cli.progress import progress
+from charrnn.cli.progress import progress_of_unknown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,17 +31,15 @@ def measure_reports(
 
     pictures: list[RenderableType] = []
     data: dict[str, Any] = {"part": part} if content is None else {}
-    with progress(0, "evaluate", quiet=quiet) as advance:
-        if errors:
-            kinds = comparison.error_kinds(
-                models, content, part=part, precision=precision, max_chars=max_chars, on_progress=advance
-            )
-            pictures += errors_pictures(kinds)
-            data["errors"] = asdict(kinds)
-        if long_range:
-            reach = comparison.long_range(
-                models, content, part=part, precision=precision, max_chars=max_chars, on_progress=advance
-            )
-            pictures += long_range_pictures(reach)
-            data["long_range"] = asdict(reach)
+    settings: dict[str, Any] = {"part": part, "precision": precision, "max_chars": max_chars}
+    if errors:
+        with progress_of_unknown("errors", quiet=quiet) as (advance, set_total):
+            kinds = comparison.error_kinds(models, content, on_progress=advance, on_total=set_total, **settings)
+        pictures += errors_pictures(kinds)
+        data["errors"] = asdict(kinds)
+    if long_range:
+        with progress_of_unknown("long range", quiet=quiet) as (advance, set_total):
+            reach = comparison.long_range(models, content, on_progress=advance, on_total=set_total, **settings)
+        pictures += long_range_pictures(reach)
+        data["long_range"] = asdict(reach)
     return Shown(title=models[0].name, pictures=pictures, data=data)

@@ -4,13 +4,15 @@ import heapq
 import sys
 from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.progress import progress
+from charrnn.cli.flags import with_flags
+from charrnn.cli.progress import progress_of_unknown
 from charrnn.cli.streams import print_json, result_console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from charrnn.api import Model
+    from charrnn.evaluation.lines import ScoredText
 
 NUM_SHOWN = 20
 """Lines that are shown on a terminal."""
@@ -24,8 +26,8 @@ def print_lines(
     from charrnn.render.losses import lines_view
 
     names = comparison.distinct_names(models)
-    with progress(0, "evaluate", quiet=quiet) as advance:
-        lines = comparison.losses_by_line(models, text, on_progress=advance, **settings)
+    scored = _score(models, text, quiet=quiet, **settings)
+    lines = scored.iter_lines()
     if as_json or not sys.stdout.isatty():
         for line in lines:
             print_json(line.to_json(names))
@@ -50,7 +52,16 @@ def print_chars(
     from charrnn import comparison
 
     names = comparison.distinct_names(models)
-    with progress(0, "evaluate", quiet=quiet) as advance:
-        characters = comparison.losses_by_char(models, text, on_progress=advance, **settings)
-    for character in characters:
+    for character in _score(models, text, quiet=quiet, **settings).iter_chars():
         print_json(character.to_json(names))
+
+
+def _score(models: "Sequence[Model]", text: str | bytes | None, *, quiet: bool, **settings: Any) -> "ScoredText":
+    """Measure the losses, and print on stderr which segments were scored if that is not all of the text."""
+    from charrnn import comparison
+
+    with progress_of_unknown("evaluate", quiet=quiet) as (advance, set_total):
+        scored = comparison.score_text(models, text, on_progress=advance, on_total=set_total, **settings)
+    if (note := scored.note) is not None and not quiet:
+        sys.stderr.write(f"{with_flags(note)}\n")
+    return scored

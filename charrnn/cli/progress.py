@@ -16,6 +16,25 @@ def progress(
     total: int, label: str, *, quiet: bool = False, unit: str = "chars"
 ) -> "Iterator[Callable[[int], object]]":
     """Draw a bar for work that takes more than a second; yields a function to call with each amount done."""
+    with _bar(total, label, quiet=quiet, unit=unit) as bar:
+        yield bar.update
+
+
+@contextmanager
+def progress_of_unknown(
+    label: str, *, quiet: bool = False
+) -> "Iterator[tuple[Callable[[int], object], Callable[[int], object]]]":
+    """Draw such a bar for work whose total is known later; yields what to call with each amount, and with the total."""
+    with _bar(0, label, quiet=quiet, unit="chars") as bar:
+
+        def set_total(total: int) -> None:
+            bar.total = total
+
+        yield bar.update, set_total
+
+
+@contextmanager
+def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
     from tqdm import tqdm
 
     from charrnn.render.visible import all_visible
@@ -30,7 +49,7 @@ def progress(
         disable=quiet or not can_animate(sys.stderr),
         dynamic_ncols=True,
     ) as bar:
-        yield bar.update
+        yield bar
 
 
 def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":

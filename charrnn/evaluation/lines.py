@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.evaluation.char_losses import CharLosses
+from charrnn.errors import Message, counted, named
+from charrnn.evaluation.char_losses import CharLosses, consecutive_ranges
 from charrnn.records.evaluation import MAX_LINE_TEXT, CharLoss, LineLoss
 
 BLOCK = 1 << 16
@@ -30,6 +31,20 @@ class ScoredText:
     """(R,)"""
     ends: tuple[str, ...] = ("\n",)
     """The characters that end a line."""
+
+    @property
+    def note(self) -> str | None:
+        """What of the text is scored, if that is not all of it."""
+        positions = self.losses[0].positions
+        if len(positions) >= self.num_chars - 1:  # nothing predicts the first character of a text
+            return None
+        begins = [int(positions[begin]) - self.first for begin, _ in consecutive_ranges(positions)]
+        where = f"{counted(len(begins), 'segment')} of {len(positions) // len(begins):,}"
+        return Message(
+            f"Scored: {len(positions):,} of {self.num_chars:,} characters, in {where}, spread evenly over the text: "
+            f"the first begins at index {begins[0]:,}, the last at {begins[-1]:,}. Lines that they cut are left out. "
+            f"{named('max_chars', self.num_chars)} scores all."
+        )
 
     def iter_chars(self) -> Iterator[CharLoss]:
         """Yield the loss of each scored character, in the order of the text."""
