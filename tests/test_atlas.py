@@ -137,6 +137,7 @@ def test_the_values_in_passages_are_those_of_a_trace(run: Path, measured: Atlas)
     cell = measured.cells[3]
     expected = np.concatenate([trace.cells[one.begin : one.end, 0, 3] for one in cell.values.passages])
     assert unpack(cell.levels, cell.scale, len(expected)) == pytest.approx(expected, abs=cell.scale / 14 + 2e-3)
+    assert all(TEXT[one.begin - 1].isspace() for one in cell.values.passages if one.index - one.begin > 49)
     assert all(one.begin <= one.index < one.end <= one.begin + 90 for one in cell.values.passages)
 
 

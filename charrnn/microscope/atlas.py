@@ -5,6 +5,7 @@ Shapes: N characters, L layers, H units per layer.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 
@@ -13,10 +14,10 @@ import numpy as np
 from charrnn.files import JSON
 from charrnn.microscope.activations import Activations
 from charrnn.microscope.cell_map import place_cells
-from charrnn.microscope.cell_values import correlate, measure_values
+from charrnn.microscope.cell_values import LARGEST_SNAP, correlate, measure_values
 from charrnn.microscope.record_json import record_from_json
 from charrnn.records.atlas import AtlasCell
-from charrnn.records.cell_values import CellValues
+from charrnn.records.cell_values import CellValues, PassagePlace
 from charrnn.records.packing import pack
 
 NUM_AFTER = 12
@@ -45,7 +46,7 @@ def measure_cells(
     measured = measure_values(activations, None, on_cells, correlations)
     cells = []
     for found, (x, y) in zip(measured, places.tolist(), strict=True):
-        kept = _shortened(found)
+        kept = _shortened(found, activations.text.text)
         values = activations.of(kept.layer, kept.unit)
         shown = [values[one.begin : one.end] for one in kept.passages]
         scale, levels = pack(np.concatenate(shown) if shown else values[:0])
@@ -56,15 +57,21 @@ def measure_cells(
     return tuple(cells)
 
 
-def _shortened(values: CellValues) -> CellValues:
+def _shortened(values: CellValues, text: str) -> CellValues:
     """Keep the characters that change the mean most, and the parts of the passages around what they show."""
     after = [one for one in values.after_characters if one.count >= MIN_AFTER]
     after.sort(key=lambda one: -abs(one.mean - values.mean))
-    passages = tuple(
-        replace(one, begin=max(one.begin, one.index - CHARS_BEFORE), end=min(one.end, one.index + CHARS_AFTER))
-        for one in values.passages
-    )
+    passages = tuple(_cropped(one, text) for one in values.passages)
     return replace(values, after_characters=tuple(after[:NUM_AFTER]), passages=passages)
+
+
+def _cropped(place: PassagePlace, text: str) -> PassagePlace:
+    """Shorten a passage, at its beginning to the next word if one begins within LARGEST_SNAP characters."""
+    begin = max(place.begin, place.index - CHARS_BEFORE)
+    if begin > place.begin:
+        space = re.search(r"\s", text[begin - 1 : min(begin + LARGEST_SNAP, place.index)])
+        begin += space.start() if space is not None else 0
+    return replace(place, begin=begin, end=min(place.end, place.index + CHARS_AFTER))
 
 
 def _rounded(value: JSON) -> JSON:

@@ -115,7 +115,7 @@ def _passages(cell: AtlasCell) -> Mapping[str, list[ShownPassage]]:
     values = unpack(cell.levels, cell.scale, sum(place.end - place.begin for place in places))
     begin = 0
     for place in places:
-        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}"
+        title = f"{KINDS.get(place.kind, '')} {place.rank}: {place.value:.2f}".replace("-", "−")
         size = place.end - place.begin
         shown = ShownPassage(title=title, begin=place.begin, values=values[begin : begin + size])
         found[place.kind].append(shown)

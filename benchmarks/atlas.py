@@ -1,0 +1,107 @@
+"""Measure how long everything about every cell takes, how much memory, and how large the exported files are.
+
+    python benchmarks/atlas.py                       # 1x512 over 131,072 characters, initial weights
+    python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
+
+The first call measures, part by part; the second takes everything from the findings saved in a run, in a temporary
+folder; neither counts loading the program. Then the page and the .json that `visualize --export` writes.
+"""
+
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+from describe_cells import make_text
+from measuring import Report, make_parser
+
+import charrnn
+from charrnn.api import Model
+from charrnn.cli.pictures import FoundCells, show_findings
+from charrnn.config import Config
+from charrnn.microscope.study import Study
+from charrnn.microscope.targets import label_by_name
+from charrnn.model.network import CharRNN
+from charrnn.render.export import FORMATS
+from charrnn.render.page import chars_on_page
+from charrnn.runs.findings import FindingsCache
+from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import Vocab
+
+PARTS = ("findings", "descriptions", "inputs", "outputs")
+"""Methods of a study that an atlas is composed of, besides the values."""
+
+
+def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
+    """Build a model with initial weights."""
+    config = Config(cell="lstm", num_layers=num_layers, hidden_size=hidden_size, embedding_size=64)
+    vocab = Vocab.from_text(text, min_count=1)
+    network = CharRNN(config, len(vocab))
+    return Model(config, vocab, {name: value.numpy() for name, value in network.state_dict().items()})
+
+
+def start_study(model: Model, text: EncodedText, folder: Path) -> Study:
+    """Return a study whose findings are saved in `folder`."""
+    study = model.study(text)
+    cache = FindingsCache(folder, "step-1", "benchmark")
+    return Study(
+        text=study.text,
+        num_layers=study.num_layers,
+        num_units=study.num_units,
+        network=study.network,
+        untrained_baseline=study.untrained_baseline,
+        cache=cache,
+    )
+
+
+def peak_gib() -> float:
+    """Return the peak memory of this process in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    """Report the seconds of each part, of both calls, and the sizes of the files."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--run")
+    parser.add_argument("--chars", type=int, default=131_072)
+    parser.add_argument("--num-layers", type=int, default=1)
+    parser.add_argument("--hidden-size", type=int, default=512)
+    arguments = parser.parse_args()
+    if arguments.run:
+        model = charrnn.load(arguments.run)
+        whole, context = model.held_out_text()
+        text = model.encode(whole[: arguments.chars], context=context)
+    else:
+        written = make_text(arguments.chars)
+        model = make_model(written, arguments.num_layers, arguments.hidden_size)
+        text = model.encode(written)
+    report = Report("atlas", as_json=arguments.json)
+    with tempfile.TemporaryDirectory() as folder:
+        study = start_study(model, text, Path(folder))
+        before, begin = peak_gib(), time.perf_counter()
+        study.activations()
+        report.add(part="reading", seconds=time.perf_counter() - begin, most_memory_gib=peak_gib())
+        for part in PARTS:
+            started = time.perf_counter()
+            getattr(study, part)()
+            report.add(part=part, seconds=time.perf_counter() - started, most_memory_gib=peak_gib())
+        study.atlas()
+        seconds = time.perf_counter() - begin
+        report.add(part="everything", seconds=seconds, most_memory_gib=peak_gib(), memory_before_gib=before)
+        begin = time.perf_counter()
+        atlas = start_study(model, text, Path(folder)).atlas()
+        report.add(part="second call", seconds=time.perf_counter() - begin, most_memory_gib=peak_gib())
+    part = slice(study.half, study.half + chars_on_page(len(atlas.cells)))
+    trace = model.trace(text.part(part.start, part.stop), num_guesses=5)
+    labels = label_by_name(text.text, [score.detector for score in atlas.findings.scores], None)
+    found = FoundCells(atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas)
+    shown = show_findings(model, found, [], num_available=len(text))
+    for suffix in (".html", ".json"):
+        begin = time.perf_counter()
+        size = len(FORMATS[suffix].write(shown))
+        report.add(part=suffix, seconds=time.perf_counter() - begin, megabytes=size / 1e6)
+    report.close()
+
+
+if __name__ == "__main__":
+    main()
