@@ -111,7 +111,7 @@ def parse_direction(
         get_detectors([name])
     except UsageError as error:
         raise UsageError(
-            f"{option} {text}: write a cell as layer:unit, such as 0:17, or a detector, such as quote. {error.marked}"
+            f"{option} is {text!r}; write a cell as layer:unit, such as 0:17, or a detector: quote. {error.marked}"
         ) from None
     return name, num_cells
 
