@@ -15,7 +15,6 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
-from charrnn.files import write_atomically
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator, check_vocab_size
 from charrnn.generation.incremental import IncrementalReader
@@ -46,7 +45,7 @@ from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.model_file import ModelFile, check_target, model_to_bytes
+from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import RunReader
 from charrnn.runs.summary import text_name
 from charrnn.text.documents import END, split_text
@@ -220,26 +219,15 @@ class Model(Displayable):
         return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the model to a .zip that `load` and every command take, and return its path.
+        """Write the model to a file in the format of its suffix (`exports.FORMATS`), and return its path.
 
-        It contains the weights, the alphabet, the configuration and a note: no optimizer, no text, and of the texts'
-        names no folders. Raises UsageError for another suffix, for a folder that is missing, and for a file that exists
-        unless `force`; CharRNNError if it cannot be written.
+        `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
+        UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless
+        `force`; CharRNNError if it cannot be written.
         """
-        target = Path(path)
-        check_target(target, is_replaced=force)
-        recorded = self.recorded_corpus
-        data = model_to_bytes(
-            target.stem,
-            self.config,
-            self.vocab,
-            self.tensors,
-            step=self.step,
-            val_nats=self.val_nats,
-            corpus_digest=None if recorded is None else recorded.digest,
-        )
-        write_atomically(target, data)
-        return target
+        from charrnn.exports import export_model
+
+        return export_model(self, Path(path), force=force).path
 
     def incremental_reader(self) -> IncrementalReader:
         """Return a reader of a text that grows: cell values and guesses after each character, without torch."""

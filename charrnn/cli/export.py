@@ -1,5 +1,6 @@
 """charrnn export: a model in one file, to be given away."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,38 +8,38 @@ import typer
 
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.streams import print_json, print_path
+from charrnn.cli.streams import print_json, print_path, warn
+from charrnn.exports import check_target, describe_model_formats, export_model
 
 
 def export(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN] FILE.zip", help="The file to write; before it, optionally, a run."),
+        typer.Argument(
+            metavar="[RUN] FILE", help=f"The file to write: {describe_model_formats()}; before it, optionally, a run."
+        ),
     ],
-    force: Annotated[bool, typer.Option("--force", help="Replace FILE.zip if it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write a model to one file that every command takes instead of a run.
+    """Write a model to one file, in the format of its suffix.
 
-    It contains the weights with the lowest validation loss, the alphabet, the configuration and a note: no optimizer
-    state, no text, and no folder names of this machine. The path is printed on stdout.
+    It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no text, and no folder
+    names of this machine. Every command takes a .zip instead of a run. The path is printed on stdout.
     """
     from charrnn.errors import UsageError
-    from charrnn.runs.model_file import check_target
 
     if len(arguments) > 2:
-        raise UsageError(
-            f"export takes [RUN] FILE.zip, not {len(arguments)} words. Put quotes around names with spaces."
-        )
+        raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
     *run, file = arguments
     check_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
-    path = model.export(file, force=force)
+    exported = export_model(model, Path(file), force=force)
+    warn(exported.notes, quiet=quiet)
     if json:
-        described = model.description
-        size = path.stat().st_size
-        print_json({"file": file, "bytes": size, "step": described.step, "val_nats": described.val_nats})
+        described = {"file": file, "bytes": exported.num_bytes, "step": model.step, "val_nats": model.val_nats}
+        print_json(described | ({} if exported.check is None else {"check": asdict(exported.check)}))
     else:
         print_path(file)

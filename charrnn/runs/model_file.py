@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from charrnn.config import Config
-from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, json_to_bytes, parse_json
 from charrnn.model.shapes import most_bytes
 from charrnn.runs.checkpoint import (
@@ -79,17 +79,6 @@ def is_model_file(run: str | Path) -> bool:
         return path.suffix.lower() == SUFFIX and path.is_file()
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return False
-
-
-def check_target(path: Path, *, is_replaced: bool) -> None:
-    """Raise UsageError if a model file cannot be written at `path`, or exists and `is_replaced` is False."""
-    if path.suffix.lower() != SUFFIX:
-        raise UsageError(f"{path} has the suffix {path.suffix or 'none'}: a model is exported to a {SUFFIX} file.")
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
-    if path.exists() and not (path.is_file() and is_replaced):
-        remedy = f"give another name, or {named('force')}" if path.is_file() else "give another name"
-        raise UsageError(f"{path} exists: {remedy}.")
 
 
 def model_to_bytes(

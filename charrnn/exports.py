@@ -1,0 +1,101 @@
+"""A model in one file, to be given away: the formats of `charrnn export` and `Model.export`, by suffix.
+
+A format is a function from the model and the path to the bytes of the file; `FORMATS` lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.errors import UsageError, named
+from charrnn.records.exports import ExportedModel, OnnxCheck
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """The content of a file, and what is known of it."""
+
+    data: bytes
+    check: OnnxCheck | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFormat:
+    """A format of files that contain a model."""
+
+    suffix: str
+    """The suffix of the file, in lower case."""
+    summary: str
+    """What it is for, as the help says it."""
+    write: Callable[[Model, Path], Content]
+    """Return the content of the file for a model and the path of the file."""
+    package: str | None = None
+    """A package that writing it needs, which is the extra of the same name."""
+
+
+def _zip(model: Model, path: Path) -> Content:
+    from charrnn.runs.model_file import model_to_bytes
+
+    recorded = model.recorded_corpus
+    return Content(
+        data=model_to_bytes(
+            path.stem,
+            model.config,
+            model.vocab,
+            model.tensors,
+            step=model.step,
+            val_nats=model.val_nats,
+            corpus_digest=None if recorded is None else recorded.digest,
+        )
+    )
+
+
+FORMATS = (ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),)
+"""All formats, in the order in which messages list them."""
+
+
+def describe_model_formats() -> str:
+    """Return the suffixes and what they are for, as a list in words."""
+    described = [f"{one.suffix} {one.summary}" for one in FORMATS]
+    *first, last = described
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
+    """Return the format of the suffix of `path`.
+
+    Raises UsageError if there is no such format, a package is missing, the file cannot be written, or it exists and
+    `is_replaced` is False.
+    """
+    found = next((one for one in FORMATS if one.suffix == path.suffix.lower()), None)
+    if found is None:
+        suffixes = " or ".join(one.suffix for one in FORMATS)
+        raise UsageError(f"{path} has the suffix {path.suffix or 'none'}: a model is exported to a {suffixes} file.")
+    if found.package is not None and find_spec(found.package) is None:
+        raise UsageError(
+            f"A {found.suffix} file needs the package {found.package}. In the folder of charrnn's pyproject.toml: "
+            f"pip install -e '.[{found.package}]'"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
+    if path.exists() and not (path.is_file() and is_replaced):
+        remedy = f"give another name, or {named('force')}" if path.is_file() else "give another name"
+        raise UsageError(f"{path} exists: {remedy}.")
+    return found
+
+
+def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedModel:
+    """Write a model to a file in the format of its suffix. Raises as `Model.export`, which returns the path alone."""
+    from charrnn.files import write_atomically
+
+    content = check_target(path, is_replaced=force).write(model, path)
+    write_atomically(path, content.data)
+    return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)
