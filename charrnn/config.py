@@ -389,6 +389,15 @@ def _format(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
+def allowed_values(name: str) -> str:
+    """Return what a field must be, in words: its range, or else its type."""
+    if name not in _RANGES:
+        return _wanted(name)
+    words = [word for kind in _KINDS[name] if name not in _CHOICES for word in get_args(kind)]
+    unset = ["null"] if NoneType in _KINDS[name] else []
+    return ", or ".join([_RANGES[name][0], *words, *unset])
+
+
 def number_type(name: str) -> type | None:
     """Return int or float, the type of the numbers that a field can be; None for a field that is no number."""
     return next((kind for kind in (int, float) if kind in _KINDS[name]), None)

@@ -6,11 +6,13 @@ import ast
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from environment import clean_environment
 from fake_packages import install
 
 import charrnn
@@ -108,6 +110,8 @@ def site(steps: list[re.Match[str]], tmp_path_factory: pytest.TempPathFactory) -
             assert text.count(old) == 1, f"{name} has this once: {old}"
             text = text.replace(old, new)
         (copy / name).write_text(text, encoding="utf-8")
+    script = [sys.executable, str(copy / "docs" / "make_reference.py")]
+    subprocess.run(script, env=clean_environment(PYTHONPATH=str(copy)), check=True)
     return copy
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -65,3 +66,17 @@ def test_the_architectures_page_lists_every_cell_type_and_depth() -> None:
 
     page = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
     assert [name for name in (*CELLS, *DEPTHS) if f"\n| `{name}` |" not in page] == []
+
+
+def test_the_reference_is_that_of_the_code() -> None:
+    script = REPOSITORY / "docs" / "make_reference.py"
+    made = runpy.run_path(str(script))["make_reference"]()
+    page = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert page == made, "run: python docs/make_reference.py"
+
+
+def test_the_index_lists_every_page() -> None:
+    folder = REPOSITORY / "docs"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    pages = [str(page.relative_to(folder).as_posix()) for page in folder.rglob("*.md") if page.name != "README.md"]
+    assert [page for page in pages if index.count(f"]({page})") != 1] == []

@@ -131,7 +131,7 @@ def evaluate(
     the others fix. --long-range shows whether brackets and quotes are closed, and how far the memory reaches.
 
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
-    has all of them. xz and PPMd are a familiar reference: a text costs what it adds to the compressed training text.
+    has all of them. Familiar references are xz and PPMd: a text costs what it adds to the compressed training text.
     """
     reports = {
         "--by": bool(by),

@@ -133,7 +133,10 @@ OrderOption = Annotated[
 RecipeOption = Annotated[
     str | None,
     setting_option(
-        "--recipe", text="Settings by name (classic, tiny), or a .yaml file.", panel=SETTINGS, metavar="NAME"
+        "--recipe",
+        text="Other defaults: classic (the shape of char-rnn), tiny (15 seconds), or a .yaml file.",
+        panel=SETTINGS,
+        metavar="NAME",
     ),
 ]
 """--recipe."""

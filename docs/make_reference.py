@@ -1,0 +1,216 @@
+"""Write docs/reference.md from the command line and the registries: `python docs/make_reference.py`.
+
+The page depends on the code alone: not on the terminal, the environment or the packages that are installed.
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.main
+
+import charrnn.config
+import charrnn.settings
+from charrnn.architectures import CELLS, DEPTHS
+from charrnn.cli.app import app
+from charrnn.cli.training_options import FIELDS
+from charrnn.config import FIELD_NAMES, Config, allowed_values
+from charrnn.detectors.registry import DETECTORS
+from charrnn.errors import CharRNNError
+from charrnn.optimizers import OPTIMIZERS
+from charrnn.render.export import describe_formats
+from charrnn.text.catalogue import load_catalogue
+from charrnn.text.formal_languages import FORMAL_LANGUAGES
+from charrnn.training.trackers import TRACKERS
+
+PAGE = Path(__file__).with_name("reference.md")
+"""The page that is written."""
+WIDTH = 118
+"""Characters of a line of the page at most."""
+INTRODUCTION = """# Reference
+
+Every command, option and setting, and every name that they take. `python docs/make_reference.py` writes this page from
+the code; a test compares the two. [docs/README.md](README.md) lists the pages that explain them, and the
+[glossary](glossary.md) defines the terms.
+"""
+"""The beginning of the page."""
+BRACKETS = {
+    r"\s*\[default: \(?([^];)]+)\)?\]": r" Default: `\1`.",
+    r"\s*\[default: ([^];]+); x>=(\d+)\]": r" Default: `\1`. At least \2.",
+    r"\s*\[x>=(\d+)\]": r" At least \1.",
+    r"\s*\[(\d+)<=x<=(\d+)\]": r" From \1 to \2.",
+}
+"""What `--help` adds to the text of an option, and how the page says it."""
+SETTINGS = """## Settings
+
+Fields of `Config`, of `config.yaml` and of recipes. An option of `charrnn train` sets a field, `--set FIELD=VALUE` sets
+any. A flag takes precedence over the environment variable `CHARRNN_FIELD` (such as `CHARRNN_HIDDEN_SIZE`), that over
+`--recipe`, and that over the default. `charrnn train --show-config` prints every value with its source. The
+[recipe](recipe.md) chooses what is `auto`.
+"""
+"""The introduction of the settings."""
+
+
+def wrap(text: str, indent: str = "") -> str:
+    """Wrap a paragraph or a list item to the width of the page; later lines begin with `indent`."""
+    return textwrap.fill(" ".join(text.split()), WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def item(name: str, text: str) -> str:
+    """Format one entry of a list."""
+    return wrap(f"- {name}: {text}", "  ")
+
+
+def items(descriptions: Mapping[str, str]) -> str:
+    """Format names and what they mean as a list."""
+    return "\n".join(item(f"`{name}`", text) for name, text in descriptions.items())
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Yield every command by its name on the command line, and the commands of a group after it."""
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        yield name, command
+        yield from ((f"{name} {below}", one) for below, one in getattr(command, "commands", {}).items())
+
+
+def without_brackets(text: str) -> str:
+    """Say the default and the limits of an option in sentences, which `--help` has in brackets."""
+    for shown, plain in BRACKETS.items():
+        text = re.sub(shown + "$", plain, text)
+    return text
+
+
+def describe_parameter(parameter: Any, context: Any, sets_fields: bool) -> str:
+    """Describe one option or argument; an option that sets a field of the configuration with default and limits."""
+    if parameter.param_type_name == "argument":
+        return item(f"`{parameter.get_usage_pieces(context)[0]}`", parameter.help or "")
+    names, text = parameter.get_help_record(context)
+    text = without_brackets(text)
+    field = FIELDS.get(parameter.name) if sets_fields else None
+    if field is not None:
+        if not text.endswith("."):
+            text += "."
+        text += f" Sets [`{field}`](#{anchor(field)})."
+    return item(f"`{names}`", text)
+
+
+def anchor(field: str) -> str:
+    """Return the fragment that links to a setting's heading."""
+    return field.lower()
+
+
+def describe_command(name: str, command: Any) -> str:
+    """Describe one command: its usage, its help, its arguments and its options."""
+    context = command.context_class(command, info_name=f"charrnn {name}")
+    paragraphs = [wrap(part) for part in inspect.cleandoc(command.help or "").split("\n\n")]
+    usage = f"```\ncharrnn {name} {' '.join(command.collect_usage_pieces(context))}\n```"
+    shown = [one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
+    sets_fields = name in ("train", "sweep")
+    listed = "\n".join(describe_parameter(one, context, sets_fields) for one in shown)
+    return "\n\n".join([f"### charrnn {name}", usage, *paragraphs, listed])
+
+
+def field_docstrings() -> dict[str, str]:
+    """Return the docstring below each field of `Config`."""
+    [definition] = ast.parse(inspect.getsource(Config)).body
+    assert isinstance(definition, ast.ClassDef)
+    found: dict[str, str] = {}
+    name = ""
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
+            found[name], name = str(node.value.value), ""
+    return found
+
+
+def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
+    """Describe one setting: what it means, its default, what it may be, and its option."""
+    default = getattr(Config(), name)
+    shown = "/".join(f"{share:g}" for share in default) if name == "split" else str(default)
+    shown = shown.lower() if isinstance(default, bool) else shown
+    facts = [
+        "Default: none." if default in (None, ()) else f"Default: `{shown}`.",
+        f"It must be {allowed_values(name)}.",
+    ]
+    if name in options:
+        facts.append(f"Option: `{options[name]}`.")
+    return f"#### {name}\n\n{wrap(text)}\n\n{wrap(' '.join(facts))}"
+
+
+def describe_settings() -> str:
+    """Describe every setting."""
+    train = dict(commands())["train"]
+    options = {FIELDS[one.name]: one.opts[0] for one in train.params if one.name in FIELDS}
+    texts = field_docstrings()
+    return "\n\n".join([SETTINGS.strip(), *(describe_field(name, texts[name], options) for name in FIELD_NAMES)])
+
+
+def describe_recipes() -> str:
+    """Describe the recipes that come with charrnn: the comment and the settings of each file."""
+    parts = []
+    for path in sorted((Path(charrnn.settings.__file__).parent / "recipes").glob("*.yaml")):
+        comment, _, settings = path.read_text(encoding="utf-8").partition("\n")
+        parts.append(f"{wrap(f'`{path.stem}`: ' + comment.removeprefix('# '))}\n\n```yaml\n{settings.strip()}\n```")
+    intro = "`charrnn train --recipe NAME` takes these settings as defaults; see [the recipe](recipe.md#named-recipes)."
+    return "\n\n".join([f"## Recipes\n\n{wrap(intro)}", *parts])
+
+
+def describe_exit_codes() -> str:
+    """Describe the exit codes: those of the errors, and those of signals."""
+    kinds = sorted({kind.exit_code for kind in CharRNNError.__subclasses__()})
+    meanings = {
+        0: "success",
+        1: "failure at run time",
+        2: "usage error",
+        3: "bad data",
+        4: "bad checkpoint",
+        5: "training diverged",
+        6: "run folder in use",
+    }
+    assert set(kinds) <= set(meanings), kinds
+    signals = {"129, 130, 143": "ended by SIGHUP, SIGINT or SIGTERM; training saves a checkpoint first"}
+    reader = {"141": "the reader of the output of `train` exited; training saves a checkpoint first"}
+    codes = {str(code): meaning for code, meaning in meanings.items()}
+    return "## Exit codes\n\n" + items({**codes, **signals, **reader})
+
+
+def sections() -> Iterator[str]:
+    """Yield the sections of the page."""
+    yield INTRODUCTION.strip()
+    yield "## Commands"
+    for name, command in commands():
+        yield describe_command(name, command)
+    yield describe_settings()
+    yield f"## Cells\n\nValues of `--cell`; [equations and speeds](architectures.md).\n\n{items(CELLS)}"
+    yield f"## Depths\n\nValues of `--depth`, for two or more layers; [equations](architectures.md).\n\n{items(DEPTHS)}"
+    yield f"## Optimizers\n\nValues of `--optimizer`; [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
+    yield describe_recipes()
+    looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
+    yield f"## Detectors\n\nValues of `--detector`. Each labels every character of a text.\n\n{items(looks_for)}"
+    formats = f"`visualize --export FILE` chooses the format by the suffix: {describe_formats()}."
+    yield f"## Formats of pictures\n\n{wrap(formats)}"
+    catalogue = {
+        entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}. Look for: {entry.look_for}"
+        for entry in load_catalogue()
+    }
+    yield f"## Texts of the catalogue\n\nNames that `charrnn train` downloads.\n\n{items(catalogue)}"
+    languages = ", ".join(f"`{name}`" for name in FORMAL_LANGUAGES)
+    yield f"## Formal languages\n\nNames that `charrnn corpora make` takes ([counting](counting.md)): {languages}."
+    trackers = ", ".join(f"`{name}`" for name in TRACKERS)
+    yield f"## Trackers\n\nValues of `--log` ([trackers](trackers.md)): {trackers}."
+    yield describe_exit_codes()
+
+
+def make_reference() -> str:
+    """Return the text of docs/reference.md."""
+    return "\n\n".join(sections()) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(make_reference(), encoding="utf-8")

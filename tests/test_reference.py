@@ -1,0 +1,81 @@
+"""docs/make_reference.py: the page has everything, and depends on nothing but the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+from environment import REPOSITORY
+
+from charrnn.architectures import CELLS, DEPTHS
+from charrnn.config import FIELD_NAMES, Config, allowed_values
+from charrnn.detectors.registry import DETECTORS
+from charrnn.optimizers import OPTIMIZERS
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    path = REPOSITORY / "docs" / "make_reference.py"
+    spec = importlib.util.spec_from_file_location("make_reference", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page(script: ModuleType) -> str:
+    made: str = script.make_reference()
+    return made
+
+
+def test_every_name_of_the_registries_is_an_entry(page: str) -> None:
+    names = (*CELLS, *DEPTHS, *OPTIMIZERS, *DETECTORS)
+    assert [name for name in names if f"\n- `{name}`: " not in page] == []
+    assert [name for name in FIELD_NAMES if f"\n#### {name}\n" not in page] == []
+    assert all(f"\n`{name}`: " in page for name in ("classic", "tiny"))
+
+
+def test_every_option_of_every_command_is_an_entry(script: ModuleType, page: str) -> None:
+    sections = dict(re.findall(r"^### charrnn ([\w ]+)\n(.*?)(?=^##)", page, re.MULTILINE | re.DOTALL))
+    assert {"train", "sample", "corpora make"} <= {*sections}
+    for name, command in script.commands():
+        documented = set(re.findall(r"^- `([^`]*)`: .", sections[name], re.MULTILINE))
+        options = {word for names in documented for word in re.findall(r"--[\w-]+", names)}
+        expected = {word for one in command.params for word in one.opts if word.startswith("--")} - {"--help"}
+        assert options == expected, name
+
+
+def test_a_setting_has_its_default_its_range_and_its_option(page: str) -> None:
+    entry = page.split("#### hidden_size\n")[1].split("\n#### ")[0]
+    assert "Default: `auto`. It must be between 1 and 16384, or auto. Option: `--hidden-size`." in entry
+    entry = page.split("#### warmup_steps\n")[1].split("\n#### ")[0]
+    assert "Default: `50`. It must be at least 0." in entry and "Option" not in entry
+
+
+def test_the_allowed_values_are_those_of_the_check() -> None:
+    assert allowed_values("minutes") == "more than 0 and at most 100000, or null"
+    assert allowed_values("embedding_size") == "between 1 and 16384, or auto, or one-hot"
+    assert allowed_values("sum_outputs") == "true or false"
+    assert all(allowed_values(name) for name in FIELD_NAMES) and Config().hidden_size == "auto"
+
+
+def test_the_page_does_not_depend_on_the_terminal_or_on_settings(
+    script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "CHARRNN_HIDDEN_SIZE": "7", "LANG": "de_DE"}.items():
+        monkeypatch.setenv(name, value)
+    assert script.make_reference() == page
+
+
+def test_defaults_and_limits_in_brackets_are_sentences(script: ModuleType) -> None:
+    described: Callable[[str], str] = script.without_brackets
+    assert described("N.  [default: 20]") == "N. Default: `20`."
+    assert described("N.  [default: (5)]") == "N. Default: `5`."
+    assert described("N.  [default: 1200; x>=1]") == "N. Default: `1200`. At least 1."
+    assert described("N.  [x>=0]") == "N. At least 0."
+    assert described("N.  [1<=x<=9]") == "N. From 1 to 9."
+    assert described("Shares[/test] [a].") == "Shares[/test] [a]."
