@@ -1,5 +1,6 @@
 """Saturated gates: counted in lanes, they are those that the published equations give by hand, in float64."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.microscope.gates import _recording, watch_gates
+from charrnn.microscope.gates import PRODUCTS, GateCounter, _recording, watch_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -130,6 +131,35 @@ def test_lanes_count_every_character_once_and_no_padding(num_chars: int) -> None
         values = by_hand[use.layer][use.gate][30:]
         assert use.left == pytest.approx((values < 0.1).mean(axis=0), abs=1e-12)
         assert use.right == pytest.approx((values > 0.9).mean(axis=0), abs=1e-12)
+
+
+@pytest.mark.parametrize("num_chars", [3, 400, 8 * WARM_UP + 51])
+@pytest.mark.parametrize("depth", ["stacked", "dilated"])
+@pytest.mark.parametrize("cell", PRODUCTS)
+def test_gates_from_the_outputs_are_those_that_are_recorded(
+    cell: str, depth: str, num_chars: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With documents, whose END is id 3, a learned initial state and zoneout, by which h is not what a gate let out."""
+    config = replace(make_config(cell, depth), zoneout=0.2, initial_state="learned")
+    network = CharRNN(config, V).double()
+    network.end_id = 3
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    text = as_text(make_ids(num_chars), num_chars // 10)
+    found = watch_gates(network, text)
+    kept = GateCounter(network)
+    monkeypatch.setattr("charrnn.microscope.gates.PRODUCTS", ())
+    recorded = GateCounter(network)
+    assert watch_gates(network, text).gates == found.gates
+    ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
+    for counter in (kept, recorded):
+        with torch.no_grad():
+            counter.read(ids, network.initial_state(1))
+            counter.add(torch.ones_like(ids, dtype=torch.bool))
+    # In float64; the order of sums differs.
+    np.testing.assert_allclose(np.array(kept.kept()), np.array(recorded.kept()), rtol=1e-9)
 
 
 @pytest.mark.parametrize("cell", CELLS)

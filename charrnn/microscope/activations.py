@@ -50,10 +50,13 @@ class Activations:
         network: CharRNN,
         text: EncodedText,
         on_progress: Callable[[int], object] = lambda num_chars: None,
+        *,
+        counts_gates: bool = True,
     ) -> None:
         """Read the text once. `on_progress` is called with the number of characters read since its last call.
 
-        Raises CharRNNError if there is no room for 2 * N * C bytes.
+        Without `counts_gates`, `gates` is () and `kept` is None. Raises CharRNNError if there is no room for 2 * N * C
+        bytes.
         """
         layers = network.recurrent_layers()
         self.text, self.num_layers, self.num_units = text, len(layers), network.hidden_size
@@ -62,7 +65,7 @@ class Activations:
         self._map: mmap.mmap | None
         self._file, self._map = _map_temporary(2 * self.num_cells * len(text))
         try:
-            counter = GateCounter(network) if layers[0].cell.gates else None
+            counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
             self._read(network, counter, on_progress)
             self.gates = counter.uses() if counter is not None else ()
             self.kept = counter.kept() if counter is not None else None
@@ -108,16 +111,17 @@ class Activations:
     def _read(self, network: CharRNN, counter: GateCounter | None, on_progress: Callable[[int], object]) -> None:
         ids, first, values = self.text.ids, self.text.first, self.values
 
-        def step(inputs: Tensor, state: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-            ops = counter.record() if counter is not None else None
-            _, cells, _, state = network.trace(inputs, state, ops)
-            return (inputs, cells), state
+        def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+            if counter is not None:
+                return counter.read(inputs, state)
+            _, cells, _, state = network.trace(inputs, state)
+            return cells, state
 
         with torch.inference_mode():
-            for positions, (inputs, cells) in read_in_lanes(step, network.initial_state, ids, first):
+            for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
                 is_text = positions < len(ids)
                 if counter is not None:
-                    counter.add(inputs, torch.from_numpy(is_text))
+                    counter.add(torch.from_numpy(is_text))
                 # (B, C, T): in the order of the file, in which each lane's characters follow each other.
                 columns = cells.half().flatten(2).permute(1, 2, 0).contiguous().cpu().numpy()
                 for lane, num_chars in enumerate(is_text.sum(axis=0).tolist()):

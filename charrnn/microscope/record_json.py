@@ -6,6 +6,7 @@ these.
 
 import math
 from dataclasses import fields, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -39,6 +40,13 @@ class _NotThatError(Exception):
     """A value is not of the kind that was asked for."""
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Return the type of each field; kept, because finding it takes longer than reading a record."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
 def _read(kind: Any, value: JSON) -> Any:
     if get_origin(kind) is UnionType:
         kinds = get_args(kind)
@@ -46,11 +54,11 @@ def _read(kind: Any, value: JSON) -> Any:
             return None
         (kind,) = (one for one in kinds if one is not NoneType)
     if is_dataclass(kind):
-        names = {field.name for field in fields(kind)}
-        if not isinstance(value, dict) or value.keys() != names:
+        record: Any = kind
+        hints = _hints(record)
+        if not isinstance(value, dict) or value.keys() != hints.keys():
             raise _NotThatError
-        hints = get_type_hints(kind)
-        return kind(**{name: _read(hints[name], value[name]) for name in names})  # type: ignore[operator]
+        return record(**{name: _read(hint, value[name]) for name, hint in hints.items()})
     if get_origin(kind) is tuple:
         (of, *_) = get_args(kind)
         if not isinstance(value, list | tuple):

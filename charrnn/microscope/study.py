@@ -231,7 +231,9 @@ class Study:
         from charrnn.microscope.activations import Activations
 
         activations = self.activations(on_progress)
-        baseline = Activations(self.untrained_baseline(), self.text, on_progress) if untrained else None
+        baseline = (
+            Activations(self.untrained_baseline(), self.text, on_progress, counts_gates=False) if untrained else None
+        )
         try:
             report = describe_cells(activations, self.text, None, baseline, conditions=conditions, on_progress=on_cells)
         finally:
