@@ -58,7 +58,24 @@ def _zip(model: Model, path: Path) -> Content:
     )
 
 
-FORMATS = (ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),)
+def _onnx(model: Model, path: Path) -> Content:
+    from charrnn.generation.options import SampleOptions
+    from charrnn.runs.onnx_file import CHECKED_CHARS, check_onnx, onnx_to_bytes
+
+    data = onnx_to_bytes(
+        model.config, model.vocab, model.tensors, name=model.name, step=model.step, val_nats=model.val_nats
+    )
+    ids = model.generator.draw_ids(SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32"))
+    check = check_onnx(data, model.stepper, ids)
+    if check is None:
+        return Content(data=data, notes=("the file was not checked, because onnxruntime is not installed",))
+    return Content(data=data, check=check)
+
+
+FORMATS = (
+    ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),
+    ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
+)
 """All formats, in the order in which messages list them."""
 
 

@@ -1,5 +1,6 @@
 """charrnn export: a model in one file, to be given away."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -38,8 +39,14 @@ def export(
     model = load_model(run[0] if run else None, quiet=quiet)
     exported = export_model(model, Path(file), force=force)
     warn(exported.notes, quiet=quiet)
+    check = exported.check
+    if check is not None and not quiet and not json:
+        sys.stderr.write(
+            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model is "
+            f"{check.max_difference:.2g} (logits)\n"
+        )
     if json:
         described = {"file": file, "bytes": exported.num_bytes, "step": model.step, "val_nats": model.val_nats}
-        print_json(described | ({} if exported.check is None else {"check": asdict(exported.check)}))
+        print_json(described | ({} if check is None else {"check": asdict(check)}))
     else:
         print_path(file)

@@ -168,6 +168,10 @@ class Generator:
                     has_ended=record.stream.has_ended,
                 )
 
+    def draw_ids(self, options: SampleOptions) -> Ids:
+        """Draw the ids (length,) of one text; after the END of a document another one begins."""
+        return np.concatenate([block.ids[0] for block in self._draw_one(options)])
+
     def write_each(self, count: int, options: SampleOptions) -> Iterator[Iterator[str]]:
         """Yield the texts of `iter_samples`, each in chunks.
 

@@ -1,0 +1,284 @@
+"""A model in an .onnx file: every cell and depth computes what the network computes, and a wrong file is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPOSITORY, Ran, TrainedRun
+from hand_built import V, hand_built_tensors
+from numpy.typing import NDArray
+
+import charrnn
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.exports import export_model
+from charrnn.model.cells import CELLS
+from charrnn.model.depths import DEPTHS
+from charrnn.model.network import load_network
+from charrnn.model.shapes import dilation_of
+from charrnn.model.stepper import Stepper
+from charrnn.text.vocab import Vocab
+
+onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+
+from charrnn.model.onnx_graph import IR_VERSION, OPSET, Graph, Value  # noqa: E402
+from charrnn.runs.onnx_file import check_onnx, onnx_to_bytes  # noqa: E402
+
+Command = Callable[..., Ran]
+VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
+EVERYTHING: dict[str, Any] = {
+    "zoneout": 0.1,
+    "sum_outputs": True,
+    "initial_state": "learned",
+    "embedding_size": "one-hot",
+    "documents": "lines",
+}
+"""Every setting that changes what a network computes."""
+
+
+def config_of(cell: str, depth: str, **settings: Any) -> Config:
+    """Three layers: a dilated depth then continues from 1, 2 and 4 characters before."""
+    sizes: dict[str, Any] = {"num_layers": 3, "hidden_size": 16, "embedding_size": 7}
+    return Config(**{"cell": cell, "depth": depth, "dropout": 0.0, **sizes, **settings})
+
+
+def tensors_of(config: Config) -> dict[str, NDArray[Any]]:
+    """Weights that are half as large as a trained model's: these networks forget their rounding errors."""
+    return {
+        name: value if name.endswith("permutation") else value / 2 for name, value in hand_built_tensors(config).items()
+    }
+
+
+def onnx_of(config: Config, tensors: dict[str, NDArray[Any]]) -> bytes:
+    return onnx_to_bytes(config, VOCAB, tensors, name="hand-built", step=7, val_nats=1.25)
+
+
+def session_of(content: bytes) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("settings", [{}, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_and_depth_computes_what_the_network_computes(
+    cell: str, depth: str, settings: dict[str, Any]
+) -> None:
+    config = config_of(cell, depth, **settings)
+    tensors = tensors_of(config)
+    network = load_network(config, V, {name: torch.from_numpy(value) for name, value in tensors.items()})
+    generator = np.random.default_rng(3)
+    ids = generator.integers(0, V, (2, 24))
+    if settings:
+        ids[0, 9], ids[1, 0] = config.end_id, config.end_id
+        assert config.end_id is not None
+    state = network.initial_state(2).detach().numpy()
+    for layer, values in enumerate(state):  # the rest of a dilated state is that of no layer, and stays as it is
+        used = values[: network.recurrent_layers()[layer].cell.num_states * dilation_of(config, layer)]
+        used += generator.normal(0, 0.5, used.shape).astype(np.float32)
+    with torch.no_grad():
+        expected, last = network(torch.from_numpy(ids.T.copy()), torch.from_numpy(state))
+    session = session_of(onnx_of(config, tensors))
+    logits, new_state = session.run(None, {"ids": ids, "state": state})
+    # Sums of 16 float32 terms, 24 times: about 1e-6 of the largest value. relu is the one without a bound.
+    for found, wanted in ((logits, expected.numpy().transpose(1, 0, 2)), (new_state, last.numpy())):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4 * max(1.0, np.abs(wanted).max()))
+    # In two calls, the state carries everything.
+    first, middle = session.run(None, {"ids": ids[:, :5], "state": state})
+    second, end = session.run(None, {"ids": ids[:, 5:], "state": middle})
+    np.testing.assert_array_equal(np.concatenate((first, second), axis=1), logits)
+    np.testing.assert_array_equal(end, new_state)
+
+
+def test_the_operations_of_equations_are_those_of_numpy() -> None:
+    graph = Graph()
+    x, y = Value(graph, "x"), Value(graph, "y")
+    arrays = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    computations: list[Callable[[Any, Any], Any]] = [
+        lambda x, y: 2 - x * y / 3 + 1,
+        lambda x, y: -x / (y * y + 1.5) - 0.5,
+        lambda x, y: 2 / (1 + x * x) * np.float32(0.5),
+        lambda x, y: x.T * (3 * y.T),
+        lambda x, y: x * x.sum(-1)[..., None] + y.sum(),
+        lambda x, y: x[0] - y[1] - np.ones(4, np.float32),
+    ]
+    outputs = [compute(x, y).name for compute in computations]
+    info = onnx.helper.make_tensor_value_info
+    built = onnx.helper.make_graph(
+        graph.nodes,
+        "test",
+        [info(name, onnx.TensorProto.FLOAT, (3, 4)) for name in "xy"],
+        [info(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+        graph.initializers(),
+    )
+    versions = [onnx.helper.make_opsetid("", OPSET)]
+    model = onnx.helper.make_model(built, opset_imports=versions, ir_version=IR_VERSION)
+    found = session_of(model.SerializeToString()).run(None, dict(zip("xy", arrays, strict=True)))
+    for value, compute in zip(found, computations, strict=True):
+        np.testing.assert_allclose(value, compute(*arrays), rtol=1e-5)
+    with pytest.raises(UsageError, match=r"slice\(1, 2, None\).*\n.*\.zip"):
+        x[1:2]
+
+
+@pytest.mark.parametrize("cell", ["lstm", "unitary"])
+def test_the_file_follows_the_specification(cell: str) -> None:
+    onnx.checker.check_model(onnx_of(config := config_of(cell, "dilated"), tensors_of(config)), full_check=True)
+
+
+def test_the_same_model_gives_the_same_bytes() -> None:
+    config = config_of("gru", "highway")
+    assert onnx_of(config, tensors_of(config)) == onnx_of(config, tensors_of(config))
+
+
+def changed(content: bytes, name: str) -> bytes:
+    """Return the file with one weight of the tensor `name` changed by 1 %."""
+    model = onnx.load_from_string(content)
+    (tensor,) = [one for one in model.graph.initializer if one.name == name]
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values.flat[3] += 0.01 * np.abs(values).max()
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, name))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["output.bias", "layers.2.weight_hh_l0", "embedding.weight"])
+def test_the_check_finds_a_wrong_weight(name: str) -> None:
+    config = config_of("lstm", "stacked")
+    tensors = tensors_of(config)
+    content, stepper = onnx_of(config, tensors), Stepper(config, tensors)
+    ids = np.random.default_rng(0).integers(0, V, 60)
+    found = check_onnx(content, stepper, ids)
+    assert found is not None and found.num_chars == 60
+    assert 0 < found.max_difference < 1e-4
+    with pytest.raises(CharRNNError, match="onnxruntime computes something else than the model"):
+        check_onnx(changed(content, name), stepper, ids)
+
+
+def test_a_model_too_large_for_the_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.runs.onnx_file.MAX_BYTES", 10_000)
+    config = config_of("lstm", "stacked")
+    with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
+        onnx_of(config, tensors_of(config))
+
+
+def test_the_metadata_says_all_that_a_reader_needs(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
+    model = charrnn.load(lstm.path)
+    exported = export_model(model, tmp_path / "given.onnx")
+    content = exported.path.read_bytes()
+    assert exported.num_bytes == len(content) and exported.check is not None and exported.check.num_chars == 1000
+    assert exported.check.max_difference < 1e-3
+    metadata = session_of(content).get_modelmeta().custom_metadata_map
+    assert Vocab.from_json(json.loads(metadata.pop("alphabet"))) == model.vocab
+    assert model.val_nats is not None
+    assert metadata == {
+        "charrnn": charrnn.__version__,
+        "name": lstm.name,
+        "cell": "lstm",
+        "depth": "stacked",
+        "layers": "1",
+        "units": "32",
+        "step": str(model.step),
+        "val_nats": repr(model.val_nats),
+        "val_bpc": repr(model.val_nats / math.log(2)),
+    }
+    for path in (corpus_file.parent, lstm.path.parent, corpus_file.name):
+        assert str(path).encode() not in content
+
+
+def test_documents_and_a_learned_start_are_in_the_metadata() -> None:
+    config = config_of("rnn", "stacked", **EVERYTHING)
+    tensors = tensors_of(config)
+    metadata = session_of(onnx_of(config, tensors)).get_modelmeta().custom_metadata_map
+    assert metadata["end_id"] == str(config.end_id)
+    np.testing.assert_array_equal(np.array(json.loads(metadata["initial_state"]), np.float32), tensors["learned_state"])
+
+
+def test_the_command_writes_and_checks_it(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "abc.onnx"
+    written = command("export", alphabet_run, target)
+    assert (written.code, written.out) == (0, f"{target}\n")
+    assert re.fullmatch(
+        r"onnxruntime read 1,000 characters; the largest difference to the model is \S+ \(logits\)\n", written.err
+    )
+    refused = command("export", alphabet_run, target)
+    assert refused.code == 2 and "--force" in refused.err
+    again = command("export", alphabet_run, target, "--force", "--json")
+    assert (again.code, again.err) == (0, "")
+    described = json.loads(again.out)
+    assert described.pop("check") == {"num_chars": 1000, "max_difference": pytest.approx(0, abs=1e-3)}
+    assert described == {"file": str(target), "bytes": target.stat().st_size, "step": 1, "val_nats": 1.0}
+    assert command("export", alphabet_run, target, "--force", "--quiet").err == ""
+
+
+def test_without_onnx_it_says_how_to_get_it(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.exports.find_spec", lambda name: None)
+    refused = command("export", alphabet_run, tmp_path / "a.onnx")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: A .onnx file needs the package onnx.")
+    assert refused.err.endswith("pip install -e '.[onnx]'\n")
+    assert command("export", alphabet_run, tmp_path / "a.zip").code == 0
+
+
+def test_without_onnxruntime_the_file_is_not_checked(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.runs.onnx_file.find_spec", lambda name: None)
+    written = command("export", alphabet_run, tmp_path / "a.onnx")
+    assert written.code == 0 and (tmp_path / "a.onnx").exists()
+    assert written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
+
+
+def test_nothing_is_written_that_the_check_refuses(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.runs.onnx_file.TOLERANCE", -1.0)
+    refused = command("export", alphabet_run, tmp_path / "a.onnx")
+    assert refused.code == 1 and "Nothing was written" in refused.err and len(refused.err.splitlines()) <= 3
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def example() -> str:
+    page = (REPOSITORY / "docs" / "onnx.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return str(code)
+
+
+def test_the_example_of_the_documentation_needs_onnxruntime_and_numpy_alone(
+    alphabet_run: Path, byte_run: TrainedRun, tmp_path: Path, process: Callable[..., Any]
+) -> None:
+    # Only the alphabet run's text is known: every letter follows the one before, nearly always at temperature 0.8.
+    code = example() + "import sys; assert not {'torch', 'charrnn'} & set(sys.modules)"
+    charrnn.load(alphabet_run).export(tmp_path / "model.onnx")
+    ran = process("-c", code)
+    assert ran.returncode == 0, ran.stderr.decode()
+    text = ran.stdout.decode()
+    assert len(text) == 302
+    follows = dict(zip("\n" + string.ascii_lowercase, string.ascii_lowercase + "\n", strict=True))
+    pairs = list(pairwise(text[:-1]))
+    assert sum(follows[before] == after for before, after in pairs) > 0.8 * len(pairs)
+    charrnn.load(byte_run.path).export(tmp_path / "model.onnx", force=True)
+    ran = process("-c", code)
+    assert ran.returncode == 0, ran.stderr.decode()
+
+
+def test_a_finished_file_is_read_from_disk_too(alphabet_run: Path, tmp_path: Path) -> None:
+    model = charrnn.load(alphabet_run)
+    path = model.export(tmp_path / "a.onnx")
+    assert check_onnx(path, model.stepper, np.arange(5)) is not None
+    with pytest.raises(CharRNNError, match="something else"):
+        other = {**model.tensors, "output.bias": model.tensors["output.bias"] + 1}
+        check_onnx(path, Stepper(replace(model.config), other), np.arange(5))
