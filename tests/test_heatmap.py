@@ -69,6 +69,11 @@ def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
     ]
 
 
+def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
+    values = [1, -1, 0.5, 1, -1, 1, 1, -1, 1, -1]
+    assert plain(heat_map("a\r\nb\rc\r\r\n\r", values)) == ["a↵", "█▇", "b␍c␍↵", "█▁███", "␍", "▁"]
+
+
 def test_each_document_begins_a_line() -> None:
     assert plain(heat_map("Tom\0Ann\0", [1, 1, 1, -1] * 2)) == ["Tom␀", "███▁", "Ann␀", "███▁"]
 

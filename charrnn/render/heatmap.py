@@ -96,10 +96,12 @@ def draw(
     """Draw characters in the style of their values, made visible and folded at the width of the console.
 
     Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks (true) or leaves them
-    out (false), with and without colour. Without colour the line of `underline_of` comes before that of the marks.
+    out (false), with and without colour. Without colour the line of `underline_of` comes before that of the marks. Of a
+    carriage return and a newline only the newline is drawn.
     """
     plain = is_plain(console)
-    for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
+    shown_characters = _without_carriage_returns(characters)
+    for line in fold(shown_characters, options.max_width, ascii_only=options.ascii_only):
         if plain:
             yield Segment("".join(shown for shown, _ in line))
         else:
@@ -148,3 +150,16 @@ def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: boo
             line, used, num_before, width_before = [], 0, 0, 0
     if line:
         yield line
+
+
+def _without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
+    """Yield all characters but each carriage return before a newline: ↵ stands for both."""
+    held: tuple[str, Value] | None = None
+    for item in characters:
+        if held is not None and item[0] != "\n":
+            yield held
+        held = item if item[0] == "\r" else None
+        if held is None:
+            yield item
+    if held is not None:
+        yield held
