@@ -244,8 +244,9 @@ def test_what_is_signed_but_no_picture_is_read_anew(command: Command, kept: Path
     # Where the quotation cell is more than chance, it was shown, too.
     earlier = entries_of(kept).keys()
     shown = command(*picture).out
-    (name,) = (name for name in entries_of(kept).keys() - earlier if name.startswith("values "))
-    rewrite(kept, lambda it: it["entries"].update({name: values}))
+    names = [name for name in entries_of(kept).keys() - earlier if name.startswith("values ")]
+    assert names
+    rewrite(kept, lambda it: it["entries"].update(dict.fromkeys(names, values)))
     ran = command(*picture)
     assert (ran.code, ran.out, ran.err) == (0, shown, "")
 
