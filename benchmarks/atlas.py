@@ -10,6 +10,7 @@ folder; neither counts loading the program. Then the page and the .json that `vi
 import resource
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from describe_cells import make_text
@@ -95,10 +96,9 @@ def main() -> None:
     trace = model.trace(text.part(part.start, part.stop), num_guesses=5)
     labels = label_by_name(text.text, [score.detector for score in atlas.findings.scores], None)
     found = FoundCells(atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas)
-    shown = show_findings(model, found, [], num_available=len(text))
-    for suffix in (".html", ".json"):
+    for suffix, shows in ((".html", found), (".json", replace(found, trace=None))):
         begin = time.perf_counter()
-        size = len(FORMATS[suffix].write(shown))
+        size = len(FORMATS[suffix].write(show_findings(model, shows, [], num_available=len(text))))
         report.add(part=suffix, seconds=time.perf_counter() - begin, megabytes=size / 1e6)
     report.close()
 

@@ -16,6 +16,7 @@ from charrnn.records.atlas import ATLAS_VERSION, Atlas, AtlasCell
 from charrnn.records.cell_values import NUM_BINS, CellValues, PassagePlace
 from charrnn.records.packing import pack, unpack
 from charrnn.render.atlas import COLUMNS, atlas_entries
+from charrnn.render.page import Page, chars_on_page, to_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 
@@ -177,6 +178,27 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
         assert best.detector in str(entry.shown[2]) and best.detector in entry.label
     bare = atlas_entries(replace(measured, cells=(make_cell(0),)))
     assert [section.title for section in bare[0].sections][:2] == ["Where it is highest", "Values"]
+
+
+@pytest.mark.parametrize("character", ["a", "ж"])
+def test_a_page_of_512_cells_has_at_most_five_megabytes(measured: Atlas, character: str) -> None:
+    num_cells, size = 512, chars_on_page(512)
+    many = [replace(measured.cells[unit % len(measured.cells)], layer=0, unit=unit) for unit in range(num_cells)]
+    page = Page(
+        title="",
+        shows="tanh(c)",
+        text=character * size,
+        cells=np.zeros((size, 1, num_cells), np.float32),
+        bits=[1.2345] * size,
+        guesses=[[(character, 0.1234)] * 5] * size,
+        columns=(),
+        rows=(),
+        labels={},
+        source=character * 131_072,
+        cell_columns=COLUMNS,
+        entries=atlas_entries(replace(measured, cells=tuple(many))),
+    )
+    assert len(to_page(page).encode()) < 5_000_000 and size == 8_000
 
 
 def test_a_text_too_short_to_describe_cells_has_the_other_parts(run: Path) -> None:

@@ -195,7 +195,8 @@ def show_findings(
     pictures = [*passages, *tables] if passages_first else [*tables, *passages]
     page = None if found.trace is None else _findings_page(model, found, found.trace, title)
     data: Any = [score.to_json() for score in findings.scores]
-    if found.atlas is not None:
+    # A page is exported instead of the data, which takes as long to build as the page.
+    if found.atlas is not None and page is None:
         data = {"run": model.name, "shows": find_cell(model.config.cell).shows} | found.atlas.to_json()
     return Shown(f"Cells of {model.name}", pictures, data, page)
 

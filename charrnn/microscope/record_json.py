@@ -5,6 +5,7 @@ these.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -40,30 +41,44 @@ class _NotThatError(Exception):
     """A value is not of the kind that was asked for."""
 
 
-@cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
-    """Return the type of each field; kept, because finding it takes longer than reading a record."""
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in fields(kind)}
-
-
 def _read(kind: Any, value: JSON) -> Any:
+    return _reader(kind)(value)
+
+
+@cache
+def _reader(kind: Any) -> Callable[[JSON], Any]:
+    """Return what reads a value of a kind; kept, because looking at the kind takes longer than reading the value."""
     if get_origin(kind) is UnionType:
         kinds = get_args(kind)
-        if value is None and NoneType in kinds:
-            return None
-        (kind,) = (one for one in kinds if one is not NoneType)
+        (of,) = (_reader(one) for one in kinds if one is not NoneType)
+        return (lambda value: None if value is None else of(value)) if NoneType in kinds else of
     if is_dataclass(kind):
-        record: Any = kind
-        hints = _hints(record)
-        if not isinstance(value, dict) or value.keys() != hints.keys():
-            raise _NotThatError
-        return record(**{name: _read(hint, value[name]) for name, hint in hints.items()})
+        return _record_reader(kind)
     if get_origin(kind) is tuple:
-        (of, *_) = get_args(kind)
-        if not isinstance(value, list | tuple):
+        read = _reader(get_args(kind)[0])
+
+        def read_tuple(value: JSON) -> tuple[Any, ...]:
+            if not isinstance(value, list | tuple):
+                raise _NotThatError
+            return tuple(map(read, value))
+
+        return read_tuple
+
+    def read_plain(value: JSON) -> Any:
+        if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
             raise _NotThatError
-        return tuple(_read(of, one) for one in value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):  # type: ignore[arg-type]
-        raise _NotThatError
-    return value
+        return value
+
+    return read_plain
+
+
+def _record_reader(kind: Any) -> Callable[[JSON], Any]:
+    hints = get_type_hints(kind)
+    readers = {field.name: _reader(hints[field.name]) for field in fields(kind)}
+
+    def read_record(value: JSON) -> Any:
+        if not isinstance(value, dict) or value.keys() != readers.keys():
+            raise _NotThatError
+        return kind(**{name: read(value[name]) for name, read in readers.items()})
+
+    return read_record

@@ -5,6 +5,7 @@ Shapes: N characters, L layers, H units per layer, C cells on the page.
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ VALUE_BYTES = 2_200_000
 """Bytes of the values of all cells over the text of a page, before they are encoded as base64."""
 FEW_CELLS = 64
 """Up to so many cells, each value has 8 bits; the values of more cells have 4."""
+MOST_COUNTS = 999
+"""Counts of a histogram are scaled down to this largest one: its bars are not higher than so many pixels."""
 MARK = 0xE000
 """The first code point for characters that are shown as several: the private use area of Unicode, to U+F8FF."""
 NUM_MARKS = 0x1900
@@ -133,12 +136,13 @@ def to_page(page: Page) -> str:
     numbers = {cell: index for index, cell in enumerate(cells)}
     num_bits = 8 if len(cells) <= FEW_CELLS else 4
     marks: dict[str, str] = {}
+    names: dict[str, int] = {}
     kinds: dict[tuple[str, str, str], int] = {}
     data = {
         "title": _show(page.title),
         "shows": page.shows,
         "text": [visible(character) for character in page.text],
-        "breaks": [int(character in LINE_ENDS) for character in page.text],
+        "breaks": [index for index, character in enumerate(page.text) if character in LINE_ENDS],
         "begin": page.begin,
         "source": _mark(page.source or page.text, marks),
         "marks": marks,
@@ -148,7 +152,7 @@ def to_page(page: Page) -> str:
         "cells": [
             {"name": f"{cell[0]}:{cell[1]}"}
             | _pack_values(page.cells[:, cell[0], cell[1]], num_bits)
-            | (_entry(entries[cell], numbers, kinds) if cell in entries else {})
+            | (_entry(entries[cell], numbers, names, kinds) if cell in entries else {})
             for cell in cells
         ],
         "sections": [{"title": title, "about": about, "draw_as": draw_as} for title, about, draw_as in kinds],
@@ -156,8 +160,8 @@ def to_page(page: Page) -> str:
             {"name": _show(column.name), "about": _show(column.about), "is_number": column.is_number}
             for column in page.cell_columns
         ],
-        "bits": [round(bits, 3) if bits == bits else None for bits in page.bits],
-        "guesses": [[(_show(shown), round(share, 4)) for shown, share in after] for after in page.guesses],
+        "bits": [round(bits, 2) if bits == bits else None for bits in page.bits],
+        "guesses": [_guesses(after, names) for after in page.guesses],
         "columns": list(map(_show, page.columns)),
         "rows": [
             {"shown": list(map(_show, row.shown)), "cell": numbers[row.cell], "detector": _show(row.detector)}
@@ -165,21 +169,45 @@ def to_page(page: Page) -> str:
         ],
         "notes": list(map(_show, page.notes)),
         "labels": {_show(name): _pack(labels) for name, labels in page.labels.items()},
+        "names": list(names),
     }
-    # ASCII without "<", so that no value can end the script element.
-    encoded = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    encoded = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    # Without "<", so that no value can end the script element.
+    encoded = _ESCAPE.sub(_unescaped, encoded).replace("<", "\\u003c")
     template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
     return template.replace("DATA", encoded, 1)
 
 
+_ESCAPE = re.compile(r"\\\\|\\u[0-9a-f]{4}")
+"""An escaped backslash or code unit in JSON."""
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return the character of an escape if it can be printed: it takes a third of the space."""
+    if escape[0] == r"\\":
+        return escape[0]
+    character = chr(int(escape[0][2:], 16))
+    return character if character.isprintable() else escape[0]
+
+
+def _guesses(after: Sequence[tuple[str, float]], names: dict[str, int]) -> list[int]:
+    """Return the number of each guess in `names`, followed by its probability in thousandths."""
+    return [
+        number for shown, share in after for number in (names.setdefault(_show(shown), len(names)), round(1000 * share))
+    ]
+
+
 def _entry(
-    entry: CellEntry, numbers: Mapping[tuple[int, int], int], kinds: dict[tuple[str, str, str], int]
+    entry: CellEntry,
+    numbers: Mapping[tuple[int, int], int],
+    names: dict[str, int],
+    kinds: dict[tuple[str, str, str], int],
 ) -> dict[str, Any]:
-    """Return the data of a cell. `kinds` numbers the kinds of sections, which are the same for all cells."""
+    """Return the data of a cell. `names` and `kinds` number the names of figures and the kinds of sections."""
     sections = []
     for section in entry.sections:
         kind = (_show(section.title), _show(section.about), section.draw_as)
-        sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers)])
+        sections.append([kinds.setdefault(kind, len(kinds)), _content(section, numbers, names)])
     data: dict[str, Any] = {
         "shown": [_show(one) if isinstance(one, str) else _number(one) for one in entry.shown],
         "sections": sections,
@@ -189,19 +217,23 @@ def _entry(
     return data | ({"place": [round(side, 4) for side in entry.place]} if entry.place is not None else {})
 
 
-def _content(section: CellSection, numbers: Mapping[tuple[int, int], int]) -> Any:
+def _content(section: CellSection, numbers: Mapping[tuple[int, int], int], names: dict[str, int]) -> Any:
     """Return the content of a section as data."""
     content = section.content
     if section.draw_as == "text":
         return _show(content)
     if section.draw_as == "histogram":
         low, high, counts = content
-        return {"low": _number(low), "high": _number(high), "counts": list(map(int, counts))}
+        unit = max(1, max(counts, default=0) / MOST_COUNTS)
+        return {"low": _number(low), "high": _number(high), "counts": [round(count / unit) for count in counts]}
     if section.draw_as == "cells":
         return [[numbers[cell], _number(number)] for cell, number in content if cell in numbers]
     if section.draw_as == "passages":
         return [[_show(one.title), one.begin, len(one.values), *_packed(one.values)] for one in content]
-    return [[_show(name), _show(one) if isinstance(one, str) else _number(one)] for name, one in content]
+    return [
+        [names.setdefault(_show(name), len(names)), _show(one) if isinstance(one, str) else _number(one)]
+        for name, one in content
+    ]
 
 
 def _number(number: float | None) -> float | None:

@@ -1,5 +1,7 @@
 """Make characters visible that a terminal does not show, or interprets as control codes."""
 
+from functools import lru_cache
+
 from rich.cells import cell_len
 
 TAB_WIDTH = 4
@@ -8,6 +10,7 @@ LINE_ENDS = ("\n", "\0")
 """Characters after which a picture of a text begins a new line: a newline and the END of a document."""
 
 
+@lru_cache(maxsize=4096)
 def visible(character: str) -> str:
     """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format characters as marks.
 
