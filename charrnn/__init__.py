@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
     from charrnn.microscope.trace import Trace
+    from charrnn.mixing import Mixture, mix
     from charrnn.records.evaluation import Evaluation, LossReport
     from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.records.microscope import CellFindings
@@ -57,6 +58,8 @@ _HOMES = {
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.microscope.trace",
+    "Mixture": "charrnn.mixing",
+    "mix": "charrnn.mixing",
     "Evaluation": "charrnn.records.evaluation",
     "LossReport": "charrnn.records.evaluation",
     "DocumentNovelty": "charrnn.records.generation",
@@ -86,6 +89,7 @@ __all__ = [
     "GeneratedText",
     "LearningCurves",
     "LossReport",
+    "Mixture",
     "Model",
     "Novelty",
     "Prediction",
@@ -104,6 +108,7 @@ __all__ = [
     "losses_by_char",
     "losses_by_line",
     "match_cells",
+    "mix",
     "read_sweep",
     "resume",
     "run_summaries",

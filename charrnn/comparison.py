@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation.lines import ScoredText
     from charrnn.evaluation.loss import MeasuredText
     from charrnn.evaluation.loss_table import LossTable, MeasuredRun
+    from charrnn.mixing import Mixture
 
 
 def evaluate(
@@ -62,6 +63,7 @@ def evaluate_runs(
     by: Collection[str] = (),
     ngrams: Sequence[int] = (),
     dynamic: bool = False,
+    mixtures: "Sequence[Mixture]" = (),
     on_progress: Callable[[int], object] = lambda num_chars: None,
     on_total: Callable[[int], object] = lambda num_chars: None,
 ) -> Evaluation:
@@ -81,6 +83,9 @@ def evaluate_runs(
     stateful losses of the same run. The temperature is fitted to the validation text, if `part` is `test`, and else to
     the half of the text on which it is not scored.
 
+    Each of `mixtures` (`charrnn.mix`) has rows after those of the runs, by both protocols. The held-out texts of its
+    models must be those of the runs.
+
     Raises UsageError for no model, for one that is named twice, for runs whose own texts or alphabets differ and for an
     unknown `by`; DataError for a text too short, or with characters that are unknown to some of several alphabets.
     """
@@ -89,22 +94,55 @@ def evaluate_runs(
     from charrnn.evaluation.loss_table import LossTable, check_comparable
     from charrnn.evaluation.workload import num_read_for_baselines, num_read_for_dynamic, num_read_for_losses
 
-    for word in by:
-        if word not in BREAKDOWNS:
-            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
+    _check_breakdowns(by)
     max_dynamic = MAX_DYNAMIC if max_chars == "auto" else max_chars
     max_chars = MAX_SCORED if max_chars == "auto" else max_chars
     contents = _contents(models, text, part)
     runs = _measured_runs(models, contents, context, max_chars)
+    num_runs = len(runs)
+    runs += _measured_mixtures(mixtures, models, contents, part, context)
     check_comparable(runs, max_chars)
     table = LossTable(runs[0].text, None if text is not None else part)
     training = _training_text(models[0], contents[0]) if ngrams else None
     total = num_read_for_losses(runs, by=by, max_chars=max_chars)
     if dynamic:
-        total += num_read_for_dynamic(runs, max_chars=max_chars, max_dynamic=max_dynamic, has_halves=part != "test")
+        has_halves = part != "test"
+        total += num_read_for_dynamic(
+            runs[:num_runs], max_chars=max_chars, max_dynamic=max_dynamic, has_halves=has_halves
+        )
     if training is not None:
         total += num_read_for_baselines(runs[0].text, training, ngrams, max_chars=max_chars)
     on_total(total)
+    static = _add_losses(table, runs, by, precision, max_chars, on_progress)
+    if dynamic:
+        for model, run, content, losses in zip(models, runs, contents, static, strict=False):  # runs without mixtures
+            _add_adapted(table, model, run, content, losses, precision, max_chars, max_dynamic, on_progress)
+        if len(runs) > 1:  # the other differences of the table are to the first run
+            table.notes.append("The differences of dynamic and temperature are to the stateful loss of the same run.")
+    if training is not None:
+        add_ngrams(table, training, ngrams, on_progress=on_progress)
+        add_compressors(table, training, contents[0], on_progress=on_progress)
+    for mixture in mixtures:
+        table.notes += mixture.notes
+    table.notes += _notes(models[0], runs[0].text, table, max_chars)
+    return table.evaluation()
+
+
+def _check_breakdowns(by: Collection[str]) -> None:
+    for word in by:
+        if word not in BREAKDOWNS:
+            raise UsageError(f"{named('by')} is {word!r}; use {' or '.join(BREAKDOWNS)}.")
+
+
+def _add_losses(
+    table: "LossTable",
+    runs: "Sequence[MeasuredRun]",
+    by: Collection[str],
+    precision: str,
+    max_chars: int | None,
+    on_progress: Callable[[int], object],
+) -> "list[CharLosses]":
+    """Add the rows of all runs by both protocols, and their breakdowns. Return the stateful losses."""
     static = []
     for run in runs:
         losses = table.add_run(run, precision=precision, max_chars=max_chars, on_progress=on_progress)
@@ -115,16 +153,7 @@ def evaluate_runs(
             table.add_by_position(run, precision=precision, on_progress=on_progress)
     for run in runs:
         table.add_windowed(run, precision=precision, on_progress=on_progress)
-    if dynamic:
-        for model, run, content, losses in zip(models, runs, contents, static, strict=True):
-            _add_adapted(table, model, run, content, losses, precision, max_chars, max_dynamic, on_progress)
-        if len(runs) > 1:  # the other differences of the table are to the first run
-            table.notes.append("The differences of dynamic and temperature are to the stateful loss of the same run.")
-    if training is not None:
-        add_ngrams(table, training, ngrams, on_progress=on_progress)
-        add_compressors(table, training, contents[0], on_progress=on_progress)
-    table.notes += _notes(models[0], runs[0].text, table, max_chars)
-    return table.evaluation()
+    return static
 
 
 def _add_adapted(
@@ -351,6 +380,29 @@ def _measured_runs(
     return runs
 
 
+def _measured_mixtures(
+    mixtures: "Sequence[Mixture]",
+    models: Sequence[Model],
+    contents: Sequence[str | bytes | CorpusPart],
+    part: str,
+    context: str | bytes,
+) -> "list[MeasuredRun]":
+    """Return the mixtures with the content of the first model as each of them reads it. Raises as `evaluate_runs`."""
+    from charrnn.evaluation.loss_table import MeasuredRun
+
+    first, content = models[0], contents[0]
+    runs = []
+    for mixture in mixtures:
+        for member in mixture.models:
+            _check_same_documents(first, member)
+            if isinstance(content, CorpusPart) and member not in models:
+                _check_same_alphabet(first, member)
+                _check_same_part(first, content, member, member.held_out(part))
+        measured = _measured_text(mixture, content, context)
+        runs.append(MeasuredRun(mixture.name, None, mixture.vocab, mixture.network, measured))
+    return runs
+
+
 def _training_ids(model: Model, content: str | bytes | CorpusPart) -> IdArray:
     """Return the ids of the training text of a model; `content` may be another part of the same corpus."""
     training = model.training_text(content if isinstance(content, CorpusPart) else None)
@@ -385,11 +437,15 @@ def _check_each_once(models: Sequence[Model]) -> None:
         if paths.count(path) > 1:
             raise UsageError(f"{path.name} is given twice: its difference to itself is 0.")
     for model in models[1:]:
-        if model.config.documents != models[0].config.documents:
-            raise UsageError(
-                f"{models[0].name} and {model.name} divide a text into documents in different ways "
-                f"({models[0].config.documents}, {model.config.documents}): their losses cannot be compared."
-            )
+        _check_same_documents(models[0], model)
+
+
+def _check_same_documents(first: Model, other: Model) -> None:
+    if other.config.documents != first.config.documents:
+        raise UsageError(
+            f"{first.name} and {other.name} divide a text into documents in different ways "
+            f"({first.config.documents}, {other.config.documents}): their losses cannot be compared."
+        )
 
 
 def distinct_names(models: Sequence[Model]) -> list[str]:
@@ -414,15 +470,19 @@ def _contents(models: Sequence[Model], text: str | bytes | None, part: str) -> S
 
 def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: CorpusPart) -> None:
     """Raise UsageError unless two models are measured on the same characters in the same alphabet."""
-    if other.vocab != first.vocab:
-        raise UsageError(
-            f"{first.name} and {other.name} have different alphabets ({_alphabet(first)}; {_alphabet(other)}).\n"
-            f"Compare them on {named('text')}, a file that both can read and on which neither was trained."
-        )
+    _check_same_alphabet(first, other)
     if not part.has_same_ids(other_part):
         raise UsageError(
             f"The held-out texts of {first.name} and {other.name} differ: they were trained on other texts or with "
             f"another {named('split')}.\nCompare them on {named('text')}, a file on which neither was trained."
+        )
+
+
+def _check_same_alphabet(first: Model, other: Model) -> None:
+    if other.vocab != first.vocab:
+        raise UsageError(
+            f"{first.name} and {other.name} have different alphabets ({_alphabet(first)}; {_alphabet(other)}).\n"
+            f"Compare them on {named('text')}, a file that both can read and on which neither was trained."
         )
 
 
@@ -431,7 +491,7 @@ def _alphabet(model: Model) -> str:
     return "256 bytes" if vocab.kind == "byte" else f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
 
 
-def _measured_text(model: Model, text: str | bytes | CorpusPart, context: str | bytes) -> "MeasuredText":
+def _measured_text(model: "Model | Mixture", text: str | bytes | CorpusPart, context: str | bytes) -> "MeasuredText":
     from charrnn.evaluation.loss import MeasuredText
 
     unit = "byte" if model.vocab.kind == "byte" else "character"

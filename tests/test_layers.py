@@ -15,7 +15,7 @@ import charrnn.records.training
 PACKAGE = Path(charrnn.__file__).parent
 LAYERS = (
     ({"cli", "__main__"},),
-    ({"api", "comparison", "exports", "__init__"},),
+    ({"api", "comparison", "exports", "mixing", "__init__"},),
     ({"render"}, {"training"}),
     ({"generation"}, {"microscope"}, {"evaluation"}),
     ({"runs"},),

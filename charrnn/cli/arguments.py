@@ -4,14 +4,15 @@ import os
 import re
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from charrnn.api import Model
     from charrnn.config import Config
     from charrnn.detectors.detector import Detector
+    from charrnn.mixing import MixMode, Mixture
 from charrnn.cli.streams import printable, warn
 
 
@@ -191,6 +192,63 @@ def _split_step(run: str | None) -> tuple[str | None, int | None]:
 def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":
     """Load runs, by default the newest one, and print their warnings, as `load_model` does."""
     return [load_model(run, quiet=quiet) for run in (runs or (None,))]
+
+
+def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
+    """Parse what is given to --mix: the runs, and the weights of the first run and of these; None for equal weights.
+
+    Raises UsageError for a weight that is no number from 0 to 1, for a sum above 1, and if only some have a weight.
+    """
+    from charrnn.errors import UsageError
+
+    names, weights = [], []
+    for text in mix:
+        name, equals, number = text.rpartition("=") if "=" in text else (text, "", "")
+        names.append(name)
+        if not equals:
+            continue
+        try:
+            weight = float(number)
+        except ValueError:
+            raise UsageError(f"--mix {text}: write a number from 0 to 1 after the =, such as {name}=0.3.") from None
+        if not 0 <= weight <= 1:
+            raise UsageError(f"--mix {text}: a weight must be between 0 and 1, such as {name}=0.3.")
+        weights.append(weight)
+    if not weights:
+        return names, None
+    if len(weights) < len(names):
+        raise UsageError("Give each --mix a weight, such as RUN=0.3, or none of them: then all weights are equal.")
+    if sum(weights) > 1 + 1e-9:
+        raise UsageError(
+            f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first run has the rest."
+        )
+    return names, [max(0.0, 1 - sum(weights)), *weights]
+
+
+def check_mix(mix: "Sequence[str] | None", mode: str | None, of_one_model: "Mapping[str, object]") -> None:
+    """Raise UsageError, before a run is loaded, for --mix-mode without --mix, and for options that do not go with it.
+
+    `of_one_model` are options about one model, with their values; None for one that is not given.
+    """
+    from charrnn.errors import UsageError
+
+    if not mix:
+        if mode is not None:
+            raise UsageError(f"--mix-mode {mode} belongs to --mix: add --mix RUN=0.3, or leave it out.")
+        return
+    parse_mix(mix)
+    for option, value in of_one_model.items():
+        if value is not None:
+            raise UsageError(f"{option} is about one model, and --mix about several. Leave one of them out.")
+
+
+def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> "Mixture":
+    """Load the runs of --mix and mix them with the `first` one. Raises as `parse_mix` and `mix`."""
+    from charrnn.mixing import mix as mix_models
+
+    names, weights = parse_mix(mix)
+    models = [first, *(load_model(name, quiet=quiet) for name in names)]
+    return mix_models(models, weights, mode=cast("MixMode", mode or "mixture"))
 
 
 def read_common_text(source: str, models: "Sequence[Model]", *, quiet: bool = False) -> str | bytes:

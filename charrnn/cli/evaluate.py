@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import load_models, read_common_text
+from charrnn.cli.arguments import check_mix, load_mixture, load_models, read_common_text
 from charrnn.cli.evaluation_reports import measure_reports
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.flags import with_flags
 from charrnn.cli.loss_lists import print_chars, print_lines
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, TextOption
+from charrnn.cli.options import DebugOption, JsonOption, MixModeOption, MixOption, QuietOption, TextOption
 from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress_of_unknown
 from charrnn.cli.streams import print_json, warn
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from charrnn.api import Model
+    from charrnn.mixing import Mixture
     from charrnn.records.evaluation import Evaluation
+
+
+OF_RUNS = ("--errors", "--long-range", "--per-line", "--per-char")
+"""Reports that a mixture of runs has no part in."""
 
 
 def evaluate(
@@ -51,6 +56,8 @@ def evaluate(
             show_default=f"{MAX_SCORED}",
         ),
     ] = None,
+    mix: MixOption = None,
+    mix_mode: MixModeOption = None,
     ngrams: Annotated[
         bool,
         typer.Option(
@@ -130,6 +137,8 @@ def evaluate(
     --errors shows what would have avoided each error, such as a longer memory or more text, and with several runs what
     the others fix. --long-range shows whether brackets and quotes are closed, and how far the memory reaches.
 
+    --mix adds rows for the first run mixed with others: for what it gains, give --mix RUN2 --mix RUN3.
+
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. Familiar references are xz and PPMd: a text costs what it adds to the compressed training text.
     """
@@ -144,6 +153,7 @@ def evaluate(
     }
     _check_together([name for name, is_given in reports.items() if is_given])
     _check_output(text, part, export, json=json, is_list=per_line or per_char)
+    check_mix(mix, mix_mode, {name: reports[name] or None for name in OF_RUNS})
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
     settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars or MAX_SCORED}
@@ -156,7 +166,15 @@ def evaluate(
     else:
         settings["max_chars"] = chars or "auto"
         shown = _measure_losses(
-            models, content, by=by or (), ngrams=ngrams, dynamic=dynamic, json=json, quiet=quiet, **settings
+            models,
+            content,
+            mixtures=(load_mixture(models[0], mix, mix_mode, quiet=quiet),) if mix else (),
+            by=by or (),
+            ngrams=ngrams,
+            dynamic=dynamic,
+            json=json,
+            quiet=quiet,
+            **settings,
         )
     print_json(shown.data) if json else deliver(shown, export)
 
@@ -165,6 +183,7 @@ def _measure_losses(
     models: "Sequence[Model]",
     content: str | bytes | None,
     *,
+    mixtures: "Sequence[Mixture]",
     by: "Collection[str]",
     ngrams: bool,
     dynamic: bool,
@@ -178,7 +197,7 @@ def _measure_losses(
     from charrnn.render.losses import evaluation_view
 
     orders = ORDERS if ngrams else ()
-    settings |= {"by": by, "ngrams": orders, "dynamic": dynamic}
+    settings |= {"by": by, "ngrams": orders, "dynamic": dynamic, "mixtures": mixtures}
     with progress_of_unknown("evaluate", quiet=quiet) as (advance, set_total):
         evaluation = comparison.evaluate_runs(models, content, on_progress=advance, on_total=set_total, **settings)
     if not json:  # which has the number

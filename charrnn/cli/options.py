@@ -38,3 +38,23 @@ UnknownOption = Annotated[
     typer.Option("--unknown", help="Characters outside the vocabulary: error, skip or nearest.", metavar="WORD"),
 ]
 """--unknown: what happens to characters of a text that are not in the vocabulary."""
+
+MixOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mix",
+        help="Mix the predictions of this run in, with the weight W; the first run has the rest. Repeatable; without "
+        "=W all weights are equal.",
+        metavar="RUN[=W]",
+    ),
+]
+"""--mix: further runs that predict together with the first one."""
+MixModeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mix-mode",
+        help="mixture (default): the weighted mean of the probabilities. product: their weighted product.",
+        metavar="WORD",
+    ),
+]
+"""--mix-mode: how the predictions of several runs become one."""

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from charrnn.cli.arguments import (
+    check_mix,
     is_cell,
+    load_mixture,
     load_model,
     parse_cell,
     parse_direction,
@@ -17,7 +19,15 @@ from charrnn.cli.arguments import (
     read_text,
     to_content,
 )
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunArgument, UnknownOption
+from charrnn.cli.options import (
+    DebugOption,
+    JsonOption,
+    MixModeOption,
+    MixOption,
+    QuietOption,
+    RunArgument,
+    UnknownOption,
+)
 from charrnn.cli.progress import progress
 from charrnn.cli.sample_view import Page
 from charrnn.cli.streams import warn
@@ -116,6 +126,8 @@ def sample(
             metavar="FILE",
         ),
     ] = None,
+    mix: MixOption = None,
+    mix_mode: MixModeOption = None,
     unknown: UnknownOption = DEFAULT_UNKNOWN,
     stop: Annotated[
         list[str] | None,
@@ -225,6 +237,8 @@ def sample(
     if temps is not None:
         _refuse({"--temp": temp, "--count": count}, "does not go with --temps, which draws a text for each temperature")
     _check_novelty(novelty, min_copy, show_cell, {"--temps": temps, "--count": count if beam or not novelty else None})
+    of_one_model = {"--adapt": adapt, "--clamp": clamp or None, "--show-cell": show_cell, "--novelty": novelty or None}
+    check_mix(mix, mix_mode, of_one_model)
     temperatures = () if temps is None else _parse_temps(temps)
     if beam is None:
         _check_length(length or 0, len(temperatures), show_as_json=json)
@@ -238,15 +252,18 @@ def sample(
     learned = None if adapt is None else read_text(adapt, model.config, quiet=quiet)
     if learned is not None:
         model = _adapt(model, learned, unknown, quiet=quiet)
+    source = load_mixture(model, mix, mix_mode, quiet=quiet) if mix else model
+    if mix:
+        warn(source.warnings, quiet=quiet)
     if learned is not None and not prime and prime_file is None:
         before = learned
     else:
-        before = _load_prime(prime, prime_file, model.vocab.kind, quiet=quiet)
+        before = _load_prime(prime, prime_file, source.vocab.kind, quiet=quiet)
     if model.config.documents == "lines" and prime_file is not None:
         before = (
             before.rstrip(b"\n") if isinstance(before, bytes) else before.rstrip("\n")
         )  # a file ends with a newline
-    page = Page(model, prime, before, show_as_json=json, quiet=quiet, reference=reference)
+    page = Page(source, prime, before, show_as_json=json, quiet=quiet, reference=reference)
     if min_copy is not None:
         page.min_copy = min_copy
     if seed is None and (beam is None or beam_mode == "stochastic"):
@@ -299,7 +316,7 @@ def sample(
     if len(before) > SLOW_PRIME:
         # The generator keeps the last prime that it read, so the prime is read here, under a bar, and not again.
         with progress(len(before), "reading", quiet=quiet) as advance:
-            model.generator.write(replace(options, on_read=advance))
+            source.generator.write(replace(options, on_read=advance))
     if temperatures:
         page.show_temperatures(temperatures, options)
     elif novelty and count is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charrnn.evaluation.novelty import NoveltyReference
     from charrnn.generation.options import SampleOptions, SearchOptions
     from charrnn.generation.writing import Piece
+    from charrnn.mixing import Mixture
     from charrnn.records.generation import GeneratedText
 
 LONG = 10_000
@@ -37,7 +38,7 @@ LOOP_CHARS = 2_000
 class Page:
     """Shows the text that one call of `charrnn sample` generates."""
 
-    model: "Model"
+    model: "Model | Mixture"
     prime: str
     """The prime that was typed; it is printed before the text."""
     before: str | bytes
@@ -343,7 +344,7 @@ def write_side_by_side(titles: list[str], texts: list[str]) -> None:
     console.print(table)
 
 
-def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
+def as_json(model: "Model | Mixture", text: "GeneratedText", prime: str | bytes) -> dict[str, Any]:
     """Return the object of `sample --json`."""
     return {
         "run": model.name,
@@ -353,11 +354,11 @@ def as_json(model: "Model", text: "GeneratedText", prime: str | bytes) -> dict[s
         "logprob": text.logprob,
         "logprobs": text.logprobs,
         **_end_as_json(text),
-        **_adaptation_as_json(model),
+        **_origin_as_json(model),
     }
 
 
-def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
+def beams_as_json(model: "Model | Mixture", texts: Sequence["GeneratedText"], prime: str | bytes) -> dict[str, Any]:
     """Return the object of `sample --beam --json`."""
     beams = [
         {"text": text.text, "logprob": text.logprob, "score": text.score, "stop": text.stop, "logprobs": text.logprobs}
@@ -366,11 +367,17 @@ def beams_as_json(model: "Model", texts: Sequence["GeneratedText"], prime: str |
     ]
     best = {"text": texts[0].text, "logprob": texts[0].logprob}
     return {"run": model.name, "prime": _decoded(prime), "seed": texts[0].seed, **best, "beams": beams} | (
-        _adaptation_as_json(model)
+        _origin_as_json(model)
     )
 
 
-def _adaptation_as_json(model: "Model") -> dict[str, Any]:
+def _origin_as_json(model: "Model | Mixture") -> dict[str, Any]:
+    """Return the models and weights of a mixture, or what a model was adapted to; nothing for another model."""
+    from charrnn.mixing import Mixture
+
+    if isinstance(model, Mixture):
+        parts = zip(model.models, model.weights, strict=True)
+        return {"mix": {"mode": model.mode, "runs": [{"run": one.name, "weight": weight} for one, weight in parts]}}
     return {} if model.adaptation is None else {"adaptation": asdict(model.adaptation)}
 
 

@@ -16,7 +16,7 @@ from charrnn.errors import DataError, counted
 from charrnn.evaluation.char_losses import CharLosses
 from charrnn.evaluation.classes import CLASSES, classes_at
 from charrnn.model.device import autocast
-from charrnn.model.network import CharRNN
+from charrnn.model.network import Predictor
 from charrnn.records.evaluation import Difference, LossGroup
 from charrnn.text.vocab import IdArray, Vocab
 
@@ -98,7 +98,7 @@ def context_length(num_chars: int) -> int:
 
 @torch.inference_mode()
 def sums_by_position(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     *,
     precision: str = "auto",
@@ -111,7 +111,7 @@ def sums_by_position(
     resets the state.
     """
     length = context_length(len(ids))
-    device = network.output.weight.device
+    device = network.device
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
     starts = np.arange(num_windows) * (len(ids) - length) // num_windows
     names = position_names(length)

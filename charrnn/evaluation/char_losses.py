@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.bootstrap import BlockSums, num_blocks_of
 from charrnn.model.device import autocast
-from charrnn.model.network import CharRNN
+from charrnn.model.network import Predictor
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
 from charrnn.text.vocab import IdArray
 
@@ -47,7 +47,7 @@ class CharLosses:
 
 
 def char_losses(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     first: int = 1,
     *,
@@ -70,7 +70,7 @@ def char_losses(
 
 
 def stateful_block_sums(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     first: int = 1,
     *,
@@ -139,7 +139,7 @@ def _ranks(num_ids: int, first: int, max_chars: int | None) -> Callable[[NDArray
 
 @torch.inference_mode()
 def iter_char_losses(
-    network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they are computed.
 
@@ -152,18 +152,18 @@ def iter_char_losses(
 
 @torch.inference_mode()
 def iter_logits(
-    network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
     """Yield positions (K,), the logits (K, V) that predict their characters, float32, and the ids (K,) of these.
 
     The order, the arguments and the errors are those of `iter_char_losses`.
     """
     _check_first(len(ids), first)
-    device = network.output.weight.device
+    device = network.device
 
     def step(inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         with autocast(device, precision):
-            return network(inputs, state)  # type: ignore[no-any-return]
+            return network(inputs, state)
 
     inputs = ids[:-1]  # the prediction of ids[n + 1] is made at ids[n]
     if max_chars is not None and max_chars < len(ids) - first:

@@ -46,7 +46,7 @@ def add_dynamic(
     Only the first `max_chars` characters are scored, in one piece. If these are not all, the row is named `run[:N]`,
     and a row of the static loss of the same characters comes before it. Both are computed in fp32.
     """
-    text, network = run.text, run.network
+    text, network = run.text, _network_of(run)
     first, num_chars = text.first_scored, len(text.ids) - text.first_scored
     num_scored = num_chars if max_chars is None else min(num_chars, max_chars)
     ids = text.ids[: first + num_scored]
@@ -74,7 +74,7 @@ def add_temperature(
     The temperature is fitted to the `validation` text (ids, index at which it begins). Without one, that is the text
     itself, and each of its halves is scored at the temperature that is fitted to the other one. A note names them.
     """
-    network, ids, first = run.network, run.text.ids, run.text.first_scored
+    network, ids, first = _network_of(run), run.text.ids, run.text.first_scored
     if validation is not None:
         temperature = fit_temperature(network, *validation, precision=precision, on_progress=on_progress)
         losses = losses_at(
@@ -90,9 +90,14 @@ def add_temperature(
             network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
         )
         how = f"{halves[0]:.3f} and {halves[1]:.3f}, each fitted to the half of the text on which it is not scored"
-    chosen = chosen_precision(network.output.weight.device, precision)
+    chosen = chosen_precision(network.device, precision)
     _add(table, run, losses, static, name=run.name, protocol=TEMPERATURE, precision=chosen)
     table.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
+
+
+def _network_of(run: MeasuredRun) -> CharRNN:
+    assert isinstance(run.network, CharRNN), "a mixture has no weights of its own to adapt"
+    return run.network
 
 
 def _add(

@@ -18,7 +18,7 @@ from charrnn.bootstrap import BlockSums, num_blocks_of
 from charrnn.errors import DataError, UsageError, named
 from charrnn.evaluation.char_losses import CharLosses, iter_char_losses, num_scored_chars, stateful_block_sums
 from charrnn.model.device import autocast, chosen_precision
-from charrnn.model.network import CharRNN
+from charrnn.model.network import Predictor
 from charrnn.records.evaluation import Difference, LossReport
 from charrnn.text.vocab import IdArray
 
@@ -32,7 +32,7 @@ NUM_WINDOWS = 512
 
 @torch.inference_mode()
 def stateful_nats(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     first: int = 1,
     *,
@@ -54,7 +54,7 @@ def stateful_nats(
     return total / num_scored_chars(len(ids) - first, max_chars)
 
 
-def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
+def windowed_nats(network: Predictor, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
     """Compute the mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from a zero state.
 
     Raises ValueError if the text is shorter than one window and its targets.
@@ -64,7 +64,7 @@ def windowed_nats(network: CharRNN, ids: IdArray, *, precision: str = "auto", se
 
 
 def windowed_block_sums(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     *,
     precision: str = "auto",
@@ -85,7 +85,7 @@ def windowed_block_sums(
 
 @torch.inference_mode()
 def iter_window_losses(
-    network: CharRNN, ids: IdArray, *, precision: str = "auto", seed: int = 0
+    network: Predictor, ids: IdArray, *, precision: str = "auto", seed: int = 0
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield the starts (B,) of random windows in ids (N,) and their losses (256, B) in nats, NUM_WINDOWS in all.
 
@@ -93,7 +93,7 @@ def iter_window_losses(
     """
     if len(ids) <= WINDOWED_LENGTH:
         raise ValueError(f"windowed-{WINDOWED_LENGTH} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
-    device = network.output.weight.device
+    device = network.device
     drawn = np.random.default_rng(seed).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
     for starts in np.split(drawn, NUM_WINDOWS // 64):
         text = torch.from_numpy(ids[starts + np.arange(WINDOWED_LENGTH + 1)[:, None]].astype(np.int64)).to(device)
@@ -148,7 +148,7 @@ class MeasuredText:
 
 
 def report_loss(
-    network: CharRNN,
+    network: Predictor,
     text: MeasuredText,
     *,
     protocol: str,
@@ -168,7 +168,7 @@ def report_loss(
         blocks = windowed_block_sums(network, text.ids[text.first :], precision=precision, on_progress=on_progress)
     else:
         raise UsageError(f"There is no protocol {protocol!r}; use stateful, {WINDOWED} or dynamic.")
-    precision = chosen_precision(network.output.weight.device, precision)
+    precision = chosen_precision(network.device, precision)
     return loss_report(blocks, text, protocol=protocol, precision=precision)
 
 

@@ -16,19 +16,20 @@ from charrnn.evaluation.breakdown import GroupSums, context_length, sums_by_clas
 from charrnn.evaluation.char_losses import CharLosses, char_losses
 from charrnn.evaluation.loss import WINDOWED, MeasuredText, bits, block_difference, loss_report, windowed_block_sums
 from charrnn.model.device import chosen_precision
-from charrnn.model.network import CharRNN
+from charrnn.model.network import Predictor
 from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, LossBreakdown, SkippedRow
 from charrnn.text.vocab import Vocab
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredRun:
-    """A run whose losses over a text are measured."""
+    """A run, or a mixture of runs, whose losses over a text are measured."""
 
     name: str
-    step: int
+    step: int | None
+    """None for a mixture."""
     vocab: Vocab
-    network: CharRNN
+    network: Predictor
     text: MeasuredText
     """The text as this run reads it."""
 
@@ -91,7 +92,7 @@ class LossTable:
         losses = char_losses(
             network, text.ids, text.first_scored, precision=precision, max_chars=max_chars, on_progress=on_progress
         )
-        precision = chosen_precision(network.output.weight.device, precision)
+        precision = chosen_precision(network.device, precision)
         if text.unit == self.text.unit:
             self.add(losses, name=run.name, protocol="stateful", precision=precision, step=run.step)
             return losses
@@ -123,7 +124,7 @@ class LossTable:
             self._windowed = run, blocks
         elif self._windowed[0].text.unit == text.unit:
             difference = block_difference(blocks, self._windowed[1])
-        precision = chosen_precision(run.network.output.weight.device, precision)
+        precision = chosen_precision(run.network.device, precision)
         report = loss_report(blocks, text, protocol=WINDOWED, precision=precision)
         self.append(EvaluationRow(name=run.name, step=run.step, loss=report, difference=difference))
 

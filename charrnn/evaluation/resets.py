@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.bootstrap import BlockSums
 from charrnn.evaluation.char_losses import CharLosses, consecutive_ranges
 from charrnn.model.device import autocast
-from charrnn.model.network import CharRNN
+from charrnn.model.network import Predictor
 from charrnn.records.estimate import Estimate
 from charrnn.records.long_range import RESET_INTERVALS, ResetLoss
 from charrnn.text.vocab import IdArray
@@ -52,7 +52,7 @@ def _intervals(groups: NDArray[np.int64]) -> Sequence[int]:
 
 
 def measure_resets(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     losses: CharLosses,
     groups: NDArray[np.int64],
@@ -88,7 +88,7 @@ def measure_resets(
 
 @torch.inference_mode()
 def reset_nats(
-    network: CharRNN,
+    network: Predictor,
     ids: IdArray,
     positions: NDArray[np.int64],
     interval: int,
@@ -100,10 +100,10 @@ def reset_nats(
 
     Each row consists of consecutive positions from 1 on; L is a multiple of `interval`.
     """
-    device = network.output.weight.device
+    device = network.device
     windows = positions.reshape(-1, interval)
     nats = np.empty(windows.shape, np.float64)
-    num_logits = network.output.weight.shape[0] * interval
+    num_logits = network.vocab_size * interval
     num_windows = max(1, min(_CHARS_AT_ONCE // interval, _LOGITS_AT_ONCE // num_logits))
     for begin in range(0, len(windows), num_windows):
         some = windows[begin : begin + num_windows].T

@@ -19,7 +19,7 @@ from charrnn.errors import UsageError, did_you_mean, named
 from charrnn.generation.defaults import DEFAULT_DIVERSITY, DEFAULT_WIDTH
 from charrnn.generation.distribution import Float64Array, log_softmax
 from charrnn.generation.ngrams import SeenNgrams
-from charrnn.model.stepper import Stepper
+from charrnn.model.stepper import CharacterModel
 
 MAX_WIDTH = 4096
 """Beams of a search at most."""
@@ -166,7 +166,7 @@ class BeamSearch:
 
     def __init__(
         self,
-        stepper: Stepper,
+        stepper: CharacterModel,
         prime: NDArray[np.integer[Any]],
         options: BeamOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,

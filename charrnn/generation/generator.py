@@ -26,7 +26,7 @@ from charrnn.generation.sampling import (
 )
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.clamping import clamped_sums
-from charrnn.model.stepper import Stepper
+from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.records.directions import Direction
 from charrnn.records.generation import GeneratedText, Prediction
 from charrnn.text.vocab import Vocab
@@ -98,6 +98,10 @@ class Generator:
                 for layer, clamped in clamped_sums(what, value, stepper.cell).items():
                     stepper.clamp_sum(layer, clamped)
         return stepper
+
+    def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
+        """Return what predicts the characters, with weights in a precision, and cells or directions clamped."""
+        return self._stepper_for(precision, clamps)
 
     def encode_prime(self, prime: str | bytes, unknown: str = DEFAULT_UNKNOWN) -> Ids:
         """Encode the text that a model reads first, an empty one as a newline. Bytes are for the byte alphabet.
@@ -206,8 +210,8 @@ class Generator:
             banned=self._never_drawn(options.ban),
             seed=options.seed or 0,
         )
-        stepper, prime = self._stepper_for("fp32", options.clamps), self.encode_prime(options.prime, options.unknown)
-        search = BeamSearch(stepper, prime, beam_options, options.on_draw)
+        model, prime = self.model_for("fp32", options.clamps), self.encode_prime(options.prime, options.unknown)
+        search = BeamSearch(model, prime, beam_options, options.on_draw)
         return TextSearch(search, self.vocab, options.stops, keeps_stop=options.keep_stop, end_id=end_id)
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
@@ -218,7 +222,7 @@ class Generator:
         """
         if top < 1:
             raise UsageError(f"{named('top')} is {top}; it must be at least 1.")
-        logits = prime_model(self.stepper, self.encode_prime(text, unknown)).logits
+        logits = prime_model(self.model_for("fp32", {}), self.encode_prime(text, unknown)).logits
         excluded = undrawable_ids(self.vocab, self.config.end_id)
         probs = next_char_probs(logits, Shaping(banned=excluded))[0]
         best = np.argsort(-probs, kind="stable")[: min(top, len(probs) - len(excluded))]
@@ -255,8 +259,10 @@ class Generator:
 
     def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
         """Check the options against the model, read the prime, and return an iterator over the blocks."""
-        stepper = self._stepper_for(options.precision, options.clamps)
+        stepper = self.model_for(options.precision, options.clamps)
         if options.cell is not None:
+            if not isinstance(stepper, Stepper):
+                raise UsageError(f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out.")
             stepper.check_cell(*options.cell)
         banned = self._never_drawn(options.ban)
         newline = int(start_ids(self.vocab)[0])
@@ -289,10 +295,10 @@ class Generator:
             raise UsageError(f"{named('ban')} leaves no character to generate.")
         return banned
 
-    def _read_prime(self, stepper: Stepper, options: SampleOptions) -> PrimedState:
+    def _read_prime(self, stepper: CharacterModel, options: SampleOptions) -> PrimedState:
         """Read the prime. The last result is kept, so that a long prime is read once."""
         prime = self.encode_prime(options.prime, options.unknown)
-        key = (prime.tobytes(), stepper.precision, repr((stepper.clamped, stepper.clamped_sums)))
+        key = prime.tobytes(), stepper.changes
         if self._last_primed is None or self._last_primed[0] != key:
             primed = prime_model(stepper, prime, options.on_compile, options.on_read, options.on_warning)
             self._last_primed = key, primed

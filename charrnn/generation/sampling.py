@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
-from charrnn.model.stepper import Stepper
+from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
@@ -53,12 +53,12 @@ class Block(NamedTuple):
 class PrimedState(NamedTuple):
     """What a model returns for a prime: logits (1, V) and state (L, S, 1, H)."""
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.floating[Any]]
     state: NDArray[np.float32]
 
 
 def compiled_loop(
-    stepper: Stepper,
+    stepper: CharacterModel,
     num_chars: int,
     loop: str = "write",
     on_compile: OnCompile = lambda: None,
@@ -68,7 +68,7 @@ def compiled_loop(
 
     Calls `on_compile` before the loop is compiled, and `on_warning` with a message if something is wrong with it.
     """
-    if num_chars < COMPILED_FROM:
+    if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
         return None
     try:
         # Imported by name, because numba may be missing.
@@ -83,7 +83,7 @@ def compiled_loop(
 
 
 def prime_model(
-    stepper: Stepper,
+    stepper: CharacterModel,
     prime: Ids,
     on_compile: OnCompile = lambda: None,
     on_read: Callable[[int], object] = lambda num_chars: None,
@@ -125,7 +125,7 @@ def draw(probs: Float64Array, uniform: float) -> int:
 
 
 def sample_ids(
-    stepper: Stepper,
+    stepper: CharacterModel,
     primed: PrimedState,
     shapings: Sequence[Shaping],
     seeds: Sequence[tuple[int, int]],
@@ -162,6 +162,7 @@ def sample_ids(
     if compiled is None:
         yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
     else:
+        assert isinstance(stepper, Stepper), "only that is compiled"
         drawing = compiled.Drawing(**_limits(shapings, stepper.vocab_size), max_line=max_line, newline=newline)
         yield from _compiled_blocks(compiled, stepper, streams, drawing, length - drawn, cell)
 
@@ -170,7 +171,7 @@ def sample_ids(
 class Streams:
     """State of B texts while they are drawn; logits, state and columns change with every character."""
 
-    logits: NDArray[np.float32]
+    logits: NDArray[np.floating[Any]]
     """(B, V)."""
     state: NDArray[np.float32]
     """(L, S, B, H)."""
@@ -181,7 +182,7 @@ class Streams:
 
 
 def _numpy_blocks(
-    stepper: Stepper, streams: Streams, length: int, max_line: int, newline: int, cell: tuple[int, int] | None
+    stepper: CharacterModel, streams: Streams, length: int, max_line: int, newline: int, cell: tuple[int, int] | None
 ) -> Iterator[Block]:
     """Draw `length` characters in each stream, one per block."""
     for _ in range(length):
@@ -199,6 +200,7 @@ def _numpy_blocks(
         streams.logits, streams.state = stepper.step(ids, streams.state)
         shown = np.zeros((len(ids), 1), np.float32)
         if cell:
+            assert isinstance(stepper, Stepper), "a mixture has no cells of its own"
             shown = stepper.values(streams.state)[cell[0], :, cell[1], None]
         yield Block(ids[:, None], logprobs, shown)
 

@@ -6,6 +6,7 @@ tensor (L, S, B, H).
 """
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,28 @@ LayerOps = Mapping[int, Ops[Tensor]]
 """Layer index to the functions its equations use instead of `layer.TORCH`."""
 HIGHWAY_BIAS = -1.0
 """Initial bias of a highway's transform gate: negative, so that it mostly carries (Srivastava 2015)."""
+
+
+class Predictor(Protocol):
+    """What measuring a loss needs of a network: a `CharRNN`, or several that predict together."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+
+    @property
+    def end_id(self) -> int | None:
+        """The id of END, which resets the state; None without documents."""
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Return the state before a text, whose axis 2 is that of the lanes."""
+
+    def __call__(self, ids: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ids (T, B) and a state to logits (T, B, V) and the state after the last character."""
 
 
 class CharRNN(nn.Module):
@@ -115,6 +138,16 @@ class CharRNN(nn.Module):
     def hidden_size(self) -> int:
         """H: units per layer."""
         return self.recurrent_layers()[0].hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.output.weight.device
+
+    @property
+    def vocab_size(self) -> int:
+        """V: characters of the alphabet."""
+        return self.output.out_features
 
     @property
     def num_parameters(self) -> int:

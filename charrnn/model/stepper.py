@@ -5,7 +5,7 @@ Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,32 @@ from charrnn.model.numpy_ops import EXACT, NUMPY
 from charrnn.model.ops import Ops, State
 from charrnn.model.shapes import check_cell, check_shapes, dilation_of, num_states
 from charrnn.model.weights import Float32Array, Matrix
+
+
+class CharacterModel(Protocol):
+    """What generating needs of a model: a `Stepper`, or several that predict together."""
+
+    vocab_size: int
+    """V."""
+    precision: str
+    """`fp32` or `int8`."""
+
+    @property
+    def changes(self) -> str:
+        """What distinguishes it from others with the same weights: its precision and what is clamped."""
+
+    def initial_state(self, batch_size: int) -> Float32Array:
+        """Return the state before a text, whose axis 2 is that of the batch rows."""
+
+    def step(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array
+    ) -> tuple[NDArray[np.floating[Any]], Float32Array]:
+        """Map ids (B,) and a state to logits (B, V) and a new state."""
+
+    def read(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
+    ) -> tuple[NDArray[np.floating[Any]], Float32Array]:
+        """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the last."""
 
 
 class Stepper:
@@ -70,6 +96,11 @@ class Stepper:
         first = _products(vectors, self._weights["layers.0.weight_ih_l0"])
         with np.errstate(over="ignore"):  # in a model whose training diverged
             self.table: Float32Array = (first + self.layers[0].bias_ih).astype(np.float32)
+
+    @property
+    def changes(self) -> str:
+        """What distinguishes it from others with the same weights: its precision and what is clamped."""
+        return repr((self.precision, self.clamped, self.clamped_sums))
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
         """Clamp a unit to the memory whose cell value is `value` (tanh(c), h or tanh(h); see `Cell.shows`).

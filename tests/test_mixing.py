@@ -1,0 +1,321 @@
+"""Several models that predict together: weights 0 and 1, naive sums, other alphabets, and the two commands."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from built_runs import CYCLE, build_chain, chain_text
+from conftest import Ran, TrainedRun
+from hand_built import V, hand_built_tensors
+
+import charrnn
+from charrnn.api import Model
+from charrnn.config import Config
+from charrnn.errors import DataError, UsageError
+from charrnn.mixing import MixMode, Mixture, mix
+from charrnn.text.vocab import Vocab
+
+Command = Callable[..., Ran]
+LETTERS = "\n ,.abcdefghijklmnopqrstuvwxy"
+MODES: tuple[MixMode, ...] = ("mixture", "product")
+
+
+def built(cell: str, name: str, characters: str = LETTERS, **settings: Any) -> Model:
+    """An untrained model of random integers, the same on every machine."""
+    config = Config(
+        cell=cell,
+        **{"num_layers": 2, "hidden_size": 12, "embedding_size": 7, "dropout": 0.0, "input_dropout": 0.0, **settings},
+    )
+    vocab = Vocab("char", ("", *sorted(characters)))
+    tensors = hand_built_tensors(config, len(vocab))
+    if name > "a":  # other weights than those of the first
+        tensors = {key: np.roll(value, 1) if value.ndim == 1 else value[::-1] / 2 for key, value in tensors.items()}
+    return Model(config, vocab, tensors, name=name)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Model, Model]:
+    """Two models of another cell, size and depth, whose states have other shapes."""
+    return built("lstm", "a"), built("gru", "b", hidden_size=16, depth="dilated", num_layers=3)
+
+
+TEXT = "the cat, the dog.\n" * 80
+
+
+def naive_nats(
+    models: tuple[Model, ...], weights: tuple[float, ...], mode: str, text: str, characters: str | None = None
+) -> float:
+    """The mean loss of text[1:], character by character, from the definition, in float64."""
+    total = 0.0
+    states = [model.network.initial_state(1) for model in models]
+    for before, after in pairwise(text):
+        mixed: dict[str, float] = {}
+        for index, (model, weight) in enumerate(zip(models, weights, strict=True)):
+            known = model.vocab.characters
+            with torch.no_grad():
+                logits, states[index] = model.network(torch.tensor([[known.index(before)]]), states[index])
+            scores = dict(zip(known, logits[0, 0].double().tolist(), strict=True))
+            scores = {character: scores[character] for character in characters or known}
+            norm = math.log(sum(map(math.exp, scores.values())))
+            for character, score in scores.items():
+                if mode == "mixture":
+                    mixed[character] = mixed.get(character, 0.0) + weight * math.exp(score - norm)
+                else:
+                    mixed[character] = mixed.get(character, 1.0) * math.exp(weight * (score - norm))
+        total -= math.log(mixed[after] / sum(mixed.values()))
+    return total / (len(text) - 1)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_loss_is_that_of_a_naive_loop(pair: tuple[Model, Model], mode: MixMode) -> None:
+    mixture = mix(pair, (0.7, 0.3), mode=mode)
+    evaluation = charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture], precision="fp32")
+    rows = {(row.name, row.loss.protocol): row for row in evaluation.rows}
+    assert list(rows) == [(name, protocol) for protocol in ("stateful", "windowed-256") for name in ("a", mode)]
+    found = rows[mode, "stateful"]
+    # float32 log-probabilities of about 3, averaged over 1,439 characters
+    assert found.loss.nats_per_char == pytest.approx(naive_nats(pair, (0.7, 0.3), mode, TEXT), abs=2e-5)
+    assert found.step is None and found.loss.nats_ci is not None and found.difference is not None
+    expected = found.loss.nats_per_char - rows["a", "stateful"].loss.nats_per_char
+    assert found.difference.mean == pytest.approx(expected, abs=1e-6)
+    assert f"{mode}: {mixture.described}." in evaluation.notes
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_numpy_and_torch_mix_alike(pair: tuple[Model, Model], mode: MixMode) -> None:
+    mixture = mix([*pair, built("peephole", "c")], (0.5, 0.3, 0.2), mode=mode)
+    ids = np.random.default_rng(0).integers(1, V, (20, 3))
+    network = mixture.network
+    with torch.no_grad():
+        expected, last = network(torch.from_numpy(ids), network.initial_state(3))
+    stepper = mixture.generator.model_for("fp32", {})
+    state = stepper.initial_state(3)
+    assert state.shape == tuple(last.shape)
+    for time, row in enumerate(ids):
+        logits, state = stepper.step(row, state)
+        np.testing.assert_allclose(logits, expected[time], atol=2e-4)
+    np.testing.assert_allclose(state, last, atol=2e-4)
+    read, after = stepper.read(ids[:, 1])
+    np.testing.assert_allclose(read[0], logits[1], atol=1e-5)
+    np.testing.assert_allclose(after[:, :, 0], state[:, :, 1], atol=1e-5)
+    if mode == "mixture":
+        np.testing.assert_allclose(np.exp(logits).sum(-1), 1, rtol=1e-12)
+
+
+def test_a_weight_of_zero_leaves_a_model_out_exactly(pair: tuple[Model, Model]) -> None:
+    for mode in MODES:
+        for place, weights in ((0, (1.0, 0.0)), (1, (0.0, 1.0))):
+            mixture = mix(pair, weights, mode=mode)
+            assert mixture.models == (pair[place],)
+            for options in ({"length": 200}, {"length": 50, "precision": "fp32", "temperature": 0.5}):
+                assert mixture.sample(seed=3, **options) == pair[place].sample(seed=3, **options)
+            assert mixture.predict("the ") == pair[place].predict("the ")
+            first = charrnn.evaluate_runs([pair[place]], TEXT, mixtures=[mixture]).rows
+            assert first[0].loss == first[1].loss and first[1].difference is not None
+            assert first[1].difference.mean == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_model_mixed_with_itself_is_the_model(pair: tuple[Model, Model], mode: MixMode) -> None:
+    model = pair[0]
+    mixture = mix([model, model], mode=mode)
+    for options in (
+        {"length": 300},
+        {"length": 100, "temperature": 0.4, "top_k": 5},
+        {"length": 100, "precision": "fp32", "top_p": 0.8},
+    ):
+        one, other = mixture.sample(seed=5, prime="the ", **options), model.sample(seed=5, prime="the ", **options)
+        assert one.text == other.text
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-12)
+    assert [one.text for one in mixture.beam(length=20, width=3)] == [
+        one.text for one in model.beam(length=20, width=3)
+    ]
+    rows = charrnn.evaluate_runs([model], TEXT, mixtures=[mixture], precision="fp32").rows
+    assert rows[1].loss.nats_per_char == pytest.approx(rows[0].loss.nats_per_char, abs=1e-6)
+
+
+def test_other_alphabets_choose_among_the_characters_that_all_know(pair: tuple[Model, Model]) -> None:
+    other = built("gru", "b", characters="\nabcdefgh ,.ABC")
+    models = (pair[0], other)
+    mixture = mix(models, (0.6, 0.4))
+    shared = "\n ,.abcdefgh"
+    assert mixture.vocab == Vocab("char", tuple(shared))
+    assert mixture.warnings == (
+        "the mixture chooses among the 12 characters that all runs know; left out: 17 of a, 3 of b",
+    )
+    assert set(mixture.sample(seed=0, length=400, temperature=2.0).text) <= set(shared)
+    assert sum(one.probability for one in mixture.predict("abc", top=99)) == pytest.approx(1)
+    text = "".join(shared[int(place)] for place in np.random.default_rng(0).integers(0, len(shared), 400))
+    network, ids = mixture.network, mixture.vocab.encode(text).astype(np.int64)
+    with torch.no_grad():
+        scores, _ = network(torch.from_numpy(ids[:-1, None]), network.initial_state(1))
+    nats = -scores[:, 0].gather(1, torch.from_numpy(ids[1:, None])).mean().item()
+    assert nats == pytest.approx(naive_nats(models, (0.6, 0.4), "mixture", text, shared), abs=2e-5)
+    with pytest.raises(DataError, match="one of the mixed runs does not know: 't', 'o'"):
+        charrnn.evaluate_runs([pair[0]], TEXT, mixtures=[mixture])
+    with pytest.raises(DataError, match="not in the vocabulary of the mixture: 'z'"):
+        mixture.sample(prime="z")
+
+
+def test_the_end_of_a_document_resets_every_model() -> None:
+    models = [built("lstm", name, "\0" + LETTERS, documents="lines") for name in ("a", "b")]
+    mixture = mix(models)
+    assert mixture.network.end_id == models[0].config.end_id == 1
+    first, second = mixture.network.initial_state(1) + 0.3, mixture.network.initial_state(1)
+    with torch.no_grad():
+        left, right = (mixture.network(torch.tensor([[1], [5]]), state) for state in (first, second))
+    assert torch.equal(left[0], right[0]) and torch.equal(left[1], right[1])
+    assert all(text.has_ended is not None for text in mixture.samples(3, length=30, seed=0))
+    with pytest.raises(UsageError, match="a was trained on documents, and c was not"):
+        mix([models[0], built("lstm", "c")])
+
+
+def test_several_texts_and_streams_are_those_of_one(pair: tuple[Model, Model]) -> None:
+    mixture = mix(pair, mode="product")
+    texts = mixture.samples(3, length=60, seed=2, prime="the ")
+    assert (
+        texts[0].text
+        == mixture.sample(length=60, seed=2, prime="the ").text
+        == "".join(piece.text for piece in mixture.stream(length=60, seed=2, prime="the "))
+    )
+    assert texts[0].text == "".join(mixture.write(length=60, seed=2, prime="the "))
+    assert len({text.text for text in texts}) == 3
+    assert mixture.sample(length=60, seed=2, prime="the ", stops=(texts[0].text[20:22],)).text in texts[0].text[:21]
+
+
+def test_cells_belong_to_one_model(pair: tuple[Model, Model]) -> None:
+    mixture = mix(pair)
+    for options in ({"clamps": {(0, 1): 0.5}}, {"cell": (0, 1)}):
+        with pytest.raises(UsageError, match="of one model, and this is a mixture"):
+            mixture.sample(**options)
+
+
+@pytest.mark.parametrize(
+    ("weights", "mode", "message"),
+    [
+        ((0.5, 0.6), "mixture", "sum 1.1; it must be 1"),
+        ((1.5, -0.5), "mixture", "is 1.5; it must be between 0 and 1"),
+        ((float("nan"), 1.0), "mixture", "is nan; it must be between 0 and 1"),
+        ((1.0,), "mixture", "2 models and 1 weight"),
+        (None, "produkt", "Did you mean product"),
+    ],
+)
+def test_wrong_weights_and_modes_are_refused(pair: tuple[Model, Model], weights: Any, mode: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        mix(pair, weights, mode=mode)
+
+
+def test_runs_without_a_common_alphabet_are_refused(pair: tuple[Model, Model]) -> None:
+    greek = built("lstm", "greek", "\nαβγδ")
+    with pytest.raises(UsageError, match=r"a, greek have 1 of their characters in common.*\n.*same script"):
+        mix([pair[0], greek])
+    config = Config(cell="rnn", num_layers=1, hidden_size=8, embedding_size=4, alphabet="byte", dropout=0.0)
+    bytes_model = Model(
+        config, Vocab("byte", tuple(map(chr, range(256)))), hand_built_tensors(config, 256), name="bytes"
+    )
+    with pytest.raises(UsageError, match=r"a reads characters and bytes reads bytes: they have no common alphabet"):
+        mix([pair[0], bytes_model])
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """Two runs of one corpus, the second of which knows it worse, and one of another alphabet."""
+    folder = tmp_path_factory.mktemp("chains")
+    corpus = folder / "chain.txt"
+    corpus.write_bytes(chain_text(30_000).encode())
+    backwards = CYCLE[:1] + CYCLE[:0:-1]
+    return (
+        build_chain(folder / "forwards", CYCLE, corpus=corpus),
+        build_chain(folder / "backwards", backwards, corpus=corpus),
+        build_chain(folder / "others", "\nabxyz"),
+    )
+
+
+def test_the_sample_command_mixes(command: Command, chains: tuple[Path, Path, Path]) -> None:
+    forwards, backwards, others = chains
+    options = ("--length", 60, "--seed", 4)
+    alone = command("sample", forwards, *options)
+    assert command("sample", forwards, "--mix", f"{backwards}=0", *options).out == alone.out
+    mixed = command("sample", forwards, "--mix", f"{backwards}=0.5", *options)
+    assert (mixed.code, mixed.err) == (0, "") and mixed.out != alone.out
+    assert command("sample", forwards, "--mix", backwards, *options).out == mixed.out, "equal weights"
+    described = json.loads(command("sample", forwards, "--mix", f"{backwards}=0.25", *options, "--json").out)
+    assert described["run"] == "mixture" and described["mix"] == {
+        "mode": "mixture",
+        "runs": [{"run": "forwards", "weight": 0.75}, {"run": "backwards", "weight": 0.25}],
+    }
+    product = command("sample", forwards, "--mix", backwards, "--mix-mode", "product", *options)
+    assert product.code == 0 and product.out != mixed.out
+    known = command("sample", forwards, "--mix", others, *options)
+    assert known.code == 0 and set(known.out) <= set("\nab")
+    assert known.err == (
+        "warning: the mixture chooses among the 3 characters that all runs know; left out: 5 of forwards, 3 of others\n"
+    )
+    searched = command("sample", forwards, "--mix", backwards, "--beam", 3, "--length", 9, "--prime", "ab")
+    assert searched.code == 0 and searched.out.startswith("ab")
+    table = command("sample", forwards, "--mix", backwards, "--temps", "0,1", "--length", 9, "--seed", 1)
+    assert table.code == 0 and "temperature 1" in table.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--mix", "RUN=x"), "--mix RUN=x: write a number from 0 to 1 after the =, such as RUN=0.3."),
+        (("--mix", "RUN=2"), "--mix RUN=2: a weight must be between 0 and 1, such as RUN=0.3."),
+        (("--mix", "RUN=0.6", "--mix", "OTHER=0.6"), "have the sum 1.2; it must be at most 1"),
+        (("--mix", "RUN=0.6", "--mix", "OTHER"), "Give each --mix a weight"),
+        (("--mix-mode", "product"), "--mix-mode product belongs to --mix"),
+        (("--mix", "nothing-here"), "no run 'nothing-here'"),
+        (("--mix", "SELF", "--mix-mode", "sum"), "--mix-mode is 'sum'; it must be mixture or product."),
+        (("--mix", "SELF", "--clamp", "0:1=1"), "--clamp is about one model, and --mix about several."),
+        (("--mix", "SELF", "--novelty"), "--novelty is about one model"),
+        (("--mix", "SELF", "--show-cell", "0:1"), "--show-cell is about one model"),
+    ],
+)
+def test_a_wrong_mix_is_explained(
+    command: Command, chains: tuple[Path, Path, Path], arguments: tuple[str, ...], message: str
+) -> None:
+    own = [str(chains[0]) if word == "SELF" else word for word in arguments]
+    refused = command("sample", chains[0], *own)
+    assert refused.code in (2, 4) and refused.out == ""
+    assert message in " ".join(refused.err.split()) and len(refused.err.splitlines()) <= 3
+
+
+def test_the_evaluate_command_mixes(command: Command, chains: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    forwards, backwards, others = chains
+    found = command("evaluate", forwards, "--mix", f"{backwards}=0.2", "--json")
+    assert found.code == 0, found.err
+    rows = {(row["name"], row["protocol"]): row for row in json.loads(found.out)["rows"]}
+    assert rows["mixture", "stateful"]["difference"]["low"] > 0, "the other one knows the text worse"
+    assert rows["mixture", "stateful"]["step"] is None
+    assert "mixture: 0.8 forwards + 0.2 backwards." in json.loads(found.out)["notes"]
+    alone = command("evaluate", forwards, "--mix", f"{backwards}=0", "--by", "class")
+    assert alone.code == 0 and "+0.0000" in alone.out, alone.err
+    with_others = command("evaluate", forwards, "--mix", others)
+    assert with_others.code != 0 and "different alphabets" in with_others.err and "--text" in with_others.err
+    (tmp_path / "own.txt").write_text("ab\n" * 500)
+    over_text = command("evaluate", forwards, "--mix", others, "--text", "own.txt")
+    assert over_text.code == 0 and "chooses among the 3 characters" in over_text.out, over_text.err
+    for report in ("--errors", "--long-range", "--per-line", "--per-char"):
+        refused = command("evaluate", forwards, "--mix", backwards, report)
+        assert refused.code == 2 and f"{report} is about one model" in refused.err
+
+
+def test_bytes_are_mixed_too(byte_run: TrainedRun) -> None:
+    model = charrnn.load(byte_run.path)
+    mixture = mix([model, model])
+    assert mixture.sample(length=80, seed=1).text == model.sample(length=80, seed=1).text
+
+
+def test_a_mixture_says_what_it_is(pair: tuple[Model, Model]) -> None:
+    assert repr(mix(pair, (0.7, 0.3))) == "<Mixture 0.7 a + 0.3 b>"
+    product = charrnn.mix(pair, mode="product")
+    assert isinstance(product, Mixture) and product.described == "a^0.5 × b^0.5"
