@@ -1,4 +1,4 @@
-"""Check the README and the pages against the code: the examples run, the lists are complete, the counts are right."""
+"""Check the README and the pages against the code: the examples run, lists are complete, counts and links are right."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import re
 import runpy
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from environment import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.mark.trained
 def test_the_python_example_runs(
     corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     small = "steps=2, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=16, device='cpu', precision='fp32'"
     for old, new in {
         '"shakespeare.txt"': repr(str(corpus_file)),
@@ -29,7 +32,7 @@ def test_the_python_example_runs(
         code = code.replace(old, new)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "python.md", "exec"), names)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()] == ["synthetic-001"]
     printed = capsys.readouterr().out
     assert "CellScore(detector=" in printed and float(printed.split()[-1]) > 0
@@ -44,14 +47,54 @@ def test_the_commands_of_the_quick_start_parse() -> None:
     assert blocks[1].endswith("pytest"), "the command that .ci/run takes from here"
 
 
-def test_the_readme_names_every_detector_and_counts_the_cell_types() -> None:
+def test_the_pages_name_every_detector_and_count_the_cell_types() -> None:
     from charrnn.architectures import CELLS
     from charrnn.detectors.registry import DETECTORS
 
-    listed = README.split("### Visualize")[1].split("For each detector")[0]
+    listed = (DOCS / "visualize.md").read_text(encoding="utf-8").split("For each detector")[0]
     assert [name for name in DETECTORS if f"`{name}`" not in listed] == []
     number = ("six", "seven", "eight", "nine", "ten", "eleven", "twelve")[len(CELLS) - 3 - 6]
-    assert f"`--cell` (lstm, gru, rnn and {number} more)" in README
+    assert f"`--cell` (lstm, gru, rnn and {number} more)" in (DOCS / "training.md").read_text(encoding="utf-8")
+    assert f"| {len(CELLS)} kinds of RNN |" in README
+
+
+def test_the_readme_is_short_and_its_links_and_pictures_exist() -> None:
+    assert len(README.split()) <= 900
+    assert max(map(len, README.splitlines())) <= 120
+    linked = [*re.findall(r"\]\(([^)\s]+)\)", README), *re.findall(r'(?:src|srcset)="([^"]+)"', README)]
+    here = [address for address in linked if "://" not in address]
+    assert len(here) >= 8
+    for address in here:
+        path, _, section = address.partition("#")
+        target = REPOSITORY / path
+        assert target.is_file(), address
+        headings = re.findall(r"(?m)^#+ (.*)$", target.read_text(encoding="utf-8")) if section else []
+        assert not section or section in [re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings]
+
+
+def test_the_pictures_of_the_readme_need_no_other_file() -> None:
+    pictures = re.findall(r"docs/pictures/[\w-]+\.svg", README)
+    assert len(pictures) >= 3
+    for name in pictures:
+        picture = (REPOSITORY / name).read_text(encoding="utf-8")
+        ElementTree.fromstring(picture)
+        assert not re.search(r"<script|@import|@font-face|<image|url\((?!#)|href=.(?!#)", picture)
+        assert len(picture) < 400_000
+
+
+def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
+    chart = runpy.run_path(str(REPOSITORY / "benchmarks" / "readme_chart.py"))
+    rows = chart["read_rows"]()
+    for theme in chart["THEMES"]:
+        path = DOCS / "pictures" / f"shakespeare-{theme.name}.svg"
+        assert path.read_text(encoding="utf-8") == chart["draw"](rows, theme), "run: python benchmarks/readme_chart.py"
+    results = (DOCS / "results.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert row["windowed_nats"] in results and row["stateful_nats"] in results
+        if row["source"] == "measured":
+            assert row["model"].removeprefix("charrnn ") in results and f"| {row['seconds']} " in results
+        else:
+            assert f"about {float(row['seconds']) / 60:g} min: {row['windowed_nats']}" in results
 
 
 def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:

@@ -142,7 +142,7 @@ def test_surprise_is_in_bits(model: Model) -> None:
     assert np.isnan(trace.bits[0]) and trace.bits[1:] == pytest.approx(-trace.logprobs[1:] / np.log(2))
 
 
-def test_the_readme_computes_every_picture(
+def test_the_page_computes_every_picture(
     model: Model, rnn: TrainedRun, lstm: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each expression of its table, on a text as its introduction makes it."""
@@ -158,8 +158,8 @@ def test_the_readme_computes_every_picture(
         "findings": study.findings(untrained=False),
         "trace": loaded.trace(text, num_guesses=2),
     }
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", readme)
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
     assert {name for name in MODES if name} | {"--guesses", "--with"} <= options
     for _, cell in rows:
