@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.runs.description import Description
@@ -38,26 +39,13 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
     assert len(set(cycle)) == len(cycle)
     vocab = Vocab("char", ("", *sorted(cycle)))
     size = len(vocab)
-    config = Config(
-        corpus=(str(corpus),) if corpus else (),
+    config = _small_config(
+        corpus,
         documents=documents,
         column="poem" if documents == "column" else None,
         cell="rnn",
-        num_layers=1,
         hidden_size=size,
         embedding_size=size,
-        dropout=0.0,
-        input_dropout=0.0,
-        num_lanes=1,
-        bptt_length=2,
-        steps=1,
-        learning_rate=0.1,
-        device="cpu",
-        precision="fp32",
-        threads=1,
-        evaluate_every=1,
-        validation_chars=None,
-        save_every=1,
     )
     one_hot = np.eye(size, dtype=np.float32)
     place = {character: index for index, character in enumerate(cycle)}
@@ -77,6 +65,80 @@ def build_chain(path: Path, cycle: str, *, corpus: Path | None = None, documents
         "output.weight": scores,
         "output.bias": np.zeros(size, np.float32),
     }
+    return _save(path, config, vocab, weights, corpus)
+
+
+QUOTING_UNIT = 5
+"""The unit of `build_quoting` that is high inside quotations."""
+
+
+def quoting_text(num_chars: int, seed: int = 0) -> str:
+    """Draw a text whose words are of a, b and c outside quotations and of x, y and z inside."""
+    draw = np.random.default_rng(seed)
+    parts: list[str] = []
+
+    def words(letters: str) -> str:
+        return " ".join("".join(draw.choice([*letters], draw.integers(2, 7))) for _ in range(draw.integers(2, 6)))
+
+    while sum(map(len, parts)) < num_chars:
+        parts += [words("abc"), " “", words("xyz"), "” " if draw.random() < 0.7 else "”\n"]
+    return "".join(parts)[:num_chars]
+
+
+def build_quoting(path: Path, corpus: Path) -> Path:
+    """Save a plain RNN whose unit QUOTING_UNIT is high inside quotations, and return its folder.
+
+    “ sets the unit, ” clears it, and it keeps its sign otherwise. It promotes the letters x, y and z and suppresses a,
+    b and c. The other units are the last character. `corpus` is a file of `quoting_text`.
+    """
+    vocab = Vocab("char", ("", *sorted(set("abcxyz “”\n"))))
+    num_chars, size = len(vocab), len(vocab) + 1
+    config = _small_config(corpus, cell="rnn", hidden_size=size, embedding_size=num_chars)
+    place = {character: index for index, character in enumerate(vocab.characters)}
+    units = [unit for unit in range(size) if unit != QUOTING_UNIT]
+    inputs, recurrent = np.zeros((size, num_chars), np.float32), np.zeros((size, size), np.float32)
+    inputs[units, range(num_chars)] = 1
+    inputs[QUOTING_UNIT, place["“"]], inputs[QUOTING_UNIT, place["”"]] = 8, -8
+    recurrent[QUOTING_UNIT, QUOTING_UNIT] = 2
+    scores = np.zeros((num_chars, size), np.float32)  # (next character, unit)
+    for characters, score in (("xyz", 3), ("abc", -3)):
+        scores[[place[character] for character in characters], QUOTING_UNIT] = score
+    weights = {
+        "embedding.weight": np.eye(num_chars, dtype=np.float32),
+        "layers.0.weight_ih_l0": inputs,
+        "layers.0.weight_hh_l0": recurrent,
+        "layers.0.bias_ih_l0": np.zeros(size, np.float32),
+        "layers.0.bias_hh_l0": np.zeros(size, np.float32),
+        "output.weight": scores,
+        "output.bias": np.zeros(num_chars, np.float32),
+    }
+    return _save(path, config, vocab, weights, corpus)
+
+
+def _small_config(corpus: Path | None, **settings: Any) -> Config:
+    return Config(
+        corpus=(str(corpus),) if corpus else (),
+        num_layers=1,
+        dropout=0.0,
+        input_dropout=0.0,
+        num_lanes=1,
+        bptt_length=2,
+        steps=1,
+        learning_rate=0.1,
+        device="cpu",
+        precision="fp32",
+        threads=1,
+        evaluate_every=1,
+        validation_chars=None,
+        save_every=1,
+        **settings,
+    )
+
+
+def _save(
+    path: Path, config: Config, vocab: Vocab, weights: dict[str, NDArray[np.float32]], corpus: Path | None
+) -> Path:
+    """Save a run of one step and return its folder."""
     run = RunWriter.create_at(path)
     description = Description.of(path, config, vocab)
     run.write_description(description)

@@ -64,7 +64,7 @@ def test_a_page_has_every_part_of_its_cell(study: Study, page: CellPage) -> None
         assert passage.value == values[place.index]
     found = page.to_json()
     assert json.loads(json.dumps(found, allow_nan=False)) == json.loads(json.dumps(found))
-    assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description"}
+    assert found.keys() == {"layer", "unit", "passages", "values", "inputs", "outputs", "description", "ablation"}
 
 
 def test_a_cell_that_does_not_exist_is_refused(study: Study) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ import pytest
 from conftest import Ran, TrainedRun
 from rich.cells import cell_len
 from rich.style import Style
-from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
@@ -26,7 +24,8 @@ from charrnn.text.encoded import undo_decode_each
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
-from textual.widgets import DataTable, Input, Static
+from exploring import FRESH, play, screen, shown, until, until_scored
+from textual.widgets import DataTable, Input
 
 from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
@@ -41,56 +40,12 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 Command = Callable[..., Ran]
-Script = Callable[[Explorer, "Pilot[None]"], Awaitable[None]]
-FRESH = make_corpus(num_chars=8_000, seed=1).text[:8_000]
 HOSTILE = "[bold]x[/bold] [red] \x1b[31mred\x1b[0m \x07\x9b2J\r \u202eback e\u0301 語 wide\ttab \U0001f642\n"
 
 
 @pytest.fixture(scope="module")
 def model(lstm: TrainedRun) -> Model:
     return charrnn.load(lstm.path)
-
-
-def play(
-    model: Model, script: Script, text: str | bytes = FRESH, size: tuple[int, int] = (80, 24), num_shown: int = 2_000
-) -> Explorer:
-    """Run a script in the interface, at that size; what ended it, if anything did, is raised."""
-
-    async def run() -> Explorer:
-        app = Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await script(app, pilot)
-        return app
-
-    app = asyncio.run(run())
-    app.finish()
-    return app
-
-
-async def until(pilot: Pilot[None], is_reached: Callable[[], bool]) -> None:
-    """Wait for it; ten minutes at the most, so that a busy machine does not matter."""
-    end = time.monotonic() + 600
-    while time.monotonic() < end:
-        await pilot.pause()
-        if is_reached():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
-
-
-async def until_scored(app: Explorer, pilot: Pilot[None]) -> None:
-    await until(pilot, lambda: BEST in app.browser.exploration.orders and not shown(app, "#status"))
-
-
-def screen(app: Any) -> str:
-    """All that is on the screen."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
-
-
-def shown(app: Explorer, widget: str) -> str:
-    return str(app.browser.query_one(widget, Static).render())
 
 
 def styled(view: TextView) -> list[tuple[str, Style]]:
@@ -182,8 +137,8 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
             await pilot.pause()
             assert (state.order, state.row, table.row_count) == (name, 0, len(state.orders[name]))
             assert name in shown(app, "#title")
-            assert [str(cell) for cell in table.get_row_at(0)] == state.rows[0].shown(name)
-            assert [str(column.label) for column in table.columns.values()] == list(columns(name))
+            assert [str(cell) for cell in table.get_row_at(0)] == ["1", *state.rows[0].shown(name)]
+            assert [str(column.label) for column in table.columns.values()] == ["", *columns(name)]
         best = {row.score.detector: row.cell for row in state.orders[BEST] if row.score}
         assert all(state.orders[name][0].cell == best[name] for name in best)
         assert len(state.orders["quote"]) == len(state.orders[ALL]) == 32
@@ -220,7 +175,7 @@ def test_the_list_is_as_wide_as_its_values_whenever_the_findings_arrive(model: M
         table, state = app.browser.query_one(DataTable), app.browser.exploration
         app.browser.list_cells()
         # At once: findings that were kept in the run arrive before the first list was measured.
-        for index, column in enumerate(table.ordered_columns):
+        for index, column in enumerate(table.ordered_columns[1:]):
             assert column.get_render_width(table) >= max(len(row.shown(state.order)[index]) for row in state.rows)
 
     play(model, script)
@@ -234,7 +189,7 @@ def test_each_list_shows_the_column_that_it_is_sorted_by(model: Model) -> None:
             assert state.order == name
             marked = [index for index, column in enumerate(columns(name)) if column[-1] in "▲▼"]
             assert len(marked) == 1
-            shown_values = [str(table.get_row_at(row)[marked[0]]) for row in range(table.row_count)]
+            shown_values = [str(table.get_row_at(row)[marked[0] + 1]) for row in range(table.row_count)]
             assert len(shown_values) == len(state.rows)
             if name == ALL:
                 assert shown_values == [f"0:{unit}" for unit in range(32)]
@@ -430,7 +385,26 @@ def test_the_help_names_every_key(model: Model) -> None:
         await pilot.pause()
         assert isinstance(app.screen, Help)
         words = screen(app).split()
-        assert {"Home", "End", "j", "k", "PgDn", "PgUp", "s", "S", "/", "t", "Esc", "c", "?", "q", "↑", "←"} <= {*words}
+        assert {
+            "Home",
+            "End",
+            "j",
+            "k",
+            "PgDn",
+            "PgUp",
+            "s",
+            "S",
+            "/",
+            "t",
+            "Esc",
+            "c",
+            "d",
+            "Enter",
+            "?",
+            "q",
+            "↑",
+            "←",
+        } <= {*words}
         await pilot.press("escape")
         await pilot.pause()
         assert app.screen is app.browser
@@ -557,7 +531,7 @@ def test_quitting_ends_the_work(model: Model, monkeypatch: pytest.MonkeyPatch) -
 
     app = play(model, script)
     assert has_ended.wait(10)
-    assert app._torch_at_work.locked(), "nothing begins to use torch any more"
+    assert app.work.is_closed, "nothing begins to use torch any more"
 
 
 @pytest.mark.parametrize(("arguments", "reason"), [((), "fills a terminal"), (("--chars", 0), "--chars")])

@@ -1,4 +1,6 @@
-"""The drivers of all cells to JSON and back, for the findings of a run: a list of numbers each, as there are many.
+"""What drives cells and what they contribute, to JSON and back, for the findings of a run.
+
+The drivers of a cell are a list of numbers, because there are many.
 
 C = L * H cells. What is read is checked, because a run may be untrusted.
 """
@@ -7,7 +9,9 @@ import math
 from collections.abc import Sequence
 
 from charrnn.files import JSON
+from charrnn.microscope.record_json import record_from_json
 from charrnn.records.cell_effects import CellInputs, Driver
+from charrnn.records.microscope import Ablation
 
 DIGITS = 4
 """Significant digits of an effect that is measured for every cell."""
@@ -16,6 +20,15 @@ DIGITS = 4
 def rounded(value: float) -> float:
     """Return a number with DIGITS significant digits."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def ablation_from_json(value: JSON) -> Ablation | None:
+    """Return the contribution of a cell; None if `value` is anything else."""
+    found = record_from_json(Ablation, value)
+    if found is None:
+        return None
+    pairs = (found.ci, *(ci for effect in found.effects for ci in (effect.ci_inside, effect.ci_outside)))
+    return found if all(len(pair) == 2 for pair in pairs) else None
 
 
 def inputs_to_json(inputs: Sequence[CellInputs]) -> JSON:

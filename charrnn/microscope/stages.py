@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charrnn.microscope.study import Study
+from charrnn.microscope.study import PAGE_PARTS, Study
 from charrnn.microscope.survey import num_read
+from charrnn.records.cell_page import CellPage
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.text.encoded import EncodedText
 
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 
 OnShare = Callable[[str, float], object]
 """Called with the name of what is being measured and the share in [0, 1] that is done."""
+_LABELS = {
+    "outputs": "measuring what it writes",
+    "ablation": "ablating",
+    "inputs": "measuring what sets it",
+    "description": "searching a rule",
+}
+"""What is said while a part of a page is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +41,39 @@ def measure_in_stages(
     What `on_share` raises ends the work. Raises DataError if the text of the study is too short to score.
     """
 
-    def watch(label: str, total: int) -> Callable[[int], object]:
-        num_done = 0
-
-        def advance(num: int) -> None:
-            nonlocal num_done
-            num_done += num
-            on_share(label, min(1, num_done / max(1, total)))
-
-        on_share(label, 0.0)
-        return advance
-
     from charrnn.microscope.trace import trace_text
 
-    yield trace_text(study.network(), shown, watch("reading", len(shown)), num_guesses=num_guesses)
+    yield trace_text(study.network(), shown, share_of("reading", len(shown), on_share), num_guesses=num_guesses)
     num_chars = len(study.text)
-    findings = study.findings(on_progress=watch("reading, to score the cells", num_read(num_chars, has_baseline=True)))
+    total = num_read(num_chars, has_baseline=True)
+    findings = study.findings(on_progress=share_of("reading, to score the cells", total, on_share))
     yield RankedFindings(findings, {})
     if findings.scores:
-        advance = watch("reading, to score all cells", num_chars - study.half)
-        on_cells = watch("scoring all cells", study.num_layers * study.num_units)
+        advance = share_of("reading, to score all cells", num_chars - study.half, on_share)
+        on_cells = share_of("scoring all cells", study.num_layers * study.num_units, on_share)
         yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores], advance, on_cells))
+
+
+def page_in_stages(study: Study, layer: int, unit: int, *, on_share: OnShare) -> Iterator[CellPage]:
+    """Yield the page of a cell with its passages and values, and again with each of PAGE_PARTS; see `Study.page`.
+
+    What `on_share` raises ends the work.
+    """
+    pages = study.page_in_parts(layer, unit, share_of("reading", len(study.text), on_share))
+    yield next(pages)
+    for part in PAGE_PARTS:
+        on_share(_LABELS[part], 0.0)
+        yield next(pages)
+
+
+def share_of(label: str, total: int, on_share: OnShare) -> Callable[[int], object]:
+    """Return a callback that takes how many of `total` were done since its last call, and calls `on_share`."""
+    num_done = 0
+
+    def advance(num: int) -> None:
+        nonlocal num_done
+        num_done += num
+        on_share(label, min(1, num_done / max(1, total)))
+
+    on_share(label, 0.0)
+    return advance

@@ -4,7 +4,7 @@ Shapes: N characters, C = L * H cells.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -26,7 +26,7 @@ from charrnn.microscope.directions import (
     outputs_of,
     scaled_outputs,
 )
-from charrnn.microscope.effects_json import inputs_from_json, inputs_to_json
+from charrnn.microscope.effects_json import ablation_from_json, inputs_from_json, inputs_to_json
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
     floats_from_json,
@@ -49,7 +49,7 @@ from charrnn.records.cell_page import CellPage, CellPassage
 from charrnn.records.cell_values import CellValues
 from charrnn.records.descriptions import Description, DescriptionReport
 from charrnn.records.directions import NUM_CELLS, Direction, DirectionContribution, DirectionText
-from charrnn.records.microscope import CellFindings, CellHistory, CellScore, ColouredText, Skipped
+from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, ColouredText, Skipped
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
@@ -63,10 +63,14 @@ CHARS_ABLATED = 16_384
 """Characters of the scoring half on which the cell found for a detector is ablated, at most."""
 CHARS_OF_DIRECTION = 32_768
 """Characters of the scoring half on which a direction is ablated, at most."""
+CHARS_OF_PAGE = 32_768
+"""Characters at the beginning of the scoring half on which the cell of a page is ablated: the same for all cells."""
 CHARS_OF_HISTORY = 16_384
 """Characters of the scoring half on which every checkpoint is measured, at most."""
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
+PAGE_PARTS = ("outputs", "ablation", "inputs", "description")
+"""Fields of a `CellPage` in the order in which `Study.page_in_parts` measures them, after passages and values."""
 OnProgress = Callable[[int], object]
 Result = TypeVar("Result")
 """What is measured."""
@@ -516,22 +520,50 @@ class Study:
             self.cache.save()
         return found
 
+    def ablation_of(self, layer: int, unit: int) -> Ablation:
+        """Measure the contribution of a cell: the rise of the loss, also inside and outside each detector's spans.
+
+        It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that the figures of all
+        cells can be compared. Raises DataError for a text too short.
+        """
+        if len(self.text) < 2:
+            raise DataError("The text has 1 character; ablating a cell needs at least 2.")
+        detectors = [f"{one.name}: {one.looks_for}" for one in get_detectors(None)]
+        key = self._cell_key(layer, unit) | {"detectors": detectors}
+        found = ablation_from_json(self.cache.get("ablation of", key))
+        if found is None:
+            from charrnn.microscope.causal import ablate_text
+
+            targets, _ = choose_targets(self.text.text, get_detectors(None))
+            begin = min(self.half, len(self.text) - 2)
+            part = slice(begin, min(begin + CHARS_OF_PAGE, len(self.text)))
+            # Labels are those of the whole text, because a part may begin inside a span.
+            of_part = [_labelled(target, part) for target in targets]
+            text = self.text.part(part.start, part.stop)
+            found = ablate_text(self.network(), text, of_part, layer=layer, unit=unit)
+            self.cache.put("ablation of", key, found.to_json())
+            self.cache.save()
+        return found
+
     def page(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> CellPage:
-        """Return everything that is measured of a cell: passages, values, inputs, outputs and a description.
+        """Return everything that is measured of a cell: passages, values, outputs, inputs, description, ablation.
 
         What the text is too short for is None. `on_progress` is called with the number of characters read since its
         last call. Raises UsageError if there is no such cell.
         """
+        *_, page = self.page_in_parts(layer, unit, on_progress)
+        return page
+
+    def page_in_parts(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> Iterator[CellPage]:
+        """Yield a `page` with passages and values alone, and again with each of PAGE_PARTS added as it is measured."""
         check_cell(layer, unit, self.num_layers, self.num_units)
-        return CellPage(
-            layer=layer,
-            unit=unit,
-            passages=self.passages_of(layer, unit, on_progress),
-            values=self.values_of(layer, unit),
-            inputs=_unless_too_short(lambda: self.inputs_of(layer, unit)),
-            outputs=_unless_too_short(lambda: self.outputs_of(layer, unit)),
-            description=_unless_too_short(lambda: self.description_of(layer, unit)),
-        )
+        passages = self.passages_of(layer, unit, on_progress)
+        page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
+        yield page
+        yield (page := replace(page, outputs=_unless_too_short(lambda: self.outputs_of(layer, unit))))
+        yield (page := replace(page, ablation=_unless_too_short(lambda: self.ablation_of(layer, unit))))
+        yield (page := replace(page, inputs=_unless_too_short(lambda: self.inputs_of(layer, unit))))
+        yield replace(page, description=_unless_too_short(lambda: self.description_of(layer, unit)))
 
     def _cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         return {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}

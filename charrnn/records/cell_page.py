@@ -7,6 +7,7 @@ from charrnn.display import Displayable
 from charrnn.records.cell_effects import CellInputs, CellOutputs
 from charrnn.records.cell_values import CellValues
 from charrnn.records.descriptions import Description
+from charrnn.records.microscope import Ablation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +41,13 @@ class CellPage(Displayable):
     inputs: CellInputs | None = None
     outputs: CellOutputs | None = None
     description: Description | None = None
+    ablation: Ablation | None = None
+    """Clamped at its mean."""
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as one object, each record as its own `to_json` gives it."""
-        parts = (self.values, self.inputs, self.outputs, self.description)
-        names = ("values", "inputs", "outputs", "description")
+        parts = (self.values, self.inputs, self.outputs, self.description, self.ablation)
+        names = ("values", "inputs", "outputs", "description", "ablation")
         return {
             "layer": self.layer,
             "unit": self.unit,

@@ -134,8 +134,13 @@ def drivers_table(inputs: CellInputs) -> Table:
 
 def effects_lines(name: str, effects: Sequence[CharacterEffect]) -> RenderableType:
     """Draw a name and some characters with their effects, folded at the width of the console."""
-    shown = "   ".join(f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
-    return Text(f"  {name}  {shown or 'nothing'}", overflow="fold")
+    return Text(f"  {name}  {effects_text(effects)}", overflow="fold")
+
+
+def effects_text(effects: Sequence[CharacterEffect]) -> str:
+    """Return the first NUM_EFFECTS characters with their effects."""
+    shown = (f"{shown_character(one.character)} {one.effect:+.2f}" for one in effects[:NUM_EFFECTS])
+    return "   ".join(shown) or "nothing"
 
 
 def shown_character(character: str) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
@@ -10,14 +10,15 @@ from rich.text import Text
 
 from charrnn.records.cell_page import CellPage, CellPassage
 from charrnn.records.cell_values import FROM_AUTOCORRELATION, NUM_BINS, AfterCharacter, CellValues
-from charrnn.records.microscope import ColouredText
-from charrnn.render.cell_effects import inputs_pictures, outputs_pictures, shown_character
+from charrnn.records.microscope import Ablation, AblationEffect, ColouredText
+from charrnn.render.cell_effects import effects_text, inputs_pictures, outputs_pictures, shown_character
 from charrnn.render.descriptions import description_lines
 from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import Legend
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS
 from charrnn.render.scatters import NAMES
-from charrnn.render.visible import LINE_ENDS, visible
+from charrnn.render.tables import ablation_table
+from charrnn.render.visible import LINE_ENDS, all_visible, visible
 
 LABEL_WIDTH = 22
 """Columns beside a passage that say which one it is, where it is, and the value it was chosen for."""
@@ -31,6 +32,8 @@ NUM_AFTER = 6
 """Characters that are listed after which the mean value is highest, and lowest."""
 MIN_AFTER = 20
 """Occurrences that a character needs for that."""
+NUM_ABLATED = 4
+"""Detectors inside and outside of whose spans the contribution is shown: those with the largest."""
 
 
 def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[RenderableType]:
@@ -46,10 +49,51 @@ def page_pictures(page: CellPage, *, has_sparkline: bool = False) -> list[Render
         pictures += [Text(), *inputs_pictures(page.inputs)]
     if page.outputs is not None:
         pictures += [Text(), *outputs_pictures(page.outputs)]
+    if page.ablation is not None:
+        pictures += [Text(), *ablation_pictures(page.ablation)]
     if page.description is not None:
         pictures += [Text(), Text("Described by a rule", style="bold"), *description_lines(page.description)]
     correlated = "   ".join(f"{one.layer}:{one.unit} {one.correlation:+.2f}" for one in page.values.correlated)
     return [*pictures, Text(), Text("Most correlated cells", style="bold"), Text(f"  {correlated or 'none'}")]
+
+
+def summary_pictures(page: CellPage, detector: str | None = None) -> list[RenderableType]:
+    """Draw the contribution of a cell, and the characters it promotes and suppresses, in a line each.
+
+    The contribution is also that inside the spans of `detector`, or else of the one where it is largest.
+    """
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    if page.ablation is not None:
+        grid.add_row("ablated", Text(contribution_text(page.ablation, detector)))
+    if page.outputs is not None:
+        grid.add_row("promotes", Text(effects_text(page.outputs.promoted), overflow="fold"))
+        grid.add_row("suppresses", Text(effects_text(page.outputs.suppressed), overflow="fold"))
+    return [grid] if grid.row_count else []
+
+
+def contribution_text(ablation: Ablation, detector: str | None = None) -> str:
+    """Say by how much the loss rises: in all, and inside and outside the spans of a detector, as `summary_pictures`."""
+    whole = f"loss {ablation.change:+.4f} nats/character"
+    by_name = {effect.detector: effect for effect in ablation.effects}
+    effect = by_name.get(detector or "") or max(ablation.effects, key=lambda one: one.change_inside, default=None)
+    if effect is None:
+        return whole
+    inside, outside = _places(effect)
+    return f"{whole}; {inside} {effect.change_inside:+.4f}, {outside} {effect.change_outside:+.4f}"
+
+
+def ablation_pictures(ablation: Ablation) -> list[RenderableType]:
+    """Draw how much the loss rises while a cell is clamped, over all characters and at the detectors with the most."""
+    largest = sorted(ablation.effects, key=lambda effect: -abs(effect.change_inside))[:NUM_ABLATED]
+    return [
+        Text(f"Ablated: rise of the loss over {ablation.num_chars:,} characters", style="bold"),
+        ablation_table(replace(ablation, effects=tuple(largest))),
+    ]
+
+
+def _places(effect: AblationEffect) -> tuple[str, str]:
+    name = all_visible(effect.detector)
+    return (f"{name} over 0", "at 0") if effect.is_count else (f"inside {name}", "outside")
 
 
 @dataclass(frozen=True)

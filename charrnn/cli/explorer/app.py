@@ -1,26 +1,32 @@
-"""The application: the browser, and a thread that measures the cells meanwhile."""
+"""The application: the browser, and threads that measure the cells meanwhile."""
 
-import threading
 from collections.abc import Callable
-from typing import ClassVar
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual.app import App
 from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.cli.explorer.browser import Browser
+from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import NUM_GUESSES, TracedText
+from charrnn.cli.explorer.work import Work
+from charrnn.config import resolved
 from charrnn.errors import DataError
-from charrnn.microscope.stages import measure_in_stages
+from charrnn.microscope.stages import OnShare, measure_in_stages, page_in_stages, share_of
+from charrnn.records.directions import NUM_CELLS, Direction
+from charrnn.render.cell_page import page_pictures, summary_pictures
+from charrnn.render.directions import ABOUT_DIRECTIONS, contribution_pictures
 from charrnn.text.encoded import EncodedText
 
-
-class _Stopped(Exception):
-    """The interface is closing: the work ends."""
+if TYPE_CHECKING:
+    from charrnn.microscope.study import Study
 
 
 class Explorer(App[None]):
-    """`charrnn explore`: the browser, and a thread that measures the cells meanwhile."""
+    """`charrnn explore`: the browser, and threads that measure the cells meanwhile."""
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -33,7 +39,7 @@ class Explorer(App[None]):
     .-narrow #body { layout: vertical; }
     .-wide #body { layout: horizontal; }
     .-narrow CellTable { height: 30%; min-height: 3; }
-    .-wide CellTable { width: 63; height: 1fr; }
+    .-wide CellTable { width: 66; height: 1fr; }
     CellTable { scrollbar-size: 1 1; }
     CellTable > .datatable--header { text-style: bold; background: ansi_default; color: ansi_default; }
     CellTable > .datatable--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
@@ -41,6 +47,9 @@ class Explorer(App[None]):
     #caption { height: auto; max-height: 2; }
     TextView { height: 1fr; scrollbar-gutter: stable; scrollbar-size: 1 1; }
     #sparkline, #readout, #hint { height: 1; }
+    #summary { height: auto; max-height: 6; }
+    #pictures { height: 1fr; scrollbar-size: 1 1; scrollbar-gutter: stable; }
+    #page { height: auto; }
     #status { height: auto; max-height: 2; display: none; text-style: italic; }
     #hint { text-style: dim; }
     .bold { text-style: bold; height: 1; }
@@ -61,10 +70,9 @@ class Explorer(App[None]):
         self.theme = "ansi-dark"
         self.model = model
         self._shown, self._scored = text.part(0, num_shown), text.part(0, num_scored)
-        self.browser = Browser(model, TracedText(model, self._shown.text))
-        self._is_closing = False
+        self.browser = Browser(model, TracedText(model, self._shown.text), self)
         self._is_end_asked: Callable[[], bool] | None = None
-        self._torch_at_work = threading.Lock()
+        self.work = Work(self._fail)
         self._failure: Exception | None = None
 
     def on_mount(self) -> None:
@@ -72,7 +80,7 @@ class Explorer(App[None]):
         if self._is_end_asked is not None:
             self.set_interval(0.1, self._heed)  # seconds
         # After the first screen is drawn, because importing torch takes a second.
-        self.browser.call_after_refresh(threading.Thread(target=self._measure, daemon=True).start)
+        self.browser.call_after_refresh(self.work.start, self._measure)
 
     def run_until(self, is_end_asked: Callable[[], bool]) -> None:
         """Run until the interface is closed or `is_end_asked` returns true."""
@@ -81,9 +89,7 @@ class Explorer(App[None]):
 
     def finish(self) -> None:
         """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
-        self._is_closing = True
-        # Never released: a thread that runs torch code while the process ends can crash it.
-        self._torch_at_work.acquire()
+        self.work.close()
         if self._failure is not None:
             raise self._failure
 
@@ -91,29 +97,70 @@ class Explorer(App[None]):
         if self._is_end_asked is not None and self._is_end_asked():
             self.exit()
 
-    def _measure(self) -> None:
-        """Measure the cells and show each result."""
+    def _fail(self, error: Exception) -> None:
+        self._failure = error
+        self.call_later(self.exit)
+
+    @cached_property
+    def _study(self) -> "Study":
+        # The cache is that of `charrnn visualize`: the same figures are measured once for both.
+        return self.model.study(self._scored, cached=True)
+
+    def _reporter(self, say: Callable[[str], object], pause: Callable[[], None]) -> OnShare:
+        """Return a callback that says the progress of a job, and lets newer jobs run first."""
 
         def show_share(label: str, share: float) -> None:
-            if self._is_closing:
-                raise _Stopped
-            self.call_later(self.browser.say, f"{label} {share:.0%}" if share else f"{label} ...")
+            pause()
+            self.call_later(say, f"{label} {share:.0%}" if share else f"{label} ...")
 
+        return show_share
+
+    def _measure(self, pause: Callable[[], None]) -> None:
+        """Measure the cells and show each result."""
         try:
-            # The cache is that of `charrnn visualize`: the same figures are measured once for both.
-            study = self.model.study(self._scored, cached=True)
-            results = measure_in_stages(study, self._shown, num_guesses=NUM_GUESSES, on_share=show_share)
-            while True:
-                with self._torch_at_work:
-                    result = next(results, None)
-                if result is None:
-                    break
+            on_share = self._reporter(self.browser.say, pause)
+            for result in measure_in_stages(self._study, self._shown, num_guesses=NUM_GUESSES, on_share=on_share):
                 self.call_later(self.browser.take, result)
             self.call_later(self.browser.say, "")
-        except _Stopped:
-            pass
         except DataError as error:
             self.call_later(self.browser.say, f"cells are not scored: {error}")
-        except Exception as error:  # of a worker thread: raised again where the command ends
-            self._failure = error
-            self.call_later(self.exit)
+
+    def measure_page(self, page: Page, subject: Subject) -> None:
+        """Measure a cell or a direction, and show on its page what is known, part by part, while it shows that."""
+
+        def say(message: str) -> None:
+            page.say(subject, message)
+
+        def measure(pause: Callable[[], None]) -> None:
+            on_share = self._reporter(say, pause)
+            if isinstance(subject.what, Direction):
+                advance = share_of("ablating", self._study.num_read_ablating(), on_share)
+                contribution = self._study.ablate_direction(subject.what, on_progress=advance)
+                self.call_later(page.take, subject, [], [*contribution_pictures(contribution), Text(ABOUT_DIRECTIONS)])
+            else:
+                for found in page_in_stages(self._study, *subject.what, on_share=on_share):
+                    summary = summary_pictures(found, subject.detector)
+                    self.call_later(page.take, subject, summary, page_pictures(found))
+                    if page.subject is not subject:
+                        return
+            self.call_later(say, "")
+
+        self.work.start(measure)
+
+    def measure_direction(self, detector: str, show: Callable[[Direction], object]) -> None:
+        """Fit the direction of a detector and call `show` with it."""
+
+        def measure(pause: Callable[[], None]) -> None:
+            on_share = self._reporter(self.browser.say, pause)
+            config = self.model.config
+            size = min(NUM_CELLS, resolved(config.num_layers) * resolved(config.hidden_size))
+            # The findings have read the text already: it is read once more.
+            advance = share_of(f"fitting {detector}@{size}", len(self._scored), on_share)
+            try:
+                self.call_later(show, self._study.direction(detector, size, on_progress=advance))
+            except DataError as error:
+                self.call_later(self.browser.say, str(error))
+            else:
+                self.call_later(self.browser.say, "")
+
+        self.work.start(measure)

@@ -1,8 +1,8 @@
 """The browser: cells in a table, a text coloured by the selected one, and the keys that move through both."""
 
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -15,27 +15,43 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
+from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
 from charrnn.model.lookup import find_cell
+from charrnn.records.directions import Direction
 from charrnn.render.palette import block, palette_of
 from charrnn.render.visible import all_visible
 
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
 
-HINT = "↑↓ cell  ←→jk text  s sort  / go to  t type  c clamp  ? help  q quit"
-"""Keys at the bottom of the screen."""
+KEYS = ("Enter page", "↑↓ 1-9 cell", "←→jk text", "c clamp", "t type", "s list", "d direction", "/ go to")
+"""Keys at the bottom of the screen, as many as fit, and then LAST_KEYS."""
+LAST_KEYS = "? help  q quit"
+"""The keys that are always named."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
 """Keys at the bottom while a text is typed."""
 FED_AT_ONCE = 16
 """Typed or pasted characters that are read before the next key is handled."""
 LEGEND_STEPS = 15
 """Blocks of the colour scale."""
+NUM_NUMBERED = 9
+"""Cells of a list that have a key: the number beside them."""
 DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
+
+
+class Measurer(Protocol):
+    """What measures cells and directions without blocking the interface."""
+
+    def measure_page(self, page: Page, subject: Subject) -> None:
+        """Measure a cell or a direction and show on its page what is known."""
+
+    def measure_direction(self, detector: str, show: Callable[[Direction], object]) -> None:
+        """Fit the direction of a detector and call `show` with it."""
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -64,11 +80,15 @@ class Browser(Screen[None]):
         Binding("S", "turn(-1)", show=False),
         Binding("slash", "go_to", show=False),
         Binding("c", "clamp", show=False),
+        Binding("d", "direction", show=False),
+        Binding("enter,p", "page", show=False),
+        *(Binding(str(number), f"choose({number - 1})", show=False) for number in range(1, NUM_NUMBERED + 1)),
         Binding("question_mark", "help", show=False),
     ]
 
-    def __init__(self, model: Model, given: TracedText) -> None:
+    def __init__(self, model: Model, given: TracedText, measurer: Measurer) -> None:
         super().__init__()
+        self._measurer = measurer
         self.model, self.given, self.typed = model, given, TypedText(model)
         self.exploration = Exploration(model, given)
         self.is_typing = self._has_moved = False
@@ -125,10 +145,12 @@ class Browser(Screen[None]):
             table.clear(columns=True)
             order = self.exploration.order
             shown = [row.shown(order) for row in self.exploration.rows]
+            table.add_column(Text(""), width=1)
             # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
             for heading, *values in zip(columns(order), *shown, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
-            table.add_rows(tuple(map(Text, values)) for values in shown)
+            for number, cells in enumerate(shown, start=1):
+                table.add_row(*(Text(value) for value in (str(number) if number <= NUM_NUMBERED else "", *cells)))
             table.move_cursor(row=row, animate=False)
         self._show()
 
@@ -138,12 +160,13 @@ class Browser(Screen[None]):
         name, what_it_does = self.exploration.caption()
         self.query_one("#caption", Static).update(Text.assemble((name, "bold"), printable(what_it_does)))
         viewed = self.exploration.viewed
-        values = viewed.values(self.exploration.cell)
+        values = self.exploration.values
         view = self.query_one("#text", TextView)
         view.show(viewed.text, None if values is None else values.tolist(), viewed.cursor)
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())
-        self.query_one("#hint", Static).update(Text(TYPING_HINT if self.is_typing else HINT, no_wrap=True))
+        hint = TYPING_HINT if self.is_typing else keys_that_fit(self.size.width)
+        self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
     def _show_title(self) -> None:
         parts = [self.model.name, find_cell(self.model.config.cell).shows, self.exploration.order]
@@ -153,7 +176,7 @@ class Browser(Screen[None]):
     def _readout(self) -> Text:
         """Return the character at the cursor, the cell's value there, and the most likely next characters."""
         viewed = self.exploration.viewed
-        values = viewed.values(self.exploration.cell)
+        values = self.exploration.values
         if values is None or not len(values):
             return Text("")
         guesses = viewed.guesses()
@@ -167,8 +190,11 @@ class Browser(Screen[None]):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         if event.cursor_row != self.exploration.row and event.cursor_row < len(self.exploration.rows):
             self._has_moved = True
-            self.exploration.row = event.cursor_row
+            self.exploration.select(event.cursor_row)
             self._show()
+
+    def on_resize(self) -> None:
+        self._show()
 
     # Moving
 
@@ -199,6 +225,44 @@ class Browser(Screen[None]):
             self.call_later(self.list_cells)
 
         self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
+
+    def action_choose(self, row: int) -> None:
+        if row < len(self.exploration.rows):
+            self.choose(row)
+
+    def choose(self, row: int) -> None:
+        """Select the cell of a row of the list."""
+        self._has_moved = True
+        self.exploration.select(row)
+        with self.prevent(DataTable.RowHighlighted):
+            self.query_one(CellTable).move_cursor(row=row, animate=False)
+        self._show()
+
+    def action_page(self) -> None:
+        self.app.push_screen(Page(self))
+
+    def measure_page(self, page: Page, subject: Subject) -> None:
+        """Have everything measured that a page shows."""
+        self._measurer.measure_page(page, subject)
+
+    def action_direction(self) -> None:
+        """Show the direction of the selected cell's detector in place of the cell, and back."""
+        exploration = self.exploration
+        row = exploration.rows[exploration.row]
+        if exploration.direction is not None:
+            exploration.direction = None
+            self._show()
+        elif row.score is None:
+            self.say("no direction: this cell follows no detector, or is not scored yet")
+        else:
+
+            def show(direction: Direction) -> None:
+                # Another row may have been selected meanwhile.
+                if exploration.rows[exploration.row] is row:
+                    exploration.direction = direction
+                    self._show()
+
+            self._measurer.measure_direction(row.score.detector, show)
 
     def action_help(self) -> None:
         self.app.push_screen(Help())
@@ -268,13 +332,27 @@ class Browser(Screen[None]):
     # Clamping
 
     def action_clamp(self) -> None:
-        layer, unit = self.exploration.cell
+        direction, (layer, unit) = self.exploration.direction, self.exploration.cell
+        question = f"Clamp cell {layer}:{unit} at which value? From -1 to 1"
+        if direction is not None:
+            ends = f"low ({direction.low:.3g}), high ({direction.high:.3g}) or a number"
+            question = f"Clamp direction {direction.name} at which output? {ends}"
 
         def compare(value: str) -> None:
             clamp = Clamp.parse(value, self.exploration)
             self.call_later(self.app.push_screen, Comparison(self.model, clamp))
 
-        self.app.push_screen(Question(f"Clamp cell {layer}:{unit} at which value? From -1 to 1", compare))
+        self.app.push_screen(Question(question, compare))
+
+
+def keys_that_fit(width: int) -> str:
+    """Return the keys and what they do, the first of KEYS, in so many columns."""
+    names: list[str] = []
+    for name in KEYS:
+        if cell_len("  ".join((*names, name, LAST_KEYS))) > width:
+            break
+        names.append(name)
+    return "  ".join((*names, LAST_KEYS))
 
 
 def _shown(character: str) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -24,11 +25,14 @@ KEYS = (
     ("← →", "along the text, character by character"),
     ("j k", "a line of text down, up"),
     ("PgDn PgUp", "a page of text down, up"),
+    ("1 to 9", "that cell of the list"),
+    ("Enter p", "the page of the cell: passages, what it writes, the cost of ablating it, values, what sets it"),
+    ("d", "the direction of the cell's detector over several cells, in place of the cell, and back"),
     ("s S", "the next list of cells, the one before: the best for each detector, all by one detector, all"),
     ("/", "go to a cell, layer:unit"),
     ("t", "type a text; the cells follow. Backspace deletes"),
     ("Esc", "stop typing; once more: back to the text that was given"),
-    ("c", "clamp the cell at a value, and compare what the model generates from the cursor on"),
+    ("c", "clamp the cell or the direction at a value, and compare what the model generates from the cursor on"),
     ("?", "these keys"),
     ("q", "quit; Ctrl-C too, from everywhere"),
 )
@@ -100,7 +104,7 @@ class Comparison(Screen[None]):
         self._generate()
 
     def action_again(self) -> None:
-        self._clamp = Clamp(self._clamp.prime, self._clamp.cell, self._clamp.value, self._clamp.seed + 1)
+        self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
         self._generate()
 
     def action_scroll(self, by: int) -> None:
@@ -118,7 +122,7 @@ class Comparison(Screen[None]):
         def show(clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
             # Another seed may have been asked for meanwhile.
             if self.is_mounted and clamp is self._clamp:
-                title.update(Text(f"{layer}:{unit} clamped at {clamp.value:g}"))
+                title.update(Text(f"{clamp.name} clamped at {clamp.value:.4g}"))
                 self.query_one("#clamped", TextView).show(*clamped)
                 self.query_one("#free", TextView).show(*free)
 

@@ -3,6 +3,7 @@
 Shapes: N characters, L layers, H units per layer.
 """
 
+import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.model.lookup import find_cell
+from charrnn.records.directions import Direction
 from charrnn.records.microscope import CellFindings, CellScore
+from charrnn.render.directions import cells_text, score_line
 from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
 from charrnn.text.encoded import undo_decode_each
 
@@ -54,6 +57,16 @@ class ViewedText(ABC):
     @abstractmethod
     def values(self, cell: CellIndex) -> Float32Array | None:
         """Return the cell's value at each character (N,), or None until they are known."""
+
+    def outputs(self, direction: Direction) -> NDArray[np.float64] | None:
+        """Return the output (N,) of a direction, from -1 at its low to 1 at its high; None as `values`."""
+        # Imported late, because it takes a tenth of a second that the first screen does not need.
+        from charrnn.microscope.directions import outputs_of, scaled_outputs
+
+        of_cells = [values for cell in direction.cells if (values := self.values(cell)) is not None]
+        if len(of_cells) < len(direction.cells):
+            return None
+        return scaled_outputs(direction, outputs_of(direction, of_cells))
 
     @abstractmethod
     def guesses(self) -> list[tuple[str, float]]:
@@ -156,6 +169,8 @@ class Exploration:
     row: int = 0
     orders: dict[str, list[Row]] = field(default_factory=dict)
     """The lists by name: of all cells, and once they are scored, BEST and one for each detector."""
+    direction: Direction | None = None
+    """What is shown in place of the selected cell, if anything."""
 
     def __post_init__(self) -> None:
         config = self.model.config
@@ -171,6 +186,15 @@ class Exploration:
         """The selected cell."""
         return self.rows[self.row].cell
 
+    @property
+    def values(self) -> "Float32Array | NDArray[np.float64] | None":
+        """What colours the text (N,): the values of the selected cell, or the outputs of `direction`."""
+        return self.viewed.values(self.cell) if self.direction is None else self.viewed.outputs(self.direction)
+
+    def select(self, row: int) -> None:
+        """Select the cell of a row, the last one if there are fewer."""
+        self.row, self.direction = max(0, min(row, len(self.rows) - 1)), None
+
     def set_findings(self, findings: CellFindings, ranked: dict[str, tuple[CellScore, ...]]) -> None:
         """Set the scores of the best cell for each detector and, if they are ranked, of all cells for each."""
         strongest: dict[CellIndex, CellScore] = {}
@@ -185,7 +209,7 @@ class Exploration:
 
     def turn_to(self, order: str) -> None:
         """Switch to the list of that name and select its first cell."""
-        self.order, self.row = order, 0
+        self.order, self.row, self.direction = order, 0, None
 
     def turn(self, by: int) -> None:
         """Switch to the list `by` places further on, cyclically."""
@@ -201,10 +225,14 @@ class Exploration:
         self.model.stepper.check_cell(*cell)
         if all(row.cell != cell for row in self.rows):
             self.turn_to(ALL)
-        self.row = next(index for index, row in enumerate(self.rows) if row.cell == cell)
+        self.select(next(index for index, row in enumerate(self.rows) if row.cell == cell))
 
     def caption(self) -> tuple[str, str]:
-        """Return the name of the selected cell, and what is known about it."""
+        """Return the name of the selected cell, or of the direction, and what is known about it."""
+        if self.direction is not None:
+            name = self.direction.detector
+            about = f" ({looks_for(name)}): {score_line(self.direction)}; {cells_text(self.direction)}"
+            return f"direction {self.direction.name}", about
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
@@ -212,7 +240,7 @@ class Exploration:
         interval = interval_text(score)
         return f"{title} follows {score.detector}", "".join(
             (
-                f" ({DETECTORS[score.detector].looks_for}): {score_text(score)}",
+                f" ({looks_for(score.detector)}): {score_text(score)}",
                 f", 95 % {interval}" if interval else "",
                 f", {polarity_text(score)}",
                 f"; {choosing_score_text(score)} on the first half",
@@ -223,13 +251,23 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True)
 class Clamp:
-    """A text to generate with a cell clamped at a value and, with the same random numbers, without."""
+    """A text to generate with a cell or a direction clamped and, with the same random numbers, without."""
 
     prime: str
     """Decoded, one character per id."""
-    cell: CellIndex
+    what: CellIndex | Direction
     value: float
     seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What is clamped: a cell as layer:unit, or the name of a direction."""
+        return self.what.name if isinstance(self.what, Direction) else _name(self.what)
+
+    @property
+    def cell(self) -> CellIndex:
+        """The cell whose values colour the texts: the best one of a direction."""
+        return self.what.cells[0] if isinstance(self.what, Direction) else self.what
 
     def generate(self, model: Model, *, is_clamped: bool) -> tuple[str, list[float]]:
         """Generate the text after the prime; return it and the cell's value at each of its characters."""
@@ -239,7 +277,7 @@ class Clamp:
             seed=self.seed,
             prime=undo_decode_each(self.prime, model.vocab.kind),
             unknown="nearest",
-            clamps={self.cell: self.value} if is_clamped else {},
+            clamps={self.what: self.value} if is_clamped else {},
             cell=self.cell,
         )
         drawn = [(character, piece.value) for piece in pieces for character in piece.text]
@@ -247,14 +285,26 @@ class Clamp:
 
     @classmethod
     def parse(cls, value: str, exploration: Exploration) -> "Clamp":
-        """Clamp the selected cell at a value that was typed. Raises UsageError."""
+        """Clamp the selected cell, or the direction shown, at a value that was typed. Raises UsageError."""
+        prime, direction = exploration.viewed.before_cursor(), exploration.direction
+        named = {} if direction is None else {"low": direction.low, "high": direction.high}
         try:
-            number = float(value)
+            number = named.get(value.strip()) or float(value)
         except ValueError:
-            raise UsageError("Write a number from -1 to 1.") from None
+            allowed = "a number from -1 to 1" if direction is None else "low, high or a number"
+            raise UsageError(f"Write {allowed}.") from None
+        if direction is not None:
+            if not math.isfinite(number):
+                raise UsageError("Write low, high or a number.")
+            return cls(prime, direction, number)
         if not -1 <= number <= 1:
             raise UsageError(f"{number:g} is outside -1 to 1.")
-        return cls(exploration.viewed.before_cursor(), exploration.cell, number)
+        return cls(prime, exploration.cell, number)
+
+
+def looks_for(detector: str) -> str:
+    """Return what a detector looks for, in a few words."""
+    return DETECTORS[detector].looks_for
 
 
 def _name(cell: CellIndex) -> str:

@@ -1,0 +1,63 @@
+"""Drive `charrnn explore` by its keys, without a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from synthetic import make_corpus
+from textual.widgets import Static
+
+from charrnn.api import Model
+from charrnn.cli.explorer.app import Explorer
+from charrnn.cli.explorer.state import BEST
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+Script = Callable[[Explorer, "Pilot[None]"], Awaitable[None]]
+FRESH = make_corpus(num_chars=8_000, seed=1).text[:8_000]
+
+
+def play(
+    model: Model, script: Script, text: str | bytes = FRESH, size: tuple[int, int] = (80, 24), num_shown: int = 2_000
+) -> Explorer:
+    """Run a script in the interface, at that size; what ended it, if anything did, is raised."""
+
+    async def run() -> Explorer:
+        app = Explorer(model, model.encode(text), num_shown=num_shown, num_scored=8_000)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await script(app, pilot)
+        return app
+
+    app = asyncio.run(run())
+    app.finish()
+    return app
+
+
+async def until(pilot: Pilot[None], is_reached: Callable[[], bool]) -> None:
+    """Wait for it; ten minutes at the most, so that a busy machine does not matter."""
+    end = time.monotonic() + 600
+    while time.monotonic() < end:
+        await pilot.pause()
+        if is_reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
+
+
+async def until_scored(app: Explorer, pilot: Pilot[None]) -> None:
+    await until(pilot, lambda: BEST in app.browser.exploration.orders and not shown(app, "#status"))
+
+
+def screen(app: Any) -> str:
+    """All that is on the screen."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def shown(app: Explorer, widget: str) -> str:
+    return str(app.browser.query_one(widget, Static).render())
