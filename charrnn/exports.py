@@ -72,9 +72,20 @@ def _onnx(model: Model, path: Path) -> Content:
     return Content(data=data, check=check)
 
 
+def _html(model: Model, path: Path) -> Content:
+    from charrnn.render.model_page import to_model_page
+    from charrnn.runs.model_file import SUFFIX
+
+    run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
+    return Content(data=to_model_page(model.description, model.config, model.vocab, model.tensors, run).encode("utf-8"))
+
+
 FORMATS = (
     ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),
     ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
+
+
+    ModelFormat(suffix=".html", summary="a page that runs the model", write=_html),
 )
 """All formats, in the order in which messages list them."""
 

@@ -1,0 +1,295 @@
+"""The page that runs a model: it generates the text of `charrnn sample`, byte for byte, in node and in a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Ran
+from numpy.typing import NDArray
+from test_page import BROWSER, Reader, needs_browser
+
+import charrnn
+from charrnn.api import Model
+from charrnn.config import Config
+from charrnn.errors import UsageError
+from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.model.shapes import weight_shapes
+from charrnn.render import model_page
+from charrnn.render.model_page import MAX_BYTES, to_base91, to_model_page
+from charrnn.text.vocab import Vocab
+
+Command = Callable[..., Ran]
+
+NODE = shutil.which("node")
+needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
+TEMPERATURES = (0.0, 0.5, 1.0, 1.5)
+LENGTH = 300
+LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
+HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
+
+
+def made(vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **settings: Any) -> Model:
+    """A model whose weights come from a formula, large enough that its characters are neither certain nor random."""
+    vocab = vocab or Vocab("char", ("", *LETTERS))
+    sizes: dict[str, Any] = {"num_layers": 1, "hidden_size": 20, "embedding_size": 5, "cell": "lstm"}
+    config = Config(alphabet=vocab.kind, **(sizes | settings))
+    generator = np.random.default_rng(seed)
+    tensors: dict[str, NDArray[Any]] = {
+        name: (generator.random(shape) * 2 - 1).astype(np.float32) * (3 if name.startswith("output") else 1)
+        for name, shape in weight_shapes(config, len(vocab)).items()
+    }
+    if config.end_id is not None:
+        tensors["output.bias"][config.end_id] = -5  # long documents
+    return Model(config, vocab, tensors, name=name, step=12, val_nats=1.25)
+
+
+def page_of(model: Model) -> str:
+    return to_model_page(model.description, model.config, model.vocab, model.tensors, model.name)
+
+
+DOCUMENTS = Vocab("char", ("", "\0", *LETTERS))
+MODELS: dict[str, Callable[[], Model]] = {
+    "lstm": lambda: made(cell="lstm"),
+    "gru": lambda: made(cell="gru", hidden_size=19),
+    "two layers": lambda: made(cell="lstm", num_layers=2, hidden_size=17),
+    "rnn": lambda: made(cell="rnn", num_layers=3, depth="residual", sum_outputs=True),
+    "large embedding": lambda: made(cell="gru", embedding_size=40),
+    "one-hot": lambda: made(cell="lstm", embedding_size="one-hot"),
+    "zoneout": lambda: made(cell="lstm", num_layers=2, zoneout=0.15, initial_state="learned"),
+    "bytes": lambda: made(Vocab.of_bytes(), cell="lstm"),
+    "documents": lambda: made(DOCUMENTS, cell="gru", documents="lines", initial_state="learned"),
+    "without unknown": lambda: made(Vocab("char", tuple(LETTERS)), cell="lstm"),
+}
+NAMED = ("lstm", "gru", "two layers")
+"""The models that are also run in a browser."""
+
+
+def part(page: str, tag: str) -> str:
+    return page.split(f"{tag}>", 1)[1].split("</script>")[0]
+
+
+WRITE = """
+    const network = new Network(model, arrays), alphabet = new Alphabet(model);
+    function write({prime, clamps, temperature, seed, length}) {
+      network.clamps.forEach(of => of.clear());
+      for (const [layer, unit, step] of clamps) network.clamps[layer].set(unit, model.memories[step + 20]);
+      const state = network.initialState(), logits = new Float32Array(network.vocabSize), read = alphabet.encode(prime);
+      const ids = read.flatMap(one => one.ids);
+      if (model.end_id !== null || !ids.length) ids.unshift(model.start_id);
+      for (const id of ids) network.step(id, state, logits);
+      const writer = new Writer(network, alphabet, {state, logits, temperature, seed, length});
+      let text = "";
+      while (!writer.isDone) text += writer.next();
+      const weights = new Float64Array(logits.length), total = weigh(logits, 1, alphabet.isBanned, weights);
+      return {text, values: [...network.values(state)], probs: [...weights].map(weight => weight / total)};
+    }"""
+
+
+def case(**changes: Any) -> dict[str, Any]:
+    return {"prime": "", "clamps": [], "temperature": 1.0, "seed": "1", "length": LENGTH} | changes
+
+
+CASES = [
+    *(case(temperature=temperature, seed=str(seed)) for seed, temperature in enumerate(TEMPERATURES)),
+    case(prime="bad\n caf\u00e9", seed="12345678901234567890123"),
+    case(prime="a", clamps=[(0, 3, 20), (0, 4, -7), (0, 0, 0)], temperature=0.8),
+    case(prime="ab", temperature=1e-300, length=20),
+    case(length=0),
+]
+
+
+def expected(model: Model, one: dict[str, Any]) -> str:
+    """What `charrnn sample` generates."""
+    clamps = {(layer, unit): step / 20 for layer, unit, step in one["clamps"]}
+    kept = {name: one[name] for name in ("prime", "temperature", "length")}
+    return model.sample(**kept, seed=int(one["seed"]), clamps=clamps).text
+
+
+def in_node(page: str, cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What the page's network generates in node."""
+    assert NODE is not None
+    program = f"""{part(page, "<script")}
+    const model = {part(page, 'id="model"')};
+    unpackArrays(model, {json.dumps(part(page, 'id="weights"'))}).then(arrays => {{ {WRITE}
+      process.stdout.write(JSON.stringify({json.dumps(cases)}.map(write)));
+    }});"""
+    (folder / "program.js").write_text(program, encoding="utf-8")
+    found = subprocess.run([NODE, folder / "program.js"], capture_output=True, timeout=300, check=True)
+    answers: list[dict[str, Any]] = json.loads(found.stdout)
+    return answers
+
+
+@needs_node
+@pytest.mark.parametrize("name", MODELS)
+def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> None:
+    model = MODELS[name]()
+    found = in_node(page_of(model), CASES, tmp_path)
+    assert [one["text"] for one in found] == [expected(model, one) for one in CASES]
+    assert len(set(found[2]["text"])) > 5, "the text is one that could differ"
+    stepper = model.generator._make_stepper("int8")
+    logits, state = stepper.read(model.generator.encode_prime(CASES[4]["prime"]))
+    assert np.array_equal(np.array(found[4]["values"], np.float32), stepper.values(state).ravel())
+    banned = (0,) if model.vocab.kind == "char" and model.vocab.has_unknown_symbol else ()
+    probs = next_char_probs(logits, Shaping(banned=banned))[0]
+    assert np.allclose(found[4]["probs"], probs, rtol=1e-12, atol=0)
+
+
+def dump(address: str, folder: Path, *flags: str) -> str:
+    """The elements of a page after its scripts have run."""
+    assert BROWSER is not None
+    fixed = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+    fixed += ("--virtual-time-budget=20000", f"--user-data-dir={folder / 'user'}", "--dump-dom")
+    return subprocess.run(
+        [BROWSER, *fixed, *flags, address], capture_output=True, timeout=600, check=True, encoding="utf-8"
+    ).stdout
+
+
+@needs_browser
+def test_a_browser_generates_the_text_of_the_sampler(tmp_path: Path) -> None:
+    models = [MODELS[name]() for name in NAMED]
+    pages = [page_of(model) for model in models]
+    given = [[json.loads(part(page, 'id="model"')), part(page, 'id="weights"')] for page in pages]
+    script = f"""(async () => {{
+      const answers = [];
+      for (const [model, weights] of {json.dumps(given)}) {{
+        const arrays = await unpackArrays(model, weights);
+        {WRITE}
+        answers.push({json.dumps(CASES)}.map(write).map(one => one.text));
+      }}
+      document.body.dataset.answer = JSON.stringify(answers);
+    }})();"""
+    html = f"<!DOCTYPE html><body><script>{part(pages[0], '<script')}</script><script>{script}</script></body>"
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    found = re.search(r'data-answer="([^"]*)"', dump((tmp_path / "page.html").as_uri(), tmp_path))
+    assert found is not None
+    assert json.loads(unescape(found[1])) == [[expected(model, one) for one in CASES] for model in models]
+
+
+def texts_of(elements: str, name: str) -> str:
+    """The text of the element with an id, whose elements are spans."""
+    found = re.search(rf'<(\w+)[^>]* id="{name}"[^>]*>(.*?)</\1>', elements, re.S)
+    assert found is not None, elements[:2000]
+    return unescape(re.sub(r"<[^>]*>", "", found[2]))
+
+
+@needs_browser
+def test_the_exported_page_generates_what_its_command_line_does(
+    alphabet_run: Path, tmp_path: Path, command: Command
+) -> None:
+    assert command("export", alphabet_run, tmp_path / "page.html").code == 0
+    address = f"{(tmp_path / 'page.html').as_uri()}#text=abc\u00e5&temp=1.5&seed=7&length=400&clamp=0:2%3D0.35&write=1"
+    elements = dump(address, tmp_path)
+    assert 'data-done="true"' in elements and 'id="problem" role="alert" hidden' in elements
+    assert "Not in the alphabet, and left out: \u00e5" in texts_of(elements, "left-out")
+    words = shlex.split(texts_of(elements, "command"))
+    assert words[:3] == ["charrnn", "sample", alphabet_run.name]
+    assert words[3:] == ["--temp", "1.5", "--seed", "7", "--length", "400", "--prime=abc", "--clamp", "0:2=0.35"]
+    ran = command("sample", alphabet_run, *words[3:])
+    assert len(texts_of(elements, "written")) == 403
+    assert ran.out.rstrip("\n") == texts_of(elements, "written").rstrip("\n")
+    assert elements.count('role="option"') == charrnn.load(alphabet_run).config.hidden_size
+    assert "400 characters" in texts_of(elements, "progress")
+
+
+def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only() -> None:
+    page = page_of(made())
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None and policy[1].startswith("default-src 'none';")
+    for tag, content in re.findall(r"(?s)<(style|script)>(.*?)</\1>", page):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src" in policy[1] and f"'sha256-{digest}'" in policy[1]
+    assert "unsafe" not in policy[1] and "eval(" not in page and "Function(" not in page
+    read = Reader(page)
+    assert not {"link", "img", "iframe", "object", "a"} & set(read.tags)
+    assert not {name for name, _ in read.attributes if name in ("src", "href", "action") or name.startswith("on")}
+    programs = "".join(re.findall(r"(?s)<script>(.*?)</script>", page))
+    assert not re.search(
+        r"https?:|@import|url\(|fetch\(|XMLHttpRequest|innerHTML|Math\.(exp|log|tanh|pow|sin)\b", programs
+    )
+
+
+def test_no_name_and_no_character_becomes_markup() -> None:
+    usual = Reader(page_of(made()))
+    vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
+    page = page_of(made(vocab, name=HOSTILE))
+    assert Reader(page).tags == usual.tags, "not one element more"
+    assert (page.isascii() and not re.search(r"[\x00-\x09\x0b-\x1f]", page)) or "\u2212" in page
+    model = json.loads(part(page, 'id="model"'))
+    assert model["name"] == HOSTILE and model["characters"] == list(vocab.characters)
+
+
+@needs_browser
+def test_a_browser_shows_hostile_names_and_characters_as_text(tmp_path: Path) -> None:
+    vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
+    model = made(vocab, name=HOSTILE, num_layers=2)
+    (tmp_path / "page.html").write_text(page_of(model), encoding="utf-8")
+    elements = dump(f"{(tmp_path / 'page.html').as_uri()}#text=<\u202e&cell=1:3&length=60&write=1&temp=1", tmp_path)
+    assert texts_of(elements, "name") == HOSTILE.replace("\x1b", "U+001B").replace("\u202e", "U+202E")
+    assert "\u202e" not in texts_of(elements, "written") and "U+202E" in texts_of(elements, "read")
+    assert "cell 1:3 (tanh(c))" in texts_of(elements, "caption")
+    assert elements.count("<script") == 4
+
+
+def test_weights_survive_their_encoding() -> None:
+    data = bytes(range(256)) * 3
+    text = to_base91(data)
+    assert len(text) <= len(data) * 16 / 13 + 2 and not set('"&<\n') & set(text)
+    digits = [model_page.DIGITS.index(character) for character in text.encode()]
+    number = sum(
+        (low + 91 * high) << 13 * index for index, (low, high) in enumerate(zip(digits[::2], digits[1::2], strict=True))
+    )
+    assert number.to_bytes(len(data) + 2, "little")[: len(data)] == data
+
+
+def test_the_same_model_gives_the_same_page() -> None:
+    assert page_of(made()) == page_of(made()) != page_of(made(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cell": "peephole"}, "cell of this model is peephole; a page runs lstm, gru, rnn. Export a .zip"),
+        ({"depth": "grid", "num_layers": 2}, "depth of this model is grid; a page runs stacked, residual"),
+    ],
+)
+def test_what_the_page_does_not_run_is_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        made(**settings).export(tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_diverged_is_refused() -> None:
+    model = made()
+    model.tensors["layers.0.weight_hh_l0"][0, 0] = np.nan
+    with pytest.raises(UsageError, match="not finite: its training diverged"):
+        page_of(model)
+
+
+def test_a_model_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = page_of(made())
+    monkeypatch.setattr(model_page, "MAX_BYTES", len(page) - 1)
+    with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than .*Export a \.zip instead"):
+        page_of(made())
+    assert MAX_BYTES == 8_000_000
+
+
+def test_an_existing_page_is_replaced_only_with_force(alphabet_run: Path, tmp_path: Path, command: Command) -> None:
+    target = tmp_path / "page.html"
+    target.write_text("mine", encoding="utf-8")
+    refused = command("export", alphabet_run, target)
+    assert refused.code == 2 and "--force" in refused.err and target.read_text(encoding="utf-8") == "mine"
+    ran = command("export", alphabet_run, target, "--force", "--json")
+    assert ran.code == 0 and json.loads(ran.out)["bytes"] == target.stat().st_size
+    assert "<title>charrnn</title>" in target.read_text(encoding="utf-8")
