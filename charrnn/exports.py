@@ -82,10 +82,8 @@ def _html(model: Model, path: Path) -> Content:
 
 FORMATS = (
     ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),
-    ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
-
-
     ModelFormat(suffix=".html", summary="a page that runs the model", write=_html),
+    ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
 )
 """All formats, in the order in which messages list them."""
 
