@@ -1,0 +1,177 @@
+"""Run the commands that a page of the documentation shows: in its order, in one folder, at small budgets.
+
+The blocks of a page run in bash, so loops, quotes and pipes mean what they mean to a reader. `charrnn` is a function
+there that asks this process to run the command: a process of its own would spend a second on importing torch.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+STARTS = ("charrnn ", "python3 ", "pip ", "git ", "printf ", "for ", "cat ", "mkdir ", "cd ", "curl ")
+"""Words at the beginning of a block without a language, or with `sh`, that make it a block of commands."""
+SKIPPED = {
+    "git": "needs the network",
+    "curl": "needs the network",
+    "pip": "installs packages",
+    "python3": "makes a virtual environment, or runs a benchmark",
+    "python": "runs a benchmark, or charts",
+    "pytest": "runs the tests, and this is one",
+    ".": "enters a virtual environment",
+    "jq": "may be missing",
+    "tensorboard": "serves a page until it is ended",
+    "torchrun": "starts processes on several machines",
+}
+"""Programs that are not run, each with the reason."""
+NEEDS_TERMINAL = {"explore": "fills a terminal", "write": "fills a terminal"}
+"""Commands that only start in a terminal, and what their error says elsewhere."""
+NEEDS_NETWORK = ("corpora", "fetch")
+"""The command that downloads."""
+PYTHON = "the-python-of-the-page"
+"""Stands for a command that runs a block of Python."""
+MAX_STEPS, MAX_UNITS = 6, 16
+"""Steps and units of every model at most, but for the networks of `--embedding-size one-hot`, which are small."""
+SMALL = {
+    "CHARRNN_EMBEDDING_SIZE": "8",
+    "CHARRNN_NUM_LANES": "4",
+    "CHARRNN_BPTT_LENGTH": "32",
+    "CHARRNN_THREADS": "1",
+    "CHARRNN_PRECISION": "fp32",
+}
+"""Settings of every model that a page trains, unless a command sets them."""
+BUDGETS = ("--steps", "--minutes", "--epochs")
+SMALLER = {
+    "--hidden-size": MAX_UNITS,
+    "--parameters": 5_000,
+    "--length": 200,
+    "--chars": 4_000,
+    "--count": 5,
+    "--beam": 4,
+    "--lines": 200,
+    "--save-every": 2,
+    "--seeds": 1,
+    "--search": 2,
+    "--jobs": 1,
+    "--processes": 1,
+}
+"""Options whose numbers are limited."""
+BASH = """
+set -euo pipefail
+charrnn() {
+    case " $* " in *" - "*) cat > "$ANSWER.stdin" ;; *) : > "$ANSWER.stdin" ;; esac
+    printf '%s\\0' "$#" "$PWD" "$@" >&"$REQUESTS"
+    local code
+    read -r code <&"$REPLIES"
+    cat "$ANSWER"
+    return "$code"
+}
+"""
+"""The function that asks for a command: it sends the number of arguments, the folder and the arguments."""
+
+
+@dataclass
+class Log:
+    """What the commands of a page did."""
+
+    ran: list[tuple[str, ...]] = field(default_factory=list)
+    """The arguments of every `charrnn`, as they ran."""
+    skipped: list[str] = field(default_factory=list)
+    """Programs that were not run."""
+    failed: list[str] = field(default_factory=list)
+    """Commands that failed, and their messages."""
+
+
+def blocks(page: str) -> Iterator[tuple[str, str]]:
+    """Yield the language and the text of each fenced block."""
+    yield from re.findall(r"^ *```(\w*)\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
+
+
+def commands_of(language: str, block: str) -> str:
+    """Return the commands of a block: its lines after `$ `, or all of it, or "" for the output of a command."""
+    if language == "python":
+        return f"charrnn {PYTHON} {shlex.quote(block)}\n"
+    if re.search(r"^\$ ", block, re.MULTILINE):
+        return "\n".join(re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE)) + "\n"
+    is_shell = language in ("sh", "bash", "console") or (language == "" and block.lstrip().startswith(STARTS))
+    return block if is_shell else ""
+
+
+def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the arguments of a command with its budget and its sizes made small."""
+    found = [*arguments]
+    trains = arguments[:1] in (("train",), ("sweep",)) and not {"--resume", "--show-config"} & {*arguments}
+    for at, (name, value) in enumerate(pairwise(arguments)):
+        if name in BUDGETS:
+            steps = int(value) if name == "--steps" and "one-hot" not in arguments else MAX_STEPS
+            found[at : at + 2] = "--steps", str(min(steps, MAX_STEPS))
+        elif name in SMALLER:
+            number = float(value.rstrip("kM")) * {"k": 1e3, "M": 1e6}.get(value[-1], 1)
+            found[at + 1] = str(min(int(number), SMALLER[name]))
+    found = [re.sub(r"^(\d):(\d+)", lambda cell: f"{cell[1]}:{int(cell[2]) % MAX_UNITS}", one) for one in found]
+    if trains and not {*BUDGETS} & {*arguments}:
+        found += ["--steps", str(MAX_STEPS)]
+    if trains and arguments[0] == "sweep" and "--seeds" not in arguments:
+        found += ["--seeds", "1"]
+    return tuple(found)
+
+
+def environment(arguments: tuple[str, ...]) -> dict[str, str]:
+    """Return the settings that a command gets from the environment."""
+    if arguments[:1] not in (("train",), ("sweep",)) or {"--resume", "--init-from"} & {*arguments}:
+        return {}
+    sizes = {"--hidden-size", "--parameters"} & {*arguments}
+    return SMALL if sizes else {**SMALL, "CHARRNN_HIDDEN_SIZE": str(MAX_UNITS)}
+
+
+def run_blocks(script: str, folder: Path, call: Callable[..., tuple[int, str, str]]) -> Log:
+    """Run a script of bash in a folder. `call(arguments, folder, stdin)` runs `charrnn ARGUMENTS`.
+
+    The script ends at the first command that fails.
+    """
+    log, answer = Log(), folder.parent / "answer"
+    skipping = "".join(f'{name}() {{ echo {name} >> "$ANSWER.skipped"; }}\n' for name in SKIPPED)
+    requests, requests_end = os.pipe()
+    replies, replies_end = os.pipe()
+    names = {"REQUESTS": str(requests_end), "REPLIES": str(replies), "ANSWER": str(answer)}
+    with subprocess.Popen(
+        ["bash", "-c", BASH + skipping + script],
+        cwd=folder,
+        env={**os.environ, **names},
+        pass_fds=(requests_end, replies),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as shell:
+        os.close(requests_end)
+        os.close(replies)
+        with open(requests, "rb") as incoming, open(replies_end, "wb", buffering=0) as outgoing:  # noqa: PTH123
+            for number in iter(lambda: read_word(incoming), ""):
+                where, *arguments = (read_word(incoming) for _ in range(int(number) + 1))
+                code, out, err = call(tuple(arguments), Path(where), answer.with_name("answer.stdin").read_bytes())
+                log.ran.append(tuple(arguments))
+                if code != 0:
+                    log.failed.append(f"charrnn {' '.join(arguments)}: {code}\n{err}")
+                answer.write_text(out, encoding="utf-8")
+                outgoing.write(f"{code}\n".encode())
+        assert shell.stderr is not None
+        errors = shell.stderr.read().decode()
+    if shell.returncode != 0 and not log.failed:
+        log.failed.append(errors)
+    skipped = answer.with_name("answer.skipped")
+    log.skipped = skipped.read_text(encoding="utf-8").split() if skipped.exists() else []
+    return log
+
+
+def read_word(stream: object) -> str:
+    """Read up to the next NUL; "" at the end."""
+    word = b""
+    while (byte := stream.read(1)) not in (b"", b"\0"):  # type: ignore[attr-defined]
+        word += byte
+    return word.decode()

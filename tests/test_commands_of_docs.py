@@ -1,0 +1,213 @@
+"""Every command that the README, the tour and the how-tos show runs, in the order of the page, at small budgets."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import string
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from commands_of_pages import (
+    NEEDS_NETWORK,
+    NEEDS_TERMINAL,
+    PYTHON,
+    SKIPPED,
+    Log,
+    blocks,
+    commands_of,
+    environment,
+    run_blocks,
+    small,
+)
+from conftest import Ran
+from environment import REPOSITORY
+from synthetic import make_corpus
+
+from charrnn.text import sources
+from charrnn.text.catalogue import find_entry
+
+PAGES = [
+    "README.md",
+    "docs/tour.md",
+    *(f"docs/how-to/{page.name}" for page in sorted(REPOSITORY.glob("docs/how-to/*.md"))),
+]
+"""The pages whose commands run. The README's example in Python has a test of its own."""
+MODULE = """# The state of {0}.
+class {1}:
+    def {0}(self, {2}):
+        if {2} > {3}:  # {1} is large
+            return self.{0}({2} - 1, "{1} {2}")
+        print('{0}', "{2}", {2}[{3}])
+"""
+LETTERS = string.ascii_letters + string.digits + string.punctuation + " "
+"""Characters that every text contains."""
+pytestmark = [
+    pytest.mark.trained,
+    pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="the pages use bash"),
+]
+
+
+def words(number: int, separator: str, seed: int = 0) -> str:
+    """Draw words of a few letters."""
+    generator = random.Random(seed)
+    drawn = ("".join(generator.choices("abdeiklmnorstu", k=generator.randint(3, 8))) for _ in range(number))
+    return separator.join(drawn)
+
+
+def source(seed: int) -> str:
+    """Draw a module of Python."""
+    drawn = [words(60, " ", seed * 100 + part).split() for part in range(4)]
+    return "\n\n".join(MODULE.format(a, b.title(), c, len(d)) for a, b, c, d in zip(*drawn, strict=True))
+
+
+def write_texts(folder: Path) -> None:
+    """Write the texts that the pages name into a folder."""
+    # With every letter, so that any prime of the pages is known.
+    prose = "\n".join([*[LETTERS] * 3, make_corpus(num_chars=20_000).text])
+    speeches = (
+        f"{words(1, '', seed).upper()}:\n{words(12, ' ', seed)},\n{words(9, ' ', seed)}." for seed in range(200)
+    )
+    tunes = (f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300))
+    texts = {
+        **dict.fromkeys(("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "letters.txt"), prose),
+        "shakespeare.txt": "\n".join([*[LETTERS] * 3, *speeches]),
+        "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
+        "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
+        "tunes.abc": "\n\n".join(tunes),
+        "roman.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
+        "messages.csv": "date,text\n" + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
+        "my.py": source(99),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for part in range(6):
+        project = folder / "project" / f"part{part}.py"
+        project.parent.mkdir(exist_ok=True)
+        project.write_text(source(part), encoding="utf-8")
+
+
+@pytest.fixture
+def run_page(command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Log]:
+    """Return a function that runs the commands of a page in a new folder with the texts that the pages name."""
+    folder, library = tmp_path / "folder", tmp_path / "library"
+    folder.mkdir()
+    library.mkdir()
+    write_texts(folder)
+    for part in range(12):
+        (library / f"module{part}.py").write_text(source(part), encoding="utf-8")
+    # The standard library has 5 million characters: too many for a test.
+    monkeypatch.setattr(
+        sources, "standard_library", lambda order, folder=None, read=sources.standard_library: read(order, str(library))
+    )
+
+    def call(arguments: tuple[str, ...], where: Path, stdin: bytes) -> tuple[int, str, str]:
+        if arguments[0] == PYTHON:
+            with monkeypatch.context() as patch:
+                patch.chdir(where)
+                exec(compile(arguments[1], "the page", "exec"), {})
+            return 0, "", ""
+        if arguments[:2] == NEEDS_NETWORK:
+            entry = find_entry(arguments[2])
+            assert entry is not None, "the catalogue has the text"
+            fetched = where / "corpora" / entry.file
+            fetched.parent.mkdir(exist_ok=True)
+            shutil.copy(folder / entry.file, fetched)
+            return 0, f"{fetched}\n", ""
+        with monkeypatch.context() as patch:
+            patch.chdir(where)
+            for name, value in environment(arguments).items():
+                patch.setenv(name, value)
+            ran = command(*small(arguments), stdin=stdin)
+        reason = NEEDS_TERMINAL.get(arguments[0])
+        if reason is not None:
+            return int(ran.code != 2 or reason not in ran.err), "", ran.err
+        return ran.code, ran.out, ran.err
+
+    def run(page: str) -> Log:
+        return run_blocks("".join(commands_of(language, block) for language, block in blocks(page)), folder, call)
+
+    return run
+
+
+PRELUDES = {"README.md": "charrnn train old.txt --out checkpoints/old-001\n"}
+"""Commands that make the runs that a page names without having trained them."""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log]) -> None:
+    page = (REPOSITORY / name).read_text(encoding="utf-8")
+    if name == "README.md":
+        page = page.replace("```python\n", "```text\n")
+    prelude = f"```sh\n{PRELUDES[name]}```\n" if name in PRELUDES else ""
+    log = run_page(prelude + page)
+    assert log.failed == []
+    assert log.ran, "the page shows a command"
+    assert set(log.skipped) <= {*SKIPPED}
+    shown = [
+        line for _, block in blocks(page) for line in block.splitlines() if line.lstrip("$ ").startswith("charrnn ")
+    ]
+    assert len(log.ran) >= len(shown)
+
+
+def test_a_page_runs_as_bash_runs_it(run_page: Callable[[str], Log]) -> None:
+    page = """
+```sh
+pip install charrnn && printf 'abc%.0s' {1..100} > abc.txt
+for cell in rnn gru; do
+  charrnn train abc.txt --cell $cell --steps 1000 \\
+      --out "a $cell"
+done
+charrnn sample "a gru" --seed 1 --length 20 > text.txt
+cat text.txt | charrnn evaluate "a gru" --text -
+```
+
+```
+0.5 nats
+```
+
+```
+$ charrnn runs "a gru"
+a gru
+$ charrnn corpora fetch shakespeare
+```
+"""
+    log = run_page(page)
+    assert log.failed == []
+    assert log.skipped == ["pip"]
+    assert [ran[0] for ran in log.ran] == ["train", "train", "sample", "evaluate", "runs", "corpora"]
+    assert log.ran[1][-1] == "a gru"
+
+
+def test_a_command_that_fails_ends_the_page_with_its_message(run_page: Callable[[str], Log]) -> None:
+    log = run_page("```sh\ncharrnn sample nothing\ncharrnn runs\n```\n")
+    assert len(log.ran) == len(log.failed) == 1
+    assert "charrnn sample nothing: 4" in log.failed[0] and "nothing" in log.failed[0].split("\n")[1]
+
+
+def test_a_program_that_is_missing_fails(run_page: Callable[[str], Log]) -> None:
+    assert "frobnicate" in run_page("```sh\nfrobnicate\n```\n").failed[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("train a.txt --minutes 5", "train a.txt --steps 6"),
+        ("train a.txt --steps 4 --hidden-size 512", "train a.txt --steps 4 --hidden-size 16"),
+        ("train --parameters 1.5M", "train --parameters 5000 --steps 6"),
+        ("train --resume", "train --resume"),
+        ("sweep --cell lstm,gru", "sweep --cell lstm,gru --steps 6 --seeds 1"),
+        ("visualize --cell 0:127", "visualize --cell 0:15"),
+        ("sample --clamp 0:16=1 --length 5k", "sample --clamp 0:0=1 --length 200"),
+    ],
+)
+def test_budgets_and_sizes_are_made_small(given: str, meant: str) -> None:
+    assert small(tuple(given.split())) == tuple(meant.split())
+
+
+def test_the_settings_of_small_models_do_not_contradict_the_options() -> None:
+    settings: Mapping[str, str] = environment(("train", "--parameters", "300k"))
+    assert "CHARRNN_HIDDEN_SIZE" not in settings and settings["CHARRNN_NUM_LANES"] == "4"
+    assert environment(("train", "--resume")) == environment(("sample",)) == {}
