@@ -31,10 +31,11 @@ from charrnn.text.catalogue import find_entry
 
 PAGES = [
     "README.md",
+    "docs/commands.md",
     "docs/tour.md",
     *(f"docs/how-to/{page.name}" for page in sorted(REPOSITORY.glob("docs/how-to/*.md"))),
 ]
-"""The pages whose commands run. The README's example in Python has a test of its own."""
+"""The pages whose commands run."""
 MODULE = """# The state of {0}.
 class {1}:
     def {0}(self, {2}):
@@ -132,15 +133,13 @@ def run_page(command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Mo
     return run
 
 
-PRELUDES = {"README.md": "charrnn train old.txt --out checkpoints/old-001\n"}
+PRELUDES = {"docs/commands.md": "charrnn train old.txt --out checkpoints/old-001\n"}
 """Commands that make the runs that a page names without having trained them."""
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log]) -> None:
     page = (REPOSITORY / name).read_text(encoding="utf-8")
-    if name == "README.md":
-        page = page.replace("```python\n", "```text\n")
     prelude = f"```sh\n{PRELUDES[name]}```\n" if name in PRELUDES else ""
     log = run_page(prelude + page)
     assert log.failed == []
