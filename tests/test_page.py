@@ -364,4 +364,4 @@ def test_in_a_browser_the_page_can_be_used_without_a_mouse(tmp_path: Path, width
     assert found["chosen"] == ["1:23", "#1:23"]
     assert found["walked"] == ["1:24", "dot-64"]
     assert all(part in found["page"] for part in ("Cell 1:24", "open 4 %", "0:3 0.5", "Highest", '"the lamp was'))
-    assert found["unnamed"] == [] and found["size"] == "15px"
+    assert found["unnamed"] == [] and found["size"] == "14px"
