@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from built_runs import CYCLE, build_chain, chain_text
-from conftest import Ran, TrainedRun
+from conftest import REPOSITORY, Ran, TrainedRun, copy_run
 from hand_built import V, hand_built_tensors
 
 import charrnn
@@ -319,3 +320,17 @@ def test_a_mixture_says_what_it_is(pair: tuple[Model, Model]) -> None:
     assert repr(mix(pair, (0.7, 0.3))) == "<Mixture 0.7 a + 0.3 b>"
     product = charrnn.mix(pair, mode="product")
     assert isinstance(product, Mixture) and product.described == "a^0.5 × b^0.5"
+
+
+def test_the_example_of_the_documentation_runs(
+    chains: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/mixing.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code.count('"the "') == 1
+    for run, name in zip(chains, ("first", "second"), strict=False):
+        copy_run(run, tmp_path / "checkpoints" / name)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code.replace('"the "', '"ab"'), "docs/mixing.md", "exec"), names)
+    assert len(capsys.readouterr().out) > 300
+    assert [row.name for row in names["found"].rows] == ["first", "mixture"] * 2
