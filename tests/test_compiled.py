@@ -23,8 +23,9 @@ from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation import sampling
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
 from charrnn.generation.sampling import Block, PrimedState, prime_model, sample_ids
+from charrnn.model.exact import exact_exp
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
@@ -258,6 +259,28 @@ def test_the_compiled_draw_shapes_as_numpy_does() -> None:
         assert np.abs(counts - 500 * probs).max() <= 1 + 1e-6, (scores, shaping)
 
 
+def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
+    generator = np.random.default_rng(5)
+    for index in range(300):
+        size = int(generator.integers(2, 40))
+        logits = generator.uniform(-9, 9, size).astype(np.float32)
+        shaping = Shaping(
+            temperature=float(generator.choice([1e-3, 0.3, 0.8, 1.0, 5.0])),
+            top_k=int(generator.integers(1, size + 3)) if index % 2 else None,
+            top_p=float(generator.uniform(0.05, 1)) if index % 3 else None,
+            min_p=float(generator.uniform(0, 0.1)) if index % 5 == 0 else None,
+            banned=tuple(np.flatnonzero(generator.random(size - 1) < 0.2).tolist()),
+        )
+        drawing = compiled.Drawing(**sampling._limits([shaping], size), max_line=0, newline=-1)
+        weights, total = char_weights(logits, shaping)
+        probs, borders = np.empty(size), np.cumsum(weights) / total
+        for uniform in (0.0, generator.random(), *borders[borders < 1]):
+            drawn = compiled._draw(logits.astype(np.float64), drawing, 0, uniform, probs)
+            assert drawn == sampling.draw(weights, total, uniform), (logits, shaping, uniform)
+        assert np.array_equal(probs, weights)
+        assert np.allclose(weights / total, next_char_probs(logits[None], shaping)[0], rtol=1e-13, atol=1e-300)
+
+
 def test_of_equals_at_the_border_of_top_p_the_same_are_kept() -> None:
     for size in range(2, 25):
         scores = np.zeros(size)
@@ -483,6 +506,11 @@ def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float, is_integer
     begin = memory.addresses[5] - memory.addresses[0]
     found = memory.bytes[begin : begin + out.nbytes].view(np.float32).reshape(5, 6)
     assert np.array_equal(found, matrix.product(x))
+
+
+def test_exp_is_that_of_numpy_bit_for_bit() -> None:
+    xs = -np.random.default_rng(0).exponential(30, 2000)
+    assert np.array_equal([compiled._exp(x) for x in xs], exact_exp(xs))
 
 
 def test_exp_is_exp() -> None:

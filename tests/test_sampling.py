@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
 from charrnn.generation.sampling import draw, generator_of, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.cells import CELLS as EQUATIONS
@@ -125,7 +125,7 @@ NUM_DRAWS = 20_000
 def test_draws_are_as_frequent_as_they_are_likely() -> None:
     probs = np.array([0.3, 0.0, 0.25, 0.2, 0.15, 0.0, 0.06, 0.03, 0.01, 0.0])
     uniforms = np.random.default_rng(1).random(NUM_DRAWS)
-    counts = np.bincount([draw(probs, uniform) for uniform in uniforms], minlength=len(probs))
+    counts = np.bincount([draw(probs, 1.0, uniform) for uniform in uniforms], minlength=len(probs))
     possible = probs > 0
     assert counts[~possible].sum() == 0
     assert chi_square(counts[possible], NUM_DRAWS * probs[possible]) < critical_value(possible.sum() - 1)
@@ -162,17 +162,17 @@ WEIGHTS = st.lists(st.sampled_from([0.0, 0.0, 1e-300, 1e-17, 0.1, 1 / 3, 0.7]), 
 @example([0.7, 1e-17, 0.0], JUST_UNDER_ONE)
 def test_the_impossible_is_never_drawn_even_at_the_edges(weights: list[float], uniform: float) -> None:
     probs = np.array(weights) / sum(weights)
-    assert probs[draw(probs, uniform)] > 0
+    assert probs[draw(probs, float(np.cumsum(probs)[-1]), uniform)] > 0
 
 
 def test_of_a_model_that_ran_away_some_id_is_drawn() -> None:
-    assert 0 <= draw(np.full(3, np.nan), 0.5) < 3
+    assert 0 <= draw(*char_weights(np.full(3, np.nan, np.float32), Shaping()), 0.5) < 3
 
 
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_draw_inverts_the_running_sum(tenth: int) -> None:
     probs = np.array([0.2, 0.0, 0.5, 0.3])
-    assert draw(probs, (tenth + 0.5) / 10) == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
+    assert draw(probs, 1.0, (tenth + 0.5) / 10) == [0, 0, 2, 2, 2, 2, 2, 3, 3, 3][tenth]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0, 100.0])

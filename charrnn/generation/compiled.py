@@ -42,6 +42,7 @@ from charrnn.generation.dot_products import (
     whole_at,
 )
 from charrnn.model.cells import Antisymmetric
+from charrnn.model.exact import EXP_LIMIT, EXP_TERMS, INVERSE_LN2, LN2_HIGH, LN2_LOW
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import (
     SMALLEST_EXPONENT,
@@ -696,17 +697,13 @@ def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
 
 # Drawing.
 
-INVERSE_LN2, LN2_HIGH, LN2_LOW = 1.4426950408889634, 0.6931471803691238, 1.9082149292705877e-10
-"""1 / ln 2, and ln 2 as a sum of two parts; an integer below 2^20 times the first is exact."""
-E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = (1 / math.factorial(n) for n in range(2, 14))
-"""Taylor coefficients of exp; the remainder is below 2^-53 for |x| <= ln(2) / 2."""
-EXP_LIMIT = -700.0
-"""Below it, exp is set to 0."""
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = EXP_TERMS[2:]
+"""Coefficients of exp."""
 
 
 @_compiled
 def _exp(x: Any) -> Any:
-    """Compute exp(x), x <= 0, in float64 with errors of about 2^-52; without branches, so that loops vectorize."""
+    """Compute `exact_exp`, without branches, so that loops vectorize."""
     inside = max(x, EXP_LIMIT)
     power = np.rint(inside * INVERSE_LN2)
     r = (inside - power * LN2_HIGH) - power * LN2_LOW
@@ -718,7 +715,7 @@ def _exp(x: Any) -> Any:
 
 @_compiled
 def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
-    """Draw one id from scores (V,), as `next_char_probs` and `draw` do; probs (V,) is overwritten."""
+    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is overwritten."""
     size = len(scores)
     is_banned = drawing.is_banned
     most_likely, best = 0, -np.inf
@@ -738,7 +735,7 @@ def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> A
         ordered = np.where(is_banned, -np.inf, scores)
         order = np.argsort(-ordered, kind="mergesort")
         probs[order[top_k:]] = 0.0
-        # Most likely first, as in `next_char_probs`, so that the same ids are kept at the border of top-p.
+        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
         total = 0.0
         for char in order:
             total += probs[char]

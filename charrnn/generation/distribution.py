@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.model.exact import exact_exp
 
 Float64Array = NDArray[np.float64]
 
@@ -79,3 +80,40 @@ def next_char_probs(logits: NDArray[Any], shaping: Shaping) -> Float64Array:
     if shaping.min_p is not None:
         probs[probs < shaping.min_p * probs.max(axis=-1, keepdims=True)] = 0.0
     return np.asarray(probs / probs.sum(axis=-1, keepdims=True))
+
+
+def char_weights(logits: NDArray[Any], shaping: Shaping) -> tuple[Float64Array, float]:
+    """Return `next_char_probs` (V,) up to a factor for logits (V,), and their sum, the same on every processor.
+
+    Every operation is one of the compiled loop or of an exported page, in the same order. Of logits that are nan, one
+    is certain.
+    """
+    size, scores = len(logits), logits.astype(np.float64)
+    scores[list(shaping.banned)] = -np.inf
+    most_likely = int(np.argmax(scores))
+    weights = np.zeros(size)
+    if shaping.temperature > 0:
+        with np.errstate(over="ignore", invalid="ignore"):  # a tiny temperature leaves the most likely one
+            weights = exact_exp((scores - scores[most_likely]) / shaping.temperature)
+    weights[most_likely] = 1.0
+    total = _sum(weights)
+    top_k = size if shaping.temperature == 0 else min(shaping.top_k or size, size)
+    if top_k < size or shaping.top_p is not None:
+        order = np.argsort(-scores, kind="stable")
+        ordered = weights[order]
+        ordered[top_k:] = 0.0
+        sums = np.cumsum(ordered)
+        total = float(sums[-1])
+        if shaping.top_p is not None:
+            ordered[1:][sums[:-1] >= shaping.top_p * total] = 0.0
+            total = _sum(ordered)
+        weights[order] = ordered
+    if shaping.min_p:
+        weights[weights < shaping.min_p * weights[most_likely]] = 0.0
+        total = _sum(weights)
+    return weights, total
+
+
+def _sum(values: Float64Array) -> float:
+    """Add one after the other; np.sum adds in another order."""
+    return float(np.cumsum(values)[-1])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
+from charrnn.generation.distribution import Float64Array, Shaping, char_weights, log_softmax
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
@@ -116,12 +116,11 @@ def generator_of(seed: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(sequence))
 
 
-def draw(probs: Float64Array, uniform: float) -> int:
-    """Draw one id from probabilities (V,) by inverting their running sum at a uniform number in [0, 1)."""
-    cumulative = np.cumsum(probs)
-    drawn = int(np.searchsorted(cumulative, uniform * cumulative[-1], side="right"))
-    # `drawn` is past the end only if the logits are nan: training generates samples before it notices divergence.
-    return min(drawn, int(np.flatnonzero(probs)[-1]))
+def draw(weights: Float64Array, total: float, uniform: float) -> int:
+    """Draw one id from weights (V,) of a sum by inverting their running sum at a uniform number in [0, 1)."""
+    drawn = int(np.searchsorted(np.cumsum(weights), uniform * total, side="right"))
+    # Past the end only by rounding.
+    return min(drawn, int(np.flatnonzero(weights)[-1]))
 
 
 def sample_ids(
@@ -189,7 +188,7 @@ def _numpy_blocks(
         logits = streams.logits
         ids = np.array(
             [
-                draw(next_char_probs(logits[[stream]], shaping)[0], generator.random())
+                draw(*char_weights(logits[stream], shaping), generator.random())
                 for stream, (shaping, generator) in enumerate(zip(streams.shapings, streams.generators, strict=True))
             ]
         )
