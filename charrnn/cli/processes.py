@@ -134,7 +134,7 @@ class Launch:
 
     @signal.setter
     def signal(self, number: int) -> None:
-        self._set(f"signal/{self.rank.attempt}", str(number))
+        self._set(f"signal/{self.rank.attempt}", str(int(number)))
 
     @property
     def end(self) -> int | None:
