@@ -73,8 +73,9 @@ def write_texts(folder: Path) -> None:
     )
     tunes = (f"X:{number}\nT:{words(2, ' ', number)}\nM:4/4\nK:D\n{words(16, '|', number)}|]" for number in range(300))
     texts = {
-        **dict.fromkeys(("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "letters.txt"), prose),
+        **dict.fromkeys(("war-and-peace.txt", "novel.txt", "book.txt", "new.txt", "old.txt", "old.txt"), prose),
         "shakespeare.txt": "\n".join([*[LETTERS] * 3, *speeches]),
+        "letters.txt": prose[:3000],
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),

@@ -1,4 +1,4 @@
-"""docs/make_reference.py: the page has everything, and depends on nothing but the code."""
+"""The scripts of docs/: the reference has everything and depends on the code alone; the drawings are as drawn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import re
 from collections.abc import Callable
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 from environment import REPOSITORY
@@ -16,14 +17,18 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.optimizers import OPTIMIZERS
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = REPOSITORY / "docs" / "make_reference.py"
-    spec = importlib.util.spec_from_file_location("make_reference", path)
+def load(name: str) -> ModuleType:
+    """Import a script of docs/."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load("make_reference")
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +84,14 @@ def test_defaults_and_limits_in_brackets_are_sentences(script: ModuleType) -> No
     assert described("N.  [x>=0]") == "N. At least 0."
     assert described("N.  [1<=x<=9]") == "N. From 1 to 9."
     assert described("Shares[/test] [a].") == "Shares[/test] [a]."
+
+
+def test_the_drawings_are_those_of_the_script() -> None:
+    page = (REPOSITORY / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    for name, draw in load("make_drawings").DRAWINGS.items():
+        saved = (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
+        trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
+        # Not the coordinates: the sine of another processor may differ in the last digit.
+        drawn, kept = [[(element.tag, element.get("class"), element.text) for element in tree.iter()] for tree in trees]
+        assert drawn == kept, "run: python docs/make_drawings.py"
+        assert f"](pictures/{name}.svg)" in page
