@@ -15,8 +15,10 @@ from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
-from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
-from charrnn.generation.generator import Generator, check_vocab_size
+from charrnn.generation.assistant import DraftAssistant
+from charrnn.generation.continuations import NUM_CONTINUATIONS, ContinuationOptions
+from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
+from charrnn.generation.generator import Generator, check_vocab_size, fresh_seed
 from charrnn.generation.incremental import IncrementalReader
 from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
 from charrnn.generation.writing import Piece, TextSearch
@@ -26,7 +28,14 @@ from charrnn.records.atlas import Atlas
 from charrnn.records.cell_effects import Patch
 from charrnn.records.directions import NUM_CELLS, Direction
 from charrnn.records.evaluation import Adaptation
-from charrnn.records.generation import MIN_COPY_LENGTH, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.records.generation import (
+    MIN_COPY_LENGTH,
+    Continuation,
+    DocumentNovelty,
+    GeneratedText,
+    Novelty,
+    Prediction,
+)
 from charrnn.records.matching import MatchReport
 from charrnn.records.microscope import (
     CHARS_SCORED,
@@ -195,6 +204,29 @@ class Model(Displayable):
         for _ in search:
             pass
         return search.best()
+
+    @cached_property
+    def assistant(self) -> DraftAssistant:
+        """What an editor needs of the model: `charrnn write` reads and continues a draft with it."""
+        return DraftAssistant(self.generator)
+
+    def continuations(
+        self,
+        text: str,
+        *,
+        count: int = NUM_CONTINUATIONS,
+        until: str = "word",
+        temperature: float = SAMPLE_TEMPERATURE,
+        seed: int | None = None,
+    ) -> list[Continuation]:
+        """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
+
+        Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
+        `assistant.read` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
+        Raises UsageError for an option out of range.
+        """
+        options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
+        return RecordList(self.assistant.continue_text(text, options).take(count))
 
     def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
         """Return the `top` most likely characters after `text` and their probabilities, most likely first.

@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": {"--top"},
     "visualize": {"--cell", "--detector", "--find", "--top", "--text", "--export"},
     "explore": {"--text", "--chars"},
+    "write": {"--run", "--until", "--temp", "--seed", "--color"},
     "evaluate": {"--text", "--precision"},
     "runs": {"--sort", "--csv", "--plot", "--export"},
     "sweep": {"--cell", "--set", "--seeds", "--minutes", "--search", "--jobs"},
@@ -57,7 +58,7 @@ def test_every_command_has_help(command: Command, name: str, flag: str) -> None:
     assert ran.out.startswith(f"Usage: charrnn {name}")
     options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ran.out))
     # What fills the terminal has nothing to report to a program.
-    reports = {"--json"} if name != "explore" else set()
+    reports = {"--json"} if name not in ("explore", "write") else set()
     assert options >= COMMANDS[name] | reports | {"--quiet", "--debug", "--help"}
     assert max(map(len, ran.out.splitlines())) <= 80
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli import corpora, evaluate, explore, export, predict, runs, sample, sweep, train, visualize
+from charrnn.cli import corpora, evaluate, explore, export, predict, runs, sample, sweep, train, visualize, write
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.processes import claim_error, code_of_other_process, register_member
 from charrnn.cli.root import EndOfFile, GroupedCommand, Invocation, app
@@ -24,6 +24,7 @@ app.command("sample")(sample.sample)
 app.command("predict")(predict.predict)
 app.command("visualize")(visualize.visualize)
 app.command("explore")(explore.explore)
+app.command("write")(write.write)
 app.command("evaluate")(evaluate.evaluate)
 app.command("runs")(runs.runs)
 app.command("sweep", cls=GroupedCommand)(sweep.sweep)

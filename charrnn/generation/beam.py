@@ -170,23 +170,30 @@ class BeamSearch:
         prime: NDArray[np.integer[Any]],
         options: BeamOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,
+        *,
+        read_prime: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
+        find_ends: Callable[[NDArray[np.int32]], Indices] | None = None,
     ) -> None:
         """Take the ids of the prime (P,), P >= 1.
 
-        `on_step` is called with 1 whenever the live texts have grown by one character.
+        `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime` returns the logits
+        (1, V) and the state after the prime; without it the stepper reads the prime. `find_ends` maps texts (W, N) to
+        (W,): how many of its last ids a text that has ended is cut by, and -1 for one that goes on.
         """
         self.beams: list[Beam] = []
+        self._read_prime = read_prime or (lambda: stepper.read(prime))
+        self._find_ends = find_ends
         self._stepper, self._prime, self.options, self._on_step = stepper, prime, options, on_step
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         options = self.options
         generator = np.random.Generator(np.random.PCG64(options.seed))
-        found = _Found(options)
+        found = _Found(options, self._find_ends)
         live = _Live.start(options.num_groups)
         if options.mode == "stochastic":
             live.keys = generator.gumbel(size=1)
         rows = np.zeros(options.num_groups, np.int64)
-        logits, state = self._stepper.read(self._prime)
+        logits, state = self._read_prime()
         logits, state = logits.take(rows, axis=0), state.take(rows, axis=2)
         ngrams = None if options.no_repeat is None else SeenNgrams(options.no_repeat, self._prime, len(rows))
         num_yielded = 0
@@ -271,8 +278,8 @@ class _Live:
 class _Found:
     """The best texts that have ended, up to as many for each group as it has beams."""
 
-    def __init__(self, options: BeamOptions) -> None:
-        self._options = options
+    def __init__(self, options: BeamOptions, find_ends: Callable[[NDArray[np.int32]], Indices] | None = None) -> None:
+        self._options, self._find_ends = options, find_ends
         self._size = options.width // options.num_groups
         self._stops = [np.array(stop) for stop in sorted(options.stops, key=len)]
         # Best first. The number makes the first found of equals the better one in every comparison.
@@ -281,14 +288,14 @@ class _Found:
 
     def collect(self, live: _Live) -> Indices:
         """Keep the texts that end here; return the rows of those that continue and may still be among the best."""
-        stop_lengths = np.zeros(len(live.groups), np.int64)
+        stop_lengths = np.full(len(live.groups), -1) if self._find_ends is None else self._find_ends(live.texts)
         for stop in self._stops:
             if len(stop) <= live.num_chars:
                 stop_lengths[(live.texts[:, -len(stop) :] == stop).all(axis=1)] = len(stop)
-        for row in np.flatnonzero(stop_lengths).tolist():
+        for row in np.flatnonzero(stop_lengths >= 0).tolist():
             self._add(live, row, int(stop_lengths[row]))
         floors = [-beams[-1][0] if len(beams) == self._size else -np.inf for beams in self._groups]
-        return np.flatnonzero((stop_lengths == 0) & (self._bounds(live) > np.array(floors)[live.groups]))
+        return np.flatnonzero((stop_lengths < 0) & (self._bounds(live) > np.array(floors)[live.groups]))
 
     def agreed(self, live: _Live, start: int) -> tuple[int, ...]:
         """Return the ids from `start` on that are common to all texts that may still become the best."""

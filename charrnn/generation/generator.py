@@ -77,7 +77,8 @@ class Generator:
         return self._make_stepper("fp32")
 
     @cached_property
-    def _int8_stepper(self) -> Stepper:
+    def int8_stepper(self) -> Stepper:
+        """The model one character at a time, with weights in 8 bits, whose sums are exact."""
         return self._make_stepper("int8")
 
     def _make_stepper(self, precision: str) -> Stepper:
@@ -88,7 +89,7 @@ class Generator:
     def _stepper_for(self, precision: str, clamps: Clamps) -> Stepper:
         """Return the stepper of a precision; a new one if cells or directions are clamped."""
         if not clamps:
-            return self.stepper if precision == "fp32" else self._int8_stepper
+            return self.stepper if precision == "fp32" else self.int8_stepper
         stepper = self._make_stepper("fp32" if precision == "fp32" else "int8")
         for what, value in clamps.items():
             if not isinstance(what, Direction):

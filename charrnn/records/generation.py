@@ -38,6 +38,32 @@ class GeneratedText(Displayable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Continuation(Displayable):
+    """One way to continue a text to the end of a word, a line or a sentence."""
+
+    text: str
+    """As it is inserted: lines end with "\\n"."""
+    logprobs: tuple[float, ...]
+    """The model's log-probability of each id of the text, in nats, at temperature 1."""
+    how: str
+    """What found it: `diverse` or `stochastic` for a beam search, `sample` for one drawn at `temperature`."""
+    temperature: float | None = None
+    """Of a sample."""
+    is_complete: bool = True
+    """Whether it reaches the end that was asked for, or was cut."""
+
+    @property
+    def logprob(self) -> float:
+        """Log-probability of the text, in nats."""
+        return sum(self.logprobs)
+
+    @property
+    def nats_per_char(self) -> float:
+        """Mean negative log-probability of a character, in nats."""
+        return -self.logprob / max(1, len(self.text))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Copy:
     """A passage of a text that also occurs in the training text, there first at `source`.
 

@@ -239,7 +239,9 @@ def values_of(name: str) -> list[tuple[str, ...]]:
     return lines + [(name, *short, option, IN_AN_ARGUMENT) for option in options if option in takes_value]
 
 
-@pytest.mark.parametrize("name", ["train", "sample", "predict", "visualize", "explore", "evaluate", "runs", "corpora"])
+@pytest.mark.parametrize(
+    "name", ["train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "corpora"]
+)
 def test_no_error_message_contains_control_sequences(on_screen: Screen, hostile: Path, name: str) -> None:
     lines = values_of(name)
     assert len(lines) >= (3 if name in ("runs", "corpora") else 5)

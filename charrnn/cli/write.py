@@ -1,0 +1,146 @@
+"""charrnn write: an editor in which a model offers continuations."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.arguments import load_model, parse_cell
+from charrnn.cli.options import DebugOption, QuietOption
+from charrnn.cli.signals import Signals
+from charrnn.cli.streams import supports_cursor_control, warn
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.cli.writer.app import Writer
+    from charrnn.cli.writer.state import Colour
+
+
+def write(
+    context: typer.Context,
+    draft: Annotated[
+        str | None, typer.Argument(metavar="DRAFT", help="A text file, which need not exist yet. Default: a new text.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run.",
+            metavar="RUN",
+        ),
+    ] = None,
+    until: Annotated[
+        str,
+        typer.Option("--until", help="Continue to the end of a word, a line or a sentence.", metavar="WORD"),
+    ] = "word",
+    temp: Annotated[
+        float,
+        typer.Option("--temp", "--temperature", help="Of the samples: 0 is greedy, 1 the model's own.", metavar="T"),
+    ] = SAMPLE_TEMPERATURE,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", help="The same seed gives the same continuations. Default: a new one.", metavar="N", min=0
+        ),
+    ] = None,
+    color: Annotated[
+        str | None,
+        typer.Option(
+            "--color", help="Colour the draft by a cell, such as 0:17, or by surprise.", metavar="L:U|surprise"
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Write a text with a model.
+
+    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Ctrl-S saves, and nothing else does. F1
+    lists the keys.
+    """
+    _check_terminal()
+    from charrnn.generation.continuations import ContinuationOptions
+    from charrnn.generation.generator import fresh_seed
+    from charrnn.text.drafts import read_draft
+
+    options = ContinuationOptions(until=until, temperature=temp, seed=fresh_seed() if seed is None else seed)
+    path = None if draft is None else Path(draft)
+    read = None if path is None else read_draft(path)
+    model = load_model(run, quiet=quiet)
+    colour = _parse_colour(color, model)
+
+    from charrnn.cli.writer.app import Writer
+    from charrnn.cli.writer.state import DraftFile, Settings
+    from charrnn.generation.boundaries import check_until
+    from charrnn.text.drafts import Draft
+
+    file = DraftFile(path, read or Draft())
+    settings = Settings(check_until(options.until), options.temperature, options.seed, colour)
+    writer = Writer(model, file, settings)
+    # Textual would print where it was interrupted.
+    signals: Signals = context.obj.signals
+    signals.is_quiet = signals.defers = True
+    return _run(writer, signals, quiet=quiet)
+
+
+def _check_terminal() -> None:
+    """Raise UsageError without textual, and where the keyboard or the screen is no terminal."""
+    from charrnn.errors import UsageError
+
+    if find_spec("textual") is None:
+        raise UsageError(
+            "charrnn write needs the package textual. In the folder of charrnn's pyproject.toml: "
+            "pip install -e '.[tui]'"
+        )
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError(
+            "charrnn write moves the cursor, which a terminal with TERM=dumb cannot do.\n"
+            "`charrnn sample --prime-file DRAFT` continues a text there."
+        )
+    if not _is_terminal():
+        raise UsageError(
+            "charrnn write fills a terminal: standard input, output and error must all be one.\n"
+            "Use `charrnn sample --prime-file DRAFT` to continue a text without one."
+        )
+
+
+def _is_terminal() -> bool:
+    # Textual draws on stderr.
+    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)
+
+
+def _parse_colour(color: str | None, model: "Model") -> "Colour":
+    """Return what --color asks for. Raises UsageError if it is neither `surprise` nor a cell of the model."""
+    from charrnn.cli.writer.state import SURPRISE
+    from charrnn.errors import UsageError
+
+    if color in (None, SURPRISE):
+        return color
+    if ":" not in str(color):
+        raise UsageError(f"--color is {color!r}; it must be surprise or a cell such as 0:17.")
+    return parse_cell("--color", str(color), model)
+
+
+def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
+    """Run the editor; text that is not saved when something else than its keys ends it is written beside the draft."""
+    is_left = False
+    try:
+        is_left = writer.run_until(lambda: signals.number != 0)
+        writer.finish()
+    finally:
+        if not is_left:
+            _recover(writer)
+    if is_left:
+        return 0
+    return 128 + signals.number if signals.number else 1
+
+
+def _recover(writer: "Writer") -> None:
+    """Write text that is not saved to a file, and print its path."""
+    file, text = writer.desk.file, writer.desk.editor.draft
+    if file.is_unsaved(text):
+        path = file.recover(text)
+        warn((f"the text that was not saved is in {path}",), quiet=False)

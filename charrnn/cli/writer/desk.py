@@ -1,0 +1,418 @@
+"""The screen of the editor: the draft, the continuations below it, and the keys."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from rich.cells import cell_len
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from charrnn.api import Model
+from charrnn.cli.explorer.dialogs import Question
+from charrnn.cli.streams import printable
+from charrnn.cli.writer.dialogs import Choice, Help
+from charrnn.cli.writer.editor import Editor
+from charrnn.cli.writer.state import (
+    DraftFile,
+    Settings,
+    describe_reading,
+    shown_continuation,
+    source_of,
+)
+from charrnn.cli.writer.worker import Job, Worker
+from charrnn.errors import CharRNNError, UsageError, counted
+from charrnn.generation.continuations import NUM_CONTINUATIONS, Continuations
+from charrnn.records.generation import Continuation
+from charrnn.render.heatmap import MAX_BITS
+from charrnn.render.palette import palette_of
+from charrnn.text.drafts import ChangedOnDiskError
+from charrnn.text.substitution import ReadText
+
+HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
+"""Keys at the bottom of the screen."""
+OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss"
+"""Keys at the bottom while continuations are shown."""
+OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
+"""What the worker does, most urgent first."""
+PAUSE = 0.25
+"""Seconds without a change after which the text is coloured again."""
+LONG_READ = 4_000
+"""Characters from which on the share that is read is shown."""
+
+
+class Desk(Screen[None]):
+    """The draft, five continuations of it, and the keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "offer", show=False, priority=True),
+        Binding("ctrl+u,f3", "until", show=False, priority=True),
+        Binding("ctrl+t,f2", "temperature", show=False, priority=True),
+        Binding("f4", "colour", show=False, priority=True),
+        Binding("ctrl+s", "save", show=False, priority=True),
+        Binding("f5", "save_as", show=False, priority=True),
+        Binding("ctrl+c", "copy_or_leave", show=False, priority=True),
+        Binding("f1", "help", show=False, priority=True),
+    ]
+
+    def __init__(self, model: Model, file: DraftFile, text: str, settings: Settings) -> None:
+        """Edit `text`, the draft of a file or what was recovered of it."""
+        super().__init__()
+        self.model, self.file, self.settings = model, file, settings
+        self.editor = Editor(text, lambda: bool(self.offered) or self.is_looking)
+        self.offered: list[Continuation] = []
+        self.is_looking = False
+        self.notes: list[str] = []
+        self._continuations: Continuations | None = None
+        self._colour_timer: Timer | None = None
+        self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, self._fail_later)
+        self.failure: Exception | None = None
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(id="top"):
+            yield Static(id="title")
+            yield Static(id="settings")
+        yield self.editor
+        yield Static(id="offers")
+        yield Static(id="status")
+        yield Static(id="hint")
+
+    def on_mount(self) -> None:
+        """Show the draft, and let the model read it meanwhile."""
+        self.editor.focus()
+        self.editor.move_cursor(self._end_of_text())
+        self._show()
+        self.worker.start()
+        self._note_reading()
+
+    def _end_of_text(self) -> tuple[int, int]:
+        """Return where the text ends: before the newline at the end of the file, if there is one."""
+        row, column = self.editor.document.end
+        if column == 0 and row > 0:
+            row -= 1
+        return row, len(self.editor.document.get_line(row))
+
+    # What is shown
+
+    def say(self, message: str) -> None:
+        """Replace the status message; "" removes it."""
+        status = self.query_one("#status", Static)
+        status.update(Text(printable(message)))
+        status.display = bool(message)
+
+    def _say_later(self, message: str) -> None:
+        def show() -> None:
+            self.is_looking = False
+            self._show()
+            self.say(message)
+
+        self.app.call_later(show)
+
+    def _fail_later(self, error: Exception) -> None:
+        self.failure = error
+        self.app.call_later(self.app.exit)
+
+    def _show(self) -> None:
+        """Draw everything but the draft."""
+        name = "unnamed" if self.file.path is None else str(self.file.path)
+        is_unsaved = self.file.is_unsaved(self.editor.draft)
+        title = f"{'* ' if is_unsaved else ''}{' '.join(printable(name).split())}  {printable(self.model.name)}"
+        self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
+        settings = f"{self.settings.until}  temperature {self.settings.temperature:g}"
+        if self.settings.colour is not None:
+            settings += f"  {self.settings.colour_name}"
+        self.query_one("#settings", Static).update(Text(settings))
+        offers = self.query_one("#offers", Static)
+        offers.display = bool(self.offered)
+        if self.offered:
+            offers.update(self._offer_table())
+        hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
+        self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
+
+    def _offer_table(self) -> Table:
+        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
+        for style in ("bold", "dim", "dim"):
+            table.add_column(style=style, no_wrap=True)
+        table.add_column(ratio=1)
+        width = max(20, self.size.width - 20)
+        for number, one in enumerate(self.offered, start=1):
+            shown = _folded(shown_continuation(one), width)
+            table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", shown)
+        return table
+
+    # Continuations
+
+    def action_offer(self) -> None:
+        """Offer five continuations, or five others."""
+        if self.offered and self._continuations is not None:
+            continuations = self._continuations
+            self._look(lambda job: continuations)
+            return
+        text, options = self._before_cursor(), self.settings.options()
+        num_read = 0
+
+        def begin(job: Job) -> Continuations:
+            def count(num: int) -> None:
+                nonlocal num_read
+                job.check()
+                num_read += num
+                if num_read % LONG_READ < num and num_read >= LONG_READ:
+                    self.app.call_later(self._say_share, num_read, len(text))
+
+            return self.model.assistant.continue_text(text, options, on_read=count, on_step=lambda: self._check_offer())
+
+        self._look(begin)
+
+    def _check_offer(self) -> None:
+        self._offer_job.check()
+
+    def _look(self, begin: Callable[[Job], Continuations]) -> None:
+        """Let the worker find continuations."""
+        self.is_looking = True
+        self._show()
+        self.say("looking for continuations ...")
+
+        def work(job: Job) -> tuple[Continuations, list[Continuation]]:
+            self._offer_job = job
+            continuations = begin(job)
+            return continuations, continuations.take(NUM_CONTINUATIONS)
+
+        self.worker.submit(Job(OFFERS, work, lambda found: self.app.call_later(self._take_offer, *found)))
+
+    def _say_share(self, num_read: int, num_chars: int) -> None:
+        if self.is_looking:
+            self.say(f"reading the draft: {num_read:,} of {counted(num_chars, 'character')}")
+
+    def _take_offer(self, continuations: Continuations, found: list[Continuation]) -> None:
+        """Show what was found, unless something was typed meanwhile."""
+        if not self.is_looking:
+            return
+        self.is_looking = False
+        self._continuations, self.offered = continuations, found
+        self.say("" if found else f"{self.model.name} has no other continuation to the end of a {self.settings.until}")
+        self._show()
+        self._colour_soon()
+
+    def dismiss_offer(self) -> None:
+        """Show no continuations, and stop looking for them."""
+        if self.is_looking:
+            self.worker.cancel(OFFERS)
+            self.say("")
+        self.is_looking, self.offered, self._continuations = False, [], None
+        self._show()
+
+    def on_editor_pressed(self, event: Editor.Pressed) -> None:
+        """Insert a continuation by its number, or dismiss them all."""
+        if event.key == "escape":
+            self.dismiss_offer()
+        elif int(event.key) <= len(self.offered):
+            chosen = self.offered[int(event.key) - 1]
+            self.dismiss_offer()
+            self.editor.insert_continuation(chosen.text)
+        elif self.is_looking:
+            self.dismiss_offer()
+            self.editor.insert_continuation(event.key)
+
+    def _before_cursor(self) -> str:
+        row, column = self.editor.cursor_location
+        return self.editor.draft[: self.editor.offset_of(row, column)]
+
+    # Changes
+
+    def on_text_area_changed(self) -> None:
+        """Dismiss the continuations, which belong to another text, and colour the text again."""
+        self.dismiss_offer()
+        self._colour_soon()
+
+    def on_text_area_selection_changed(self) -> None:
+        """Dismiss the continuations once the cursor is elsewhere."""
+        if self.offered or self.is_looking:
+            self.dismiss_offer()
+
+    def on_editor_scrolled(self) -> None:
+        """Colour what is in view now."""
+        self._colour_soon()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Draw for another size."""
+        self._show()
+        self._colour_soon()
+
+    # Settings
+
+    def action_until(self) -> None:
+        """Continue to another end."""
+        self._change(self.settings.next_until)
+
+    def action_temperature(self) -> None:
+        """Take the next temperature."""
+        self._change(self.settings.next_temperature)
+
+    def _change(self, change: Callable[[], object]) -> None:
+        is_offering = bool(self.offered) or self.is_looking
+        self.dismiss_offer()
+        change()
+        self._show()
+        if is_offering:
+            self.action_offer()
+
+    def action_colour(self) -> None:
+        """Take the next colours."""
+        self.settings.next_colour()
+        self._show()
+        if self.app.no_color and self.settings.colour is not None:
+            self.say("NO_COLOR is set: no colours are drawn")
+        if self.settings.colour is None:
+            self.worker.cancel(COLOURS)
+            self.editor.show_styles({})
+        self._colour_soon()
+
+    # Colours
+
+    def _colour_soon(self) -> None:
+        if self._colour_timer is not None:
+            self._colour_timer.stop()
+            self._colour_timer = None
+        if self.settings.colour is not None and not self.app.no_color and self.is_mounted:
+            self._colour_timer = self.set_timer(PAUSE, self._colour)
+
+    def _colour(self) -> None:
+        """Let the worker colour the lines in view."""
+        colour, text = self.settings.colour, self.editor.draft
+        first, last = self.editor.lines_in_view()
+        lengths = [len(self.editor.document.get_line(row)) for row in range(first, last)]
+        begin = self.editor.offset_of(first)
+        end = min(len(text), begin + sum(lengths) + len(lengths))
+        assistant, palette = self.model.assistant, palette_of(self.app.console)
+
+        def work(job: Job) -> dict[int, list[Style]]:
+            def check(num_chars: int) -> None:
+                job.check()
+
+            values: Any
+            if isinstance(colour, tuple):
+                values = assistant.cell_values(text, colour, begin, end, on_read=check)
+                styles = [palette.value(value) if value == value else Style() for value in values.tolist()]
+            else:
+                values = assistant.surprise(text, begin, end, on_read=check) / MAX_BITS
+                styles = [palette.surprise(value) if value == value else Style() for value in values.tolist()]
+            starts = np.cumsum([0, *(length + 1 for length in lengths)]).tolist()
+            return {
+                first + index: styles[start : start + length]
+                for index, (start, length) in enumerate(zip(starts, lengths, strict=False))
+            }
+
+        self.worker.submit(Job(COLOURS, work, lambda styles: self.app.call_later(self._take_styles, colour, styles)))
+
+    def _take_styles(self, colour: object, styles: dict[int, Sequence[Style]]) -> None:
+        if colour == self.settings.colour:
+            self.editor.show_styles(styles)
+
+    # Notes
+
+    def _note_reading(self) -> None:
+        """Let the worker find out what the model reads as something else, and read the draft."""
+        text = self.editor.draft
+
+        def work(job: Job) -> ReadText:
+            read = self.model.assistant.read(text)
+            self.app.call_later(self._take_reading, read)
+            self.model.assistant.reader.state_after(read.ids, lambda num_chars: job.check())
+            return read
+
+        self.worker.submit(Job(NOTES, work, lambda read: self.app.call_later(self._colour_soon)))
+
+    def _take_reading(self, read: ReadText) -> None:
+        self.notes = describe_reading(read, self.model.name)
+        if self.notes and not self.offered and not self.is_looking:
+            self.say(". ".join(self.notes))
+
+    def action_help(self) -> None:
+        """Show the keys and the notes."""
+        self.app.push_screen(Help([*self.notes, f"Seed {self.settings.seed}."]))
+
+    # Saving and leaving
+
+    def action_save(self) -> None:
+        """Save; ask for a name if there is none."""
+        self._save()
+
+    def action_save_as(self) -> None:
+        """Save under another name."""
+        self._ask_name(lambda: None)
+
+    def _save(
+        self, path: Path | None = None, *, overwrite: bool = False, then: Callable[[], object] = lambda: None
+    ) -> None:
+        if path is None and self.file.path is None:
+            self._ask_name(then)
+            return
+        text = self.editor.draft
+        try:
+            self.file.save(text, path, overwrite=overwrite)
+        except ChangedOnDiskError as error:
+            answers = {
+                "o": ("overwrite it", lambda: self._save(path, overwrite=True, then=then)),
+                "n": ("another name", lambda: self._ask_name(then)),
+            }
+            self.app.push_screen(Choice(f"{error}.", answers))
+        except CharRNNError as error:
+            self.say(f"not saved: {error}. F5 saves under another name.")
+        else:
+            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}")
+            self._show()
+            then()
+
+    def _ask_name(self, then: Callable[[], object]) -> None:
+        def answer(name: str) -> None:
+            if not name.strip() or "\0" in name:
+                raise UsageError("Write the name of a file.")
+            path = Path(name.strip()).expanduser()
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder: write the name of a file.")
+            self.app.call_later(lambda: self._save(path, then=then))
+
+        self.app.push_screen(Question("Save as which file?", answer))
+
+    def action_copy_or_leave(self) -> None:
+        """Copy what is selected, or quit."""
+        if self.editor.selected_text:
+            self.editor.action_copy()
+        else:
+            self.action_leave()
+
+    def action_leave(self) -> None:
+        """Quit; ask first if something is not saved."""
+        if not self.file.is_unsaved(self.editor.draft):
+            self._leave()
+            return
+        name = "The draft" if self.file.path is None else str(self.file.path)
+        answers = {"s": ("save and quit", lambda: self._save(then=self._leave)), "d": ("discard and quit", self._leave)}
+        self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
+
+    def _leave(self) -> None:
+        self.app.exit(True)
+
+
+def _folded(text: str, width: int) -> Text:
+    """Return at most two lines of a text, with … where it goes on."""
+    lines, line = [], ""
+    for word in text.replace(" ", " \0").split("\0"):
+        if cell_len(line + word.rstrip()) > width and line:
+            lines.append(line)
+            line = ""
+        line += word
+    lines.append(line)
+    shown = lines[:2]
+    if len(lines) > 2:
+        shown[1] = shown[1].rstrip() + " …"
+    return Text("\n".join(shown), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,184 @@
+"""Reads and saves the file of a text that is being edited: every character stays as its author wrote it.
+
+A save is atomic, and refuses to replace a file that something else changed.
+"""
+
+import codecs
+import contextlib
+import os
+import stat
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from charrnn.errors import CharRNNError, DataError, counted, named
+from charrnn.files import convert_os_errors, replacing, write_synced
+
+MAX_DRAFT_BYTES = 8 * 1024 * 1024
+"""Size of a draft at most: several novels, and little enough to be kept in memory with all its changes."""
+_WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_ARCHIVE = b"PK\x03\x04"
+"""First bytes of a ZIP archive, which the files of word processors are."""
+_RECOVERED = ".charrnn-recovered"
+"""End of the name of a file with text that was not saved."""
+
+
+class ChangedOnDiskError(CharRNNError):
+    """The file that a draft would replace is not the one that was read or saved last."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileFormat:
+    """What belongs to a file and not to its text."""
+
+    newline: str = "\n"
+    """The line end, if all are the same; else "\\n", and each carriage return is a character of the text."""
+    has_mark: bool = False
+    """Whether the file begins with a byte-order mark."""
+
+    def encode(self, text: str) -> bytes:
+        """Return the content of the file for a text whose lines end with "\\n"."""
+        mark = codecs.BOM_UTF8 if self.has_mark else b""
+        return mark + text.replace("\n", self.newline).encode("utf-8", "surrogatepass")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """The text of a file, whose lines end with "\\n", and how it is written."""
+
+    text: str = field(default="", repr=False)
+    format: FileFormat = FileFormat()
+    digest: str | None = None
+    """SHA-256 of the file; None if there is none yet."""
+
+
+def read_draft(path: Path) -> Draft:
+    """Read a draft; an empty one if there is no such file yet.
+
+    Raises DataError for a folder, a device, a file that cannot be read, is too large or is not text, and for a new file
+    in a folder that is missing.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if os.path.lexists(path):
+            raise DataError(f"{path} is a link to a file that does not exist: give another file") from None
+        if not path.parent.is_dir():
+            raise DataError(
+                f"{path}: the folder {path.parent} does not exist: create it, or give another file"
+            ) from None
+        return Draft()
+    except (OSError, ValueError) as error:  # ValueError: the name contains a NUL
+        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}. Give a text file.") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path} is not a regular file: give a text file")
+    if status.st_size > MAX_DRAFT_BYTES:
+        raise DataError(
+            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
+            "give a part of it, such as a chapter"
+        )
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}. Give a text file.") from None
+    return _decode(path, data)
+
+
+def _decode(path: Path, data: bytes) -> Draft:
+    wide = next((name for mark, name in _WIDE_MARKS.items() if data.startswith(mark)), None)
+    if wide:
+        raise DataError(f"{path} is not UTF-8 but {wide.upper()}: convert it: iconv -f {wide} -t utf-8 FILE > NEW.txt")
+    if data.startswith(_ARCHIVE):
+        raise DataError(f"{path} is an archive, as word processors save: save it there as plain text (UTF-8)")
+    if b"\0" in data:
+        raise DataError(f"{path} is not text: byte {data.index(0):,} is NUL. Give a text file.")
+    has_mark = data.startswith(codecs.BOM_UTF8)
+    try:
+        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}. "
+            "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
+        ) from None
+    newline = _newline_of(text)
+    return Draft(
+        text=text.replace(newline, "\n"),
+        format=FileFormat(newline=newline, has_mark=has_mark),
+        digest=sha256(data).hexdigest(),
+    )
+
+
+def _newline_of(text: str) -> str:
+    """Return the line end, if all are the same; else "\\n"."""
+    num_returns, num_both, num_feeds = text.count("\r"), text.count("\r\n"), text.count("\n")
+    if num_both and num_returns == num_both == num_feeds:
+        return "\r\n"
+    return "\r" if num_returns and not num_feeds else "\n"
+
+
+def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, overwrite: bool = False) -> str:
+    """Write a draft and return the digest of the file; the file is the old one or the new one, never a part.
+
+    A link stays a link, and permissions stay as they were. Raises ChangedOnDiskError if the file's digest is not
+    `known`, which is None where there should be no file, unless `overwrite`; CharRNNError if it cannot be written.
+    """
+    data = format.encode(text)
+    target = Path(os.path.realpath(path))
+    with convert_os_errors("write", path, num_bytes=len(data)):
+        mode = _mode_of(path, target)
+        if mode is not None and not overwrite and sha256(target.read_bytes()).hexdigest() != known:
+            raise ChangedOnDiskError(f"{path} {'exists already' if known is None else 'has changed on disk'}")
+        with replacing(target) as temporary:
+            write_synced(temporary, data)
+            if mode is not None:
+                temporary.chmod(mode)
+    return sha256(data).hexdigest()
+
+
+def _mode_of(path: Path, target: Path) -> int | None:
+    """Return the permissions of a file, None if there is none. Raises CharRNNError if it cannot be replaced."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise CharRNNError(f"cannot write {path}: it is {'a folder' if target.is_dir() else 'not a regular file'}")
+    if not os.access(target, os.W_OK):
+        raise CharRNNError(f"cannot write {path}: it is read-only")
+    return stat.S_IMODE(status.st_mode)
+
+
+def recovery_files(path: Path | None) -> list[Path]:
+    """Return the files with text that was not saved beside a draft, or of drafts without a name, the newest first."""
+    begin = _recovery_begin(path)
+    folder = Path() if path is None else path.parent
+    found = []
+    with contextlib.suppress(OSError):
+        found = [one for one in folder.iterdir() if one.name.startswith(begin) and one.is_file()]
+    return sorted(found, key=lambda one: (one.stat().st_mtime_ns, one.name), reverse=True)
+
+
+def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:
+    """Write text that was not saved to a new hidden file beside the draft, and return its path.
+
+    A draft without a name has it in the current folder. Raises CharRNNError.
+    """
+    folder = Path() if path is None else path.parent
+    number = 1
+    while True:
+        target = folder / (_recovery_begin(path) + ("" if number == 1 else f"-{number}"))
+        try:
+            with convert_os_errors("write", target):
+                write_synced(target, format.encode(text))
+        except CharRNNError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+            number += 1
+        else:
+            return target
+
+
+def _recovery_begin(path: Path | None) -> str:
+    return f".{'unnamed' if path is None else path.name}{_RECOVERED}"

@@ -1,0 +1,261 @@
+"""Continuations: different ones, to the end of a word, a line or a sentence, as a naive loop scores them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TrainedRun
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import charrnn
+from charrnn.api import Model
+from charrnn.errors import UsageError
+from charrnn.generation.boundaries import MAX_CHARS, Until, end_of, may_end
+from charrnn.generation.continuations import ContinuationOptions
+from charrnn.generation.distribution import Shaping, log_softmax, next_char_probs
+from charrnn.generation.draft_reader import MAX_STATES, DraftReader
+from charrnn.generation.sampling import draw, generator_of, prime_model
+from charrnn.records.generation import Continuation
+
+UNTIL: tuple[Until, ...] = ("word", "line", "sentence")
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> Model:
+    return charrnn.load(lstm.path)
+
+
+@pytest.mark.parametrize(
+    ("text", "until", "end"),
+    [
+        ("ick brown", "word", 3),
+        (" brown fox", "word", 6),
+        ("ick", "word", None),
+        ("n't go", "word", 3),
+        ("n't", "word", None),
+        ("the dogs' ", "word", 3),
+        (", and then", "word", 5),
+        ("\n    self.", "word", 9),
+        ("naïve-", "word", 5),
+        ("e\u0301te\u0301 ", "word", 5),
+        ("ick brown", "line", None),
+        ("ick brown\nfox", "line", 9),
+        ("\nfox\r\n", "line", 4),
+        ("\n\n", "line", None),
+        ("He went. She", "sentence", 8),
+        ("He went.", "sentence", None),
+        ('He went." She', "sentence", 9),
+        ("He paid 3.14 for it? Yes", "sentence", 20),
+        ("Wait... what", "sentence", 7),
+        ("... and so. On", "sentence", 11),
+        ("Chapter I\n\nIt", "sentence", 9),
+        ("Chapter I\r\n\r\nIt", "sentence", 9),
+        ("two\nlines. X", "sentence", 10),
+        ("你好。我", "sentence", 3),
+        ("你好。", "sentence", None),
+    ],
+)
+def test_where_it_ends(text: str, until: Until, end: int | None) -> None:
+    assert end_of(text, until) == end
+
+
+def test_a_full_stop_ends_the_sentence_of_the_word_before() -> None:
+    assert end_of(". Next one. X", "sentence", "d") == 1
+    assert end_of(". Next one. X", "sentence", " ") == 11
+    assert end_of("\n\nNext one. X", "sentence", "d") == 11, "nothing at all is no continuation"
+
+
+@given(
+    st.text(alphabet="ab'’ .!\n\r\"é中。\u0301", max_size=12), st.sampled_from(UNTIL), st.sampled_from(["", "x", "."])
+)
+@settings(max_examples=400, deadline=None)
+def test_the_fast_test_misses_no_end(text: str, until: Until, before: str) -> None:
+    """An end is found for the first time where the fast test of the last character is true."""
+    found = [end_of(text[:length], until, before) for length in range(len(text) + 1)]
+    for length in range(1, len(found)):
+        if found[length] is not None and found[length - 1] is None:
+            assert may_end(text[max(0, length - 2) : length], until)
+            assert 0 < (found[length] or 0) < length
+
+
+def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
+    """The log-probability of each character, from the initial state, one by one."""
+    stepper = model.generator.int8_stepper
+    state, scores = stepper.initial_state(1), []
+    logits = np.zeros((1, len(model.vocab)), np.float32)
+    ids = model.assistant.read(text).ids.tolist()
+    for place, id in enumerate([*ids, *model.vocab.encode(continuation).tolist()]):
+        if place >= len(ids):
+            scores.append(float(log_softmax(logits)[0, id]))
+        logits, state = stepper.step(np.array([id]), state)
+    return scores
+
+
+@pytest.mark.parametrize("until", UNTIL)
+def test_five_different_ones_that_end_where_they_should(model: Model, until: Until) -> None:
+    text = 'The lamp is lit. "We'
+    found = model.continuations(text, until=until, seed=3)
+    assert len({one.text for one in found}) == len(found) == 5
+    assert found[0].how == "diverse" and "sample" in {one.how for one in found}
+    for one in found:
+        # The score is that of a naive loop, to the last digit: sums of int8 products are exact.
+        assert list(one.logprobs) == naive_logprobs(model, text, one.text)
+        assert one.nats_per_char == pytest.approx(-sum(one.logprobs) / len(one.text))
+        assert (one.temperature is None) == (one.how != "sample")
+        if one.is_complete:
+            ends = [end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")]
+            assert len(one.text) in ends
+        else:
+            assert len(one.text) == MAX_CHARS[until]
+
+
+def test_the_same_seed_gives_the_same_ones_and_another_others(model: Model) -> None:
+    def texts(seed: int | None, **options: object) -> list[str]:
+        return [one.text for one in model.continuations("The lamp", until="line", seed=seed, **options)]  # type: ignore[arg-type]
+
+    assert texts(1) == texts(1) != texts(2)
+    assert texts(1, temperature=0.5) != texts(1)
+    assert texts(None) != texts(None)
+
+
+def test_the_next_five_are_five_others(model: Model) -> None:
+    options = ContinuationOptions(until="word", seed=5)
+    offers = model.assistant.continue_text("The ", options)
+    first, second = offers.take(5), offers.take(5)
+    assert len({one.text for one in (*first, *second)}) == 10
+    assert {one.how for one in second} <= {"stochastic", "sample"}
+    assert first == model.continuations("The ", seed=5)
+
+
+def test_samples_are_drawn_as_a_naive_loop_draws_them(model: Model) -> None:
+    text, seed = "The lamp", 11
+    stepper, vocab = model.generator.int8_stepper, model.vocab
+    expected = []
+    for stream in range(6):
+        generator = generator_of(seed, stream)
+        logits, state = prime_model(stepper, model.assistant.read(text).ids)
+        written = ""
+        while end_of(written, "word") is None:
+            probs = next_char_probs(logits, Shaping(temperature=0.8, banned=(0,)))[0]
+            id = draw(probs, generator.random())
+            written += vocab.characters[id]
+            logits, state = stepper.step(np.array([id]), state)
+        expected.append(written[: end_of(written, "word")])
+    found = [one.text for one in model.continuations(text, seed=seed) if one.how == "sample"]
+    others = [one.text for one in model.continuations(text, seed=seed) if one.how != "sample"]
+    first = list(dict.fromkeys(one for one in expected if one not in others))
+    assert first and found[: len(first)] == first[: len(found)]
+
+
+def test_greedy_samples_leave_the_rest_to_the_beams(model: Model) -> None:
+    found = model.continuations("The ", temperature=0, seed=0)
+    assert len({one.text for one in found}) == 5
+    assert [one.how for one in found].count("sample") <= 1
+
+
+def test_what_is_too_long_is_cut(alphabet_run: Path) -> None:
+    """The model writes the alphabet without a full stop, over and over."""
+    found = charrnn.load(alphabet_run).continuations("abc", until="sentence", temperature=0.1, seed=0)
+    assert found
+    for one in found:
+        assert not one.is_complete
+        assert len(one.text) == MAX_CHARS["sentence"]
+
+
+def test_a_document_ends_a_continuation(tmp_path: Path) -> None:
+    from built_runs import build_chain
+
+    model = charrnn.load(build_chain(tmp_path / "run", "\0ab c", documents="lines"))
+    found = model.continuations("ab", until="sentence", temperature=0.1, seed=0)
+    assert found[0].is_complete
+    assert found[0].text == " c"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"until": "wrod"}, "Did you mean word"),
+        ({"temperature": -1}, "temperature"),
+        ({"seed": -1}, "seed"),
+        ({"count": 0}, "count"),
+        ({"count": 101}, "count"),
+    ],
+)
+def test_options_out_of_range(model: Model, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        model.continuations("The ", **options)  # type: ignore[arg-type]
+
+
+def test_a_draft_is_read_from_the_nearest_state(model: Model) -> None:
+    """Whatever was read before, the state is that of the whole text; little is read again."""
+    stepper, vocab = model.generator.int8_stepper, model.vocab
+    text = ("The lamp is lit. " * 400)[:5_000]
+    reader = DraftReader(stepper, vocab)
+
+    def check(changed: str, most: int) -> None:
+        before = reader.num_read
+        ids = vocab.encode(changed)
+        primed = reader.state_after(ids)
+        expected = prime_model(stepper, ids)
+        assert np.array_equal(primed.logits, expected.logits) and np.array_equal(primed.state, expected.state)
+        assert reader.num_read - before <= most
+
+    check(text, 5_000)
+    check(text, 0)
+    check(text + "W", 1)
+    check(text + "We", 1)
+    check(text + "W", 64)
+    check(text[:2_500] + "is " + text[2_500:], 3_600)
+    check(text[:2_500] + "is ", 1_100)
+    check("is " + text, 5_003)
+    reader = DraftReader(stepper, vocab)
+    assert reader.state_after(vocab.encode("")).logits.shape == (1, len(vocab))
+    check("We", 2)
+
+
+def test_the_states_that_are_kept_are_bounded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.generation.draft_reader.MAX_STATES", 8)
+    monkeypatch.setattr("charrnn.generation.draft_reader.SPACING", 16)
+    reader = DraftReader(model.generator.int8_stepper, model.vocab)
+    ids = model.vocab.encode("The lamp is lit. " * 100)
+    reader.state_after(ids)
+    assert len(reader._states) <= 8 < MAX_STATES
+    assert len(reader._near) <= 8
+    before = reader.num_read
+    reader.state_after(ids[:1_000])
+    assert reader.num_read - before <= len(ids) / 4
+
+
+def test_values_are_those_of_a_naive_loop(model: Model) -> None:
+    text = "“The lamp—is lit,” she said.\u00ad"
+    assistant = model.assistant
+    read = assistant.read(text)
+    stepper = model.generator.int8_stepper
+    state, logits = stepper.initial_state(1), np.zeros((1, len(model.vocab)), np.float32)
+    bits, values = [], []
+    for id in read.ids.tolist():
+        bits.append(-log_softmax(logits)[0, id] / np.log(2))
+        logits, state = stepper.step(np.array([id]), state)
+        values.append(stepper.values(state)[0, 0, 3])
+    begin, end = 3, len(text)
+    surprise = assistant.surprise(text, begin, end)
+    cells = assistant.cell_values(text, (0, 3), begin, end)
+    for place in range(begin, end):
+        first, last = read.offsets[place : place + 2].tolist()
+        if first == last:
+            assert np.isnan(surprise[place - begin])
+            assert cells[place - begin] == cells[place - begin - 1]
+        else:
+            assert surprise[place - begin] == pytest.approx(sum(bits[first:last]), rel=1e-12)
+            assert cells[place - begin] == values[last - 1]
+    assert np.isnan(assistant.surprise(text, 0, 1)).all(), "nothing is predicted of a first character"
+    with pytest.raises(UsageError, match="units from 0 to 31"):
+        assistant.cell_values(text, (0, 99), 0, 1)
+
+
+def test_a_continuation_is_a_record() -> None:
+    one = Continuation(text="ab", logprobs=(-1.0, -2.0), how="sample", temperature=0.8)
+    assert (one.logprob, one.nats_per_char) == (-3.0, 1.5)

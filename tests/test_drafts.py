@@ -1,0 +1,154 @@
+"""The file of a draft: every character stays, saves are atomic, and nothing of somebody else's is replaced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from charrnn.errors import CharRNNError, DataError
+from charrnn.text import drafts
+from charrnn.text.drafts import (
+    MAX_DRAFT_BYTES,
+    ChangedOnDiskError,
+    FileFormat,
+    read_draft,
+    recovery_files,
+    save_draft,
+    write_recovery,
+)
+
+WORD = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"plain\ntext\n",
+        WORD.encode(),
+        b"old\rmac\r",
+        b"mixed\r\nline\nends\r\r\n",
+        "no newline é語\U0001f642".encode(),
+        b"\xef\xbb\xbf",
+    ],
+)
+def test_what_is_read_is_saved_again_byte_for_byte(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_bytes(data)
+    draft = read_draft(path)
+    save_draft(path, draft.text, draft.format, known=draft.digest)
+    assert path.read_bytes() == data
+
+
+def test_lines_end_with_a_newline_while_it_is_edited(tmp_path: Path) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_bytes(WORD.encode())
+    draft = read_draft(path)
+    assert draft.text == WORD.removeprefix("\ufeff").replace("\r\n", "\n")
+    assert draft.format == FileFormat(newline="\r\n", has_mark=True)
+    save_draft(path, draft.text + "more\n", draft.format, known=draft.digest)
+    assert path.read_bytes() == WORD.encode() + b"more\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a\0b", "byte 1 is NUL"),
+        (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
+        ("text".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
+        (b"PK\x03\x04word/document.xml", "plain text"),
+        (b"a" * (MAX_DRAFT_BYTES + 1), "at most 8,388,608.*chapter"),
+    ],
+)
+def test_a_file_that_is_no_draft(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_draft(path)
+    assert path.read_bytes() == data
+
+
+def test_a_path_that_is_no_draft(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder: give a text file"):
+        read_draft(tmp_path)
+    with pytest.raises(DataError, match="does not exist: create it"):
+        read_draft(tmp_path / "missing" / "draft.txt")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="link to a file that does not exist"):
+        read_draft(tmp_path / "broken")
+    with pytest.raises(DataError, match="cannot read"):
+        read_draft(tmp_path / "a\0b")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot read"):
+        read_draft(tmp_path / "file" / "draft.txt")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(DataError, match="not a regular file"):
+            read_draft(tmp_path / "pipe")
+
+
+def test_a_new_draft_is_empty_and_no_file_until_it_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "new.txt"
+    draft = read_draft(path)
+    assert (draft.text, draft.digest, path.exists()) == ("", None, False)
+    save_draft(path, "a\n", draft.format, known=None)
+    assert path.read_bytes() == b"a\n"
+
+
+def test_a_file_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_text("first")
+    digest = read_draft(path).digest
+    path.write_text("other")
+    with pytest.raises(ChangedOnDiskError, match="has changed on disk"):
+        save_draft(path, "mine", FileFormat(), known=digest)
+    with pytest.raises(ChangedOnDiskError, match="exists already"):
+        save_draft(path, "mine", FileFormat(), known=None)
+    assert path.read_text() == "other"
+    digest = save_draft(path, "mine", FileFormat(), known=None, overwrite=True)
+    assert path.read_text() == "mine"
+    path.touch()
+    save_draft(path, "mine again", FileFormat(), known=digest)
+    path.unlink()
+    save_draft(path, "again", FileFormat(), known=digest)
+    assert path.read_text() == "again"
+
+
+def test_permissions_and_links_stay(tmp_path: Path) -> None:
+    path, link = tmp_path / "draft.txt", tmp_path / "link.txt"
+    path.write_text("first")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    save_draft(link, "second", FileFormat(), known=read_draft(link).digest)
+    assert link.is_symlink() and path.read_text() == "second"
+    assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o640
+
+
+def test_what_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CharRNNError, match="it is a folder"):
+        save_draft(tmp_path, "a", FileFormat(), known=None)
+    with pytest.raises(CharRNNError, match=r"cannot write .*draft.txt: No such file"):
+        save_draft(tmp_path / "missing" / "draft.txt", "a", FileFormat(), known=None)
+    path = tmp_path / "draft.txt"
+    path.write_text("first")
+    monkeypatch.setattr(drafts.os, "access", lambda *_: False)  # root may write anything
+    with pytest.raises(CharRNNError, match="it is read-only"):
+        save_draft(path, "a", FileFormat(), known=read_draft(path).digest)
+    assert path.read_text() == "first"
+
+
+def test_what_was_not_saved_is_kept_beside_the_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "draft.txt"
+    assert recovery_files(path) == []
+    first = write_recovery(path, "one\n", FileFormat(newline="\r\n"))
+    assert (first.name, first.read_bytes()) == (".draft.txt.charrnn-recovered", b"one\r\n")
+    second = write_recovery(path, "two", FileFormat())
+    assert first.read_bytes() == b"one\r\n", "none replaces another"
+    os.utime(first, ns=(1, 1))
+    assert recovery_files(path) == [second, first]
+    monkeypatch.chdir(tmp_path)
+    assert write_recovery(None, "x", FileFormat()) == Path(".unnamed.charrnn-recovered")
+    with pytest.raises(CharRNNError, match="cannot write"):
+        write_recovery(tmp_path / "missing" / "draft.txt", "x", FileFormat())

@@ -1,0 +1,530 @@
+"""`charrnn write`: driven by its keys, and looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Ran, TrainedRun
+
+import charrnn
+from charrnn.api import Model
+
+pytest.importorskip("textual", reason="the extra `tui` is not installed")
+
+from textual.widgets import Input
+
+from charrnn.cli.explorer.dialogs import Question
+from charrnn.cli.writer.app import Writer
+from charrnn.cli.writer.dialogs import Choice, Help
+from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
+from charrnn.cli.writer.state import DraftFile, Settings, describe_reading, shown_continuation
+from charrnn.cli.writer.worker import Job, Worker
+from charrnn.errors import DataError, UsageError
+from charrnn.records.generation import Continuation
+from charrnn.text.drafts import Draft, read_draft
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+Command = Callable[..., Ran]
+Script = Callable[[Writer, "Pilot[bool]"], Awaitable[None]]
+TEXT = "the lamp is lit. the door"
+
+
+@pytest.fixture(scope="module")
+def model(lstm: TrainedRun) -> Model:
+    return charrnn.load(lstm.path)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "draft.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def play(model: Model, path: Path | None, script: Script, **options: Any) -> Writer:
+    """Run a script in the editor; what ended it, if anything did, is raised."""
+    size = options.pop("size", (80, 24))
+    settings = Settings(**{"seed": 3, **options})
+
+    async def run() -> Writer:
+        app = Writer(model, DraftFile(path, Draft() if path is None else read_draft(path)), settings)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await script(app, pilot)
+        return app
+
+    app = asyncio.run(run())
+    app.finish()
+    return app
+
+
+async def until(pilot: Pilot[bool], is_reached: Callable[[], bool]) -> None:
+    """Wait for it; two minutes at the most, so that a busy machine does not matter."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        await pilot.pause()
+        if is_reached():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
+
+
+def screen(app: Any) -> str:
+    """All that is on the screen."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
+
+
+def test_tab_offers_five_and_a_digit_inserts_one_that_undo_takes_out(model: Model, path: Path) -> None:
+    expected = model.continuations(TEXT, seed=3, count=5)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        desk = app.desk
+        await pilot.press("tab")
+        await until(pilot, lambda: len(desk.offered) == 5)
+        assert desk.offered == expected
+        assert desk.editor.draft == TEXT, "nothing is inserted unasked"
+        shown = screen(app)
+        for number, one in enumerate(expected, start=1):
+            assert f"{number} " in shown and shown_continuation(one) in shown and f"{one.nats_per_char:.2f}" in shown
+        await pilot.press("3")
+        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text)
+        assert not desk.offered
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: desk.editor.draft == TEXT)
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text)
+        await pilot.press("3")
+        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text + "3")
+
+    play(model, path, script)
+    assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
+
+
+def test_tab_again_offers_five_others_and_escape_dismisses_them(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        desk = app.desk
+        await pilot.press("tab")
+        await until(pilot, lambda: len(desk.offered) == 5)
+        first = list(desk.offered)
+        await pilot.press("tab")
+        await until(pilot, lambda: len(desk.offered) == 5 and desk.offered != first)
+        assert not {one.text for one in first} & {one.text for one in desk.offered}
+        await pilot.press("escape")
+        await until(pilot, lambda: not desk.offered)
+        await pilot.press("tab")
+        await until(pilot, lambda: desk.offered == first)
+        await pilot.press("x")
+        await until(pilot, lambda: not desk.offered and desk.editor.draft == TEXT + "x")
+        await pilot.press("tab")
+        await until(pilot, lambda: len(desk.offered) == 5)
+        await pilot.press("left")
+        await until(pilot, lambda: not desk.offered)
+
+    play(model, path, script)
+
+
+def test_it_continues_at_the_cursor(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        desk = app.desk
+        await pilot.press("home", "right", "right", "right", "tab")
+        await until(pilot, lambda: len(desk.offered) == 5)
+        assert desk.offered == model.continuations("the", seed=3)
+        chosen = desk.offered[0].text
+        await pilot.press("1")
+        await until(pilot, lambda: desk.editor.draft == "the" + chosen + TEXT[3:])
+
+    play(model, path, script)
+
+
+def test_settings_go_round(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        desk = app.desk
+        assert "word  temperature 0.8" in screen(app)
+        for end in ("line", "sentence", "word"):
+            await pilot.press("ctrl+u")
+            await until(pilot, lambda end=end: desk.settings.until == end and end in screen(app))  # type: ignore[misc]
+        for temperature in (1.0, 1.2, 0.2, 0.5, 0.8):
+            await pilot.press("ctrl+t")
+            await until(pilot, lambda value=temperature: f"temperature {value:g}" in screen(app))  # type: ignore[misc]
+        assert desk.settings.temperature == 0.8
+        # While continuations are shown, they are replaced by those of the new settings.
+        await pilot.press("tab")
+        await until(pilot, lambda: len(desk.offered) == 5)
+        await pilot.press("f3")
+        expected = model.continuations(TEXT, until="line", seed=3)
+        await until(pilot, lambda: desk.offered == expected)
+
+    play(model, path, script)
+
+
+def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> None:
+    data = b"\xef\xbb\xbf" + "“The lamp\u00a0is lit—”\r\nthe\u2028door\r\n".encode()
+    path.write_bytes(data)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: bool(app.desk.notes))
+        assert "“ ” as" in app.desk.notes[0] and "no-break space as space (1)" in app.desk.notes[0]
+        await pilot.press("x")
+        await until(pilot, lambda: "* " in screen(app))
+        assert path.read_bytes() == data
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "saved" in screen(app))
+        assert "* " not in screen(app).splitlines()[0]
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+
+    app = play(model, path, script)
+    assert path.read_bytes() == data[:-2] + b"x\r\n", "typed before the last line end"
+    assert app.return_value is True
+
+
+def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken.txt").write_text("taken")
+
+    async def answer(app: Writer, pilot: Pilot[bool], name: str) -> None:
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        app.screen.query_one(Input).value = name
+        await pilot.press("enter")
+        await pilot.pause()
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await pilot.press(*"abc", "ctrl+s")
+        await answer(app, pilot, " ")
+        assert "Write the name of a file." in screen(app)
+        await answer(app, pilot, ".")
+        assert "is a folder" in screen(app)
+        await answer(app, pilot, "taken.txt")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        assert "exists already" in screen(app) and Path("taken.txt").read_text() == "taken"
+        await pilot.press("escape", "ctrl+s")
+        await answer(app, pilot, "new.txt")
+        await until(pilot, lambda: Path("new.txt").exists())
+        assert Path("new.txt").read_text() == "abc"
+        await pilot.press("f5")
+        await answer(app, pilot, "missing/new.txt")
+        await until(pilot, lambda: "not saved: cannot write missing/new.txt" in " ".join(screen(app).split()))
+        await pilot.press("f5")
+        await answer(app, pilot, "taken.txt")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("o")
+        await until(pilot, lambda: Path("taken.txt").read_text() == "abc")
+        assert app.desk.file.path == Path("taken.txt")
+
+    play(model, None, script)
+
+
+def test_a_draft_that_changed_on_disk_is_not_replaced_unasked(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        path.write_text("somebody else's")
+        await pilot.press("x", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        assert "has changed on disk" in screen(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.desk)
+        assert path.read_text() == "somebody else's"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("o")
+        await until(pilot, lambda: path.read_text() == TEXT + "x")
+
+    play(model, path, script)
+
+
+def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        for key in ("ctrl+q", "ctrl+c"):
+            await pilot.press("x", key)
+            await until(pilot, lambda: isinstance(app.screen, Choice))
+            assert "not saved" in screen(app)
+            await pilot.press("ctrl+q")
+            await pilot.press("y", "escape")
+            await until(pilot, lambda: app.screen is app.desk)
+            assert app.is_running
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, Help))
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("s")
+        await pilot.pause()
+
+    app = play(model, path, script)
+    assert app.return_value is True
+    assert path.read_text() == TEXT + "xx"
+
+
+def test_what_is_discarded_is_not_saved(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await pilot.press("x", "ctrl+q")
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("d")
+        await pilot.pause()
+
+    assert play(model, path, script).return_value is True
+    assert path.read_text() == TEXT
+
+
+def test_ctrl_c_copies_what_is_selected(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await pilot.press("shift+left", "shift+left", "ctrl+c", "end", "ctrl+v")
+        await until(pilot, lambda: app.desk.editor.draft == TEXT + TEXT[-2:])
+        assert app.screen is app.desk
+
+    play(model, path, script)
+
+
+@pytest.mark.parametrize("colour", ["surprise", (0, 3)])
+def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
+    from charrnn.render.heatmap import MAX_BITS
+    from charrnn.render.palette import palette_of
+
+    def colours(app: Writer) -> list[Any]:
+        line = app.desk.editor.get_line(0)
+        found: list[Any] = [None] * len(line)
+        for span in line.spans:
+            found[span.start] = span.style
+        return found
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        palette, text = palette_of(app.console), TEXT + "s"
+        await until(pilot, lambda: any(colours(app)))
+        await pilot.press("s")
+        if isinstance(colour, tuple):
+            styles = [palette.value(value) for value in model.assistant.cell_values(text, colour, 0, len(text))]
+        else:
+            bits = model.assistant.surprise(text, 0, len(text)) / MAX_BITS
+            styles = [palette.surprise(value) for value in bits]
+        await until(pilot, lambda: colours(app) == [style or None for style in styles])
+        while app.desk.settings.colour is not None:
+            await pilot.press("f4")
+            await pilot.pause()
+        assert not any(colours(app))
+
+    play(model, path, script, colour=colour)
+
+
+def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, is_waiting = threading.Event(), threading.Event()
+    take = charrnn.generation.continuations.Continuations.take  # type: ignore[attr-defined]
+
+    def wait(self: Any, count: int) -> Any:
+        is_waiting.set()
+        go_on.wait(60)
+        return take(self, count)
+
+    monkeypatch.setattr("charrnn.generation.continuations.Continuations.take", wait)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await pilot.press("tab")
+        await until(pilot, is_waiting.is_set)
+        assert "looking for continuations" in screen(app)
+        await pilot.press("a", "b")
+        await until(pilot, lambda: app.desk.editor.draft == TEXT + "ab")
+        go_on.set()
+        await pilot.pause(0.2)
+        assert not app.desk.offered, "they belong to another text"
+        await pilot.press("tab")
+        await until(pilot, lambda: len(app.desk.offered) == 5)
+
+    play(model, path, script)
+
+
+def test_what_a_terminal_would_interpret_is_shown_as_marks(model: Model, path: Path) -> None:
+    hostile = "\x1b[2J\x07 \u202eback \u2028 \x9b2J\x0c end"
+    path.write_text(hostile, encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        assert "␛[2J" in screen(app)
+        assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
+        await pilot.press("x")
+        await until(pilot, lambda: app.desk.editor.draft == hostile + "x")
+
+    play(model, path, script)
+
+
+def test_characters_are_hidden_and_revealed() -> None:
+    text = "".join(map(chr, range(0x300))) + "\u2028\u202e\ufeff語"
+    assert reveal(hide(text)) == text and len(hide(text)) == len(marks(hide(text))) == len(text)
+    assert hide_pasted("a\r\nb\rc\u2028d\U00100041") == "a\nb\nc\nd\ufffd"
+    with pytest.raises(DataError, match=r"U\+100041"):
+        hide("\U00100041")
+
+
+def test_notes_name_what_is_read_as_something_else(model: Model) -> None:
+    notes = describe_reading(model.assistant.read("\u00a0\u00a0語"), "lstm-001")
+    assert notes == [
+        "lstm-001 reads 2 characters as others: no-break space as space (2)",
+        "1 character unknown to lstm-001: 語 (1)",
+    ]
+    assert describe_reading(model.assistant.read("plain"), "lstm-001") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [(" two\nlines ", "␣two↵lines␣"), (" ", "␣"), ("\x1b", "␛"), ("  x", "␣␣x")]
+)
+def test_how_a_continuation_is_shown(text: str, shown: str) -> None:
+    assert shown_continuation(Continuation(text=text, logprobs=(-1.0,), how="diverse")) == shown
+    assert shown_continuation(Continuation(text=text, logprobs=(), how="sample", is_complete=False)) == shown + "…"
+
+
+def test_the_worker_prefers_what_is_urgent() -> None:
+    done: list[str] = []
+    is_running, go_on = threading.Event(), threading.Event()
+
+    def slow(job: Job) -> str:
+        is_running.set()
+        go_on.wait(10)
+        job.check()
+        return "slow"
+
+    worker = Worker(("urgent", "slow"), done.append, lambda error: None)
+    worker.start()
+    worker.submit(Job("slow", slow, done.append))
+    is_running.wait(10)
+    worker.submit(Job("slow", lambda job: "replaced", done.append))
+    worker.submit(Job("urgent", lambda job: "urgent", done.append))
+    go_on.set()
+    end = time.monotonic() + 60
+    while len(done) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    worker.close()
+    assert done == ["urgent", "replaced"]
+
+
+def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure: Exception = UsageError("no such luck")
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("charrnn.generation.assistant.DraftAssistant.continue_text", fail)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        nonlocal failure
+        await pilot.press("tab")
+        await until(pilot, lambda: "no such luck" in screen(app))
+        assert not app.desk.is_looking
+        failure = ZeroDivisionError("a bug")
+        await pilot.press("x", "tab")
+        await until(pilot, lambda: app.desk.failure is not None)
+
+    with pytest.raises(ZeroDivisionError):
+        play(model, path, script)
+
+
+# The command.
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
+    """The editors that the command opens, which are left at once."""
+    from charrnn.cli import write
+
+    found: list[Writer] = []
+
+    def run(self: Writer) -> bool:
+        found.append(self)
+        return True
+
+    monkeypatch.setattr(write, "_is_terminal", lambda: True)
+    monkeypatch.setattr(Writer, "run", run)
+    return found
+
+
+def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, opened: list[Writer]) -> None:
+    ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line", "--color", "0:3")
+    assert (ran.code, ran.out) == (0, "")
+    settings = opened[0].desk.settings
+    assert (settings.until, settings.temperature, settings.seed, settings.colour) == ("line", 0.5, 7, (0, 3))
+    assert opened[0].desk.file.draft.text == TEXT
+    assert command("write", "--run", lab).code == 0
+    assert opened[1].desk.file.path is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--color", "0:99"), 2, "units from 0 to 31"),
+        (("--color", "red"), 2, "it must be surprise or a cell"),
+        (("--until", "page"), 2, "--until is 'page'; it must be word, line or sentence"),
+        (("--temp", "-1"), 2, "--temp is -1.0"),
+        (("--seed", "-1"), 2, "--seed"),
+        (("--run", "nosuch"), 4, "'nosuch'"),
+        ((".",), 3, "is a folder: give a text file"),
+        (("binary.txt",), 3, "byte 1 is NUL. Give a text file"),
+        (("latin.txt",), 3, "iconv"),
+        (("no/such/folder.txt",), 3, "does not exist: create it"),
+        (("private.txt",), 3, "leave such characters out"),
+    ],
+)
+def test_what_cannot_be_used(
+    command: Command,
+    lab: Path,
+    tmp_path: Path,
+    opened: list[Writer],
+    arguments: tuple[object, ...],
+    code: int,
+    message: str,
+) -> None:
+    (tmp_path / "binary.txt").write_bytes(b"a\0b")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "private.txt").write_text("\U00100041", encoding="utf-8")
+    ran = command("write", *arguments)
+    assert (ran.code, ran.out, opened) == (code, "", [])
+    assert message in ran.err and len(ran.err.splitlines()) <= 3
+
+
+def test_without_a_run_it_says_so(command: Command, opened: list[Writer]) -> None:
+    ran = command("write")
+    assert ran.code == 4 and "charrnn train" in ran.err
+
+
+def test_off_a_terminal_it_says_so(command: Command) -> None:
+    ran = command("write")
+    assert (ran.code, ran.out) == (2, "")
+    assert "fills a terminal" in ran.err and "charrnn sample --prime-file DRAFT" in ran.err
+
+
+def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("charrnn.cli.write.find_spec", lambda name: None)
+    ran = command("write")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.endswith("pip install -e '.[tui]'\n")
+
+
+def test_text_that_is_not_saved_survives_the_end(
+    command: Command, lab: Path, path: Path, opened: list[Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Writer, "run", lambda self: opened.append(self))
+    monkeypatch.setattr("charrnn.cli.writer.editor.Editor.draft", "changed\n")
+    ran = command("write", path)
+    recovered = path.parent / ".draft.txt.charrnn-recovered"
+    assert ran.code == 1 and str(recovered) in ran.err
+    assert recovered.read_text() == "changed\n" and path.read_text() == TEXT
+
+
+def test_help_needs_neither_torch_nor_textual(process: Callable[..., Any]) -> None:
+    code = "import sys; from charrnn.cli.app import run; run(['write', '--help']); "
+    ran = process("-c", code + "print(sorted({'torch', 'textual', 'numpy'} & set(sys.modules)))")
+    assert ran.returncode == 0
+    assert ran.stdout.decode().endswith("[]\n")
+
+
+def test_the_editor_opens_without_torch(process: Callable[..., Any]) -> None:
+    code = "import sys, charrnn.cli.writer.app; print('textual' in sys.modules, 'torch' in sys.modules)"
+    assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout == b"True False\n"
