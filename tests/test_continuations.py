@@ -15,9 +15,9 @@ from charrnn.api import Model
 from charrnn.errors import UsageError
 from charrnn.generation.boundaries import MAX_CHARS, Until, end_of, may_end
 from charrnn.generation.continuations import ContinuationOptions
-from charrnn.generation.distribution import Shaping, log_softmax, next_char_probs
+from charrnn.generation.distribution import log_softmax
 from charrnn.generation.draft_reader import MAX_STATES, DraftReader
-from charrnn.generation.sampling import draw, generator_of, prime_model
+from charrnn.generation.sampling import prime_model
 from charrnn.records.generation import Continuation
 
 UNTIL: tuple[Until, ...] = ("word", "line", "sentence")
@@ -130,24 +130,15 @@ def test_the_next_five_are_five_others(model: Model) -> None:
     assert first == model.continuations("The ", seed=5)
 
 
-def test_samples_are_drawn_as_a_naive_loop_draws_them(model: Model) -> None:
-    text, seed = "The lamp", 11
-    stepper, vocab = model.generator.int8_stepper, model.vocab
-    expected = []
-    for stream in range(6):
-        generator = generator_of(seed, stream)
-        logits, state = prime_model(stepper, model.assistant.read(text).ids)
-        written = ""
-        while end_of(written, "word") is None:
-            probs = next_char_probs(logits, Shaping(temperature=0.8, banned=(0,)))[0]
-            id = draw(probs, generator.random())
-            written += vocab.characters[id]
-            logits, state = stepper.step(np.array([id]), state)
-        expected.append(written[: end_of(written, "word")])
-    found = [one.text for one in model.continuations(text, seed=seed) if one.how == "sample"]
-    others = [one.text for one in model.continuations(text, seed=seed) if one.how != "sample"]
-    first = list(dict.fromkeys(one for one in expected if one not in others))
-    assert first and found[: len(first)] == first[: len(found)]
+def test_samples_are_those_that_are_drawn_after_the_same_text(model: Model) -> None:
+    text, seed = "the lamp", 11
+    drawn = model.samples(6, prime=text, seed=seed, temperature=0.8, length=MAX_CHARS["word"])
+    expected = [one.text[: end_of(one.text, "word")] for one in drawn]
+    found = model.continuations(text, seed=seed)
+    beams = [one.text for one in found if one.how != "sample"]
+    first = [one for one in dict.fromkeys(expected) if one not in beams]
+    samples = [one.text for one in found if one.how == "sample"]
+    assert first and samples[: len(first)] == first[: len(samples)]
 
 
 def test_greedy_samples_leave_the_rest_to_the_beams(model: Model) -> None:

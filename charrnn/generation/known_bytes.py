@@ -3,7 +3,7 @@
 import numpy as np
 
 from charrnn.generation.distribution import Shaping, next_char_probs
-from charrnn.generation.sampling import draw, generator_of, start_ids
+from charrnn.generation.sampling import generator_of, start_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.substitution import KnownCharacters
 from charrnn.text.vocab import Vocab
@@ -35,7 +35,7 @@ def known_characters(stepper: Stepper, vocab: Vocab, end_id: int | None = None) 
     for _ in range(NUM_CHARS):
         probs = next_char_probs(logits, shaping)[0]
         total += probs
-        id = draw(probs, generator.random())
+        id = min(int(np.searchsorted(np.cumsum(probs), generator.random())), len(vocab) - 1)
         written.append(id)
         logits, state = stepper.step(np.array([id]), state)
     least = RATIO * float(np.median(total[list(_IMPOSSIBLE)]))
