@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -318,3 +319,25 @@ def test_a_damaged_step_is_passed_over_with_a_warning_beside_the_text(command: C
     assert best.name in ran.err and "damaged" in ran.err
     quiet = command("sample", "--seed", 0, "--length", 20, "--quiet")
     assert (quiet.out, quiet.err) == (ran.out, "")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    "chunks", [["a\r\nb\r", "\nc\rd"], ["a\r", "\nb", "\r\n", "c", "\r", "d"], [*"a\r\nb\r\nc\rd"]]
+)
+def test_a_terminal_shows_the_line_ends_of_windows_as_lines(chunks: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from charrnn.cli.sample_view import write
+
+    terminal, pipe = Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stdout", terminal)
+    write(chunks)
+    assert terminal.getvalue() == "".join(chunks).replace("\r\n", "\n").replace("\r", "␍") + "\n"
+    monkeypatch.setattr("sys.stdout", pipe)
+    write(chunks)
+    assert pipe.getvalue() == "".join(chunks) + "\n"

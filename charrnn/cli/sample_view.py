@@ -259,12 +259,23 @@ def write(chunks: Iterable[str], *, ends_line: bool = False) -> str:
     at once. Return the end of the text.
     """
     end = ""
-    for chunk in chunks:
+    for chunk in whole_line_ends(chunks):
         write_chunk(chunk)
         end = (end + chunk)[-LOOP_CHARS:]
     if (end or ends_line) and not end.endswith("\n"):
         sys.stdout.write("\n")
     return end
+
+
+def whole_line_ends(chunks: Iterable[str]) -> Iterator[str]:
+    """Yield a text in chunks that do not end between a carriage return and a newline."""
+    held = ""
+    for chunk in chunks:
+        text = held + chunk
+        held = "\r" if text.endswith("\r") else ""
+        yield text.removesuffix("\r")
+    if held:
+        yield held
 
 
 def write_chunk(chunk: str) -> None:

@@ -95,10 +95,14 @@ def print_traceback(error: BaseException) -> None:
 
 
 def printable(text: str) -> str:
-    """Return `text` with control and bidirectional characters made visible; newlines and tabs stay."""
+    """Return `text` with control and bidirectional characters made visible; newlines and tabs stay.
+
+    Of a carriage return and a newline, the line end of Windows, only the newline stays.
+    """
     from charrnn.render.visible import visible
 
-    return "".join(character if character in "\n\t" else visible(character) for character in text)
+    lines = text.replace("\r\n", "\n")
+    return "".join(character if character in "\n\t" else visible(character) for character in lines)
 
 
 def discard_output() -> None:
