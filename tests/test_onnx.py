@@ -6,6 +6,7 @@ import json
 import math
 import re
 import string
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -16,15 +17,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, Ran, TrainedRun
+from fake_packages import install
 from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
 import charrnn
+from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.exports import export_model
 from charrnn.model.cells import CELLS
 from charrnn.model.depths import DEPTHS
+from charrnn.model.lookup import find_cell
 from charrnn.model.network import load_network
 from charrnn.model.shapes import dilation_of
 from charrnn.model.stepper import Stepper
@@ -101,6 +105,44 @@ def test_every_cell_and_depth_computes_what_the_network_computes(
     second, end = session.run(None, {"ids": ids[:, 5:], "state": middle})
     np.testing.assert_array_equal(np.concatenate((first, second), axis=1), logits)
     np.testing.assert_array_equal(end, new_state)
+
+
+LEAKY = """
+from charrnn.model.cells import Cell
+
+class Leaky(Cell):
+    @staticmethod
+    def extras(hidden_size):
+        return {"rate": ((hidden_size,), "zeros")}
+
+    @staticmethod
+    def step(ops, x, product, state, p):
+        (h,) = state
+        return (ops.clamp(h + (0.5 * ops.tanh(0.5 * p["rate"]) + 0.5) * (ops.tanh(x + product("hh", h)) - h)),)
+
+class Squared(Leaky):
+    @staticmethod
+    def step(ops, x, product, state, p):
+        return (ops.clamp(ops.tanh(x + product("hh", state[0])) ** 2),)
+"""
+
+
+def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = f"[{CELL_GROUP}]\nleaky = leaky_cell:Leaky\nsquared = leaky_cell:Squared\n"
+    install(tmp_path, "leaky-cell", entries, leaky_cell=LEAKY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    find_cell.cache_clear()
+    try:
+        config = config_of("leaky", "residual")
+        tensors = tensors_of(config)
+        ids = np.random.default_rng(0).integers(0, V, 30)
+        assert check_onnx(onnx_of(config, tensors), Stepper(config, tensors), ids) is not None
+        config = config_of("squared", "residual")
+        with pytest.raises(UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"):
+            onnx_of(config, tensors_of(config))
+    finally:
+        find_cell.cache_clear()
+        sys.modules.pop("leaky_cell", None)
 
 
 def test_the_operations_of_equations_are_those_of_numpy() -> None:

@@ -20,7 +20,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.cells import Cell, Lstm
+from charrnn.model.cells import CELLS, Cell, Lstm
 from charrnn.model.depths import DEPTHS
 from charrnn.model.lookup import find_cell
 from charrnn.model.ops import Ops, State
@@ -268,7 +268,7 @@ class _Step:
             dilation = dilation_of(self.config, index)
             oldest = tuple(part if dilation == 1 else part[0] for part in state[index])
             x = layer.product("ih", links.along_depth[0] if links.along_depth else below)
-            latest = self.cell.step(self.ops, x, layer.product, oldest, layer.extras)
+            latest = self._cell_step(x, layer, oldest)
             if self.config.zoneout:
                 kept = 1 - self.config.zoneout
                 latest = tuple(before + kept * (after - before) for before, after in zip(oldest, latest, strict=True))
@@ -284,6 +284,18 @@ class _Step:
             outputs.append(below)
         top = sum(outputs[1:], start=outputs[0]) if self.config.sum_outputs else below
         return self.linear("output", top), new_state
+
+    def _cell_step(self, x: Value, layer: _Layer, state: State[Value]) -> State[Value]:
+        """Record the cell's equations. Raises UsageError where those of another package use more than `Ops` has."""
+        try:
+            return self.cell.step(self.ops, x, layer.product, state, layer.extras)
+        except (AttributeError, TypeError) as error:
+            if self.config.cell in CELLS:
+                raise
+            raise UsageError(
+                f"The cell {self.config.cell} computes what cannot be written to a .onnx file: {error}.\n"
+                "Export a .zip instead."
+            ) from error
 
 
 class _Links:
