@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -532,3 +533,13 @@ def test_a_seed_is_continued_after_the_time_is_over_and_after_a_kill(
     steps = [event["step"] for event in log if event["event"] == "step"]
     assert steps == [1, 2, 3, 4]
     assert call() == (0, table)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="there is no node on this machine")
+def test_the_speed_of_a_page_in_node(load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("model_page")
+    monkeypatch.setattr(module, "LENGTH", 20)
+    model = module.make_model("lstm", 2, 4)
+    page = model.export(tmp_path / "page.html").read_text(encoding="utf-8")
+    rate = module.rate_in_node(page, tmp_path)
+    assert rate > 0 and "length: 5" in module.filled(module.IN_NODE)

@@ -285,6 +285,13 @@ def test_a_model_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_BYTES == 8_000_000
 
 
+def test_the_command_line_names_a_model_file_by_its_suffix(alphabet_run: Path, tmp_path: Path) -> None:
+    file = charrnn.load(alphabet_run).export(tmp_path / "abc.zip")
+    page = charrnn.load(file).export(tmp_path / "page.html").read_text(encoding="utf-8")
+    model = json.loads(part(page, 'id="model"'))
+    assert (model["name"], model["run"]) == ("abc", "abc.zip")
+
+
 def test_an_existing_page_is_replaced_only_with_force(alphabet_run: Path, tmp_path: Path, command: Command) -> None:
     target = tmp_path / "page.html"
     target.write_text("mine", encoding="utf-8")

@@ -248,6 +248,17 @@ function paintWritten(from) {
   if (isAtEnd && from) element.scrollTop = element.scrollHeight;
 }
 
+// Where a browser gives a local file no clipboard, the text is selected instead.
+async function copyText() {
+  try {
+    await navigator.clipboard.writeText(written.prime + written.pieces.join(""));
+    byId("progress").textContent = "Copied.";
+  } catch (error) {
+    document.getSelection().selectAllChildren(byId("written"));
+    byId("progress").textContent = "Selected: press Ctrl-C to copy it.";
+  }
+}
+
 // ---- the command line, and the address, that give the same text
 
 function quote(text) {
@@ -311,7 +322,7 @@ function listen() {
   byId("options").addEventListener("submit", event => { event.preventDefault(); write(); });
   byId("another").addEventListener("click", () => { if (byId("seed").reportValidity()) { byId("seed").value = BigInt(byId("seed").value) + 1n; write(); } });
   byId("stop").addEventListener("click", stop);
-  byId("copy").addEventListener("click", () => navigator.clipboard.writeText(written.prime + written.pieces.join("")));
+  byId("copy").addEventListener("click", copyText);
   document.addEventListener("keydown", event => { if (event.key === "Escape") stop(); });
   window.addEventListener("hashchange", followAddress);
 }
