@@ -109,6 +109,7 @@ def check_onnx(content: bytes | Path, stepper: Stepper, ids: NDArray[Any]) -> On
     source = content if isinstance(content, bytes) else str(content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # more threads wait for each other at every character
+    options.log_severity_level = 3  # errors only: its warnings are about speed
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     ids = ids.astype(np.int64)
     initial = state = stepper.initial_state(1)
