@@ -35,7 +35,7 @@ Command = Callable[..., Ran]
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="there is no node on this machine")
 TEMPERATURES = (0.0, 0.5, 1.0, 1.5)
-LENGTH = 300
+LENGTH = 150
 LETTERS = "\n !abcdefghijklmnop\u00e9\u2026"
 HOSTILE = "</script><script>alert(1)</script>{{VIEW}}\x1b[31m\u202eab<!--&amp;"
 
@@ -228,6 +228,76 @@ def test_no_name_and_no_character_becomes_markup() -> None:
     assert (page.isascii() and not re.search(r"[\x00-\x09\x0b-\x1f]", page)) or "\u2212" in page
     model = json.loads(part(page, 'id="model"'))
     assert model["name"] == HOSTILE and model["characters"] == list(vocab.characters)
+
+
+ACTIONS = """
+(async () => {
+  const wait = () => new Promise(resolve => setTimeout(resolve, 200)), found = {};
+  const key = (element, name) => element.dispatchEvent(new KeyboardEvent("keydown", {key: name, bubbles: true}));
+  const state = () => ({text: byId("text").value, read: byId("read").textContent, after: byId("after").textContent,
+    bars: [...byId("next").children].map(item => item.firstChild.textContent), caption: byId("caption").textContent,
+    value: byId("value").textContent, command: byId("command").textContent});
+  await wait();
+  found.beginning = state();
+  byId("text").value = "ab";
+  byId("text").dispatchEvent(new Event("input"));
+  await wait();
+  found.typed = state();
+  byId("next").querySelector("button").click();
+  await wait();
+  found.clicked = state();
+  key(byId("read"), "ArrowLeft");
+  found.moved = state();
+  cellButtons[3].click();
+  key(cellButtons[3], "ArrowRight");
+  found.chosen = state();
+  byId("clamp").value = "-0.5";
+  byId("is-clamped").click();
+  await wait();
+  found.clamped = state();
+  byId("clamps").querySelector("button").click();
+  await wait();
+  found.released = state();
+  byId("length").value = 20000;
+  byId("write").click();
+  await new Promise(resolve => setTimeout(resolve, 20));
+  key(document, "Escape");
+  await wait();
+  found.stopped = [document.body.dataset.done, written.pieces.length > 0, written.pieces.length < 20000];
+  byId("length").value = 5;
+  byId("another").click();
+  await wait();
+  found.again = [byId("seed").value, written.pieces.join(""), location.hash];
+  document.body.dataset.answer = JSON.stringify(found);
+})();"""
+
+
+@needs_browser
+def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
+    model = made(cell="gru", num_layers=2)
+    html = re.sub("<meta http-equiv[^>]*>", "", page_of(model))
+    (tmp_path / "page.html").write_text(html.replace("</body>", f"<script>{ACTIONS}</script></body>"), encoding="utf-8")
+    answer = re.search(r'data-answer="([^"]*)"', dump((tmp_path / "page.html").as_uri(), tmp_path))
+    assert answer is not None
+    found = json.loads(unescape(answer[1]))
+    stepper = model.generator._make_stepper("int8")
+
+    def guesses(text: str) -> list[str]:
+        logits, _ = stepper.read(model.generator.encode_prime(text))
+        best = np.argsort(-next_char_probs(logits, Shaping(banned=(0,)))[0], kind="stable")[:10]
+        return [{" ": "\u2423", "\n": "\u23ce"}.get(name, name) for name in map(model.character, best)]
+
+    assert found["beginning"]["bars"] == guesses("") and found["beginning"]["after"].startswith("At the beginning")
+    assert found["typed"]["bars"] == guesses("ab") and found["typed"]["read"] == "ab"
+    most_likely = model.character(int(np.argmax(stepper.read(model.vocab.encode("ab"))[0])))
+    assert found["clicked"]["text"] == found["clicked"]["read"] == "ab" + most_likely
+    assert found["moved"]["bars"] == guesses("ab") and "\u201cab\u201d" in found["moved"]["after"]
+    assert "cell 0:4 (h)" in found["chosen"]["caption"]
+    assert found["clamped"]["value"] == "\u22120.50" and found["clamped"]["command"].endswith("--clamp 0:4=-0.5")
+    assert found["released"] == found["chosen"]
+    assert found["stopped"] == ["false", True, True]
+    again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
+    assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
 
 
 @needs_browser

@@ -4,6 +4,7 @@
 const model = JSON.parse(document.getElementById("model").textContent);
 const byId = name => document.getElementById(name);
 const NUM_BARS = 10, SLICE = 24;  // milliseconds of computation between two chances to draw and to answer the keyboard
+const MOST_AT_ONCE = 256;  // characters between two such chances, where a browser's clock is coarse
 const MAX_BYTES = 64e6;  // memory for the cells of the typed text, and of the generated text
 const COLUMNS = 32;  // of the picture of all cells
 const numCells = model.num_layers * model.hidden_size;
@@ -13,7 +14,7 @@ let network = null;
 let read = [];  // what the model read: {character, state, logits, values} after each character of the text
 let start = null;  // the same before the first one
 let here = -1;  // the character whose cells and guesses are shown; -1: the beginning
-let isFollowing = true;  // whether that is the last character, also of a text that grows
+let wanted = Infinity;  // the same of a text that is long enough; Infinity: its last character, also when it grows
 let chosen = 0;  // the number of the cell that colours the text: layer * H + unit
 let reading = 0, writer = null;  // the latest reading; the running generation
 let written = {prime: "", pieces: [], values: []};
@@ -52,7 +53,6 @@ async function readText() {
   let same = 0;
   while (same < read.length && same < characters.length && read[same].character === characters[same].character) same++;
   read.length = same;
-  here = Math.min(here, same - 1);
   let until = performance.now() + SLICE;
   for (const {character, ids} of characters.slice(same)) {
     const before = read.length ? read[read.length - 1] : {state: startState()};
@@ -82,7 +82,7 @@ const shown = () => here < 0 ? start : read[here];
 // ---- drawing
 
 function paintText() {
-  if (isFollowing) here = read.length - 1;
+  here = Math.min(wanted, read.length - 1);
   const spans = byId("read");
   while (spans.childNodes.length > read.length) spans.lastChild.remove();
   read.forEach((one, index) => {
@@ -98,8 +98,7 @@ function paintText() {
 }
 
 function select(index) {
-  here = index;
-  isFollowing = here === read.length - 1;
+  wanted = index === read.length - 1 ? Infinity : index;
   paintText();
 }
 
@@ -113,7 +112,7 @@ function paintNext() {
     const name = id === model.end_id ? "end" : isByte ? `byte ${id.toString(16)}` : visible(character);
     const button = create("button", name, {"aria-label": `Type ${name}, ${(100 * share).toFixed(1)} percent`, title: "Type it"});
     button.disabled = isByte || id === model.end_id;
-    button.addEventListener("click", () => { byId("text").value = read.slice(0, here + 1).map(one => one.character).join("") + character; isFollowing = true; readText(); });
+    button.addEventListener("click", () => { byId("text").value = read.slice(0, here + 1).map(one => one.character).join("") + character; wanted = Infinity; readText(); });
     bar.style.width = `${100 * share}%`;
     item.append(button, bar, create("span", `${(100 * share).toFixed(1)} %`));
     return item;
@@ -212,7 +211,8 @@ async function write() {
   const began = performance.now();
   let painted = 0;
   while (writer === mine && !mine.isDone) {
-    for (const until = performance.now() + SLICE; !mine.isDone && performance.now() < until;) {
+    const until = performance.now() + SLICE;
+    for (let count = 0; !mine.isDone && count < MOST_AT_ONCE && performance.now() < until; count++) {
       written.pieces.push(mine.next());
       written.values.push(pack(network.values(mine.state)));
     }
