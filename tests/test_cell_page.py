@@ -173,6 +173,7 @@ def test_line_ends_and_control_characters_stay_on_their_line() -> None:
     lines = drawn([PassageList([passage], strip=False)], 80)
     assert len(lines) == 1 and "\x1b" not in lines[0] and "\u202e" not in lines[0] and "↵" in lines[0]
     assert lines[0].startswith("decile 10 -1.00 123456 <b>")
+    assert "␍" not in lines[0], "↵ stands for both"
 
 
 def test_bars_are_as_high_as_their_numbers() -> None:

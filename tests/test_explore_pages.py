@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import threading
 import time
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from built_runs import QUOTING_UNIT, build_quoting, quoting_text
+from conftest import TrainedRun
 
 import charrnn
 from charrnn.api import Model
@@ -22,7 +27,8 @@ from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
 from charrnn.cli.explorer.pages import Page
-from charrnn.cli.explorer.state import BEST
+from charrnn.cli.explorer.state import ALL, BEST
+from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.explorer.work import Work
 from charrnn.microscope.stages import measure_in_stages, page_in_stages
 from charrnn.microscope.study import Study
@@ -321,3 +327,61 @@ def test_the_newest_job_runs_first_and_none_after_closing() -> None:
     work.start(second)
     time.sleep(0.05)
     assert done == ["second", "first", "endless"]
+
+
+def test_after_moving_the_hint_names_the_key_to_the_best_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
+        go_on.wait(60)
+        yield from measure_in_stages(*arguments, **options)
+
+    monkeypatch.setattr(explorer, "measure_in_stages", measure)
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await pilot.press("3")
+        await until(pilot, lambda: app.browser.exploration.cell == (0, 2))
+        assert shown(app, "#hint").startswith("Enter page")
+        go_on.set()
+        await until_scored(app, pilot)
+        assert app.browser.exploration.order == ALL and shown(app, "#hint").startswith("s best cells  Enter page")
+        await pilot.press("s")
+        await pilot.pause()
+        assert app.browser.exploration.order == BEST and shown(app, "#hint").startswith("Enter page")
+
+    play(model, script, TEXT)
+
+
+def test_a_carriage_return_before_a_newline_is_not_shown(byte_run: TrainedRun) -> None:
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.browser.given.trace is not None)
+        assert "ab,↵" in screen(app) and "␍" not in "".join(screen(app).splitlines()[:-2])
+        view = app.browser.query_one("#text", TextView)
+        await pilot.press("right", "right", "right")
+        await until(pilot, lambda: app.browser.exploration.viewed.cursor == 3)
+        (marked,) = (segment.text for segment in view.render_line(0) if segment.style and segment.style.reverse)
+        assert marked == "↵"
+        await pilot.press("right", "right")
+        await until(pilot, lambda: view.current_line == 1)
+
+    play(charrnn.load(byte_run.path), script, b"ab,\r\n" * 20)
+
+
+def test_the_picture_of_the_documentation_shows_the_quotation_cell(model: Model, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "docs" / "make_explore_picture.py"
+    spec = importlib.util.spec_from_file_location("make_explore_picture", script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pictures = []
+    for name in ("first", "second"):
+        picture = module.draw(model, model.encode(TEXT))
+        (tmp_path / f"{name}.svg").write_text(picture, encoding="utf-8")
+        pictures.append(picture)
+    assert pictures[0] == pictures[1]
+    words = re.sub("<[^>]*>", "", pictures[0])
+    assert "cell 0:5 follows quote" in words and "Enter page" in words and "reading" not in words
+    for picture in (pictures[0], module.FILE.read_text(encoding="utf-8")):
+        assert len(picture.encode()) < 60_000
+        assert re.findall("https?://[^\"' ]*", picture) == ["http://www.w3.org/2000/svg"]
+        assert "prefers-color-scheme: dark" in picture and ET.fromstring(picture).tag.endswith("svg")

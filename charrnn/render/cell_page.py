@@ -127,10 +127,12 @@ class PassageList:
 def clipped(passage: CellPassage, num_columns: int) -> ColouredText:
     """Return the part of a passage around its character that fits so many columns, its line ends as marks."""
     at = passage.index - passage.begin
-    shown = [
-        visible(character) if character in LINE_ENDS or character == "\r" else character for character in passage.text
-    ]
-    widths = [len(visible(character)) for character in passage.text]
+    shown, widths = [], []
+    for place, character in enumerate(passage.text):
+        # ↵ stands for a carriage return before it, too.
+        mark = "" if passage.text.startswith("\r\n", place) else visible(character)
+        shown.append(mark if character in LINE_ENDS or character == "\r" else character)
+        widths.append(len(mark))
     begin = end = at
     used, before = 0, 0
     # Grow in both directions, so that SHARE_BEFORE of the columns are before the character as long as there are any.

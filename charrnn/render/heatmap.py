@@ -100,7 +100,7 @@ def draw(
     carriage return and a newline only the newline is drawn.
     """
     plain = is_plain(console)
-    shown_characters = _without_carriage_returns(characters)
+    shown_characters = without_carriage_returns(characters)
     for line in fold(shown_characters, options.max_width, ascii_only=options.ascii_only):
         if plain:
             yield Segment("".join(shown for shown, _ in line))
@@ -152,7 +152,7 @@ def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: boo
         yield line
 
 
-def _without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
+def without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
     """Yield all characters but each carriage return before a newline: ↵ stands for both."""
     held: tuple[str, Value] | None = None
     for item in characters:

@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Static
 from charrnn.api import Model
 from charrnn.cli.explorer.dialogs import Comparison, Help, Question
 from charrnn.cli.explorer.pages import Page, Subject
-from charrnn.cli.explorer.state import BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
+from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 KEYS = ("Enter page", "↑↓ 1-9 cell", "←→jk text", "c clamp", "t type", "s list", "d direction", "/ go to")
 """Keys at the bottom of the screen, as many as fit, and then LAST_KEYS."""
+BEST_KEY = "s best cells"
+"""Named first where the list is that of all cells."""
 LAST_KEYS = "? help  q quit"
 """The keys that are always named."""
 TYPING_HINT = "typing: the cells follow  ↑↓ cell  ←→ text  Backspace deletes  Esc ends"
@@ -165,7 +167,9 @@ class Browser(Screen[None]):
         view.show(viewed.text, None if values is None else values.tolist(), viewed.cursor)
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())
-        hint = TYPING_HINT if self.is_typing else keys_that_fit(self.size.width)
+        # Where someone has moved before the cells were scored, the list is still that of all cells.
+        keys = (BEST_KEY, *KEYS) if self.exploration.order == ALL and BEST in self.exploration.orders else KEYS
+        hint = TYPING_HINT if self.is_typing else keys_that_fit(keys, self.size.width)
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
     def _show_title(self) -> None:
@@ -345,10 +349,10 @@ class Browser(Screen[None]):
         self.app.push_screen(Question(question, compare))
 
 
-def keys_that_fit(width: int) -> str:
-    """Return the keys and what they do, the first of KEYS, in so many columns."""
+def keys_that_fit(keys: Sequence[str], width: int) -> str:
+    """Return the keys and what they do, the first of some and LAST_KEYS, in so many columns."""
     names: list[str] = []
-    for name in KEYS:
+    for name in keys:
         if cell_len("  ".join((*names, name, LAST_KEYS))) > width:
             break
         names.append(name)

@@ -10,7 +10,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from charrnn.render.heatmap import fold
+from charrnn.render.heatmap import fold, without_carriage_returns
 from charrnn.render.palette import block, palette_of
 
 
@@ -48,7 +48,7 @@ class TextView(ScrollView, can_focus=False):
         if self._folded != (self._characters, width):
             self._folded = self._characters, width
             indexed = zip(self._characters, range(len(self._characters)), strict=True)
-            self._lines = list(fold(indexed, width, ascii_only=False))
+            self._lines = list(fold(without_carriage_returns(indexed), width, ascii_only=False))
             self.virtual_size = Size(width + self.GUTTER, len(self._lines) * self._line_height)
         height = self.scrollable_content_region.height
         row, top = self.current_line * self._line_height, self.scroll_offset.y
@@ -106,4 +106,6 @@ class TextView(ScrollView, can_focus=False):
         style = Style()
         if self._values is not None and not self._is_plain:
             style = palette_of(self.app.console).value(self._values[index])
-        return style + Style(reverse=True) if index == self._cursor else style
+        # ↵ stands for a carriage return before it, too.
+        is_before = self._cursor == index - 1 and self._characters[index - 1 : index + 1] == "\r\n"
+        return style + Style(reverse=True) if index == self._cursor or is_before else style
