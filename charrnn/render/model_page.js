@@ -30,12 +30,14 @@ const pause = () => new Promise(resolve => setTimeout(resolve));
 const shade = value => "s" + Math.round(model.num_shades * Math.max(-1, Math.min(1, value)));
 const short = value => value.toFixed(2).replace("-", "\u2212");
 const nameOf = cell => `${Math.floor(cell / model.hidden_size)}:${cell % model.hidden_size}`;
+const percent = share => share < 0.0005 ? "< 0.1 %" : `${(100 * share).toFixed(1)} %`;
 const pack = values => Int8Array.from(values, value => Math.round(127 * value));
-const PICTURES = {" ": "\u2423", "\n": "\u23ce", "\r": "\u240d", "\t": "\u21e5", "\ufffd": "\ufffd"};
+const PICTURES = {" ": "\u2423", "\n": "\u23ce", "\r": "CR", "\t": "\u21e5", "\ufffd": "\ufffd"};
 const isHidden = character => /[\p{C}\p{Z}\p{M}]/u.test(character);
 // A character in a list, and in a text, where none may change the direction of others or disappear.
 const visible = character => PICTURES[character] || (isHidden(character) ? "U+" + character.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") : character);
-const inText = text => Array.from(text, character => "\n\t".includes(character) || /[\p{Zs}\p{M}]/u.test(character) ? character : visible(character)).join("");
+// The carriage returns of Windows stand before a newline, and are drawn as nothing.
+const inText = text => Array.from(text.replaceAll("\r", ""), character => "\n\t".includes(character) || /[\p{Zs}\p{M}]/u.test(character) ? character : visible(character)).join("");
 
 // ---- reading the text
 
@@ -110,11 +112,11 @@ function paintNext() {
     const item = create("li"), share = weights[id] / total, bar = create("i"), character = model.characters[id];
     const isByte = model.alphabet === "byte" && id > 127;
     const name = id === model.end_id ? "end" : isByte ? `byte ${id.toString(16)}` : visible(character);
-    const button = create("button", name, {"aria-label": `Type ${name}, ${(100 * share).toFixed(1)} percent`, title: "Type it"});
-    button.disabled = isByte || id === model.end_id;
+    const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`, title: "Type it"});
+    button.disabled = isByte || id === model.end_id || character === "\r";  // a text field has newlines only
     button.addEventListener("click", () => { byId("text").value = read.slice(0, here + 1).map(one => one.character).join("") + character; wanted = Infinity; readText(); });
     bar.style.width = `${100 * share}%`;
-    item.append(button, bar, create("span", `${(100 * share).toFixed(1)} %`));
+    item.append(button, bar, create("span", percent(share)));
     return item;
   }));
 }
