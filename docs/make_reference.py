@@ -7,7 +7,8 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,20 @@ import charrnn.config
 import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.app import app
+from charrnn.cli.processes import check_processes
 from charrnn.cli.training_options import FIELDS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import CharRNNError
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.generation.beam import BeamOptions
+from charrnn.generation.distribution import Shaping
+from charrnn.generation.generator import MAX_COUNT
+from charrnn.generation.options import SampleOptions
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.render.export import describe_formats
+from charrnn.render.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
 from charrnn.text.catalogue import load_catalogue
-from charrnn.text.formal_languages import FORMAL_LANGUAGES
+from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.training.trackers import TRACKERS
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -85,12 +92,54 @@ def without_brackets(text: str) -> str:
     return text
 
 
+def refusals() -> dict[str, Callable[[], object]]:
+    """Return calls with a value out of range, by the command and option: each error has the range."""
+    words = FORMAL_LANGUAGES["anbn"]
+    search = partial(BeamOptions, width=4, length=1)
+    return {
+        "sample --temp": lambda: Shaping(temperature=-1),
+        "sample --top-k": lambda: Shaping(top_k=0),
+        "sample --top-p": lambda: Shaping(top_p=0),
+        "sample --min-p": lambda: Shaping(min_p=2),
+        "sample --length": lambda: SampleOptions(length=-1),
+        "sample --beam": lambda: BeamOptions(width=0, length=1),
+        "sample --diversity": lambda: search(mode="diverse", diversity=-1),
+        "sample --length-penalty": lambda: search(length_penalty=-1),
+        "sample --no-repeat": lambda: search(no_repeat=0),
+        "train --processes": lambda: check_processes("0", None),
+        "corpora make --lines": lambda: next(make_strings(words, 0)),
+        "corpora make --max-length": lambda: next(make_strings(words, 1, max_length=0)),
+    }
+
+
+@cache
+def limits() -> dict[str, str]:
+    """Return the ranges of options that do not set a field of the configuration, by the command and option."""
+    found = {
+        "visualize --columns": f"between {MIN_COLUMNS} and {MAX_COLUMNS}",
+        "visualize --font-size": f"between {MIN_FONT_SIZE:g} and {MAX_FONT_SIZE:g}",
+        "visualize --aspect": f"from 1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1",
+        "sample --count": f"between 1 and {MAX_COUNT}",
+    }
+    for option, refused in refusals().items():
+        try:
+            refused()
+        except UsageError as error:
+            [limit] = re.findall(r"it must be (.*?)(?:\. [A-Z].*|\.)$", str(error))
+            found[option] = re.sub(r"^in (.*)\.\.", r"between \1 and ", limit)
+    assert {*refusals()} <= {*found}, "every value out of range is refused"
+    return found
+
+
 def describe_parameter(parameter: Any, context: Any, sets_fields: bool) -> str:
     """Describe one option or argument; an option that sets a field of the configuration with default and limits."""
     if parameter.param_type_name == "argument":
         return item(f"`{parameter.get_usage_pieces(context)[0]}`", parameter.help or "")
     names, text = parameter.get_help_record(context)
     text = without_brackets(text)
+    limit = limits().get(f"{context.info_name} {parameter.opts[0]}".removeprefix("charrnn "))
+    if limit is not None:
+        text += f" It must be {limit}."
     field = FIELDS.get(parameter.name) if sets_fields else None
     if field is not None:
         if not text.endswith("."):

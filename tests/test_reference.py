@@ -61,6 +61,14 @@ def test_a_setting_has_its_default_its_range_and_its_option(page: str) -> None:
     assert "Default: `50`. It must be at least 0." in entry and "Option" not in entry
 
 
+def test_options_have_their_range(page: str) -> None:
+    sample = page.split("### charrnn sample\n")[1].split("\n### ")[0]
+    entries = {re.findall("`(.*?)`", entry)[0]: " ".join(entry.split()) for entry in sample.split("\n- ")[1:]}
+    assert entries["--top-p P"].endswith("It must be more than 0 and at most 1.")
+    assert entries["--beam N"].endswith("It must be between 1 and 4096.")
+    assert entries["--temp, --temperature T"].endswith("Default: 0.8. It must be 0 (greedy) or more, and finite.")
+
+
 def test_the_allowed_values_are_those_of_the_check() -> None:
     assert allowed_values("minutes") == "more than 0 and at most 100000, or null"
     assert allowed_values("embedding_size") == "between 1 and 16384, or auto, or one-hot"
