@@ -82,6 +82,16 @@ def test_the_pictures_of_the_readme_need_no_other_file() -> None:
         assert len(picture) < 400_000
 
 
+def test_the_moving_picture_shows_the_commands_and_has_a_frame_without_animation() -> None:
+    pytest.importorskip("fcntl")
+    demo = (DOCS / "pictures" / "demo.svg").read_text(encoding="utf-8")
+    shown = re.sub(r"\s+", " ", "".join(ElementTree.fromstring(demo).itertext()))
+    for command, _, _ in runpy.run_path(str(DOCS / "record_demo.py"))["COMMANDS"]:
+        assert command.split("; ")[-1] in shown
+    assert "@keyframes" in demo and re.search(r'id="screen_view" transform="translate\(0 -\d+\)"', demo)
+    assert "dominant-baseline" not in demo
+
+
 def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
     chart = runpy.run_path(str(REPOSITORY / "benchmarks" / "readme_chart.py"))
     rows = chart["read_rows"]()

@@ -1,0 +1,199 @@
+"""Record the moving picture of the README: `python docs/record_demo.py FOLDER` writes docs/pictures/demo.svg.
+
+The commands below are typed into bash in a terminal of its own, in FOLDER. What the programs print is recorded with its
+times (asciicast version 2). Three things are changed: a command that takes longer than its limit is played faster, the
+screen is cleared between commands, and folders before the name of a text are left out. FOLDER has the run `wp`
+(docs/results.md) without its last checkpoint, so that training shows its last steps. `termtosvg` (pip install
+termtosvg-ng) draws the recording. It needs Linux or macOS.
+"""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+COLUMNS, ROWS = 84, 26
+"""Size of the terminal in characters."""
+PROMPT = "\x1b[1;32m$\x1b[0m "
+"""What bash prints before a command."""
+KEY_SECONDS = 0.035
+"""Time between two letters of a command."""
+LOADED = "AUC"
+"""What `explore` shows as soon as the cells are scored."""
+READING_SECONDS = 2.5
+"""How long the result of a command stays."""
+STILL = 2
+"""The command whose result a viewer without animations shows, from 0."""
+COMMANDS = (
+    ("charrnn train --resume wp", 7.0, ()),
+    ("charrnn sample wp --temp 0.5 --seed 9 --length 600", 2.0, ()),
+    ("charrnn visualize wp --detector quote --top 1", 2.0, ()),
+    ("charrnn explore wp", 1.5, ("\x1b[B", "\x1b[B", "\x1b[6~", "\x1b[6~", "q")),
+)
+"""What is typed, the seconds that its run is played in at most, and the keys that are pressed while it runs."""
+THEME = {
+    "fg": "#e6e6ea",
+    "bg": "#17181c",
+    "palette": ":".join(
+        ("#17181c #f08080 #6cc98a #d6a843 #82aaff #d59ad8 #5cc4d0 #c8c8cc " * 2).split(),
+    ),
+}
+"""Colours of the terminal: those of dark pictures of charrnn."""
+BASELINE = 13
+"""Distance of the baseline from the top of a line, in pixels."""
+FOLDERS = re.compile(r"/\S+/(?=[\w-]+\.txt)")
+"""Folders before the name of a text."""
+PICTURE = Path(__file__).with_name("pictures") / "demo.svg"
+"""The file that is written."""
+
+
+@dataclass
+class Recording:
+    """What a terminal showed: seconds of its clock, and the text that was printed then."""
+
+    master: int
+    now: float = 0.0
+    events: list[tuple[float, str]] = field(default_factory=list)
+    shown: str = ""
+    """All text so far."""
+
+    def read(self, until: str | None, limit: float, most: float, *, contains: str = "") -> None:
+        """Record until the output ends in `until`, or, without it, has been still for two seconds and has `contains`.
+
+        The output is played in `limit` seconds at most. Raises TimeoutError after `most` seconds.
+        """
+        before = len(self.shown)
+        started, last, arrived = time.monotonic(), time.monotonic(), []
+        while True:
+            ready, _, _ = select.select([self.master], [], [], 0.1)
+            if ready:
+                data = os.read(self.master, 65_536).decode("utf-8", "replace")
+                last = time.monotonic()
+                arrived.append((last - started, data))
+                self.shown += data
+            quiet = time.monotonic() - last
+            if until is None and arrived and quiet > 2 and contains in self.shown[before:]:
+                break
+            if until is not None and self.shown.endswith(until) and quiet > 0.2:
+                break
+            if time.monotonic() - started > most:
+                raise TimeoutError(self.shown[-2000:])
+        took = max(arrived[-1][0], 1e-9)
+        scale = min(1.0, limit / took)
+        self.events += [(self.now + at * scale, data) for at, data in arrived]
+        self.now += took * scale
+
+    def type(self, keys: str) -> None:
+        """Type a command letter by letter, and record its echo."""
+        for key in keys:
+            os.write(self.master, key.encode())
+            time.sleep(KEY_SECONDS)
+            self.now += KEY_SECONDS
+            self.events.append((self.now, key))
+            os.read(self.master, 4096)
+
+
+def record(folder: Path) -> tuple[Recording, float]:
+    """Record all commands, and return the recording and the time at which the still picture is taken."""
+    process, master = pty.fork()
+    if process == 0:
+        os.chdir(folder)
+        terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "CHARRNN_BACKGROUND": "dark", "PS1": "$ "}
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "CHARRNN_CORPORA") if name in os.environ}
+        os.execvpe("bash", ["bash", "--norc", "--noprofile", "--noediting"], {**keep, **terminal})
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    recording, still = Recording(master), 0.0
+    recording.read("$ ", 0.1, 10)
+    for number, (command, limit, keys) in enumerate(COMMANDS):
+        if number > 0:
+            recording.events.append((recording.now, "\x1b[2J\x1b[H$ "))
+        recording.type(command)
+        os.write(master, b"\n")
+        if keys:
+            recording.read(None, limit, 600, contains=LOADED)
+            for key in keys:
+                recording.now += 1.3
+                os.write(master, key.encode())
+                recording.read(None if key != keys[-1] else "$ ", 0.3, 120)
+        else:
+            recording.read("$ ", limit, 1200)
+            recording.now += READING_SECONDS
+        if number == STILL:
+            still = recording.now - READING_SECONDS / 2
+    os.write(master, b"exit\n")
+    os.waitpid(process, 0)
+    return recording, still
+
+
+@dataclass
+class Rows:
+    """The backgrounds of rows, each of which is defined once and used in all frames that show it."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def use(self, rectangles: str) -> str:
+        """Return adjacent rectangles as uses of rows: one path for each colour of a row."""
+        found = re.findall(r'<rect x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)" (\w+="[^"]+")/>', rectangles)
+        assert len(found) == rectangles.count("<rect"), "the file is as termtosvg writes it"
+        rows: dict[str, dict[str, str]] = {}
+        for x, y, width, height, paint in found:
+            row = rows.setdefault(y, {})
+            row[paint] = row.get(paint, "") + f"M{x} 0h{width}v{height}h-{width}z"
+        uses = []
+        for y, row in rows.items():
+            drawn = "".join(f'<path {paint} d="{route}"/>' for paint, route in row.items())
+            number = self.numbers.setdefault(drawn, len(self.numbers))
+            uses.append(f'<use xlink:href="#b{number}" y="{y}"/>')
+        return "".join(uses)
+
+    def define(self) -> str:
+        """Return the definitions of all rows."""
+        return "<defs>" + "".join(f'<g id="b{n}">{drawn}</g>' for drawn, n in self.numbers.items()) + "</defs>"
+
+
+def for_all_viewers(svg: str, seconds: float) -> str:
+    """Return what termtosvg wrote with the frame of a time as what a viewer without animations shows.
+
+    Such viewers know neither `dominant-baseline` nor `white-space`, so each text gets its baseline and `xml:space`.
+    """
+    keyframes = re.findall(r"([\d.]+)%\s*\{\s*transform:\s*translateY\((-?[\d.]+)px\)", svg)
+    total = float(re.findall(r"--animation-duration:\s*([\d.]+)ms", svg)[0]) / 1000
+    offset = [place for share, place in keyframes if float(share) / 100 * total <= seconds][-1]
+    svg = svg.replace('id="screen_view"', f'id="screen_view" transform="translate(0 {offset})"', 1)
+    svg = svg.replace("dominant-baseline: text-before-edge;", "", 1)
+    svg = svg.replace("<text ", f'<text y="{BASELINE}" ')
+    rows = Rows()
+    svg = re.sub(r"(?:<rect x=[^>]*/>)+", lambda found: rows.use(found[0]), svg)
+    svg = svg.removesuffix("\n").removesuffix("</svg>") + rows.define() + "</svg>\n"
+    return svg.replace("<svg ", '<svg xml:space="preserve" ', 1)
+
+
+def main() -> None:
+    """Record the commands and draw the picture."""
+    folder = Path(sys.argv[1])
+    recording, still = record(folder)
+    cast = folder / "demo.cast"
+    header = {"version": 2, "width": COLUMNS, "height": ROWS}
+    events = [
+        json.dumps([round(at, 3), "o", data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data])
+        for at, data in ((at, FOLDERS.sub("", data)) for at, data in recording.events)
+    ]
+    cast.write_text("\n".join([json.dumps(header), *events]) + "\n", encoding="utf-8")
+    options = ["-t", "window_frame", "--theme", str(folder / "theme.json"), "-m", "90", "-D", "3000"]
+    (folder / "theme.json").write_text(json.dumps(THEME), encoding="utf-8")
+    subprocess.run(["termtosvg", "render", str(cast), str(PICTURE), *options], check=True)
+    PICTURE.write_text(for_all_viewers(PICTURE.read_text(encoding="utf-8"), still), encoding="utf-8")
+    print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
