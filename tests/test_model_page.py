@@ -352,6 +352,10 @@ def test_a_model_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_page, "MAX_BYTES", len(page) - 1)
     with pytest.raises(UsageError, match=r"The page of made would have 0.1 MB, more than .*Export a \.zip instead"):
         page_of(made())
+    monkeypatch.setattr(model_page, "MAX_BYTES", 5_000)  # fewer than the weights have, which are not compressed then
+    monkeypatch.setattr(model_page, "_compress", None)
+    with pytest.raises(UsageError, match=r"would have 0.0 MB, more than 0 MB"):
+        page_of(made())
     assert MAX_BYTES == 8_000_000
 
 

@@ -58,12 +58,13 @@ def to_model_page(
     _check_architecture(config)
     stepper = Stepper(config, tensors, "int8")
     model, arrays = _describe_network(stepper, config, vocab, tensors)
+    # Not compressed first, because a large model takes long; weights compress by a tenth.
+    _check_size(description.name, sum(array.nbytes for array in arrays.values()))
     compressed = _compress(arrays)
     model |= {
         "name": description.name,
         "run": run,
         "rows": [list(row) for row in description.rows()],
-        "val_nats": description.val_nats,
         "num_shades": NUM_SHADES,
         "parts": list(map(len, compressed)),
         "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
@@ -82,12 +83,16 @@ def to_model_page(
     }
     # In one pass, so that nothing inside a part is replaced.
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
-    if len(page) > MAX_BYTES:
-        raise UsageError(
-            f"The page of {description.name} would have {len(page) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: "
-            "a browser would take long for each character. Export a .zip instead, or train fewer units."
-        )
+    _check_size(description.name, len(page))
     return page
+
+
+def _check_size(name: str, num_bytes: int) -> None:
+    if num_bytes > MAX_BYTES:
+        raise UsageError(
+            f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: a browser "
+            "would take long for each character. Export a .zip instead, or train fewer units."
+        )
 
 
 def _check_architecture(config: Config) -> None:
@@ -179,7 +184,7 @@ def to_base91(data: bytes) -> str:
     """Return bytes as text in which two characters carry 13 bits, the lowest first: 23 % longer, base64 33 %."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
     groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13)
-    numbers = groups @ (1 << np.arange(13))
+    numbers = groups @ (1 << np.arange(13, dtype=np.uint16))
     digits = np.stack((numbers % len(DIGITS), numbers // len(DIGITS)), axis=1)
     return bytes(np.frombuffer(DIGITS, np.uint8)[digits]).decode("ascii")
 
