@@ -59,7 +59,7 @@ def test_lines_end_with_a_newline_while_it_is_edited(tmp_path: Path) -> None:
         (b"caf\xe9", "not UTF-8 text: .* at byte 3.*iconv"),
         ("text".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
         (b"PK\x03\x04word/document.xml", "plain text"),
-        (b"a" * (MAX_DRAFT_BYTES + 1), "at most 8,388,608.*chapter"),
+        (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
     ],
 )
 def test_a_file_that_is_no_draft(tmp_path: Path, data: bytes, message: str) -> None:

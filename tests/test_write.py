@@ -427,6 +427,36 @@ def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
         play(model, path, script)
 
 
+def test_text_that_was_not_saved_is_taken_over(model: Model, path: Path) -> None:
+    recovered = path.parent / ".draft.txt.charrnn-recovered"
+    recovered.write_text("recovered", encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is app.desk)
+        assert app.desk.editor.draft == TEXT and recovered.exists()
+        app.desk.ask_about_recovery()
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("r")
+        await until(pilot, lambda: app.desk.editor.draft == "recovered")
+        assert recovered.exists(), "it is not saved yet"
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: app.desk.editor.draft == TEXT)
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: app.desk.editor.draft == "recovered")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: path.read_text(encoding="utf-8") == "recovered")
+        assert not recovered.exists()
+        recovered.write_text("another", encoding="utf-8")
+        app.desk.ask_about_recovery()
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("d")
+        await until(pilot, lambda: not recovered.exists())
+
+    play(model, path, script)
+
+
 # The command.
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from charrnn.errors import CharRNNError, DataError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
 
-MAX_DRAFT_BYTES = 8 * 1024 * 1024
-"""Size of a draft at most: several novels, and little enough to be kept in memory with all its changes."""
+MAX_DRAFT_BYTES = 4 * 1024 * 1024
+"""Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of a ZIP archive, which the files of word processors are."""

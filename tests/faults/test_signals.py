@@ -196,6 +196,43 @@ def test_the_explorer_restores_the_terminal(fork_server: ForkServer, uninterrupt
     assert b"Traceback" not in seen
 
 
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_the_editor_keeps_what_was_not_saved(
+    fork_server: ForkServer, uninterrupted: Uninterrupted, tmp_path: Path, is_closed: bool
+) -> None:
+    """A signal ends it, or the terminal is closed; a letter was typed before."""
+    pytest.importorskip("textual", reason="the extra `tui` is not installed")
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    draft = tmp_path / "draft.txt"
+    draft.write_text("a draft")
+    child = fork_server.spawn(
+        "write", draft, "--run", uninterrupted.path, prepare="child_faults:take_terminal", path=os.ttyname(slave)
+    )
+    seen = b""
+    while b"a draft" not in seen:
+        seen += os.read(master, 65536)
+    os.write(master, b"Q")
+    while b"* " not in seen:  # there are changes
+        seen += os.read(master, 65536)
+    if is_closed:
+        os.close(slave)
+        os.close(master)
+    else:
+        os.kill(child.pid, signal.SIGTERM)
+        while b"\x1b[?1049l" not in seen:
+            seen += os.read(master, 65536)
+        os.close(slave)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while more := os.read(master, 65536):
+                seen += more
+        os.close(master)
+    assert child.wait() == 128 + (signal.SIGHUP if is_closed else signal.SIGTERM)
+    assert (tmp_path / ".draft.txt.charrnn-recovered").read_text() == "a draftQ"
+    assert draft.read_text() == "a draft"
+    assert b"Traceback" not in seen
+
+
 @pytest.mark.skipif(not Path("/proc/self/wchan").exists(), reason="only Linux says what a process waits for")
 def test_reading_standard_input_ends_at_once(fork_server: ForkServer, tmp_path: Path) -> None:
     pipe, run = tmp_path / "pipe", tmp_path / "run"

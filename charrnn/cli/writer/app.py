@@ -36,13 +36,12 @@ class Writer(App[bool]):
     .meaning { width: 1fr; }
     """
 
-    def __init__(self, model: Model, file: DraftFile, settings: Settings, *, notice: str = "") -> None:
-        """Edit the draft of a file with continuations by a model. `notice` is shown at first."""
+    def __init__(self, model: Model, file: DraftFile, settings: Settings) -> None:
+        """Edit the draft of a file with continuations by a model."""
         # The terminal's own colours, as in the explorer.
         super().__init__(ansi_color=True)
         self.theme = "ansi-dark"
         self.desk = Desk(model, file, file.draft.text, settings)
-        self._notice = notice
         self._is_end_asked: Callable[[], bool] | None = None
 
     def on_mount(self) -> None:
@@ -50,8 +49,7 @@ class Writer(App[bool]):
         self.push_screen(self.desk)
         if self._is_end_asked is not None:
             self.set_interval(0.1, self._heed)  # seconds
-        if self._notice:
-            self.call_later(self.desk.say, self._notice)
+        self.call_later(self.desk.ask_about_recovery)
 
     def run_until(self, is_end_asked: Callable[[], bool]) -> bool:
         """Run until the editor is left or `is_end_asked` returns true; return whether its keys left it."""

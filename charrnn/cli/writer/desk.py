@@ -35,7 +35,7 @@ from charrnn.generation.continuations import NUM_CONTINUATIONS, Continuations
 from charrnn.records.generation import Continuation
 from charrnn.render.heatmap import MAX_BITS
 from charrnn.render.palette import palette_of
-from charrnn.text.drafts import ChangedOnDiskError
+from charrnn.text.drafts import ChangedOnDiskError, read_draft, recovery_files
 from charrnn.text.substitution import ReadText
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
@@ -398,6 +398,34 @@ class Desk(Screen[None]):
         name = "The draft" if self.file.path is None else str(self.file.path)
         answers = {"s": ("save and quit", lambda: self._save(then=self._leave)), "d": ("discard and quit", self._leave)}
         self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
+
+    def ask_about_recovery(self) -> None:
+        """Ask what to do with text that was not saved when an editor ended, if there is any."""
+        found = recovery_files(self.file.path)
+        if not found:
+            return
+        answers = {
+            "r": ("recover it", lambda: self._take_over(found[0])),
+            "d": ("delete it", lambda: self._delete(found[0])),
+        }
+        self.app.push_screen(Choice(f"{found[0]} has text that was not saved when the editor ended.", answers))
+
+    def _take_over(self, path: Path) -> None:
+        try:
+            self.editor.replace_all(read_draft(path).text)
+        except CharRNNError as error:
+            self.say(str(error))
+            return
+        self.file.recovered_from = path
+        self.editor.move_cursor(self._end_of_text())
+        self._show()
+        self._note_reading()
+
+    def _delete(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            self.say(f"cannot delete {path}: {error.strerror}")
 
     def _leave(self) -> None:
         self.app.exit(True)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from rich.style import Style
 from rich.text import Text
 from textual import events
+from textual.document._document import EditResult
+from textual.document._edit import Edit
 from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
@@ -30,6 +32,8 @@ class Editor(TextArea):
 
     def __init__(self, text: str, is_offering: Callable[[], bool]) -> None:
         """Edit a text. While `is_offering` returns true, digits and Escape are sent as `Pressed`."""
+        self._text: str | None = None
+        self._draft: str | None = None
         super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
         self.cursor_blink = False
         self.match_cursor_bracket = False
@@ -37,9 +41,45 @@ class Editor(TextArea):
         self._styles: dict[int, Sequence[Style]] = {}
 
     @property
+    def text(self) -> str:
+        """The text as it is in the widget; kept until it changes, because every line that is drawn asks for it."""
+        if self._text is None:
+            self._text = self.document.text
+        return self._text
+
+    @text.setter
+    def text(self, value: str) -> None:
+        self.load_text(value)
+
+    @property
     def draft(self) -> str:
         """The text as it is saved, but with line ends "\\n"."""
-        return reveal(self.text)
+        if self._draft is None:
+            self._draft = reveal(self.text)
+        return self._draft
+
+    def _forget_text(self) -> None:
+        self._text = self._draft = None
+
+    def load_text(self, text: str) -> None:
+        """Replace the text and what can be undone."""
+        self._forget_text()
+        super().load_text(text)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Make a change."""
+        self._forget_text()
+        return super().edit(edit)
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        self._forget_text()
+        super().undo()
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+        self._forget_text()
+        super().redo()
 
     def show_styles(self, styles: dict[int, Sequence[Style]]) -> None:
         """Colour the characters of some lines, by line number."""
@@ -69,8 +109,17 @@ class Editor(TextArea):
 
     def insert_continuation(self, text: str) -> None:
         """Insert a text at the cursor, as one step to undo."""
+        self._insert(hide_pasted(text))
+
+    def replace_all(self, text: str) -> None:
+        """Replace the whole text, as one step to undo."""
         self.history.checkpoint()
-        result = self.replace(hide_pasted(text), *self.selection, maintain_selection_offset=False)
+        self.replace(hide(text), (0, 0), self.document.end, maintain_selection_offset=False)
+        self.history.checkpoint()
+
+    def _insert(self, text: str) -> None:
+        self.history.checkpoint()
+        result = self.replace(text, *self.selection, maintain_selection_offset=False)
         self.move_cursor(result.end_location)
         self.history.checkpoint()
 
@@ -83,8 +132,7 @@ class Editor(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         event.prevent_default()
         event.stop()
-        result = self.replace(hide_pasted(event.text), *self.selection, maintain_selection_offset=False)
-        self.move_cursor(result.end_location)
+        self._insert(hide_pasted(event.text))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Say that other lines are in view."""
