@@ -316,6 +316,19 @@ def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
     play(model, path, script, colour=colour)
 
 
+def test_a_long_path_leaves_room_for_the_mark_of_changes(model: Model, path: Path) -> None:
+    folder = path.parent / ("folder-" * 20)
+    folder.mkdir()
+    (folder / "draft.txt").write_text(TEXT)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        assert screen(app).startswith("draft.txt  lstm-001 ")
+        await pilot.press("x")
+        await until(pilot, lambda: screen(app).startswith("* draft.txt  lstm-001 "))
+
+    play(model, folder / "draft.txt", script)
+
+
 def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, is_waiting = threading.Event(), threading.Event()
     take = charrnn.generation.continuations.Continuations.take  # type: ignore[attr-defined]

@@ -1,7 +1,9 @@
 """charrnn write: an editor in which a model offers continuations."""
 
+import contextlib
 import os
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +14,18 @@ from charrnn.cli.arguments import load_model, parse_cell
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import supports_cursor_control, warn
+from charrnn.errors import CharRNNError
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cli.writer.app import Writer
     from charrnn.cli.writer.state import Colour
+
+POLL_SECONDS = 0.2
+"""Seconds between two looks for a signal."""
+GRACE_SECONDS = 3.0
+"""Seconds that the editor has to end after a signal."""
 
 
 def write(
@@ -126,11 +134,13 @@ def _parse_colour(color: str | None, model: "Model") -> "Colour":
 
 def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
     """Run the editor; text that is not saved when something else than its keys ends it is written beside the draft."""
-    is_left = False
+    is_left, is_over = False, threading.Event()
+    threading.Thread(target=_end_anyway, args=(writer, signals, is_over), daemon=True).start()
     try:
         is_left = writer.run_until(lambda: signals.number != 0)
         writer.finish()
     finally:
+        is_over.set()
         if not is_left:
             _recover(writer)
     if is_left:
@@ -138,9 +148,21 @@ def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
     return 128 + signals.number if signals.number else 1
 
 
+def _end_anyway(writer: "Writer", signals: Signals, is_over: threading.Event) -> None:
+    """End the process after a signal, if Textual does not: it waits forever to write to a terminal that is gone."""
+    while not signals.number:
+        if is_over.wait(POLL_SECONDS):
+            return
+    if not is_over.wait(GRACE_SECONDS):
+        with contextlib.suppress(CharRNNError):
+            _recover(writer)
+        os._exit(128 + signals.number)
+
+
 def _recover(writer: "Writer") -> None:
     """Write text that is not saved to a file, and print its path."""
     file, text = writer.desk.file, writer.desk.editor.draft
     if file.is_unsaved(text):
         path = file.recover(text)
-        warn((f"the text that was not saved is in {path}",), quiet=False)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            warn((f"the text that was not saved is in {path}",), quiet=False)

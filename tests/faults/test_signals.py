@@ -227,7 +227,7 @@ def test_the_editor_keeps_what_was_not_saved(
             while more := os.read(master, 65536):
                 seen += more
         os.close(master)
-    assert child.wait() == 128 + (signal.SIGHUP if is_closed else signal.SIGTERM)
+    assert child.wait() == 128 + (signal.SIGHUP if is_closed else signal.SIGTERM), child.err
     assert (tmp_path / ".draft.txt.charrnn-recovered").read_text() == "a draftQ"
     assert draft.read_text() == "a draft"
     assert b"Traceback" not in seen

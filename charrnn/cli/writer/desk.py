@@ -123,20 +123,27 @@ class Desk(Screen[None]):
 
     def _show(self) -> None:
         """Draw everything but the draft."""
-        name = "unnamed" if self.file.path is None else str(self.file.path)
-        is_unsaved = self.file.is_unsaved(self.editor.draft)
-        title = f"{'* ' if is_unsaved else ''}{' '.join(printable(name).split())}  {printable(self.model.name)}"
-        self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
         settings = f"{self.settings.until}  temperature {self.settings.temperature:g}"
         if self.settings.colour is not None:
             settings += f"  {self.settings.colour_name}"
         self.query_one("#settings", Static).update(Text(settings))
+        self.query_one("#title", Static).update(self._title(max(8, self.size.width - len(settings) - 1)))
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
         if self.offered:
             offers.update(self._offer_table())
         hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
+
+    def _title(self, width: int) -> Text:
+        """Return the file and the model in so many columns; * is for changes that are not saved."""
+        mark = "* " if self.file.is_unsaved(self.editor.draft) else ""
+        path = self.file.path
+        names = ["unnamed"] if path is None else [str(path), path.name]
+        titles = [Text(f"{mark}{' '.join(printable(name).split())}  {printable(self.model.name)}") for name in names]
+        title = next((title for title in titles if title.cell_len <= width), titles[-1])
+        title.truncate(width, overflow="ellipsis")
+        return title
 
     def _offer_table(self) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
