@@ -14,7 +14,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.errors import UsageError
 from charrnn.generation.boundaries import MAX_CHARS, Until, end_of, may_end
-from charrnn.generation.continuations import ContinuationOptions
+from charrnn.generation.continuations import MAX_BEAM_CHARS, ContinuationOptions
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.draft_reader import MAX_STATES, DraftReader
 from charrnn.generation.sampling import prime_model
@@ -109,7 +109,7 @@ def test_five_different_ones_that_end_where_they_should(model: Model, until: Unt
             ends = [end_of(one.text + following, until, text[-1]) for following in (" x", "\n", "\n\n")]
             assert len(one.text) in ends
         else:
-            assert len(one.text) == MAX_CHARS[until]
+            assert len(one.text) == (MAX_CHARS[until] if one.how == "sample" else MAX_BEAM_CHARS)
 
 
 def test_the_same_seed_gives_the_same_ones_and_another_others(model: Model) -> None:
@@ -132,7 +132,7 @@ def test_the_next_five_are_five_others(model: Model) -> None:
 
 def test_samples_are_those_that_are_drawn_after_the_same_text(model: Model) -> None:
     text, seed = "the lamp", 11
-    drawn = model.samples(6, prime=text, seed=seed, temperature=0.8, length=MAX_CHARS["word"])
+    drawn = model.samples(4, prime=text, seed=seed, temperature=0.8, length=MAX_CHARS["word"])
     expected = [one.text[: end_of(one.text, "word")] for one in drawn]
     found = model.continuations(text, seed=seed)
     beams = [one.text for one in found if one.how != "sample"]
@@ -153,7 +153,7 @@ def test_what_is_too_long_is_cut(alphabet_run: Path) -> None:
     assert found
     for one in found:
         assert not one.is_complete
-        assert len(one.text) == MAX_CHARS["sentence"]
+        assert len(one.text) == (MAX_CHARS["sentence"] if one.how == "sample" else MAX_BEAM_CHARS)
 
 
 def test_a_document_ends_a_continuation(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from charrnn.errors import UsageError, did_you_mean, named
 
 Until = Literal["word", "line", "sentence"]
 """How far a continuation goes."""
-MAX_CHARS: dict[Until, int] = {"word": 40, "line": 240, "sentence": 300}
+MAX_CHARS: dict[Until, int] = {"word": 40, "line": 240, "sentence": 240}
 """Characters of a continuation at most (of bytes, with the byte alphabet): what is longer is cut."""
 _MARKS = "\u0300-\u036f"
 _WORD = re.compile(rf"[\w{_MARKS}]+(?:['’][\w{_MARKS}]+)*(?=[^\w{_MARKS}'’]|['’][^\w{_MARKS}])")

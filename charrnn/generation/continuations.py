@@ -24,13 +24,15 @@ NUM_CONTINUATIONS = 5
 """Continuations that are offered at a time."""
 MAX_CONTINUATIONS = 100
 """Continuations of one call at most."""
+MAX_BEAM_CHARS = 160
+"""Characters of one from a beam search at most: the most likely long texts seldom end by themselves."""
 _BEAM_SHARE = 0.4
 """Share of each offer that comes from a beam search: two of five."""
 _WIDTH, _MAX_WIDTH = 4, 256
 """Beams of the first search, and of the last one that is tried where samples repeat each other."""
 _NO_REPEAT = 8
 """Length of n-grams that occur once in a text of a diverse search."""
-_ROWS = 6
+_ROWS = 4
 """Samples that are drawn together."""
 _BATCHES = 3
 """Batches of samples in which new texts are looked for, before a beam search fills up."""
@@ -120,7 +122,7 @@ class Continuations:
         """Return what a beam search finds, best first."""
         options = BeamOptions(
             width=width,
-            length=MAX_CHARS[self._until],
+            length=min(MAX_CHARS[self._until], MAX_BEAM_CHARS),
             mode=mode,
             seed=self.options.seed + self._num_offers,
             banned=self._banned,

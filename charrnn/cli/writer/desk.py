@@ -76,6 +76,8 @@ class Desk(Screen[None]):
         self._colour_timer: Timer | None = None
         self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, self._fail_later)
         self.failure: Exception | None = None
+        # Threads call it: they cannot look up the application, at least once it ends.
+        self._call_later: Callable[..., object] = lambda *_: None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -88,6 +90,7 @@ class Desk(Screen[None]):
 
     def on_mount(self) -> None:
         """Show the draft, and let the model read it meanwhile."""
+        self._call_later = self.app.call_later
         self.editor.focus()
         self.editor.move_cursor(self._end_of_text())
         self._show()
@@ -115,11 +118,14 @@ class Desk(Screen[None]):
             self._show()
             self.say(message)
 
-        self.app.call_later(show)
+        self._call_later(show)
 
     def _fail_later(self, error: Exception) -> None:
         self.failure = error
-        self.app.call_later(self.app.exit)
+        self._call_later(self._leave_for_failure)
+
+    def _leave_for_failure(self) -> None:
+        self.app.exit(False)
 
     def _show(self) -> None:
         """Draw everything but the draft."""
@@ -173,7 +179,7 @@ class Desk(Screen[None]):
                 job.check()
                 num_read += num
                 if num_read % LONG_READ < num and num_read >= LONG_READ:
-                    self.app.call_later(self._say_share, num_read, len(text))
+                    self._call_later(self._say_share, num_read, len(text))
 
             return self.model.assistant.continue_text(text, options, on_read=count, on_step=lambda: self._check_offer())
 
@@ -193,7 +199,7 @@ class Desk(Screen[None]):
             continuations = begin(job)
             return continuations, continuations.take(NUM_CONTINUATIONS)
 
-        self.worker.submit(Job(OFFERS, work, lambda found: self.app.call_later(self._take_offer, *found)))
+        self.worker.submit(Job(OFFERS, work, lambda found: self._call_later(self._take_offer, *found)))
 
     def _say_share(self, num_read: int, num_chars: int) -> None:
         if self.is_looking:
@@ -318,7 +324,7 @@ class Desk(Screen[None]):
                 for index, (start, length) in enumerate(zip(starts, lengths, strict=False))
             }
 
-        self.worker.submit(Job(COLOURS, work, lambda styles: self.app.call_later(self._take_styles, colour, styles)))
+        self.worker.submit(Job(COLOURS, work, lambda styles: self._call_later(self._take_styles, colour, styles)))
 
     def _take_styles(self, colour: object, styles: dict[int, Sequence[Style]]) -> None:
         if colour == self.settings.colour:
@@ -332,11 +338,11 @@ class Desk(Screen[None]):
 
         def work(job: Job) -> ReadText:
             read = self.model.assistant.read(text)
-            self.app.call_later(self._take_reading, read)
+            self._call_later(self._take_reading, read)
             self.model.assistant.reader.state_after(read.ids, lambda num_chars: job.check())
             return read
 
-        self.worker.submit(Job(NOTES, work, lambda read: self.app.call_later(self._colour_soon)))
+        self.worker.submit(Job(NOTES, work, lambda read: self._call_later(self._colour_soon)))
 
     def _take_reading(self, read: ReadText) -> None:
         self.notes = describe_reading(read, self.model.name)
