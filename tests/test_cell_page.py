@@ -159,6 +159,14 @@ def test_a_passage_is_clipped_around_its_character() -> None:
     assert round(1000 * clipped(passage, 60).values[0]) == pytest.approx(60, abs=2)
 
 
+def test_the_passages_take_two_lines_however_their_words_are_broken(page: CellPage) -> None:
+    words = tuple("abcdefghij klmnopqrstuvwxyzabcd " * 5)[:150]
+    passage = replace(page.passages[0], text="".join(words), values=(0.5,) * 150, begin=0, index=90)
+    for width in range(24, 120):
+        assert len(drawn([PassageList([passage], strip=False)], width)) == 2
+    assert len(drawn([PassageList([replace(passage, kind="decile")], strip=False)], 80)) == 1
+
+
 def test_line_ends_and_control_characters_stay_on_their_line() -> None:
     passage = CellPassage(
         kind="decile",

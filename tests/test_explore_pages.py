@@ -243,7 +243,7 @@ def test_a_direction_colours_the_text_is_clamped_and_has_a_cost(model: Model, st
 def test_without_findings_there_is_a_page_but_no_direction(model: Model) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "cells are not scored" in screen(app))
-        await pilot.press("9", "d")
+        await pilot.press(*["down"] * 8, "d")
         await until(pilot, lambda: "no direction: this cell follows no detector" in screen(app))
         await pilot.press("enter")
         await until_measured(app, pilot)
@@ -329,7 +329,9 @@ def test_the_newest_job_runs_first_and_none_after_closing() -> None:
     assert done == ["second", "first", "endless"]
 
 
-def test_after_moving_the_hint_names_the_key_to_the_best_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_have_numbers_once_they_are_scored_and_the_hint_says_where(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     go_on = threading.Event()
 
     def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
@@ -340,11 +342,15 @@ def test_after_moving_the_hint_names_the_key_to_the_best_cells(model: Model, mon
 
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await pilot.press("3")
+        await until(pilot, lambda: "cells are not scored yet" in screen(app))
+        await pilot.press("down", "down")
         await until(pilot, lambda: app.browser.exploration.cell == (0, 2))
         assert shown(app, "#hint").startswith("Enter page")
         go_on.set()
         await until_scored(app, pilot)
         assert app.browser.exploration.order == ALL and shown(app, "#hint").startswith("s best cells  Enter page")
+        await pilot.press("3")
+        await until(pilot, lambda: "s shows the lists with numbers" in screen(app))
         await pilot.press("s")
         await pilot.pause()
         assert app.browser.exploration.order == BEST and shown(app, "#hint").startswith("Enter page")

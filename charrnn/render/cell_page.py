@@ -13,7 +13,7 @@ from charrnn.records.cell_values import FROM_AUTOCORRELATION, NUM_BINS, AfterCha
 from charrnn.records.microscope import Ablation, AblationEffect, ColouredText
 from charrnn.render.cell_effects import effects_text, inputs_pictures, outputs_pictures, shown_character
 from charrnn.render.descriptions import description_lines
-from charrnn.render.heatmap import HeatMap
+from charrnn.render.heatmap import HeatMap, fold
 from charrnn.render.legend import Legend
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS
 from charrnn.render.scatters import NAMES
@@ -119,9 +119,17 @@ class PassageList:
                 label = Text.assemble(label, (f" {passage.line:>6}", "dim"))
             else:
                 label = Text.assemble(label, "\n", (where, "dim"))
-            shown = clipped(passage, width * (1 if is_decile else LINES_OF_EXTREMES))
-            grid.add_row(label, HeatMap(shown, self.strip))
+            grid.add_row(label, HeatMap(fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES), self.strip))
         yield grid
+
+
+def fitted(passage: CellPassage, width: int, num_lines: int) -> ColouredText:
+    """Return the part of a passage around its character that fits so many lines, which are broken at spaces."""
+    for num_columns in range(width * num_lines, width, -1):
+        shown = clipped(passage, num_columns)
+        if len(list(fold(zip(shown.text, shown.values, strict=True), width, ascii_only=False))) <= num_lines:
+            return shown
+    return clipped(passage, width)
 
 
 def clipped(passage: CellPassage, num_columns: int) -> ColouredText:

@@ -41,7 +41,7 @@ FED_AT_ONCE = 16
 LEGEND_STEPS = 15
 """Blocks of the colour scale."""
 NUM_NUMBERED = 9
-"""Cells of a list that have a key: the number beside them."""
+"""Cells of a list by score that have a key: the number beside them."""
 DELETE_LAST = "delete last"
 """Stands for Backspace among the typed characters."""
 
@@ -146,13 +146,14 @@ class Browser(Screen[None]):
         with self.prevent(DataTable.RowHighlighted):
             table.clear(columns=True)
             order = self.exploration.order
+            num_numbered = 0 if order == ALL else NUM_NUMBERED
             shown = [row.shown(order) for row in self.exploration.rows]
             table.add_column(Text(""), width=1)
             # With explicit widths, because a table that is filled again cuts values off at the width of their headings.
             for heading, *values in zip(columns(order), *shown, strict=True):
                 table.add_column(Text(heading), width=max(map(cell_len, (heading, *values))))
             for number, cells in enumerate(shown, start=1):
-                table.add_row(*(Text(value) for value in (str(number) if number <= NUM_NUMBERED else "", *cells)))
+                table.add_row(*(Text(value) for value in (str(number) if number <= num_numbered else "", *cells)))
             table.move_cursor(row=row, animate=False)
         self._show()
 
@@ -231,7 +232,11 @@ class Browser(Screen[None]):
         self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
 
     def action_choose(self, row: int) -> None:
-        if row < len(self.exploration.rows):
+        if self.exploration.order == ALL:
+            # Someone who does not wait for the scores would else get a cell that follows nothing.
+            is_scored = BEST in self.exploration.orders
+            self.say("s shows the lists with numbers" if is_scored else "no numbers: cells are not scored yet")
+        elif row < len(self.exploration.rows):
             self.choose(row)
 
     def choose(self, row: int) -> None:

@@ -25,7 +25,7 @@ KEYS = (
     ("← →", "along the text, character by character"),
     ("j k", "a line of text down, up"),
     ("PgDn PgUp", "a page of text down, up"),
-    ("1 to 9", "that cell of the list"),
+    ("1 to 9", "the cell of the list with that number"),
     ("Enter p", "the page of the cell: passages, what it writes, the cost of ablating it, values, what sets it"),
     ("d", "the direction of the cell's detector over several cells, in place of the cell, and back"),
     ("s S", "the next list of cells, the one before: the best for each detector, all by one detector, all"),
