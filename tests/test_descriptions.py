@@ -234,6 +234,15 @@ def test_conditions_describe_bytes_by_the_characters_they_belong_to() -> None:
     assert flags["on a space"][6:8].tolist() == [True, False]
 
 
+def test_tabs_and_carriage_returns_have_names() -> None:
+    text = ("\tx = a\x01\r\nif\tb\r\n" * 200)[:3_000]
+    encoded = EncodedText(np.zeros(len(text), np.uint16), 0, text, "char")
+    sides = {one.phrase: one.negation for one in build_conditions(encoded, len(text) // 2).conditions}
+    assert sides["on a tab"] == "not on a tab" and "on U+0001" in sides
+    returns = "carriage return within the last 3 characters"
+    assert sides[f"a {returns}"] == f"no {returns}"
+
+
 def test_conditions_without_enough_characters_in_both_halves_are_left_out() -> None:
     text = "".join("a e b " for _ in range(1_000)) + "".join("a e c " for _ in range(1_000))
     encoded = EncodedText(np.zeros(len(text), np.uint16), 0, text, "char")

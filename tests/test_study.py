@@ -15,7 +15,7 @@ import charrnn
 from charrnn.api import Model, follow_cells, load, load_steps
 from charrnn.cli.modes import MODES
 from charrnn.detectors.custom import custom_detector
-from charrnn.errors import UsageError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.microscope import causal
 from charrnn.microscope.study import CHARS_OF_HISTORY, Study
 
@@ -49,6 +49,20 @@ def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatc
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated
     assert begin >= HALF and length == 500 and begin + length <= len(TEXT)
+
+
+@pytest.mark.parametrize("damaged", ["layers.0.weight_hh_l0", "output.bias"])
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damaged: str, number: float) -> None:
+    tensors = model.tensors | {damaged: np.full_like(model.tensors[damaged], number)}
+    study = Model(model.config, model.vocab, tensors).study(TEXT)
+    measured = [study.inputs, study.outputs, lambda: study.page(0, 1), study.atlas]
+    if damaged != "output.bias":
+        measured += [study.findings, study.ranking, study.descriptions]
+    what = "predictions" if damaged == "output.bias" else "cell values"
+    for measure in measured:
+        with pytest.raises(CheckpointError, match=f"^Some {what} of this model are not finite numbers"):
+            measure()
 
 
 def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

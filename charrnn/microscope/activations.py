@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.errors import CharRNNError, counted
+from charrnn.microscope.finite import check_finite
 from charrnn.microscope.gates import GateCounter
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes
@@ -56,7 +58,7 @@ class Activations:
         """Read the text once. `on_progress` is called with the number of characters read since its last call.
 
         Without `counts_gates`, `gates` is () and `kept` is None. Raises CharRNNError if there is no room for 2 * N * C
-        bytes.
+        bytes, CheckpointError for values that are not finite.
         """
         layers = network.recurrent_layers()
         self.text, self.num_layers, self.num_units = text, len(layers), network.hidden_size
@@ -64,6 +66,8 @@ class Activations:
         self.keeping_gate = layers[0].cell.keeping_gate
         self._map: mmap.mmap | None
         self._file, self._map = _map_temporary(2 * self.num_cells * len(text))
+        # For a study that is dropped: a file that only the interpreter closes is reported as a leak.
+        weakref.finalize(self, self._file.close)
         try:
             counter = GateCounter(network) if layers[0].cell.gates and counts_gates else None
             self._read(network, counter, on_progress)
@@ -122,6 +126,7 @@ class Activations:
                 is_text = positions < len(ids)
                 if counter is not None:
                     counter.add(torch.from_numpy(is_text))
+                check_finite(cells, "cell values")
                 # (B, C, T): in the order of the file, in which each lane's characters follow each other.
                 columns = cells.half().flatten(2).permute(1, 2, 0).contiguous().cpu().numpy()
                 for lane, num_chars in enumerate(is_text.sum(axis=0).tolist()):

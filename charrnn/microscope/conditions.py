@@ -211,8 +211,12 @@ def _at_lag(name: str, flags: Flags, lag: int) -> tuple[Condition, Flags]:
     return Condition(phrase, f"not {phrase}", phrase), shifted
 
 
+NAMED = {"\t": "a tab", "\r": "a carriage return", "\u00a0": "a no-break space"}
+"""Names of characters that cannot be printed, but are common."""
+
+
 def quoted(character: str) -> str:
-    """Return a character between quotation marks, or its code point if it cannot be printed."""
+    """Return a character between quotation marks, or its name or code point if it cannot be printed."""
     if not character.isprintable():
-        return f"U+{ord(character):04X}"
+        return NAMED.get(character, f"U+{ord(character):04X}")
     return f'"{character}"' if character == "'" else f"'{character}'"

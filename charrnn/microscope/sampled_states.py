@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.errors import DataError, named
+from charrnn.microscope.finite import check_finite
 from charrnn.model.network import CharRNN
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import IdArray
@@ -57,7 +58,8 @@ class SampledStates:
 def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS) -> SampledStates:
     """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a text, and that one.
 
-    In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters.
+    In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
+    CheckpointError for values or predictions that are not finite.
     """
     if len(text) < 2:
         raise DataError(
@@ -76,7 +78,9 @@ def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_
             network.initial_state(len(positions)),
         )
     )
-    _, values, outputs, _ = network.trace(ids[-1:], before)
+    logits, values, outputs, _ = network.trace(ids[-1:], before)
+    check_finite(values, "cell values")
+    check_finite(logits, "predictions")
     return SampledStates(network, ids[-1:], before, values[0], outputs[0])
 
 

@@ -457,11 +457,12 @@ class Study:
         if found is None:
             from charrnn.microscope.cell_outputs import CHARS_CLAMPED, measure_clamped, percentiles
 
+            ranked = self.outputs()[layer * self.num_units + unit]
             low, high = percentiles(self.activations().of(layer, unit))
             # Of a text of a few characters the scoring half may be one, which nothing predicts.
             part = self.text.part(min(self.half, max(0, len(self.text) - 2)))
             clamped = measure_clamped(self.network(), part.part(0, CHARS_CLAMPED), layer, unit, low, high, on_progress)
-            found = replace(self.outputs()[layer * self.num_units + unit], clamped=clamped)
+            found = replace(ranked, clamped=clamped)
             self.cache.put("outputs of", key, found.to_json())
             self.cache.save()
         return found

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
+from charrnn.microscope.finite import check_finite
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes
 from charrnn.records.microscope import SurpriseText
@@ -132,6 +133,7 @@ def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray
     """Yield, window by window, (indices (n,), cells (n, L * H)) of the characters of a text, index 0 being the first.
 
     A window holds characters of every lane, so indices are not sorted; each occurs once. Nothing is kept.
+    Raises CheckpointError for values that are not finite.
     """
     ids, first = text.ids, text.first
 
@@ -142,5 +144,6 @@ def stream_cells(network: CharRNN, text: EncodedText) -> Generator[tuple[NDArray
     with torch.inference_mode():
         for positions, cells in read_in_lanes(step, network.initial_state, ids, first):
             is_text = positions < len(ids)
+            check_finite(cells, "cell values")
             columns = cells.float().cpu().numpy().reshape(*positions.shape, -1)
             yield positions[is_text] - first, columns[is_text]
