@@ -4,7 +4,8 @@
     python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
 
 The first call measures, part by part; the second takes everything from the findings saved in a run, in a temporary
-folder; neither counts loading the program. Then the page and the .json that `visualize --export` writes.
+folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
+seconds that hardly depend on it. Then the page and the .json that `visualize --export` writes.
 """
 
 import resource
@@ -60,6 +61,11 @@ def peak_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def since(begin: tuple[float, float]) -> dict[str, float]:
+    """Return the wall seconds and the processor seconds since a reading of both clocks."""
+    return {"seconds": time.perf_counter() - begin[0], "cpu_seconds": time.process_time() - begin[1]}
+
+
 def main() -> None:
     """Report the seconds of each part, of both calls, and the sizes of the files."""
     parser = make_parser(__doc__)
@@ -79,27 +85,24 @@ def main() -> None:
     report = Report("atlas", as_json=arguments.json)
     with tempfile.TemporaryDirectory() as folder:
         study = start_study(model, text, Path(folder))
-        before, begin = peak_gib(), time.perf_counter()
-        study.activations()
-        report.add(part="reading", seconds=time.perf_counter() - begin, most_memory_gib=peak_gib())
-        for part in PARTS:
-            started = time.perf_counter()
+        before, begin = peak_gib(), (time.perf_counter(), time.process_time())
+        for part in ("activations", *PARTS):
+            started = time.perf_counter(), time.process_time()
             getattr(study, part)()
-            report.add(part=part, seconds=time.perf_counter() - started, most_memory_gib=peak_gib())
+            report.add(part=part, **since(started), most_memory_gib=peak_gib())
         study.atlas()
-        seconds = time.perf_counter() - begin
-        report.add(part="everything", seconds=seconds, most_memory_gib=peak_gib(), memory_before_gib=before)
-        begin = time.perf_counter()
+        report.add(part="everything", **since(begin), most_memory_gib=peak_gib(), memory_before_gib=before)
+        begin = time.perf_counter(), time.process_time()
         atlas = start_study(model, text, Path(folder)).atlas()
-        report.add(part="second call", seconds=time.perf_counter() - begin, most_memory_gib=peak_gib())
+        report.add(part="second call", **since(begin), most_memory_gib=peak_gib())
     part = slice(study.half, study.half + chars_on_page(len(atlas.cells)))
     trace = model.trace(text.part(part.start, part.stop), num_guesses=5)
     labels = label_by_name(text.text, [score.detector for score in atlas.findings.scores], None)
     found = FoundCells(atlas.findings, (), trace, {name: whole[part] for name, whole in labels.items()}, atlas)
     for suffix, shows in ((".html", found), (".json", replace(found, trace=None))):
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
         size = len(FORMATS[suffix].write(show_findings(model, shows, [], num_available=len(text))))
-        report.add(part=suffix, seconds=time.perf_counter() - begin, megabytes=size / 1e6)
+        report.add(part=suffix, **since(begin), megabytes=size / 1e6)
     report.close()
 
 
