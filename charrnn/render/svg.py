@@ -38,7 +38,9 @@ LINE_HEIGHT = 24.0
 BASELINE = 18.0
 """Distance of the baseline from the top of a line."""
 UNDERLINE_HEIGHT = 2.0
-"""Thickness of an underline, at the bottom of its line."""
+"""Thickness of an underline."""
+UNDERLINE_GAP = 2.0
+"""Coloured space below an underline, without which a white one is lost on white paper."""
 MARGIN = 14.0
 """Space around the picture."""
 FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
@@ -237,8 +239,8 @@ def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
         if width and paper is not None and not paper.is_default:
             rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex))
         if style.underline and width:
-            bottom = top + LINE_HEIGHT - UNDERLINE_HEIGHT
-            rectangles.append(_rectangle(column, bottom, width, UNDERLINE_HEIGHT, _ink(style).hex))
+            middle = top + LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
+            rectangles.append(_rectangle(column, middle, width, UNDERLINE_HEIGHT, _ink(style).hex))
         for piece in re.findall(
             f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
         ):
