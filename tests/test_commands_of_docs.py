@@ -7,10 +7,12 @@ import shutil
 import string
 import sys
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from commands_of_pages import (
+    NEEDS_EXTRA,
     NEEDS_NETWORK,
     NEEDS_TERMINAL,
     PYTHON,
@@ -118,6 +120,8 @@ def run_page(command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Mo
             fetched.parent.mkdir(exist_ok=True)
             shutil.copy(folder / entry.file, fetched)
             return 0, f"{fetched}\n", ""
+        if any(find_spec(NEEDS_EXTRA.get(Path(argument).suffix, "sys")) is None for argument in arguments):
+            return 0, "", ""
         with monkeypatch.context() as patch:
             patch.chdir(where)
             for name, value in environment(arguments).items():
