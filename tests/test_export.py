@@ -158,14 +158,14 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
     assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
 
 
-def test_underlines_are_drawn_at_the_bottom_of_their_line() -> None:
+def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
     text = ColouredText(text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False))
     rectangles = [
         tuple(float(element.get(name, "")) for name in ("x", "y", "width", "height"))
         for element in ElementTree.fromstring(to_svg([HeatMap(text)])).iter(f"{{{SVG_NAMESPACE}}}rect")
         if element.get("fill") == "#ffffff"
     ]
-    assert rectangles == [pytest.approx((2 * COLUMN_WIDTH, 22, 3 * COLUMN_WIDTH, 2), abs=0.01)]
+    assert rectangles == [pytest.approx((2 * COLUMN_WIDTH, 20, 3 * COLUMN_WIDTH, 2), abs=0.01)]
     assert "text-decoration: underline" in to_html([HeatMap(text)])
 
 
