@@ -27,6 +27,8 @@ PROMPT = "\x1b[1;32m$\x1b[0m "
 """What bash prints before a command."""
 KEY_SECONDS = 0.035
 """Time between two letters of a command."""
+ENTER_SECONDS = 0.4
+"""Time between the last letter of a command and the key Enter."""
 LOADED = "AUC"
 """What `explore` shows as soon as the cells are scored."""
 READING_SECONDS = 2.5
@@ -48,6 +50,8 @@ THEME = {
     ),
 }
 """Colours of the terminal: those of dark pictures of charrnn."""
+FONT_SIZE = 13.29
+"""Size of the font whose letters are 8 pixels wide in DejaVu Sans Mono, as the columns are."""
 BASELINE = 13
 """Distance of the baseline from the top of a line, in pixels."""
 FOLDERS = re.compile(r"/\S+/(?=[\w-]+\.txt)")
@@ -117,6 +121,7 @@ def record(folder: Path) -> tuple[Recording, float]:
         if number > 0:
             recording.events.append((recording.now, "\x1b[2J\x1b[H$ "))
         recording.type(command)
+        recording.now += ENTER_SECONDS
         os.write(master, b"\n")
         if keys:
             recording.read(None, limit, 600, contains=LOADED)
@@ -163,13 +168,15 @@ class Rows:
 def for_all_viewers(svg: str, seconds: float) -> str:
     """Return what termtosvg wrote with the frame of a time as what a viewer without animations shows.
 
-    Such viewers know neither `dominant-baseline` nor `white-space`, so each text gets its baseline and `xml:space`.
+    Such viewers know neither `dominant-baseline`, `white-space` nor `textLength`, so each text gets its baseline, the
+    width of its columns and `xml:space`.
     """
     keyframes = re.findall(r"([\d.]+)%\s*\{\s*transform:\s*translateY\((-?[\d.]+)px\)", svg)
     total = float(re.findall(r"--animation-duration:\s*([\d.]+)ms", svg)[0]) / 1000
     offset = [place for share, place in keyframes if float(share) / 100 * total <= seconds][-1]
     svg = svg.replace('id="screen_view"', f'id="screen_view" transform="translate(0 {offset})"', 1)
     svg = svg.replace("dominant-baseline: text-before-edge;", "", 1)
+    svg = svg.replace("font-size: 14px;", f"font-size: {FONT_SIZE}px;", 1)
     svg = svg.replace("<text ", f'<text y="{BASELINE}" ')
     rows = Rows()
     svg = re.sub(r"(?:<rect x=[^>]*/>)+", lambda found: rows.use(found[0]), svg)
