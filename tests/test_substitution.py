@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.generation.known_bytes import known_characters
-from charrnn.text.substitution import KnownCharacters, Substitution, read_as_known
+from charrnn.text import substitution
+from charrnn.text.substitution import CachedReading, KnownCharacters, ReadText, Substitution, read_as_known
 from charrnn.text.vocab import Vocab
 
 ASCII = KnownCharacters(Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é")))
@@ -85,6 +86,41 @@ def test_every_character_has_its_place(text: str, known: KnownCharacters) -> Non
     for place in known_ones:
         first, last = read.offsets[place : place + 2].tolist()
         assert read.ids[first:last].tolist() == known.vocab.encode(text[place]).tolist()
+
+
+@given(st.lists(st.text(alphabet="ab é’“\u00ad\r\u2028e\u0301語", max_size=5), max_size=9), st.integers(0, 20))
+@settings(max_examples=200, deadline=None)
+def test_a_part_that_was_read_before_is_not_read_again(lines: list[str], place: int) -> None:
+    """Whatever changes, the result is that of reading the whole text."""
+    text = "\n".join(lines)
+    changed = text[:place] + "é\n“" + text[place:]
+    for known in (ASCII, BYTES):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(substitution, "PART_LINES", 2)
+            reading = CachedReading(known)
+            for one in (text, changed, text[:place]):
+                read, expected = reading.read(one), read_as_known(known, one)
+                assert read.ids.tolist() == expected.ids.tolist()
+                assert read.offsets.tolist() == expected.offsets.tolist()
+                assert set(read.substitutions) == set(expected.substitutions)
+                assert set(read.unknown) == set(expected.unknown)
+
+
+def test_after_a_change_little_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "".join(f"“line {number}”\n" for number in range(2_000))
+    num_read = 0
+
+    def count(known: KnownCharacters, part: str) -> ReadText:
+        nonlocal num_read
+        num_read += len(part)
+        return read_as_known(known, part)
+
+    monkeypatch.setattr(substitution, "read_as_known", count)
+    reading = CachedReading(ASCII)
+    reading.read(text)
+    assert num_read == len(text)
+    reading.read("x" + text + "y")
+    assert num_read < 1.3 * len(text)
 
 
 class Speaker:

@@ -14,7 +14,7 @@ from charrnn.generation.draft_reader import DraftReader
 from charrnn.generation.generator import Generator
 from charrnn.generation.known_bytes import known_characters
 from charrnn.generation.sampling import undrawable_ids
-from charrnn.text.substitution import KnownCharacters, ReadText, read_as_known
+from charrnn.text.substitution import CachedReading, KnownCharacters, ReadText
 
 OnRead = Callable[[int], object]
 """Called with the number of characters that were read since its last call; may raise to stop the work."""
@@ -47,7 +47,11 @@ class DraftAssistant:
 
     def read(self, text: str) -> ReadText:
         """Return a text as the model reads it, with what it does not know replaced."""
-        return read_as_known(self.known, text)
+        return self._reading.read(text)
+
+    @cached_property
+    def _reading(self) -> CachedReading:
+        return CachedReading(self.known)
 
     def continue_text(
         self,

@@ -6,7 +6,9 @@ itself is unchanged. Shapes: N characters of the text, M ids.
 
 import re
 import unicodedata
+import zlib
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -163,3 +165,56 @@ def _replacement(known: KnownCharacters, character: str) -> str:
         return ""
     # Itself: the unknown symbol, or bytes; nothing, where it could not be encoded.
     return character if known.vocab.kind == "byte" or known.vocab.has_unknown_symbol else ""
+
+
+class CachedReading:
+    """Reads a text as `read_as_known` does; of a text that was read before, only the parts that have changed.
+
+    The text is cut after lines that are chosen by their content, about one in `PART_LINES`, so that a change moves no
+    cut but those beside it.
+    """
+
+    def __init__(self, known: KnownCharacters) -> None:
+        """Read with what `known` has."""
+        self._known = known
+        self._parts: dict[str, ReadText] = {}
+
+    def read(self, text: str) -> ReadText:
+        """Return what `read_as_known` returns."""
+        parts = {part: self._parts.get(part) or read_as_known(self._known, part) for part in dict.fromkeys(_cut(text))}
+        # Those of an earlier text are forgotten, so that memory is bounded.
+        self._parts = parts
+        return _joined([parts[part] for part in _cut(text)])
+
+
+PART_LINES = 32
+"""Lines of a part of a text on average."""
+
+
+def _cut(text: str) -> Iterator[str]:
+    begin = start = 0
+    while (end := text.find("\n", start) + 1) > 0:
+        if zlib.crc32(text[start:end].encode("utf-8", "surrogatepass")) % PART_LINES == 0:
+            yield text[begin:end]
+            begin = end
+        start = end
+    yield text[begin:]
+
+
+def _joined(parts: Sequence[ReadText]) -> ReadText:
+    """Join what was read of consecutive parts of a text."""
+    bases = np.cumsum([0, *(len(part.ids) for part in parts)]).tolist()
+    offsets = [part.offsets[1:] + base for part, base in zip(parts, bases, strict=False)]
+    return ReadText(
+        ids=np.concatenate([part.ids for part in parts]),
+        offsets=np.concatenate((np.zeros(1, np.int64), *offsets)),
+        substitutions=_added([one for part in parts for one in part.substitutions]),
+        unknown=_added([one for part in parts for one in part.unknown]),
+    )
+
+
+def _added(found: Sequence[Substitution]) -> tuple[Substitution, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for one in found:
+        counts[one.characters, one.replacement] += one.count
+    return _listed(dict(counts))
