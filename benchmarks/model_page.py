@@ -5,13 +5,12 @@
 
 node: the network alone, after 500 characters that do not count; needs `node`. browser: the whole page with its colours,
 from a click on Generate, in a headless chromium; the page reports to a server on this machine, because the browser's
-own clock stands still while it is dumped. Both are the median of REPEATS texts. seconds: from opening the page
-until it is ready.
+own clock stands still while it is dumped. Both are the fastest of REPEATS texts, because other programs only slow them
+down. seconds: from opening the page until it is ready.
 """
 
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,8 +30,8 @@ from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
 
 SHAPES = (("lstm", 1, 256), ("lstm", 1, 512), ("gru", 1, 512), ("lstm", 2, 512))
-REPEATS = 5
-LENGTH = 3000
+REPEATS = 10
+LENGTH = 500
 """Characters of each text."""
 PATIENCE_SECONDS = 120
 """Time that a browser has for all of its texts."""
@@ -94,7 +93,7 @@ def rate_in_node(page: str, folder: Path) -> float | None:
     program = f"{network}\nconst model = {model}, weights = {json.dumps(weights)};{filled(IN_NODE)}"
     (folder / "program.js").write_text(program, encoding="utf-8")
     ran = subprocess.run([NODE, folder / "program.js"], capture_output=True, check=True)
-    return statistics.median(json.loads(ran.stdout))
+    return max(map(float, json.loads(ran.stdout)))
 
 
 def rate_in_browser(page: str, folder: Path) -> tuple[float | None, float | None]:
@@ -133,7 +132,7 @@ def rate_in_browser(page: str, folder: Path) -> tuple[float | None, float | None
             finally:
                 browser.terminate()
         server.shutdown()
-    return statistics.median(rates), ready / 1000
+    return max(rates), ready / 1000
 
 
 def main() -> None:

@@ -542,4 +542,4 @@ def test_the_speed_of_a_page_in_node(load: Any, tmp_path: Path, monkeypatch: pyt
     model = module.make_model("lstm", 2, 4)
     page = model.export(tmp_path / "page.html").read_text(encoding="utf-8")
     rate = module.rate_in_node(page, tmp_path)
-    assert rate > 0 and "length: 5" in module.filled(module.IN_NODE)
+    assert rate > 0 and "length: 10" in module.filled(module.IN_NODE)
