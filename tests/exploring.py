@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from synthetic import make_corpus
 from textual.widgets import Static
 
+import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.state import BEST

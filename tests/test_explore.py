@@ -493,6 +493,7 @@ def test_without_colour_blocks_show_the_values(model: Model, monkeypatch: pytest
 def test_a_text_too_short_to_score_is_shown_and_it_says_so(model: Model) -> None:
     async def script(app: Explorer, pilot: Pilot[None]) -> None:
         await until(pilot, lambda: "cells are not scored" in screen(app))
+        assert "Give a longer --text." in " ".join(screen(app).split())
         await pilot.press("s", "s", "down")
         await until(pilot, lambda: app.browser.exploration.cell == (0, 1))
         assert app.browser.exploration.order == ALL

@@ -232,6 +232,14 @@ def test_a_direction_colours_the_text_is_clamped_and_has_a_cost(model: Model, st
         await until(pilot, lambda: isinstance(app.screen, Comparison) and "quote@4 clamped at" in screen(app))
         clamped, free = app.screen.query("TextView")
         assert not {*clamped._characters} & {*"abc"} and {*free._characters} & {*"abc"}  # type: ignore[attr-defined]
+        await pilot.press("escape", "c")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        app.screen.query_one(Input).value = "1000"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, Comparison))
+        title = app.screen.query_one("#clamped-title", Static)
+        await until(pilot, lambda: "this direction reaches" in str(title.render()))
+        assert "--clamp quote@4=1000: with" in str(title.render()) and title.size.height > 1
         await pilot.press("escape", "d")
         await pilot.pause()
         assert app.browser.exploration.direction is None

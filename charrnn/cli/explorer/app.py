@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.cli.explorer.browser import Browser
+from charrnn.cli.explorer.dialogs import COMMAND
 from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import NUM_GUESSES, TracedText
 from charrnn.cli.explorer.work import Work
+from charrnn.cli.flags import with_flags
 from charrnn.config import resolved
 from charrnn.errors import DataError
 from charrnn.microscope.stages import OnShare, measure_in_stages, page_in_stages, share_of
@@ -46,13 +48,17 @@ class Explorer(App[None]):
     #reading { height: 1fr; width: 1fr; }
     #caption { height: auto; max-height: 2; }
     TextView { height: 1fr; scrollbar-gutter: stable; scrollbar-size: 1 1; }
+    TextView, CellTable, #pictures, #box {
+        scrollbar-background: ansi_default; scrollbar-background-hover: ansi_default;
+        scrollbar-background-active: ansi_default; scrollbar-color: ansi_bright_black;
+    }
     #sparkline, #readout, #hint { height: 1; }
     #summary { height: auto; max-height: 6; }
     #pictures { height: 1fr; scrollbar-size: 1 1; scrollbar-gutter: stable; }
     #page { height: auto; }
     #status { height: auto; max-height: 2; display: none; text-style: italic; }
     #hint { text-style: dim; }
-    .bold { text-style: bold; height: 1; }
+    .bold { text-style: bold; height: auto; }
     Comparison Vertical { width: 1fr; padding: 0 1 0 0; }
     ModalScreen { align: center middle; background: transparent; }
     #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
@@ -123,7 +129,7 @@ class Explorer(App[None]):
                 self.call_later(self.browser.take, result)
             self.call_later(self.browser.say, "")
         except DataError as error:
-            self.call_later(self.browser.say, f"cells are not scored: {error}")
+            self.call_later(self.browser.say, f"cells are not scored: {with_flags(error.message, COMMAND)}")
 
     def measure_page(self, page: Page, subject: Subject) -> None:
         """Measure a cell or a direction, and show on its page what is known, part by part, while it shows that."""
@@ -159,7 +165,7 @@ class Explorer(App[None]):
             try:
                 self.call_later(show, self._study.direction(detector, size, on_progress=advance))
             except DataError as error:
-                self.call_later(self.browser.say, str(error))
+                self.call_later(self.browser.say, with_flags(error.message, COMMAND))
             else:
                 self.call_later(self.browser.say, "")
 

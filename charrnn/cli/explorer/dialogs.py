@@ -15,10 +15,13 @@ from textual.widgets import Input, Static
 from charrnn.api import Model
 from charrnn.cli.explorer.state import Clamp
 from charrnn.cli.explorer.text_view import TextView
+from charrnn.cli.flags import with_flags
 from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.render.visible import all_visible
 
+COMMAND = "explore"
+"""The command whose options messages name."""
 KEYS = (
     ("↑ ↓", "the cell before, the cell after"),
     ("Home End", "the first cell of the list, the last"),
@@ -58,7 +61,7 @@ class Question(ModalScreen[None]):
         try:
             self._answer(event.value)
         except UsageError as error:
-            self.query_one("#wrong", Static).update(Text(printable(str(error))))
+            self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, COMMAND))))
         else:
             self.dismiss()
 
@@ -130,7 +133,7 @@ class Comparison(Screen[None]):
             try:
                 texts = [clamp.generate(self._model, is_clamped=is_clamped) for is_clamped in (True, False)]
             except CharRNNError as error:
-                self.call_later(title.update, Text(printable(str(error))))
+                self.call_later(title.update, Text(printable(with_flags(error.message, COMMAND))))
             else:
                 self.call_later(show, *texts)
 
