@@ -59,10 +59,10 @@ async def take_picture(explorer: Explorer) -> list[Text]:
         await pilot.pause()
         view.scroll_to(y=view.current_line - LINES_BEFORE, animate=False)
         await pilot.pause()
-        return [_line(list(strip)) for strip in explorer.screen._compositor.render_strips()]
+        return [screen_line(list(strip)) for strip in explorer.screen._compositor.render_strips()]
 
 
-def _line(segments: list[object]) -> Text:
+def screen_line(segments: list[object]) -> Text:
     """Return a line of the screen, with explicit colours where they are swapped."""
     line = Text(no_wrap=True)
     for style, parts in groupby(segments, key=lambda segment: segment.style or Style()):  # type: ignore[attr-defined]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import runpy
 import sys
 import threading
 import time
@@ -468,6 +470,19 @@ def test_text_that_was_not_saved_is_taken_over(model: Model, path: Path) -> None
         await until(pilot, lambda: not recovered.exists())
 
     play(model, path, script)
+
+
+def test_the_picture_of_the_documentation_shows_five_continuations(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(__file__).parents[1] / "docs"
+    monkeypatch.syspath_prepend(folder)
+    script = runpy.run_path(str(folder / "make_write_picture.py"))
+    for picture in (script["draw"](model), script["FILE"].read_text(encoding="utf-8")):
+        words = re.sub("<[^>]*>", "", picture)
+        assert "chapter-1.txt" in words and "beam" in words and "T 0.8" in words and "1-5 insert" in words
+        assert len(picture.encode()) < 60_000
+        assert re.findall("https?://[^\"' ]*", picture) == ["http://www.w3.org/2000/svg"]
 
 
 # The command.

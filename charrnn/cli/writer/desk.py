@@ -40,7 +40,7 @@ from charrnn.text.substitution import ReadText
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
 """Keys at the bottom of the screen."""
-OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss"
+OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
 OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
 """What the worker does, most urgent first."""
