@@ -183,6 +183,8 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "saved" in screen(app))
         assert "* " not in screen(app).splitlines()[0]
+        await pilot.press("y", "backspace")
+        await until(pilot, lambda: "saved" not in screen(app))
         await pilot.press("ctrl+q")
         await pilot.pause()
 

@@ -242,8 +242,9 @@ class Desk(Screen[None]):
     # Changes
 
     def on_text_area_changed(self) -> None:
-        """Dismiss the continuations, which belong to another text, and colour the text again."""
+        """Dismiss the continuations and the message, which belong to another text, and colour the text again."""
         self.dismiss_offer()
+        self.say("")
         self._colour_soon()
 
     def on_text_area_selection_changed(self) -> None:
