@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -580,3 +581,10 @@ def test_help_needs_neither_torch_nor_textual(process: Callable[..., Any]) -> No
 def test_the_interface_opens_without_torch(process: Callable[..., Any]) -> None:
     code = "import sys, charrnn.cli.explorer.app; print('textual' in sys.modules, 'torch' in sys.modules)"
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout == b"True False\n"
+
+
+@pytest.mark.parametrize(("word", "value"), [(" low", 0.0), ("high ", 0.5), ("0", 0.0), ("-0.25", -0.25)])
+def test_a_direction_is_clamped_at_an_end_that_is_zero(word: str, value: float) -> None:
+    viewed, direction = SimpleNamespace(before_cursor=lambda: ""), SimpleNamespace(low=0.0, high=0.5)
+    explored: Any = SimpleNamespace(viewed=viewed, direction=direction)
+    assert exploration.Clamp.parse(word, explored).value == value

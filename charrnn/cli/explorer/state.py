@@ -289,7 +289,8 @@ class Clamp:
         prime, direction = exploration.viewed.before_cursor(), exploration.direction
         named = {} if direction is None else {"low": direction.low, "high": direction.high}
         try:
-            number = named.get(value.strip()) or float(value)
+            word = value.strip()
+            number = named[word] if word in named else float(word)
         except ValueError:
             allowed = "a number from -1 to 1" if direction is None else "low, high or a number"
             raise UsageError(f"Write {allowed}.") from None
