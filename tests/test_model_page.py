@@ -225,8 +225,9 @@ def test_no_name_and_no_character_becomes_markup() -> None:
     vocab = Vocab("char", ("", *dict.fromkeys(HOSTILE)))
     page = page_of(made(vocab, name=HOSTILE))
     assert Reader(page).tags == usual.tags, "not one element more"
-    assert (page.isascii() and not re.search(r"[\x00-\x09\x0b-\x1f]", page)) or "\u2212" in page
-    model = json.loads(part(page, 'id="model"'))
+    encoded = part(page, 'id="model"')
+    assert encoded.isascii() and "<" not in encoded and not re.search(r"[\x00-\x1f\x7f]", encoded)
+    model = json.loads(encoded)
     assert model["name"] == HOSTILE and model["characters"] == list(vocab.characters)
 
 
@@ -298,6 +299,75 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     assert found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
+
+
+EDITS = """
+(async () => {
+  const wait = () => new Promise(resolve => setTimeout(resolve, 200)), found = {};
+  const command = () => byId("command").textContent;
+  const set = (name, value) => {
+    byId(name).value = value;
+    byId(name).dispatchEvent(new Event("input", {bubbles: true}));
+  };
+  await wait();
+  set("text", "ab");
+  set("length", 20000);
+  byId("clamp").value = "-0.5";
+  await wait();
+  byId("write").click();
+  await new Promise(resolve => setTimeout(resolve, 20));
+  byId("is-clamped").click();
+  await wait();
+  Object.assign(found, {text: written.prime + written.pieces.join(""), stopped: command()});
+  set("text", "a");
+  set("length", 7);
+  await wait();
+  found.edited = command();
+  byId("write").click();
+  await wait();
+  found.next = command();
+  byId("text").maxLength = 3;
+  set("text", "aba");
+  await wait();
+  byId("next").querySelector("button:enabled").click();
+  await wait();
+  found.clicked = [byId("text").value, byId("read").textContent];
+  location.hash = "text=ab\\u{1f642}";
+  await wait();
+  found.followed = [byId("text").value, byId("read").textContent];
+  document.body.dataset.answer = JSON.stringify(found);
+})();"""
+
+
+@pytest.fixture(scope="module")
+def after_edits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a page of bytes shows after changes of the clamps, the fields and the text."""
+    folder = tmp_path_factory.mktemp("edits")
+    html = re.sub("<meta http-equiv[^>]*>", "", page_of(MODELS["bytes"]()))
+    (folder / "page.html").write_text(html.replace("</body>", f"<script>{EDITS}</script></body>"), encoding="utf-8")
+    answer = re.search(r'data-answer="([^"]*)"', dump((folder / "page.html").as_uri(), folder))
+    assert answer is not None
+    found: dict[str, Any] = json.loads(unescape(answer[1]))
+    return found
+
+
+@needs_browser
+def test_the_command_is_that_of_the_text_shown(after_edits: dict[str, Any]) -> None:
+    stopped = re.fullmatch(
+        r"charrnn sample made --temp 0\.8 --seed 1 --length (\d+) --prime=ab", after_edits["stopped"]
+    )
+    assert stopped is not None, "clamping stops the text, which is generated without the clamp"
+    assert 0 < int(stopped[1]) < 20000
+    model = MODELS["bytes"]()
+    assert after_edits["text"] == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
+    assert after_edits["edited"] == after_edits["stopped"]
+    assert after_edits["next"].endswith("--seed 1 --length 7 --prime=a --clamp 0:0=-0.5")
+
+
+@needs_browser
+def test_no_click_and_no_address_exceeds_the_longest_text(after_edits: dict[str, Any]) -> None:
+    assert after_edits["clicked"] == ["aba", "aba"]
+    assert after_edits["followed"] == ["ab", "ab"], "no half of a character"
 
 
 @needs_browser

@@ -17,7 +17,7 @@ let here = -1;  // the character whose cells and guesses are shown; -1: the begi
 let wanted = Infinity;  // the same of a text that is long enough; Infinity: its last character, also when it grows
 let chosen = 0;  // the number of the cell that colours the text: layer * H + unit
 let reading = 0, writer = null;  // the latest reading; the running generation
-let written = {prime: "", pieces: [], values: []};
+let written = {prime: "", pieces: [], values: [], settings: null};  // settings: those that it was generated with
 
 function create(tag, text = "", attributes = {}) {
   const element = document.createElement(tag);
@@ -46,6 +46,9 @@ function readId(ids, before) {
   for (const id of ids) network.step(id, state, logits);
   return {state, logits, values: pack(network.values(state))};
 }
+
+// A text field limits what is typed, but not what a program sets. The last character may not be cut in half.
+function setText(text) { byId("text").value = text.slice(0, byId("text").maxLength).replace(/[\ud800-\udbff]$/, ""); }
 
 // Read the text from the first character that changed.
 async function readText() {
@@ -114,7 +117,7 @@ function paintNext() {
     const name = id === model.end_id ? "end" : isByte ? `byte ${id.toString(16)}` : visible(character);
     const button = create("button", name, {"aria-label": `Type ${name}: ${percent(share)}`, title: "Type it"});
     button.disabled = isByte || id === model.end_id || character === "\r";  // a text field has newlines only
-    button.addEventListener("click", () => { byId("text").value = read.slice(0, here + 1).map(one => one.character).join("") + character; wanted = Infinity; readText(); });
+    button.addEventListener("click", () => { setText(read.slice(0, here + 1).map(one => one.character).join("") + character); wanted = Infinity; readText(); });
     bar.style.width = `${100 * share}%`;
     item.append(button, bar, create("span", percent(share)));
     return item;
@@ -172,6 +175,7 @@ const clampTexts = new Map();  // cell to the value as it is typed: "0.35"
 const clampOf = cell => clampTexts.has(cell) ? clampTexts.get(cell) : null;
 
 function clamp(cell, text) {
+  stop();  // a text has the same clamps from its beginning to its end
   const layer = Math.floor(cell / model.hidden_size), unit = cell % model.hidden_size;
   if (text === null) { clampTexts.delete(cell); network.clamps[layer].delete(unit); }
   else {
@@ -198,13 +202,17 @@ function options() {
   return {temperature: Number(byId("temperature").value), seed: byId("seed").value, length: Number(byId("length").value)};
 }
 
+// All that a text depends on.
+const settings = () => ({...options(), prime: read.map(one => one.character).join(""), clamps: [...clampTexts]});
+
 async function write() {
   stop();
   if (!byId("options").reportValidity()) return;
   if (!(await readText())) return;
   const {state, logits} = read.length ? read[read.length - 1] : start;
-  const mine = writer = new Writer(network, alphabet, {...options(), state, logits});
-  written = {prime: read.map(one => one.character).join(""), pieces: [], values: []};
+  const used = settings(), mine = writer = new Writer(network, alphabet, {...used, state, logits});
+  written = {prime: used.prime, pieces: [], values: [], settings: used};
+  showCommand();
   byId("written").replaceChildren();
   if (written.prime) byId("written").append(create("span", inText(written.prime), {class: "prime"}));
   paintWritten(0);
@@ -230,7 +238,15 @@ async function write() {
   document.body.dataset.done = mine.isDone;
 }
 
+// A text that is stopped is that of a smaller length.
 function stop() {
+  if (writer && !writer.isDone) {
+    written.settings.length = written.pieces.length;
+    written.pieces.push(writer.decoder.finish());
+    written.values.push(pack(network.values(writer.state)));
+    paintWritten(written.settings.length);
+    showCommand();
+  }
   writer = null;
   byId("stop").disabled = true;
   document.body.dataset.done = false;
@@ -270,11 +286,12 @@ function quote(text) {
     (/\p{C}/u.test(character) ? "\\U" + character.codePointAt(0).toString(16).padStart(8, "0") : character)).join("") + "'";
 }
 
+// The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
-  const {temperature, seed, length} = options(), prime = read.map(one => one.character).join("");
+  const {temperature, seed, length, prime, clamps} = written.settings || settings();
   const words = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (prime) words.push("--prime=" + quote(prime));
-  for (const [cell, value] of clampTexts) words.push(`--clamp ${nameOf(cell)}=${value}`);
+  for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
   byId("command").textContent = words.join(" ");
 }
 
@@ -292,7 +309,8 @@ function cellOf(name) {
 
 async function followAddress() {
   const address = new URLSearchParams(location.hash.slice(1));
-  for (const [name, id] of [["text", "text"], ["temp", "temperature"], ["seed", "seed"], ["length", "length"]]) if (address.has(name)) byId(id).value = address.get(name);
+  if (address.has("text")) setText(address.get("text"));
+  for (const [name, id] of [["temp", "temperature"], ["seed", "seed"], ["length", "length"]]) if (address.has(name)) byId(id).value = address.get(name);
   for (const cell of [...clampTexts.keys()]) clamp(cell, null);
   for (const entry of address.getAll("clamp")) {
     const [name, text] = entry.split("="), cell = cellOf(name);
