@@ -123,5 +123,6 @@ def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedMo
     from charrnn.files import write_atomically
 
     content = check_target(path, is_replaced=force).write(model, path)
+    check_target(path, is_replaced=force)  # again: an export takes long, and another program may have written the file
     write_atomically(path, content.data)
     return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from test_page import BROWSER, Reader, needs_browser
 
 import charrnn
+from charrnn import exports
 from charrnn.api import Model
 from charrnn.config import Config
 from charrnn.errors import UsageError
@@ -444,3 +445,18 @@ def test_an_existing_page_is_replaced_only_with_force(alphabet_run: Path, tmp_pa
     ran = command("export", alphabet_run, target, "--force", "--json")
     assert ran.code == 0 and json.loads(ran.out)["bytes"] == target.stat().st_size
     assert "<title>charrnn</title>" in target.read_text(encoding="utf-8")
+
+
+def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "page.html"
+
+    def write(model: Model, path: Path) -> exports.Content:
+        path.write_text("mine", encoding="utf-8")
+        return exports.Content(data=b"a page")
+
+    monkeypatch.setattr(exports, "FORMATS", (exports.ModelFormat(suffix=".html", summary="a page", write=write),))
+    with pytest.raises(UsageError, match=r"page\.html exists: give another name"):
+        made().export(target)
+    assert target.read_text(encoding="utf-8") == "mine"
+    made().export(target, force=True)
+    assert target.read_bytes() == b"a page"
