@@ -35,7 +35,8 @@ def evaluate(
         list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="Run folders, or their names under checkpoints/. Default: the newest run with a validation loss.",
+            help="Run folders, their names under checkpoints/, or .zip files of charrnn export. Default: the newest "
+            "run with a validation loss.",
         ),
     ] = None,
     text: TextOption = None,

@@ -28,7 +28,8 @@ def export(
     """Write a model to one file, in the format of its suffix.
 
     It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no text, and no folder
-    names of this machine. Every command takes a .zip instead of a run. The path is printed on stdout.
+    names of this machine. A .zip can be used in place of a run by sample, predict, visualize, explore, write, evaluate
+    and train --init-from. The path is printed on stdout.
     """
     from charrnn.errors import UsageError
 

@@ -66,8 +66,8 @@ def write(
 ) -> int:
     """Write a text with a model.
 
-    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Ctrl-S saves, and nothing else does. F1
-    lists the keys.
+    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved unasked: Ctrl-S saves, F5
+    saves under another name. F1 lists the keys.
     """
     _check_terminal()
     from charrnn.generation.continuations import ContinuationOptions

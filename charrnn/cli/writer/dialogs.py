@@ -17,7 +17,7 @@ KEYS = (
     ("Tab", "five continuations; once more: five others. Any other key but a digit dismisses them"),
     ("1 to 5", "insert that one; Ctrl-Z takes it out again"),
     ("Esc", "dismiss the continuations, or stop looking for them"),
-    ("Ctrl-U F3", "continue to the end of a word, a line or a sentence"),
+    ("Ctrl-U F3", "where continuations end: word, line or sentence"),
     ("Ctrl-T F2", "the temperature of the samples"),
     ("F4", "colours: none, surprise, the cell of --color"),
     ("Ctrl-Z Ctrl-Y", "undo, redo"),
