@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
 from charrnn.generation.graphed import GraphSampler, _Limits, draw_ids
 from charrnn.generation.sampling import draw, prime_model, sample_ids
 from charrnn.model.network import CharRNN
@@ -59,7 +59,7 @@ def test_probabilities_and_draws_are_those_of_numpy(name: str) -> None:
     np.testing.assert_allclose((found / found.sum(-1, keepdim=True)).numpy(), expected, rtol=1e-12, atol=1e-15)
     uniforms = np.append(generator.random(38), [0.0, np.nextafter(1.0, 0.0)])
     ids = draw_ids(found, torch.from_numpy(uniforms)).tolist()
-    assert ids == [draw(row, uniform) for row, uniform in zip(expected, uniforms, strict=True)]
+    assert ids == [draw(*char_weights(row, shaping), uniform) for row, uniform in zip(logits, uniforms, strict=True)]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from typing import get_args
 from charrnn.errors import counted
 from charrnn.generation.boundaries import Until
 from charrnn.generation.continuations import ContinuationOptions
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.records.generation import Continuation
 from charrnn.render.visible import all_visible
 from charrnn.text.drafts import Draft, FileFormat, save_draft, write_recovery
 from charrnn.text.substitution import ReadText, Substitution
 
-TEMPERATURES = (0.2, 0.5, 0.8, 1.0, 1.2)
+TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
 """Temperatures that Ctrl-T goes through."""
 SURPRISE = "surprise"
 """The word that colours by surprise."""
@@ -62,7 +63,7 @@ class Settings:
     """What Tab offers, and what colours the text."""
 
     until: Until = "word"
-    temperature: float = 0.8
+    temperature: float = SAMPLE_TEMPERATURE
     seed: int = 0
     colour: Colour = None
     cell: tuple[int, int] | None = field(default=None)
