@@ -48,10 +48,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and sync it, so that it survives a power failure. Raises OSError, FileExistsError included."""
+def write_synced(path: Path, data: bytes, *, mode: int | None = None) -> None:
+    """Write a new file and sync it, so that it survives a power failure. Raises OSError, FileExistsError included.
+
+    It has the permissions of `mode`, as far as the umask allows, before anything is in it.
+    """
     # Only a new one: an existing name may be a link to another file that came with a downloaded run.
-    with path.open("xb") as file:
+    if mode is not None:
+        path.touch(mode, exist_ok=False)
+    with path.open("xb" if mode is None else "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

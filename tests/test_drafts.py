@@ -150,5 +150,58 @@ def test_what_was_not_saved_is_kept_beside_the_draft(tmp_path: Path, monkeypatch
     assert recovery_files(path) == [second, first]
     monkeypatch.chdir(tmp_path)
     assert write_recovery(None, "x", FileFormat()) == Path(".unnamed.charrnn-recovered")
-    with pytest.raises(CharRNNError, match="cannot write"):
-        write_recovery(tmp_path / "missing" / "draft.txt", "x", FileFormat())
+
+
+def test_what_cannot_be_kept_beside_the_draft_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.setattr(drafts.tempfile, "tempdir", str(temporary))
+    missing = tmp_path / "missing" / "draft.txt"
+    with pytest.raises(CharRNNError, match=r"cannot write .*missing"):
+        write_recovery(missing, "x", FileFormat())
+    temporary.mkdir()
+    assert write_recovery(missing, "x", FileFormat()) == temporary / "charrnn-recovered"
+    home.mkdir()
+    assert write_recovery(missing, "x", FileFormat()) == home / "charrnn-recovered"
+    found = write_recovery(tmp_path / ("a" * 250), "long name", FileFormat())
+    assert found == home / "charrnn-recovered-2" and found.read_text() == "long name"
+    write_synced = drafts.write_synced
+
+    def fill(path: Path, data: bytes, *, mode: int) -> None:
+        if path.parent != tmp_path:
+            write_synced(path, data, mode=mode)
+            return
+        path.write_bytes(data[:1])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(drafts, "write_synced", fill)
+    draft = tmp_path / "draft.txt"
+    assert write_recovery(draft, "whole", FileFormat()).read_text() == "whole"
+    assert recovery_files(draft) == [], "a part of the text would be offered as all of it"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+def test_nobody_else_can_read_the_text_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "draft.txt", []
+    sync = os.fsync
+
+    def look(descriptor: int) -> None:
+        seen.append(os.fstat(descriptor).st_mode & 0o777)
+        sync(descriptor)
+
+    path.write_text("private")
+    path.chmod(0o600)
+    digest = read_draft(path).digest
+    monkeypatch.setattr(os, "fsync", look)
+    save_draft(path, "a", FileFormat(), known=digest)
+    write_recovery(path, "b", FileFormat())
+    assert (seen[0], seen[-1]) == (0o600, 0o600)
+
+
+def test_any_size_can_be_read_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_bytes(b"a" * (MAX_DRAFT_BYTES + 1))
+    assert len(read_draft(path, max_bytes=None).text) == MAX_DRAFT_BYTES + 1

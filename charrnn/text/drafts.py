@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import os
 import stat
+import tempfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,8 @@ _ARCHIVE = b"PK\x03\x04"
 """First bytes of a ZIP archive, which the files of word processors are."""
 _RECOVERED = ".charrnn-recovered"
 """End of the name of a file with text that was not saved."""
+_ELSEWHERE = "charrnn-recovered"
+"""Start of its name in a folder that is not the draft's."""
 
 
 class ChangedOnDiskError(CharRNNError):
@@ -52,8 +55,8 @@ class Draft:
     """SHA-256 of the file; None if there is none yet."""
 
 
-def read_draft(path: Path) -> Draft:
-    """Read a draft; an empty one if there is no such file yet.
+def read_draft(path: Path, *, max_bytes: int | None = MAX_DRAFT_BYTES) -> Draft:
+    """Read a draft; an empty one if there is no such file yet. With None, it may have any size.
 
     Raises DataError for a folder, a device, a file that cannot be read, is too large or is not text, and for a new file
     in a folder that is missing.
@@ -74,9 +77,9 @@ def read_draft(path: Path) -> Draft:
         raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is not a regular file: give a text file")
-    if status.st_size > MAX_DRAFT_BYTES:
+    if max_bytes is not None and status.st_size > max_bytes:
         raise DataError(
-            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
+            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {max_bytes:,}: "
             "give a part of it, such as a chapter"
         )
     try:
@@ -131,7 +134,8 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
         if mode is not None and not overwrite and sha256(target.read_bytes()).hexdigest() != known:
             raise ChangedOnDiskError(f"{path} {'exists already' if known is None else 'has changed on disk'}")
         with replacing(target) as temporary:
-            write_synced(temporary, data)
+            # Others may not be allowed to read the text, not even until the permissions are those of the draft.
+            write_synced(temporary, data, mode=None if mode is None else mode & 0o777 | 0o600)
             if mode is not None:
                 temporary.chmod(mode)
     return sha256(data).hexdigest()
@@ -163,19 +167,41 @@ def recovery_files(path: Path | None) -> list[Path]:
 def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:
     """Write text that was not saved to a new hidden file beside the draft, and return its path.
 
-    A draft without a name has it in the current folder. Raises CharRNNError.
+    A draft without a name has it in the current folder. Where that cannot be written, the text is put in the home
+    folder or among the temporary files. Only its owner may read it. Raises CharRNNError if none of them works.
     """
-    folder = Path() if path is None else path.parent
-    number = 1
+    data, folder = format.encode(text), Path() if path is None else path.parent
+    parts: list[Path] = []
+    try:
+        return _write_numbered(folder / _recovery_begin(path), data, parts)
+    except CharRNNError:
+        for find in (Path.home, tempfile.gettempdir):
+            # RuntimeError: there is no home folder
+            with contextlib.suppress(CharRNNError, OSError, RuntimeError):
+                target = _write_numbered(Path(find()) / _ELSEWHERE, data, parts)
+                for part in parts:
+                    with contextlib.suppress(OSError):
+                        part.unlink()
+                return target
+        raise
+
+
+def _write_numbered(path: Path, data: bytes, parts: list[Path]) -> Path:
+    """Write a new file of this name, or with the first number after it that is free.
+
+    Raises CharRNNError; what may be left of the file then is added to `parts`.
+    """
+    target, number = path, 1
     while True:
-        target = folder / (_recovery_begin(path) + ("" if number == 1 else f"-{number}"))
         try:
             with convert_os_errors("write", target):
-                write_synced(target, format.encode(text))
+                write_synced(target, data, mode=0o600)
         except CharRNNError as error:
             if not isinstance(error.__cause__, FileExistsError):
+                parts.append(target)
                 raise
             number += 1
+            target = path.with_name(f"{path.name}-{number}")
         else:
             return target
 
