@@ -211,6 +211,8 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         assert "Write the name of a file." in screen(app)
         await answer(app, pilot, ".")
         assert "is a folder" in screen(app)
+        await answer(app, pilot, "~nosuchuser/x")
+        assert "That name cannot be used" in screen(app)
         await answer(app, pilot, "taken.txt")
         await until(pilot, lambda: isinstance(app.screen, Choice))
         assert "exists already" in screen(app) and Path("taken.txt").read_text() == "taken"
@@ -227,6 +229,29 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         await pilot.press("o")
         await until(pilot, lambda: Path("taken.txt").read_text() == "abc")
         assert app.desk.file.path == Path("taken.txt")
+
+    play(model, None, script)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(36, "File name too long"), PermissionError(13, "Permission denied"), ValueError("no name")]
+)
+def test_a_name_that_cannot_be_looked_up_is_asked_for_again(
+    model: Model, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bool:
+        raise error
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await pilot.press("x", "ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        app.screen.query_one(Input).value = "name"
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "is_dir", fail)
+            await pilot.press("enter")
+            await pilot.pause()
+        reason = getattr(error, "strerror", None) or str(error)
+        await until(pilot, lambda: f"cannot be used: {reason}" in screen(app))
 
     play(model, None, script)
 
@@ -286,6 +311,39 @@ def test_ctrl_c_copies_what_is_selected(model: Model, path: Path) -> None:
         await pilot.press("shift+left", "shift+left", "ctrl+c", "end", "ctrl+v")
         await until(pilot, lambda: app.desk.editor.draft == TEXT + TEXT[-2:])
         assert app.screen is app.desk
+
+    play(model, path, script)
+
+
+def test_what_is_copied_has_the_authors_own_characters(model: Model, path: Path) -> None:
+    path.write_text("a\u2028\x1b", encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        for key in ("ctrl+c", "ctrl+x"):
+            await pilot.press("end", "shift+left", "shift+left", key)
+            await until(pilot, lambda: app.clipboard == "\u2028\x1b")
+            await pilot.press("end", "ctrl+v")
+        await until(pilot, lambda: app.desk.editor.draft == "a" + "\u2028\x1b" * 2)
+
+    play(model, path, script)
+
+
+def test_only_the_search_that_was_asked_for_last_counts(model: Model, path: Path) -> None:
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        desk = app.desk
+        jobs: list[Job] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(desk.worker, "submit", jobs.append)
+            await pilot.press("tab", "x", "tab")
+        await until(pilot, lambda: len([job for job in jobs if job.kind == "offers"]) == 2 and desk.is_looking)
+        first, second = (job for job in jobs if job.kind == "offers")
+        first.done(first.work(first))
+        desk._say_later(first, "of the first")
+        desk._say_later(Job("notes", lambda job: None, lambda result: None), "of the notes")
+        await until(pilot, lambda: "of the notes" in screen(app))
+        assert desk.is_looking and not desk.offered
+        second.done(second.work(second))
+        await until(pilot, lambda: desk.offered == model.continuations(TEXT + "x", seed=3))
 
     play(model, path, script)
 
@@ -407,7 +465,7 @@ def test_the_worker_prefers_what_is_urgent() -> None:
         job.check()
         return "slow"
 
-    worker = Worker(("urgent", "slow"), done.append, lambda error: None)
+    worker = Worker(("urgent", "slow"), lambda job, message: None, lambda error: None)
     worker.start()
     worker.submit(Job("slow", slow, done.append))
     is_running.wait(10)
@@ -471,6 +529,27 @@ def test_text_that_was_not_saved_is_taken_over(model: Model, path: Path) -> None
         await pilot.press("d")
         await until(pilot, lambda: not recovered.exists())
 
+    play(model, path, script)
+
+
+def test_recovered_text_may_be_long_and_its_file_may_stay(
+    model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovered = path.parent / ".draft.txt.charrnn-recovered"
+    recovered.write_text("long", encoding="utf-8")
+    limit = read_draft.__kwdefaults__ or {}
+    monkeypatch.setitem(limit, "max_bytes", 3)
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("r")
+        await until(pilot, lambda: app.desk.editor.draft == "long")
+        recovered.unlink()
+        recovered.mkdir()  # which unlink cannot remove
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: path.read_text(encoding="utf-8") == "long")
+
+    path.unlink()
     play(model, path, script)
 
 

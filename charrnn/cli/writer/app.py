@@ -7,6 +7,7 @@ from textual.app import App
 from charrnn.api import Model
 from charrnn.cli.writer.desk import Desk
 from charrnn.cli.writer.dialogs import Choice
+from charrnn.cli.writer.hidden import reveal
 from charrnn.cli.writer.state import DraftFile, Settings
 
 
@@ -61,6 +62,10 @@ class Writer(App[bool]):
         self.desk.worker.close()
         if self.desk.failure is not None:
             raise self.desk.failure
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a text; that of the draft with the author's own characters."""
+        super().copy_to_clipboard(reveal(text) if self.screen is self.desk else text)
 
     async def action_quit(self) -> None:
         """Quit from any screen; ask first if something is not saved."""

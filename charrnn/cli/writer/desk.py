@@ -70,14 +70,20 @@ class Desk(Screen[None]):
         self.model, self.file, self.settings = model, file, settings
         self.editor = Editor(text, lambda: bool(self.offered) or self.is_looking)
         self.offered: list[Continuation] = []
-        self.is_looking = False
         self.notes: list[str] = []
+        self._search: Job | None = None
+        self._offer_job: Job | None = None
         self._continuations: Continuations | None = None
         self._colour_timer: Timer | None = None
         self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, self._fail_later)
         self.failure: Exception | None = None
         # Threads call it: they cannot look up the application, at least once it ends.
         self._call_later: Callable[..., object] = lambda *_: None
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether continuations are being looked for."""
+        return self._search is not None
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -112,10 +118,13 @@ class Desk(Screen[None]):
         status.update(Text(printable(message)))
         status.display = bool(message)
 
-    def _say_later(self, message: str) -> None:
+    def _say_later(self, job: Job, message: str) -> None:
         def show() -> None:
-            self.is_looking = False
-            self._show()
+            if job.kind == OFFERS:
+                if job is not self._search:
+                    return  # it belongs to a search that was given up
+                self._search = None
+                self._show()
             self.say(message)
 
         self._call_later(show)
@@ -179,37 +188,40 @@ class Desk(Screen[None]):
                 job.check()
                 num_read += num
                 if num_read % LONG_READ < num and num_read >= LONG_READ:
-                    self._call_later(self._say_share, num_read, len(text))
+                    self._call_later(self._say_share, job, num_read, len(text))
 
             return self.model.assistant.continue_text(text, options, on_read=count, on_step=lambda: self._check_offer())
 
         self._look(begin)
 
     def _check_offer(self) -> None:
-        self._offer_job.check()
+        # Later jobs go on with the same continuations: the one that runs now counts.
+        if self._offer_job is not None:
+            self._offer_job.check()
 
     def _look(self, begin: Callable[[Job], Continuations]) -> None:
         """Let the worker find continuations."""
-        self.is_looking = True
-        self._show()
-        self.say("looking for continuations ...")
 
         def work(job: Job) -> tuple[Continuations, list[Continuation]]:
             self._offer_job = job
             continuations = begin(job)
             return continuations, continuations.take(NUM_CONTINUATIONS)
 
-        self.worker.submit(Job(OFFERS, work, lambda found: self._call_later(self._take_offer, *found)))
+        search = Job(OFFERS, work, lambda found: self._call_later(self._take_offer, search, *found))
+        self._search = search
+        self._show()
+        self.say("looking for continuations ...")
+        self.worker.submit(search)
 
-    def _say_share(self, num_read: int, num_chars: int) -> None:
-        if self.is_looking:
+    def _say_share(self, search: Job, num_read: int, num_chars: int) -> None:
+        if search is self._search:
             self.say(f"reading the draft: {num_read:,} of {counted(num_chars, 'character')}")
 
-    def _take_offer(self, continuations: Continuations, found: list[Continuation]) -> None:
-        """Show what was found, unless something was typed meanwhile."""
-        if not self.is_looking:
+    def _take_offer(self, search: Job, continuations: Continuations, found: list[Continuation]) -> None:
+        """Show what was found, unless something was typed or asked for meanwhile."""
+        if search is not self._search:
             return
-        self.is_looking = False
+        self._search = None
         self._continuations, self.offered = continuations, found
         self.say("" if found else f"{self.model.name} has no other continuation to the end of a {self.settings.until}")
         self._show()
@@ -220,7 +232,7 @@ class Desk(Screen[None]):
         if self.is_looking:
             self.worker.cancel(OFFERS)
             self.say("")
-        self.is_looking, self.offered, self._continuations = False, [], None
+        self._search, self.offered, self._continuations = None, [], None
         self._show()
 
     def on_editor_pressed(self, event: Editor.Pressed) -> None:
@@ -390,8 +402,13 @@ class Desk(Screen[None]):
         def answer(name: str) -> None:
             if not name.strip() or "\0" in name:
                 raise UsageError("Write the name of a file.")
-            path = Path(name.strip()).expanduser()
-            if path.is_dir():
+            try:
+                path = Path(name.strip()).expanduser()
+                is_folder = path.is_dir()
+            except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a user who has no home folder
+                reason = getattr(error, "strerror", None) or error
+                raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
+            if is_folder:
                 raise UsageError(f"{path} is a folder: write the name of a file.")
             self.app.call_later(lambda: self._save(path, then=then))
 
@@ -426,7 +443,7 @@ class Desk(Screen[None]):
 
     def _take_over(self, path: Path) -> None:
         try:
-            self.editor.replace_all(read_draft(path).text)
+            self.editor.replace_all(read_draft(path, max_bytes=None).text)
         except CharRNNError as error:
             self.say(str(error))
             return

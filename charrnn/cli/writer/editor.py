@@ -11,7 +11,7 @@ from textual.geometry import Offset
 from textual.message import Message
 from textual.widgets import TextArea
 
-from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
+from charrnn.cli.writer.hidden import hide, hide_copied, hide_pasted, marks, reveal
 
 MAX_UNDO = 1000
 """Steps that can be undone."""
@@ -116,6 +116,11 @@ class Editor(TextArea):
         self.history.checkpoint()
         self.replace(hide(text), (0, 0), self.document.end, maintain_selection_offset=False)
         self.history.checkpoint()
+
+    def action_paste(self) -> None:
+        """Insert what was copied in the editor."""
+        if copied := self.app.clipboard:
+            self._insert(hide_copied(copied))
 
     def _insert(self, text: str) -> None:
         self.history.checkpoint()

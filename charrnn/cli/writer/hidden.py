@@ -29,7 +29,12 @@ def hide(text: str) -> str:
 
 def hide_pasted(text: str) -> str:
     """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind become a newline."""
-    return hide(_PRIVATE.sub("\ufffd", re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text)))
+    return hide_copied(re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text))
+
+
+def hide_copied(text: str) -> str:
+    """Replace what cannot be shown in a text that was copied in the editor; its own line separators stay."""
+    return hide(_PRIVATE.sub("\ufffd", text))
 
 
 def reveal(text: str) -> str:

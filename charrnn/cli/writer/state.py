@@ -1,5 +1,6 @@
 """The state of `charrnn write`, without its widgets: the file, what of the text is saved, the settings, the notes."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +51,8 @@ class DraftFile:
         self.digest = save_draft(target, text, self.format, known=known, overwrite=overwrite)
         self.path, self.saved_text = target, text
         if self.recovered_from is not None:
-            self.recovered_from.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the text is saved all the same
+                self.recovered_from.unlink()
             self.recovered_from = None
 
     def recover(self, text: str) -> Path:

@@ -32,9 +32,9 @@ class Worker:
     """Runs jobs in one thread; kinds that come first in `kinds` go before the others, which start again afterwards."""
 
     def __init__(
-        self, kinds: tuple[str, ...], on_error: Callable[[str], object], on_failure: Callable[[Exception], object]
+        self, kinds: tuple[str, ...], on_error: Callable[[Job, str], object], on_failure: Callable[[Exception], object]
     ) -> None:
-        """Call `on_error` with the message of a CharRNNError, and `on_failure` with any other exception of a job."""
+        """Call `on_error` with a job and the message of its CharRNNError, `on_failure` with any other exception."""
         self._kinds, self._on_error, self._on_failure = kinds, on_error, on_failure
         self._waiting: dict[str, Job] = {}
         self._running: Job | None = None
@@ -94,7 +94,7 @@ class Worker:
             except Stopped:
                 continue
             except CharRNNError as error:
-                self._on_error(str(error))
+                self._on_error(job, str(error))
             except Exception as error:  # of a worker thread: raised again where the command ends
                 self._on_failure(error)
                 return
