@@ -39,7 +39,7 @@ def play(
     return app
 
 
-async def until(pilot: Pilot[None], is_reached: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[Any], is_reached: Callable[[], bool]) -> None:
     """Wait for it; ten minutes at the most, so that a busy machine does not matter."""
     end = time.monotonic() + 600
     while time.monotonic() < end:

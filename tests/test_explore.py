@@ -210,12 +210,12 @@ def test_each_list_shows_the_column_that_it_is_sorted_by(model: Model) -> None:
 def test_it_shows_the_figures_that_visualize_reports(
     command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from charrnn.cli import explore, visualize
+    from charrnn.cli import visualize
 
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     reported = json.loads(command("visualize", "--text", "mine.txt", "--json").out)
     opened: list[Explorer] = []
-    monkeypatch.setattr(explore, "_is_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     assert command("explore", "--text", "mine.txt").code == 0
     text = opened[0]._scored
@@ -548,7 +548,7 @@ def test_off_a_terminal_it_says_so(command: Command, arguments: tuple[object, ..
 
 
 def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cli.explore.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.cli.streams.find_spec", lambda name: None)
     ran = command("explore")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: charrnn explore needs the package textual.")
@@ -558,11 +558,10 @@ def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: py
 def test_the_command_opens_the_interface_on_the_text_it_is_given(
     command: Command, lab: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from charrnn.cli import explore
 
     (tmp_path / "mine.txt").write_text(FRESH, encoding="utf-8")
     opened: list[Explorer] = []
-    monkeypatch.setattr(explore, "_is_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
     monkeypatch.setattr(Explorer, "run", lambda self: opened.append(self))
     ran = command("explore", "--text", "mine.txt", "--chars", 300)
     assert (ran.code, ran.out) == (0, "")

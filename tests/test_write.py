@@ -21,6 +21,7 @@ from charrnn.api import Model
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
+from exploring import screen, until
 from textual.widgets import Input
 
 from charrnn.cli.explorer.dialogs import Question
@@ -68,23 +69,6 @@ def play(model: Model, path: Path | None, script: Script, **options: Any) -> Wri
     app = asyncio.run(run())
     app.finish()
     return app
-
-
-async def until(pilot: Pilot[bool], is_reached: Callable[[], bool]) -> None:
-    """Wait for it; two minutes at the most, so that a busy machine does not matter."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        await pilot.pause()
-        if is_reached():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not reached; the screen shows\n{screen(pilot.app)}")
-
-
-def screen(app: Any) -> str:
-    """All that is on the screen."""
-    strips = app.screen._compositor.render_strips()
-    return "\n".join("".join(segment.text for segment in strip) for strip in strips)
 
 
 def test_tab_offers_five_and_a_digit_inserts_one_that_undo_takes_out(model: Model, path: Path) -> None:
@@ -572,7 +556,6 @@ def test_the_picture_of_the_documentation_shows_five_continuations(
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
     """The editors that the command opens, which are left at once."""
-    from charrnn.cli import write
 
     found: list[Writer] = []
 
@@ -580,7 +563,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
         found.append(self)
         return True
 
-    monkeypatch.setattr(write, "_is_terminal", lambda: True)
+    monkeypatch.setattr("charrnn.cli.streams.fills_terminal", lambda: True)
     monkeypatch.setattr(Writer, "run", run)
     return found
 
@@ -640,7 +623,7 @@ def test_off_a_terminal_it_says_so(command: Command) -> None:
 
 
 def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.cli.write.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.cli.streams.find_spec", lambda name: None)
     ran = command("write")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.endswith("pip install -e '.[tui]'\n")

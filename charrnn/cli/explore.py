@@ -1,8 +1,6 @@
 """charrnn explore: browse the cells of a model over a text, in an interface that fills the terminal."""
 
-import os
 import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -10,7 +8,7 @@ import typer
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.options import DebugOption, QuietOption, RunArgument, TextOption
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import supports_cursor_control
+from charrnn.cli.streams import check_full_screen
 from charrnn.records.microscope import CHARS_SCORED
 
 CHARS_SHOWN = 8_000
@@ -33,21 +31,7 @@ def explore(
     """
     from charrnn.errors import UsageError
 
-    if find_spec("textual") is None:
-        raise UsageError(
-            "charrnn explore needs the package textual. In the folder of charrnn's pyproject.toml: "
-            "pip install -e '.[tui]'"
-        )
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError(
-            "charrnn explore moves the cursor, which a terminal with TERM=dumb cannot do.\n"
-            "`charrnn visualize` prints the same findings."
-        )
-    if not _is_terminal():
-        raise UsageError(
-            "charrnn explore fills a terminal: standard input, output and error must all be one.\n"
-            "`charrnn visualize` prints the same findings."
-        )
+    check_full_screen("charrnn explore", "`charrnn visualize` prints the same findings.")
     if text == "-":
         raise UsageError("--text -: standard input is the keyboard here. Give a file.")
     if not quiet:
@@ -64,8 +48,3 @@ def explore(
     explorer.run_until(lambda: signals.number != 0)
     explorer.finish()
     return 128 + signals.number if signals.number else 0
-
-
-def _is_terminal() -> bool:
-    # Textual draws on stderr.
-    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charrnn.cli.flags import with_flags
@@ -117,6 +118,28 @@ def discard_output() -> None:
 def supports_cursor_control(stream: TextIO) -> bool:
     """Return whether a stream is a terminal that interprets cursor codes."""
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def check_full_screen(command: str, instead: str) -> None:
+    """Raise UsageError where a command that fills the terminal cannot run; `instead` says what does the same without.
+
+    That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
+    """
+    from charrnn.errors import UsageError
+
+    if find_spec("textual") is None:
+        raise UsageError(
+            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: pip install -e '.[tui]'"
+        )
+    if os.environ.get("TERM") == "dumb":
+        raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")
+    if not fills_terminal():
+        raise UsageError(f"{command} fills a terminal: standard input, output and error must all be one.\n{instead}")
+
+
+def fills_terminal() -> bool:
+    """Return whether the keyboard and the screen are a terminal; textual draws on stderr."""
+    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)
 
 
 def can_animate(stream: TextIO) -> bool:

@@ -2,9 +2,7 @@
 
 import contextlib
 import os
-import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,7 @@ import typer
 from charrnn.cli.arguments import load_model, parse_cell
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import supports_cursor_control, warn
+from charrnn.cli.streams import check_full_screen, warn
 from charrnn.errors import CharRNNError
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
@@ -69,7 +67,7 @@ def write(
     Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved unasked: Ctrl-S saves, F5
     saves under another name. F1 lists the keys.
     """
-    _check_terminal()
+    check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
     from charrnn.generation.continuations import ContinuationOptions
     from charrnn.generation.generator import fresh_seed
     from charrnn.text.drafts import read_draft
@@ -92,32 +90,6 @@ def write(
     signals: Signals = context.obj.signals
     signals.is_quiet = signals.defers = True
     return _run(writer, signals, quiet=quiet)
-
-
-def _check_terminal() -> None:
-    """Raise UsageError without textual, and where the keyboard or the screen is no terminal."""
-    from charrnn.errors import UsageError
-
-    if find_spec("textual") is None:
-        raise UsageError(
-            "charrnn write needs the package textual. In the folder of charrnn's pyproject.toml: "
-            "pip install -e '.[tui]'"
-        )
-    if os.environ.get("TERM") == "dumb":
-        raise UsageError(
-            "charrnn write moves the cursor, which a terminal with TERM=dumb cannot do.\n"
-            "`charrnn sample --prime-file DRAFT` continues a text there."
-        )
-    if not _is_terminal():
-        raise UsageError(
-            "charrnn write fills a terminal: standard input, output and error must all be one.\n"
-            "Use `charrnn sample --prime-file DRAFT` to continue a text without one."
-        )
-
-
-def _is_terminal() -> bool:
-    # Textual draws on stderr.
-    return sys.stdin.isatty() and sys.stdout.isatty() and supports_cursor_control(sys.stderr)
 
 
 def _parse_colour(color: str | None, model: "Model") -> "Colour":
