@@ -1,9 +1,7 @@
 """Pictures for others: self-contained, well-formed, and no text in them becomes code."""
 
 import re
-import shutil
 import struct
-import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +12,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from browser import needs_browser, take_picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -33,7 +32,6 @@ from charrnn.render.svg import COLUMN_WIDTH, to_svg
 from charrnn.render.tables import plain_table
 from charrnn.render.visible import visible
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
 HOSTILE = """<script>lamp("on")</script>&amp;<!--'--> ]]></style></svg>[bold]"""
@@ -206,19 +204,14 @@ def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.Monke
         to_png(to_svg([heat_map("lamp")]))
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on this machine")
+@needs_browser
 @pytest.mark.parametrize("scale", [1, 2])
 def test_underscores_can_be_seen_in_a_browser(tmp_path: Path, scale: int) -> None:
     """Ink is light on colour: at the lower edge of the coloured box it would run into the paper."""
-    assert BROWSER is not None
     (tmp_path / "page.html").write_text(to_html([heat_map(("_" * 20 + "\n") * 6, 1.0)]), encoding="utf-8")
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-    flags += ("--disable-component-update", "--disable-sync", "--window-size=500,250", "--hide-scrollbars")
-    flags += (f"--force-device-scale-factor={scale}", f"--user-data-dir={tmp_path / 'user'}")
-    address = (tmp_path / "page.html").as_uri()
-    command = [BROWSER, *flags, f"--screenshot={tmp_path / 'page.png'}", address]
-    subprocess.run(command, capture_output=True, timeout=600, check=True)
-    pixels = read_png((tmp_path / "page.png").read_bytes())[:, :, :3].astype(int)
+    flags = ("--window-size=500,250", f"--force-device-scale-factor={scale}")
+    picture = take_picture((tmp_path / "page.html").as_uri(), tmp_path, *flags)
+    pixels = read_png(picture)[:, :, :3].astype(int)
     is_blue = (pixels[:, :, 2] - pixels[:, :, 0]) > 100
     assert is_blue.any()
     # Within each line's box, colour above and below, a row of pixels is light nearly all along: the underscores.

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from browser import dump, needs_browser
 from conftest import Ran
 from numpy.typing import NDArray
-from test_page import BROWSER, Reader, needs_browser
+from test_page import Reader
 
 import charrnn
 from charrnn import exports
@@ -145,16 +147,6 @@ def test_node_generates_the_text_of_the_sampler(name: str, tmp_path: Path) -> No
     banned = (0,) if model.vocab.kind == "char" and model.vocab.has_unknown_symbol else ()
     probs = next_char_probs(logits, Shaping(banned=banned))[0]
     assert np.allclose(found[4]["probs"], probs, rtol=1e-12, atol=0)
-
-
-def dump(address: str, folder: Path, *flags: str) -> str:
-    """The elements of a page after its scripts have run."""
-    assert BROWSER is not None
-    fixed = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-    fixed += ("--virtual-time-budget=20000", f"--user-data-dir={folder / 'user'}", "--dump-dom")
-    return subprocess.run(
-        [BROWSER, *fixed, *flags, address], capture_output=True, timeout=600, check=True, encoding="utf-8"
-    ).stdout
 
 
 @needs_browser
@@ -319,7 +311,7 @@ EDITS = """
   await new Promise(resolve => setTimeout(resolve, 20));
   byId("is-clamped").click();
   await wait();
-  Object.assign(found, {text: written.prime + written.pieces.join(""), stopped: command()});
+  Object.assign(found, {text: written.prime + written.pieces.join(""), stopped: command(), address: location.hash});
   set("text", "a");
   set("length", 7);
   await wait();
@@ -327,6 +319,12 @@ EDITS = """
   byId("write").click();
   await wait();
   found.next = command();
+  set("length", 20000);
+  byId("write").click();
+  await new Promise(resolve => setTimeout(resolve, 20));
+  location.hash = "text=abb";
+  await wait();
+  Object.assign(found, {left: command(), opened: location.hash});
   byId("text").maxLength = 3;
   set("text", "aba");
   await wait();
@@ -361,8 +359,17 @@ def test_the_command_is_that_of_the_text_shown(after_edits: dict[str, Any]) -> N
     assert 0 < int(stopped[1]) < 20000
     model = MODELS["bytes"]()
     assert after_edits["text"] == "ab" + model.sample(prime="ab", length=int(stopped[1]), seed=1, temperature=0.8).text
+    assert parse_qs(after_edits["address"][1:]) == {
+        "text": ["ab"],
+        "temp": ["0.8"],
+        "seed": ["1"],
+        "length": [stopped[1]],
+        "cell": ["0:0"],
+    }, "not the length that was asked for, nor the clamp"
     assert after_edits["edited"] == after_edits["stopped"]
     assert after_edits["next"].endswith("--seed 1 --length 7 --prime=a --clamp 0:0=-0.5")
+    assert after_edits["opened"] == "#text=abb", "an address that is opened is kept"
+    assert "--length 20000" not in after_edits["left"], "the text before it is stopped"
 
 
 @needs_browser

@@ -3,8 +3,6 @@
 import base64
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -13,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browser import dump, needs_browser
 
 from charrnn.render.page import CellColumn, CellEntry, CellSection, Page, PageRow, ShownPassage, chars_on_page, to_page
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on this machine")
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 
 
@@ -131,16 +128,11 @@ def test_it_asks_the_network_for_nothing() -> None:
 
 def in_a_browser(folder: Path, page: Page, script: str, fragment: str = "", width: int = 1200) -> Any:
     """What an asynchronous script returns that runs in the page after the page's own, opened at `#fragment`."""
-    assert BROWSER is not None
     code = f"(async () => {{ {script} }})().catch(error => String(error)).then(result => {{ {ANSWER} }});"
     html = to_page(page).replace("</body>", f"<script>{code}</script></body>")
     (folder / "page.html").write_text(html, encoding="utf-8")
-    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-    flags += (f"--window-size={width},800", "--virtual-time-budget=5000", f"--user-data-dir={folder / 'user'}")
     address = f"{(folder / 'page.html').as_uri()}{fragment}"
-    elements = subprocess.run(
-        [BROWSER, *flags, "--dump-dom", address], capture_output=True, timeout=600, check=True, encoding="utf-8"
-    ).stdout
+    elements = dump(address, folder, f"--window-size={width},800", seconds=5)
     found = re.search(r'<html[^>]* data-answer="([^"]*)"', elements)
     assert found is not None, elements[:2000]
     return json.loads(unescape(found[1]))

@@ -203,7 +203,7 @@ function options() {
 }
 
 // All that a text depends on.
-const settings = () => ({...options(), prime: read.map(one => one.character).join(""), clamps: [...clampTexts]});
+const settings = () => ({...options(), text: byId("text").value, prime: read.map(one => one.character).join(""), clamps: [...clampTexts]});
 
 async function write() {
   stop();
@@ -246,6 +246,7 @@ function stop() {
     written.values.push(pack(network.values(writer.state)));
     paintWritten(written.settings.length);
     showCommand();
+    remember();
   }
   writer = null;
   byId("stop").disabled = true;
@@ -295,9 +296,10 @@ function showCommand() {
   byId("command").textContent = words.join(" ");
 }
 
+// The address of the text that is shown.
 function remember() {
-  const {temperature, seed, length} = options(), address = new URLSearchParams({text: byId("text").value, temp: temperature, seed, length, cell: nameOf(chosen)});
-  for (const [cell, value] of clampTexts) address.append("clamp", `${nameOf(cell)}=${value}`);
+  const {temperature, seed, length, text, clamps} = written.settings, address = new URLSearchParams({text, temp: temperature, seed, length, cell: nameOf(chosen)});
+  for (const [cell, value] of clamps) address.append("clamp", `${nameOf(cell)}=${value}`);
   history.replaceState(null, "", "#" + address);
 }
 
@@ -308,7 +310,9 @@ function cellOf(name) {
 }
 
 async function followAddress() {
-  const address = new URLSearchParams(location.hash.slice(1));
+  const followed = location.hash, address = new URLSearchParams(followed.slice(1));
+  stop();
+  history.replaceState(null, "", followed);  // not that of the text that was stopped
   if (address.has("text")) setText(address.get("text"));
   for (const [name, id] of [["temp", "temperature"], ["seed", "seed"], ["length", "length"]]) if (address.has(name)) byId(id).value = address.get(name);
   for (const cell of [...clampTexts.keys()]) clamp(cell, null);

@@ -1,0 +1,33 @@
+"""A browser without a window, for tests of pages: chromium or chrome, if this machine has one."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+"""The program."""
+needs_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium or chrome on this machine")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+)
+"""Flags of every browser: no window, and nothing that asks a network."""
+
+
+def dump(address: str, folder: Path, *flags: str, seconds: int = 20) -> str:
+    """Return the elements of a page after `seconds` of its clock; `folder` keeps the browser's files."""
+    return _browse(address, folder, f"--virtual-time-budget={1000 * seconds}", "--dump-dom", *flags)
+
+
+def take_picture(address: str, folder: Path, *flags: str) -> bytes:
+    """Return a page as a PNG; `folder` keeps it and the browser's files."""
+    _browse(address, folder, f"--screenshot={folder / 'page.png'}", *flags)
+    return (folder / "page.png").read_bytes()
+
+
+def _browse(address: str, folder: Path, *flags: str) -> str:
+    assert BROWSER is not None
+    command = [BROWSER, *FLAGS, f"--user-data-dir={folder / 'user'}", *flags, address]
+    return subprocess.run(command, capture_output=True, timeout=600, check=True, encoding="utf-8").stdout
