@@ -28,12 +28,14 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import FRESH, play, screen, shown, until, until_scored
 from textual.widgets import DataTable, Input
 
+from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.dialogs import Comparison, Help, Question
+from charrnn.cli.explorer.dialogs import Comparison
 from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
+from charrnn.cli.full_screen import Stopped
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.microscope.stages import measure_in_stages
 
@@ -361,6 +363,7 @@ def test_a_clamped_cell_writes_another_text_beside_the_one_it_would_have_been(mo
         assert all(part in drawn for part in first)
         await pilot.press("r")
         await until(pilot, lambda: sides(app) == (text(1, clamps={(0, 1): -1.0}), text(1)))
+        assert "seed 1" in screen(app)
         # Commands of the browser mean nothing here.
         await pilot.press("s", "t", "slash", "down", "j", "escape")
         await pilot.pause()
@@ -514,6 +517,74 @@ def test_what_goes_wrong_out_of_sight_ends_it_with_that_error(model: Model, monk
 
     with pytest.raises(charrnn.CharRNNError, match="the weights do not fit"):
         play(model, script)
+
+
+async def compare(app: Explorer, pilot: Pilot[None]) -> None:
+    """Clamp the selected cell, and wait for the screen that compares."""
+    await until_scored(app, pilot)
+    await pilot.press("c")
+    await until(pilot, lambda: isinstance(app.screen, Question))
+    app.screen.query_one(Input).value = "1"
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, Comparison))
+
+
+def test_what_goes_wrong_while_texts_are_generated(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    failure: Exception = charrnn.CharRNNError("the cell is stuck")
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(exploration.Clamp, "generate", fail)
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        nonlocal failure
+        await compare(app, pilot)
+        await until(pilot, lambda: "the cell is stuck" in screen(app))
+        failure = ZeroDivisionError("a bug")
+        await pilot.press("r")
+        await until(pilot, lambda: app._exit)
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        play(model, script)
+
+
+@pytest.mark.parametrize("key", ["escape", "r", "ctrl+c"])
+def test_texts_that_nobody_waits_for_are_not_generated_to_their_end(
+    model: Model, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    has_started = threading.Event()
+    ended: list[type[BaseException]] = []
+    generate, stream = exploration.Clamp.generate, Model.stream
+
+    def watch(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return generate(self, *arguments, **options)
+        except BaseException as error:
+            ended.append(type(error))
+            raise
+
+    def endless(self: Model, *, seed: int, **options: Any) -> Iterator[Any]:
+        if seed > 0:
+            yield from stream(self, seed=seed, **options)
+        while not seed:
+            has_started.set()
+            yield SimpleNamespace(text="x", value=0.5)
+
+    monkeypatch.setattr(exploration.Clamp, "generate", watch)
+    monkeypatch.setattr(Model, "stream", endless)
+
+    async def script(app: Explorer, pilot: Pilot[None]) -> None:
+        await compare(app, pilot)
+        await until(pilot, has_started.is_set)
+        await pilot.press(key)
+        if key == "escape":
+            await until(pilot, lambda: bool(ended))
+        if key == "r":
+            await until(pilot, lambda: " clamped at 1" in screen(app) and "seed 1" in screen(app))
+
+    app = play(model, script)
+    assert ended == [Stopped] and app.work.is_closed
 
 
 def test_quitting_ends_the_work(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,10 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import play, screen, shown, until, until_scored
 from textual.widgets import Input, Static
 
+from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.dialogs import Comparison, Help, Question
+from charrnn.cli.explorer.dialogs import Comparison
 from charrnn.cli.explorer.pages import Page
 from charrnn.cli.explorer.state import ALL, BEST
 from charrnn.cli.explorer.text_view import TextView

@@ -24,9 +24,9 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import screen, until
 from textual.widgets import Input
 
-from charrnn.cli.explorer.dialogs import Question
+from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.dialogs import Choice, Help
+from charrnn.cli.writer.dialogs import Choice
 from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
 from charrnn.cli.writer.state import DraftFile, Settings, describe_reading, shown_continuation
 from charrnn.cli.writer.worker import Job, Worker
@@ -480,7 +480,7 @@ def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
         assert not app.desk.is_looking
         failure = ZeroDivisionError("a bug")
         await pilot.press("x", "tab")
-        await until(pilot, lambda: app.desk.failure is not None)
+        await until(pilot, lambda: app._exit)
 
     with pytest.raises(ZeroDivisionError):
         play(model, path, script)

@@ -109,7 +109,7 @@ def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
     is_left, is_over = False, threading.Event()
     threading.Thread(target=_end_anyway, args=(writer, signals, is_over), daemon=True).start()
     try:
-        is_left = writer.run_until(lambda: signals.number != 0)
+        is_left = bool(writer.run_until(lambda: signals.number != 0))
         writer.finish()
     finally:
         is_over.set()

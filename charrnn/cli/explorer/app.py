@@ -5,18 +5,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
-from textual.app import App
 from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.cli.explorer.browser import Browser
-from charrnn.cli.explorer.dialogs import COMMAND
+from charrnn.cli.explorer.dialogs import COMMAND, Comparison
 from charrnn.cli.explorer.pages import Page, Subject
-from charrnn.cli.explorer.state import NUM_GUESSES, TracedText
+from charrnn.cli.explorer.state import NUM_GUESSES, Clamp, TracedText
 from charrnn.cli.explorer.work import Work
 from charrnn.cli.flags import with_flags
+from charrnn.cli.full_screen import FullScreenApp, Stopped
 from charrnn.config import resolved
-from charrnn.errors import DataError
+from charrnn.errors import CharRNNError, DataError
 from charrnn.microscope.stages import OnShare, measure_in_stages, page_in_stages, share_of
 from charrnn.records.directions import NUM_CELLS, Direction
 from charrnn.render.cell_page import page_pictures, summary_pictures
@@ -27,16 +27,13 @@ if TYPE_CHECKING:
     from charrnn.microscope.study import Study
 
 
-class Explorer(App[None]):
+class Explorer(FullScreenApp[None]):
     """`charrnn explore`: the browser, and threads that measure the cells meanwhile."""
 
-    ENABLE_COMMAND_PALETTE = False
-    ALLOW_SELECT = False
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
-    CSS = """
-    Screen { layout: vertical; }
-    #top { height: 1; }
-    #title { width: 1fr; height: 1; text-style: bold; }
+    CSS = (
+        FullScreenApp.CSS
+        + """
     #legend { width: auto; }
     .-narrow #body { layout: vertical; }
     .-wide #body { layout: horizontal; }
@@ -52,60 +49,30 @@ class Explorer(App[None]):
         scrollbar-background: ansi_default; scrollbar-background-hover: ansi_default;
         scrollbar-background-active: ansi_default; scrollbar-color: ansi_bright_black;
     }
-    #sparkline, #readout, #hint { height: 1; }
+    #sparkline, #readout { height: 1; }
     #summary { height: auto; max-height: 6; }
     #pictures { height: 1fr; scrollbar-size: 1 1; scrollbar-gutter: stable; }
     #page { height: auto; }
-    #status { height: auto; max-height: 2; display: none; text-style: italic; }
-    #hint { text-style: dim; }
     .bold { text-style: bold; height: auto; }
     Comparison Vertical { width: 1fr; padding: 0 1 0 0; }
-    ModalScreen { align: center middle; background: transparent; }
-    #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
-    #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
-    .key { height: auto; }
     .name { width: 12; }
-    .meaning { width: 1fr; }
     """
+    )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c,ctrl+q", "quit", show=False, priority=True)]
 
     def __init__(self, model: Model, text: EncodedText, *, num_shown: int, num_scored: int) -> None:
         """Show the first `num_shown` characters of a text, and score the cells on the first `num_scored`."""
-        # The terminal's own colours, so that text without a value looks as it does everywhere else.
-        super().__init__(ansi_color=True)
-        self.theme = "ansi-dark"
+        super().__init__()
         self.model = model
         self._shown, self._scored = text.part(0, num_shown), text.part(0, num_scored)
         self.browser = Browser(model, TracedText(model, self._shown.text), self)
-        self._is_end_asked: Callable[[], bool] | None = None
-        self.work = Work(self._fail)
-        self._failure: Exception | None = None
+        self.work: Work = Work(self.fail)
 
     def on_mount(self) -> None:
+        """Show the browser, and measure the cells meanwhile."""
         self.push_screen(self.browser)
-        if self._is_end_asked is not None:
-            self.set_interval(0.1, self._heed)  # seconds
         # After the first screen is drawn, because importing torch takes a second.
         self.browser.call_after_refresh(self.work.start, self._measure)
-
-    def run_until(self, is_end_asked: Callable[[], bool]) -> None:
-        """Run until the interface is closed or `is_end_asked` returns true."""
-        self._is_end_asked = is_end_asked
-        self.run()
-
-    def finish(self) -> None:
-        """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
-        self.work.close()
-        if self._failure is not None:
-            raise self._failure
-
-    def _heed(self) -> None:
-        if self._is_end_asked is not None and self._is_end_asked():
-            self.exit()
-
-    def _fail(self, error: Exception) -> None:
-        self._failure = error
-        self.call_later(self.exit)
 
     @cached_property
     def _study(self) -> "Study":
@@ -170,3 +137,23 @@ class Explorer(App[None]):
                 self.call_later(self.browser.say, "")
 
         self.work.start(measure)
+
+    def generate_both(self, comparison: Comparison, clamp: Clamp) -> None:
+        """Generate the two texts of a comparison and show them, unless it is closed or shows another clamp by then."""
+
+        def generate(pause: Callable[[], None]) -> None:
+            def check() -> None:
+                pause()
+                if comparison.clamp is not clamp:
+                    raise Stopped
+
+            try:
+                clamped, free = (
+                    clamp.generate(self.model, is_clamped=is_clamped, check=check) for is_clamped in (True, False)
+                )
+            except CharRNNError as error:
+                self.call_later(comparison.say, clamp, with_flags(error.message, COMMAND))
+            else:
+                self.call_later(comparison.take, clamp, clamped, free)
+
+        self.work.start(generate)

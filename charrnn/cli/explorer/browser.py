@@ -14,10 +14,12 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
-from charrnn.cli.explorer.dialogs import Comparison, Help, Question
+from charrnn.cli.dialogs import Help, Question
+from charrnn.cli.explorer.dialogs import COLOURS, COMMAND, KEYS, Comparison
 from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
+from charrnn.cli.full_screen import StatusLine
 from charrnn.cli.streams import printable
 from charrnn.microscope.stages import RankedFindings
 from charrnn.model.lookup import find_cell
@@ -28,7 +30,7 @@ from charrnn.render.visible import all_visible
 if TYPE_CHECKING:
     from charrnn.microscope.trace import Trace
 
-KEYS = ("Enter page", "↑↓ 1-9 cell", "←→jk text", "c clamp", "t type", "s list", "d direction", "/ go to")
+HINT_KEYS = ("Enter page", "↑↓ 1-9 cell", "←→jk text", "c clamp", "t type", "s list", "d direction", "/ go to")
 """Keys at the bottom of the screen, as many as fit, and then LAST_KEYS."""
 BEST_KEY = "s best cells"
 """Named first where the list is that of all cells."""
@@ -54,6 +56,9 @@ class Measurer(Protocol):
 
     def measure_direction(self, detector: str, show: Callable[[Direction], object]) -> None:
         """Fit the direction of a detector and call `show` with it."""
+
+    def generate_both(self, comparison: Comparison, clamp: Clamp) -> None:
+        """Generate the two texts of a comparison and show them."""
 
 
 class CellTable(DataTable[Text], inherit_bindings=False):
@@ -107,7 +112,7 @@ class Browser(Screen[None]):
                 yield TextView(id="text")
                 yield Static(id="sparkline")
                 yield Static(id="readout")
-        yield Static(id="status")
+        yield StatusLine()
         yield Static(id="hint")
 
     def on_mount(self) -> None:
@@ -122,9 +127,7 @@ class Browser(Screen[None]):
 
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
-        status = self.query_one("#status", Static)
-        status.update(Text(printable(message)))
-        status.display = bool(message)
+        self.query_one(StatusLine).say(message)
 
     def take(self, result: "Trace | RankedFindings") -> None:
         """Show a result of `measure_in_stages`."""
@@ -169,7 +172,8 @@ class Browser(Screen[None]):
         self.query_one("#sparkline", Static).update(Text(view.sparkline(), no_wrap=True))
         self.query_one("#readout", Static).update(self._readout())
         # Where someone has moved before the cells were scored, the list is still that of all cells.
-        keys = (BEST_KEY, *KEYS) if self.exploration.order == ALL and BEST in self.exploration.orders else KEYS
+        names_best = self.exploration.order == ALL and BEST in self.exploration.orders
+        keys = (BEST_KEY, *HINT_KEYS) if names_best else HINT_KEYS
         hint = TYPING_HINT if self.is_typing else keys_that_fit(keys, self.size.width)
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
@@ -229,7 +233,7 @@ class Browser(Screen[None]):
             self._has_moved = True
             self.call_later(self.list_cells)
 
-        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go))
+        self.app.push_screen(Question("Go to which cell? layer:unit, such as 0:17", go, command=COMMAND))
 
     def action_choose(self, row: int) -> None:
         if self.exploration.order == ALL:
@@ -274,7 +278,7 @@ class Browser(Screen[None]):
             self._measurer.measure_direction(row.score.detector, show)
 
     def action_help(self) -> None:
-        self.app.push_screen(Help())
+        self.app.push_screen(Help(KEYS, [COLOURS]))
 
     # Typing
 
@@ -349,9 +353,9 @@ class Browser(Screen[None]):
 
         def compare(value: str) -> None:
             clamp = Clamp.parse(value, self.exploration)
-            self.call_later(self.app.push_screen, Comparison(self.model, clamp))
+            self.call_later(self.app.push_screen, Comparison(clamp, self._measurer.generate_both))
 
-        self.app.push_screen(Question(question, compare))
+        self.app.push_screen(Question(question, compare, command=COMMAND))
 
 
 def keys_that_fit(keys: Sequence[str], width: int) -> str:

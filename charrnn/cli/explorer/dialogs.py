@@ -1,6 +1,5 @@
-"""Screens in place of the browser or over it: a question, the list of keys, two generated texts."""
+"""The keys of the explorer, and the screen with two generated texts."""
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
@@ -8,16 +7,13 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
-from textual.widgets import Input, Static
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Static
 
-from charrnn.api import Model
 from charrnn.cli.explorer.state import Clamp
 from charrnn.cli.explorer.text_view import TextView
-from charrnn.cli.flags import with_flags
 from charrnn.cli.streams import printable
-from charrnn.errors import CharRNNError, UsageError
 from charrnn.render.visible import all_visible
 
 COMMAND = "explore"
@@ -40,44 +36,8 @@ KEYS = (
     ("q", "quit; Ctrl-C too, from everywhere"),
 )
 """Keys and what they do, for the help."""
-
-
-class Question(ModalScreen[None]):
-    """A question with one line of input; it stays, with the error below it, until the answer is valid."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", show=False)]
-
-    def __init__(self, question: str, answer: Callable[[str], object]) -> None:
-        super().__init__()
-        self._question, self._answer = question, answer
-
-    def compose(self) -> ComposeResult:
-        with Vertical(id="box"):
-            yield Static(Text(self._question))
-            yield Input(compact=True, select_on_focus=False)
-            yield Static(id="wrong")
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        try:
-            self._answer(event.value)
-        except UsageError as error:
-            self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, COMMAND))))
-        else:
-            self.dismiss()
-
-
-class Help(ModalScreen[None]):
-    """The list of all keys."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q,enter", "dismiss", show=False)]
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="box"):
-            for key, meaning in KEYS:
-                with Horizontal(classes="key"):
-                    yield Static(Text(key, style="bold"), classes="name")
-                    yield Static(Text(meaning), classes="meaning")
-            yield Static(Text("\nRed is a cell's -1, blue its +1. Esc closes this."))
+COLOURS = "Red is a cell's -1, blue its +1."
+"""What the colours mean, for the help."""
 
 
 class Comparison(Screen[None]):
@@ -90,9 +50,12 @@ class Comparison(Screen[None]):
         Binding("k,up", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, model: Model, clamp: Clamp) -> None:
+    def __init__(self, clamp: Clamp, generate: Callable[["Comparison", Clamp], object]) -> None:
+        """Compare; `generate` has the texts of a clamp generated, and then calls `take` or `say`."""
         super().__init__()
-        self._model, self._clamp = model, clamp
+        self.clamp: Clamp | None = clamp
+        """What is compared; None once the screen is closed."""
+        self._generate_both = generate
 
     def compose(self) -> ComposeResult:
         yield Static(id="title")
@@ -106,35 +69,36 @@ class Comparison(Screen[None]):
     def on_mount(self) -> None:
         self._generate()
 
+    def on_unmount(self) -> None:
+        self.clamp = None
+
     def action_again(self) -> None:
-        self._clamp = replace(self._clamp, seed=self._clamp.seed + 1)
-        self._generate()
+        if self.clamp is not None:
+            self.clamp = replace(self.clamp, seed=self.clamp.seed + 1)
+            self._generate()
 
     def action_scroll(self, by: int) -> None:
         for view in self.query(TextView):
             view.scroll_relative(y=by, animate=False)
 
+    def say(self, clamp: Clamp, message: str) -> None:
+        """Show a message in place of the name of what is clamped, if the screen still compares that."""
+        if clamp is self.clamp:
+            self.query_one("#clamped-title", Static).update(Text(printable(message)))
+
+    def take(self, clamp: Clamp, clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
+        """Show two texts with a value for each character, if the screen still compares that."""
+        if clamp is self.clamp:
+            self.say(clamp, f"{clamp.name} clamped at {clamp.value:.4g}")
+            self.query_one("#clamped", TextView).show(*clamped)
+            self.query_one("#free", TextView).show(*free)
+
     def _generate(self) -> None:
-        clamp, (layer, unit) = self._clamp, self._clamp.cell
+        if self.clamp is None:
+            return
+        clamp, (layer, unit) = self.clamp, self.clamp.cell
         after = all_visible(clamp.prime[-30:])
         self.query_one("#title", Static).update(Text(f"after …{after}   seed {clamp.seed}", no_wrap=True))
         self.query_one("#free-title", Static).update(Text(f"not clamped, coloured by {layer}:{unit}"))
-        title = self.query_one("#clamped-title", Static)
-        title.update(Text("generating ..."))
-
-        def show(clamped: tuple[str, list[float]], free: tuple[str, list[float]]) -> None:
-            # Another seed may have been asked for meanwhile.
-            if self.is_mounted and clamp is self._clamp:
-                title.update(Text(f"{clamp.name} clamped at {clamp.value:.4g}"))
-                self.query_one("#clamped", TextView).show(*clamped)
-                self.query_one("#free", TextView).show(*free)
-
-        def generate() -> None:
-            try:
-                texts = [clamp.generate(self._model, is_clamped=is_clamped) for is_clamped in (True, False)]
-            except CharRNNError as error:
-                self.call_later(title.update, Text(printable(with_flags(error.message, COMMAND))))
-            else:
-                self.call_later(show, *texts)
-
-        threading.Thread(target=generate, daemon=True).start()
+        self.say(clamp, "generating ...")
+        self._generate_both(self, clamp)

@@ -12,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Static
 
+from charrnn.cli.full_screen import StatusLine
 from charrnn.cli.streams import printable
 from charrnn.records.directions import Direction
 
@@ -72,7 +73,7 @@ class Page(Screen[None]):
         yield Static(id="summary")
         with VerticalScroll(id="pictures", can_focus=False):
             yield Static(id="page")
-        yield Static(id="status")
+        yield StatusLine()
         yield Static(id="hint")
 
     def on_mount(self) -> None:
@@ -97,11 +98,8 @@ class Page(Screen[None]):
 
     def say(self, subject: Subject, message: str) -> None:
         """Replace the status message, if the page still shows the subject; "" removes it."""
-        if self.subject is not subject:
-            return
-        status = self.query_one("#status", Static)
-        status.update(Text(printable(message)))
-        status.display = bool(message)
+        if self.subject is subject:
+            self.query_one(StatusLine).say(message)
 
     def take(self, subject: Subject, summary: Sequence[RenderableType], pictures: Sequence[RenderableType]) -> None:
         """Show what has been measured of a subject so far, if the page still shows it."""

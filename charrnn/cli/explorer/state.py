@@ -6,6 +6,7 @@ Shapes: N characters, L layers, H units per layer.
 import math
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -269,8 +270,13 @@ class Clamp:
         """The cell whose values colour the texts: the best one of a direction."""
         return self.what.cells[0] if isinstance(self.what, Direction) else self.what
 
-    def generate(self, model: Model, *, is_clamped: bool) -> tuple[str, list[float]]:
-        """Generate the text after the prime; return it and the cell's value at each of its characters."""
+    def generate(
+        self, model: Model, *, is_clamped: bool, check: Callable[[], object] = lambda: None
+    ) -> tuple[str, list[float]]:
+        """Generate the text after the prime; return it and the cell's value at each of its characters.
+
+        `check` is called before each of them; what it raises ends the work.
+        """
         pieces = model.stream(
             length=NUM_GENERATED,
             temperature=SAMPLE_TEMPERATURE,
@@ -280,7 +286,11 @@ class Clamp:
             clamps={self.what: self.value} if is_clamped else {},
             cell=self.cell,
         )
-        drawn = [(character, piece.value) for piece in pieces for character in piece.text]
+        drawn = []
+        check()
+        for piece in pieces:
+            drawn += [(character, piece.value) for character in piece.text]
+            check()
         return "".join(character for character, _ in drawn), [value for _, value in drawn]
 
     @classmethod

@@ -3,9 +3,10 @@
 import threading
 from collections.abc import Callable
 
+from charrnn.cli.full_screen import Stopped
 
-class Stopped(Exception):
-    """The interface is closing: the work ends."""
+Job = Callable[[Callable[[], None]], None]
+"""Something to compute, given a function that it calls often: it lets newer jobs run first, and raises Stopped."""
 
 
 class Work:
@@ -19,8 +20,8 @@ class Work:
         self._running: object | None = None
         self._is_closed = False
 
-    def start(self, job: Callable[[Callable[[], None]], None]) -> None:
-        """Run a job in a thread; it calls its argument often, which lets newer jobs run first and raises Stopped."""
+    def start(self, job: Job) -> None:
+        """Run a job in a thread."""
         name = object()
         with self._changed:
             self._jobs.append(name)

@@ -18,9 +18,10 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.cli.explorer.dialogs import Question
+from charrnn.cli.dialogs import Help, Question
+from charrnn.cli.full_screen import StatusLine
 from charrnn.cli.streams import printable
-from charrnn.cli.writer.dialogs import Choice, Help
+from charrnn.cli.writer.dialogs import KEYS, Choice
 from charrnn.cli.writer.editor import Editor
 from charrnn.cli.writer.state import (
     DraftFile,
@@ -42,6 +43,8 @@ HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q qu
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
+COMMAND = "write"
+"""The command whose options messages name."""
 OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
 """What the worker does, most urgent first."""
 PAUSE = 0.25
@@ -64,19 +67,20 @@ class Desk(Screen[None]):
         Binding("f1", "help", show=False, priority=True),
     ]
 
-    def __init__(self, model: Model, file: DraftFile, text: str, settings: Settings) -> None:
-        """Edit `text`, the draft of a file or what was recovered of it."""
+    def __init__(
+        self, model: Model, file: DraftFile, settings: Settings, on_failure: Callable[[Exception], object]
+    ) -> None:
+        """Edit the draft of a file; `on_failure` is called with an error in the worker's thread, in that thread."""
         super().__init__()
         self.model, self.file, self.settings = model, file, settings
-        self.editor = Editor(text, lambda: bool(self.offered) or self.is_looking)
+        self.editor = Editor(file.draft.text, lambda: bool(self.offered) or self.is_looking)
         self.offered: list[Continuation] = []
         self.notes: list[str] = []
         self._search: Job | None = None
         self._offer_job: Job | None = None
         self._continuations: Continuations | None = None
         self._colour_timer: Timer | None = None
-        self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, self._fail_later)
-        self.failure: Exception | None = None
+        self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, on_failure)
         # Threads call it: they cannot look up the application, at least once it ends.
         self._call_later: Callable[..., object] = lambda *_: None
 
@@ -91,7 +95,7 @@ class Desk(Screen[None]):
             yield Static(id="settings")
         yield self.editor
         yield Static(id="offers")
-        yield Static(id="status")
+        yield StatusLine()
         yield Static(id="hint")
 
     def on_mount(self) -> None:
@@ -114,9 +118,7 @@ class Desk(Screen[None]):
 
     def say(self, message: str) -> None:
         """Replace the status message; "" removes it."""
-        status = self.query_one("#status", Static)
-        status.update(Text(printable(message)))
-        status.display = bool(message)
+        self.query_one(StatusLine).say(message)
 
     def _say_later(self, job: Job, message: str) -> None:
         def show() -> None:
@@ -128,13 +130,6 @@ class Desk(Screen[None]):
             self.say(message)
 
         self._call_later(show)
-
-    def _fail_later(self, error: Exception) -> None:
-        self.failure = error
-        self._call_later(self._leave_for_failure)
-
-    def _leave_for_failure(self) -> None:
-        self.app.exit(False)
 
     def _show(self) -> None:
         """Draw everything but the draft."""
@@ -364,7 +359,7 @@ class Desk(Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys and the notes."""
-        self.app.push_screen(Help([*self.notes, f"Seed {self.settings.seed}."]))
+        self.app.push_screen(Help(KEYS, [*self.notes, f"Seed {self.settings.seed}."]))
 
     # Saving and leaving
 
@@ -412,7 +407,7 @@ class Desk(Screen[None]):
                 raise UsageError(f"{path} is a folder: write the name of a file.")
             self.app.call_later(lambda: self._save(path, then=then))
 
-        self.app.push_screen(Question("Save as which file?", answer))
+        self.app.push_screen(Question("Save as which file?", answer, command=COMMAND))
 
     def action_copy_or_leave(self) -> None:
         """Copy what is selected, or quit."""

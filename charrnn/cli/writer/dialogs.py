@@ -1,13 +1,11 @@
-"""Screens over the editor: a choice, and the list of keys."""
+"""The keys of the editor, and the screen that asks for a choice."""
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
@@ -51,23 +49,3 @@ class Choice(ModalScreen[None]):
         elif event.key in self._answers:
             self.dismiss()
             self.app.call_later(self._answers[event.key][1])
-
-
-class Help(ModalScreen[None]):
-    """The list of all keys, and notes about the draft."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,enter", "dismiss", show=False)]
-
-    def __init__(self, notes: list[str]) -> None:
-        super().__init__()
-        self._notes = notes
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="box"):
-            for key, meaning in KEYS:
-                with Horizontal(classes="key"):
-                    yield Static(Text(key, style="bold"), classes="name")
-                    yield Static(Text(meaning), classes="meaning")
-            for note in self._notes:
-                yield Static(Text("\n" + printable(note)))
-            yield Static(Text("\nEsc closes this.", style="dim"))

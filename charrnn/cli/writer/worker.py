@@ -5,11 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from charrnn.cli.full_screen import Stopped
 from charrnn.errors import CharRNNError
-
-
-class Stopped(Exception):
-    """The job is not wanted any more."""
 
 
 @dataclass(eq=False)

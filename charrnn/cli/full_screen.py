@@ -1,0 +1,90 @@
+"""What the interfaces that fill the terminal have in common: how they end, and the look of what both show."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from rich.text import Text
+from textual.app import App
+from textual.widgets import Static
+
+from charrnn.cli.streams import printable
+
+Result = TypeVar("Result")
+"""What an interface returns once it is closed by its keys."""
+SIGNAL_POLL = 0.1
+"""Seconds between two calls of the function that says whether to end."""
+
+
+class Stopped(Exception):
+    """Raised in a job that is not wanted any more, to end it."""
+
+
+class Background(Protocol):
+    """What an interface computes in other threads."""
+
+    def close(self) -> None:
+        """End all jobs, and wait until none runs."""
+
+
+class StatusLine(Static):
+    """A message below the text, which takes no room where there is none."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status")
+
+    def say(self, message: str) -> None:
+        """Replace the message; "" removes it."""
+        self.update(Text(printable(message)))
+        self.display = bool(message)
+
+
+class FullScreenApp(App[Result]):
+    """An interface in the terminal's own colours that its keys, a signal or an error in another thread closes."""
+
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+    CSS = """
+    Screen { layout: vertical; }
+    #top { height: 1; }
+    #title { width: 1fr; height: 1; text-style: bold; }
+    #status { height: auto; max-height: 3; display: none; text-style: italic; }
+    #hint { height: 1; text-style: dim; }
+    ModalScreen { align: center middle; background: transparent; }
+    #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
+    #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
+    .key { height: auto; }
+    .meaning { width: 1fr; }
+    """
+    work: Background
+    """Set by the subclass."""
+
+    def __init__(self) -> None:
+        # The terminal's own colours, so that text without a value looks as it does everywhere else.
+        super().__init__(ansi_color=True)
+        self.theme = "ansi-dark"
+        self._is_end_asked: Callable[[], bool] = lambda: False
+        self._failure: Exception | None = None
+
+    def on_mount(self) -> None:
+        """Look regularly whether to end; Textual calls this beside the method of a subclass."""
+        self.set_interval(SIGNAL_POLL, self._end_if_asked)
+
+    def run_until(self, is_end_asked: Callable[[], bool]) -> Result | None:
+        """Run until the interface is closed or `is_end_asked` returns true; return None unless its keys closed it."""
+        self._is_end_asked = is_end_asked
+        return self.run()
+
+    def finish(self) -> None:
+        """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""
+        self.work.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def fail(self, error: Exception) -> None:
+        """Close the interface for an error in another thread, which calls this; `finish` raises it."""
+        self._failure = error
+        self.call_later(self.exit)
+
+    def _end_if_asked(self) -> None:
+        if self._is_end_asked():
+            self.exit()
