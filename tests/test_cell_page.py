@@ -18,6 +18,8 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model
 from charrnn.errors import UsageError
+from charrnn.microscope.rules import RuleSearch
+from charrnn.microscope.stages import page_in_stages
 from charrnn.microscope.study import Study
 from charrnn.records.cell_page import CellPage, CellPassage
 from charrnn.render.cell_page import PassageList, bars, clipped, page_pictures, timescale_text, values_pictures
@@ -78,6 +80,30 @@ def test_a_short_text_has_a_page_without_what_it_is_too_short_for(model: Model, 
     assert page.values.num_chars == num_chars and page.description is None
     assert (page.outputs is None) == (num_chars == 1)
     assert drawn(page_pictures(page), 80)
+
+
+@pytest.mark.parametrize("part", ["measuring what it writes", "ablating", "searching a rule"])
+def test_every_long_part_of_a_page_can_be_stopped(model: Model, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    num_searched = num_called = 0
+    search = RuleSearch.search
+
+    def count(self: RuleSearch, values: Any) -> Any:
+        nonlocal num_searched
+        num_searched += 1
+        return search(self, values)
+
+    def on_share(label: str, share: float) -> None:
+        nonlocal num_called
+        num_called += label == part
+        # The first call comes before the part, the second one from inside it, and of a rule the third.
+        if num_called == (3 if part == "searching a rule" else 2):
+            raise InterruptedError(part)
+
+    monkeypatch.setattr(RuleSearch, "search", count)
+    pages = page_in_stages(model.study(TEXT), 0, 7, on_share=on_share)
+    with pytest.raises(InterruptedError, match=part):
+        list(pages)
+    assert num_searched == (part == "searching a rule"), "of a rule and the rules for a hundred control values"
 
 
 def test_the_second_page_is_read_from_the_run(

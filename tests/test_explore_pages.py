@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import re
 import threading
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,7 +141,7 @@ def test_parts_of_a_page_appear_as_they_are_measured_and_keys_work_meanwhile(
 
     def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
         for page in page_in_stages(*arguments, **options):
-            go_on.acquire(timeout=60)
+            assert go_on.acquire(timeout=600)
             yield page
 
     monkeypatch.setattr(explorer, "page_in_stages", measure)
@@ -179,10 +178,8 @@ def test_a_page_does_not_wait_until_all_cells_are_scored(model: Model, monkeypat
     def measure(*arguments: Any, on_share: Any, **options: Any) -> Iterator[Any]:
         trace, *_ = measure_in_stages(*arguments, on_share=on_share, **options)
         yield trace
-        end = time.monotonic() + 60
-        while not is_page_there.is_set() and time.monotonic() < end:
+        while not is_page_there.wait(0.01):
             on_share("scoring", 0.5)
-            time.sleep(0.01)
 
     monkeypatch.setattr(explorer, "measure_in_stages", measure)
 
@@ -293,48 +290,51 @@ def test_the_cost_names_the_detector_or_else_the_one_where_it_is_largest(study: 
 def test_the_newest_job_runs_first_and_none_after_closing() -> None:
     done: list[str] = []
     failures: list[Exception] = []
-    work = Work(failures.append)
-    has_begun, is_second_there = threading.Event(), threading.Event()
+    has_begun, is_second_there, is_first_done, has_failed, is_endless_there = (threading.Event() for _ in range(5))
+
+    def on_failure(error: Exception) -> None:
+        failures.append(error)
+        has_failed.set()
 
     def first(pause: Any) -> None:
         has_begun.set()
-        is_second_there.wait(60)
+        assert is_second_there.wait(600)
         pause()
         done.append("first")
+        is_first_done.set()
 
     def second(pause: Any) -> None:
         done.append("second")
 
     def endless(pause: Any) -> None:
         done.append("endless")
+        is_endless_there.set()
         while True:
             pause()
-            time.sleep(0.001)
 
     def fail(pause: Any) -> None:
         raise ValueError("broken")
 
-    def wait_for(number: int) -> None:
-        end = time.monotonic() + 60
-        while len(done) + len(failures) < number and time.monotonic() < end:
-            time.sleep(0.001)
-
+    work = Work(on_failure)
     work.start(first)
-    assert has_begun.wait(60)
+    assert has_begun.wait(600)
     work.start(second)
     is_second_there.set()
-    wait_for(2)
+    assert is_first_done.wait(600)
     assert done == ["second", "first"]
     work.start(fail)
-    wait_for(3)
+    assert has_failed.wait(600)
     assert [str(one) for one in failures] == ["broken"]
     work.start(endless)
-    wait_for(4)
+    assert is_endless_there.wait(600)
     assert not work.is_closed
     work.close()
     assert work.is_closed
+    others = {*threading.enumerate()}
     work.start(second)
-    time.sleep(0.05)
+    for late in {*threading.enumerate()} - others:
+        late.join(600)
+        assert not late.is_alive()
     assert done == ["second", "first", "endless"]
 
 
@@ -344,7 +344,7 @@ def test_cells_have_numbers_once_they_are_scored_and_the_hint_says_where(
     go_on = threading.Event()
 
     def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
-        go_on.wait(60)
+        assert go_on.wait(600)
         yield from measure_in_stages(*arguments, **options)
 
     monkeypatch.setattr(explorer, "measure_in_stages", measure)

@@ -8,7 +8,6 @@ import re
 import runpy
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -376,12 +375,12 @@ def test_a_long_path_leaves_room_for_the_mark_of_changes(model: Model, path: Pat
 
 
 def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on, is_waiting = threading.Event(), threading.Event()
+    go_on, is_waiting, is_over = threading.Event(), threading.Event(), threading.Event()
     take = charrnn.generation.continuations.Continuations.take  # type: ignore[attr-defined]
 
     def wait(self: Any, count: int) -> Any:
         is_waiting.set()
-        go_on.wait(60)
+        assert go_on.wait(600)
         return take(self, count)
 
     monkeypatch.setattr("charrnn.generation.continuations.Continuations.take", wait)
@@ -392,8 +391,10 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
         assert "looking for continuations" in screen(app)
         await pilot.press("a", "b")
         await until(pilot, lambda: app.desk.editor.draft == TEXT + "ab")
+        # Done after the search has ended, and after what that has shown, if anything.
+        app.desk.worker.submit(Job("colours", lambda job: None, lambda result: app.call_later(is_over.set)))
         go_on.set()
-        await pilot.pause(0.2)
+        await until(pilot, is_over.is_set)
         assert not app.desk.offered, "they belong to another text"
         await pilot.press("tab")
         await until(pilot, lambda: len(app.desk.offered) == 5)
@@ -441,24 +442,27 @@ def test_how_a_continuation_is_shown(text: str, shown: str) -> None:
 
 def test_the_worker_prefers_what_is_urgent() -> None:
     done: list[str] = []
-    is_running, go_on = threading.Event(), threading.Event()
+    is_running, go_on, are_done = threading.Event(), threading.Event(), threading.Event()
 
     def slow(job: Job) -> str:
         is_running.set()
-        go_on.wait(10)
+        assert go_on.wait(600)
         job.check()
         return "slow"
 
+    def take(result: str) -> None:
+        done.append(result)
+        if len(done) == 2:
+            are_done.set()
+
     worker = Worker(("urgent", "slow"), lambda job, message: None, lambda error: None)
     worker.start()
-    worker.submit(Job("slow", slow, done.append))
-    is_running.wait(10)
-    worker.submit(Job("slow", lambda job: "replaced", done.append))
-    worker.submit(Job("urgent", lambda job: "urgent", done.append))
+    worker.submit(Job("slow", slow, take))
+    assert is_running.wait(600)
+    worker.submit(Job("slow", lambda job: "replaced", take))
+    worker.submit(Job("urgent", lambda job: "urgent", take))
     go_on.set()
-    end = time.monotonic() + 60
-    while len(done) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
+    assert are_done.wait(600)
     worker.close()
     assert done == ["urgent", "replaced"]
 

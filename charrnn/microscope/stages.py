@@ -59,10 +59,16 @@ def page_in_stages(study: Study, layer: int, unit: int, *, on_share: OnShare) ->
 
     What `on_share` raises ends the work.
     """
-    pages = study.page_in_parts(layer, unit, share_of("reading", len(study.text), on_share))
+    label = ""
+
+    def check() -> None:
+        on_share(label, 0.0)
+
+    pages = study.page_in_parts(layer, unit, share_of("reading", len(study.text), on_share), check)
     yield next(pages)
     for part in PAGE_PARTS:
-        on_share(_LABELS[part], 0.0)
+        label = _LABELS[part]
+        check()
         yield next(pages)
 
 

@@ -496,10 +496,11 @@ class Study:
             self.cache.save()
         return RecordTuple(read_passages(self.text.text, places, found))
 
-    def description_of(self, layer: int, unit: int) -> Description:
+    def description_of(self, layer: int, unit: int, on_cells: OnProgress = ignore) -> Description:
         """Describe a cell by a rule in words: as `descriptions` did, if it was called, else without a baseline.
 
-        Raises DataError for a text too short.
+        `on_cells` is called with the number of cells searched since its last call, control values included. Raises
+        DataError for a text too short.
         """
         # Not by the digest of the conditions: to build those takes longer than the page of a cell may.
         detectors = [f"{one.name}: {one.looks_for}" for one in get_detectors(None)]
@@ -516,16 +517,21 @@ class Study:
             if known is not None:
                 found = known.descriptions[column]
             else:
-                (found,) = describe_cells(self.activations(), self.text, [column], conditions=conditions).descriptions
+                on_cells(0)  # after the conditions are built, which takes a while
+                report = describe_cells(
+                    self.activations(), self.text, [column], conditions=conditions, on_progress=on_cells
+                )
+                (found,) = report.descriptions
             self.cache.put("description of", key, asdict(found))
             self.cache.save()
         return found
 
-    def ablation_of(self, layer: int, unit: int) -> Ablation:
+    def ablation_of(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> Ablation:
         """Measure the contribution of a cell: the rise of the loss, also inside and outside each detector's spans.
 
         It is clamped at its mean on the first CHARS_OF_PAGE characters of the scoring half, so that the figures of all
-        cells can be compared. Raises DataError for a text too short.
+        cells can be compared. `on_progress` is called with the number of characters read since its last call. Raises
+        DataError for a text too short.
         """
         if len(self.text) < 2:
             raise DataError("The text has 1 character; ablating a cell needs at least 2.")
@@ -541,7 +547,7 @@ class Study:
             # Labels are those of the whole text, because a part may begin inside a span.
             of_part = [_labelled(target, part) for target in targets]
             text = self.text.part(part.start, part.stop)
-            found = ablate_text(self.network(), text, of_part, layer=layer, unit=unit)
+            found = ablate_text(self.network(), text, of_part, layer=layer, unit=unit, on_progress=on_progress)
             self.cache.put("ablation of", key, found.to_json())
             self.cache.save()
         return found
@@ -555,16 +561,25 @@ class Study:
         *_, page = self.page_in_parts(layer, unit, on_progress)
         return page
 
-    def page_in_parts(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> Iterator[CellPage]:
-        """Yield a `page` with passages and values alone, and again with each of PAGE_PARTS added as it is measured."""
+    def page_in_parts(
+        self, layer: int, unit: int, on_progress: OnProgress = ignore, check: Callable[[], object] = lambda: None
+    ) -> Iterator[CellPage]:
+        """Yield a `page` with passages and values alone, and again with each of PAGE_PARTS added as it is measured.
+
+        `check` is called often while those are measured; what it raises ends the work.
+        """
+
+        def advance(num: int) -> None:
+            check()
+
         check_cell(layer, unit, self.num_layers, self.num_units)
         passages = self.passages_of(layer, unit, on_progress)
         page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
         yield page
-        yield (page := replace(page, outputs=_unless_too_short(lambda: self.outputs_of(layer, unit))))
-        yield (page := replace(page, ablation=_unless_too_short(lambda: self.ablation_of(layer, unit))))
+        yield (page := replace(page, outputs=_unless_too_short(lambda: self.outputs_of(layer, unit, advance))))
+        yield (page := replace(page, ablation=_unless_too_short(lambda: self.ablation_of(layer, unit, advance))))
         yield (page := replace(page, inputs=_unless_too_short(lambda: self.inputs_of(layer, unit))))
-        yield replace(page, description=_unless_too_short(lambda: self.description_of(layer, unit)))
+        yield replace(page, description=_unless_too_short(lambda: self.description_of(layer, unit, advance)))
 
     def _cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
         return {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
