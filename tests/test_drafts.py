@@ -14,6 +14,7 @@ from charrnn.text.drafts import (
     ChangedOnDiskError,
     FileFormat,
     read_draft,
+    read_recovery,
     recovery_files,
     save_draft,
     write_recovery,
@@ -163,11 +164,29 @@ def test_what_cannot_be_kept_beside_the_draft_is_kept_elsewhere(
     with pytest.raises(CharRNNError, match=r"cannot write .*missing"):
         write_recovery(missing, "x", FileFormat())
     temporary.mkdir()
-    assert write_recovery(missing, "x", FileFormat()) == temporary / "charrnn-recovered"
+    first = write_recovery(missing, "x", FileFormat())
+    assert first.parent == temporary and first.name.startswith("charrnn-recovered-")
     home.mkdir()
-    assert write_recovery(missing, "x", FileFormat()) == home / "charrnn-recovered"
-    found = write_recovery(tmp_path / ("a" * 250), "long name", FileFormat())
-    assert found == home / "charrnn-recovered-2" and found.read_text() == "long name"
+    second = write_recovery(missing, "y", FileFormat())
+    assert second == home / first.name
+    third = write_recovery(missing, "z", FileFormat())
+    assert third == home / f"{first.name}-2" and third.read_text() == "z"
+    long = tmp_path / ("a" * 250)
+    found = write_recovery(long, "long name", FileFormat())
+    assert found.parent == home and found.read_text() == "long name"
+    for age, one in enumerate((third, first, second)):
+        os.utime(one, ns=(age, age))
+    monkeypatch.chdir(tmp_path)
+    assert recovery_files(missing) == recovery_files(Path("missing/draft.txt")) == [second, first, third]
+    assert recovery_files(long) == [found] and recovery_files(None) == []
+    if hasattr(os, "geteuid"):
+        # Somebody else may put files among the temporary ones, or links to files of the user.
+        first.unlink()
+        first.symlink_to(second)
+        assert recovery_files(missing) == [second, third]
+        with monkeypatch.context() as patch:
+            patch.setattr(drafts.os, "geteuid", lambda: 1 + found.stat().st_uid)
+            assert recovery_files(missing) == []
     write_synced = drafts.write_synced
 
     def fill(path: Path, data: bytes, *, mode: int) -> None:
@@ -180,7 +199,8 @@ def test_what_cannot_be_kept_beside_the_draft_is_kept_elsewhere(
     monkeypatch.setattr(drafts, "write_synced", fill)
     draft = tmp_path / "draft.txt"
     assert write_recovery(draft, "whole", FileFormat()).read_text() == "whole"
-    assert recovery_files(draft) == [], "a part of the text would be offered as all of it"
+    (whole,) = recovery_files(draft)
+    assert whole.read_text() == "whole", "a part of the text would be offered as all of it"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
@@ -201,7 +221,21 @@ def test_nobody_else_can_read_the_text_meanwhile(tmp_path: Path, monkeypatch: py
     assert (seen[0], seen[-1]) == (0o600, 0o600)
 
 
-def test_any_size_can_be_read_if_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["a\0b\n", "\ud800 \udfff\n", "PK\x03\x04", "\ufffe", "a\nb\u2028\n", ""])
+@pytest.mark.parametrize("format", [FileFormat(), FileFormat(newline="\r\n", has_mark=True)])
+def test_whatever_was_in_the_editor_is_recovered(tmp_path: Path, text: str, format: FileFormat) -> None:
+    assert read_recovery(write_recovery(tmp_path / "draft.txt", text, format)) == text
+
+
+def test_what_cannot_be_recovered(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"caf\xe9")
+    with pytest.raises(DataError, match="at byte 3; the editor did not write it"):
+        read_recovery(tmp_path / "latin")
+    with pytest.raises(DataError, match=r"cannot read .*No such file"):
+        read_recovery(tmp_path / "missing")
+
+
+def test_recovered_text_may_have_any_size(tmp_path: Path) -> None:
     path = tmp_path / "draft.txt"
     path.write_bytes(b"a" * (MAX_DRAFT_BYTES + 1))
-    assert len(read_draft(path, max_bytes=None).text) == MAX_DRAFT_BYTES + 1
+    assert len(read_recovery(path)) == MAX_DRAFT_BYTES + 1

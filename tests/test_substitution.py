@@ -74,6 +74,8 @@ def test_bytes_that_nothing_replaces_are_read_as_they_are() -> None:
     assert read.unknown == (Substitution("語", "語", 1),)
     assert read.substitutions == (), "the model's own line end is none"
     assert read.offsets.tolist() == [0, 2, 5, 7]
+    read = read_as_known(BYTES, "\ud800a")
+    assert read.offsets.tolist() == [0, 3, 4] and bytes(read.ids.tolist()) == b"\xed\xa0\x80a"
 
 
 @given(st.text(alphabet="ab é’“…\u00ad\r\n\u2028e\u0301語\U0001f642\t", max_size=30), st.sampled_from([ASCII, BYTES]))

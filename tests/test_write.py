@@ -416,7 +416,7 @@ def test_what_a_terminal_would_interpret_is_shown_as_marks(model: Model, path: P
 
 
 def test_characters_are_hidden_and_revealed() -> None:
-    text = "".join(map(chr, range(0x300))) + "\u2028\u202e\ufeff語"
+    text = "".join(map(chr, range(0x300))) + "\u2028\u202e\ufeff語\ud800\udfff"
     assert reveal(hide(text)) == text and len(hide(text)) == len(marks(hide(text))) == len(text)
     assert hide_pasted("a\r\nb\rc\u2028d\U00100041") == "a\nb\nc\nd\ufffd"
     with pytest.raises(DataError, match=r"U\+100041"):
@@ -524,18 +524,19 @@ def test_recovered_text_may_be_long_and_its_file_may_stay(
     model: Model, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recovered = path.parent / ".draft.txt.charrnn-recovered"
-    recovered.write_text("long", encoding="utf-8")
-    limit = read_draft.__kwdefaults__ or {}
-    monkeypatch.setitem(limit, "max_bytes", 3)
+    text = "long\0\ud800"
+    recovered.write_bytes(text.encode("utf-8", "surrogatepass"))
+    monkeypatch.setattr("charrnn.text.drafts.MAX_DRAFT_BYTES", 3)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("r")
-        await until(pilot, lambda: app.desk.editor.draft == "long")
+        await until(pilot, lambda: app.desk.editor.draft == text)
+        assert "long␀␦" in screen(app)
         recovered.unlink()
         recovered.mkdir()  # which unlink cannot remove
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: path.read_text(encoding="utf-8") == "long")
+        await until(pilot, lambda: path.exists() and path.read_bytes() == text.encode("utf-8", "surrogatepass"))
 
     path.unlink()
     play(model, path, script)

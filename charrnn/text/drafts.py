@@ -22,8 +22,10 @@ _ARCHIVE = b"PK\x03\x04"
 """First bytes of a ZIP archive, which the files of word processors are."""
 _RECOVERED = ".charrnn-recovered"
 """End of the name of a file with text that was not saved."""
-_ELSEWHERE = "charrnn-recovered"
-"""Start of its name in a folder that is not the draft's."""
+_ELSEWHERE = "charrnn-recovered-"
+"""Start of its name in a folder that is not the draft's; a digest of the draft's path follows."""
+_DIGITS = 16
+"""Hexadecimal digits of that digest."""
 
 
 class ChangedOnDiskError(CharRNNError):
@@ -55,8 +57,8 @@ class Draft:
     """SHA-256 of the file; None if there is none yet."""
 
 
-def read_draft(path: Path, *, max_bytes: int | None = MAX_DRAFT_BYTES) -> Draft:
-    """Read a draft; an empty one if there is no such file yet. With None, it may have any size.
+def read_draft(path: Path) -> Draft:
+    """Read a draft; an empty one if there is no such file yet.
 
     Raises DataError for a folder, a device, a file that cannot be read, is too large or is not text, and for a new file
     in a folder that is missing.
@@ -77,9 +79,9 @@ def read_draft(path: Path, *, max_bytes: int | None = MAX_DRAFT_BYTES) -> Draft:
         raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is not a regular file: give a text file")
-    if max_bytes is not None and status.st_size > max_bytes:
+    if status.st_size > MAX_DRAFT_BYTES:
         raise DataError(
-            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {max_bytes:,}: "
+            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
             "give a part of it, such as a chapter"
         )
     try:
@@ -155,13 +157,42 @@ def _mode_of(path: Path, target: Path) -> int | None:
 
 
 def recovery_files(path: Path | None) -> list[Path]:
-    """Return the files with text that was not saved beside a draft, or of drafts without a name, the newest first."""
-    begin = _recovery_begin(path)
-    folder = Path() if path is None else path.parent
-    found = []
-    with contextlib.suppress(OSError):
-        found = [one for one in folder.iterdir() if one.name.startswith(begin) and one.is_file()]
-    return sorted(found, key=lambda one: (one.stat().st_mtime_ns, one.name), reverse=True)
+    """Return the files of `write_recovery` for a draft, or for drafts without a name, the newest first.
+
+    In a folder that others may write to, only the user's own files count.
+    """
+    beside = _beside(path)
+    ages: dict[Path, tuple[int, str]] = {}
+    for begin in (beside, *_elsewhere(path)):
+        with contextlib.suppress(OSError):
+            for one in begin.parent.iterdir():
+                if one.name.startswith(begin.name) and _is_regular(one.lstat(), only_own=begin != beside):
+                    ages[one] = one.lstat().st_mtime_ns, one.name
+    return sorted(ages, key=lambda one: ages[one], reverse=True)
+
+
+def _is_regular(status: os.stat_result, *, only_own: bool) -> bool:
+    # Windows has no geteuid, and its folder of temporary files belongs to the user.
+    is_own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
+    return stat.S_ISREG(status.st_mode) and (is_own or not only_own)
+
+
+def read_recovery(path: Path) -> str:
+    """Read the text of a file of `write_recovery`, with line ends "\\n".
+
+    It may have any size, and any characters that were in the editor: NUL and lone surrogates, too. Raises DataError if
+    it cannot be read.
+    """
+    try:
+        text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}. It stays where it is.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"cannot read {path}: {error.reason} at byte {error.start:,}; the editor did not write it. "
+            "It stays where it is."
+        ) from None
+    return text.replace(_newline_of(text), "\n")
 
 
 def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:
@@ -170,15 +201,14 @@ def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:
     A draft without a name has it in the current folder. Where that cannot be written, the text is put in the home
     folder or among the temporary files. Only its owner may read it. Raises CharRNNError if none of them works.
     """
-    data, folder = format.encode(text), Path() if path is None else path.parent
+    data = format.encode(text)
     parts: list[Path] = []
     try:
-        return _write_numbered(folder / _recovery_begin(path), data, parts)
+        return _write_numbered(_beside(path), data, parts)
     except CharRNNError:
-        for find in (Path.home, tempfile.gettempdir):
-            # RuntimeError: there is no home folder
-            with contextlib.suppress(CharRNNError, OSError, RuntimeError):
-                target = _write_numbered(Path(find()) / _ELSEWHERE, data, parts)
+        for other in _elsewhere(path):
+            with contextlib.suppress(CharRNNError):
+                target = _write_numbered(other, data, parts)
                 for part in parts:
                     with contextlib.suppress(OSError):
                         part.unlink()
@@ -206,5 +236,19 @@ def _write_numbered(path: Path, data: bytes, parts: list[Path]) -> Path:
             return target
 
 
-def _recovery_begin(path: Path | None) -> str:
-    return f".{'unnamed' if path is None else path.name}{_RECOVERED}"
+def _beside(path: Path | None) -> Path:
+    """Return the first name of a recovery file beside a draft."""
+    named = Path("unnamed") if path is None else path
+    return named.with_name(f".{named.name}{_RECOVERED}")
+
+
+def _elsewhere(path: Path | None) -> list[Path]:
+    """Return the first name of a draft's recovery file in the home folder and among the temporary files."""
+    place = os.path.abspath("unnamed" if path is None else path)
+    name = _ELSEWHERE + sha256(os.fsencode(place)).hexdigest()[:_DIGITS]
+    folders = []
+    for find in (Path.home, tempfile.gettempdir):
+        # RuntimeError: there is no home folder
+        with contextlib.suppress(OSError, RuntimeError):
+            folders.append(Path(find()))
+    return [folder / name for folder in folders]

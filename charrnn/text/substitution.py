@@ -87,7 +87,9 @@ def read_as_known(known: KnownCharacters, text: str) -> ReadText:
     for start, stop, replacement in replaced:
         parts += [text[end:start], replacement]
         lengths[start:stop] = 0
-        lengths[start] = len(replacement.encode()) if known.vocab.kind == "byte" else len(replacement)
+        is_bytes = known.vocab.kind == "byte"
+        # "surrogatepass": a lone surrogate that nothing replaces is read as its bytes.
+        lengths[start] = len(replacement.encode("utf-8", "surrogatepass") if is_bytes else replacement)
         end = stop
     ids = known.vocab.encode("".join((*parts, text[end:])))
     substituted: Counter[tuple[str, str]] = Counter()

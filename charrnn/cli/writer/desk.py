@@ -36,7 +36,7 @@ from charrnn.generation.continuations import NUM_CONTINUATIONS, Continuations
 from charrnn.records.generation import Continuation
 from charrnn.render.heatmap import MAX_BITS
 from charrnn.render.palette import palette_of
-from charrnn.text.drafts import ChangedOnDiskError, read_draft, recovery_files
+from charrnn.text.drafts import ChangedOnDiskError, read_recovery, recovery_files
 from charrnn.text.substitution import ReadText
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
@@ -438,7 +438,7 @@ class Desk(Screen[None]):
 
     def _take_over(self, path: Path) -> None:
         try:
-            self.editor.replace_all(read_draft(path, max_bytes=None).text)
+            self.editor.replace_all(read_recovery(path))
         except CharRNNError as error:
             self.say(str(error))
             return

@@ -10,8 +10,11 @@ from charrnn.render.visible import visible
 
 _BASE = 0x100000
 """Start of plane 16, which is private use as a whole."""
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")
-"""Control characters except a tab and a newline; line separators; marks that change the direction of the text."""
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters except a tab and a newline; line separators; marks that change the direction of the text; lone
+surrogates, which no terminal can be sent."""
 _PRIVATE = re.compile("[\U00100000-\U0010ffff]")
 _NARROW = "␦"
 """Mark of a character whose own mark would be wider than one column."""
