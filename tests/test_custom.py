@@ -1,12 +1,18 @@
 """A user's own detector, from a regular expression or a file."""
 
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Ran
 from hypothesis import given
 from hypothesis import strategies as st
 
+import charrnn
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.labels import why_not_scored
 from charrnn.errors import UsageError
@@ -171,3 +177,43 @@ def test_what_a_detector_prints_goes_to_stderr_and_a_text_is_labelled_once(
     first, again = detector.label("banana"), detector.label("banana")
     assert first is not None and again is not None and first.tolist() == again.tolist()
     assert capsys.readouterr() == ("", "counting\n")
+
+
+def test_a_file_is_executed_in_one_place_which_only_the_option_detect_leads_to() -> None:
+    package = Path(charrnn.__file__).parent
+    sources = {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    # The functions themselves, not methods of this name, such as re.compile.
+    executes = re.compile(r"(?<![.\w])(?<!def )(exec|eval|compile|__import__)\(|runpy|spec_from_file|SourceFileLoader")
+    assert {name for name, source in sources.items() if executes.search(source)} == {"detectors/custom.py"}
+    assert {name for name, source in sources.items() if "custom_detector" in source} == {
+        "detectors/custom.py",
+        "cli/visualize.py",
+    }
+
+
+def test_no_other_name_of_a_detector_and_no_file_of_a_run_is_executed(
+    command: Callable[..., Ran], alphabet_run: Path, tmp_path: Path
+) -> None:
+    executed = tmp_path / "executed"
+    code = f"open({str(executed)!r}, 'w').close()\ndef label(text):\n    return [True] * len(text)\n"
+    run = tmp_path / "run"
+    shutil.copytree(alphabet_run, run)
+    for folder in (tmp_path, run):
+        for name in ("evil.py", "quote.py", "sitecustomize.py"):
+            (folder / name).write_text(code, encoding="utf-8")
+    assert command("export", run, "model.zip").code == 0
+    with zipfile.ZipFile("model.zip", "a") as archive:
+        archive.writestr("evil.py", code)
+    no_detector = "There is no detector 'evil.py'"
+    for arguments, message in (
+        (("visualize", run, "--text", "evil.py", "--detector", "evil.py"), no_detector),
+        (("visualize", run, "--text", "evil.py", "--ablate", "evil.py"), no_detector),
+        (("sample", run, "--clamp", "evil.py=high"), no_detector),
+        (("sample", "model.zip", "--length", 5), "model.zip"),
+    ):
+        ran = command(*arguments)
+        assert ran.code != 0 and message in ran.err, ran
+    assert command("sample", run, "--length", 5, "--prime-file", "evil.py", "--unknown", "skip").code == 0
+    assert not executed.exists()
+    custom_detector(str(run / "evil.py"))  # named: executed
+    assert executed.exists()

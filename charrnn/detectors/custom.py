@@ -85,6 +85,7 @@ def _from_file(path: Path) -> Detector:
     def run(function: Callable[..., Any], *arguments: Any) -> Any:
         return run_foreign(what, lambda frame: frame.f_code.co_filename == str(path), function, *arguments)
 
+    # The one call of exec in charrnn. Only --detect and `custom_detector` lead here: no file of a run, no corpus may.
     run(lambda: exec(compile(source, str(path), "exec"), module.__dict__))
     function = getattr(module, "label", None)
     if not callable(function):

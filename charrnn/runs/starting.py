@@ -53,7 +53,7 @@ def _removed_unless_saved(run: RunWriter) -> Iterator[None]:
         yield
     except RunInUseError:
         raise  # Another process has taken it over.
-    except BaseException:
+    except BaseException:  # an interrupt, too; raised again
         with contextlib.suppress(OSError, CheckpointError):
             if not run.reader.checkpoints():
                 _remove_first_files(run.path)

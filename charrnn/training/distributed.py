@@ -160,7 +160,7 @@ class World:
         """
         try:
             yield
-        except Exception:
+        except Exception:  # whatever it is, the others must not wait for this process; raised again
             with contextlib.suppress(OtherProcessError):
                 self.any(True)
             raise
