@@ -7,6 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from rich.color import Color
+from rich.style import Style
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI, TerminalTheme
 from synthetic import make_corpus
 from textual.widgets import Static
 
@@ -14,6 +17,7 @@ import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.state import BEST
+from charrnn.render.palette import MIN_CONTRAST, contrast
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -62,3 +66,24 @@ def screen(app: Any) -> str:
 
 def shown(app: Explorer, widget: str) -> str:
     return str(app.browser.query_one(widget, Static).render())
+
+
+def illegible(app: Any) -> list[str]:
+    """Words on the screen that are dim, or have too little contrast on a white terminal or on a dark one."""
+    found = []
+    for strip in app.screen._compositor.render_strips():
+        for text, style, _ in strip:
+            if style is not None and any(map(str.isalnum, text)):
+                contrasts = [contrast(*colours_on(theme, style)) for theme in (DEFAULT_TERMINAL_THEME, MONOKAI)]
+                if style.dim or min(contrasts) < MIN_CONTRAST:
+                    found.append(text)
+    return found
+
+
+def colours_on(theme: TerminalTheme, style: Style) -> list[str]:
+    """The colours of text and background in a terminal with these colours."""
+    default = Color.default()
+    return [
+        (color or default).get_truecolor(theme, foreground=is_text).hex
+        for color, is_text in ((style.color, True), (style.bgcolor, False))
+    ]

@@ -39,7 +39,11 @@ class StatusLine(Static):
 
 
 class FullScreenApp(App[Result]):
-    """An interface in the terminal's own colours that its keys, a signal or an error in another thread closes."""
+    """An interface in the terminal's own colours that its keys, a signal or an error in another thread closes.
+
+    Nothing is dim: some terminals draw dim text with a contrast of less than 3. What is marked has its colours swapped,
+    which is legible on any background.
+    """
 
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
@@ -48,12 +52,15 @@ class FullScreenApp(App[Result]):
     #top { height: 1; }
     #title { width: 1fr; height: 1; text-style: bold; }
     #status { height: auto; max-height: 3; display: none; text-style: italic; }
-    #hint { height: 1; text-style: dim; }
+    #hint { height: 1; }
     ModalScreen { align: center middle; background: transparent; }
     #box { background: ansi_default; border: solid ansi_default; padding: 0 1; }
     #box { width: 72; max-width: 100%; height: auto; max-height: 100%; }
     .key { height: auto; }
     .meaning { width: 1fr; }
+    Input > .input--cursor, Input > .input--selection {
+        text-style: reverse; background: ansi_default; color: ansi_default;
+    }
     """
     work: Background
     """Set by the subclass."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -35,14 +37,21 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Colourless:
-    """A renderable that is drawn as for a terminal without colours: the console of Textual always has them."""
+class Legible:
+    """A renderable without dim text and, if `is_plain`, as for a terminal without colours.
+
+    The console of Textual always has them.
+    """
 
     drawn: RenderableType
+    is_plain: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        plain = Console(file=console.file, width=options.max_width, color_system=None, markup=False, highlight=False)
-        yield from plain.render(self.drawn, options)
+        if self.is_plain:
+            width = options.max_width
+            console = Console(file=console.file, width=width, color_system=None, markup=False, highlight=False)
+        for text, style, control in console.render(self.drawn, options):
+            yield Segment(text, style and style + Style(dim=False), control)
 
 
 class Page(Screen[None]):
@@ -109,8 +118,7 @@ class Page(Screen[None]):
         self.query_one("#page", Static).update(self._drawn(pictures))
 
     def _drawn(self, pictures: Sequence[RenderableType]) -> RenderableType:
-        group = Group(*pictures)
-        return Colourless(group) if self.app.no_color else group
+        return Legible(Group(*pictures), is_plain=self.app.no_color)
 
     def action_scroll(self, by: int) -> None:
         self.query_one("#pictures").scroll_relative(y=by, animate=False)

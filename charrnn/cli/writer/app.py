@@ -14,7 +14,7 @@ class Writer(FullScreenApp[bool]):
     CSS = (
         FullScreenApp.CSS
         + """
-    #settings { width: auto; text-style: dim; }
+    #settings { width: auto; }
     Editor { height: 1fr; border: none; padding: 0 1; background: ansi_default; color: ansi_default; }
     Editor:focus { border: none; }
     Editor { scrollbar-size: 1 1; }

@@ -157,7 +157,7 @@ class Desk(Screen[None]):
 
     def _offer_table(self) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
-        for style in ("bold", "dim", "dim"):
+        for style in ("bold", "", ""):
             table.add_column(style=style, no_wrap=True)
         table.add_column(ratio=1)
         width = max(20, self.size.width - 20)
