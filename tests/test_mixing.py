@@ -21,7 +21,10 @@ import charrnn
 from charrnn.api import Model
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
+from charrnn.generation import sampling
+from charrnn.generation.compiled_stepper import CompiledStepper
 from charrnn.mixing import MixMode, Mixture, mix
+from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 
 Command = Callable[..., Ran]
@@ -190,6 +193,35 @@ def test_several_texts_and_streams_are_those_of_one(pair: tuple[Model, Model]) -
     assert texts[0].text == "".join(mixture.write(length=60, seed=2, prime="the "))
     assert len({text.text for text in texts}) == 3
     assert mixture.sample(length=60, seed=2, prime="the ", stops=(texts[0].text[20:22],)).text in texts[0].text[:21]
+
+
+def test_compiled_steps_change_no_text(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    documents = {"documents": "lines", "initial_state": "learned"}
+    others = [built("peephole", name, "\0" + LETTERS, **documents) for name in ("a", "b")]
+    options: dict[str, Any] = {"seed": 4, "prime": "the ", "length": 150}
+    expected = [mix(models).samples(2, **options) for models in (pair, others)]
+    monkeypatch.setattr(sampling, "COMPILED_FROM", 2 * (2 * 150 + 4))  # steps of two models
+    monkeypatch.setattr(sampling, "UNCACHED_FROM", 0)
+    # One of the pair is dilated, which is not compiled; both others are compiled.
+    for models, texts, num_compiled in zip((pair, others), expected, (1, 2), strict=True):
+        mixture = mix(models)
+        assert mixture.samples(2, **options) == texts
+        fast, slow = (one.generator.model_for("int8", {}) for one in (mixture, mix(models)))
+        kinds = [type(one) for one in fast._steppers]
+        assert kinds.count(CompiledStepper) == num_compiled
+        ids = np.array([3, 1, 5])  # 1 is the END of a document
+        state = np.full_like(slow.initial_state(3), 0.25)
+        for one, other in ((slow.step(ids, state), fast.step(ids, state)), (slow.read(ids), fast.read(ids))):
+            assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+        with pytest.raises(ValueError, match="the text is empty"):
+            fast.read(ids[:0])
+    mixture = mix(pair)
+    mixture.sample(seed=4, length=150)
+    mixture.sample(seed=4, length=900, precision="fp32")
+    for precision in ("int8", "fp32"):
+        kinds = [type(one) for one in mixture.generator.model_for(precision, {})._steppers]
+        assert kinds == [Stepper, Stepper], "neither for a short text nor where rounding would differ"
 
 
 def test_cells_belong_to_one_model(pair: tuple[Model, Model]) -> None:

@@ -3,7 +3,9 @@
 Shapes: B batch, V vocabulary, M models, N values of all their states.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,11 +13,18 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import UsageError, named
+from charrnn.generation.compiled_stepper import CompiledStepper
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generator import Generator
-from charrnn.generation.options import Clamps
-from charrnn.model.stepper import CharacterModel
+from charrnn.generation.generator import Generator, Variant
+from charrnn.generation.options import Clamps, SampleOptions
+from charrnn.generation.sampling import Block, OnCompile, OnWarning, compiled_loop
+from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.common import CommonAlphabet
+
+_Advance = Callable[
+    [CharacterModel, NDArray[np.int64], NDArray[np.float32]], tuple[NDArray[np.floating[Any]], NDArray[np.float32]]
+]
+"""From a model, the ids that its alphabet has for the common one (V,) and its state to its logits and new state."""
 
 
 class MixedStepper:
@@ -28,7 +37,7 @@ class MixedStepper:
 
         `mode` is that of `charrnn.mix`.
         """
-        self._steppers, self._places, self._is_product = steppers, alphabet.places, mode == "product"
+        self._steppers, self._places, self._is_product = list(steppers), alphabet.places, mode == "product"
         self._weights = np.asarray(weights, np.float64)[:, None, None]
         self.vocab_size, self.precision = len(alphabet.vocab), steppers[0].precision
         self._shapes = [stepper.initial_state(1).shape for stepper in steppers]
@@ -38,27 +47,42 @@ class MixedStepper:
         """What distinguishes it from others of the same models: its precision."""
         return self.precision
 
+    def compile_steps(self, num_chars: int, on_compile: OnCompile, on_warning: OnWarning) -> None:
+        """Compile the steps of each model that can be compiled, if that saves time for `num_chars` characters.
+
+        In int8 only, where the logits stay the same. `on_compile` and `on_warning` as in `sampling.compiled_loop`.
+        """
+        if self.precision != "int8":
+            return
+        num_steps, messages = num_chars * len(self._steppers), set[str]()  # the same message comes from every model
+        for index, stepper in enumerate(self._steppers):
+            if isinstance(stepper, Stepper):
+                compiled = compiled_loop(stepper, num_steps, "read", on_compile, messages.add)
+                if compiled is not None:
+                    self._steppers[index] = CompiledStepper(stepper, compiled)
+        for message in sorted(messages):
+            on_warning(message)
+
     def initial_state(self, batch_size: int) -> NDArray[np.float32]:
         """Return the initial states of all models as one array (1, 1, B, N)."""
         return self._pack([stepper.initial_state(batch_size) for stepper in self._steppers])
 
     def step(self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
         """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and the new state."""
-        scores, states = [], []
-        for stepper, places, own in zip(self._steppers, self._places, self._unpack(state), strict=True):
-            logits, after = stepper.step(places[ids], own)
-            scores.append(log_softmax(logits[:, places]))
-            states.append(after)
-        return self._mix(np.stack(scores)), self._pack(states)
+        return self._advance(lambda stepper, places, own: stepper.step(places[ids], own), state)
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32] | None = None
     ) -> tuple[Any, NDArray[np.float32]]:
         """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
+        before = self.initial_state(1) if state is None else state
+        return self._advance(lambda stepper, places, own: stepper.read(places[ids], own), before)
+
+    def _advance(self, advance: _Advance, state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
+        """Advance every model from its part of a state, and mix their logits over the common alphabet."""
         scores, states = [], []
-        before = self._unpack(self.initial_state(1) if state is None else state)
-        for stepper, places, own in zip(self._steppers, self._places, before, strict=True):
-            logits, after = stepper.read(places[ids], own)
+        for stepper, places, own in zip(self._steppers, self._places, self._unpack(state), strict=True):
+            logits, after = advance(stepper, places, own)
             scores.append(log_softmax(logits[:, places]))
             states.append(after)
         return self._mix(np.stack(scores)), self._pack(states)
@@ -70,15 +94,14 @@ class MixedStepper:
         return np.asarray(np.logaddexp.reduce(scores + np.log(self._weights), axis=0))
 
     def _pack(self, states: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        rows = [np.moveaxis(state, 2, 0).reshape(state.shape[2], -1) for state in states]
+        rows = [state.transpose(2, 0, 1, 3).reshape(state.shape[2], -1) for state in states]
         return np.concatenate(rows, axis=1)[None, None]
 
     def _unpack(self, state: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        ends = np.cumsum([np.prod(shape) for shape in self._shapes])
-        parts = np.split(state[0, 0], ends[:-1], axis=1)
+        ends = itertools.accumulate((prod(shape) for shape in self._shapes), initial=0)
         return [
-            np.moveaxis(part.reshape(-1, shape[0], shape[1], shape[3]), 0, 2)
-            for part, shape in zip(parts, self._shapes, strict=True)
+            state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).transpose(1, 2, 0, 3)
+            for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
         ]
 
 
@@ -99,7 +122,7 @@ class MixedGenerator(Generator):
         self._generators, self._alphabet, self._shares, self._mode = generators, alphabet, weights, mode
         self._mixed: dict[str, MixedStepper] = {}
 
-    def model_for(self, precision: str, clamps: Clamps) -> CharacterModel:
+    def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
         if clamps:
             raise UsageError(f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out.")
         precision = "fp32" if precision == "fp32" else "int8"
@@ -107,3 +130,9 @@ class MixedGenerator(Generator):
             models = [one.model_for(precision, {}) for one in self._generators]
             self._mixed[precision] = MixedStepper(models, self._alphabet, self._shares, self._mode)
         return self._mixed[precision]
+
+    def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
+        num_chars = len(options.prime) + options.length * len(variants)
+        model = self.model_for(options.precision, options.clamps)
+        model.compile_steps(num_chars, options.on_compile, options.on_warning)
+        return super()._draw(variants, options)

@@ -67,7 +67,7 @@ class Stepper:
         self._num_states = num_states(config)
         self._dilations = [dilation_of(config, index) for index in range(self.num_layers)]
         self._num_grids = self.num_layers if self.depth.has_lstm else 0
-        self._end_id = config.end_id
+        self.end_id = config.end_id
         self._learns_start = config.initial_state == "learned"
         self.vocab_size = check_shapes(config, tensors)
         self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
@@ -171,7 +171,7 @@ class Stepper:
         A row that reads END starts from the initial state.
         """
         state = state.copy()
-        if self._end_id is not None and (is_end := np.asarray(ids) == self._end_id).any():
+        if self.end_id is not None and (is_end := np.asarray(ids) == self.end_id).any():
             state[:, :, is_end] = self.initial_state(int(is_end.sum()))
         below, total = self.table[ids], np.float32(0)
         links = _Links(self, self._bottom[ids] if self.grids else None)
