@@ -7,7 +7,9 @@ screen is cleared between commands, and folders before the name of a text are le
 termtosvg-ng) draws the recording. It needs Linux or macOS.
 """
 
+import codecs
 import fcntl
+import itertools
 import json
 import os
 import pty
@@ -69,6 +71,8 @@ class Recording:
     events: list[tuple[float, str]] = field(default_factory=list)
     shown: str = ""
     """All text so far."""
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
+    """Keeps the beginning of a character until the terminal sends the rest."""
 
     def read(self, until: str | None, limit: float, most: float, *, contains: str = "") -> None:
         """Record until the output ends in `until`, or, without it, has been still for two seconds and has `contains`.
@@ -80,7 +84,7 @@ class Recording:
         while True:
             ready, _, _ = select.select([self.master], [], [], 0.1)
             if ready:
-                data = os.read(self.master, 65_536).decode("utf-8", "replace")
+                data = self.decoder.decode(os.read(self.master, 65_536))
                 last = time.monotonic()
                 arrived.append((last - started, data))
                 self.shown += data
@@ -139,6 +143,16 @@ def record(folder: Path) -> tuple[Recording, float]:
     return recording, still
 
 
+def without_folders(events: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return events without the folders before the name of a text, also where a path is printed in several events."""
+    text = "".join(data for _, data in events)
+    is_kept = bytearray(b"\1" * len(text))
+    for found in FOLDERS.finditer(text):
+        is_kept[found.start() : found.end()] = bytes(found.end() - found.start())
+    kept = iter(is_kept)
+    return [(at, "".join(itertools.compress(data, itertools.islice(kept, len(data))))) for at, data in events]
+
+
 @dataclass
 class Rows:
     """The backgrounds of rows, each of which is defined once and used in all frames that show it."""
@@ -192,7 +206,7 @@ def main() -> None:
     header = {"version": 2, "width": COLUMNS, "height": ROWS}
     events = [
         json.dumps([round(at, 3), "o", data.removesuffix("$ ") + PROMPT if data.endswith("$ ") else data])
-        for at, data in ((at, FOLDERS.sub("", data)) for at, data in recording.events)
+        for at, data in without_folders(recording.events)
     ]
     cast.write_text("\n".join([json.dumps(header), *events]) + "\n", encoding="utf-8")
     options = ["-t", "window_frame", "--theme", str(folder / "theme.json"), "-m", "90", "-D", "3000"]

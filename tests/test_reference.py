@@ -103,3 +103,29 @@ def test_the_drawings_are_those_of_the_script() -> None:
         drawn, kept = [[(element.tag, element.get("class"), element.text) for element in tree.iter()] for tree in trees]
         assert drawn == kept, "run: python docs/make_drawings.py"
         assert f"](pictures/{name}.svg)" in page
+
+
+@pytest.fixture(scope="module")
+def recorder() -> ModuleType:
+    pytest.importorskip("pty", reason="a terminal is recorded on Linux and macOS")
+    return load("record_demo")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_no_folder_of_a_text_is_recorded_wherever_the_output_is_cut(recorder: ModuleType, size: int) -> None:
+    text = "trained on /home/someone/books/war.txt, 3/4 of it\r\n/x/y.txt\r\n"
+    events = [(begin / 10, text[begin : begin + size]) for begin in range(0, len(text), size)]
+    cut = recorder.without_folders(events)
+    assert [at for at, _ in cut] == [at for at, _ in events]
+    assert "".join(data for _, data in cut) == "trained on war.txt, 3/4 of it\r\ny.txt\r\n"
+
+
+def test_a_character_that_arrives_in_two_parts_is_recorded_whole(
+    recorder: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = [bytes([byte]) for byte in "\u2588\u00e9$ ".encode()]
+    monkeypatch.setattr(recorder.os, "read", lambda file, most: parts.pop(0))
+    monkeypatch.setattr(recorder.select, "select", lambda files, *_: (files if parts else [], [], []))
+    recording = recorder.Recording(0)
+    recording.read("$ ", 1.0, 60.0)
+    assert recording.shown == "".join(data for _, data in recording.events) == "\u2588\u00e9$ "
