@@ -5,12 +5,16 @@ the process. Here every file begins with the SHA-256 of its contents. The name o
 source files, the values of the globals that numba compiled into it, the versions, the processor and the argument
 types. So code of another processor, version or constant is never loaded, and `KeptFunction.find` tells in advance
 whether a function must be compiled.
+
+A digest shows damage, not who wrote a file, and whoever writes machine code into one can do anything. So only files are
+loaded that this user or root owns and that not everybody may write.
 """
 
 import contextlib
 import hashlib
 import os
 import pickle
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -84,7 +88,7 @@ class KeptFunction:
     def path(self, arguments: Sequence[Any]) -> Path:
         """Return the file with the code for arguments of these types, or where it would be kept."""
         paths = [folder / self._file_name(arguments) for folder in cache_folders(self._named_sources[0])]
-        return next((path for path in paths if os.path.isfile(path)), paths[0])
+        return next((path for path in paths if os.path.isfile(path) and _is_trusted(path.stat())), paths[0])
 
     def is_ready(self, arguments: Sequence[Any]) -> bool:
         """Return whether this process has the code for arguments of these types, or NUMBA_DISABLE_JIT is set."""
@@ -93,7 +97,8 @@ class KeptFunction:
     def find(self, arguments: Sequence[Any], warn: Warn) -> bool:
         """Load the code for arguments of these types from disk, unless it is loaded. Return whether it was found.
 
-        A file that is damaged or cannot be read is removed, after `warn` was called with a message that names it.
+        A file that is damaged or cannot be read is removed, after `warn` was called with a message that names it. One
+        that somebody else may have written is left alone, with a warning, too.
         """
         if self.is_ready(arguments):
             return True
@@ -101,7 +106,11 @@ class KeptFunction:
         if not os.path.isfile(path):  # missing, or a pipe, which would never end
             return False
         try:
-            payload = _verified(path.read_bytes())
+            with path.open("rb") as file:
+                if not _is_trusted(os.fstat(file.fileno())):
+                    warn(f"{path} may have been written by another user and is not used. Delete it. {ADVICE}")
+                    return False
+                payload = _verified(file.read())
             if payload is not None and self._use(arguments, _Found(payload)):
                 return True
             reason = "is damaged"
@@ -256,6 +265,11 @@ def _value_text(value: Any) -> str | None:
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(NUMBA.typeof(argument) for argument in arguments)
+
+
+def _is_trusted(status: os.stat_result) -> bool:
+    """Return whether only this user or root can have written a file. Always True on Windows, which shows no owner."""
+    return os.name == "nt" or (status.st_uid in (os.geteuid(), 0) and not status.st_mode & stat.S_IWOTH)
 
 
 def _verified(data: bytes) -> bytes | None:

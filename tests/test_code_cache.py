@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -178,6 +178,48 @@ def test_damaged_code_is_never_used_and_is_made_again(make: Callable[..., KeptFu
     assert make().find(ARGUMENTS, warnings) and len(warnings) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows shows no owner")
+@pytest.mark.parametrize("others", ["own the file", "may write the file"])
+def test_code_that_somebody_else_may_have_written_is_not_used(
+    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch, others: str
+) -> None:
+    path = compiled_file(make())
+    before = path.read_bytes()
+    if others == "may write the file":
+        path.chmod(0o666)
+    elif os.geteuid() == 0:
+        os.chown(path, 65534, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    warnings = Warnings()
+    function = make()
+    monkeypatch.setattr(code_cache.pickle, "loads", pytest.fail)
+    assert not function.find(ARGUMENTS, warnings)
+    assert len(warnings) == 1
+    assert str(path) in warnings[0]
+    assert "another user" in warnings[0]
+    assert path.read_bytes() == before
+    function.compile(ARGUMENTS, warnings)
+    check_works(function)
+    monkeypatch.undo()
+    assert make().find(ARGUMENTS, warnings)
+    assert len(warnings) == 1
+
+
+def test_code_in_the_user_s_folder_is_found_behind_a_file_of_somebody_else(
+    make: Callable[..., KeptFunction], source: Path
+) -> None:
+    path = compiled_file(make())
+    mine = cache_folders(source)[1] / path.name
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(path.read_bytes())
+    path.chmod(0o666)
+    warnings = Warnings()
+    assert make().path(ARGUMENTS) == mine
+    assert make().find(ARGUMENTS, warnings)
+    assert not warnings
+
+
 def test_code_that_another_numba_cannot_use_is_made_again(make: Callable[..., KeptFunction]) -> None:
     import hashlib
     import pickle
@@ -197,12 +239,12 @@ def test_a_file_that_cannot_be_read_is_named(
 ) -> None:
     path = compiled_file(make())
 
-    def fail(self: Path) -> bytes:
+    def fail(self: Path, mode: str) -> NoReturn:
         raise OSError(errno.EIO, "Input/output error")
 
     warnings = Warnings()
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "read_bytes", fail)
+        patch.setattr(Path, "open", fail)
         patch.setattr(KeptFunction, "_source_digest", lambda self: path.name.split("-")[1])
         assert not make().find(ARGUMENTS, warnings)
     assert len(warnings) == 1 and f"{path} cannot be read (Input/output error)" in warnings[0]
