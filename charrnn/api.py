@@ -17,11 +17,10 @@ from charrnn.evaluation.ngrams import ORDERS, NgramModel
 from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.generation.assistant import DraftAssistant
 from charrnn.generation.continuations import NUM_CONTINUATIONS, ContinuationOptions
-from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
+from charrnn.generation.defaults import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
+from charrnn.generation.generating import Generating
 from charrnn.generation.generator import Generator, check_vocab_size, fresh_seed
 from charrnn.generation.incremental import IncrementalReader
-from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
-from charrnn.generation.writing import Piece, TextSearch
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.records.atlas import Atlas
@@ -32,9 +31,7 @@ from charrnn.records.generation import (
     MIN_COPY_LENGTH,
     Continuation,
     DocumentNovelty,
-    GeneratedText,
     Novelty,
-    Prediction,
 )
 from charrnn.records.matching import MatchReport
 from charrnn.records.microscope import (
@@ -88,7 +85,7 @@ FEW_UNKNOWN = 0.001
 """The share of unknown characters in a text from which on there is a warning about them."""
 
 
-class Model(Displayable):
+class Model(Generating, Displayable):
     """A trained model: generates text (without torch), predicts, and shows its cells.
 
     Attributes: `config`, `vocab`, `tensors` (the weights by name), `generator` (generates text, with options in a
@@ -160,51 +157,6 @@ class Model(Displayable):
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
         return self.generator.stepper
 
-    @takes_fields_of(SampleOptions)
-    def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw a text. The options are the fields of `generation.options.SampleOptions`.
-
-        Raises UsageError for an option out of range, DataError for a prime with characters outside the vocabulary.
-        """
-        return self.generator.sample(options)
-
-    def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
-        """Draw `count` texts at once, or one for each of `temperatures` by the same random numbers; see `sample`.
-
-        Text i is the same however many there are, and the first is that of `sample`. All texts share one seed.
-        """
-        return RecordList(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
-
-    @takes_fields_of(SampleOptions)
-    def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as it is drawn: (text, log-probability in nats, value of `cell`); see `sample`.
-
-        A piece is a character; with the byte alphabet it is "" until the bytes of a character are complete.
-        """
-        return self.generator.stream(options)
-
-    @takes_fields_of(SampleOptions)
-    def write(self, options: SampleOptions) -> Iterator[str]:
-        """Yield the text of `stream` in larger chunks, as fast as it can be drawn; see `sample`."""
-        return self.generator.write(options)
-
-    @takes_fields_of(SearchOptions)
-    def search(self, options: SearchOptions) -> TextSearch:
-        """Return a beam search to iterate over: it yields the best text as far as it is certain.
-
-        The options are the fields of `generation.options.SearchOptions`. Raises UsageError for an option out of range
-        or a stop string with characters outside the vocabulary, DataError for such a prime.
-        """
-        return self.generator.search(options)
-
-    @takes_fields_of(SearchOptions)
-    def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, most likely first; options and errors as for `search`."""
-        search = self.generator.search(options)
-        for _ in search:
-            pass
-        return search.best()
-
     @cached_property
     def assistant(self) -> DraftAssistant:
         """What an editor needs of the model: `charrnn write` reads and continues a draft with it."""
@@ -227,14 +179,6 @@ class Model(Displayable):
         """
         options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
         return RecordList(self.assistant.continue_text(text, options).take(count))
-
-    def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
-        """Return the `top` most likely characters after `text` and their probabilities, most likely first.
-
-        An empty text stands for a newline. The unknown symbol is left out; the probabilities of all others sum to 1.
-        Raises UsageError for a `top` under 1, DataError as `sample` does.
-        """
-        return RecordList(self.generator.predict(text, top=top, unknown=unknown))
 
     def numbers(self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
         """Compute every number of a small network that reads `text` from the initial state, in float64.

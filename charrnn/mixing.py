@@ -1,18 +1,15 @@
 """Several models that predict together: a weighted mixture or a product of what each predicts."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.generating import Generating
 from charrnn.generation.generator import Generator
 from charrnn.generation.mixture import MixedGenerator
-from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
-from charrnn.generation.writing import Piece, TextSearch
-from charrnn.records.generation import GeneratedText, Prediction
 from charrnn.text.common import CommonAlphabet
 from charrnn.text.documents import END
 from charrnn.text.encoded import EncodedText, encode_text
@@ -57,8 +54,10 @@ def mix(models: "Sequence[Model]", weights: Sequence[float] | None = None, *, mo
     return Mixture([model for model, _ in kept], [share for _, share in kept], mode)
 
 
-class Mixture:
+class Mixture(Generating):
     """Several models that predict together, made by `mix`: generates text as a `Model`, and can be evaluated.
+
+    The log-probabilities of a text are those of the mixture.
 
     Attributes: `models` and their `weights`, without those of weight 0; `mode`; `name`, that of the mode; `config`,
     what the texts are, from the first model; `vocab`, the common alphabet; `generator`; `warnings`.
@@ -80,6 +79,7 @@ class Mixture:
         self.vocab = self._alphabet.vocab
         # The characters that different alphabets have in common come without an unknown symbol.
         self.config = first.config if self.vocab == first.vocab else replace(first.config, alphabet="exact")
+        self.generator = self._make_generator()
         self.warnings = self._warnings()
 
     def __repr__(self) -> str:
@@ -98,14 +98,6 @@ class Mixture:
         """What a reader must know of figures of this mixture, one sentence each."""
         warnings = (f"{warning[:1].upper()}{warning[1:]}." for warning in self.warnings)
         return (f"{self.name}: {self.described}.", *warnings)
-
-    @cached_property
-    def generator(self) -> Generator:
-        """Generates text, with options in a dataclass; that of the model itself, if there is only one."""
-        if len(self.models) == 1:
-            return self.models[0].generator
-        generators = [model.generator for model in self.models]
-        return MixedGenerator(self.config, generators, self._alphabet, self.weights, self.mode, f"the {self.name}")
 
     @cached_property
     def network(self) -> "Predictor":
@@ -135,41 +127,12 @@ class Mixture:
             context = END
         return encode_text(self.vocab, text, context)
 
-    @takes_fields_of(SampleOptions)
-    def sample(self, options: SampleOptions) -> GeneratedText:
-        """Draw a text, as `Model.sample`; log-probabilities are those of the mixture."""
-        return self.generator.sample(options)
-
-    def samples(self, count: int, *, temperatures: Sequence[float] = (), **options: Any) -> list[GeneratedText]:
-        """Draw several texts at once, as `Model.samples`."""
-        return list(self.generator.iter_samples(count, SampleOptions(**options), temperatures=temperatures))
-
-    @takes_fields_of(SampleOptions)
-    def stream(self, options: SampleOptions) -> Iterator[Piece]:
-        """Yield a text piece by piece, as `Model.stream`."""
-        return self.generator.stream(options)
-
-    @takes_fields_of(SampleOptions)
-    def write(self, options: SampleOptions) -> Iterator[str]:
-        """Yield a text in larger chunks, as `Model.write`."""
-        return self.generator.write(options)
-
-    @takes_fields_of(SearchOptions)
-    def search(self, options: SearchOptions) -> TextSearch:
-        """Return a beam search to iterate over, as `Model.search`."""
-        return self.generator.search(options)
-
-    @takes_fields_of(SearchOptions)
-    def beam(self, options: SearchOptions) -> list[GeneratedText]:
-        """Return the best texts that a beam search finds, as `Model.beam`."""
-        search = self.generator.search(options)
-        for _ in search:
-            pass
-        return search.best()
-
-    def predict(self, text: str | bytes, *, top: int = DEFAULT_TOP, unknown: str = DEFAULT_UNKNOWN) -> list[Prediction]:
-        """Return the `top` most likely characters after `text` and their probabilities, as `Model.predict`."""
-        return self.generator.predict(text, top=top, unknown=unknown)
+    def _make_generator(self) -> Generator:
+        """Return what generates text: the generator of the model itself, if there is only one."""
+        if len(self.models) == 1:
+            return self.models[0].generator
+        generators = [model.generator for model in self.models]
+        return MixedGenerator(self.config, generators, self._alphabet, self.weights, self.mode, f"the {self.name}")
 
     def _warnings(self) -> tuple[str, ...]:
         """Return what a reader must know of a common alphabet; nothing if all alphabets are the same."""

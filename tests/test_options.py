@@ -86,7 +86,7 @@ def test_a_model_has_a_generator_and_is_none(alphabet_run: Path) -> None:
     assert "".join(model.write(**options)) == "".join(piece.text for piece in model.stream(**options)) == expected.text
     assert model.stepper is model.generator.stepper
     verbs = {"sample", "samples", "stream", "write", "search", "beam", "predict", "character", "stepper"}
-    assert verbs == {name for name in vars(charrnn.Model) if not name.startswith("_")} & {
+    assert verbs == {name for name in dir(charrnn.Model) if not name.startswith("_")} & {
         *verbs,
         *(name for name in vars(Generator) if not name.startswith("_")),
     }
