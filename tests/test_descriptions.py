@@ -13,6 +13,7 @@ from charrnn.microscope.descriptions import describe_cells, half_precision_ranks
 from charrnn.microscope.monotone import Groups, fit_rising
 from charrnn.microscope.rules import RuleSearch, rule_mask, standardized
 from charrnn.microscope.statistics import auc, average_ranks
+from charrnn.render.descriptions import description_lines
 from charrnn.text.encoded import EncodedText
 
 WORDS = (
@@ -163,6 +164,9 @@ def test_scores_equal_a_naive_computation() -> None:
     assert found.ci_low is not None and found.ci_high is not None
     assert found.ci_low < found.score < found.ci_high
     assert found.selectivity is not None and found.selectivity > 0.4
+    assert found.control is not None and found.to_json()["selectivity"] == found.score - found.control
+    drawn = " ".join(str(line) for line in description_lines(found))
+    assert f"selectivity {found.selectivity:.3f}" in drawn, "where the page of a cell shows it"
 
 
 def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best() -> None:

@@ -185,3 +185,33 @@ def test_every_public_constant_has_a_docstring() -> None:
 def test_constants_without_docstring_are_found() -> None:
     source = 'A = 1\nB: int = 2\n"""Two."""\nC, D = 3, 4\n_E = 5\nf = 6\n'
     assert [*constants_without_docstring(source)] == ["A", "C", "D"]
+
+
+def glossary_terms() -> list[str]:
+    text = (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| ([^|]+) \|", text)
+    return [term for row in rows if row not in ("term", "name", "---") for term in row.split(", ")]
+
+
+def test_the_glossary_defines_each_term_once() -> None:
+    terms = glossary_terms()
+    assert [term for term in set(terms) if terms.count(term) > 1] == []
+
+
+@pytest.mark.parametrize("term", ["mixture", "product", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"])
+def test_the_glossary_defines_what_options_are_named_after(term: str) -> None:
+    assert term in glossary_terms()
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["AUC", "ρ", "R²", "softmax", "gradient", "dropout", "embedding", "epoch", "gate", "LSTM", "state", "temperature"],
+)
+def test_the_glossary_defines_the_terms_of_the_pages_for_beginners(term: str) -> None:
+    beginners = [
+        "README.md",
+        "docs/tour.md",
+        *(f"docs/how-to/{page.name}" for page in REPOSITORY.glob("docs/how-to/*.md")),
+    ]
+    assert any(term.lower() in (REPOSITORY / page).read_text(encoding="utf-8").lower() for page in beginners)
+    assert term in glossary_terms()
