@@ -28,7 +28,7 @@ class Writer(FullScreenApp[bool]):
     def __init__(self, model: Model, file: DraftFile, settings: Settings) -> None:
         """Edit the draft of a file with continuations by a model."""
         super().__init__()
-        self.desk = Desk(model, file, settings, self.fail)
+        self.desk = Desk(model, file, settings, self.call_later, self.fail)
         self.work = self.desk.worker
 
     def on_mount(self) -> None:

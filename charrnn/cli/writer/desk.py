@@ -2,12 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import numpy as np
-from rich.cells import cell_len
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -21,20 +18,19 @@ from charrnn.api import Model
 from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.full_screen import StatusLine
 from charrnn.cli.streams import printable
+from charrnn.cli.writer.colours import line_styles
 from charrnn.cli.writer.dialogs import KEYS, Choice
 from charrnn.cli.writer.editor import Editor
+from charrnn.cli.writer.offers import OfferSearch, offer_table
 from charrnn.cli.writer.state import (
     DraftFile,
     Settings,
     describe_reading,
-    shown_continuation,
-    source_of,
+    parse_path,
 )
 from charrnn.cli.writer.worker import Job, Worker
-from charrnn.errors import CharRNNError, UsageError, counted
-from charrnn.generation.continuations import NUM_CONTINUATIONS, Continuations
+from charrnn.errors import CharRNNError, counted
 from charrnn.records.generation import Continuation
-from charrnn.render.heatmap import MAX_BITS
 from charrnn.render.palette import palette_of
 from charrnn.text.drafts import ChangedOnDiskError, read_recovery, recovery_files
 from charrnn.text.substitution import ReadText
@@ -49,8 +45,6 @@ OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
 """What the worker does, most urgent first."""
 PAUSE = 0.25
 """Seconds without a change after which the text is coloured again."""
-LONG_READ = 4_000
-"""Characters from which on the share that is read is shown."""
 
 
 class Desk(Screen[None]):
@@ -68,26 +62,36 @@ class Desk(Screen[None]):
     ]
 
     def __init__(
-        self, model: Model, file: DraftFile, settings: Settings, on_failure: Callable[[Exception], object]
+        self,
+        model: Model,
+        file: DraftFile,
+        settings: Settings,
+        call_later: Callable[..., object],
+        on_failure: Callable[[Exception], object],
     ) -> None:
-        """Edit the draft of a file; `on_failure` is called with an error in the worker's thread, in that thread."""
+        """Edit the draft of a file.
+
+        The worker's thread calls both functions: `call_later` with what the interface is to do, `on_failure` with an
+        error.
+        """
         super().__init__()
         self.model, self.file, self.settings = model, file, settings
         self.editor = Editor(file.draft.text, lambda: bool(self.offered) or self.is_looking)
-        self.offered: list[Continuation] = []
         self.notes: list[str] = []
-        self._search: Job | None = None
-        self._offer_job: Job | None = None
-        self._continuations: Continuations | None = None
         self._colour_timer: Timer | None = None
+        self._call_later = call_later
         self.worker = Worker((OFFERS, NOTES, COLOURS), self._say_later, on_failure)
-        # Threads call it: they cannot look up the application, at least once it ends.
-        self._call_later: Callable[..., object] = lambda *_: None
+        self._search = OfferSearch(model, self.worker, OFFERS, call_later, self._on_offers_changed)
+
+    @property
+    def offered(self) -> list[Continuation]:
+        """The continuations that are shown."""
+        return self._search.offered
 
     @property
     def is_looking(self) -> bool:
         """Whether continuations are being looked for."""
-        return self._search is not None
+        return self._search.is_looking
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="top"):
@@ -100,7 +104,6 @@ class Desk(Screen[None]):
 
     def on_mount(self) -> None:
         """Show the draft, and let the model read it meanwhile."""
-        self._call_later = self.app.call_later
         self.editor.focus()
         self.editor.move_cursor(self._end_of_text())
         self._show()
@@ -121,15 +124,10 @@ class Desk(Screen[None]):
         self.query_one(StatusLine).say(message)
 
     def _say_later(self, job: Job, message: str) -> None:
-        def show() -> None:
-            if job.kind == OFFERS:
-                if job is not self._search:
-                    return  # it belongs to a search that was given up
-                self._search = None
-                self._show()
-            self.say(message)
-
-        self._call_later(show)
+        if job.kind == OFFERS:
+            self._call_later(self._search.give_up, job, message)
+        else:
+            self._call_later(self.say, message)
 
     def _show(self) -> None:
         """Draw everything but the draft."""
@@ -141,7 +139,7 @@ class Desk(Screen[None]):
         offers = self.query_one("#offers", Static)
         offers.display = bool(self.offered)
         if self.offered:
-            offers.update(self._offer_table())
+            offers.update(offer_table(self.offered, self.size.width))
         hint = OFFER_HINT if self.offered else "Esc stop" if self.is_looking else HINT
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True, overflow="ellipsis"))
 
@@ -155,91 +153,29 @@ class Desk(Screen[None]):
         title.truncate(width, overflow="ellipsis")
         return title
 
-    def _offer_table(self) -> Table:
-        table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
-        for style in ("bold", "", ""):
-            table.add_column(style=style, no_wrap=True)
-        table.add_column(ratio=1)
-        width = max(20, self.size.width - 20)
-        for number, one in enumerate(self.offered, start=1):
-            shown = _folded(shown_continuation(one), width)
-            table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", shown)
-        return table
-
     # Continuations
 
     def action_offer(self) -> None:
         """Offer five continuations, or five others."""
-        if self.offered and self._continuations is not None:
-            continuations = self._continuations
-            self._look(lambda job: continuations)
-            return
-        text, options = self._before_cursor(), self.settings.options()
-        num_read = 0
+        self._search.look(self._before_cursor(), self.settings)
 
-        def begin(job: Job) -> Continuations:
-            def count(num: int) -> None:
-                nonlocal num_read
-                job.check()
-                num_read += num
-                if num_read % LONG_READ < num and num_read >= LONG_READ:
-                    self._call_later(self._say_share, job, num_read, len(text))
-
-            return self.model.assistant.continue_text(text, options, on_read=count, on_step=lambda: self._check_offer())
-
-        self._look(begin)
-
-    def _check_offer(self) -> None:
-        # Later jobs go on with the same continuations: the one that runs now counts.
-        if self._offer_job is not None:
-            self._offer_job.check()
-
-    def _look(self, begin: Callable[[Job], Continuations]) -> None:
-        """Let the worker find continuations."""
-
-        def work(job: Job) -> tuple[Continuations, list[Continuation]]:
-            self._offer_job = job
-            continuations = begin(job)
-            return continuations, continuations.take(NUM_CONTINUATIONS)
-
-        search = Job(OFFERS, work, lambda found: self._call_later(self._take_offer, search, *found))
-        self._search = search
+    def _on_offers_changed(self, message: str | None) -> None:
+        if message is not None:
+            self.say(message)
         self._show()
-        self.say("looking for continuations ...")
-        self.worker.submit(search)
-
-    def _say_share(self, search: Job, num_read: int, num_chars: int) -> None:
-        if search is self._search:
-            self.say(f"reading the draft: {num_read:,} of {counted(num_chars, 'character')}")
-
-    def _take_offer(self, search: Job, continuations: Continuations, found: list[Continuation]) -> None:
-        """Show what was found, unless something was typed or asked for meanwhile."""
-        if search is not self._search:
-            return
-        self._search = None
-        self._continuations, self.offered = continuations, found
-        self.say("" if found else f"{self.model.name} has no other continuation to the end of a {self.settings.until}")
-        self._show()
-        self._colour_soon()
-
-    def dismiss_offer(self) -> None:
-        """Show no continuations, and stop looking for them."""
-        if self.is_looking:
-            self.worker.cancel(OFFERS)
-            self.say("")
-        self._search, self.offered, self._continuations = None, [], None
-        self._show()
+        if self.offered:
+            self._colour_soon()
 
     def on_editor_pressed(self, event: Editor.Pressed) -> None:
         """Insert a continuation by its number, or dismiss them all."""
         if event.key == "escape":
-            self.dismiss_offer()
+            self._search.dismiss()
         elif int(event.key) <= len(self.offered):
             chosen = self.offered[int(event.key) - 1]
-            self.dismiss_offer()
+            self._search.dismiss()
             self.editor.insert_continuation(chosen.text)
         elif self.is_looking:
-            self.dismiss_offer()
+            self._search.dismiss()
             self.editor.insert_continuation(event.key)
 
     def _before_cursor(self) -> str:
@@ -250,14 +186,14 @@ class Desk(Screen[None]):
 
     def on_text_area_changed(self) -> None:
         """Dismiss the continuations and the message, which belong to another text, and colour the text again."""
-        self.dismiss_offer()
+        self._search.dismiss()
         self.say("")
         self._colour_soon()
 
     def on_text_area_selection_changed(self) -> None:
         """Dismiss the continuations once the cursor is elsewhere."""
         if self.offered or self.is_looking:
-            self.dismiss_offer()
+            self._search.dismiss()
 
     def on_editor_scrolled(self) -> None:
         """Colour what is in view now."""
@@ -280,7 +216,7 @@ class Desk(Screen[None]):
 
     def _change(self, change: Callable[[], object]) -> None:
         is_offering = bool(self.offered) or self.is_looking
-        self.dismiss_offer()
+        self._search.dismiss()
         change()
         self._show()
         if is_offering:
@@ -311,26 +247,11 @@ class Desk(Screen[None]):
         colour, text = self.settings.colour, self.editor.draft
         first, last = self.editor.lines_in_view()
         lengths = [len(self.editor.document.get_line(row)) for row in range(first, last)]
-        begin = self.editor.offset_of(first)
-        end = min(len(text), begin + sum(lengths) + len(lengths))
-        assistant, palette = self.model.assistant, palette_of(self.app.console)
+        begin, palette = self.editor.offset_of(first), palette_of(self.app.console)
 
         def work(job: Job) -> dict[int, list[Style]]:
-            def check(num_chars: int) -> None:
-                job.check()
-
-            values: Any
-            if isinstance(colour, tuple):
-                values = assistant.cell_values(text, colour, begin, end, on_read=check)
-                styles = [palette.value(value) if value == value else Style() for value in values.tolist()]
-            else:
-                values = assistant.surprise(text, begin, end, on_read=check) / MAX_BITS
-                styles = [palette.surprise(value) if value == value else Style() for value in values.tolist()]
-            starts = np.cumsum([0, *(length + 1 for length in lengths)]).tolist()
-            return {
-                first + index: styles[start : start + length]
-                for index, (start, length) in enumerate(zip(starts, lengths, strict=False))
-            }
+            styles = line_styles(self.model.assistant, palette, colour, text, begin, lengths, job.check)
+            return dict(enumerate(styles, start=first))
 
         self.worker.submit(Job(COLOURS, work, lambda styles: self._call_later(self._take_styles, colour, styles)))
 
@@ -395,16 +316,7 @@ class Desk(Screen[None]):
 
     def _ask_name(self, then: Callable[[], object]) -> None:
         def answer(name: str) -> None:
-            if not name.strip() or "\0" in name:
-                raise UsageError("Write the name of a file.")
-            try:
-                path = Path(name.strip()).expanduser()
-                is_folder = path.is_dir()
-            except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a user who has no home folder
-                reason = getattr(error, "strerror", None) or error
-                raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
-            if is_folder:
-                raise UsageError(f"{path} is a folder: write the name of a file.")
+            path = parse_path(name)
             self.app.call_later(lambda: self._save(path, then=then))
 
         self.app.push_screen(Question("Save as which file?", answer, command=COMMAND))
@@ -455,18 +367,3 @@ class Desk(Screen[None]):
 
     def _leave(self) -> None:
         self.app.exit(True)
-
-
-def _folded(text: str, width: int) -> Text:
-    """Return at most two lines of a text, with … where it goes on."""
-    lines, line = [], ""
-    for word in text.replace(" ", " \0").split("\0"):
-        if cell_len(line + word.rstrip()) > width and line:
-            lines.append(line)
-            line = ""
-        line += word
-    lines.append(line)
-    shown = lines[:2]
-    if len(lines) > 2:
-        shown[1] = shown[1].rstrip() + " …"
-    return Text("\n".join(shown), no_wrap=True, overflow="ellipsis")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from charrnn.errors import counted
+from charrnn.errors import UsageError, counted
 from charrnn.generation.boundaries import Until
 from charrnn.generation.continuations import ContinuationOptions
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
@@ -163,3 +163,18 @@ def shown_continuation(one: Continuation) -> str:
     end = len(text) - len(text.rstrip(" "))
     text = "␣" * begin + text[begin : len(text) - end] + "␣" * end if text.strip(" ") else "␣" * len(text)
     return text if one.is_complete else text + "…"
+
+
+def parse_path(name: str) -> Path:
+    """Return the path of a file that was typed; ~ is the home folder. Raises UsageError for what names no file."""
+    if not name.strip() or "\0" in name:
+        raise UsageError("Write the name of a file.")
+    try:
+        path = Path(name.strip()).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a user who has no home folder
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
+    if is_folder:
+        raise UsageError(f"{path} is a folder: write the name of a file.")
+    return path
