@@ -35,10 +35,10 @@ COLUMNS, LINES = 84, 20
 async def take_picture(writer: Writer) -> list[Text]:
     """Press Tab at the end of the draft, and return the lines of the screen."""
     async with writer.run_test(size=(COLUMNS, LINES)) as pilot:
-        while not any(writer.desk.editor.get_line(0).spans):
+        while not any(writer.draft_screen.editor.get_line(0).spans):
             await pilot.pause(0.1)
         await pilot.press("tab")
-        while not writer.desk.offered:
+        while not writer.draft_screen.offered:
             await pilot.pause(0.1)
         await pilot.pause(0.5)
         return [screen_line(list(strip)) for strip in writer.screen._compositor.render_strips()]

@@ -32,7 +32,7 @@ from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.dialogs import Comparison
+from charrnn.cli.explorer.comparison import Comparison
 from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.full_screen import Stopped

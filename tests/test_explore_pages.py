@@ -25,7 +25,7 @@ from textual.widgets import Input, Static
 from charrnn.cli.dialogs import Help, Question
 from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.dialogs import Comparison
+from charrnn.cli.explorer.comparison import Comparison
 from charrnn.cli.explorer.pages import Page
 from charrnn.cli.explorer.state import ALL, BEST
 from charrnn.cli.explorer.text_view import TextView

@@ -17,12 +17,11 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import illegible, play, screen, until
 from textual.widgets import Input, Static
 
-from charrnn.cli.dialogs import Help, Question
+from charrnn.cli.dialogs import Choice, Help, Question
 from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.dialogs import Comparison
+from charrnn.cli.explorer.comparison import Comparison
 from charrnn.cli.explorer.pages import Page
 from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.dialogs import Choice
 from charrnn.cli.writer.state import SURPRISE, DraftFile, Settings
 from charrnn.text.drafts import Draft
 
@@ -93,10 +92,10 @@ def test_every_screen_of_the_explorer_is_legible(model: Model) -> None:
 
 def test_every_screen_of_the_editor_is_legible(model: Model) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
-        await until(pilot, lambda: bool(desk.editor.get_line(0).spans))
+        draft_screen = app.draft_screen
+        await until(pilot, lambda: bool(draft_screen.editor.get_line(0).spans))
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
         await pilot.pause()
         assert "beam" in screen(app) and illegible(app) == []
         await pilot.press("escape", "shift+left", "shift+left")

@@ -23,9 +23,8 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import screen, until
 from textual.widgets import Input
 
-from charrnn.cli.dialogs import Help, Question
+from charrnn.cli.dialogs import Choice, Help, Question
 from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.dialogs import Choice
 from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
 from charrnn.cli.writer.state import DraftFile, Settings, describe_reading, shown_continuation
 from charrnn.cli.writer.worker import Job, Worker
@@ -74,23 +73,23 @@ def test_tab_offers_five_and_a_digit_inserts_one_that_undo_takes_out(model: Mode
     expected = model.continuations(TEXT, seed=3, count=5)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
+        draft_screen = app.draft_screen
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
-        assert desk.offered == expected
-        assert desk.editor.draft == TEXT, "nothing is inserted unasked"
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
+        assert draft_screen.offered == expected
+        assert draft_screen.editor.draft == TEXT, "nothing is inserted unasked"
         shown = screen(app)
         for number, one in enumerate(expected, start=1):
             assert f"{number} " in shown and shown_continuation(one) in shown and f"{one.nats_per_char:.2f}" in shown
         await pilot.press("3")
-        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text)
-        assert not desk.offered
+        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text)
+        assert not draft_screen.offered
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: desk.editor.draft == TEXT)
+        await until(pilot, lambda: draft_screen.editor.draft == TEXT)
         await pilot.press("ctrl+y")
-        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text)
+        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text)
         await pilot.press("3")
-        await until(pilot, lambda: desk.editor.draft == TEXT + expected[2].text + "3")
+        await until(pilot, lambda: draft_screen.editor.draft == TEXT + expected[2].text + "3")
 
     play(model, path, script)
     assert path.read_text(encoding="utf-8") == TEXT, "nothing is saved unasked"
@@ -98,57 +97,57 @@ def test_tab_offers_five_and_a_digit_inserts_one_that_undo_takes_out(model: Mode
 
 def test_tab_again_offers_five_others_and_escape_dismisses_them(model: Model, path: Path) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
+        draft_screen = app.draft_screen
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
-        first = list(desk.offered)
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
+        first = list(draft_screen.offered)
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5 and desk.offered != first)
-        assert not {one.text for one in first} & {one.text for one in desk.offered}
+        await until(pilot, lambda: len(draft_screen.offered) == 5 and draft_screen.offered != first)
+        assert not {one.text for one in first} & {one.text for one in draft_screen.offered}
         await pilot.press("escape")
-        await until(pilot, lambda: not desk.offered)
+        await until(pilot, lambda: not draft_screen.offered)
         await pilot.press("tab")
-        await until(pilot, lambda: desk.offered == first)
+        await until(pilot, lambda: draft_screen.offered == first)
         await pilot.press("x")
-        await until(pilot, lambda: not desk.offered and desk.editor.draft == TEXT + "x")
+        await until(pilot, lambda: not draft_screen.offered and draft_screen.editor.draft == TEXT + "x")
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
         await pilot.press("left")
-        await until(pilot, lambda: not desk.offered)
+        await until(pilot, lambda: not draft_screen.offered)
 
     play(model, path, script)
 
 
 def test_it_continues_at_the_cursor(model: Model, path: Path) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
+        draft_screen = app.draft_screen
         await pilot.press("home", "right", "right", "right", "tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
-        assert desk.offered == model.continuations("the", seed=3)
-        chosen = desk.offered[0].text
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
+        assert draft_screen.offered == model.continuations("the", seed=3)
+        chosen = draft_screen.offered[0].text
         await pilot.press("1")
-        await until(pilot, lambda: desk.editor.draft == "the" + chosen + TEXT[3:])
+        await until(pilot, lambda: draft_screen.editor.draft == "the" + chosen + TEXT[3:])
 
     play(model, path, script)
 
 
 def test_settings_go_round(model: Model, path: Path) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
+        draft_screen = app.draft_screen
         assert "word  temperature 0.8" in screen(app)
         for end in ("line", "sentence", "word"):
             await pilot.press("ctrl+u")
-            await until(pilot, lambda end=end: desk.settings.until == end and end in screen(app))  # type: ignore[misc]
+            await until(pilot, lambda end=end: draft_screen.settings.until == end and end in screen(app))  # type: ignore[misc]
         for temperature in (1.0, 1.2, 0.2, 0.5, 0.8):
             await pilot.press("ctrl+t")
             await until(pilot, lambda value=temperature: f"temperature {value:g}" in screen(app))  # type: ignore[misc]
-        assert desk.settings.temperature == 0.8
+        assert draft_screen.settings.temperature == 0.8
         # While continuations are shown, they are replaced by those of the new settings.
         await pilot.press("tab")
-        await until(pilot, lambda: len(desk.offered) == 5)
+        await until(pilot, lambda: len(draft_screen.offered) == 5)
         await pilot.press("f3")
         expected = model.continuations(TEXT, until="line", seed=3)
-        await until(pilot, lambda: desk.offered == expected)
+        await until(pilot, lambda: draft_screen.offered == expected)
 
     play(model, path, script)
 
@@ -158,8 +157,8 @@ def test_ctrl_s_saves_the_authors_own_characters(model: Model, path: Path) -> No
     path.write_bytes(data)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        await until(pilot, lambda: bool(app.desk.notes))
-        assert "“ ” as" in app.desk.notes[0] and "no-break space as space (1)" in app.desk.notes[0]
+        await until(pilot, lambda: bool(app.draft_screen.notes))
+        assert "“ ” as" in app.draft_screen.notes[0] and "no-break space as space (1)" in app.draft_screen.notes[0]
         await pilot.press("x")
         await until(pilot, lambda: "* " in screen(app))
         assert path.read_bytes() == data
@@ -211,7 +210,7 @@ def test_a_new_draft_is_saved_under_the_name_that_is_asked_for(
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("o")
         await until(pilot, lambda: Path("taken.txt").read_text() == "abc")
-        assert app.desk.file.path == Path("taken.txt")
+        assert app.draft_screen.file.path == Path("taken.txt")
 
     play(model, None, script)
 
@@ -246,7 +245,7 @@ def test_a_draft_that_changed_on_disk_is_not_replaced_unasked(model: Model, path
         await until(pilot, lambda: isinstance(app.screen, Choice))
         assert "has changed on disk" in screen(app)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.desk)
+        await until(pilot, lambda: app.screen is app.draft_screen)
         assert path.read_text() == "somebody else's"
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, Choice))
@@ -264,7 +263,7 @@ def test_leaving_asks_if_something_is_not_saved(model: Model, path: Path) -> Non
             assert "not saved" in screen(app)
             await pilot.press("ctrl+q")
             await pilot.press("y", "escape")
-            await until(pilot, lambda: app.screen is app.desk)
+            await until(pilot, lambda: app.screen is app.draft_screen)
             assert app.is_running
         await pilot.press("f1")
         await until(pilot, lambda: isinstance(app.screen, Help))
@@ -292,8 +291,8 @@ def test_what_is_discarded_is_not_saved(model: Model, path: Path) -> None:
 def test_ctrl_c_copies_what_is_selected(model: Model, path: Path) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await pilot.press("shift+left", "shift+left", "ctrl+c", "end", "ctrl+v")
-        await until(pilot, lambda: app.desk.editor.draft == TEXT + TEXT[-2:])
-        assert app.screen is app.desk
+        await until(pilot, lambda: app.draft_screen.editor.draft == TEXT + TEXT[-2:])
+        assert app.screen is app.draft_screen
 
     play(model, path, script)
 
@@ -306,27 +305,27 @@ def test_what_is_copied_has_the_authors_own_characters(model: Model, path: Path)
             await pilot.press("end", "shift+left", "shift+left", key)
             await until(pilot, lambda: app.clipboard == "\u2028\x1b")
             await pilot.press("end", "ctrl+v")
-        await until(pilot, lambda: app.desk.editor.draft == "a" + "\u2028\x1b" * 2)
+        await until(pilot, lambda: app.draft_screen.editor.draft == "a" + "\u2028\x1b" * 2)
 
     play(model, path, script)
 
 
 def test_only_the_search_that_was_asked_for_last_counts(model: Model, path: Path) -> None:
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        desk = app.desk
+        draft_screen = app.draft_screen
         jobs: list[Job] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(desk.worker, "submit", jobs.append)
+            patch.setattr(draft_screen.worker, "submit", jobs.append)
             await pilot.press("tab", "x", "tab")
-        await until(pilot, lambda: len([job for job in jobs if job.kind == "offers"]) == 2 and desk.is_looking)
+        await until(pilot, lambda: len([job for job in jobs if job.kind == "offers"]) == 2 and draft_screen.is_looking)
         first, second = (job for job in jobs if job.kind == "offers")
         first.done(first.work(first))
-        desk._say_later(first, "of the first")
-        desk._say_later(Job("notes", lambda job: None, lambda result: None), "of the notes")
+        draft_screen._say_later(first, "of the first")
+        draft_screen._say_later(Job("notes", lambda job: None, lambda result: None), "of the notes")
         await until(pilot, lambda: "of the notes" in screen(app))
-        assert desk.is_looking and not desk.offered
+        assert draft_screen.is_looking and not draft_screen.offered
         second.done(second.work(second))
-        await until(pilot, lambda: desk.offered == model.continuations(TEXT + "x", seed=3))
+        await until(pilot, lambda: draft_screen.offered == model.continuations(TEXT + "x", seed=3))
 
     play(model, path, script)
 
@@ -337,7 +336,7 @@ def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
     from charrnn.render.palette import palette_of
 
     def colours(app: Writer) -> list[Any]:
-        line = app.desk.editor.get_line(0)
+        line = app.draft_screen.editor.get_line(0)
         found: list[Any] = [None] * len(line)
         for span in line.spans:
             found[span.start] = span.style
@@ -353,7 +352,7 @@ def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
             bits = model.assistant.surprise(text, 0, len(text)) / MAX_BITS
             styles = [palette.surprise(value) for value in bits]
         await until(pilot, lambda: colours(app) == [style or None for style in styles])
-        while app.desk.settings.colour is not None:
+        while app.draft_screen.settings.colour is not None:
             await pilot.press("f4")
             await pilot.pause()
         assert not any(colours(app))
@@ -390,14 +389,14 @@ def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatc
         await until(pilot, is_waiting.is_set)
         assert "looking for continuations" in screen(app)
         await pilot.press("a", "b")
-        await until(pilot, lambda: app.desk.editor.draft == TEXT + "ab")
+        await until(pilot, lambda: app.draft_screen.editor.draft == TEXT + "ab")
         # Done after the search has ended, and after what that has shown, if anything.
-        app.desk.worker.submit(Job("colours", lambda job: None, lambda result: app.call_later(is_over.set)))
+        app.draft_screen.worker.submit(Job("colours", lambda job: None, lambda result: app.call_later(is_over.set)))
         go_on.set()
         await until(pilot, is_over.is_set)
-        assert not app.desk.offered, "they belong to another text"
+        assert not app.draft_screen.offered, "they belong to another text"
         await pilot.press("tab")
-        await until(pilot, lambda: len(app.desk.offered) == 5)
+        await until(pilot, lambda: len(app.draft_screen.offered) == 5)
 
     play(model, path, script)
 
@@ -410,7 +409,7 @@ def test_what_a_terminal_would_interpret_is_shown_as_marks(model: Model, path: P
         assert "␛[2J" in screen(app)
         assert not set("\x1b\x07\u202e\u2028\x9b\x0c") & set(screen(app))
         await pilot.press("x")
-        await until(pilot, lambda: app.desk.editor.draft == hostile + "x")
+        await until(pilot, lambda: app.draft_screen.editor.draft == hostile + "x")
 
     play(model, path, script)
 
@@ -481,7 +480,7 @@ def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
         nonlocal failure
         await pilot.press("tab")
         await until(pilot, lambda: "no such luck" in screen(app))
-        assert not app.desk.is_looking
+        assert not app.draft_screen.is_looking
         failure = ZeroDivisionError("a bug")
         await pilot.press("x", "tab")
         await until(pilot, lambda: app._exit)
@@ -497,22 +496,22 @@ def test_text_that_was_not_saved_is_taken_over(model: Model, path: Path) -> None
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen is app.desk)
-        assert app.desk.editor.draft == TEXT and recovered.exists()
-        app.desk.ask_about_recovery()
+        await until(pilot, lambda: app.screen is app.draft_screen)
+        assert app.draft_screen.editor.draft == TEXT and recovered.exists()
+        app.draft_screen.ask_about_recovery()
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("r")
-        await until(pilot, lambda: app.desk.editor.draft == "recovered")
+        await until(pilot, lambda: app.draft_screen.editor.draft == "recovered")
         assert recovered.exists(), "it is not saved yet"
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: app.desk.editor.draft == TEXT)
+        await until(pilot, lambda: app.draft_screen.editor.draft == TEXT)
         await pilot.press("ctrl+y")
-        await until(pilot, lambda: app.desk.editor.draft == "recovered")
+        await until(pilot, lambda: app.draft_screen.editor.draft == "recovered")
         await pilot.press("ctrl+s")
         await until(pilot, lambda: path.read_text(encoding="utf-8") == "recovered")
         assert not recovered.exists()
         recovered.write_text("another", encoding="utf-8")
-        app.desk.ask_about_recovery()
+        app.draft_screen.ask_about_recovery()
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("d")
         await until(pilot, lambda: not recovered.exists())
@@ -531,7 +530,7 @@ def test_recovered_text_may_be_long_and_its_file_may_stay(
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: isinstance(app.screen, Choice))
         await pilot.press("r")
-        await until(pilot, lambda: app.desk.editor.draft == text)
+        await until(pilot, lambda: app.draft_screen.editor.draft == text)
         assert "long␀␦" in screen(app)
         recovered.unlink()
         recovered.mkdir()  # which unlink cannot remove
@@ -576,11 +575,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Writer]:
 def test_the_command_opens_the_draft(command: Command, lab: Path, path: Path, opened: list[Writer]) -> None:
     ran = command("write", path, "--temp", 0.5, "--seed", 7, "--until", "line", "--color", "0:3")
     assert (ran.code, ran.out) == (0, "")
-    settings = opened[0].desk.settings
+    settings = opened[0].draft_screen.settings
     assert (settings.until, settings.temperature, settings.seed, settings.colour) == ("line", 0.5, 7, (0, 3))
-    assert opened[0].desk.file.draft.text == TEXT
+    assert opened[0].draft_screen.file.draft.text == TEXT
     assert command("write", "--run", lab).code == 0
-    assert opened[1].desk.file.path is None
+    assert opened[1].draft_screen.file.path is None
 
 
 @pytest.mark.parametrize(

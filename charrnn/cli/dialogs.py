@@ -1,9 +1,10 @@
-"""Screens over any interface that fills the terminal: a question, and the list of keys."""
+"""Screens over any interface that fills the terminal: a question, a choice, and the list of keys."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -39,6 +40,30 @@ class Question(ModalScreen[None]):
             self.query_one("#wrong", Static).update(Text(printable(with_flags(error.message, self._command))))
         else:
             self.dismiss()
+
+
+class Choice(ModalScreen[None]):
+    """A question that is answered by one key; Escape leaves everything as it is."""
+
+    def __init__(self, question: str, answers: Mapping[str, tuple[str, Callable[[], object]]]) -> None:
+        """Ask. `answers` maps a key to what it says and what it does."""
+        super().__init__()
+        self._question, self._answers = question, answers
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="box"):
+            yield Static(Text(printable(self._question)), id="question")
+            named = [f"{key} {text}" for key, (text, _) in self._answers.items()]
+            yield Static(Text("   ".join((*named, "Esc back")), style="bold"))
+
+    def on_key(self, event: events.Key) -> None:
+        """Answer with a key."""
+        event.stop()
+        if event.key == "escape":
+            self.dismiss()
+        elif event.key in self._answers:
+            self.dismiss()
+            self.app.call_later(self._answers[event.key][1])
 
 
 class Help(ModalScreen[None]):

@@ -133,7 +133,7 @@ def _end_anyway(writer: "Writer", signals: Signals, is_over: threading.Event) ->
 
 def _recover(writer: "Writer") -> None:
     """Write text that is not saved to a file, and print its path."""
-    file, text = writer.desk.file, writer.desk.editor.draft
+    file, text = writer.draft_screen.file, writer.draft_screen.editor.draft
     if file.is_unsaved(text):
         path = file.recover(text)
         with contextlib.suppress(OSError):  # the terminal may be gone

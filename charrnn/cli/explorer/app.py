@@ -9,7 +9,8 @@ from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.cli.explorer.browser import Browser
-from charrnn.cli.explorer.dialogs import COMMAND, Comparison
+from charrnn.cli.explorer.comparison import Comparison
+from charrnn.cli.explorer.keys import COMMAND
 from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import NUM_GUESSES, Clamp, TracedText
 from charrnn.cli.explorer.work import Work

@@ -15,7 +15,8 @@ from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
 from charrnn.cli.dialogs import Help, Question
-from charrnn.cli.explorer.dialogs import COLOURS, COMMAND, KEYS, Comparison
+from charrnn.cli.explorer.comparison import Comparison
+from charrnn.cli.explorer.keys import COLOURS, COMMAND, KEYS
 from charrnn.cli.explorer.pages import Page, Subject
 from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView

@@ -1,9 +1,9 @@
-"""The application: the desk, until it is left or a signal ends it."""
+"""The application: the screen of the draft, until it is left or a signal ends it."""
 
 from charrnn.api import Model
+from charrnn.cli.dialogs import Choice
 from charrnn.cli.full_screen import FullScreenApp
-from charrnn.cli.writer.desk import Desk
-from charrnn.cli.writer.dialogs import Choice
+from charrnn.cli.writer.draft_screen import DraftScreen
 from charrnn.cli.writer.hidden import reveal
 from charrnn.cli.writer.state import DraftFile, Settings
 
@@ -28,24 +28,24 @@ class Writer(FullScreenApp[bool]):
     def __init__(self, model: Model, file: DraftFile, settings: Settings) -> None:
         """Edit the draft of a file with continuations by a model."""
         super().__init__()
-        self.desk = Desk(model, file, settings, self.call_later, self.fail)
-        self.work = self.desk.worker
+        self.draft_screen = DraftScreen(model, file, settings, self.call_later, self.fail)
+        self.work = self.draft_screen.worker
 
     def on_mount(self) -> None:
-        """Show the desk."""
-        self.push_screen(self.desk)
-        self.call_later(self.desk.ask_about_recovery)
+        """Show the draft, and ask about text that was not saved."""
+        self.push_screen(self.draft_screen)
+        self.call_later(self.draft_screen.ask_about_recovery)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy a text; that of the draft with the author's own characters."""
-        super().copy_to_clipboard(reveal(text) if self.screen is self.desk else text)
+        super().copy_to_clipboard(reveal(text) if self.screen is self.draft_screen else text)
 
     async def action_quit(self) -> None:
         """Quit from any screen; ask first if something is not saved."""
         if not isinstance(self.screen, Choice):
-            self.desk.action_leave()
+            self.draft_screen.action_leave()
 
     def action_help_quit(self) -> None:
         """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
         if not isinstance(self.screen, Choice):
-            self.desk.action_leave()
+            self.draft_screen.action_leave()

@@ -15,12 +15,12 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.cli.dialogs import Help, Question
+from charrnn.cli.dialogs import Choice, Help, Question
 from charrnn.cli.full_screen import StatusLine
 from charrnn.cli.streams import printable
 from charrnn.cli.writer.colours import line_styles
-from charrnn.cli.writer.dialogs import KEYS, Choice
 from charrnn.cli.writer.editor import Editor
+from charrnn.cli.writer.keys import COMMAND, KEYS
 from charrnn.cli.writer.offers import OfferSearch, offer_table
 from charrnn.cli.writer.state import (
     DraftFile,
@@ -39,15 +39,13 @@ HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q qu
 """Keys at the bottom of the screen."""
 OFFER_HINT = "1-5 insert  Tab five others  Esc dismiss  (figures: nats per character)"
 """Keys at the bottom while continuations are shown."""
-COMMAND = "write"
-"""The command whose options messages name."""
 OFFERS, NOTES, COLOURS = "offers", "notes", "colours"
 """What the worker does, most urgent first."""
 PAUSE = 0.25
 """Seconds without a change after which the text is coloured again."""
 
 
-class Desk(Screen[None]):
+class DraftScreen(Screen[None]):
     """The draft, five continuations of it, and the keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
