@@ -1,6 +1,7 @@
 """Line charts: drawn with characters in a terminal, and as shapes in an exported picture."""
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,21 @@ class LineChart:
         found = [_point_at(line.segments, begin + share * (end - begin)) for share in shares]
         last = [segment[-1] for segment in line.segments if segment][-1:]
         return [point for point in found if point is not None] or last
+
+
+class ChartOfRecords(ABC):
+    """A renderable that is one line chart of the records it is made from."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.chart(ascii_only=options.ascii_only)
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
+        return self.chart(ascii_only=False).to_shapes(width)
+
+    @abstractmethod
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        """Return the chart, with names in ASCII for a stream that carries nothing else."""
 
 
 def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:

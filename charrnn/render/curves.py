@@ -4,11 +4,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
-
 from charrnn.records.microscope import GradientReach
-from charrnn.render.charts import MAX_TICKS, Line, LineChart, Point, round_step
-from charrnn.render.visible import all_visible, visible_in_ascii
+from charrnn.render.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.render.visible import all_visible
 
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""
@@ -19,7 +17,7 @@ LOWEST, HIGHEST = -12, 12
 
 
 @dataclass(frozen=True)
-class GradientChart:
+class GradientChart(ChartOfRecords):
     """A renderable of the mean gradient norm of the loss by each layer's state k characters before, against k.
 
     Lines differ in their marks and, if the console has colours, in colour. A straight falling line is a gradient that
@@ -30,14 +28,7 @@ class GradientChart:
     reaches: Sequence[GradientReach]
     title: str = TITLE
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart(ascii_only=options.ascii_only)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
-        return self._chart(ascii_only=False).to_shapes(width)
-
-    def _chart(self, *, ascii_only: bool) -> LineChart:
+    def chart(self, *, ascii_only: bool) -> LineChart:
         curves = [curve for reach in self.reaches for curve in _curves(reach, ascii_only=ascii_only)]
         lines = [Line(name, segments, number) for number, (name, segments) in enumerate(curves)]
         points = [point for line in lines for segment in line.segments for point in segment]
@@ -56,7 +47,7 @@ class GradientChart:
 
 def _curves(reach: GradientReach, *, ascii_only: bool) -> Iterator[tuple[str, list[list[Point]]]]:
     """Yield for each layer its name and log10 of the norm by lag, in one segment for each part inside the chart."""
-    name = "".join(map(visible_in_ascii, reach.name)) if ascii_only else all_visible(reach.name)
+    name = all_visible(reach.name, ascii_only=ascii_only)
     for layer, norms in enumerate(reach.norms):
         segments: list[list[Point]] = []
         before = None

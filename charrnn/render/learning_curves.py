@@ -12,7 +12,7 @@ from charrnn.records.runs import LearningCurve, LearningCurves, LossCurve
 from charrnn.render.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
 from charrnn.render.short_numbers import short_number
 from charrnn.render.svg import COLUMN_WIDTH, LINE_HEIGHT, label
-from charrnn.render.visible import all_visible, visible_in_ascii
+from charrnn.render.visible import all_visible
 
 TITLE = "Validation loss (nats per character)"
 """Title of the chart."""
@@ -78,7 +78,7 @@ class LearningChart:
 
 def _lines(curve: LearningCurve, number: int, against: str, *, ascii_only: bool) -> Iterator[Line]:
     """Yield the line of a run's training, if it has one, then that of its validation, which is drawn over it."""
-    name = "".join(map(visible_in_ascii, curve.run)) if ascii_only else all_visible(curve.run)
+    name = all_visible(curve.run, ascii_only=ascii_only)
     if curve.training.steps:
         yield Line(name, [_thinned(curve.training, against)], number, is_marked=False)
     points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from charrnn.records.matching import LARGE_EXCESS, SHARED, MatchReport, PairMatch
 from charrnn.records.microscope import CellScore
-from charrnn.render.charts import Line, LineChart, Point, round_step
+from charrnn.render.charts import ChartOfRecords, Line, LineChart, Point, round_step
 from charrnn.render.tables import NOT_SIGNIFICANT_MARK, plain_table
-from charrnn.render.visible import all_visible, visible_in_ascii
+from charrnn.render.visible import all_visible
 
 HISTOGRAM_TITLE = "Share of the cells by their best |r| with a cell of the other run; without marks: with rotations"
 """Title of the chart."""
@@ -112,19 +112,12 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
 
 
 @dataclass(frozen=True)
-class MatchChart:
+class MatchChart(ChartOfRecords):
     """A renderable of how the best correlations of the first run's cells are distributed, for each other run."""
 
     report: MatchReport
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart(ascii_only=options.ascii_only)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
-        return self._chart(ascii_only=False).to_shapes(width)
-
-    def _chart(self, *, ascii_only: bool) -> LineChart:
+    def chart(self, *, ascii_only: bool) -> LineChart:
         pairs = self.report.pairs[: len(self.report.names) - 1]
         highest = max(max(*pair.histogram, *pair.null_histogram) for pair in pairs)
         step = round_step(highest, NUM_TICKS - 1)
@@ -143,7 +136,7 @@ class MatchChart:
 
 def _lines(pair: PairMatch, number: int, *, ascii_only: bool) -> list[Line]:
     name = f"{pair.name} in {pair.other}"
-    shown = "".join(map(visible_in_ascii, name)) if ascii_only else all_visible(name)
+    shown = all_visible(name, ascii_only=ascii_only)
     return [
         Line(shown, [_steps(pair.histogram)], number),
         Line(f"{shown}, null", [_steps(pair.null_histogram)], number, is_marked=False),

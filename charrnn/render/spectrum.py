@@ -4,12 +4,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderResult
-
 from charrnn.records.spectrum import TrainingSpectrum
-from charrnn.render.charts import MAX_TICKS, Line, LineChart, Point, round_step
+from charrnn.render.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
 from charrnn.render.curves import HIGHEST, LOWEST, decades
-from charrnn.render.visible import all_visible, visible_in_ascii
+from charrnn.render.visible import all_visible
 
 SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
 """Title of the first chart."""
@@ -22,19 +20,12 @@ NO_NORM = "No gradient norm is logged."
 
 
 @dataclass(frozen=True)
-class SpectrumChart:
+class SpectrumChart(ChartOfRecords):
     """A renderable of the largest singular value of every run's recurrent matrices against the step."""
 
     spectra: Sequence[TrainingSpectrum]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart(ascii_only=options.ascii_only)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
-        return self._chart(ascii_only=False).to_shapes(width)
-
-    def _chart(self, *, ascii_only: bool) -> LineChart:
+    def chart(self, *, ascii_only: bool) -> LineChart:
         curves = [curve for spectrum in self.spectra for curve in _largest(spectrum, ascii_only=ascii_only)]
         lines = [Line(name, [points], number) for number, (name, points) in enumerate(curves)]
         values = [value for _, points in curves for _, value in points] or [1.0]
@@ -52,26 +43,20 @@ class SpectrumChart:
 
 
 @dataclass(frozen=True)
-class NormChart:
+class NormChart(ChartOfRecords):
     """A renderable of every run's gradient norms against the step, on a log scale."""
 
     spectra: Sequence[TrainingSpectrum]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self._chart(ascii_only=options.ascii_only)
-
-    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
-        """Return the height of the chart and its SVG shapes; see `charrnn.render.svg`."""
-        return self._chart(ascii_only=False).to_shapes(width)
-
-    def _chart(self, *, ascii_only: bool) -> LineChart:
+    def chart(self, *, ascii_only: bool) -> LineChart:
         curves: list[tuple[str, list[Point]]] = []
         for spectrum in self.spectra:
             pairs = zip(spectrum.gradient_steps, spectrum.gradient_norms, strict=True)
             points: list[Point] = [
                 (step, math.log10(norm)) for step, norm in pairs if 10.0**LOWEST <= norm <= 10.0**HIGHEST
             ]
-            curves.append((f"{_shown(spectrum.name, ascii_only)}, clipped at {spectrum.clip_norm:g}", points))
+            name = all_visible(spectrum.name, ascii_only=ascii_only)
+            curves.append((f"{name}, clipped at {spectrum.clip_norm:g}", points))
         heights = [height for _, points in curves for _, height in points] or [0.0]
         return LineChart(
             title=NORM_TITLE,
@@ -89,15 +74,11 @@ def _largest(spectrum: TrainingSpectrum, *, ascii_only: bool) -> Iterator[tuple[
     layers = sorted({matrix.layer for matrix in spectrum.matrices})
     for layer in layers:
         values = [matrix.largest_singular_values for matrix in spectrum.matrices if matrix.layer == layer]
-        name = _shown(spectrum.name, ascii_only)
+        name = all_visible(spectrum.name, ascii_only=ascii_only)
         yield (
             name if len(layers) == 1 else f"{name}, layer {layer}",
             [(step, max(at_step)) for step, at_step in zip(spectrum.steps, zip(*values, strict=True), strict=True)],
         )
-
-
-def _shown(name: str, ascii_only: bool) -> str:
-    return "".join(map(visible_in_ascii, name)) if ascii_only else all_visible(name)
 
 
 def _last_step(curves: Sequence[tuple[str, Sequence[Point]]]) -> float:

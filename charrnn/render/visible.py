@@ -37,9 +37,9 @@ def visible(character: str) -> str:
     return character
 
 
-def all_visible(text: str) -> str:
-    """Apply `visible` to every character of a text; the result is one line."""
-    return "".join(map(visible, text))
+def all_visible(text: str, *, ascii_only: bool = False) -> str:
+    """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one line."""
+    return "".join(map(visible_in_ascii if ascii_only else visible, text))
 
 
 def visible_in_ascii(character: str) -> str:
