@@ -395,7 +395,7 @@ def test_an_error_removes_the_bar_before_its_message(
     def fail(trainer: Trainer, flags: object) -> None:
         raise UsageError("the weights are not finite")
 
-    monkeypatch.setattr("charrnn.cli.training_view.can_animate", lambda stream: True)
+    monkeypatch.setattr("charrnn.cli.progress.can_animate", lambda stream: True)
     monkeypatch.setattr(Trainer, "take_step", fail)
     ran = command("train", "text.txt", "--steps", 3, *SMALL)
     *drawn, message = ran.err.split("\r")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tqdm import tqdm
+
 from charrnn.cli.streams import can_animate
 
 
@@ -50,6 +52,21 @@ def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
         dynamic_ncols=True,
     ) as bar:
         yield bar
+
+
+def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
+    """Return a bar of steps or runs, in a format of tqdm; the caller moves and closes it."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        initial=initial,
+        file=sys.stderr,
+        disable=not can_animate(sys.stderr),
+        dynamic_ncols=True,
+        bar_format=bar_format,
+        leave=False,
+    )
 
 
 def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":

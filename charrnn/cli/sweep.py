@@ -11,9 +11,10 @@ import typer
 
 from charrnn.cli.flags import with_flags
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
-from charrnn.cli.streams import can_animate, message_console, print_json, printable, result_console
+from charrnn.cli.streams import message_console, print_json, printable, result_console
 from charrnn.cli.training_options import (
     AlphabetOption,
     CellOption,
@@ -243,21 +244,12 @@ class SweepView:
         raise AssertionError("a sweep ends with its table")
 
     def _show_sweep_start(self, event: Any) -> None:
-        from tqdm import tqdm
-
         self._num_runs = event.num_runs
         done = f", {event.num_finished} of them finished" if event.num_finished else ""
         threads = f"{event.threads} thread{'s' if event.threads != 1 else ''}"
         jobs = f"{event.jobs} at a time on {threads} each" if event.jobs > 1 else f"on {threads}"
         self._print(f"{event.num_runs:,} run{'s' if event.num_runs != 1 else ''} in {event.folder}{done}, {jobs}")
-        self._bar = tqdm(
-            total=event.num_runs,
-            file=sys.stderr,
-            disable=not can_animate(sys.stderr),
-            dynamic_ncols=True,
-            bar_format=BAR_FORMAT,
-            leave=False,
-        )
+        self._bar = training_bar(event.num_runs, BAR_FORMAT)
 
     def _show_run_progress(self, event: Any) -> None:
         self._advance(event.name, event.step / max(1, event.num_steps))

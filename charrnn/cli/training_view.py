@@ -3,7 +3,6 @@
 import math
 import shlex
 import signal
-import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.flags import with_flags
+from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
-from charrnn.cli.streams import can_animate, discard_output, message_console, print_json, print_path, printable
+from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
@@ -141,8 +141,6 @@ class TrainingView:
             self._bar.refresh()
 
     def _show_start(self, event: "StartEvent") -> None:
-        from tqdm import tqdm
-
         config = event.config
         chars_per_step = config["num_lanes"] * config["bptt_length"]
         self._start = event
@@ -168,15 +166,7 @@ class TrainingView:
         for note in event.notes:
             self._print(self._fact("Note", note), style="yellow")
         self._print()
-        self._bar = tqdm(
-            total=event.num_steps,
-            initial=event.first_step,
-            file=sys.stderr,
-            disable=not can_animate(sys.stderr),
-            dynamic_ncols=True,
-            bar_format=BAR_FORMAT,
-            leave=False,
-        )
+        self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
 
     def _computing(self, config: Mapping[str, Any]) -> str:
         num_processes = 1 if self._launched is None else self._launched.rank.world_size
