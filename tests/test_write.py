@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +25,10 @@ from exploring import screen, until
 from textual.widgets import Input
 
 from charrnn.cli.dialogs import Choice, Help, Question
+from charrnn.cli.full_screen import Stopped
 from charrnn.cli.writer.app import Writer
 from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
+from charrnn.cli.writer.offers import OfferSearch
 from charrnn.cli.writer.state import DraftFile, Settings, describe_reading, shown_continuation
 from charrnn.cli.writer.worker import Job, Worker
 from charrnn.errors import DataError, UsageError
@@ -328,6 +331,40 @@ def test_only_the_search_that_was_asked_for_last_counts(model: Model, path: Path
         await until(pilot, lambda: draft_screen.offered == model.continuations(TEXT + "x", seed=3))
 
     play(model, path, script)
+
+
+def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing() -> None:
+    jobs: list[Job] = []
+    messages: list[str | None] = []
+
+    class Assistant:
+        def continue_text(self, text: str, options: Any, *, on_read: Callable[[int], object], on_step: Any) -> Any:
+            for _ in range(5):
+                on_read(1_000)
+            on_step()
+            return SimpleNamespace(take=lambda count: [])
+
+    model: Any = SimpleNamespace(name="tiny", assistant=Assistant())
+    worker: Any = SimpleNamespace(submit=jobs.append, cancel=lambda kind: None)
+    search = OfferSearch(model, worker, "offers", lambda call, *arguments: call(*arguments), messages.append)
+    search.look("x" * 5_000, Settings("line"))
+    (job,) = jobs
+    assert search.is_looking and messages == ["looking for continuations ..."]
+    job.done(job.work(job))
+    none = "tiny has no other continuation to the end of a line"
+    assert not search.is_looking and messages[1:] == ["reading the draft: 4,000 of 5,000 characters", none]
+    # A search that was dismissed, or replaced by another, says nothing any more.
+    search.look("y", Settings())
+    search.dismiss()
+    search.give_up(jobs[1], "too late")
+    jobs[1].done(jobs[1].work(jobs[1]))
+    assert messages[3:] == ["looking for continuations ...", ""]
+    search.look("z", Settings())
+    jobs[2].is_stopped = True
+    with pytest.raises(Stopped):
+        jobs[2].work(jobs[2])
+    search.give_up(jobs[2], "out of luck")
+    assert messages[-1] == "out of luck" and not search.is_looking
 
 
 @pytest.mark.parametrize("colour", ["surprise", (0, 3)])
