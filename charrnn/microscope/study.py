@@ -287,14 +287,13 @@ class Study:
         """Return the values of all cells and their places, from several entries of the findings."""
         from charrnn.microscope.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json, measure_cells
 
-        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
         num_entries = -(-self.num_layers * self.num_units // CELLS_PER_ENTRY)
-        entries = [self.cache.get("atlas", key | {"entry": entry}) for entry in range(num_entries)]
+        entries = [self.cache.get("atlas", self.text_key | {"entry": entry}) for entry in range(num_entries)]
         cells = cells_from_json(entries, self.num_layers, self.num_units, len(self.text))
         if not cells:
             cells = measure_cells(self.activations(on_progress), on_cells)
             for entry, value in enumerate(cells_to_json(cells)):
-                self.cache.put("atlas", key | {"entry": entry}, value)
+                self.cache.put("atlas", self.text_key | {"entry": entry}, value)
             self.cache.save()
         return cells
 
@@ -344,8 +343,7 @@ class Study:
         targets = [own, *(target for target in targets if target.name != own.name)]
         key: dict[str, JSON] = {
             "direction": asdict(direction),
-            "ids": self._ids_digest,
-            "first": self.text.first,
+            **self.text_key,
             "labels": [[target.name, labels_digest(target.labels)] for target in targets],
         }
         known = contribution_from_json(self.cache.get("direction ablation", key), direction)
@@ -405,13 +403,12 @@ class Study:
 
         Raises DataError for a text too short.
         """
-        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
-        found = inputs_from_json(self.cache.get("inputs", key), self.num_layers, self.num_units)
+        found = inputs_from_json(self.cache.get("inputs", self.text_key), self.num_layers, self.num_units)
         if found is None:
             from charrnn.microscope.cell_inputs import rank_drivers
 
             found = rank_drivers(self._states)
-            self.cache.put("inputs", key, inputs_to_json(found))
+            self.cache.put("inputs", self.text_key, inputs_to_json(found))
             self.cache.save()
         return found
 
@@ -420,13 +417,14 @@ class Study:
 
         Raises DataError for a text too short.
         """
-        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first}
-        found = records_from_json(CellOutputs, self.cache.get("outputs", key), self.num_layers * self.num_units)
+        found = records_from_json(
+            CellOutputs, self.cache.get("outputs", self.text_key), self.num_layers * self.num_units
+        )
         if found is None:
             from charrnn.microscope.cell_outputs import rank_characters
 
             found = rank_characters(self._states, self.text)
-            self.cache.put("outputs", key, [one.to_json() for one in found])
+            self.cache.put("outputs", self.text_key, [one.to_json() for one in found])
             self.cache.save()
         return found
 
@@ -435,7 +433,7 @@ class Study:
 
         Raises DataError for a text too short.
         """
-        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+        key = self._cell_key(layer, unit)
         found = record_from_json(CellInputs, self.cache.get("inputs of", key))
         if found is None:
             from charrnn.microscope.cell_inputs import measure_earlier
@@ -452,7 +450,7 @@ class Study:
         It is clamped at its 2nd and 98th percentile over CHARS_CLAMPED characters of the scoring half. `on_progress` is
         called with the number of characters read since its last call. Raises DataError for a text too short.
         """
-        key: dict[str, JSON] = {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+        key = self._cell_key(layer, unit)
         found = record_from_json(CellOutputs, self.cache.get("outputs of", key))
         if found is None:
             from charrnn.microscope.cell_outputs import CHARS_CLAMPED, measure_clamped, percentiles
@@ -582,15 +580,10 @@ class Study:
         yield replace(page, description=_unless_too_short(lambda: self.description_of(layer, unit, advance)))
 
     def _cell_key(self, layer: int, unit: int) -> dict[str, JSON]:
-        return {"ids": self._ids_digest, "first": self.text.first, "layer": layer, "unit": unit}
+        return self.text_key | {"layer": layer, "unit": unit}
 
     def _descriptions_key(self, conditions: "Conditions", *, untrained: bool) -> dict[str, JSON]:
-        return {
-            "ids": self._ids_digest,
-            "first": self.text.first,
-            "conditions": conditions.digest,
-            "untrained": untrained,
-        }
+        return self.text_key | {"conditions": conditions.digest, "untrained": untrained}
 
     @cached_property
     def _states(self) -> "SampledStates":
@@ -682,7 +675,7 @@ class Study:
         return cells
 
     def _key(self, target: Target) -> dict[str, JSON]:
-        return {"ids": self._ids_digest, "first": self.text.first, "labels": labels_digest(target.labels)}
+        return self.text_key | {"labels": labels_digest(target.labels)}
 
     @property
     def text_key(self) -> dict[str, JSON]:
