@@ -76,7 +76,7 @@ def run_foreign(
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return function(*arguments)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # whatever code that is not of charrnn raises: its fault, in one error
         message, where = str(error), ""
         if isinstance(error, SyntaxError):
             message, where = error.msg, f" in {error.filename}, line {error.lineno}" if error.filename else ""

@@ -73,7 +73,7 @@ class Activations:
             self._read(network, counter, on_progress)
             self.gates = counter.uses() if counter is not None else ()
             self.kept = counter.kept() if counter is not None else None
-        except BaseException:
+        except BaseException:  # an interrupt, too; raised again
             self.close()
             raise
 
@@ -150,7 +150,7 @@ def _map_temporary(num_bytes: int) -> tuple[IO[bytes], mmap.mmap]:
             # All space is reserved now: writing to a mapped page without space on the disk would end the process.
             _reserve(file, num_bytes)
             return file, mmap.mmap(file.fileno(), num_bytes)
-        except BaseException:
+        except BaseException:  # an interrupt, too; raised again
             file.close()
             raise
     except OSError as error:
