@@ -116,6 +116,18 @@ def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
             assert fragment in anchors(target.read_text(encoding="utf-8")), f"{path}#{fragment}"
 
 
+def test_every_page_and_every_picture_is_used_by_another_page() -> None:
+    linked: set[Path] = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        links = [*re.findall(r"\]\(([^)#\s]+)", text), *re.findall(r'(?:src|srcset)="([^"]+)"', text)]
+        linked |= {(page.parent / path).resolve() for path in links} - {page.resolve()}
+    assert (REPOSITORY / "docs" / "tour.md").resolve() in linked
+    files = [page for page in PAGES if page.name != "README.md"]
+    files += [*REPOSITORY.glob("docs/**/*.svg"), *REPOSITORY.glob("docs/**/*.csv")]
+    assert [str(file.relative_to(REPOSITORY)) for file in files if file.resolve() not in linked] == []
+
+
 @pytest.mark.parametrize(("page", "name"), [*zip(PAGES, NAMES, strict=True)], ids=NAMES)
 def test_the_documentation_uses_standard_terms(page: Path, name: str) -> None:
     assert private_terms(page.read_text(encoding="utf-8"), ALLOWED.get(name, set())) == []
