@@ -96,7 +96,8 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> Non
         ("auto", {4: 40, 3: 12, 1: 30}, 3),  # a neighbour on one core
         ("auto", {4: 40, 3: 38, 1: 12}, 1),
         ("auto", {4: 10.0, 3: 9.7, 1: 30}, 4),  # not worth it
-        ("auto", {4: 300, 3: 350}, 4),  # one thread could take more than the half second there is
+        ("auto", {4: 300, 3: 350, 1: 1200}, 4),  # one thread takes more than the half second there is
+        ("auto", {4: 6000, 3: 5000, 1: 50}, 1),  # several threads wait for each other: a crowded machine
         (4, {4: 40}, 4),  # what is asked for is not measured against anything
         (2, {2: 10}, 2),
     ],

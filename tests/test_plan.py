@@ -71,7 +71,10 @@ def test_sizes_that_a_short_text_changed_are_named(tmp_path: Path, name: str) ->
 def test_a_budget_that_the_start_has_used_up_is_noted(tmp_path: Path) -> None:
     sizes = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "embedding_size": 64, "minutes": None}
     (note,) = notes_on(tmp_path, COMMON, {**sizes, "steps": 1}, minutes=0.2, steps=None)
-    assert note == "only 1 step fits into `minutes=0.2`, with the start and the measuring: give more"
+    assert note == (
+        "only 1 step fits into `minutes=0.2`, with the start and the measuring, which is too few to learn words. "
+        "Give more, or a smaller `hidden_size`"
+    )
     assert notes_on(tmp_path, COMMON, {**sizes, "steps": plan.FEW_STEPS}, minutes=0.2, steps=None) == []
     assert notes_on(tmp_path, COMMON, {"steps": 1}, steps=1) == [], "as it was asked for"
 

@@ -139,9 +139,13 @@ def measure_step(
     """
     trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length), world)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
-    one_step = _warm_up(trainer, most)
-    is_chosen = config.threads != "auto" or device.type != "cpu" or trainer.world.size > 1
-    candidates = [most] if is_chosen else [n for n in _candidates(most) if n == most or one_step * most / n <= seconds]
+    candidates = [most]
+    if most > 1 and config.threads == "auto" and device.type == "cpu" and trainer.world.size == 1:
+        # On one thread: on several, a step takes any time while other processes use the cores.
+        short = _trial(config, lanes, vocab_size, device)
+        alone = _warm_up(short, 1) * resolved(config.bptt_length) / resolved(short.config.bptt_length)
+        candidates = [n for n in _candidates(most) if n == most or alone / n <= seconds]
+    _warm_up(trainer, candidates[-1])
     times = _measure(trainer, candidates, seconds)
     chosen = _fastest(times)
     # With `sync_every` few of these steps, or none, were followed by an outer step.

@@ -35,8 +35,8 @@ from charrnn.training.recipe import (
 
 MEASURE_SECONDS = 2.5
 """Longest time for which steps are measured to turn a budget in minutes into a number of steps."""
-FEW_STEPS = 10
-"""Fewer steps that fit into a budget in minutes are noted: the start has taken most of it."""
+FEW_STEPS = 100
+"""Fewer steps that fit into a budget in minutes are noted: a network has learned little more than frequent words."""
 MEASURE_SHARE = 0.03
 """Largest share of such a budget that is spent on measuring."""
 MIN_MEASURE_SECONDS = 0.25
@@ -285,7 +285,10 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     if asked.minutes is not None and resolved(planned.steps or 0) < FEW_STEPS:
         steps = "1 step fits" if planned.steps == 1 else f"{planned.steps} steps fit"
         notes.append(
-            Message(f"only {steps} into {named('minutes', asked.minutes)}, with the start and the measuring: give more")
+            Message(
+                f"only {steps} into {named('minutes', asked.minutes)}, with the start and the measuring, which is too "
+                f"few to learn words. Give more, or a smaller {named('hidden_size')}"
+            )
         )
     if asked.threads == "auto" and resolved(planned.threads) < torch.get_num_threads():
         all_threads = torch.get_num_threads()
