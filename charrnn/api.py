@@ -52,7 +52,7 @@ from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.model_file import ModelFile
-from charrnn.runs.reader import RunReader
+from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.summary import text_name
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
@@ -761,12 +761,12 @@ class Model(Generating, Displayable):
         )
 
 
-def load(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints"), step: int | None = None) -> Model:
+def load(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS, step: int | None = None) -> Model:
     """Load a run's best checkpoint (its latest, if nothing was validated yet), or a file that `Model.export` wrote.
 
-    Without `run`, the newest run that was validated; where none was, the newest, which is one of its `warnings`. With
-    `step`, the checkpoint of that step. Raises CheckpointError if there is no such run or step, or nothing in it can be
-    verified.
+    Without `run`, the newest run that was validated, in `checkpoints` or, if that is the default, directly in the
+    current folder; where none was, the newest, which is one of its `warnings`. With `step`, the checkpoint of that
+    step. Raises CheckpointError if there is no such run or step, or nothing in it can be verified.
     """
     found, warning = open_run_to_read(None if run is None else str(run), checkpoints)
     model = _model_of(found, found.load_best() if step is None else _load_step(found, step))
@@ -789,7 +789,7 @@ def _load_step(found: RunReader | ModelFile, step: int) -> Checkpoint:
     raise CheckpointError(f"{found.path / name} {problem}\ncheckpoints of this run: {listed}")
 
 
-def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("checkpoints")) -> Iterator[Model]:
+def load_steps(run: str | Path | None = None, *, checkpoints: Path = CHECKPOINTS) -> Iterator[Model]:
     """Load every checkpoint of a run that is whole, from the first to the last. `run` and what is raised as for `load`.
 
     Raises UsageError for a model file, which has one only.
@@ -806,7 +806,7 @@ def load_steps(run: str | Path | None = None, *, checkpoints: Path = Path("check
 def training_spectrum(
     run: str | Path | None = None,
     *,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     on_progress: Callable[[int], object] = lambda num_matrices: None,
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.

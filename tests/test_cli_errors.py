@@ -410,7 +410,7 @@ def test_three_lines_are_the_most(command: Command, lab: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("line", ["sample", "visualize", "evaluate", "predict zib", "train --resume"])
 def test_without_any_run_it_says_how_to_get_one(command: Command, line: str) -> None:
-    assert_is_clear(command(*line.split()), CHECKPOINT, ("no runs in checkpoints yet", "charrnn train"))
+    assert_is_clear(command(*line.split()), CHECKPOINT, ("no runs here or in checkpoints yet", "charrnn train"))
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_evaluate_reads_the_test_text(command: Command, lab: Path, corpus: Synth
         "--part selects a part of the run's own text"
         in command("evaluate", "run", "--part", "test", "--text", "text.txt").err
     )
-    refused = command("evaluate", "--part", "test")
+    refused = command("evaluate", lab.name, "--part", "test")
     assert refused.code == 2 and "lstm-001 has no test text: it was trained without --split 80/10/10" in refused.err
     assert "no part 'both'; use validation or test" in command("evaluate", "--part", "both").err
 
@@ -395,7 +395,7 @@ def test_where_no_run_was_validated_that_is_said(command: Command, lab: Path, ab
     ran = command("predict", "zib")
     assert ran.code == 0
     assert ran.err == (
-        f"warning: no run in checkpoints has been validated yet; using the newest, {abandoned}, at step 0\n"
+        f"warning: no run here or in checkpoints has been validated yet; using the newest, {abandoned}, at step 0\n"
     )
     assert command("predict", "zib", "--quiet").err == ""
     assert command("predict", abandoned, "zib").err == ""

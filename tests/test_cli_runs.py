@@ -151,4 +151,4 @@ def test_bad_input_is_one_clear_error(
 
 def test_there_is_nothing_to_plot_without_a_run(command: Command) -> None:
     ran = command("runs", "--plot")
-    assert ran.code == 4 and "no runs in checkpoints yet" in ran.err and "charrnn train" in ran.err
+    assert ran.code == 4 and "no runs here or in checkpoints yet" in ran.err and "charrnn train" in ran.err

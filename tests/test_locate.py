@@ -10,7 +10,8 @@ import pytest
 from saved_runs import commit, make_run, save
 
 from charrnn.errors import CheckpointError
-from charrnn.runs.locate import list_runs, open_run, open_run_to_read
+from charrnn.runs.locate import list_runs, list_runs_and_sweeps, open_run, open_run_to_read
+from charrnn.runs.reader import SWEEP
 from charrnn.runs.writer import RunWriter
 
 
@@ -131,3 +132,83 @@ def test_what_is_no_run_yet_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CheckpointError, match="cannot read"):
         list_runs(tmp_path / "file")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an older run in `checkpoints/` and a newer one, `wp`, in the folder itself."""
+    monkeypatch.chdir(tmp_path)
+    for seconds, place in enumerate(("checkpoints/old-001", "wp")):
+        made = make_run(Path(place))
+        commit(made, 1, best_step=1)
+        set_time(made.path / "latest", 100 + seconds)
+    return tmp_path
+
+
+def listed() -> list[str]:
+    return [run.name for run in list_runs_and_sweeps(Path("checkpoints"))]
+
+
+def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path) -> None:
+    assert listed() == ["old-001", "wp"]
+    assert open_run(None).path == open_run_to_read(None)[0].path == Path("wp")
+    assert open_run(None, here / "checkpoints").path.name == "old-001", "a place that is named is the only one"
+    assert [run.name for run in list_runs_and_sweeps(here / "checkpoints")] == ["old-001"]
+    set_time(Path("checkpoints/old-001/latest"), 900)
+    assert open_run(None).path == Path("checkpoints/old-001")
+    with pytest.raises(CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"):
+        open_run("wpp")
+
+
+def test_without_checkpoints_the_current_folder_is_enough(here: Path) -> None:
+    Path("checkpoints").rename(".checkpoints")
+    assert listed() == ["wp"] and open_run(None).path == Path("wp")
+    Path("wp").rename(".wp")
+    assert listed() == [], "hidden folders are not looked into"
+    with pytest.raises(CheckpointError, match="no runs here or in checkpoints yet\ntrain one first: charrnn train"):
+        open_run(None)
+
+
+def test_what_is_no_run_of_its_own_in_the_current_folder_is_skipped(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("notes", "half", ".trash"):
+        Path(name).mkdir()
+    Path("half/config.yaml").write_text("")
+    make_run(Path(".trash/gone"))
+    make_run(Path("notes/deeper"))
+    Path("file").write_text("mine")
+    Path("dangling").symlink_to("nowhere")
+    Path("loop").symlink_to("loop")
+    Path("again").symlink_to("checkpoints/old-001")
+    real = os.stat
+
+    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
+        if "half" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("os.stat", refuse)
+    assert listed() == ["old-001", "wp"]
+
+
+@pytest.mark.parametrize("place", ["wp", "sweep"])
+def test_the_parts_of_a_run_or_sweep_are_no_runs_of_the_folder(
+    here: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint has the files by which a run is recognised."""
+    Path("sweep").mkdir()
+    Path("sweep", SWEEP).write_text("{}")
+    save(make_run(Path("sweep/lstm_seed-0")), 1)
+    assert listed()[-1] == "sweep/lstm_seed-0" and open_run(None).path == Path("wp")
+    monkeypatch.chdir(place)
+    assert listed() == []
+
+
+def test_the_current_folder_goes_first_where_a_name_occurs_twice(here: Path) -> None:
+    made = make_run(Path("checkpoints/wp"))
+    commit(made, 1, best_step=1)
+    set_time(made.path / "latest", 900)
+    assert listed() == ["old-001", "wp", "checkpoints/wp"]
+    for name, path in (("wp", "wp"), ("checkpoints/wp", "checkpoints/wp")):
+        assert open_run(name).path == Path(path), "what is listed is what a command takes"

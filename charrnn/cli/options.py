@@ -14,7 +14,8 @@ RunArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="RUN",
-        help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run.",
+        help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run there or "
+        "in this folder.",
     ),
 ]
 """The run to use; None stands for the newest one that was validated."""
@@ -23,7 +24,7 @@ RunsArgument = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run folder, its name under checkpoints/, RUN@STEP for one of its checkpoints, or a .zip of charrnn "
-        "export. Default: the newest run. --same takes several.",
+        "export. Default: the newest run there or in this folder. --same takes several.",
     ),
 ]
 """The run to use, or several; None stands for the newest one that was validated."""

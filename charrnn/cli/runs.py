@@ -1,4 +1,4 @@
-"""charrnn runs: the runs in checkpoints/ as a table, and their learning curves."""
+"""charrnn runs: the runs in checkpoints/ and in this folder as a table, and their learning curves."""
 
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -20,7 +20,8 @@ def runs(
     run: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN", help="Run folders or sweeps, or names under checkpoints/. Default: all runs there."
+            metavar="RUN",
+            help="Run folders or sweeps, or names under checkpoints/. Default: all runs there and in this folder.",
         ),
     ] = None,
     sort: Annotated[
@@ -49,8 +50,8 @@ def runs(
 ) -> None:
     """List the runs and their losses.
 
-    Prints one line for each run in checkpoints/, oldest first: its text, its model and the number of its weights, its
-    seed, its steps, its best validation loss and how long it was trained.
+    Prints one line for each run in checkpoints/ or directly in this folder, oldest first: its text, its model and the
+    number of its weights, its seed, its steps, its best validation loss and how long it was trained.
 
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the list that have a
     loss; with --sort, of the first 7.
@@ -93,7 +94,7 @@ def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, qu
     elif names:
         warn((f"No runs in {', '.join(names)}.",), quiet=quiet)
     else:
-        warn(("No runs in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)
+        warn(("No runs here or in checkpoints/ yet. Train one: charrnn train",), quiet=quiet)
 
 
 def _plot(

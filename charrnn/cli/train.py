@@ -111,7 +111,12 @@ def train(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Save the run in this new folder.", rich_help_panel=FOLDER, metavar="DIR"),
+        typer.Option(
+            "--out",
+            help="Save the run in this new folder instead of one in checkpoints/.",
+            rich_help_panel=FOLDER,
+            metavar="DIR",
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -291,7 +296,7 @@ def _resume(
     from charrnn.runs.lock import lock_folder
 
     if view.is_first:
-        with lock_folder(open_run(run, Path("checkpoints")).path):
+        with lock_folder(open_run(run).path):
             pass  # An error about a run in use should appear at once, too.
     from charrnn.training import loop
 

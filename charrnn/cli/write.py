@@ -35,7 +35,8 @@ def write(
         str | None,
         typer.Option(
             "--run",
-            help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run.",
+            help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run "
+            "there or in this folder.",
             metavar="RUN",
         ),
     ] = None,

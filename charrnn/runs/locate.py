@@ -1,4 +1,7 @@
-"""Finds a run by path or name, or the newest one; suggests similar names."""
+"""Finds a run by path or name, or the newest one; suggests similar names.
+
+Where runs are searched in `CHECKPOINTS`, those directly in the current folder, where `--out` saves them, are included.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ from pathlib import Path
 from charrnn.errors import CheckpointError, named
 from charrnn.runs.description import CONFIG, VOCAB
 from charrnn.runs.model_file import ModelFile, is_model_file
-from charrnn.runs.reader import SWEEP, RunReader
+from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 
 
-def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunReader:
+def open_run(run: str | None, checkpoints: Path = CHECKPOINTS) -> RunReader:
     """Open the run at path `run` or of that name in `checkpoints`; None is the run that saved last, as `resume` needs.
 
     Raises CheckpointError if there is no such run, or if it has no checkpoint yet.
@@ -27,9 +30,7 @@ def open_run(run: str | None, checkpoints: Path = Path("checkpoints")) -> RunRea
     return found
 
 
-def open_run_to_read(
-    run: str | None, checkpoints: Path = Path("checkpoints")
-) -> tuple[RunReader | ModelFile, str | None]:
+def open_run_to_read(run: str | None, checkpoints: Path = CHECKPOINTS) -> tuple[RunReader | ModelFile, str | None]:
     """Open a run like `open_run`, or a model file; but None is the newest run that was validated.
 
     Also return a warning if none was. A run that has just started, or was stopped at once, is newer than the one that
@@ -42,15 +43,20 @@ def open_run_to_read(
         if folder.is_validated():
             return folder, None
     newest = open_run(None, checkpoints)
-    return newest, f"no run in {checkpoints} has been validated yet; using the newest, {newest.path.name}"
+    return newest, f"no run {where(checkpoints)} has been validated yet; using the newest, {newest.path.name}"
 
 
 def _saved_runs(checkpoints: Path) -> list[RunReader]:
     """List the runs with a checkpoint, oldest first; all runs if none has one. Raises CheckpointError for no run."""
-    known = list_runs(checkpoints)
+    known = _oldest_first(_with_those_here(list_runs(checkpoints), checkpoints))
     if not known:
-        raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
+        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
     return [folder for folder in known if os.path.isfile(folder.path / "latest")] or known
+
+
+def where(checkpoints: Path) -> str:
+    """Return where runs are searched, for messages: "in checkpoints", and "here or" if that is the default."""
+    return f"{'here or ' if checkpoints == CHECKPOINTS else ''}in {checkpoints}"
 
 
 def list_runs(checkpoints: Path) -> list[RunReader]:
@@ -66,26 +72,49 @@ def list_runs(checkpoints: Path) -> list[RunReader]:
     except OSError as error:
         raise CheckpointError(f"cannot read {checkpoints}: {error.strerror or error}") from error
     runs = [RunReader(entry) for entry in entries if _is_unreadable(entry) or not _missing_from(entry)]
-    return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
+    return _oldest_first(runs)
 
 
 def list_runs_and_sweeps(checkpoints: Path) -> list[RunReader]:
-    """List the runs in a folder and those of the sweeps there, oldest first. Raises as `list_runs` does."""
-    found = list_runs(checkpoints)
-    for sweep in _subfolders(checkpoints):
+    """List the runs in a folder and those of the sweeps there, oldest first.
+
+    Runs and sweeps directly in the current folder are included if `checkpoints` is the default. Raises as `list_runs`.
+    """
+    found = _with_those_here(list_runs(checkpoints), checkpoints)
+    sweeps = [*_subfolders(checkpoints), *(_folders_here() if checkpoints == CHECKPOINTS else ())]
+    for sweep in {folder.resolve(): folder for folder in reversed(sweeps)}.values():
         if os.path.isfile(sweep / SWEEP):
             found += list_runs(sweep)
     return sorted(found, key=lambda run: (_last_change(run.path), run.name))
 
 
+def _with_those_here(runs: list[RunReader], checkpoints: Path) -> list[RunReader]:
+    """Add the runs directly in the current folder, each once, to those in `checkpoints` if that is the default."""
+    here = _folders_here() if checkpoints == CHECKPOINTS else []
+    found = [*(RunReader(folder) for folder in here if not _missing_from(folder)), *runs]
+    return list({run.path.resolve(): run for run in found}.values())
+
+
+def _folders_here() -> list[Path]:
+    """List the folders directly in the current one, without hidden ones; none if it is a run or a sweep itself."""
+    if not _missing_from(Path()) or os.path.isfile(SWEEP):  # whose subfolders are checkpoints, or runs of the sweep
+        return []
+    return [folder for folder in _subfolders(Path()) if not folder.name.startswith(".")]
+
+
 def _subfolders(path: Path) -> list[Path]:
     try:
-        return [entry for entry in path.iterdir() if entry.is_dir()]
+        # Not Path.is_dir, which raises for a link into a folder without permission.
+        return [entry for entry in path.iterdir() if os.path.isdir(entry)]
     except OSError:  # missing, or reported by `list_runs`
         return []
 
 
-def runs_of_sweep(name: str, checkpoints: Path = Path("checkpoints")) -> list[RunReader] | None:
+def _oldest_first(runs: list[RunReader]) -> list[RunReader]:
+    return sorted(runs, key=lambda run: (_last_change(run.path), run.path.name))
+
+
+def runs_of_sweep(name: str, checkpoints: Path = CHECKPOINTS) -> list[RunReader] | None:
     """Return the runs of the sweep with that path or name, oldest first; None if there is none.
 
     Raises CheckpointError if its folder cannot be read.
@@ -94,7 +123,7 @@ def runs_of_sweep(name: str, checkpoints: Path = Path("checkpoints")) -> list[Ru
     return next((list_runs(place) for place in places if os.path.isfile(place / SWEEP)), None)
 
 
-def find_run(run: str, checkpoints: Path = Path("checkpoints")) -> RunReader:
+def find_run(run: str, checkpoints: Path = CHECKPOINTS) -> RunReader:
     """Open the run at that path, else of that name, even if it has no checkpoint yet.
 
     Raises CheckpointError with what is missing, or similar names.

@@ -8,8 +8,8 @@ from charrnn.display import RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
 from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.learning_curves import read_learning_curve
-from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep
-from charrnn.runs.reader import RunReader
+from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
+from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.summary import summarize
 
 SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {
@@ -33,7 +33,7 @@ Read = TypeVar("Read")
 """What is read of each run."""
 
 
-def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = Path("checkpoints")) -> list[RunReader]:
+def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINTS) -> list[RunReader]:
     """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest first.
 
     The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist.
@@ -51,7 +51,7 @@ def run_summaries(
     runs: Sequence[str | Path] = (),
     *,
     sort: str | None = None,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     on_skipped: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int], object] = lambda num_runs: None,
 ) -> RecordList[RunSummary]:
@@ -77,7 +77,7 @@ def select_runs(
     most: int,
     sort: str | None = None,
     training: bool = False,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     on_skipped: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int], object] = lambda num_runs: None,
 ) -> tuple[list[Path], int]:
@@ -109,7 +109,7 @@ def learning_curves(
     *,
     against: str = "steps",
     training: bool = False,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     on_skipped: Callable[[str], object] = lambda message: None,
     on_progress: Callable[[int], object] = lambda num_runs: None,
 ) -> LearningCurves:
@@ -125,7 +125,7 @@ def learning_curves(
         raise UsageError(f"{named('against')} is {against[:60]!r}; it must be steps, characters or seconds.{near}")
     folders = find_runs(runs, checkpoints=checkpoints)
     if not folders:
-        raise CheckpointError(f"no runs in {checkpoints} yet\ntrain one first: charrnn train")
+        raise CheckpointError(f"no runs {where(checkpoints)} yet\ntrain one first: charrnn train")
 
     def read(folder: RunReader) -> LearningCurve:
         return read_learning_curve(folder, training=training)

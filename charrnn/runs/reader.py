@@ -25,6 +25,8 @@ from charrnn.runs.pointers import KINDS, best_known, expected_checkpoint, list_c
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""
+CHECKPOINTS = Path("checkpoints")
+"""The folder of new runs without a path of their own."""
 SWEEP = "sweep.json"
 """The file by which the folder of a sweep, whose subfolders are runs, is recognised."""
 
@@ -37,9 +39,15 @@ class RunReader:
 
     @property
     def name(self) -> str:
-        """The name of the folder; of a run of a sweep after that of the sweep, as commands take it."""
-        sweep = self.path.parent
-        return f"{sweep.name}/{self.path.name}" if os.path.isfile(sweep / SWEEP) else self.path.name
+        """The name of the folder, as commands take it; of a run of a sweep after that of the sweep.
+
+        Where a run in the current folder has the same name as one in `CHECKPOINTS`, the latter is named by its path.
+        """
+        parent, name = self.path.parent, self.path.name
+        if os.path.isfile(parent / SWEEP):
+            return f"{parent.name}/{name}"
+        is_hidden = parent == CHECKPOINTS and all(os.path.isfile(Path(name, file)) for file in (CONFIG, VOCAB))
+        return str(self.path) if is_hidden else name
 
     def checkpoints(self) -> list[str]:
         """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""

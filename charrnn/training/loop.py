@@ -20,6 +20,7 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
 from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
 from charrnn.text.source_reader import OnProgress
@@ -53,7 +54,7 @@ def train(
     config: Config,
     *,
     out: Path | None = None,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
@@ -144,7 +145,7 @@ def resume(
     run: str | Path | None = None,
     changes: Mapping[str, object] | None = None,
     *,
-    checkpoints: Path = Path("checkpoints"),
+    checkpoints: Path = CHECKPOINTS,
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,

@@ -40,7 +40,7 @@ from charrnn.records.sweep import (
     SweepStartEvent,
 )
 from charrnn.runs.lock import lock_folder
-from charrnn.runs.reader import SWEEP, RunReader
+from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.training.run_process import RunProcess, error_text
 from charrnn.training.search import SearchSource, check_installed, recorded_runs
 from charrnn.training.sweep_plan import SweepPlan, plan_sweep, read_plan, record_plan
@@ -156,7 +156,7 @@ def _locked_for_jobs(folder: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def default_folder(config: Config, checkpoints: Path = Path("checkpoints")) -> Path:
+def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
     """Return the folder of a sweep without a name: `sweep-` and the name of the text, in `checkpoints`."""
     from charrnn.text.corpus import corpus_name
 
