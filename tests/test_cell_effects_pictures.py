@@ -1,8 +1,10 @@
 """The pictures of inputs and outputs: every figure is shown, at 80 columns, without control characters."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 
+import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
@@ -105,6 +107,48 @@ def test_the_colours_are_the_measured_effects() -> None:
     strong, weak = passage.index("↵"), passage.index("a")
     assert "48;2" in passage[passage.rindex("\x1b", 0, strong) : strong]
     assert "48;2" not in passage[:weak]
+
+
+@pytest.mark.parametrize(("effect", "is_drawn"), [(0.0, False), (0.0007, False), (0.015, False), (0.025, True)])
+def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(effect: float, is_drawn: bool) -> None:
+    passages = tuple(
+        InputPassage(
+            position=9,
+            value=value,
+            characters=tuple(
+                ErasedCharacter(character=character, attribution=0.0, measured=sign * effect)
+                for character, sign in (("x", 1), ("y", -1), ("z", 0.5))
+            ),
+        )
+        for value in (0.9996, -0.9992)
+    )
+    assert INPUTS.earlier is not None
+    earlier = replace(
+        INPUTS.earlier,
+        measured_by_lag=(effect / 2,) * 24,
+        characters=(CharacterInput(character="x", count=3, attribution=0.0, measured=effect / 2),),
+        passages=passages,
+    )
+    out = draw(inputs_pictures(replace(INPUTS, earlier=earlier)))
+    bound = {0.0: "0.000", 0.0007: "0.001", 0.015: "0.015"}.get(effect)
+    line = f"saturated: erasing one character changes it by at most {bound}"
+    assert (line in out.splitlines()) != is_drawn
+    assert ("xyz" in out) == is_drawn
+    assert ("attribution" in out) == is_drawn
+
+
+def test_all_passages_have_one_scale_of_colours() -> None:
+    """A passage in which the cell is saturated stays without colour beside one in which it is not."""
+    strong, weak = (
+        InputPassage(
+            position=9, value=value, characters=(ErasedCharacter(character=name, attribution=0.0, measured=effect),)
+        )
+        for name, value, effect in (("S", 0.9, 0.8), ("W", 0.99, 0.001))
+    )
+    assert INPUTS.earlier is not None
+    out = draw(inputs_pictures(replace(INPUTS, earlier=replace(INPUTS.earlier, passages=(strong, weak)))), colour=True)
+    strong_line, weak_line = (next(line for line in out.splitlines() if value in line) for value in ("+0.90", "+0.99"))
+    assert "48;2" in strong_line and "48;2" not in weak_line
 
 
 def test_outputs_show_their_figures() -> None:

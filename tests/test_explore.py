@@ -20,6 +20,7 @@ from rich.style import Style
 
 import charrnn
 from charrnn.api import Model
+from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.palette import BLOCKS, block, palette_of
 from charrnn.text.encoded import undo_decode_each
 
@@ -33,7 +34,7 @@ from charrnn.cli.explorer import app as explorer
 from charrnn.cli.explorer import state as exploration
 from charrnn.cli.explorer.app import Explorer
 from charrnn.cli.explorer.comparison import Comparison
-from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
+from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
 from charrnn.cli.explorer.text_view import TextView
 from charrnn.cli.full_screen import Stopped
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
@@ -104,6 +105,18 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
         await until(pilot, lambda: app.browser.exploration.row == 0)
 
     play(model, script)
+
+
+@pytest.mark.parametrize(("untrained", "mark"), [(None, ""), (0.6, ""), (0.723, "~")])
+def test_a_cell_no_better_than_an_untrained_one_is_marked(model: Model, untrained: float | None, mark: str) -> None:
+    score = CellScore(
+        detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.685, chosen_on=0.7, untrained=untrained
+    )
+    assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.685{mark}"
+    explored = exploration.Exploration(model, exploration.TracedText(model, "some text"))
+    explored.set_findings(CellFindings(scores=(score,)), {})
+    explored.turn_to(BEST)
+    assert explored.caption()[1].endswith("; untrained baseline 0.723 (no better)") == bool(mark)
 
 
 def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.microscope import causal
 from charrnn.microscope.study import CHARS_OF_HISTORY, Study
+from charrnn.render.findings import passage_pictures
 
 LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200
 TEXT = LIVELY + CALM * 5
@@ -83,6 +85,27 @@ def test_only_findings_are_shown_over_a_passage(study: Study, monkeypatch: pytes
     findings = study.findings([custom_detector("b")], untrained=False)
     monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", False)
     assert study.passages(findings, [custom_detector("b")]) == ()
+
+
+def test_the_cells_that_exceed_the_untrained_baseline_most_are_shown_first(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    study = model.study(make_corpus(num_chars=4_000, seed=3).text)
+    detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
+    findings = study.findings(detectors, untrained=False)
+    # Gains of 2 AUC - 1: -0.1, 0.4 and 0.5.
+    scores = (("[a-f]", 0.9, 0.95), ("[g-m]", 0.8, 0.6), ("[n-s]", 0.75, 0.5))
+    by_name = {score.detector: score for score in findings.scores}
+    changed = tuple(replace(by_name[name], auc=auc, untrained=untrained) for name, auc, untrained in scores)
+    findings = replace(findings, scores=changed)
+    shown = study.passages(findings, detectors)
+    assert [passage.score.detector for passage in shown] == ["[n-s]", "[g-m]", "[a-f]"]
+    assert [passage.score.detector for passage in study.passages(findings, detectors, 2)] == ["[n-s]", "[g-m]"]
+    captions = [str(one) for one in passage_pictures(shown) if "follows" in str(one)]
+    assert [caption.endswith(", no better than the untrained network") for caption in captions] == [False, False, True]
+    known = replace(findings, scores=tuple(replace(score, untrained=None) for score in findings.scores))
+    assert [passage.score.detector for passage in study.passages(known, detectors)] == ["[a-f]", "[g-m]", "[n-s]"]
 
 
 def test_a_detector_that_the_findings_need_is_named_when_it_is_missing(

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +17,7 @@ from charrnn.records.evaluation import Difference, EvaluationRow, LossReport
 from charrnn.records.generation import Copy, Novelty, Prediction
 from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.runs import RunSummary
+from charrnn.render.findings import findings_pictures
 from charrnn.render.losses import how_to_read, losses_table
 from charrnn.render.runs_table import RunsTable
 from charrnn.render.tables import (
@@ -189,6 +190,36 @@ def test_findings_show_the_cell_its_score_and_what_it_is_measured_against() -> N
     ]
     assert findings_table(FINDINGS).rows[0].style is None
     assert findings_table(FINDINGS).rows[1].style == "dim", "what chance was not ruled out for is faint"
+
+
+GOOD = replace(QUOTE, untrained=0.6)
+"""A score that is significant, and better than that of the untrained baseline."""
+FALLING = replace(BRACKETS, p_value=0.005, null_level=0.1)
+
+
+@pytest.mark.parametrize(
+    ("score", "mark"),
+    [
+        (GOOD, ""),
+        (replace(QUOTE, untrained=None), ""),
+        (replace(QUOTE, auc=0.685, null_level=0.6, ci_low=0.65, untrained=0.723), "~"),
+        (replace(QUOTE, untrained=0.98765), "~"),
+        (replace(QUOTE, untrained=0.01), ""),
+        (replace(FALLING, untrained=0.8), ""),
+        (replace(FALLING, untrained=0.9), "~"),
+        (replace(FALLING, untrained=-0.9), "~"),
+        (replace(BRACKETS, untrained=-0.9), "?"),
+    ],
+)
+def test_a_score_that_the_untrained_network_reaches_has_a_mark_and_a_footnote(score: CellScore, mark: str) -> None:
+    findings = CellFindings(scores=(GOOD, score))
+    table = findings_table(findings)
+    shown = rows(table)[1][2]
+    assert shown.lstrip("AUCρ -0123456789.") == mark, shown
+    assert table.rows[1].style == ("dim" if mark else None)
+    drawn = plain(Group(*findings_pictures("title", findings, has_contributions=False)))
+    assert ("~: no better than the untrained network." in drawn) == (mark == "~")
+    assert ("?: not significant, may be due to chance." in drawn) == (mark == "?")
 
 
 def test_findings_show_how_many_cells_it_takes_and_what_the_best_is_worth() -> None:

@@ -205,13 +205,13 @@ def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
     from charrnn.render.atlas import COLUMNS, NOTES, atlas_entries
     from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, unscored
+    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 
     rows = [
         PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
         for row, score in zip(findings_rows(found.findings), found.findings.scores, strict=True)
     ]
-    notes = [title, *ABOUT_COLUMNS, *unscored(found.findings.skipped)]
+    notes = [title, *ABOUT_COLUMNS, *footnotes(found.findings), *unscored(found.findings.skipped)]
     title = f"Cells of {model.name}"
     has_all_cells = found.atlas is not None
     page = _page(model, trace, title, FINDINGS_COLUMNS, rows, found.labels, notes, has_all_cells=has_all_cells)

@@ -161,12 +161,14 @@ class Study:
         detectors: "Sequence[str | Detector] | None" = None,
         num_passages: int = NUM_PASSAGES,
     ) -> tuple[Passage, ...]:
-        """Select a passage of the scoring half for each of the strongest significant findings, with the cell's values.
+        """Select a passage of the scoring half for each of the best significant findings, with the cell's values.
 
+        The best are those that exceed the untrained baseline most, or the strongest if it was not measured.
         In each passage the label changes and the cell follows it as well as it typically does: `choose_passages`.
         `detectors` are those that `findings` scored. Raises UsageError if one of them is missing.
         """
-        shown = [score for score in findings.scores if score.is_significant][:num_passages]
+        significant = [score for score in findings.scores if score.is_significant]
+        shown = sorted(significant, key=lambda score: -score.gain)[:num_passages]
         labels = label_by_name(self.text.text, [score.detector for score in shown], detectors)
         passages = []
         for score, part in zip(shown, self._parts(shown, labels), strict=True):

@@ -68,7 +68,22 @@ class CellScore:
     @property
     def strength(self) -> float:
         """The association without its sign, from 0 (chance) to 1 (perfect): ranks both kinds of detectors together."""
-        return max(0.0, 2 * self.auc - 1) if self.auc is not None else abs(self.spearman or 0.0)
+        return self._strength_of(self.auc if self.auc is not None else self.spearman)
+
+    @property
+    def gain(self) -> float:
+        """The strength minus that of the same selection in the untrained baseline, 0 if that was not measured."""
+        return self.strength - self._strength_of(self.untrained)
+
+    @property
+    def is_no_better_than_untrained(self) -> bool:
+        """Whether the same selection in the untrained baseline is at least as strong. False if it was not measured."""
+        return self.untrained is not None and self.gain <= 0
+
+    def _strength_of(self, score: float | None) -> float:
+        if score is None:
+            return 0.0
+        return max(0.0, 2 * score - 1) if self.auc is not None else abs(score)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `visualize --find --json`, with `auc` or `spearman`."""

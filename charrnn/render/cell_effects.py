@@ -1,5 +1,6 @@
 """Draw what sets a cell's value, what the cell does to the prediction, and what changes where it is patched."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import RenderableType
@@ -31,6 +32,8 @@ NUM_PATCHED = 4
 """Patched cells whose values are shown."""
 MAX_CHANGE = 1.0
 """Change of a character's loss, in nats, from which on its colour no longer changes."""
+LEAST_EFFECT = 0.01
+"""Share of a cell's range that erasing some character must change its value by; else the cell is saturated."""
 LAGS = (0, 1, 2, 4, 8, 16, 23)
 """Distances from the strong positions whose mean effects are shown."""
 ABOUT_DRIVERS = (
@@ -155,6 +158,13 @@ def _driver_name(driver: Driver, inputs: CellInputs) -> str:
 
 def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     agreement = "" if earlier.correlation is None else f"; correlation with the attribution {earlier.correlation:.2f}"
+    largest = _largest_effect(earlier)
+    if largest < LEAST_EFFECT * _range(earlier):
+        bound = math.ceil(1000 * largest) / 1000
+        return [
+            Text("Set by the last characters", style="bold"),
+            Text(f"saturated: erasing one character changes it by at most {bound:.3f}"),
+        ]
     title = f"Set by the last characters, erased one by one at {earlier.num_positions:,} strong positions{agreement}"
     table = plain_table("character", "times", "attribution", "erased", right=("times", "attribution", "erased"))
     for one in earlier.characters:
@@ -165,7 +175,7 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     by_lag = ", ".join(f"{lag}: {earlier.measured_by_lag[lag]:.3f}" for lag in shown)
     distance = f"mean absolute effect of erasing, by characters back: {by_lag}"
     caption = "where it is strongest: coloured by the effect of erasing each character (blue: it raises the value)"
-    passages: list[RenderableType] = [Padding(_passage(passage), (0, 0, 0, 2)) for passage in earlier.passages]
+    passages: list[RenderableType] = [Padding(_passage(passage, largest), (0, 0, 0, 2)) for passage in earlier.passages]
     return [
         Text(title, style="bold"),
         table,
@@ -176,15 +186,28 @@ def _earlier_pictures(earlier: EarlierCharacters) -> list[RenderableType]:
     ]
 
 
-def _passage(passage: InputPassage) -> Table:
-    """Draw the value, and the characters coloured by their effects: the largest is a full colour."""
-    largest = max((abs(one.measured) for one in passage.characters), default=0.0) or 1.0
+def _largest_effect(earlier: EarlierCharacters) -> float:
+    """Return the largest effect of erasing a character that was kept, without its sign."""
+    of_passages = (abs(one.measured) for passage in earlier.passages for one in passage.characters)
+    means = (abs(one.measured) for one in earlier.characters)
+    return max((*of_passages, *means, *earlier.measured_by_lag), default=0.0)
+
+
+def _range(earlier: EarlierCharacters) -> float:
+    """Return by how much the highest value of the cell at a strong position exceeds the lowest."""
+    values = [passage.value for passage in earlier.passages]
+    return max(values, default=0.0) - min(values, default=0.0)
+
+
+def _passage(passage: InputPassage, largest: float) -> Table:
+    """Draw the value, and the characters coloured by their effects: `largest` is a full colour."""
+    scale = largest or 1.0
     text, values = "", []
     for one in passage.characters:
         # A line end would begin another line.
         shown = "".join(visible(part) if part in LINE_ENDS else part for part in one.character)
         text += shown
-        values += [one.measured / largest] * len(shown)
+        values += [one.measured / scale] * len(shown)
     row = Table.grid(padding=(0, 1))
     row.add_column(justify="right", no_wrap=True, min_width=6)
     row.add_column()

@@ -10,9 +10,9 @@ from charrnn.records.microscope import CellFindings
 from charrnn.render.heatmap import HeatMap
 from charrnn.render.legend import Legend
 from charrnn.render.tables import (
-    NOT_SIGNIFICANT_MARK,
     contributions_table,
     findings_table,
+    footnotes,
     polarity_text,
     skipped_lines,
 )
@@ -35,7 +35,7 @@ ABOUT_CONTRIBUTIONS = (
 
 
 def findings_pictures(title: str, findings: CellFindings, *, has_contributions: bool) -> list[RenderableType]:
-    """Draw the tables, and say which findings are not significant and which detectors are not scored."""
+    """Draw the tables, and say what the marks mean and which detectors are not scored."""
     pictures: list[RenderableType] = [Text(title, style="bold"), findings_table(findings)]
     if findings.scores:
         pictures += [Text(LEGEND, style="dim"), Text()]
@@ -43,8 +43,8 @@ def findings_pictures(title: str, findings: CellFindings, *, has_contributions: 
         pictures += [Text(ABOUT_CONTRIBUTIONS, style="bold"), contributions_table(findings)]
     if not any(score.is_significant for score in findings.scores):
         pictures += [Text("No cell follows a detector better than chance."), Text()]
-    elif not all(score.is_significant for score in findings.scores):
-        pictures += [Text(f"{NOT_SIGNIFICANT_MARK}: not significant, may be due to chance."), Text()]
+    elif notes := footnotes(findings):
+        pictures += [*map(Text, notes), Text()]
     if findings.skipped:
         pictures += [skipped_lines(findings.skipped), Text()]
     return pictures
@@ -62,6 +62,7 @@ def passage_pictures(
         score = passage.score
         described = f" ({looks_for[score.detector]})" if looks_for else ""
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}{described}"
-        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}"), style="bold"))
+        known = ", no better than the untrained network" if score.is_no_better_than_untrained else ""
+        pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}{known}"), style="bold"))
         pictures += [HeatMap(passage.coloured, has_sparkline or None), Text()]
     return pictures

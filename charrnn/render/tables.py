@@ -138,6 +138,8 @@ class _Blocks:
 
 NOT_SIGNIFICANT_MARK = "?"
 """Follows a score that is not significant."""
+NO_GAIN_MARK = "~"
+"""Follows a significant score that the untrained baseline reaches, too."""
 FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
 """Columns of `findings_rows`."""
 
@@ -151,7 +153,7 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
         [
             score.detector,
             f"{score.layer}:{score.unit}",
-            score_text(score) + ("" if score.is_significant else NOT_SIGNIFICANT_MARK),
+            score_text(score) + score_mark(score),
             interval_text(score),
             _three(score.null_level),
             _three(score.untrained),
@@ -164,6 +166,23 @@ def findings_rows(findings: CellFindings) -> list[list[str]]:
 def score_text(score: CellScore) -> str:
     """Return a cell's score with its name: AUC or ρ."""
     return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
+
+
+def score_mark(score: CellScore) -> str:
+    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any other."""
+    if not score.is_significant:
+        return NOT_SIGNIFICANT_MARK
+    return NO_GAIN_MARK if score.is_no_better_than_untrained else ""
+
+
+def footnotes(findings: CellFindings) -> list[str]:
+    """Return what the marks of `findings_rows` mean, if there are any."""
+    meanings = {
+        NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
+        NO_GAIN_MARK: "no better than the untrained network",
+    }
+    marks = set(map(score_mark, findings.scores))
+    return [f"{mark}: {meaning}." for mark, meaning in meanings.items() if mark in marks]
 
 
 def choosing_score_text(score: CellScore) -> str:
@@ -186,11 +205,11 @@ def polarity_text(score: CellScore) -> str:
 
 
 def findings_table(findings: CellFindings) -> Table:
-    """Build the table of `findings_rows`; rows that are not significant are dim."""
+    """Build the table of `findings_rows`; rows with a mark are dim."""
     table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
     table.padding = (0, 1, 0, 0)  # to fit 80 columns
     for row, score in zip(findings_rows(findings), findings.scores, strict=True):
-        table.add_row(*row, style=None if score.is_significant else "dim")
+        table.add_row(*row, style="dim" if score_mark(score) else None)
     return table
 
 

@@ -22,7 +22,7 @@ from charrnn.model.lookup import find_cell
 from charrnn.records.directions import Direction
 from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.render.directions import cells_text, score_line
-from charrnn.render.tables import choosing_score_text, interval_text, polarity_text, score_text
+from charrnn.render.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
 from charrnn.text.encoded import undo_decode_each
 
 if TYPE_CHECKING:
@@ -146,7 +146,8 @@ class Row:
         if self.score is None:
             return [_name(self.cell), "", "", "", ""]
         sorted_by = f"{self.score.strength:.3f}" if order == BEST else choosing_score_text(self.score)
-        return [_name(self.cell), self.score.detector, score_text(self.score), sorted_by, polarity_text(self.score)]
+        shown = score_text(self.score) + NO_GAIN_MARK * self.score.is_no_better_than_untrained
+        return [_name(self.cell), self.score.detector, shown, sorted_by, polarity_text(self.score)]
 
 
 def columns(order: str) -> tuple[str, ...]:
@@ -239,13 +240,14 @@ class Exploration:
         if score is None:
             return title, f" of {self.model.name}, {find_cell(self.model.config.cell).shows}"
         interval = interval_text(score)
+        untrained = "" if score.untrained is None else f"; untrained baseline {score.untrained:.3f}"
         return f"{title} follows {score.detector}", "".join(
             (
                 f" ({looks_for(score.detector)}): {score_text(score)}",
                 f", 95 % {interval}" if interval else "",
                 f", {polarity_text(score)}",
                 f"; {choosing_score_text(score)} on the first half",
-                "" if score.untrained is None else f"; untrained baseline {score.untrained:.3f}",
+                untrained + " (no better)" * score.is_no_better_than_untrained,
             )
         )
 
