@@ -5,6 +5,7 @@ A format is a function from the model and the path to the bytes of the file; `FO
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -112,17 +113,24 @@ def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
         )
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
-    if path.exists() and not (path.is_file() and is_replaced):
-        remedy = f"give another name, or {named('force')}" if path.is_file() else "give another name"
-        raise UsageError(f"{path} exists: {remedy}.")
+    is_replaceable = path.is_file() or not path.exists()  # a link may name a file that does not exist
+    if os.path.lexists(path) and not (is_replaceable and is_replaced):
+        raise _already_exists(path, is_replaceable=is_replaceable)
     return found
+
+
+def _already_exists(path: Path, *, is_replaceable: bool) -> UsageError:
+    remedy = f"give another name, or {named('force')}" if is_replaceable else "give another name"
+    return UsageError(f"{path} exists: {remedy}.")
 
 
 def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedModel:
     """Write a model to a file in the format of its suffix. Raises as `Model.export`, which returns the path alone."""
-    from charrnn.files import write_atomically
+    from charrnn.files import behind_links, write_atomically, write_new_atomically
 
     content = check_target(path, is_replaced=force).write(model, path)
-    check_target(path, is_replaced=force)  # again: an export takes long, and another program may have written the file
-    write_atomically(path, content.data)
+    if force:
+        write_atomically(behind_links(path), content.data)
+    elif not write_new_atomically(path, content.data):  # an export takes long, and another program has written the file
+        raise _already_exists(path, is_replaceable=path.is_file())
     return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -150,6 +151,35 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
         refused = command("export", alphabet_run, tmp_path / name, "--force")
         assert refused.code == 2 and word in refused.err, refused.err
     assert command("export", "a", "b", "c.zip").code == 2
+
+
+def test_a_file_that_appears_during_an_export_stays(
+    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_fsync, target = os.fsync, tmp_path / "mine.zip"
+
+    def fsync(descriptor: int) -> None:
+        target.write_bytes(b"of another program")
+        real_fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    refused = command("export", alphabet_run, target)
+    assert refused.code == 2 and "mine.zip exists: give another name, or --force" in refused.err
+    assert target.read_bytes() == b"of another program"
+    assert command("export", alphabet_run, target, "--force").code == 0
+
+
+def test_a_link_stays_and_its_target_is_written(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
+    links = {"whole.zip": "old.zip", "broken.zip": "new.zip"}
+    (tmp_path / "old.zip").write_bytes(b"precious")
+    for link, target in links.items():
+        (tmp_path / link).symlink_to(target)
+        refused = command("export", alphabet_run, tmp_path / link)
+        assert refused.code == 2 and f"{link} exists: give another name, or --force" in refused.err
+    assert (tmp_path / "old.zip").read_bytes() == b"precious" and not (tmp_path / "new.zip").exists()
+    for link, target in links.items():
+        assert command("export", alphabet_run, tmp_path / link, "--force").code == 0
+        assert (tmp_path / link).readlink() == Path(target) and charrnn.load(tmp_path / target).step == 1
 
 
 def test_damage_anywhere_is_noticed_or_changes_nothing(file: Path, alphabet_run: Path) -> None:

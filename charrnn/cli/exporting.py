@@ -37,13 +37,13 @@ def deliver(shown: Shown, export: Path | None) -> None:
 def _write(export: Path, data: bytes) -> None:
     """Write a file atomically and print its path. Raises CharRNNError naming the option."""
     from charrnn.errors import CharRNNError
-    from charrnn.files import write_atomically
+    from charrnn.files import behind_links, write_atomically
 
     try:
         if export.exists() and not export.is_file():  # a pipe or a device, which must not be replaced
             export.write_bytes(data)
         else:
-            write_atomically(export.resolve(), data)
+            write_atomically(behind_links(export), data)
     except OSError as error:
         raise CharRNNError(f"--export {export}: {error.strerror}. Give another name.") from None
     except CharRNNError as error:
