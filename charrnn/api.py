@@ -41,6 +41,7 @@ from charrnn.records.microscope import (
     CellFindings,
     CellHistory,
     ColouredText,
+    FoundCell,
     GateReport,
     GradientReach,
 )
@@ -222,6 +223,14 @@ class Model(Generating, Displayable):
         if self.path is None or self.step_digest is None or program is None:
             return FindingsCache(None)
         return FindingsCache(self.path, checkpoint_name(self.step), f"{self.step_digest} {program}")
+
+    @property
+    def found_cells(self) -> tuple[FoundCell, ...]:
+        """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
+        from charrnn.microscope.measured_json import FOUND_CELLS, found_cells_from_json
+
+        kept = self.findings.get(FOUND_CELLS, {})
+        return found_cells_from_json(kept, resolved(self.config.num_layers), resolved(self.config.hidden_size))
 
     @cached_property
     def network(self) -> "CharRNN":

@@ -78,7 +78,8 @@ def _html(model: Model, path: Path) -> Content:
     from charrnn.runs.model_file import SUFFIX
 
     run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
-    return Content(data=to_model_page(model.description, model.config, model.vocab, model.tensors, run).encode("utf-8"))
+    page = to_model_page(model.description, model.config, model.vocab, model.tensors, run, model.found_cells)
+    return Content(data=page.encode("utf-8"))
 
 
 FORMATS = (

@@ -81,7 +81,7 @@ def write_texts(folder: Path) -> None:
         "names.txt": "\n".join([*[LETTERS] * 3, words(1500, "\n")]),
         "poems.txt": "\n\n".join(words(24, " ", seed).replace(" m", "\nm") for seed in range(200)),
         "tunes.abc": "\n\n".join(tunes),
-        "roman.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
+        "russian.txt": words(4000, " ").replace("e", "ä").replace("s", "й"),
         "messages.csv": "date,text\n" + "\n".join(f"{day},{words(6, ' ', day)}" for day in range(300)),
         "my.py": source(99),
     }

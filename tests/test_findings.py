@@ -395,3 +395,50 @@ def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None
     assert back is not None and back.score == measured.score
     assert (back.first_half == measured.first_half).all()
     assert np.abs(measured.first_half).argmax() == measured.score.unit
+
+
+def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the_text(
+    command: Command, lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
+    assert charrnn.load(lab).found_cells == ()
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.gain", 0.25)
+    assert command(*QUOTE).code == 0
+    first = charrnn.load(lab).found_cells
+    assert [(one.detector, one.gain) for one in first] == [("quote", 0.25)]
+    # Another detector is added; a pattern, which may be of the text, is not.
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.gain", 0.5)
+    own = ("--detect", "[aeiou]", "--detector", "word-position")
+    assert command("visualize", "--text", "mine.txt", *own).code == 0
+    both = charrnn.load(lab).found_cells
+    assert [one.detector for one in both] == ["word-position", "quote"] and both[1] == first[0]
+    assert command("export", lab, tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    cell = both[0].layer * charrnn.load(lab).config.hidden_size + both[0].unit
+    assert f'"found":[{{"name":"word-position","cell":{cell}}},{{"name":"quote",' in page
+    assert "aeiou" not in page and not any(line in page for line in TEXT.splitlines() if len(line) > 20)
+    # A detector without a significant cell is not found any more.
+    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", False)
+    assert command(*QUOTE).code == 0
+    assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
+
+
+GOOD_CELL = ["quote", 1, 2, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ([GOOD_CELL], ["quote"]),
+        ([GOOD_CELL, ["comment", 0, 0, 0.75]], ["comment", "quote"]),
+        ([GOOD_CELL, ["<script>", 0, 0, 0.75]], ["quote"]),
+        ([GOOD_CELL, GOOD_CELL], ["quote"]),
+        *((value, []) for value in (None, {}, "quote", [1], [GOOD_CELL[:3]], [[*GOOD_CELL, 1]])),
+        *(([["quote", *rest]], []) for rest in ((2, 0, 0.5), (-1, 0, 0.5), (0, 4, 0.5), (0, True, 0.5), (0, 0.0, 0.5))),
+        *(([["quote", 0, 0, gain]], []) for gain in (0.0, -0.5, 1.5, float("nan"), float("inf"), 1, None)),
+    ],
+)
+def test_only_built_in_detectors_and_cells_of_the_model_are_read_as_found(value: Any, names: list[str]) -> None:
+    found = measured_json.found_cells_from_json(value, 2, 4)
+    assert [one.detector for one in found] == names

@@ -9,7 +9,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.model.shapes import weight_shapes
+from charrnn.records.microscope import FoundCell
 from charrnn.render import model_page
 from charrnn.render.model_page import MAX_BYTES, to_base91, to_model_page
 from charrnn.text.vocab import Vocab
@@ -58,8 +59,8 @@ def made(vocab: Vocab | None = None, *, seed: int = 0, name: str = "made", **set
     return Model(config, vocab, tensors, name=name, step=12, val_nats=1.25)
 
 
-def page_of(model: Model) -> str:
-    return to_model_page(model.description, model.config, model.vocab, model.tensors, model.name)
+def page_of(model: Model, found: Sequence[FoundCell] = ()) -> str:
+    return to_model_page(model.description, model.config, model.vocab, model.tensors, model.name, found)
 
 
 DOCUMENTS = Vocab("char", ("", "\0", *LETTERS))
@@ -292,6 +293,56 @@ def test_keys_and_clicks_in_a_browser(tmp_path: Path) -> None:
     assert found["stopped"] == ["false", True, True]
     again = model.sample(prime="ab" + most_likely, length=5, seed=2, temperature=0.8).text
     assert found["again"][:2] == ["2", again] and "seed=2&length=5" in found["again"][2]
+
+
+FOUND = """
+(async () => {
+  const wait = () => new Promise(resolve => setTimeout(resolve, 200)), found = {};
+  await wait();
+  const buttons = [...byId("found").children];
+  const state = () => [byId("caption").textContent, ...buttons.map(button => button.getAttribute("aria-pressed"))];
+  found.names = buttons.map(button => button.textContent);
+  Object.assign(found, {hidden: byId("found").hidden, opened: state()});
+  if (buttons.length) {
+    buttons[1].focus();
+    found.focused = document.activeElement === buttons[1];
+    buttons[1].click();
+    found.clicked = state();
+  }
+  location.hash = "cell=0:0";
+  await wait();
+  found.addressed = state();
+  document.body.dataset.answer = JSON.stringify(found);
+})();"""
+
+
+@needs_browser
+def test_the_page_opens_on_the_best_found_cell_and_lists_them_as_buttons(tmp_path: Path) -> None:
+    model = made(cell="lstm", num_layers=2, hidden_size=17)
+    cells = (
+        FoundCell(detector="quote", layer=1, unit=3, gain=0.9),
+        FoundCell(detector="comment", layer=0, unit=16, gain=0.5),
+    )
+
+    def shown(name: str, found: Sequence[FoundCell]) -> dict[str, Any]:
+        html = re.sub("<meta http-equiv[^>]*>", "", page_of(model, found))
+        page = tmp_path / f"{name}.html"
+        page.write_text(html.replace("</body>", f"<script>{FOUND}</script></body>"), encoding="utf-8")
+        answer = re.search(r'data-answer="([^"]*)"', dump(page.as_uri(), tmp_path))
+        assert answer is not None
+        result: dict[str, Any] = json.loads(unescape(answer[1]))
+        return result
+
+    first = "cell 0:0 (tanh(c))"
+    assert shown("found", cells) == {
+        "names": ["1:3 quote", "0:16 comment"],
+        "hidden": False,
+        "opened": ["cell 1:3 (tanh(c))", "true", "false"],
+        "focused": True,
+        "clicked": ["cell 0:16 (tanh(c))", "false", "true"],
+        "addressed": [first, "false", "false"],
+    }
+    assert shown("none", ()) == {"names": [], "hidden": True, "opened": [first], "addressed": [first]}
 
 
 EDITS = """

@@ -5,7 +5,7 @@ Shapes: N characters, C = L * H cells.
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import cache
 from pathlib import Path
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import DETECTORS
 from charrnn.files import JSON
 from charrnn.microscope.probes import SIZES
 from charrnn.microscope.survey import Measured
 from charrnn.microscope.targets import Target
-from charrnn.records.microscope import CellScore
+from charrnn.records.microscope import CellScore, FoundCell
 
 NAMES = frozenset(field.name for field in fields(CellScore)) - {"detector"}
 """Keys of a score."""
@@ -29,6 +30,8 @@ FIGURES = NAMES - ABLATIONS - {"layer", "unit", "polarity", "num_positive", "pro
 """Keys whose values are numbers or null."""
 NEEDED = frozenset({"ci_low", "ci_high", "chosen_on", "null_level", "p_value"})
 """Figures that every score of `measure` has."""
+FOUND_CELLS = "found cells"
+"""The kind of the entry with the found cells of all texts that were measured, the latest for each detector."""
 ROUNDING = 1e-6
 """Tolerance for rounding errors at the ends of a range."""
 
@@ -106,6 +109,31 @@ def measured_from_json(value: JSON, target: Target, num_layers: int, num_units: 
         return None
     pairs = tuple((int(size), float(reached)) for size, reached in probe)
     return Measured(CellScore(**{**score, "detector": target.name, "probe": pairs}), first_half)
+
+
+def found_cells_to_json(scores: Iterable[CellScore], known: Iterable[FoundCell] = ()) -> JSON:
+    """Return the significant scores that exceed the untrained baseline, beside those of other detectors in `known`."""
+    by_name = {one.detector: one for one in known}
+    for score in scores:
+        by_name.pop(score.detector, None)
+        if score.is_significant and score.gain > 0:
+            one = FoundCell(detector=score.detector, layer=score.layer, unit=score.unit, gain=score.gain)
+            by_name[score.detector] = one
+    return [[one.detector, one.layer, one.unit, one.gain] for _, one in sorted(by_name.items())]
+
+
+def found_cells_from_json(value: JSON, num_layers: int, num_units: int) -> tuple[FoundCell, ...]:
+    """Return found cells for built-in detectors, largest gain first; none if `value` is anything else."""
+    found = {}
+    for one in value if isinstance(value, list) else ():
+        if not isinstance(one, list) or [type(part) for part in one] != [str, int, int, float]:
+            return ()
+        name, layer, unit, gain = one
+        if not (0 <= layer < num_layers and 0 <= unit < num_units and 0 < gain <= 1 + ROUNDING):
+            return ()
+        if name in DETECTORS:
+            found[name] = FoundCell(detector=name, layer=layer, unit=unit, gain=gain)
+    return tuple(sorted(found.values(), key=lambda one: -one.gain))
 
 
 def pair_from_json(value: JSON) -> tuple[float | None, float | None] | None:

@@ -29,8 +29,11 @@ from charrnn.microscope.directions import (
 from charrnn.microscope.effects_json import ablation_from_json, inputs_from_json, inputs_to_json
 from charrnn.microscope.history import follow
 from charrnn.microscope.measured_json import (
+    FOUND_CELLS,
     floats_from_json,
     floats_to_json,
+    found_cells_from_json,
+    found_cells_to_json,
     labels_digest,
     measured_from_json,
     measured_to_json,
@@ -120,6 +123,7 @@ class Study:
         scores = [one.score for one in self._measure(targets, untrained, on_progress)]
         if ablations:
             scores = [self._ablate(one, target, on_ablation) for one, target in zip(scores, targets, strict=True)]
+        self._keep_found(scores)
         self.cache.save()
         return self._ordered(scores, skipped)
 
@@ -651,6 +655,13 @@ class Study:
             costs = (effects[0].change_inside, effects[0].change_outside) if effects else (None, None)
             self.cache.put("ablation", key, list(costs))
         return replace(score, ablation_inside=costs[0], ablation_outside=costs[1])
+
+    def _keep_found(self, scores: Sequence[CellScore]) -> None:
+        """Keep the cells that follow detectors, for an exported model: they are named, but not the text."""
+        kept = self.cache.get(FOUND_CELLS, {})
+        now = found_cells_to_json(scores, found_cells_from_json(kept, self.num_layers, self.num_units))
+        if now != (kept or []):
+            self.cache.put(FOUND_CELLS, {}, now)
 
     def _ordered(self, scores: Sequence[CellScore], skipped: Sequence[Skipped]) -> CellFindings:
         return CellFindings(

@@ -93,6 +93,16 @@ class CellScore:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FoundCell:
+    """The cell that follows a detector best, and by how much its strength exceeds that of the untrained baseline."""
+
+    detector: str
+    layer: int
+    unit: int
+    gain: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CellHistory(Displayable):
     """The scores that the best cell of the newest checkpoint has at every checkpoint of its run.
 

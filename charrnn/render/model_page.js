@@ -146,6 +146,16 @@ function makeCells() {
   });
 }
 
+// The cells that charrnn visualize found, best first.
+function makeFound() {
+  byId("found").hidden = !model.found.length;
+  byId("found").replaceChildren(...model.found.map(({name, cell}) => {
+    const button = create("button", `${nameOf(cell)} ${name}`, {type: "button", "aria-label": `Cell ${nameOf(cell)} follows ${name}`});
+    button.addEventListener("click", () => choose(cell));
+    return button;
+  }));
+}
+
 function paintCells() {
   const {values} = shown();
   cellButtons.forEach((button, cell) => {
@@ -155,6 +165,7 @@ function paintCells() {
     button.tabIndex = cell === chosen ? 0 : -1;
     button.title = `${nameOf(cell)}: ${short(values[cell] / 127)}`;
   });
+  [...byId("found").children].forEach((button, index) => button.setAttribute("aria-pressed", model.found[index].cell === chosen));
   byId("value").textContent = short(values[chosen] / 127);
 }
 
@@ -321,7 +332,7 @@ async function followAddress() {
     if (cell !== null && Math.abs(Number(text)) <= 1) clamp(cell, text);
   }
   await restart();
-  choose(cellOf(address.get("cell") || "") || 0);
+  choose(cellOf(address.get("cell") || "") ?? (model.found.length ? model.found[0].cell : 0));
   if (address.has("write")) await write();
 }
 
@@ -364,6 +375,7 @@ async function begin() {
   byId("length").max = Math.min(20000, Math.floor(MAX_BYTES / numCells));
   byId("cells-about").textContent = `The value of each cell (${model.shows}) after that character. Choose one: it colours the texts.`;
   network = new Network(model, await unpackArrays(model, byId("weights").textContent.trim()));
+  makeFound();
   makeCells();
   listen();
   await followAddress();

@@ -13,7 +13,7 @@ import json
 import math
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from charrnn.generation.sampling import start_ids, undrawable_ids
 from charrnn.model.exact import MANTISSA_BITS
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
+from charrnn.records.microscope import FoundCell
 from charrnn.records.runs import ModelDescription
 from charrnn.render.palette import NUM_SHADES
 from charrnn.render.shade_rules import shade_rules
@@ -48,9 +49,14 @@ STEPS_PER_UNIT = 20
 
 
 def to_model_page(
-    description: ModelDescription, config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]], run: str
+    description: ModelDescription,
+    config: Config,
+    vocab: Vocab,
+    tensors: Mapping[str, NDArray[Any]],
+    run: str,
+    found: Sequence[FoundCell] = (),
 ) -> str:
-    """Return the page of a model. `run` is what a command line calls the model.
+    """Return the page of a model. `run` is what a command line calls the model; the page opens on the first of `found`.
 
     Raises UsageError for a cell type or a depth that the page does not run, for weights that are not finite, and for a
     page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
@@ -65,6 +71,7 @@ def to_model_page(
         "name": description.name,
         "run": run,
         "rows": [list(row) for row in description.rows()],
+        "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
         "num_shades": NUM_SHADES,
         "parts": list(map(len, compressed)),
         "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
