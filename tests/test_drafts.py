@@ -127,6 +127,56 @@ def test_permissions_and_links_stay(tmp_path: Path) -> None:
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such owners")
+@pytest.mark.parametrize(("is_allowed", "mode"), [(True, 0o6664), (False, 0o644)])
+def test_owner_and_group_stay_or_nobody_else_may_do_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_allowed: bool, mode: int
+) -> None:
+    path, asked = tmp_path / "draft.txt", []
+    path.write_text("first")
+    digest, old = read_draft(path).digest, list(path.stat())
+    old[0] = old[0] & ~0o7777 | 0o6664
+    old[4], old[5] = old[4] + 1, old[5] + 1
+
+    def chown(path: Path, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        if not is_allowed:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(drafts, "_status_of", lambda *_: os.stat_result(old))
+    monkeypatch.setattr(os, "chown", chown)
+    save_draft(path, "second", FileFormat(), known=digest)
+    assert asked == [(old[4], -1), (-1, old[5])]
+    assert path.read_text() == "second" and path.stat().st_mode & 0o7777 == mode
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root may give files away")
+def test_root_gives_a_draft_to_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_text("first")
+    os.chown(path, 12345, 54321)
+    path.chmod(0o4750)
+    save_draft(path, "second", FileFormat(), known=read_draft(path).digest)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (12345, 54321, 0o4750)
+
+
+def test_extended_attributes_stay_and_the_time_is_that_of_the_save(tmp_path: Path) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_text("first")
+    os.utime(path, ns=(1, 1))
+    digest = read_draft(path).digest
+    has_attributes = hasattr(os, "setxattr")
+    if has_attributes:
+        try:
+            os.setxattr(path, "user.author", b"me")
+        except OSError:
+            has_attributes = False  # of this file system
+    save_draft(path, "second", FileFormat(), known=digest)
+    assert path.stat().st_mtime_ns > 1
+    assert not has_attributes or os.getxattr(path, "user.author") == b"me"
+
+
 def test_what_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CharRNNError, match="it is a folder"):
         save_draft(tmp_path, "a", FileFormat(), known=None)

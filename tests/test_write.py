@@ -29,7 +29,7 @@ from charrnn.cli.full_screen import Stopped
 from charrnn.cli.writer.app import Writer
 from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
 from charrnn.cli.writer.offers import OfferSearch
-from charrnn.cli.writer.state import DraftFile, Settings, describe_reading, shown_continuation
+from charrnn.cli.writer.state import DraftFile, Recovery, Settings, describe_reading, shown_continuation
 from charrnn.cli.writer.worker import Job, Worker
 from charrnn.errors import DataError, UsageError
 from charrnn.records.generation import Continuation
@@ -554,6 +554,40 @@ def test_text_that_was_not_saved_is_taken_over(model: Model, path: Path) -> None
         await until(pilot, lambda: not recovered.exists())
 
     play(model, path, script)
+
+
+def test_a_recovery_file_stays_until_its_text_is_saved(model: Model, path: Path) -> None:
+    recovered = path.parent / ".draft.txt.charrnn-recovered"
+    recovered.write_text("recovered", encoding="utf-8")
+
+    async def save(app: Writer, pilot: Pilot[bool], text: str) -> None:
+        await until(pilot, lambda: app.draft_screen.editor.draft == text)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: f"saved {len(text)} characters" in screen(app))
+        assert path.read_text(encoding="utf-8") == text
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("r", "ctrl+z")
+        await save(app, pilot, TEXT)
+        assert recovered.exists()
+        await pilot.press("x")
+        await save(app, pilot, TEXT + "x")
+        assert recovered.exists(), "the text was typed after the recovery was undone"
+        app.draft_screen.ask_about_recovery()
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("r", "backspace", "x")
+        await save(app, pilot, "recoverex")
+        assert not recovered.exists()
+
+    play(model, path, script)
+
+
+def test_what_was_saved_before_a_recovery_does_not_hold_its_text() -> None:
+    recovery = Recovery(Path("file"), "recovered", "saved before", lambda: False)
+    assert recovery.is_saved_with("recovered") and recovery.is_saved_with("recovered and more")
+    assert not recovery.is_saved_with("saved before")
+    assert Recovery(Path("file"), "same", "same", lambda: True).is_saved_with("same")
 
 
 def test_recovered_text_may_be_long_and_its_file_may_stay(

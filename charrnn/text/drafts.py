@@ -6,6 +6,7 @@ A save is atomic, and refuses to replace a file that something else changed.
 import codecs
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass, field
@@ -126,25 +127,52 @@ def _newline_of(text: str) -> str:
 def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, overwrite: bool = False) -> str:
     """Write a draft and return the digest of the file; the file is the old one or the new one, never a part.
 
-    A link stays a link, and permissions stay as they were. Raises ChangedOnDiskError if the file's digest is not
+    A link stays a link, and owner, group, permissions and extended attributes stay as they were, as far as the system
+    allows. Raises ChangedOnDiskError if the file's digest is not
     `known`, which is None where there should be no file, unless `overwrite`; CharRNNError if it cannot be written.
     """
     data = format.encode(text)
     target = Path(os.path.realpath(path))
     with convert_os_errors("write", path, num_bytes=len(data)):
-        mode = _mode_of(path, target)
-        if mode is not None and not overwrite and sha256(target.read_bytes()).hexdigest() != known:
+        status = _status_of(path, target)
+        if status is not None and not overwrite and sha256(target.read_bytes()).hexdigest() != known:
             raise ChangedOnDiskError(f"{path} {'exists already' if known is None else 'has changed on disk'}")
         with replacing(target) as temporary:
             # Others may not be allowed to read the text, not even until the permissions are those of the draft.
-            write_synced(temporary, data, mode=None if mode is None else mode & 0o777 | 0o600)
-            if mode is not None:
-                temporary.chmod(mode)
+            write_synced(temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600)
+            if status is not None:
+                _keep_attributes(target, status, temporary)
     return sha256(data).hexdigest()
 
 
-def _mode_of(path: Path, target: Path) -> int | None:
-    """Return the permissions of a file, None if there is none. Raises CharRNNError if it cannot be replaced."""
+def _keep_attributes(old: Path, status: os.stat_result, new: Path) -> None:
+    """Give a new file what belongs to the old one: owner, group, permissions, extended attributes. Raises OSError."""
+    written = new.stat()
+    is_same_owner = _try_chown(new, status.st_uid, -1) if written.st_uid != status.st_uid else True
+    is_same_group = _try_chown(new, -1, status.st_gid) if written.st_gid != status.st_gid else True
+    with contextlib.suppress(OSError):  # a text is saved without attributes rather than not at all
+        shutil.copystat(old, new)
+    os.utime(new, ns=(written.st_atime_ns, written.st_mtime_ns))
+    mode = stat.S_IMODE(status.st_mode)
+    if not is_same_owner:
+        mode &= ~stat.S_ISUID
+    if not is_same_group:
+        # What the old group may do, another one may do only if everybody may.
+        mode &= ~stat.S_ISGID & (~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3)
+    new.chmod(mode)
+
+
+def _try_chown(path: Path, owner: int, group: int) -> bool:
+    # Whoever may write to the folder may replace the file of another owner, but only root may give it to them.
+    try:
+        os.chown(path, owner, group)
+    except OSError:
+        return False
+    return True
+
+
+def _status_of(path: Path, target: Path) -> os.stat_result | None:
+    """Return the status of a file, None if there is none. Raises CharRNNError if it cannot be replaced."""
     try:
         status = target.stat()
     except FileNotFoundError:
@@ -153,7 +181,7 @@ def _mode_of(path: Path, target: Path) -> int | None:
         raise CharRNNError(f"cannot write {path}: it is {'a folder' if target.is_dir() else 'not a regular file'}")
     if not os.access(target, os.W_OK):
         raise CharRNNError(f"cannot write {path}: it is read-only")
-    return stat.S_IMODE(status.st_mode)
+    return status
 
 
 def recovery_files(path: Path | None) -> list[Path]:

@@ -348,11 +348,12 @@ class DraftScreen(Screen[None]):
 
     def _take_over(self, path: Path) -> None:
         try:
-            self.editor.replace_all(read_recovery(path))
+            text = read_recovery(path)
+            is_undone = self.editor.replace_all(text)
         except CharRNNError as error:
             self.say(str(error))
             return
-        self.file.recovered_from = path
+        self.file.take_over(path, text, is_undone)
         self.editor.move_cursor(self._end_of_text())
         self._show()
         self._note_reading()

@@ -1,6 +1,7 @@
 """The text that is edited: coloured by one value per character."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from rich.style import Style
 from rich.text import Text
@@ -15,6 +16,21 @@ from charrnn.cli.writer.hidden import hide, hide_copied, hide_pasted, marks, rev
 
 MAX_UNDO = 1000
 """Steps that can be undone."""
+
+
+@dataclass
+class _Replacement(Edit):
+    """A change that knows whether it is undone."""
+
+    is_undone: bool = field(init=False, default=False)
+
+    def do(self, text_area: TextArea, record_selection: bool = True) -> EditResult:
+        self.is_undone = False
+        return super().do(text_area, record_selection)
+
+    def undo(self, text_area: TextArea) -> EditResult:
+        self.is_undone = True
+        return super().undo(text_area)
 
 
 class Editor(TextArea):
@@ -111,11 +127,13 @@ class Editor(TextArea):
         """Insert a text at the cursor, as one step to undo."""
         self._insert(hide_pasted(text))
 
-    def replace_all(self, text: str) -> None:
-        """Replace the whole text, as one step to undo."""
+    def replace_all(self, text: str) -> Callable[[], bool]:
+        """Replace the whole text, as one step to undo, and return a function that says whether it is undone."""
+        change = _Replacement(hide(text), (0, 0), self.document.end, False)
         self.history.checkpoint()
-        self.replace(hide(text), (0, 0), self.document.end, maintain_selection_offset=False)
+        self.edit(change)
         self.history.checkpoint()
+        return lambda: change.is_undone
 
     def action_paste(self) -> None:
         """Insert what was copied in the editor."""

@@ -1,7 +1,7 @@
 """The state of `charrnn write`, without its widgets: the file, what of the text is saved, the settings, the notes."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
@@ -25,14 +25,30 @@ Colour = tuple[int, int] | str | None
 """What the text is coloured by: a cell, `SURPRISE`, or nothing."""
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """Text that was not saved and was taken over from a file."""
+
+    path: Path
+    text: str
+    text_before: str
+    """What was saved when it was taken over."""
+    is_undone: Callable[[], bool]
+    """Returns whether the change that took it over is undone."""
+
+    def is_saved_with(self, text: str) -> bool:
+        """Return whether a text that is saved is the recovered one, or what became of it."""
+        return text == self.text or (text != self.text_before and not self.is_undone())
+
+
 @dataclass
 class DraftFile:
     """A draft, where it belongs, and what of it is saved."""
 
     path: Path | None
     draft: Draft
-    recovered_from: Path | None = None
-    """A file with text that was not saved, which was taken over: removed once the text is saved."""
+    recovery: Recovery | None = None
+    """What was taken over last: its file is removed once that text is saved."""
 
     def __post_init__(self) -> None:
         self.saved_text: str = self.draft.text
@@ -50,10 +66,14 @@ class DraftFile:
         known = self.digest if path is None or path == self.path else None
         self.digest = save_draft(target, text, self.format, known=known, overwrite=overwrite)
         self.path, self.saved_text = target, text
-        if self.recovered_from is not None:
+        if self.recovery is not None and self.recovery.is_saved_with(text):
             with contextlib.suppress(OSError):  # the text is saved all the same
-                self.recovered_from.unlink()
-            self.recovered_from = None
+                self.recovery.path.unlink()
+            self.recovery = None
+
+    def take_over(self, path: Path, text: str, is_undone: Callable[[], bool]) -> None:
+        """Remove the file of a recovered text once that text is saved; `is_undone` says whether it was taken back."""
+        self.recovery = Recovery(path, text, self.saved_text, is_undone)
 
     def recover(self, text: str) -> Path:
         """Write text that is not saved beside the draft, and return the path. Raises CharRNNError."""
