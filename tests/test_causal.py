@@ -199,7 +199,7 @@ def test_a_detector_with_too_little_to_see_says_so() -> None:
     assert result.effects == ()
     assert [(skipped.detector, skipped.reason) for skipped in result.skipped] == [
         ("quote", "there are none in this text"),
-        ("string", "this text is not source code"),
+        ("string", "there are none in this text"),
         ("line-position", "too few: 1 span, 299 characters inside"),
     ]
     assert result.to_json()["skipped"][0]["detector"] == "quote"

@@ -450,6 +450,14 @@ def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.
         "name": "nonsense",
         "path": "corpora/nonsense.txt",
     }
+    Path("nonsense.txt").write_text("mine")
+    ran = command("corpora", "fetch", "nonsense")
+    assert (ran.code, ran.out) == (0, "corpora/nonsense.txt\n")
+    assert ran.err == (
+        "warning: `charrnn train nonsense` reads nonsense.txt of this folder, not the text of the catalogue\n"
+    )
+    assert command("corpora", "fetch", "nonsense", "--quiet").err == ""
+    Path("nonsense.txt").unlink()
     Path("corpora/nonsense.txt").write_bytes(text + b"!")
     ran = command("corpora", "fetch", "nonsense")
     assert (ran.code, ran.out) == (3, "")

@@ -198,6 +198,7 @@ def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Comma
     ran = command("visualize", "--detector", "quote", "--text", "plain.txt")
     assert (ran.code, ran.out) == (3, "")
     assert "quote: there are none in this text" in ran.err
+    assert r"define your own detector by a regular expression: --detect '\([^)]*\)'" in ran.err
     assert len(ran.err.splitlines()) <= 3
     # Not asked for by name, it is one of those that were not scored.
     ran = command("visualize", "--find", "--text", "plain.txt")

@@ -194,6 +194,36 @@ def test_what_does_not_apply_to_a_text_has_no_labels_and_says_why(name: str, tex
     assert why_not_scored(None, detector.absence) == NOT_EVERYWHERE[name]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("bracket-depth", "a (b [c'] d) e)\n(f", "001112221110000011"),
+        ("bracket-depth", "He (says.\n \nShe (", "00011111111000001"),
+        ("string", "say 'so'.\n", "0000111000"),
+        ("speaker", "Ann:\nyes\n", "111000000"),
+        ("latex-math", "it is $x$.\n", "00000011000"),
+        ("comment", PROSE.splitlines()[0], "0" * 33),
+    ],
+)
+def test_a_detector_that_is_named_labels_any_kind_of_text(name: str, text: str, expected: str) -> None:
+    assert DETECTORS[name].label(text) is None
+    (named,) = get_detectors([name])
+    labels = named.label(text)
+    assert labels is not None
+    assert "".join(str(int(label)) for label in labels) == expected
+
+
+@given(ANY_TEXT)
+@EXAMPLES
+def test_named_or_not_the_labels_are_the_same_where_there_are_some(text: str) -> None:
+    for name, detector in DETECTORS.items():
+        (named,) = get_detectors([name])
+        labels, default = named.label(text), detector.label(text)
+        assert (labels is None) == (default is None and NOT_EVERYWHERE[name] == NOT_EVERYWHERE["parity"])
+        assert labels is None or labels.shape == (len(text),)
+        assert default is None or np.array_equal(default, labels)
+
+
 @given(ANY_TEXT, st.sampled_from(["", SOURCE]))
 @EXAMPLES
 def test_labels_are_as_long_as_their_text(text: str, header: str) -> None:

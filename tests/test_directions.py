@@ -349,7 +349,7 @@ def test_sizes_and_detectors_that_are_not_there_are_refused() -> None:
             study.direction(SPANS, size)
     with pytest.raises(UsageError, match="Did you mean quote"):
         study.direction("qoute")
-    with pytest.raises(DataError, match="No direction for string: this text is not source code"):
+    with pytest.raises(DataError, match="No direction for string: there are none in this text"):
         study.direction("string")
 
 

@@ -118,7 +118,7 @@ def test_a_name_that_is_offered_twice(offer: Callable[..., None], tmp_path: Path
         match=r"^The detector 'quote' is offered twice: by charrnn and by the package rhymes 1\.0\.\n",
     ):
         get_detectors(["quote"])
-    assert get_detectors(["comment"]) == [DETECTORS["comment"]], "only the name that is asked for"
+    assert get_detectors(["digit"]) == [DETECTORS["digit"]], "only the name that is asked for"
     for package in ("metre", "prosody"):
         install(tmp_path, package, f"[{GROUP}]\nfeet = {package}:label\n")
     with pytest.raises(UsageError, match=r"by the package (metre|prosody) 1\.0 and by the package "):

@@ -9,7 +9,7 @@ import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
-from charrnn.cli.streams import print_json, print_path, result_console
+from charrnn.cli.streams import print_json, print_path, result_console, warn
 
 if TYPE_CHECKING:
     from charrnn.text.formal_languages import FormalString
@@ -53,16 +53,21 @@ def fetch_corpus(
 ) -> None:
     """Download a text into corpora/ and print its path.
 
-    A file whose SHA-256 is not that of the catalogue is refused.
+    A text that is there or in a folder of CHARRNN_CORPORA already is not downloaded again. A file whose SHA-256 is not
+    that of the catalogue is refused.
     """
     from charrnn.errors import DataError, did_you_mean
-    from charrnn.text.catalogue import fetch, find_entry, load_catalogue
+    from charrnn.text.catalogue import find_entry, load_catalogue
+    from charrnn.text.sources import fetch_to_train, read_instead
 
     entry = find_entry(name)
     if entry is None:
         names = [entry.name for entry in load_catalogue()]
         raise DataError(f"The catalogue has no {name!r}; it has {', '.join(names)}." + did_you_mean(name, names))
-    path = fetch(entry, Path("corpora"), on_progress=download_bar(quiet=quiet))
+    here = read_instead(entry)
+    if here is not None:
+        warn((f"`charrnn train {entry.name}` reads {here} of this folder, not the text of the catalogue",), quiet=quiet)
+    path = fetch_to_train(entry, on_progress=download_bar(quiet=quiet))
     if json:
         print_json({"name": entry.name, "path": str(path)})
     else:

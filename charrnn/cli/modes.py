@@ -147,7 +147,10 @@ def _measure_findings(subject: Subject) -> "CellFindings":
         findings = subject.study.findings(subject.options.detectors, on_progress=advance)
     if subject.options.has_chosen_detectors and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
-        raise DataError(f"No detector can be scored in this text: {reasons}. Give another --text.")
+        raise DataError(
+            f"No detector can be scored in this text: {reasons}. Give another --text, or define your own detector "
+            r"by a regular expression: --detect '\([^)]*\)'"
+        )
     return findings
 
 

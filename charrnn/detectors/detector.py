@@ -21,6 +21,12 @@ class Detector:
     label: Label
     absence: str = "this text has nothing of the kind"
     """Why `label` returns None for a text."""
+    label_any: Label | None = None
+    """What labels a text of any kind, if the detector is named; None if `label` does. The kind decides the defaults."""
+
+    def for_any_text(self) -> "Detector":
+        """Return this detector for a text of any kind, as it is used where its name is given."""
+        return self if self.label_any is None else replace(self, label=self.label_any)
 
     def label_documents(self, text: str) -> "Labels | None":
         """Label a text whose documents, if it has any, end with END (U+0000), as if END were a newline."""

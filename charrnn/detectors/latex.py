@@ -41,8 +41,11 @@ def label_latex_math(text: str) -> NDArray[np.bool_] | None:
 
     A blank line ends mathematics. `\$`, comments and verbatim text contain no marks. None for a text without LaTeX.
     """
-    if not looks_like_latex(text):
-        return None
+    return label_any_math(text) if looks_like_latex(text) else None
+
+
+def label_any_math(text: str) -> NDArray[np.bool_]:
+    """Label a text of any kind as `label_latex_math` labels LaTeX."""
     inside = np.zeros(len(text), bool)
     closer, begin = "", 0
     for match in _EDGE.finditer(text):

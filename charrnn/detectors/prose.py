@@ -133,11 +133,24 @@ def label_urls(text: str) -> Flags:
 
 def label_speakers(text: str) -> Flags | None:
     """True in the name of a speaker, on a line of its own before a colon. None for a text that is not a play."""
-    lines = [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
+    lines = _speakers(text)
     num_names = len({match["name"] for match in lines})
     num_lines = sum(1 for line in text.splitlines() if line.strip())
     # In a play names repeat; a heading such as `Contents:` occurs once.
     is_play = num_names * 2 <= len(lines) and len(lines) >= MIN_SPEAKER_SHARE * num_lines
     if not lines or not is_play or looks_like_source(text):
         return None
+    return _label_names(text, lines)
+
+
+def label_any_speakers(text: str) -> Flags:
+    """True in every name on a line of its own before a colon, in a text of any kind."""
+    return _label_names(text, _speakers(text))
+
+
+def _speakers(text: str) -> list[re.Match[str]]:
+    return [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
+
+
+def _label_names(text: str, lines: list[re.Match[str]]) -> Flags:
     return label_spans(len(text), (match.span("name") for match in lines))

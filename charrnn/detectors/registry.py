@@ -40,16 +40,46 @@ _BUILT_IN = (
     Detector("digit", "inside a number", _function("prose", "label_digits")),
     Detector("url", "inside a web address", _function("prose", "label_urls")),
     Detector(
-        "speaker", "inside a speaker's name in a play", _function("prose", "label_speakers"), "this text is not a play"
+        "speaker",
+        "inside a speaker's name in a play",
+        _function("prose", "label_speakers"),
+        "this text is not a play",
+        _function("prose", "label_any_speakers"),
     ),
     Detector(
-        "latex-math", "inside LaTeX mathematics", _function("latex", "label_latex_math"), "this text is not LaTeX"
+        "latex-math",
+        "inside LaTeX mathematics",
+        _function("latex", "label_latex_math"),
+        "this text is not LaTeX",
+        _function("latex", "label_any_math"),
     ),
-    Detector("string", "inside a string of source code", _function("source", "label_strings"), _NO_SOURCE),
-    Detector("comment", "inside a comment of source code", _function("source", "label_comments"), _NO_SOURCE),
-    Detector("bracket-depth", "open brackets of source code", _function("source", "label_bracket_depth"), _NO_SOURCE),
     Detector(
-        "if-statement", "in the condition or body of an if", _function("source", "label_if_statements"), _NO_SOURCE
+        "string",
+        "inside a string of source code",
+        _function("source", "label_strings"),
+        _NO_SOURCE,
+        _function("source", "label_any_strings"),
+    ),
+    Detector(
+        "comment",
+        "inside a comment of source code",
+        _function("source", "label_comments"),
+        _NO_SOURCE,
+        _function("source", "label_any_comments"),
+    ),
+    Detector(
+        "bracket-depth",
+        "open brackets of source code",
+        _function("source", "label_bracket_depth"),
+        _NO_SOURCE,
+        _function("source", "label_any_brackets"),
+    ),
+    Detector(
+        "if-statement",
+        "in the condition or body of an if",
+        _function("source", "label_if_statements"),
+        _NO_SOURCE,
+        _function("source", "label_any_if_statements"),
     ),
     Detector("a-minus-b", "a's minus b's of this string", _function("formal_languages", "label_a_minus_b"), _NO_FORMAL),
     Detector("b-minus-c", "b's minus c's of this string", _function("formal_languages", "label_b_minus_c"), _NO_FORMAL),
@@ -68,7 +98,8 @@ DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
     """Return the named detectors, and those given as they are; all that come with charrnn if none is chosen.
 
-    A name may be that of a detector that an installed package offers. Such detectors are used only where they are
+    A detector that is named labels a text of any kind (`Detector.for_any_text`); a formal language has to be one. A
+    name may be that of a detector that an installed package offers. Such detectors are used only where they are
     named, so that the same command gives the same table on every machine. Raises UsageError for an unknown or ambiguous
     name, and for a detector of a package that cannot be loaded.
     """
@@ -87,7 +118,7 @@ def _find(name: str) -> Detector:
         return plugin_detector(plugin)
     if name not in DETECTORS:
         raise UsageError(_unknown(name, [*DETECTORS, *plugin_names(GROUP)]))
-    return DETECTORS[name]
+    return DETECTORS[name].for_any_text()
 
 
 def _unknown(name: str, names: Collection[str]) -> str:

@@ -1,5 +1,6 @@
 """The catalogue: texts with a known URL and SHA-256, downloaded once and verified."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -86,19 +87,25 @@ def fetch(
     `timeout_seconds` limits each wait for the server, not the whole download. `on_progress` gets the bytes received so
     far and the total. A download appears under its name only when it is complete and verified.
 
-    Raises DataError if the existing file has another digest (it is not changed), and if the download fails (no file is
-    left behind).
+    Raises DataError if the existing file has another digest (it is not changed), and if the download fails (no file and
+    no empty folder is left behind).
     """
     target = folder / entry.file
     try:
         if target.exists():
             _check_present(entry, target)
             return target
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        # The partial file is hidden, so that a folder read as a corpus skips it, and named by the process, so that two
-        # processes can download at the same time.
-        with replacing(target) as partial:
-            _download(entry, partial, timeout_seconds, on_progress)
+        try:
+            # The partial file is hidden, so that a folder read as a corpus skips it, and named by the process, so that
+            # two processes can download at the same time.
+            with replacing(target) as partial:
+                _download(entry, partial, timeout_seconds, on_progress)
+        finally:
+            if is_new:
+                with contextlib.suppress(OSError):  # not empty
+                    folder.rmdir()
     except (OSError, _BadDownload) as error:
         raise _failure(entry, target, str(error) or type(error).__name__) from error
     return target

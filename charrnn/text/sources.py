@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from charrnn.errors import DataError, NotHereError
-from charrnn.text.catalogue import fetch, find_entry, load_catalogue
+from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
 from charrnn.text.files import unreadable
 from charrnn.text.order import Order
 
+CORPORA = Path("corpora")
+"""The folder into which texts of the catalogue are downloaded."""
 CORPORA_VARIABLE = "CHARRNN_CORPORA"
 """Environment variable with folders in which corpora are looked up, separated like those of PATH."""
 
@@ -79,6 +81,23 @@ def find_origin(
     if path is None:
         raise NotHereError(source, _not_found(source, folders))
     return _path(path, str(path), order, needs_regular=is_named_by_run)
+
+
+def fetch_to_train(
+    entry: CatalogueEntry, corpora_dir: Path = CORPORA, *, on_progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it into `corpora_dir`.
+
+    Raises DataError as `fetch` does, for a file in any of the folders.
+    """
+    folders = _corpora_folders(corpora_dir)
+    found = next((folder for folder in folders if os.path.exists(folder / entry.file)), corpora_dir)
+    return fetch(entry, found, on_progress=on_progress)
+
+
+def read_instead(entry: CatalogueEntry) -> Path | None:
+    """Return the file or folder in the current folder that is read where the name of the entry is given, or None."""
+    return _find_path(entry.name, [])
 
 
 def origin_at(location: str, order: Order) -> Origin | None:
