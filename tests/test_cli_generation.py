@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from built_runs import build_chain
 from conftest import Ran, TrainedRun
+from test_cli_sample import Terminal
 
 import charrnn
 from charrnn.evaluation.loops import find_loop
 
 Command = Callable[..., Ran]
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def json_lines(ran: Ran) -> list[dict[str, Any]]:
@@ -207,10 +209,26 @@ def test_without_a_seed_each_call_draws_one_and_names_it(
 
 
 def test_nothing_is_said_of_a_seed_that_nothing_is_drawn_with(command: Command, alphabet_run: Path) -> None:
-    for options in (("--beam", 3), ("--beam", 3, "--beam-mode", "diverse"), ("--seed", 0)):
+    greedy = (("--temp", 0), ("--temp", 0, "--count", 2), ("--temps", "0"), ("--temp", 0, "--show-cell", "0:1"))
+    for options in (("--beam", 3), ("--beam", 3, "--beam-mode", "diverse"), ("--seed", 0), *greedy):
         text_of(command("sample", alphabet_run, "--length", 20, *options))
     refused = command("sample", alphabet_run, "--top-p", 7)
     assert refused.code == 2 and "seed" not in refused.err
+
+
+@pytest.mark.parametrize("options", [(), ("--show-cell", "0:1"), ("--count", 2)])
+def test_the_seed_comes_before_the_prime_on_a_terminal(
+    command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...]
+) -> None:
+    """Both streams are the same terminal: the seed must not land between the prime and what continues it."""
+    terminal = Terminal()
+    monkeypatch.setattr("charrnn.generation.generator.GROUP_CHARS", 30)  # so that two texts are drawn one by one
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.stderr", terminal)
+    assert command("sample", alphabet_run, "--length", 20, "--prime", "lmn", *options).code == 0
+    seed, rest = terminal.getvalue().split("\n", 1)
+    assert re.fullmatch(r"seed \d+", seed)
+    assert COLOUR.sub("", rest).startswith("lmn") and "seed" not in rest
 
 
 def test_a_beam_stops_and_its_length_counts_by_the_penalty(command: Command, lab: Path) -> None:

@@ -235,7 +235,7 @@ def sample(
         min_copy=MIN_COPY_LENGTH if min_copy is None else min_copy,
     )
     if seed is None and (beam is None or beam_mode == "stochastic"):
-        seed = page.choose_seed()
+        seed = page.choose_seed(is_greedy=request.is_greedy)
     if beam is not None:
         _show_search(page, request, search_options(request, source, seed))
     else:

@@ -63,6 +63,11 @@ class Request:
                 f"--temps is {self.temps!r}; write numbers with commas between them, such as 0.2,0.5,1."
             ) from None
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether every text takes the most likely characters, whatever the seed."""
+        return self.temp == 0 if self.temps is None else not any(self.temperatures)
+
 
 def check_request(request: Request) -> None:
     """Raise UsageError, before a run is loaded, for options that do not go together and for too long a text."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from charrnn.mixing import Mixture
     from charrnn.records.generation import GeneratedText
 
+Part = TypeVar("Part")
+"""A part of a text: some characters, or a piece with the value of a cell."""
 LONG = 10_000
 """Number of characters from which a progress bar may appear: they may take a second or more."""
 MAX_LINE_ROWS = 50
@@ -53,18 +55,19 @@ class Page:
     _num_cut: int = field(default=0, init=False)
     """Documents that have not ended."""
 
-    def choose_seed(self) -> int:
-        """Draw a seed. It is printed on stderr as soon as the first character is drawn."""
+    def choose_seed(self, *, is_greedy: bool) -> int:
+        """Draw a seed. Unless every text is greedy, it is printed on stderr when the first character is drawn."""
         from charrnn.generation.generator import fresh_seed
 
-        self._fresh_seed = fresh_seed()
-        return self._fresh_seed
+        seed = fresh_seed()
+        self._fresh_seed = None if is_greedy else seed
+        return seed
 
     def show_text(self, options: "SampleOptions") -> None:
         """Print one text as it is drawn."""
         with self._drawing(options.length, is_streamed=True) as on_draw:
             end = write(
-                chain([self.prime], self.model.generator.write(replace(options, on_draw=on_draw))),
+                chain([self.prime], _begun(self.model.generator.write(replace(options, on_draw=on_draw)))),
                 ends_line=self.model.config.end_id is not None,
             )
         self._warn_of_loop(end, "a higher --temp, or --temp 1 --top-p 0.95")
@@ -72,7 +75,7 @@ class Page:
     def show_cell(self, options: "SampleOptions") -> None:
         """Print one text as it is drawn, coloured by the value of the cell in `options`."""
         with self._drawing(options.length, is_streamed=True) as on_draw:
-            write_coloured(self.prime, self.model.generator.stream(replace(options, on_draw=on_draw)))
+            write_coloured(self.prime, _begun(self.model.generator.stream(replace(options, on_draw=on_draw))))
 
     def show_samples(self, count: int, options: "SampleOptions") -> None:
         """Print several texts, separated by a blank line, or one JSON object for each."""
@@ -90,7 +93,7 @@ class Page:
             for index, chunks in enumerate(self.model.generator.write_each(count, options)):
                 with _above_bar():
                     write(
-                        chain([separator(documents, index, count), self.prime], chunks),
+                        chain([separator(documents, index, count), self.prime], _begun(chunks)),
                         ends_line=documents != "none",
                     )
 
@@ -143,7 +146,7 @@ class Page:
         with self._drawing(options.length, num_texts=options.width, is_streamed=is_streamed) as on_draw:
             search = self.model.generator.search(replace(options, on_draw=on_draw))
             if is_streamed:
-                write(chain([self.prime], search))
+                write(chain([self.prime], _begun(search)))
             else:
                 deque(search, maxlen=0)
         texts = search.best(count)
@@ -227,6 +230,12 @@ class Page:
 
 def _ignore(num_chars: int) -> None:
     pass
+
+
+def _begun(parts: Iterable[Part]) -> Iterator[Part]:
+    """Return the parts of a text once the first is drawn: what stderr says then comes before the prime."""
+    remaining = iter(parts)
+    return chain(list(islice(remaining, 1)), remaining)
 
 
 @contextmanager
