@@ -25,6 +25,7 @@ from charrnn.render.curves import GradientChart
 from charrnn.render.documents import to_html, to_text
 from charrnn.render.export import FORMATS, ExportFormat, describe_formats, find_format
 from charrnn.render.heatmap import HeatMap
+from charrnn.render.layout import Layout
 from charrnn.render.legend import Legend
 from charrnn.render.palette import NUM_SHADES, steps
 from charrnn.render.raster import to_png
@@ -154,6 +155,14 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
         if element.get("fill") == "#1e1e22"
     ]
     assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 80])
+def test_a_narrow_picture_has_the_whole_legend(columns: int) -> None:
+    explained = "where the detector is on (not for counts)"
+    picture = to_svg([Legend(underlined=explained)], "", Layout(columns=columns))
+    words = [text for text in ElementTree.fromstring(picture).itertext() if text.strip()]
+    assert " ".join(" ".join(words).split()).endswith(f"+1 underlined: {explained}")
 
 
 def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from rich.segment import Segment
 
 from charrnn.records.microscope import ColouredText
 from charrnn.render.heatmap import HeatMap
-from charrnn.render.legend import LEGEND_WIDTH, Legend
+from charrnn.render.legend import LEGEND_WIDTH, SURPRISE_LEGEND, Legend
 from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, Palette
 from charrnn.render.visible import visible
 
@@ -123,6 +124,24 @@ def test_where_the_detector_is_on_is_underlined() -> None:
     words = [s for s in coloured(legend) if s.style is not None and s.style.underline]
     assert [word.text for word in words] == ["underlined:"]
     assert plain(HeatMap(ColouredText(text="ab", values=(0.0,) * 2, inside=(False,) * 2))) == ["ab", "▅▅"]
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100])
+def test_a_legend_is_complete_at_every_width(width: int) -> None:
+    explained = "where the detector is on (not for counts)"
+    for scale in (Legend(underlined=explained), Legend(("0", "8 bits or more"), "surprise", underlined=explained)):
+        lines = plain(scale, width)
+        assert max(map(cell_len, lines)) <= width
+        shown = re.sub(r"\s+", " ", " ".join(lines))
+        assert shown.endswith(f"{scale.ends[1]} ▔ below: {explained}")
+        drawn = "".join(segment.text for segment in coloured(scale, width))
+        assert re.sub(r"\s+", " ", drawn).strip().endswith(f"{scale.ends[1]} underlined: {explained}")
+    assert len(plain(Legend(underlined=explained), width)) == (3 if width == 40 else 2 if width < 80 else 1)
+
+
+def test_a_scale_is_shorter_where_its_ends_leave_less_space() -> None:
+    (line,) = plain(SURPRISE_LEGEND, 30)
+    assert cell_len(line) == 30 and line.startswith("0 ▁") and line.endswith("█ 8 bits or more")
 
 
 def test_ends_and_numbers_that_are_none() -> None:
