@@ -30,7 +30,7 @@ from charrnn.cli.training_view import TrainingView, _look_inside
 from charrnn.config import AUTO_FIELDS, FIELD_NAMES
 from charrnn.errors import UsageError, named
 from charrnn.records.numbers import MAX_UNITS
-from charrnn.records.training import StartEvent, TrainEvent, WarningEvent
+from charrnn.records.training import DoneEvent, StartEvent, TrainEvent, WarningEvent
 from charrnn.settings import from_yaml
 from charrnn.training.trainer import Trainer
 
@@ -43,7 +43,7 @@ EVENT_KEYS = {
     "evaluation": {"step", "seconds", "val_nats", "val_bpc", "num_chars"},
     "sample": {"step", "text"},
     "saved": {"step", "path"},
-    "done": {"step", "seconds", "val_nats", "best_step", "run"},
+    "done": {"step", "seconds", "val_nats", "best_nats", "best_step", "run"},
 }
 """As /CLI.md documents them: the keys that others may rely on."""
 
@@ -195,7 +195,8 @@ def test_json_events_come_in_order_with_their_documented_keys(command: Command, 
     assert start["num_parameters"] == sum(tensor.numel() for tensor in saved.values())
     evaluations = [e for e in events if e["event"] == "evaluation"]
     assert done["val_nats"] == evaluations[-1]["val_nats"]
-    assert done["best_step"] == min(evaluations, key=lambda e: e["val_nats"])["step"]
+    best = min(evaluations, key=lambda e: e["val_nats"])
+    assert (done["best_nats"], done["best_step"]) == (best["val_nats"], best["step"])
     assert all(e["val_bpc"] == pytest.approx(e["val_nats"] / math.log(2)) for e in evaluations)
     assert all(Path(e["path"]).is_dir() for e in events if e["event"] == "saved" and e["step"] in (6, 8))
     times = [e["seconds"] for e in events if "seconds" in e]
@@ -224,7 +225,7 @@ def test_stdout_is_the_run_and_stderr_tells_the_story(command: Command, text_fil
         # Aligned: each column ends where its heading does.
         for heading, number in (("val", f"{evaluation['val_nats']:.4f}"), ("bpc", f"{evaluation['val_bpc']:.3f}")):
             assert row.index(number) + len(number) == lines[header].index(heading) + len(heading)
-    assert f"Validation loss {evaluations[-1]['val_nats']:.4f}" in ran.err
+    assert f"Best validation loss {min(one['val_nats'] for one in evaluations):.4f} nats/character, at step" in ran.err
     assert "charrnn sample" in ran.err and "charrnn visualize" in ran.err
 
 
@@ -250,6 +251,47 @@ def test_an_evaluation_is_one_line_however_narrow_the_terminal(
     assert [len(row) for row in rows] == [len(lines[header])] * 2 == [min(len(lines[header]), columns - 6)] * 2
     for row, evaluation in zip(rows, evaluations, strict=True):
         assert f"{evaluation['val_nats']:.4f}" in row.split()
+
+
+def shown_by_view(capsys: pytest.CaptureFixture[str], *events: Any) -> str:
+    """What train prints of these events on stderr."""
+    view = TrainingView(Signals(), show_as_json=False, quiet=False)
+    assert view.show(event for event in events) == 0
+    return capsys.readouterr().err
+
+
+def done_event(**values: Any) -> DoneEvent:
+    given = {"step": 3_200, "seconds": 1.0, "val_nats": 1.2775, "best_nats": 1.146, "best_step": 1_057}
+    return DoneEvent(**(given | {"run": "checkpoints/a", "is_complete": True} | values))
+
+
+def test_the_last_lines_name_the_step_that_commands_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown_by_view(capsys, done_event()).splitlines()[:2] == [
+        "Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step 1,057,",
+        "which every command uses. The last loss is 1.2775.",
+    ]
+    last = done_event(val_nats=1.146, best_step=3_200)
+    assert shown_by_view(capsys, last).splitlines()[0] == (
+        "Done: 3,200 steps. Best validation loss 1.1460 nats/character, at step 3,200."
+    )
+    nothing_new = shown_by_view(capsys, done_event(val_nats=None)).splitlines()
+    assert nothing_new[1] == "which every command uses."
+    assert shown_by_view(capsys, done_event(val_nats=None, best_nats=None, best_step=0)).startswith(
+        "Done: 3,200 steps.\n"
+    )
+
+
+def test_the_column_of_times_continues_after_a_resume(command: Command, text_file: Path) -> None:
+    assert command("train", "text.txt", "--steps", 4, "--evaluate-every", 2, *SMALL).code == 0
+    log = Path("checkpoints/text-001/metrics.jsonl")
+    records = read_metrics(log.parent)
+    # The first four steps took 1,000 seconds.
+    log.write_text("".join(json.dumps(one | {"seconds": 250.0 * one["step"]}) + "\n" for one in records))
+    ran = command("train", "--resume", "text-001", "--steps", 6)
+    assert ran.code == 0
+    (row,) = [line for line in ran.err.splitlines() if line.split()[:1] == ["6"]]
+    minutes = int(re.search(r"(\d+):\d\d", row)[1])  # type: ignore[index]
+    assert 16 <= minutes < 60
 
 
 def first_lines(text: str) -> list[str]:

@@ -60,7 +60,9 @@ def events_of(run: Path, *, first: int = 0, last: int = 2) -> Generator[TrainEve
         )
     yield EvaluationEvent(step=last, seconds=1.0, val_nats=1.25, val_bpc=1.8, num_chars=10, is_best=True)
     yield SampleEvent(step=last, text="*one*\ntwo")
-    yield DoneEvent(step=last, seconds=2.0, val_nats=1.25, best_step=last, run=str(run), is_complete=True)
+    yield DoneEvent(
+        step=last, seconds=2.0, val_nats=1.25, best_nats=1.25, best_step=last, run=str(run), is_complete=True
+    )
 
 
 class Recorder:

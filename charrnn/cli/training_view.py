@@ -63,6 +63,7 @@ class TrainingView:
         self._start: StartEvent | None = None
         self._losses: list[float] = []
         self._rate = 0.0
+        self._seconds_before = 0.0
         self._columns: dict[str, int] = {}
 
     def announce(self, message: str) -> None:
@@ -142,6 +143,7 @@ class TrainingView:
 
     def _show_start(self, event: "StartEvent") -> None:
         config = event.config
+        self._seconds_before = _seconds_logged(event.run) if event.first_step else 0.0
         chars_per_step = config["num_lanes"] * config["bptt_length"]
         self._start = event
         epochs = event.num_steps * chars_per_step / event.num_train_chars
@@ -212,7 +214,7 @@ class TrainingView:
         config = self._start.config
         epochs = event.step * config["num_lanes"] * config["bptt_length"] / self._start.num_train_chars
         train_nats = sum(self._losses) / len(self._losses) if self._losses else float("nan")
-        minutes, seconds = divmod(round(event.seconds), 60)
+        minutes, seconds = divmod(round(self._seconds_before + event.seconds), 60)
         values = {
             "step": f"{event.step:,}",
             "epoch": _rounded(epochs),
@@ -255,8 +257,7 @@ class TrainingView:
         named = "" if is_at_home else f" {run}"
         if self._console is not None:
             if event.is_complete:
-                best = "" if event.val_nats is None else f" Validation loss {event.val_nats:.4f} nats per character."
-                self._print(f"Done: {_steps(event.step)}.{best} Best step: {event.best_step:,}.")
+                self._print(f"Done: {_steps(event.step)}.{_best_loss(event)}")
                 if self._start is not None and self._start.first_step == event.step:
                     self._print("Nothing was left to train: give a larger --steps, --epochs or --minutes to continue.")
                 self._print("Next:")
@@ -268,6 +269,17 @@ class TrainingView:
                 piped = "cat TEXT | " if self._start and "-" in self._start.config["corpus"] else ""
                 self._print(f"  {piped}charrnn train --resume {run}", soft_wrap=True)
         print_path(event.run)
+
+
+def _best_loss(event: "DoneEvent") -> str:
+    """Return the best validation loss and its step, which commands use; then the last loss, if another step has it."""
+    if event.best_nats is None:
+        return ""
+    best = f" Best validation loss {event.best_nats:.4f} nats/character, at step {event.best_step:,}"
+    if event.best_step == event.step:
+        return f"{best}."
+    last = "" if event.val_nats is None else f" The last loss is {event.val_nats:.4f}."
+    return f"{best},\nwhich every command uses.{last}"
 
 
 def _look_inside(run: str, start: "StartEvent | None") -> str:
@@ -285,6 +297,13 @@ def _num_val_chars(start: "StartEvent") -> int:
     """Return the characters of the validation text: what is not for training, without a test text."""
     _, validation, *test = start.config["split"]
     return int((start.num_chars - start.num_train_chars) * validation / (validation + sum(test)))
+
+
+def _seconds_logged(run: str) -> float:
+    """Return the seconds that a resumed run has trained before, as `charrnn runs` adds them up."""
+    from charrnn.runs.metrics import MetricsLog
+
+    return max((loss.seconds for loss in MetricsLog(Path(run) / "metrics.jsonl").losses([])), default=0.0)
 
 
 def _columns_that_fit(width: int) -> dict[str, int]:

@@ -102,6 +102,8 @@ class DoneEvent(Event):
     step: int
     seconds: float
     val_nats: float | None
+    best_nats: float | None
+    """The validation loss at `best_step`, the step that commands load; None if no step was validated."""
     best_step: int
     run: str
     is_complete: bool

@@ -166,6 +166,7 @@ class TrainingSession:
             step=trainer.step,
             seconds=seconds_since_start(),
             val_nats=progress.val_nats,
+            best_nats=progress.best_nats,
             best_step=progress.best_step,
             run=str(self.run.path),
             is_complete=not progress.is_stopped,
