@@ -849,7 +849,9 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         name=name,
         path=found.path.absolute() if isinstance(found, RunReader) else None,
         step=loaded.step,
-        recorded_corpus=recorded_corpus(name, config, loaded.state),
+        recorded_corpus=recorded_corpus(
+            name, config, loaded.state, model_file=found.path.name if isinstance(found, ModelFile) else ""
+        ),
         warnings=loaded.warnings,
         step_digest=loaded.digest,
         val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,

@@ -101,7 +101,10 @@ def test_every_command_takes_it(command: Command, lab: Path, corpus_file: Path) 
     # Without the text that is recorded by its name alone, commands ask for one.
     for asks in (("evaluate", "given.zip"), ("visualize", "given.zip", "--find")):
         refused = command(*asks)
-        assert refused.code == 3 and "--text" in refused.err and "synthetic.txt" in refused.err, refused.err
+        assert refused.code == 3
+        first, second = refused.err.splitlines()
+        assert first.startswith("error: given.zip contains no text: give --text"), refused.err
+        assert second.strip() == "It was trained on synthetic.txt."
     evaluated = command("evaluate", "given.zip", "--text", "held-out.txt", "--json")
     assert evaluated.code == 0, evaluated.err
     found = command("visualize", "given.zip", "--find", "--text", "held-out.txt", "--json")
@@ -131,6 +134,10 @@ def test_a_new_run_starts_with_it(command: Command, lab: Path, corpus_file: Path
 def test_it_cannot_be_continued_and_has_no_history(command: Command, file: Path) -> None:
     refused = command("train", "--resume", "abc.zip")
     assert refused.code != 0 and "--init-from abc.zip" in refused.err and "Traceback" not in refused.err
+    for options in ((), ("--plot",)):
+        refused = command("runs", "abc.zip", *options)
+        assert refused.code == 4
+        assert refused.err.startswith("error: abc.zip has no learning curve: an exported .zip is one step of a run\n")
     file.with_name("text.txt").write_text("abcdefghijklmnopqrstuvwxyz\n" * 20)
     for options in (("--history", "--text", "text.txt"), ("--spectrum",)):
         refused = command("visualize", "abc.zip", *options)

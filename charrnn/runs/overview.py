@@ -9,6 +9,7 @@ from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_me
 from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.learning_curves import read_learning_curve
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
+from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.summary import summarize
 
@@ -36,12 +37,16 @@ Read = TypeVar("Read")
 def find_runs(runs: Sequence[str | Path] = (), *, checkpoints: Path = CHECKPOINTS) -> list[RunReader]:
     """Open the named runs, each once, or all in a folder and its sweeps if none is named, oldest first.
 
-    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist.
+    The name of a sweep stands for its runs. Raises CheckpointError for a run that does not exist and for a model file.
     """
     if not runs:
         return list_runs_and_sweeps(checkpoints)
     found: list[RunReader] = []
     for run in runs:
+        if is_model_file(run):
+            raise CheckpointError(
+                f"{run} has no learning curve: an exported .zip is one step of a run\nname the folder of the run"
+            )
         in_sweep = runs_of_sweep(str(run), checkpoints)
         found += [find_run(str(run), checkpoints)] if in_sweep is None else in_sweep
     return list({folder.path.resolve(): folder for folder in found}.values())

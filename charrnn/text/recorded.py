@@ -32,6 +32,8 @@ class RecordedCorpus:
     """The location of each source (`Corpus.locations`); empty if none was recorded."""
     digest: str
     """SHA-256 of the text (`Corpus.digest`)."""
+    model_file: str = ""
+    """Name of the exported model file, which contains no text, instead of a run; "" for a run."""
 
     def read(
         self,
@@ -116,6 +118,11 @@ class RecordedCorpus:
         from charrnn.text.catalogue import find_entry
 
         lines = [f"The text of {self.run}, {_short(source)}, is not here: put it back{instead}.{reason}"]
+        if self.model_file:
+            lines = [
+                f"{self.model_file} contains no text{instead.replace(' or', ':', 1)}.{reason}",
+                f"It was trained on {_short(source)}.",
+            ]
         location = dict(zip(self.config.corpus, self.locations, strict=False)).get(source)
         if location is not None and location != source:
             lines.append(f"It was found at {_short(location)}.")
@@ -124,10 +131,12 @@ class RecordedCorpus:
         return "\n".join(lines)
 
 
-def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> RecordedCorpus | None:
+def recorded_corpus(
+    run: str, config: Config, state: Mapping[str, object], *, model_file: str = ""
+) -> RecordedCorpus | None:
     """Return what a run's configuration and the state of a checkpoint record of its text; None without a digest.
 
-    Locations that do not fit the sources are ignored.
+    `model_file` is the name of the exported file, if it is no run. Locations that do not fit the sources are ignored.
     """
     digest, locations = state.get("corpus_digest"), state.get("corpus_locations")
     if not isinstance(digest, str):
@@ -136,7 +145,7 @@ def recorded_corpus(run: str, config: Config, state: Mapping[str, object]) -> Re
         locations = []
     if not all(place is None or (isinstance(place, str) and os.path.isabs(place)) for place in locations):
         locations = []
-    return RecordedCorpus(run=run, config=config, locations=tuple(locations), digest=digest)
+    return RecordedCorpus(run=run, config=config, locations=tuple(locations), digest=digest, model_file=model_file)
 
 
 def state_of_corpus(corpus: Corpus) -> dict[str, str | list[str | None]]:
