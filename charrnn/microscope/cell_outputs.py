@@ -44,6 +44,7 @@ def rank_characters(
     Where the cell value is tanh(h), the gradient is by h itself. Numbers have four significant digits.
     """
     written = characters_of(text)
+    names = list(written.values())
     gradients = output_gradients(states, list(written)).numpy()
     spreads = quantities(states).std(0, correction=0).numpy()
     found = []
@@ -51,7 +52,7 @@ def rank_characters(
         for unit in range(spreads.shape[1]):
             effects = gradients[:, layer, unit] * spreads[layer, unit]
             order = np.argsort(effects, kind="stable")
-            ranked = [(list(written.values())[place], rounded(float(effects[place]))) for place in order]
+            ranked = [(names[place], rounded(float(effects[place]))) for place in order]
             found.append(
                 CellOutputs(
                     layer=layer,
