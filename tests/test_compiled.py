@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from built_runs import build_chain
 from conftest import REPOSITORY, TrainedRun, clean_environment
 from hand_built import TEXTS, text_hash
 from numpy.typing import NDArray
@@ -378,6 +379,30 @@ def test_compiling_is_announced_after_options_were_checked(
     assert not calls
     model.sample(length=3, on_compile=lambda: calls.append("said"))
     assert calls == ["said", "read is compiled", "said", "write is compiled"]
+
+
+@pytest.mark.parametrize("ends_early", [False, True])
+def test_documents_compile_nothing_before_it_pays(ends_early: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(sampling, "UNCACHED_FROM", 40)
+    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, num_chars, *_: asked.append(num_chars))
+    stepper = make_stepper(BASE, "int8")
+    reading = sampling.PrimedState(np.zeros((1, stepper.vocab_size), np.float32), stepper.initial_state(1))
+    blocks = sampling.sample_ids(
+        stepper, reading, [Shaping()] * 4, [(0, n) for n in range(4)], length=60, ends_early=ends_early
+    )
+    num_drawn = sum(next(blocks).ids.shape[1] for _ in range(10))
+    assert num_drawn == 10 and asked == ([39] if ends_early else [240])
+    assert sum(block.ids.shape[1] for block in blocks) == 50
+    assert asked == ([39, 200] if ends_early else [240])
+
+
+def test_short_documents_are_written_without_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, num_chars, *_: asked.append(num_chars))
+    model = charrnn.load(build_chain(tmp_path / "names", "abcd\0", documents="lines"))
+    assert len(model.samples(20, length=10_000, seed=0)) == 20
+    assert asked and max(asked) < sampling.UNCACHED_FROM
 
 
 def test_every_call_has_the_types_that_were_compiled(choose: Callable[[bool], None]) -> None:

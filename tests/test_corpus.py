@@ -118,6 +118,27 @@ def test_the_folder_one_is_in_has_a_name() -> None:
     assert read_corpus(["."]).name == corpus_name([Path.cwd().name])
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("lib/asyncio/*.py", "asyncio"),
+        ("lib/*/*.py", "lib"),
+        ("lib/**/*.py", "lib"),
+        ("{here}/lib/asyncio/*", "asyncio"),
+        ("lib/asyncio/../asyncio/*.py", "asyncio"),
+        ("lib/[[]old]/*.py", "old"),
+        ("lib/asyncio/b*.py", "base"),
+        ("*.txt", "one-and-1-more"),
+    ],
+)
+def test_a_pattern_is_named_after_its_folder(pattern: str, name: str) -> None:
+    for path in ("lib/asyncio/__init__.py", "lib/asyncio/base.py", "lib/[old]/a.py", "lib/[old]/b.py"):
+        write(path)
+    write("one.txt")
+    write("two.txt")
+    assert read_corpus([pattern.format(here=Path.cwd())]).name == name
+
+
 def test_a_folder_without_text_is_refused() -> None:
     write("book/empty.txt", b"")
     with pytest.raises(DataError, match=r"book has no file to learn from.*1 file that is empty"):
@@ -138,7 +159,7 @@ def test_patterns_are_sorted_and_skip_what_is_no_text() -> None:
     corpus = read_corpus(["src/**/*.py"], order=SORTED)
     assert corpus.content == "print('b')\nprint('a')\n"
     assert corpus.sources == ("src/**/*.py",)
-    assert corpus.name == "b-and-2-more"
+    assert corpus.name == "src"
     assert corpus.notes == ("skipped 1 file that is empty, unreadable or not UTF-8 text in src/**/*.py",)
     with pytest.raises(DataError, match=r"no file matches the pattern 'src/\*\.c'"):
         read_corpus(["src/*.c"])

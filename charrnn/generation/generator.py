@@ -280,6 +280,7 @@ class Generator:
             max_line=options.max_line,
             newline=newline,
             cell=options.cell,
+            ends_early=self.config.end_id is not None,
             on_compile=options.on_compile,
             on_warning=options.on_warning,
         )

@@ -133,6 +133,7 @@ def sample_ids(
     max_line: int = 0,
     newline: int = -1,
     cell: tuple[int, int] | None = None,
+    ends_early: bool = False,
     on_compile: OnCompile = lambda: None,
     on_warning: OnWarning = warn,
 ) -> Iterator[Block]:
@@ -142,7 +143,8 @@ def sample_ids(
     `max_line` characters is ended by `newline`. Log-probabilities are the model's own, in nats, before any shaping.
     The values are those of `cell` (layer, unit) after each character, or 0. In int8 a stream has the same ids compiled
     or not; in fp32 too, except for draws within rounding (about 1e-7) of a border between two characters.
-    With documents, what follows the first END of a stream is not part of its text.
+    With documents, what follows the first END of a stream is not part of its text; `ends_early` says that `length` is
+    a limit, so that nothing is compiled before so many characters are drawn that it pays.
     `on_compile` and `on_warning` as in `compiled_loop`.
     """
     num_streams = len(seeds)
@@ -157,7 +159,15 @@ def sample_ids(
     if num_chars >= COMPILED_FROM and COMPILED not in sys.modules:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
-    compiled = compiled_loop(stepper, num_chars, "write", on_compile, on_warning)
+    if ends_early and num_chars >= UNCACHED_FROM > 0:
+        compiled = compiled_loop(stepper, UNCACHED_FROM - 1, "write", on_compile, on_warning)
+        if compiled is None:
+            begin = min(length - drawn, UNCACHED_FROM // num_streams)
+            yield from _numpy_blocks(stepper, streams, begin, max_line, newline, cell)
+            drawn += begin
+            compiled = compiled_loop(stepper, (length - drawn) * num_streams, "write", on_compile, on_warning)
+    else:
+        compiled = compiled_loop(stepper, num_chars, "write", on_compile, on_warning)
     if compiled is None:
         yield from _numpy_blocks(stepper, streams, length - drawn, max_line, newline, cell)
     else:

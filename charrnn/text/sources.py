@@ -24,6 +24,7 @@ RUN_FILES = frozenset({"config.yaml", "vocab.json"})
 """A folder with these files is a run. Runs are skipped: one inside the folder of its corpus would change the text."""
 
 _MAX_LINE_LENGTH = 200
+_ESCAPED = re.compile(r"\[([*?[])\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Origin:
     label: str
     """Name for messages."""
     names: tuple[str, ...]
-    """The name of each part, sorted by path, from which that of the run is made."""
+    """From which the run is named: the file, the folder, that of a pattern, or the files of a pattern without one."""
     paths: tuple[Path, ...] = ()
     """The files in the order in which they are joined."""
     is_shuffled: bool = False
@@ -183,9 +184,11 @@ def _pattern(label: str, pattern: str, order: Order) -> Origin:
     location = pattern if os.path.isabs(pattern) else here and os.path.join(glob.escape(here), pattern)
     # Relative to the folders that the pattern names, so that the order is the same from any working folder.
     num_named = _num_named_folders(pattern)
+    # Resolved, because the last folder may be `..`; "" is the root.
+    folder = Path(*map(_unescaped, Path(pattern).parts[:num_named])).resolve().name if num_named else ""
     return Origin(
         label,
-        tuple(map(_stem, paths)),
+        (folder,) if folder and len(paths) > 1 else tuple(map(_stem, paths)),
         _arranged(paths, ["/".join(path.parts[num_named:]) for path in paths], order),
         is_shuffled=order.kind == "shuffled",
         location=location,
@@ -207,8 +210,13 @@ def _finder_of_runs() -> Callable[[str], bool]:
 def _num_named_folders(pattern: str) -> int:
     """Count the leading parts of a pattern that match only one name: `a/[[]b/*.txt` has two."""
     parts = Path(pattern).parts
-    is_pattern = [glob.has_magic(re.sub(r"\[([*?[])\]", "", part)) for part in parts]
+    is_pattern = [glob.has_magic(_ESCAPED.sub("", part)) for part in parts]
     return min(len(parts) - 1, is_pattern.index(True) if True in is_pattern else len(parts))
+
+
+def _unescaped(part: str) -> str:
+    """Return the name that a part of a pattern matches, if it is only one."""
+    return _ESCAPED.sub(r"\1", part)
 
 
 def _folder(folder: Path, label: str, order: Order) -> Origin:
