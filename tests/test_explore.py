@@ -652,6 +652,9 @@ def test_the_command_opens_the_interface_on_the_text_it_is_given(
     assert opened[0].browser.given.text == FRESH[:300]
     ran = command("explore", "--text", "-")
     assert (ran.code, "Give a file" in ran.err) == (2, True)
+    # An error that Textual reports itself closes the interface without a result.
+    monkeypatch.setattr(Explorer, "run", lambda self: setattr(self, "_return_code", 1))
+    assert command("explore", "--text", "mine.txt", "--chars", 300).code == 1
 
 
 def test_help_needs_neither_torch_nor_textual(process: Callable[..., Any]) -> None:

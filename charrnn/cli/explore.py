@@ -47,4 +47,4 @@ def explore(
     signals.is_quiet = signals.defers = True
     explorer.run_until(lambda: signals.number != 0)
     explorer.finish()
-    return 128 + signals.number if signals.number else 0
+    return explorer.exit_code(signals.number)

@@ -1,10 +1,12 @@
 """What the interfaces that fill the terminal have in common: how they end, and the look of what both show."""
 
+import sys
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from rich.text import Text
 from textual.app import App
+from textual.driver import Driver
 from textual.widgets import Static
 
 from charrnn.cli.streams import printable
@@ -72,6 +74,15 @@ class FullScreenApp(App[Result]):
         self._is_end_asked: Callable[[], bool] = lambda: False
         self._failure: Exception | None = None
 
+    def get_driver_class(self) -> type[Driver]:
+        """Return what reads the keyboard and writes to the terminal."""
+        found = super().get_driver_class()
+        if sys.platform == "win32":
+            return found
+        from charrnn.cli.keyboard import TolerantDriver  # imports termios, which Windows does not have
+
+        return TolerantDriver if issubclass(TolerantDriver, found) else found
+
     def on_mount(self) -> None:
         """Look regularly whether to end; Textual calls this beside the method of a subclass."""
         self.set_interval(SIGNAL_POLL, self._end_if_asked)
@@ -80,6 +91,10 @@ class FullScreenApp(App[Result]):
         """Run until the interface is closed or `is_end_asked` returns true; return None unless its keys closed it."""
         self._is_end_asked = is_end_asked
         return self.run()
+
+    def exit_code(self, signal_number: int) -> int:
+        """Return the exit code of the command: that of the signal, 1 after an error, else 0."""
+        return 128 + signal_number if signal_number else self.return_code or 0
 
     def finish(self) -> None:
         """End the work; call this when the interface is closed. Raises the error that closed it, if there was one."""

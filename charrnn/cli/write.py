@@ -116,9 +116,7 @@ def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
         is_over.set()
         if not is_left:
             _recover(writer)
-    if is_left:
-        return 0
-    return 128 + signals.number if signals.number else 1
+    return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1
 
 
 def _end_anyway(writer: "Writer", signals: Signals, is_over: threading.Event) -> None:
