@@ -74,18 +74,18 @@ def draw_lanes() -> str:
     parts = [text(20, 30, "the training text", small=True, anchor="start")]
     names = ("a", "", "b")
     for lane in range(3):
-        parts.append(box(20 + 200 * lane, 40, 200, 28, names[lane], f"lane {lane}"))
+        parts.append(box(20 + 200 * lane, 40, 200, 28, names[lane], f"row {lane}"))
     parts.append(arrow(320, 75, 320, 103))
     for lane in range(3):
         y = 112 + 42 * lane
-        parts.append(text(20, y + 19, f"lane {lane}", small=True, anchor="start"))
+        parts.append(text(20, y + 19, f"row {lane}", small=True, anchor="start"))
         for window in range(4):
             x = 90 + 135 * window
             parts.append(box(x, y, 110, 28, names[lane], f"step {window + 1}"))
             if window < 3:
                 parts.append(arrow(x + 110, y + 14, x + 134, y + 14))
     parts.append(text(90, 260, "arrow: the state is carried on, its gradient is not", small=True, anchor="start"))
-    return page(640, 275, "A text is cut into lanes, and lanes into windows", parts)
+    return page(640, 275, "A text is cut into batch rows, and those into windows", parts)
 
 
 def draw_lstm() -> str:

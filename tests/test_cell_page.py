@@ -206,7 +206,7 @@ def test_line_ends_and_control_characters_stay_on_their_line() -> None:
     )
     lines = drawn([PassageList([passage], strip=False)], 80)
     assert len(lines) == 1 and "\x1b" not in lines[0] and "\u202e" not in lines[0] and "↵" in lines[0]
-    assert lines[0].startswith("decile 10 -1.00 123456 <b>")
+    assert lines[0].startswith("decile 10 -1.00 line 123456 <b>")
     assert "␍" not in lines[0], "↵ stands for both"
 
 
@@ -223,7 +223,8 @@ def test_bars_are_as_high_as_their_numbers() -> None:
             12.34,
             "f",
             2.5,
-            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e after 2.5",
+            "timescale 12.3 characters (mean of the forget gate); the autocorrelation falls to 1/e after 2.5 "
+            "characters",
         ),
         (12.34, "z", None, "timescale 12.3 characters (mean of the update gate)"),
         (12.34, "autocorrelation", 12.34, "timescale 12.3 characters (from the autocorrelation)"),

@@ -61,6 +61,7 @@ def test_every_command_has_help(command: Command, name: str, flag: str) -> None:
     reports = {"--json"} if name not in ("explore", "write") else set()
     assert options >= COMMANDS[name] | reports | {"--quiet", "--debug", "--help"}
     assert max(map(len, ran.out.splitlines())) <= 80
+    assert not re.search(r"<\w+(\[\w+\])?>|\[default:\s+\(", ran.out), "no types of Python, no default in brackets"
 
 
 def test_the_help_of_train_names_every_choice(command: Command) -> None:
@@ -97,6 +98,7 @@ def test_the_help_of_all_names_the_commands(command: Command) -> None:
     assert (ran.code, ran.err) == (0, "")
     listed = re.findall(r"(?m)^  ([a-z]+)  ", ran.out)
     assert listed == list(dict.fromkeys(name.split()[0] for name in COMMANDS))
+    assert "..." not in ran.out.partition("Commands:")[2], "no summary is cut"
     assert "--install-completion" in ran.out and "--version" in ran.out
 
 

@@ -1,6 +1,7 @@
 """Descriptions of cells: planted rules are found, chance is not described, scores are those of a naive computation."""
 
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -167,6 +168,9 @@ def test_scores_equal_a_naive_computation() -> None:
     assert found.control is not None and found.to_json()["selectivity"] == found.score - found.control
     drawn = " ".join(str(line) for line in description_lines(found))
     assert f"selectivity {found.selectivity:.3f}" in drawn, "where the page of a cell shows it"
+    for control, shown in ((-0.25, "selectivity 0.750 (R² of control values -0.250)"), (0.25, "selectivity 0.250")):
+        known = replace(found, score=0.5, control=control)
+        assert str(description_lines(known)[-1]).endswith(shown), "why it exceeds R²"
 
 
 def test_untrained_score_is_that_of_the_baseline_cell_that_follows_the_rule_best() -> None:

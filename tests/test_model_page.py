@@ -518,3 +518,17 @@ def test_a_file_that_appears_during_the_export_is_not_replaced(tmp_path: Path, m
     assert target.read_text(encoding="utf-8") == "mine"
     made().export(target, force=True)
     assert target.read_bytes() == b"a page"
+
+
+@pytest.mark.parametrize(
+    ("name", "symbols"),
+    [
+        ("lstm", f"{len(LETTERS)} characters"),
+        ("documents", f"{len(LETTERS)} characters"),
+        ("without unknown", f"{len(LETTERS)} characters"),
+        ("bytes", "256 bytes"),
+    ],
+)
+def test_the_alphabet_is_as_large_as_the_page_lists_it(name: str, symbols: str) -> None:
+    described = json.loads(part(page_of(MODELS[name]()), 'id="model"'))
+    assert described["symbols"] == dict(described["rows"])["alphabet"] == symbols

@@ -308,8 +308,9 @@ def test_settings_show_every_value_and_where_it_came_from() -> None:
     assert shown[0] == ["corpus", "[bold]lamps.txt b.txt", "flag"]
     assert ["split", "90.0 10.0", "recipe"] in shown
     assert ["seed", "7", "flag"] in shown
-    assert ["minutes", "None", "default"] in shown
+    assert ["minutes", "null", "default"] in shown
     assert ["keep", "2", "default"] in shown
+    assert not {"None", "True", "False"} & {row[1] for row in shown}, "values are those of YAML"
     assert rows(settings_table({"corpus": Config().corpus}, {"corpus": "default"})) == [["corpus", "-", "default"]]
 
 

@@ -12,7 +12,7 @@ import typer
 from charrnn.cli import corpora, evaluate, explore, export, predict, runs, sample, sweep, train, visualize, write
 from charrnn.cli.flags import TRAIN, with_flags
 from charrnn.cli.processes import claim_error, code_of_other_process, register_member
-from charrnn.cli.root import EndOfFile, GroupedCommand, Invocation, app
+from charrnn.cli.root import Command, EndOfFile, GroupedCommand, Invocation, app
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
@@ -20,15 +20,15 @@ from charrnn.process_signals import ending_signals_delayed
 from charrnn.version import __version__
 
 app.command("train", cls=GroupedCommand)(train.train)
-app.command("sample")(sample.sample)
-app.command("predict")(predict.predict)
-app.command("visualize")(visualize.visualize)
-app.command("explore")(explore.explore)
-app.command("write")(write.write)
-app.command("evaluate")(evaluate.evaluate)
-app.command("runs")(runs.runs)
+app.command("sample", cls=Command)(sample.sample)
+app.command("predict", cls=Command)(predict.predict)
+app.command("visualize", cls=Command)(visualize.visualize)
+app.command("explore", cls=Command)(explore.explore)
+app.command("write", cls=Command)(write.write)
+app.command("evaluate", cls=Command)(evaluate.evaluate)
+app.command("runs", cls=Command)(runs.runs)
 app.command("sweep", cls=GroupedCommand)(sweep.sweep)
-app.command("export")(export.export)
+app.command("export", cls=Command)(export.export)
 app.add_typer(corpora.app, name="corpora")
 
 

@@ -9,13 +9,14 @@ import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
+from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console, warn
 
 if TYPE_CHECKING:
     from charrnn.text.formal_languages import FormalString
 
 app = typer.Typer(
-    help="List and download the texts of the catalogue, or generate strings of formal languages.",
+    help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -30,7 +31,7 @@ def _default(
         list_corpora(json=json)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: DebugOption = False) -> None:
     """List the texts of the catalogue and what to look for in them."""
     from charrnn.text.catalogue import load_catalogue
@@ -44,7 +45,7 @@ def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: De
     result_console().print(catalogue_table(entries))
 
 
-@app.command("fetch")
+@app.command("fetch", cls=Command)
 def fetch_corpus(
     name: Annotated[str, typer.Argument(help="A name from `charrnn corpora list`.", metavar="NAME")],
     json: JsonOption = False,
@@ -74,7 +75,7 @@ def fetch_corpus(
         print_path(str(path))
 
 
-@app.command("make")
+@app.command("make", cls=Command)
 def make_corpus(
     language: Annotated[
         str,

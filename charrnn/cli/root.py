@@ -1,5 +1,6 @@
 """The group that `cli.app` registers all commands on."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +37,33 @@ class _Commands(typer.core.TyperGroup):
             raise EndOfFile from error
 
 
-class GroupedCommand(typer.core.TyperCommand):
+class Command(typer.core.TyperCommand):
+    """A command whose help names arguments as the usage does, without Python types, and defaults without brackets."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments, then the options."""
+        for title, kind in (("Arguments", "argument"), ("Options", "option")):
+            parameters = [one for one in self.get_params(ctx) if one.param_type_name == kind]
+            records = [record for one in parameters if (record := help_record(one, ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+    """Return the name of an argument or option and its help text; None if it is hidden."""
+    record = parameter.get_help_record(ctx)
+    if record is None:
+        return None
+    name, text = record
+    if parameter.param_type_name == "argument":
+        # As in the usage, without the braces of a required one: the record has the type of the annotation, too.
+        name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
+    # A default that is given as a string has brackets.
+    return name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
+
+
+class GroupedCommand(Command):
     """A command whose help has one section for each group of options (`rich_help_panel`), without rich.
 
     Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`.
@@ -47,13 +74,12 @@ class GroupedCommand(typer.core.TyperCommand):
         groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
         ungrouped = []
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = help_record(parameter, ctx)
             panel = getattr(parameter, "rich_help_panel", None)
             if record is None:
                 continue
             if parameter.param_type_name == "argument":
-                # As in the usage; the record has the type of the annotation, too.
-                groups["Arguments"].append((" ".join(parameter.get_usage_pieces(ctx)), record[1]))
+                groups["Arguments"].append(record)
             elif panel is None:
                 ungrouped.append(record)
             else:

@@ -126,7 +126,7 @@ def sweep(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> int:
-    """Train every combination of settings with several seeds, and compare them.
+    """Train every combination of settings, and compare the runs.
 
     Every setting takes several values, separated by commas: --cell lstm,gru --set learning_rate=3e-3,6e-3. Each
     combination and seed is an ordinary run in the sweep's folder: `charrnn sample sweep-TEXT/RUN`.

@@ -20,7 +20,7 @@ from charrnn.render.scatters import NAMES
 from charrnn.render.tables import ablation_table
 from charrnn.render.visible import LINE_ENDS, all_visible, visible
 
-LABEL_WIDTH = 22
+LABEL_WIDTH = 27
 """Columns beside a passage that say which one it is, where it is, and the value it was chosen for."""
 LINES_OF_EXTREMES = 2
 """Lines of a top or bottom passage; one of a decile has a single line."""
@@ -116,7 +116,7 @@ class PassageList:
             )
             where = f"line {passage.line:,}"
             if is_decile:
-                label = Text.assemble(label, (f" {passage.line:>6}", "dim"))
+                label = Text.assemble(label, (f" line {passage.line}", "dim"))
             else:
                 label = Text.assemble(label, "\n", (where, "dim"))
             grid.add_row(label, HeatMap(fitted(passage, width, 1 if is_decile else LINES_OF_EXTREMES), self.strip))
@@ -225,7 +225,7 @@ def timescale_text(values: CellValues) -> str:
         return f"timescale longer than can be measured ({source})"
     said = f"timescale {values.timescale:,.3g} characters ({source})"
     if values.timescale_from != FROM_AUTOCORRELATION and values.decay is not None:
-        said += f"; the autocorrelation falls to 1/e after {values.decay:.3g}"
+        said += f"; the autocorrelation falls to 1/e after {values.decay:.3g} characters"
     return said
 
 

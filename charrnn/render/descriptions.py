@@ -85,5 +85,7 @@ def description_lines(one: Description) -> list[RenderableType]:
     if one.untrained is not None:
         parts.append(f"untrained {one.untrained:.3f}")
     if one.selectivity is not None:
-        parts.append(f"selectivity {one.selectivity:.3f}")
+        # Without it a selectivity above R² looks like an error.
+        negative = f" (R² of control values {one.control:.3f})" if one.control is not None and one.control < 0 else ""
+        parts.append(f"selectivity {one.selectivity:.3f}{negative}")
     return [*lines, Text(", ".join(parts))]

@@ -366,7 +366,7 @@ async function begin() {
   document.title = `${inText(model.name)} \u00b7 charrnn`;
   byId("name").textContent = inText(model.name);
   byId("facts").textContent = model.rows.map(([name, value]) => `${name} ${inText(value)}`).join(" \u00b7 ");
-  byId("letters-summary").textContent = `Alphabet of ${model.characters.length.toLocaleString("en")} ${model.alphabet === "byte" ? "bytes" : "characters"}`;
+  byId("letters-summary").textContent = `Alphabet of ${model.symbols}`;
   byId("letters").textContent = model.characters.filter(character => character && character !== "\0").map(visible).join(" ");
   for (let i = 0; i <= 20; i++) byId("scale").append(create("span", "\u00a0", {class: shade(i / 10 - 1)}));
   byId("scale").prepend("\u22121 ");

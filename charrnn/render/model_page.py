@@ -30,6 +30,7 @@ from charrnn.records.microscope import FoundCell
 from charrnn.records.runs import ModelDescription
 from charrnn.render.palette import NUM_SHADES
 from charrnn.render.shade_rules import shade_rules
+from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
@@ -67,10 +68,12 @@ def to_model_page(
     # Not compressed first, because a large model takes long; weights compress by a tenth.
     _check_size(description.name, sum(array.nbytes for array in arrays.values()))
     compressed = _compress(arrays)
+    symbols = _symbols(vocab)
     model |= {
         "name": description.name,
         "run": run,
-        "rows": [list(row) for row in description.rows()],
+        "rows": [[name, symbols if name == "alphabet" else value] for name, value in description.rows()],
+        "symbols": symbols,
         "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
         "num_shades": NUM_SHADES,
         "parts": list(map(len, compressed)),
@@ -92,6 +95,13 @@ def to_model_page(
     page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
     _check_size(description.name, len(page))
     return page
+
+
+def _symbols(vocab: Vocab) -> str:
+    """Return the number of characters that the page lists: not the unknown symbol and END."""
+    if vocab.kind == "byte":
+        return f"{len(vocab):,} bytes"
+    return f"{sum(character not in ('', END) for character in vocab.characters):,} characters"
 
 
 def _check_size(name: str, num_bytes: int) -> None:

@@ -373,11 +373,18 @@ def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
     return table
 
 
+def _as_in_yaml(value: Any) -> str:
+    """Return a value as `config.yaml` and `--set` have it: null, true and false."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
     """Build the table of every setting, its value and its source."""
     table = plain_table("field", "value", "from")
     for name, value in values.items():
-        shown = " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        shown = " ".join(map(_as_in_yaml, value)) if isinstance(value, tuple | list) else _as_in_yaml(value)
         origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
         table.add_row(name, shown or "-", origin)
     return table
