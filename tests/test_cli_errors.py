@@ -19,8 +19,10 @@ import pytest
 from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
 from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
 from synthetic import make_corpus
+from test_cli_sample import Terminal
 
 import charrnn
+from charrnn.cli import streams
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.errors import DataError, did_you_mean
 from charrnn.runs.description import seal
@@ -780,3 +782,25 @@ def test_a_prime_that_does_not_fit_in_memory_is_refused(
     for name, stdin in (("prime.txt", b""), ("-", b"a" * 2_000)):
         ran = command("sample", alphabet_run, "--prime-file", name, stdin=stdin)
         assert_is_clear(ran, DATA, (f"--prime-file {name}: more than",))
+
+
+LONG_ERROR = "The text is not UTF-8 at byte 3: re-encode the file, or say which encoding it has (--encoding latin-1)."
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_on_a_terminal_messages_break_between_words(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stderr", pipe)
+    streams.print_error(f"{LONG_ERROR}\nthe way out")
+    streams.warn((LONG_ERROR,), quiet=False)
+    assert pipe.getvalue() == f"error: {LONG_ERROR}\n       the way out\nwarning: {LONG_ERROR}\n"
+    monkeypatch.setattr("sys.stderr", terminal)
+    streams.print_error(f"{LONG_ERROR}\nthe way out")
+    streams.warn((LONG_ERROR,), quiet=False)
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 4 and max(map(len, lines)) <= width
+    # The words are those of the pipe, in their order: none is divided.
+    assert terminal.getvalue().split() == pipe.getvalue().split()
+    end = next(number for number, line in enumerate(lines) if line.startswith("warning: "))
+    assert all(line.startswith("       ") for line in lines[1:end])

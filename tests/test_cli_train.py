@@ -22,6 +22,7 @@ from conftest import SMALL_RUN, Ran, TrainedRun
 from safetensors.torch import load_file
 from saved_runs import FILES
 from synthetic import SyntheticCorpus, make_corpus
+from test_cli_sample import Terminal
 from torch import nn
 
 import charrnn
@@ -292,6 +293,18 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
     (row,) = [line for line in ran.err.splitlines() if line.split()[:1] == ["6"]]
     minutes = int(re.search(r"(\d+):\d\d", row)[1])  # type: ignore[index]
     assert 16 <= minutes < 60
+
+
+def test_a_warning_breaks_between_words_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "the text has a character " + "that is not in the vocabulary " * 5
+    assert shown_by_view(capsys, WarningEvent(message=message)) == f"warning: {message}\n"
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    shown_by_view(capsys, WarningEvent(message=message))
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert max(map(len, shown.splitlines())) <= 80 and shown.split() == f"warning: {message}".split()
 
 
 def first_lines(text: str) -> list[str]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE = 200
 """Characters shown of the message of an unexpected exception, which may quote a whole file."""
+MIN_WRAPPED = 20
+"""Columns of a message on a terminal at least, however narrow that is."""
 
 
 def warn(messages: tuple[str, ...], *, quiet: bool) -> None:
     """Print warnings on stderr, one per line, unless `quiet`."""
     for message in messages if not quiet else ():
-        sys.stderr.write(f"warning: {printable(with_flags(message))}\n")
+        sys.stderr.write("\n".join(_wrapped(f"warning: {printable(with_flags(message))}")) + "\n")
 
 
 def result_console() -> "Console":
@@ -76,7 +78,25 @@ def print_error(message: str) -> None:
     """Print at most three lines on stderr, with control characters escaped."""
     # splitlines() also splits at characters that a file name may contain, and would drop the remedy.
     lines = [printable(line) for line in message.split("\n") if line.strip()][:3]
-    sys.stderr.write("\n".join(["error: " + "".join(lines[:1]), *("       " + line for line in lines[1:])]) + "\n")
+    first, *others = lines or [""]
+    indent = " " * len("error: ")
+    shown = [
+        part for line in (f"error: {first}", *(indent + line for line in others)) for part in _wrapped(line, indent)
+    ]
+    sys.stderr.write("\n".join(shown) + "\n")
+
+
+def _wrapped(line: str, indent: str = "") -> list[str]:
+    """Return a line for stderr, on a terminal wrapped at words; `indent` stands before all parts but the first."""
+    if not sys.stderr.isatty():
+        return [line]
+    from rich.text import Text
+
+    console = message_console()
+    beginning = line[: len(indent)]
+    width = max(MIN_WRAPPED, console.width - len(indent))
+    parts = [part.plain.rstrip() for part in Text(line[len(indent) :]).wrap(console, width)]
+    return [(indent if number else beginning) + part for number, part in enumerate(parts)]
 
 
 def describe_unexpected(error: BaseException) -> str:

@@ -244,7 +244,9 @@ class TrainingView:
             self._print(f"Saved at step {event.step:,}, as requested.", style="dim")
 
     def _show_warning(self, event: Any) -> None:
-        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=True)
+        # A program that reads stderr finds a warning on one line.
+        is_one_line = not self._console.is_terminal
+        self._print(f"warning: {printable(event.message)}", style="yellow", soft_wrap=is_one_line)
 
     def _show_done(self, event: "DoneEvent") -> None:
         if self._bar is not None:
