@@ -5,6 +5,7 @@ The session's trained LSTM has learned its corpus; nothing here depends on how w
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Ran, TrainedRun
+from rich.console import Console
 
 from charrnn import api, comparison
-from charrnn.records.error_kinds import KINDS
+from charrnn.records.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.render.error_kinds import errors_pictures
 
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus
@@ -159,3 +162,27 @@ def test_a_model_of_bytes_has_errors_too(byte_run: TrainedRun) -> None:
     report = comparison.error_kinds([model], text.encode())
     assert report.num_chars == len(text.encode()) - 1
     assert [one.closing for one in comparison.long_range([model], text.encode()).closings] == [")"]
+
+
+def test_the_tables_of_errors_explain_the_kinds_and_leave_out_those_without_errors() -> None:
+    def model(run: str, *counts: int, **changes: int) -> ModelErrors:
+        kinds = tuple(
+            ErrorKind(kind=kind, num_errors=count, share=count / max(1, sum(counts)), nats=0.1, **changes)
+            for kind, count in zip(KINDS, counts, strict=True)
+        )
+        return ModelErrors(run=run, nats_per_char=1.0, num_errors=sum(counts), share=0.5, kinds=kinds)
+
+    rest = [0] * (len(KINDS) - 2)
+    first, other = model("first", 7, 0, *rest), model("other", 0, 5, *rest, num_fixed=1, num_new=2)
+    report = ErrorReport(num_chars=100, text_length=101, models=(first, other))
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(*errors_pictures(report), sep="\n")
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "memory-N: inside a word that occurs in the last N characters" in shown
+    table, changes = shown.split("other in place of first")
+    assert [line.split()[0] for line in table.splitlines() if line.split()[:1] and line.split()[0] in KINDS] == [
+        "n-gram"
+    ]
+    listed = [line.split()[0] for line in changes.splitlines() if line.split()[:1] and line.split()[0] in KINDS]
+    assert listed == ["n-gram", "memory-100"]

@@ -263,7 +263,8 @@ def test_novelty_marks_what_stands_in_the_training_text(command: Command, tmp_pa
     assert longest["length"] >= 12 and copied in text[: longest["source"] + longest["length"]]
     assert 0 < found["novelty"]["share_copied"] < 1
     shown = text_of(command(*options))
-    assert f"{longest['length']}" in shown and "━" in shown
+    assert f"{longest['length']} characters" in shown and "━" in shown
+    assert "held-out: the same share of validation text" in shown
     assert max(map(len, shown.splitlines())) <= 80
     short = command(*options[:5], 11, *options[6:])
     assert "the text has 11 characters, and copies of 12 or more count: give a smaller --min-copy" in short.err

@@ -14,6 +14,7 @@ import shutil
 import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -749,3 +750,17 @@ def test_no_columns_at_all_are_eighty(command: Command, lab: Path, monkeypatch: 
     usual = command("visualize", "--find").out
     monkeypatch.setenv("COLUMNS", "0")
     assert command("visualize", "--find").out == usual
+
+
+def test_the_bars_of_an_ablation_name_the_values_of_the_cell(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels: list[str] = []
+
+    def record(total: int, label: str, **options: object) -> Any:
+        labels.append(label)
+        return nullcontext(lambda num_done: None)
+
+    monkeypatch.setattr("charrnn.cli.modes.progress", record)
+    assert command("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote").code == 0
+    assert labels == ["clamped at its mean", "clamped at 0"]

@@ -275,7 +275,7 @@ def test_losses_are_named_by_their_protocol() -> None:
 def test_novelty_shows_how_much_and_the_longest_copy() -> None:
     text = 40 * "-" + "The lamp\nwas [b]lit[/b] by the keeper." + 22 * "-"
     found = novelty(text, (0, 30), (40, 36), (48, 32), held_out_share=0.0123)
-    assert rows(novelty_table(found)) == [["70.0%", "1.2%", "3", "36", "31,337", "The lamp↵was [b]lit…"]]
+    assert rows(novelty_table(found)) == [["70.0%", "1.2%", "3", "36 characters", "31,337", "The lamp↵was [b]lit…"]]
     lines = plain(novelty_table(found)).splitlines()
     assert "copies ≥ 30" in lines[1]
     assert len(lines) == 5, "one row of one line, in 80 columns"

@@ -284,7 +284,9 @@ def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation] | Directio
     layer, unit = parse_cell("--ablate", subject.options.ablated or "", subject.model)
 
     def ablate(at: str) -> "Ablation":
-        with subject.progress(2 * len(subject.text), f"clamped at its {at}") as advance:
+        with subject.progress(
+            2 * len(subject.text), "clamped at its mean" if at == "mean" else "clamped at 0"
+        ) as advance:
             detectors = subject.options.detectors
             return subject.model.ablate(layer, unit, subject.text, detectors=detectors, at=at, on_progress=advance)
 

@@ -195,7 +195,7 @@ class Page:
     def _write_novelty(self, text: "GeneratedText") -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
         from charrnn.render.copied import CopiedText
-        from charrnn.render.tables import novelty_table
+        from charrnn.render.tables import ABOUT_NOVELTY, novelty_table
 
         assert self.reference is not None
         found = self.reference.compare(text.text, min_length=self.min_copy)
@@ -207,6 +207,8 @@ class Page:
             sys.stdout.write(printable(self.prime) + "\n")
         console.print(CopiedText(found))
         console.print(novelty_table(found))
+        if found.held_out_share is not None:
+            console.print(ABOUT_NOVELTY, style="dim")
         if len(found.text) < found.min_length:
             shown = (
                 f"the text has {counted(len(found.text), 'character')}, and copies of {found.min_length} or more count"

@@ -13,6 +13,13 @@ from charrnn.render.visible import all_visible
 
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
 """Stands above the bars."""
+LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
+n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
+memory-N: inside a word that occurs in the last N characters
+rare-word-N: in a word that occurs N times in the training text
+after-space, after-newline, punctuation: where the error is
+boost-P: the probability plus P is 0.5 or more"""
+"""What the kinds of the tables mean."""
 
 
 def errors_pictures(report: ErrorReport) -> list[RenderableType]:
@@ -28,7 +35,7 @@ def errors_pictures(report: ErrorReport) -> list[RenderableType]:
         share = 100 * report.num_chars / report.text_length
         pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
     first, *others = report.models
-    pictures.append(_table_of_one(first))
+    pictures += [_table_of_one(first), Text(LEGEND, style="dim")]
     pictures += [_changes(first, other) for other in others]
     return pictures
 
@@ -36,7 +43,7 @@ def errors_pictures(report: ErrorReport) -> list[RenderableType]:
 def _table_of_one(model: ModelErrors) -> RenderableType:
     table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
     table.padding = (0, 1, 0, 0)
-    for one in model.kinds:
+    for one in (kind for kind in model.kinds if kind.num_errors):
         numbers = f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}"
         table.add_row(one.kind, *numbers, Bar(one.share))
     total = sum(one.nats for one in model.kinds)
@@ -55,6 +62,8 @@ def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
     table.padding = (0, 1, 0, 0)
     difference = first.num_errors - other.num_errors
     for before, after in zip(first.kinds, other.kinds, strict=True):
+        if before.num_errors == after.num_errors == 0:
+            continue
         fixed, new = after.num_fixed or 0, after.num_new or 0
         share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
         table.add_row(before.kind, *_counts(before.num_errors, fixed, new, after.num_errors), share)

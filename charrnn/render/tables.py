@@ -12,6 +12,7 @@ from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.errors import counted
 from charrnn.records.generation import DocumentNovelty, Novelty, Prediction
 from charrnn.records.microscope import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.records.spectrum import TrainingSpectrum
@@ -328,16 +329,21 @@ def predictions_table(predictions: Sequence[Prediction]) -> Table:
     return table
 
 
+ABOUT_NOVELTY = "held-out: the same share of validation text, which the model was not trained on"
+"""What a column of `novelty_table` means."""
+
+
 def novelty_table(novelty: Novelty) -> Table:
     """Build the table of a text's novelty: the copied share, that of held-out text, and the longest copy."""
     columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
     table = plain_table(*columns, "it begins", right=columns)
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
     longest = novelty.longest
     table.add_row(
         f"{novelty.share_copied:.1%}",
         "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}",
         f"{len(novelty.copies):,}",
-        "" if longest is None else f"{longest.length:,}",
+        "" if longest is None else counted(longest.length, "byte" if isinstance(novelty.text, bytes) else "character"),
         "" if longest is None else f"{longest.source_line:,}",
         "" if longest is None else _excerpt(novelty.text[longest.start : longest.stop]),
     )
