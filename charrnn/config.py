@@ -41,6 +41,8 @@ WIDTHS = ("hidden_size", "parameters")
 """Fields that say how many units a layer has; at most one is set."""
 SIZES = ("num_layers", "hidden_size", "embedding_size")
 """Fields that say how large a model is."""
+MAX_STEPS = 10**9
+"""Largest number of optimizer steps."""
 MAX_HIDDEN_SIZE = 16_384
 """Largest number of units per layer, and largest embedding."""
 LARGEST_NUMBER = 10**100
@@ -317,7 +319,7 @@ _RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "forget_bias": ("a finite number", math.isfinite),
     "minutes": ("more than 0 and at most 100000", lambda m: 0 < m <= 1e5),
     "epochs": ("more than 0 and at most 100000", lambda e: 0 < e <= 1e5),
-    "steps": ("between 1 and 10^9", lambda n: 1 <= n <= 10**9),
+    "steps": ("between 1 and 10^9", lambda n: 1 <= n <= MAX_STEPS),
     "num_lanes": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
     "bptt_length": ("between 1 and 65536", lambda n: 1 <= n <= 65536),
     "reset_probability": ("between 0 and 1", lambda p: 0 <= p <= 1),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran, TrainedRun
+from safetensors.numpy import save
 
 import charrnn
 from charrnn.api import load_steps
@@ -227,6 +230,60 @@ def test_another_archive_is_refused(file: Path, changes: dict[str, bytes | None]
     with pytest.raises(CheckpointError, match=word):
         read_model_file(repacked(file, **changes))
     assert not (file.parent.parent / "outside").exists()
+
+
+def signed(file: Path, *, manifest: dict[str, object] | None = None, **changes: bytes) -> Path:
+    """Write the archive again with other content and the SHA-256 of it, and with other entries of the manifest."""
+    with zipfile.ZipFile(file) as archive:
+        entries = {**json.loads(archive.read(MANIFEST)), **(manifest or {})}
+    for name, data in changes.items():
+        entries["files"][name.replace("_", ".")]["sha256"] = hashlib.sha256(data).hexdigest()
+    return repacked(file, manifest_json=json.dumps(entries).encode(), **changes)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "word"),
+    [
+        *(("val_nats", value, "validation loss") for value in (math.nan, math.inf, -5.0, 1e308, True, "2")),
+        *(("step", value, "step is not a number from 0 to 1,000,000,000") for value in (-1, 10**400, True, None)),
+        *(("corpus_digest", value, "digest of its text") for value in (7, "../../etc", "A" * 64, "a" * 65)),
+    ],
+)
+def test_figures_that_no_training_gives_are_refused(file: Path, entry: str, value: object, word: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"abc\.zip is damaged: .*{word}"):
+        read_model_file(signed(file, manifest={entry: value}))
+
+
+def test_figures_that_a_training_gives_are_kept(file: Path) -> None:
+    given = {"val_nats": 0.0, "step": 10**9, "corpus_digest": "0a" * 32}
+    read = read_model_file(signed(file, manifest=given))
+    assert read.state == {"step": 10**9, "best_step": 10**9, "best_nats": 0.0, "corpus_digest": "0a" * 32}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_json": b"[]"}, "vocab.json must be an object"),
+        (
+            {"vocab_json": b'{"kind": "char", "characters": ["a", "b", "b"]}'},
+            "vocab.json: entries 1 and 2 are both 'b'",
+        ),
+        ({"vocab_json": b"{"}, "vocab.json is damaged: not JSON"),
+        ({"config_yaml": b"hidden_size: 0\n"}, "config.yaml is damaged: `hidden_size` is 0"),
+        (
+            {"config_yaml": b"hidden_sizes: 7\n"},
+            "config.yaml was written by a newer version of charrnn, or was edited:",
+        ),
+        ({"config_yaml": b"- 7\n"}, "config.yaml is damaged: it must contain `field: value` lines"),
+        ({"config_yaml": b"{"}, "config.yaml is damaged: it is not YAML"),
+        ({"model_safetensors": b""}, "model.safetensors is damaged"),
+        ({"model_safetensors": save({"x": np.zeros(1, np.float32)})}, "model.safetensors does not contain the"),
+    ],
+)
+def test_damage_is_named_with_the_path_once(file: Path, changes: dict[str, bytes], message: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        read_model_file(signed(file, **changes))
+    assert message in str(raised.value) and str(raised.value).count(str(file)) == 1
 
 
 def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(file: Path) -> None:

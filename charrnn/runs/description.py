@@ -28,6 +28,9 @@ CONFIG, VOCAB = "config.yaml", "vocab.json"
 
 _SEAL = "# SHA-256 of what follows: {}. Read it, but change settings by the options of charrnn train --resume.\n"
 
+_ORIGIN = "it"
+"""What the errors of the configuration call it, after its path."""
+
 
 class NewerFormatError(CheckpointError):
     """A checkpoint of a newer charrnn. It is not damage: falling back to an older checkpoint would lose intact work."""
@@ -67,7 +70,8 @@ class Description:
 
     def vocab(self) -> Vocab:
         """Parse the alphabet. Raises CheckpointError if it is damaged."""
-        return Vocab.from_json(parse_json(self.folder / VOCAB, self.vocab_json))
+        path = self.folder / VOCAB
+        return Vocab.from_json(parse_json(path, self.vocab_json), str(path))
 
 
 def parse_config(path: Path, data: bytes) -> Config:
@@ -77,19 +81,24 @@ def parse_config(path: Path, data: bytes) -> Config:
     NewerFormatError for a field that this version does not have.
     """
     try:
-        config = from_yaml(data.decode("utf-8"), str(path), OLD_DEFAULTS)
+        config = from_yaml(data.decode("utf-8"), _ORIGIN, OLD_DEFAULTS)
     except UnknownFieldError as error:
         raise NewerFormatError(
-            f"{path} was written by a newer version of charrnn, or was edited: {error}\nUpgrade charrnn to use it."
+            f"{path} was written by a newer version of charrnn, or was edited: {_reason(error)}\n"
+            "Upgrade charrnn to use it."
         ) from error
     except (UnicodeDecodeError, DataError, UsageError) as error:
         if isinstance(error, UsageError):
             _check_cell(data.decode("utf-8"))
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+        raise CheckpointError(f"{path} is damaged: {_reason(error)}") from error
     without_value = [name for name in AUTO_FIELDS if getattr(config, name) == "auto" and name != "threads"]
     if without_value or config.cell == "auto" or config.steps is None:
         raise CheckpointError(f"{path} is damaged: no value for {', '.join(without_value) or 'the cell or the steps'}")
     return config
+
+
+def _reason(error: Exception) -> str:
+    return str(error).removeprefix(f"{_ORIGIN}: ")
 
 
 def _check_cell(config_yaml: str) -> None:

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charrnn.config import Config
+from charrnn.config import MAX_STEPS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import JSON, MAX_TEXT_BYTES, check_regular, json_to_bytes, parse_json
-from charrnn.model.shapes import most_bytes
+from charrnn.model.shapes import check_shapes, most_bytes
 from charrnn.runs.checkpoint import (
     Checkpoint,
     Tensors,
@@ -39,6 +39,7 @@ NOTE, MANIFEST, MODEL = "README.txt", "manifest.json", "model.safetensors"
 """Names in the file, besides those of the configuration and the alphabet."""
 
 _FILES = (CONFIG, VOCAB, MODEL)
+_LOSS_LIMIT = 1e39  # above the difference of any two float32 logits
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest one of the format: the same model gives the same bytes
 _NOTE = """A character-level recurrent language model, made with charrnn {version}.
 
@@ -161,16 +162,19 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         or sorted(names) != sorted({NOTE, MANIFEST, *_FILES})
     ):
         raise CheckpointError(f"{path} is damaged: its format or its files are not those of charrnn export")
-    step, val_nats, expected = manifest.get("step"), manifest.get("val_nats"), manifest.get("files")
-    if type(step) is not int or step < 0 or not (val_nats is None or isinstance(val_nats, float)):
-        raise CheckpointError(f"{path} is damaged: its step or its loss is wrong")
+    step, val_nats, corpus_digest = _check_figures(path, manifest)
+    expected = manifest.get("files")
     sha256s = {name: _sha256_in(expected, name) for name in _FILES}
     config_yaml, vocab_json = (_entry(path, archive, name, MAX_TEXT_BYTES, sha256s[name]) for name in (CONFIG, VOCAB))
     description = Description(path, config_yaml, vocab_json)
     # A file that was downloaded may claim any size: no more is unpacked than the model can need.
     max_bytes = most_bytes(description.config(), len(description.vocab()))
     model = tensors_from_bytes(path / MODEL, _entry(path, archive, MODEL, max_bytes, sha256s[MODEL]))
-    state: dict[str, JSON] = {"step": step, "corpus_digest": manifest.get("corpus_digest")}
+    try:
+        check_shapes(description.config(), model)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    state: dict[str, JSON] = {"step": step, "corpus_digest": corpus_digest}
     if val_nats is not None:
         state |= {"best_nats": val_nats, "best_step": step}
     return Checkpoint(
@@ -182,6 +186,18 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
         description=description,
         digest=digest_of(sha256s[MODEL], description),
     )
+
+
+def _check_figures(path: Path, manifest: Mapping[str, object]) -> tuple[int, float | None, str | None]:
+    """Return the step, the loss and the digest of the text. Raises CheckpointError for what training cannot give."""
+    step, val_nats, digest = (manifest.get(name) for name in ("step", "val_nats", "corpus_digest"))
+    if type(step) is not int or not 0 <= step <= MAX_STEPS:
+        raise CheckpointError(f"{path} is damaged: its step is not a number from 0 to {MAX_STEPS:,}")
+    if not (val_nats is None or (isinstance(val_nats, float) and 0 <= val_nats < _LOSS_LIMIT)):  # nan, too
+        raise CheckpointError(f"{path} is damaged: its validation loss is not a finite number of at least 0")
+    if not (digest is None or (isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest))):
+        raise CheckpointError(f"{path} is damaged: the digest of its text is not a SHA-256")
+    return step, val_nats, digest
 
 
 def _sha256_in(expected: object, name: str) -> str:

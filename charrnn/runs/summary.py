@@ -77,4 +77,4 @@ def text_digest(folder: RunReader) -> str | None:
 
 def _vocab_size(folder: RunReader) -> int:
     path = folder.path / VOCAB
-    return len(Vocab.from_json(parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))))
+    return len(Vocab.from_json(parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES)), str(path)))

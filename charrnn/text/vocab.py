@@ -261,30 +261,33 @@ class Vocab:
         return {"kind": self.kind, "characters": list(self.characters)}
 
     @classmethod
-    def from_json(cls, data: object) -> "Vocab":
-        """Build an alphabet from the content of `vocab.json`. Raises CheckpointError naming what is wrong with it."""
+    def from_json(cls, data: object, origin: str = "vocab.json") -> "Vocab":
+        """Build an alphabet from the content of `vocab.json`.
+
+        Raises CheckpointError that names `origin`, the path of the file, and what is wrong with it.
+        """
         if not isinstance(data, dict):
-            raise CheckpointError(f"vocab.json must be an object, not {type(data).__name__}")
+            raise CheckpointError(f"{origin} must be an object, not {type(data).__name__}")
         kind, characters = data.get("kind"), data.get("characters")
         if kind not in ("char", "byte"):
-            raise CheckpointError(f'vocab.json: "kind" must be "char" or "byte", not {reprlib.repr(kind)}')
+            raise CheckpointError(f'{origin}: "kind" must be "char" or "byte", not {reprlib.repr(kind)}')
         if not isinstance(characters, list):
-            raise CheckpointError('vocab.json: "characters" must be a list of strings')
+            raise CheckpointError(f'{origin}: "characters" must be a list of strings')
         if kind == "byte":
             vocab = cls.of_bytes()
             if characters != list(vocab.characters):
-                raise CheckpointError('vocab.json: "characters" of a byte alphabet must be the 256 of latin-1 in order')
+                raise CheckpointError(f'{origin}: "characters" of a byte alphabet must be the 256 of latin-1 in order')
             return vocab
         if not 2 <= len(characters) <= MAX_VOCAB_SIZE:
-            raise CheckpointError(f'vocab.json: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
+            raise CheckpointError(f'{origin}: "characters" has {len(characters)} entries, not 2..{MAX_VOCAB_SIZE}')
         first_at: dict[str, int] = {}
         for index, entry in enumerate(characters):
             if index == 0 and entry == UNKNOWN:
                 continue
             if not isinstance(entry, str) or len(entry) != 1:
-                raise CheckpointError(f"vocab.json: entry {index} must be one character, not {reprlib.repr(entry)}")
+                raise CheckpointError(f"{origin}: entry {index} must be one character, not {reprlib.repr(entry)}")
             if entry in first_at:
-                raise CheckpointError(f"vocab.json: entries {first_at[entry]} and {index} are both {entry!r}")
+                raise CheckpointError(f"{origin}: entries {first_at[entry]} and {index} are both {entry!r}")
             first_at[entry] = index
         return cls("char", tuple(characters))
 
