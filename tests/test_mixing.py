@@ -19,6 +19,7 @@ from hand_built import V, hand_built_tensors
 
 import charrnn
 from charrnn.api import Model
+from charrnn.cli.arguments import parse_mix
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.generation import sampling
@@ -296,6 +297,16 @@ def test_the_sample_command_mixes(command: Command, chains: tuple[Path, Path, Pa
     assert searched.code == 0 and searched.out.startswith("ab")
     table = command("sample", forwards, "--mix", backwards, "--temps", "0,1", "--length", 9, "--seed", 1)
     assert table.code == 0 and "temperature 1" in table.out
+
+
+def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path: Path) -> None:
+    run, file = tmp_path / "rate=0.5", tmp_path / "rate=0.6.zip"
+    copy_run(alphabet_run, run)
+    charrnn.load(alphabet_run).export(file)
+    names = [str(run), str(file), f"{run}@1"]
+    assert parse_mix(names) == (names, None)
+    assert parse_mix([f"{name}=0.25" for name in names]) == (names, [0.25, 0.25, 0.25, 0.25])
+    assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
 
 
 @pytest.mark.parametrize(

@@ -144,18 +144,30 @@ def parse_patched(text: str, model: "Model") -> tuple[int, int] | int:
 
     if re.fullmatch(r"\d{1,9}", text.strip()) is None:
         return parse_cell("--patch", text, model)
-    layer = int(text)
-    try:
-        model.stepper.check_cell(layer, 0)
-    except UsageError as error:
-        raise UsageError(f"--patch {text}: {error.marked}") from None
+    layer, num_layers = int(text), model.stepper.num_layers
+    if layer >= num_layers:
+        raise UsageError(f"--patch {text}: There is no layer {layer}: layers go from 0 to {num_layers - 1}.")
     return layer
 
 
-def parse_position(text: str) -> int | None:
-    """Parse a position that is given to --from or --into as @ and a number; None for a passage."""
-    match = re.fullmatch(r"@(\d{1,15})", text)
-    return None if match is None else int(match[1])
+_MAX_POSITION = 10**15 - 1
+"""The largest position that is read, beyond every text."""
+
+
+def parse_position(option: str, text: str) -> int | None:
+    """Parse a position that is given to `option` as @ and a number; None for a passage.
+
+    Raises UsageError for a number that is no position in any text.
+    """
+    from charrnn.errors import UsageError
+
+    match = re.fullmatch(r"@(-?)0*(\d+)", text)
+    if match is None:
+        return None
+    if match[1] or len(match[2]) > len(str(_MAX_POSITION)):
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise UsageError(f"{option} {shown}: a position goes from 0 to {_MAX_POSITION:,}, such as {option} @500.")
+    return int(match[2])
 
 
 def load_model(run: str | None, *, quiet: bool) -> "Model":
@@ -194,6 +206,22 @@ def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":
     return [load_model(run, quiet=quiet) for run in (runs or (None,))]
 
 
+def _is_run(text: str) -> bool:
+    """Return whether an argument is the name or the path of a run or of a model file, with a step or without."""
+    from charrnn.errors import CheckpointError
+    from charrnn.runs.locate import find_run
+    from charrnn.runs.model_file import is_model_file
+
+    name, _ = _split_step(text)
+    if name is None or is_model_file(name):
+        return name is not None
+    try:
+        find_run(name)
+    except CheckpointError:
+        return False
+    return True
+
+
 def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
     """Parse what is given to --mix: the runs, and the weights of the first run and of these; None for equal weights.
 
@@ -203,7 +231,7 @@ def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
 
     names, weights = [], []
     for text in mix:
-        name, equals, number = text.rpartition("=") if "=" in text else (text, "", "")
+        name, equals, number = text.rpartition("=") if "=" in text and not _is_run(text) else (text, "", "")
         names.append(name)
         if not equals:
             continue

@@ -71,7 +71,8 @@ class Options:
     @property
     def patches_typed_passages(self) -> bool:
         """Whether `--patch` needs no other text than those that were typed."""
-        return all(passage is not None and parse_position(passage) is None for passage in (self.source, self.target))
+        passages = (("--from", self.source), ("--into", self.target))
+        return all(typed is not None and parse_position(option, typed) is None for option, typed in passages)
 
     @property
     def suffix(self) -> str:
@@ -315,14 +316,14 @@ def _show_descriptions(subject: Subject, report: "DescriptionReport") -> Shown:
 def _measure_patch(subject: Subject) -> "Patch":
     options, model = subject.options, subject.model
 
-    def passage(typed: str | None) -> str | bytes | int | None:
+    def passage(option: str, typed: str | None) -> str | bytes | int | None:
         if typed is None:
             return None
-        position = parse_position(typed)
+        position = parse_position(option, typed)
         return to_content(typed, model.vocab.kind) if position is None else position
 
     cells = [parse_patched(cell, model) for cell in options.patched]
-    source, target = passage(options.source), passage(options.target)
+    source, target = passage("--from", options.source), passage("--into", options.target)
     reads_all = source is None or target is None
     with subject.progress(len(subject.text) if reads_all else 0, "reading") as advance:
         text = None if options.patches_typed_passages else subject.text
