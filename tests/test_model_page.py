@@ -197,6 +197,17 @@ def test_the_exported_page_generates_what_its_command_line_does(
     assert "400 characters" in texts_of(elements, "progress")
 
 
+@needs_browser
+def test_the_command_line_is_one_that_charrnn_reads(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "page.html").write_text(page_of(made(name="-odd")), encoding="utf-8")
+    address = f"{(tmp_path / 'page.html').as_uri()}#length=3&seed="
+    longest, longer = (dump(f"{address}{num_digits * '9'}&write=1", tmp_path) for num_digits in (100, 101))
+    words = shlex.split(texts_of(longest, "command"))
+    assert words[2:] == ["./-odd", "--temp", "0.8", "--seed", 100 * "9", "--length", "3"]
+    assert "no run './-odd'" in command("sample", *words[2:]).err, "it is read as a run"
+    assert 'data-done="true"' in longest and 'data-done="true"' not in longer
+
+
 def test_the_page_asks_the_network_for_nothing_and_allows_its_own_programs_only() -> None:
     page = page_of(made())
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)

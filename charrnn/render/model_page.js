@@ -301,7 +301,8 @@ function quote(text) {
 // The command of the text that is shown, which later edits do not change; before there is one, that of the next.
 function showCommand() {
   const {temperature, seed, length, prime, clamps} = written.settings || settings();
-  const words = ["charrnn sample", quote(model.run), `--temp ${temperature} --seed ${seed} --length ${length}`];
+  const run = model.run.startsWith("-") ? `./${model.run}` : model.run;  // else the command reads options
+  const words = ["charrnn sample", quote(run), `--temp ${temperature} --seed ${seed} --length ${length}`];
   if (prime) words.push("--prime=" + quote(prime));
   for (const [cell, value] of clamps) words.push(`--clamp ${nameOf(cell)}=${value}`);
   byId("command").textContent = words.join(" ");
