@@ -12,7 +12,7 @@ from charrnn.records.evaluation import BREAKDOWNS, MAX_SCORED, CharLoss, Evaluat
 from charrnn.records.long_range import LongRangeReport
 from charrnn.text.documents import END, split_text
 from charrnn.text.part import CorpusPart
-from charrnn.text.vocab import IdArray
+from charrnn.text.vocab import IdArray, Vocab
 
 if TYPE_CHECKING:
     from charrnn.evaluation.char_losses import CharLosses
@@ -481,13 +481,26 @@ def _check_same_part(first: Model, part: CorpusPart, other: Model, other_part: C
 def _check_same_alphabet(first: Model, other: Model) -> None:
     if other.vocab != first.vocab:
         raise UsageError(
-            f"{first.name} and {other.name} have different alphabets ({_alphabet(first)}; {_alphabet(other)}).\n"
+            f"{first.name} and {other.name} have different alphabets ({_difference(first.vocab, other.vocab)}).\n"
             f"Compare them on {named('text')}, a file that both can read and on which neither was trained."
         )
 
 
-def _alphabet(model: Model) -> str:
-    vocab = model.vocab
+def _difference(first: Vocab, other: Vocab) -> str:
+    """Return how two alphabets differ, in words."""
+    size = _size(first)
+    if _size(other) != size:
+        return f"{size}; {_size(other)}"
+    if first.has_unknown_symbol != other.has_unknown_symbol:
+        with_first, with_other = ("with" if vocab.has_unknown_symbol else "without" for vocab in (first, other))
+        return f"{size} {with_first} an unknown symbol; {size} {with_other} one"
+    only_first = set(first.characters) - set(other.characters)
+    if not only_first:
+        return f"the same {size} in another order"
+    return f"{size} with {min(only_first)!r}; {size} with {min(set(other.characters) - set(first.characters))!r}"
+
+
+def _size(vocab: Vocab) -> str:
     return "256 bytes" if vocab.kind == "byte" else f"{len(vocab) - vocab.has_unknown_symbol:,} characters"
 
 

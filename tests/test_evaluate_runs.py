@@ -11,7 +11,7 @@ from built_runs import build_chain
 
 import charrnn
 from charrnn.api import Model
-from charrnn.comparison import _check_same_part, evaluate_runs, losses_by_char, losses_by_line
+from charrnn.comparison import _check_same_alphabet, _check_same_part, evaluate_runs, losses_by_char, losses_by_line
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.char_losses import CharLosses
@@ -160,6 +160,22 @@ def test_the_unknown_symbol_is_not_counted_as_a_character(runs: Path) -> None:
     exact = Model(first.config, Vocab("char", tuple("abc")), {}, name="exact")
     with pytest.raises(UsageError, match=r"have different alphabets \(6 characters; 3 characters\)"):
         _check_same_part(first, part, exact, part)
+
+
+@pytest.mark.parametrize(
+    ("characters", "difference"),
+    [
+        (tuple("abc"), "2 characters; 3 characters"),
+        (tuple("ab"), "2 characters with an unknown symbol; 2 characters without one"),
+        (("", "b", "a"), "the same 2 characters in another order"),
+        (("", "b", "é"), "2 characters with 'a'; 2 characters with 'é'"),
+    ],
+)
+def test_how_alphabets_differ_is_said(characters: tuple[str, ...], difference: str) -> None:
+    known = small_model(CYCLE)
+    models = [Model(known.config, Vocab("char", one), {}, name="-") for one in (("", "a", "b"), characters)]
+    with pytest.raises(UsageError, match=rf"have different alphabets \({difference}\)"):
+        _check_same_alphabet(*models)
 
 
 def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:
