@@ -432,6 +432,17 @@ def test_the_bare_catalogue_speaks_json_too(command: Command) -> None:
     assert as_json(command("corpora", "--json")) == as_json(command("corpora", "list", "--json"))
 
 
+def test_an_unknown_option_names_the_help_of_the_command_that_has_the_others(command: Command) -> None:
+    for words, arguments in (
+        (("corpora", "make"), ("anbn", "--strings", "5")),
+        (("corpora", "list"), ("--strings",)),
+        (("corpora",), ("--strings",)),
+        (("sample",), ("--strings", "list")),
+    ):
+        ran = command(*words, *arguments)
+        assert ran.code == 2 and f"Try 'charrnn {' '.join(words)} --help'." in ran.err
+
+
 def test_a_text_that_was_fetched_is_found(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     text = make_corpus(num_chars=2_000).text.encode()
     entry = catalogue.CatalogueEntry(

@@ -82,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         if is_debugging:
             raise
-        command = " ".join(filter(None, ["charrnn", _command_name(arguments)]))
+        command = " ".join(["charrnn", *_command_words(arguments)])
         return _report(f"{error.format_message()}\nTry '{command} --help'.", error.exit_code, arguments)
     except typer.Abort:
         return 130
@@ -146,3 +146,13 @@ def _has_working_folder() -> bool:
 def _command_name(arguments: Sequence[str]) -> str:
     names = {command.name for command in app.registered_commands} | {"corpora"}
     return next((argument for argument in arguments if argument in names), "")
+
+
+def _command_words(arguments: Sequence[str]) -> list[str]:
+    """Return the words of the command: none, its name, or `corpora` and the name of the command in it."""
+    name = _command_name(arguments)
+    if name != "corpora":
+        return [name] if name else []
+    names = {command.name for command in corpora.app.registered_commands}
+    after = arguments[arguments.index(name) + 1 :]
+    return [name, *[argument for argument in after if argument in names][:1]]
