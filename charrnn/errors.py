@@ -46,6 +46,11 @@ class Message(str):
         return message
 
 
+def install_command(extra: str) -> str:
+    """Return the command that installs the packages of an extra, in the folder of charrnn's pyproject.toml."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
+
+
 def counted(num: int, noun: str) -> str:
     """Return a number and its noun, in the singular or the plural: 1 character, 2,000 characters."""
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from charrnn.errors import UsageError, named
+from charrnn.errors import UsageError, install_command, named
 from charrnn.records.exports import ExportedModel, OnnxCheck
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
     if found.package is not None and find_spec(found.package) is None:
         raise UsageError(
             f"A {found.suffix} file needs the package {found.package}. In the folder of charrnn's pyproject.toml: "
-            f"pip install -e '.[{found.package}]'"
+            f"{install_command(found.package)}"
         )
     if not path.parent.is_dir():
         raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")

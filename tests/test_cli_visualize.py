@@ -290,7 +290,7 @@ def test_without_the_extra_a_png_gives_the_commands_that_make_one(
     monkeypatch.setattr("charrnn.render.export.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
-    assert "pip install -e '.[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
+    assert "pip install -c constraints.txt -e '.[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err
 
 
 def test_the_default_text_is_what_was_held_out(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:

@@ -91,6 +91,9 @@ def write_texts(folder: Path) -> None:
         project = folder / "project" / f"part{part}.py"
         project.parent.mkdir(exist_ok=True)
         project.write_text(source(part), encoding="utf-8")
+    (folder / "poems").mkdir()
+    for number in range(60):
+        (folder / "poems" / f"{number}.txt").write_text(words(24, " ", number), encoding="utf-8")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import re
 import socket
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
 from charrnn.text.corpus import corpus_name, read_corpus
+from charrnn.text.documents import Documents
 from charrnn.text.order import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -137,6 +139,24 @@ def test_a_pattern_is_named_after_its_folder(pattern: str, name: str) -> None:
     write("one.txt")
     write("two.txt")
     assert read_corpus([pattern.format(here=Path.cwd())]).name == name
+
+
+@pytest.mark.parametrize("is_pattern", [False, True])
+def test_many_short_files_are_said_to_be_joined(is_pattern: bool) -> None:
+    for number in range(49):
+        write(f"poems/{number}.txt", f"poem {number}\n" * 3)
+    sources = [str(path) for path in sorted(Path("poems").iterdir())] if is_pattern else ["poems"]
+
+    def joined(sources: list[str], **options: Any) -> list[str]:
+        return [note for note in read_corpus(sources, **options).notes if "joined" in note]
+
+    assert joined(sources) == []
+    write("poems/last.txt", "one more\n")
+    sources = [*sources, "poems/last.txt"] if is_pattern else sources
+    assert joined(sources) == ["50 short files are joined: `documents=files` gives each an end"]
+    assert joined(sources, documents=Documents("files")) == []
+    write("poems/last.txt", "long " * 20_000)
+    assert joined(sources) == [], "a mean of 2,000 bytes"
 
 
 def test_a_folder_without_text_is_refused() -> None:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Ran
+from conftest import REPOSITORY, Ran
 
 import charrnn
 import charrnn.cli.app  # registers the commands, whose options messages name
 import charrnn.errors
 from charrnn.cli.flags import OTHER_NAMES, with_flags
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.errors import CharRNNError, DataError, Message, UsageError, counted, named
+from charrnn.errors import CharRNNError, DataError, Message, UsageError, counted, install_command, named
 from charrnn.generation.distribution import Shaping
 from charrnn.microscope.targets import choose_targets
 
@@ -135,3 +135,16 @@ def test_a_number_has_its_noun_in_the_singular_or_the_plural(num: int, text: str
     assert counted(num, "character") == text
     with pytest.raises(DataError, match=r"^The text has 1 character; "):
         choose_targets("a", ())
+
+
+def test_every_extra_is_installed_by_the_same_command() -> None:
+    """In messages and in the documentation, where only the extra differs."""
+    command = install_command("tui")
+    assert command == "pip install -c constraints.txt -e '.[tui]'" and (REPOSITORY / "constraints.txt").is_file()
+    texts = [
+        path.read_text(encoding="utf-8")
+        for folder, suffix in (("charrnn", "*.py"), ("docs", "*.md"))
+        for path in (REPOSITORY / folder).rglob(suffix)
+    ]
+    assert sum("pip install -c constraints.txt -e '.[" in text for text in texts) > 3
+    assert not any("pip install -e '.[" in text for text in texts)

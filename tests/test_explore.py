@@ -636,7 +636,7 @@ def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: py
     ran = command("explore")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("error: charrnn explore needs the package textual.")
-    assert ran.err.endswith("pip install -e '.[tui]'\n")
+    assert ran.err.endswith("pip install -c constraints.txt -e '.[tui]'\n")
 
 
 def test_the_command_opens_the_interface_on_the_text_it_is_given(

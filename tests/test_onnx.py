@@ -271,7 +271,7 @@ def test_without_onnx_it_says_how_to_get_it(
     refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: A .onnx file needs the package onnx.")
-    assert refused.err.endswith("pip install -e '.[onnx]'\n")
+    assert refused.err.endswith("pip install -c constraints.txt -e '.[onnx]'\n")
     assert command("export", alphabet_run, tmp_path / "a.zip").code == 0
 
 

@@ -17,7 +17,7 @@ from charrnn.records.sweep import FAILED, FINISHED, SweepRun
 from charrnn.training.search import JOURNAL, SearchSource, recorded_runs
 from charrnn.training.sweep_plan import SweepPlan, plan_sweep
 
-pytest.importorskip("optuna", reason="a search needs optuna: pip install -e '.[sweep]'")
+pytest.importorskip("optuna", reason="a search needs optuna: pip install -c constraints.txt -e '.[sweep]'")
 AXES = {
     "learning_rate": "1e-3..1e-1",
     "hidden_size": "64..512",
@@ -147,5 +147,5 @@ def test_without_optuna_a_search_says_how_to_install_it(
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     ran = command("sweep", "text.txt", "--search", 3, "--set", "learning_rate=1e-3..1e-1")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.splitlines()[1].strip() == "Install it: pip install -e '.[sweep]'"
+    assert ran.err.splitlines()[1].strip() == "Install it: pip install -c constraints.txt -e '.[sweep]'"
     assert not Path("checkpoints").exists()

@@ -701,7 +701,7 @@ def test_without_textual_it_says_how_to_get_it(command: Command, monkeypatch: py
     monkeypatch.setattr("charrnn.cli.streams.find_spec", lambda name: None)
     ran = command("write")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.endswith("pip install -e '.[tui]'\n")
+    assert ran.err.endswith("pip install -c constraints.txt -e '.[tui]'\n")
 
 
 def test_text_that_is_not_saved_survives_the_end(

@@ -145,11 +145,11 @@ def check_full_screen(command: str, instead: str) -> None:
 
     That is without textual, with TERM=dumb, and where the keyboard or the screen is no terminal.
     """
-    from charrnn.errors import UsageError
+    from charrnn.errors import UsageError, install_command
 
     if find_spec("textual") is None:
         raise UsageError(
-            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: pip install -e '.[tui]'"
+            f"{command} needs the package textual. In the folder of charrnn's pyproject.toml: {install_command('tui')}"
         )
     if os.environ.get("TERM") == "dumb":
         raise UsageError(f"{command} moves the cursor, which a terminal with TERM=dumb cannot do.\n{instead}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import DataError, counted, named
+from charrnn.errors import DataError, counted, install_command, named
 from charrnn.evaluation.char_losses import CharLosses, scored_positions
 from charrnn.evaluation.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES, Compressor
 from charrnn.evaluation.loss import MeasuredText, report_of
@@ -113,7 +113,7 @@ def add_compressors(
         if compressor.is_installed:
             table.append(_row(table, compressor, before, data, on_progress))
         else:
-            reason = f"it needs the package {compressor.package} (pip install -e '.[compression]')"
+            reason = f"it needs the package {compressor.package} ({install_command('compression')})"
             table.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))
     if len(before) < training.num_bytes or len(data) < table.text.num_bytes:
         table.notes.append(

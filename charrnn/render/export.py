@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, install_command
 from charrnn.render.strict_json import to_json
 
 if TYPE_CHECKING:
@@ -149,6 +149,6 @@ def find_format(path: Path) -> ExportFormat:
     if found.module and find_spec(found.module) is None:
         raise UsageError(
             f"{path}: a {found.suffix} needs the package {found.module}. In the folder of charrnn's pyproject.toml: "
-            f"pip install -e '.[{found.extra}]'\n" + found.instead.format(stem=path.with_suffix(""))
+            f"{install_command(found.extra)}\n" + found.instead.format(stem=path.with_suffix(""))
         )
     return found

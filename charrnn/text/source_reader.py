@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from charrnn.errors import DataError, NotHereError, TextChangedError, counted
+from charrnn.errors import DataError, Message, NotHereError, TextChangedError, counted, named
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, file_blocks, file_state, stream_blocks, title, unreadable
 from charrnn.text.id_builder import BLOCK_BYTES, IdBuilder
@@ -21,6 +21,10 @@ from charrnn.text.vocab import IdArray
 OnProgress = Callable[[int, int], object]
 """Called while a text is read, with the bytes so far and the bytes in all (0 if that is unknown)."""
 
+MANY_FILES = 50
+"""From so many short files on, a note says that they are joined."""
+SHORT_FILE = 2_000
+"""Files are short if their mean size is below so many bytes."""
 _SIGNATURE_FORMAT = 1
 _GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
 
@@ -132,7 +136,12 @@ class SourceReader:
     def notes(self, tallies: Sequence[Tally]) -> tuple[str, ...]:
         """Return what was left out and changed in each source, as counted by `read`, one sentence each."""
         pairs = zip(self.origins, tallies, strict=True)
-        return tuple(note for origin, tally in pairs for note in _notes(origin, tally, self.text_encoding))
+        notes = [note for origin, tally in pairs for note in _notes(origin, tally, self.text_encoding)]
+        num_used = sum(tally.num_used for tally in tallies)
+        if self.documents is None and num_used >= MANY_FILES and self.likely_bytes < SHORT_FILE * num_used:
+            remedy = named("documents", "files")
+            notes.append(Message(f"{num_used:,} short files are joined: {remedy} gives each an end"))
+        return tuple(notes)
 
 
 def file_states(paths: Sequence[Path]) -> list[tuple[int, int, int]]:

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, cast
 
 from charrnn.config import number_type, parse_value
-from charrnn.errors import CharRNNError, CheckpointError
+from charrnn.errors import CharRNNError, CheckpointError, install_command
 from charrnn.files import convert_os_errors
 from charrnn.records.sweep import FINISHED, SweepRun
 from charrnn.training.sweep_plan import Axis, Range, SweepPlan, format_value, search_run_name
@@ -124,7 +124,7 @@ def check_installed() -> None:
         import optuna  # noqa: F401
     except ImportError:
         raise CharRNNError(
-            "A search needs the package optuna, which is not installed.\nInstall it: pip install -e '.[sweep]'"
+            f"A search needs the package optuna, which is not installed.\nInstall it: {install_command('sweep')}"
         ) from None
 
 

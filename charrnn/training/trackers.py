@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
+from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, install_command, named
 from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
 from charrnn.records.training import (
     DoneEvent,
@@ -83,7 +83,7 @@ class Tracker(ABC):
 class TensorBoard(Tracker):
     """Event files in the run's own folder, for `tensorboard --logdir checkpoints`."""
 
-    name, package, remedy = "tensorboard", "tensorboard", "pip install -e '.[tensorboard]'"
+    name, package, remedy = "tensorboard", "tensorboard", install_command("tensorboard")
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
