@@ -764,3 +764,21 @@ def test_the_bars_of_an_ablation_name_the_values_of_the_cell(
     monkeypatch.setattr("charrnn.cli.modes.progress", record)
     assert command("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote").code == 0
     assert labels == ["clamped at its mean", "clamped at 0"]
+
+
+def test_scoring_and_measuring_have_bars_of_their_own(
+    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: dict[str, list[int]] = {}
+
+    def record(total: int, label: str, **options: object) -> Any:
+        counts = done[label] = [total]
+        return nullcontext(counts.append)
+
+    monkeypatch.setattr("charrnn.cli.modes.progress", record)
+    found = ("visualize", "--text", fresh_file, "--detector", "quote", "--detector", "capital", "--recompute")
+    assert command(*found).code == 0
+    assert done["scoring"][0] == 2 >= sum(done["scoring"][1:]) > 0
+    assert command("visualize", "--text", fresh_file, "--cell", "0:5").code == 0
+    total, *parts = done["measuring"]
+    assert total == sum(parts) == 5

@@ -144,8 +144,12 @@ def _measure_findings(subject: Subject) -> "CellFindings":
     from charrnn.errors import DataError
     from charrnn.microscope.survey import num_read
 
-    with subject.progress(num_read(len(subject.text), has_baseline=True), "reading") as advance:
-        findings = subject.study.findings(subject.options.detectors, on_progress=advance)
+    detectors = subject.options.detectors
+    with (
+        subject.progress(num_read(len(subject.text), has_baseline=True), "reading") as advance,
+        subject.progress(len(detectors), "scoring", unit="detectors") as on_score,
+    ):
+        findings = subject.study.findings(detectors, on_progress=advance, on_score=on_score)
     if subject.options.has_chosen_detectors and not findings.scores:
         reasons = "; ".join(f"{skipped.detector}: {skipped.reason}" for skipped in findings.skipped)
         raise DataError(
@@ -216,6 +220,8 @@ def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
 
 
 def _measure_cells(subject: Subject) -> ColouredCells:
+    from charrnn.microscope.study import PAGE_PARTS
+
     options = subject.options
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in options.cells))
     has_guesses = options.has_guesses or options.suffix == ".html"
@@ -223,8 +229,17 @@ def _measure_cells(subject: Subject) -> ColouredCells:
     values = subject.study.values(cells)
     # One study, so that all cells share one reading of the text.
     study = subject.whole_study
-    with subject.progress(len(study.text), "reading") as advance:
-        pages = [study.page(layer, unit, advance) for layer, unit in cells]
+    pages = []
+    with (
+        subject.progress(len(study.text), "reading") as advance,
+        subject.progress(len(cells) * (1 + len(PAGE_PARTS)), "measuring", unit="parts") as on_part,
+    ):
+        for layer, unit in cells:
+            parts = []
+            for part in study.page_in_parts(layer, unit, advance):
+                parts.append(part)
+                on_part(1)
+            pages.append(parts[-1])
     return ColouredCells(cells, values, pages, trace)
 
 

@@ -1,8 +1,9 @@
 """Draw progress bars on stderr."""
 
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
 
 from charrnn.cli.streams import can_animate
 
+DELAY = 1.0
+"""Seconds after which a bar is drawn: shorter work needs none."""
+
 
 @contextmanager
 def progress(
     total: int, label: str, *, quiet: bool = False, unit: str = "chars"
 ) -> "Iterator[Callable[[int], object]]":
-    """Draw a bar for work that takes more than a second; yields a function to call with each amount done."""
+    """Draw a bar for work that takes more than DELAY seconds; yields a function to call with each amount done."""
     with _bar(total, label, quiet=quiet, unit=unit) as bar:
         yield bar.update
 
@@ -41,17 +45,40 @@ def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
 
     from charrnn.render.visible import all_visible
 
-    with tqdm(
+    bar = tqdm(
         total=total,
         desc=all_visible(label),
         unit=f" {unit}",
         unit_scale=True,
         leave=False,
-        delay=1,
+        delay=DELAY,
         disable=quiet or not can_animate(sys.stderr),
         dynamic_ncols=True,
-    ) as bar:
+    )
+    with bar, nullcontext() if bar.disable else _drawn_in_time(bar):
         yield bar
+
+
+@contextmanager
+def _drawn_in_time(bar: "tqdm[Any]") -> "Iterator[None]":
+    """Draw a bar after its delay even if nothing is done until then: tqdm draws at the next update only.
+
+    Nothing is drawn after the end: the thread is stopped and has ended before the bar is closed.
+    """
+
+    def draw() -> None:
+        bar.last_print_t = max(bar.last_print_t, bar.start_t + DELAY)  # else tqdm leaves it on the screen
+        with suppress(OSError):  # a closed terminal, which the next update reports
+            bar.refresh()
+
+    timer = threading.Timer(DELAY, draw)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]":
@@ -76,7 +103,7 @@ def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
 
 def reading_bar(*, quiet: bool) -> "Callable[[int, int], None]":
     """Return such a function for reading a text: the bar appears after a second, without an end if the total is 0."""
-    return _byte_bar("reading", quiet=quiet, delay=1)
+    return _byte_bar("reading", quiet=quiet, delay=DELAY)
 
 
 def _byte_bar(label: str, *, quiet: bool, delay: float) -> "Callable[[int, int], None]":

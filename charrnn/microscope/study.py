@@ -112,15 +112,17 @@ class Study:
         ablations: bool = False,
         on_progress: OnProgress = ignore,
         on_ablation: OnProgress = ignore,
+        on_score: OnProgress = ignore,
     ) -> CellFindings:
         """Find the best cell for each detector (all, if none is named), as `survey` does.
 
         `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the scoring half.
         `on_progress` is called with the number of characters read since its last call, `on_ablation` with those read
-        with and without the ablated cell. Raises UsageError for an unknown detector, DataError for a text too short.
+        with and without the ablated cell, `on_score` with the number of detectors scored. Raises UsageError for an
+        unknown detector, DataError for a text too short.
         """
         targets, skipped = choose_targets(self.text.text, get_detectors(detectors))
-        scores = [one.score for one in self._measure(targets, untrained, on_progress)]
+        scores = [one.score for one in self._measure(targets, untrained, on_progress, on_score)]
         if ablations:
             scores = [self._ablate(one, target, on_ablation) for one, target in zip(scores, targets, strict=True)]
         self._keep_found(scores)
@@ -615,7 +617,9 @@ class Study:
             self.cache.save()
         return [part for part in known if part is not None]
 
-    def _measure(self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress) -> list[Measured]:
+    def _measure(
+        self, targets: Sequence[Target], untrained: bool, on_progress: OnProgress, on_score: OnProgress = ignore
+    ) -> list[Measured]:
         """Look up each target's measurement and measure those that are missing together; in the targets' order."""
         keys = [self._key(target) | {"untrained": untrained} for target in targets]
         found = [
@@ -625,7 +629,8 @@ class Study:
         missing = [target for target, measured in zip(targets, found, strict=True) if measured is None]
         if missing:
             baseline = self._reader(self.untrained_baseline()) if untrained else None
-            fresh = iter(measure(missing, self._reader(self.network()), self.num_units, baseline, on_progress))
+            reader = self._reader(self.network())
+            fresh = iter(measure(missing, reader, self.num_units, baseline, on_progress, on_score))
             for index, key in enumerate(keys):
                 if found[index] is None:
                     found[index] = one = next(fresh)

@@ -106,11 +106,12 @@ def measure(
     num_units: int,
     read_untrained: Read | None = None,
     on_progress: Callable[[int], object] = lambda num_chars: None,
+    on_score: Callable[[int], object] = lambda num_targets: None,
 ) -> list[Measured]:
     """Measure each target, in their order; the result for one does not depend on the others.
 
     `on_progress` is called with the number of characters read since its last call, and with 0 between longer
-    computations.
+    computations; `on_score` with 1 after each target.
     """
     if not targets:
         return []
@@ -149,6 +150,7 @@ def measure(
             probe=probed[index],
         )
         measured.append(Measured(score, first_half))
+        on_score(1)
     return measured
 
 

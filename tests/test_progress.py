@@ -1,0 +1,87 @@
+"""Progress bars: drawn after their delay even without an update, and never after their end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import pytest
+from test_cli_sample import Terminal
+
+from charrnn.cli import progress
+
+
+def to_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Make stderr a terminal; not in a fixture, because pytest replaces the stream after the set-up of a test."""
+    shown = Terminal()
+    monkeypatch.setenv("CI", "")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", shown)
+    return shown
+
+
+class Timer:
+    """A timer that calls its function when the test says so, or not at all once it is cancelled."""
+
+    started: ClassVar[list[Timer]] = []
+
+    def __init__(self, seconds: float, function: Callable[[], None]) -> None:
+        self.function, self.daemon, self.state = function, False, "new"
+
+    def start(self) -> None:
+        self.state = "started"
+        Timer.started.append(self)
+
+    def cancel(self) -> None:
+        self.state = "cancelled"
+
+    def join(self) -> None:
+        assert self.state == "cancelled"
+        self.state = "ended"
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
+    Timer.started = []
+    monkeypatch.setattr(threading, "Timer", Timer)
+    return Timer.started
+
+
+def test_a_bar_appears_after_its_delay_without_an_update(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = to_terminal(monkeypatch)
+    with progress.progress(100, "scoring"):
+        assert terminal.getvalue() == "", "nothing before the delay"
+        timers[0].function()
+        assert "scoring:   0%" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r"), "the bar is removed"
+    assert terminal.getvalue().split("\r")[-2].strip() == ""
+    assert timers[0].state == "ended"
+
+
+def test_short_work_shows_nothing_and_the_timer_ends(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = to_terminal(monkeypatch)
+    with pytest.raises(ValueError, match="fails"), progress.progress(100, "scoring") as advance:
+        advance(50)
+        raise ValueError("fails")
+    assert terminal.getvalue() == "" and timers[0].state == "ended"
+
+
+def test_a_closed_terminal_does_not_end_in_a_traceback_of_the_thread(
+    timers: list[Timer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = to_terminal(monkeypatch)
+
+    def fail(text: str) -> Any:
+        raise OSError("closed")
+
+    with progress.progress(100, "scoring"), monkeypatch.context() as closed:
+        closed.setattr(terminal, "write", fail)
+        timers[0].function()
+
+
+def test_no_timer_starts_where_no_bar_is_drawn(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+    to_terminal(monkeypatch)
+    with progress.progress(100, "scoring", quiet=True):
+        pass
+    assert timers == []
