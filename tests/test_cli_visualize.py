@@ -586,6 +586,21 @@ def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fre
     assert by_pattern[0]["auc"] == by_file[0]["auc"] > 0.7
     shown = command("visualize", "--text", fresh_file, "--detect", "[zm]").out
     assert "follows [zm]" in shown, "the passage is marked, and nothing taken for markup"
+    assert "inside matches of" not in shown, "the name of a pattern without a name says it all"
+
+
+def test_a_pattern_may_be_named(command: Command, lab: Path, fresh_file: Path) -> None:
+    options = ("visualize", "--text", fresh_file)
+    ran = command(*options, "--detect", "zm=[zm]", "--detect", "a[=]|[uz]")
+    assert ran.code == 0, ran.err
+    assert "follows zm (inside matches of [zm]): " in ran.out
+    for specs, part in (
+        (("quote=[zm]",), "quote is a detector of charrnn"),
+        (("zm=z", "zm=m"), "two detectors are named zm"),
+        (("zm=(",), "The detector '(' is not a regular expression"),
+    ):
+        ran = command(*options, *(word for spec in specs for word in ("--detect", spec)))
+        assert (ran.code, ran.out) == (2, "") and part in ran.err and len(ran.err.splitlines()) <= 3, ran.err
 
 
 def test_the_history_of_a_cell_ends_where_the_cell_is_now(

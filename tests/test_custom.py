@@ -53,6 +53,11 @@ def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
+def test_a_pattern_may_have_another_name() -> None:
+    detector = custom_detector(r"\([^)]*\)", "parentheses")
+    assert (detector.name, detector.looks_for) == ("parentheses", r"inside matches of \([^)]*\)")
+
+
 def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
     detector = custom_detector("[aeiou]")
     assert (detector.name, detector.looks_for) == ("[aeiou]", "inside matches of [aeiou]")

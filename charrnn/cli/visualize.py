@@ -1,5 +1,6 @@
 """charrnn visualize: the cells of a model, coloured over a text, named and scored."""
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -73,7 +74,8 @@ def visualize(
         list[str] | None,
         typer.Option(
             "--detect",
-            help="Score a detector of your own: a regular expression, or FILE.py with a function label(text).",
+            help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a "
+            "function label(text).",
             metavar="REGEX|FILE.py",
         ),
     ] = None,
@@ -269,11 +271,33 @@ def _split_runs(mode: str, runs: Sequence[str]) -> tuple[str | None, Sequence[st
 
 
 def _chosen_detectors(names: Sequence[str], specs: Sequence[str]) -> "list[Detector]":
-    """Return the detectors that --detector names and --detect defines; all built-in ones if there are none."""
-    from charrnn.detectors.custom import custom_detector
+    """Return the detectors that --detector names and --detect defines; all built-in ones if there are none.
 
-    own = [_stop_if_slow(custom_detector(spec)) for spec in specs]
+    Raises UsageError for a detector that is not usable, and for two with one name.
+    """
+    from charrnn.errors import UsageError
+
+    own = [_stop_if_slow(_own_detector(spec)) for spec in dict.fromkeys(specs)]
+    own_names = [one.name for one in own]
+    if repeated := [name for index, name in enumerate(own_names) if name in own_names[:index]]:
+        raise UsageError(f"--detect: two detectors are named {repeated[0]}. Give each a name of its own.")
     return [*(get_detectors(names) if names or not own else ()), *own]
+
+
+def _own_detector(spec: str) -> "Detector":
+    """Return the detector of --detect: a regular expression, NAME=REGEX or FILE.py. Raises UsageError."""
+    from charrnn.detectors.custom import custom_detector
+    from charrnn.errors import UsageError
+
+    named = None if spec.endswith(".py") else re.fullmatch(r"([^\W\d]\w*)=(.+)", spec, re.DOTALL)
+    if named is None:
+        return custom_detector(spec)
+    if named[1] in DETECTORS:
+        raise UsageError(
+            f"--detect {spec}: {named[1]} is a detector of charrnn. Give another name, or write {named[1]}[=] to match "
+            "an equals sign."
+        )
+    return custom_detector(named[2], named[1])
 
 
 def _prepare(run: str | None, text: str | None, options: Options, num_chars: int, *, reads_more: bool) -> Subject:

@@ -20,13 +20,14 @@ Run = Callable[..., Any]
 """Calls a function with arguments, and turns what it raises into a UsageError."""
 
 
-def custom_detector(spec: str) -> Detector:
-    """Return the detector of a file if `spec` ends in .py, else that of a regular expression.
+def custom_detector(spec: str, name: str | None = None) -> Detector:
+    """Return the detector of a file if `spec` ends in .py, else that of a regular expression; by default named so.
 
     The file is run, because it was named; its function `label(text)` returns a bool or an int for each character.
     Raises UsageError, here or when it labels, with the file and the line at fault.
     """
-    return _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
+    found = _from_file(Path(spec)) if spec.endswith(".py") else _from_pattern(spec)
+    return found if name is None else replace(found, name=name)
 
 
 def plugin_detector(plugin: Plugin) -> Detector:

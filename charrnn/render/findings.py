@@ -60,7 +60,9 @@ def passage_pictures(
     pictures: list[RenderableType] = [Legend(underlined=underlined), Text()] if passages else []
     for passage in passages:
         score = passage.score
-        described = f" ({looks_for[score.detector]})" if looks_for else ""
+        about = looks_for[score.detector] if looks_for else ""
+        # A regular expression without a name is its own name.
+        described = f" ({about})" if about and not about.endswith(f" of {score.detector}") else ""
         caption = f"cell {score.layer}:{score.unit} follows {score.detector}{described}"
         known = ", no better than the untrained network" if score.is_no_better_than_untrained else ""
         pictures.append(Text(all_visible(f"{caption}: {polarity_text(score)}{known}"), style="bold"))
