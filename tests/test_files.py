@@ -11,7 +11,7 @@ import pytest
 from saved_runs import hidden, make_run
 
 from charrnn.errors import CharRNNError, CheckpointError
-from charrnn.files import encode_text, parse_json, write_atomically, write_new_atomically, write_synced
+from charrnn.files import behind_links, encode_text, parse_json, write_atomically, write_new_atomically, write_synced
 from charrnn.runs.writer import RunWriter
 
 
@@ -111,6 +111,14 @@ def test_a_new_file_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(CharRNNError, match=r"cannot write .*b: Operation not permitted"):
         write_new_atomically(tmp_path / "b", b"new")
+
+
+def test_what_stands_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("second")
+    (tmp_path / "second").symlink_to("file")
+    (tmp_path / "circle").symlink_to("circle")
+    assert behind_links(tmp_path / "link") == behind_links(tmp_path / "file") == tmp_path.resolve() / "file"
+    assert behind_links(tmp_path / "circle").name == "circle", "a link in a circle has no target"
 
 
 def test_a_key_given_twice_is_no_json(tmp_path: Path) -> None:

@@ -306,6 +306,8 @@ def test_a_run_may_have_an_equals_sign_in_its_name(alphabet_run: Path, tmp_path:
     names = [str(run), str(file), f"{run}@1"]
     assert parse_mix(names) == (names, None)
     assert parse_mix([f"{name}=0.25" for name in names]) == (names, [0.25, 0.25, 0.25, 0.25])
+    (tmp_path / "rate=0.7.txt").write_text("a file that is no run")
+    assert parse_mix([str(tmp_path / "rate=0.7.txt")]) == ([str(tmp_path / "rate=0.7.txt")], None)
     assert parse_mix([str(tmp_path / "rate=0.25")]) == ([str(tmp_path / "rate")], [0.75, 0.25])
 
 

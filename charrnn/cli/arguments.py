@@ -207,16 +207,14 @@ def load_models(runs: "Sequence[str]", *, quiet: bool) -> "list[Model]":
 
 
 def _is_run(text: str) -> bool:
-    """Return whether an argument is the name or the path of a run or of a model file, with a step or without."""
+    """Return whether an argument is the name or the path of a run, with a step or without, or that of a file."""
     from charrnn.errors import CheckpointError
     from charrnn.runs.locate import find_run
-    from charrnn.runs.model_file import is_model_file
 
-    name, _ = _split_step(text)
-    if name is None or is_model_file(name):
-        return name is not None
+    if os.path.isfile(text):
+        return True
     try:
-        find_run(name)
+        find_run(_split_step(text)[0] or "")
     except CheckpointError:
         return False
     return True
