@@ -61,6 +61,7 @@ def test_lines_end_with_a_newline_while_it_is_edited(tmp_path: Path) -> None:
         ("text".encode("utf-16"), "UTF-16.*iconv -f utf-16"),
         (b"PK\x03\x04word/document.xml", "plain text"),
         (b"a" * (MAX_DRAFT_BYTES + 1), "at most 4,194,304.*chapter"),
+        (b"a\n" + b"b" * 50_001 + b"\n", "line 2 has 50,001 characters; a line has at most 50,000: .*fold -s"),
     ],
 )
 def test_a_file_that_is_no_draft(tmp_path: Path, data: bytes, message: str) -> None:
@@ -177,6 +178,24 @@ def test_extended_attributes_stay_and_the_time_is_that_of_the_save(tmp_path: Pat
     assert not has_attributes or os.getxattr(path, "user.author") == b"me"
 
 
+@pytest.mark.parametrize(("character", "name"), [("\0", "NUL"), ("\ud83d", r"the lone surrogate U\+D83D")])
+def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, character: str, name: str) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_text("first")
+    with pytest.raises(CharRNNError, match=f"character 5, in line 2, is {name}.*delete it"):
+        save_draft(path, f"ab\nc{character}", FileFormat(), known=read_draft(path).digest)
+    assert path.read_text() == "first"
+
+
+def test_recovered_text_has_the_line_ends_of_the_draft(tmp_path: Path) -> None:
+    path = tmp_path / "draft.txt"
+    path.write_bytes(b"a\r\nb\n")
+    draft = read_draft(path)
+    text = read_recovery(write_recovery(path, draft.text.removesuffix("b\n"), draft.format), draft.format)
+    save_draft(path, text, draft.format, known=draft.digest)
+    assert path.read_bytes() == b"a\r\n"
+
+
 def test_what_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CharRNNError, match="it is a folder"):
         save_draft(tmp_path, "a", FileFormat(), known=None)
@@ -274,18 +293,18 @@ def test_nobody_else_can_read_the_text_meanwhile(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize("text", ["a\0b\n", "\ud800 \udfff\n", "PK\x03\x04", "\ufffe", "a\nb\u2028\n", ""])
 @pytest.mark.parametrize("format", [FileFormat(), FileFormat(newline="\r\n", has_mark=True)])
 def test_whatever_was_in_the_editor_is_recovered(tmp_path: Path, text: str, format: FileFormat) -> None:
-    assert read_recovery(write_recovery(tmp_path / "draft.txt", text, format)) == text
+    assert read_recovery(write_recovery(tmp_path / "draft.txt", text, format), format) == text
 
 
 def test_what_cannot_be_recovered(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"caf\xe9")
     with pytest.raises(DataError, match="at byte 3; the editor did not write it"):
-        read_recovery(tmp_path / "latin")
+        read_recovery(tmp_path / "latin", FileFormat())
     with pytest.raises(DataError, match=r"cannot read .*No such file"):
-        read_recovery(tmp_path / "missing")
+        read_recovery(tmp_path / "missing", FileFormat())
 
 
 def test_recovered_text_may_have_any_size(tmp_path: Path) -> None:
     path = tmp_path / "draft.txt"
     path.write_bytes(b"a" * (MAX_DRAFT_BYTES + 1))
-    assert len(read_recovery(path)) == MAX_DRAFT_BYTES + 1
+    assert len(read_recovery(path, FileFormat())) == MAX_DRAFT_BYTES + 1

@@ -22,6 +22,7 @@ from charrnn.api import Model
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
 from exploring import screen, until
+from rich.style import Style
 from textual.widgets import Input
 
 from charrnn.cli.dialogs import Choice, Help, Question
@@ -606,9 +607,55 @@ def test_recovered_text_may_be_long_and_its_file_may_stay(
         recovered.unlink()
         recovered.mkdir()  # which unlink cannot remove
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: path.exists() and path.read_bytes() == text.encode("utf-8", "surrogatepass"))
+        await until(pilot, lambda: "not saved: " in screen(app) and "character 5, in line 1, is NUL" in said(app))
+        assert app.draft_screen.editor.draft == text and not path.exists()
+        await pilot.press("backspace", "backspace", "ctrl+s")
+        await until(pilot, lambda: path.exists() and path.read_text(encoding="utf-8") == "long")
 
     path.unlink()
+    play(model, path, script)
+
+
+def said(app: Writer) -> str:
+    return " ".join(screen(app).split())
+
+
+def test_no_line_becomes_too_long(model: Model, path: Path) -> None:
+    path.write_text(("a" * 49_999 + "\n") * 2, encoding="utf-8")
+    recovered = path.parent / ".draft.txt.charrnn-recovered"
+    recovered.write_text("a" * 50_001, encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        editor = app.draft_screen.editor
+        await until(pilot, lambda: isinstance(app.screen, Choice))
+        await pilot.press("r")
+        await until(pilot, lambda: "line 1 has 50,001 characters" in said(app))
+        assert recovered.exists()
+        text = editor.draft + "b"
+        editor.move_cursor((2, 0))
+        await pilot.press("b")
+        editor.move_cursor((1, 0))
+        await pilot.press("backspace")
+        await until(pilot, lambda: "a line would have 99,998 characters; at most 50,000" in said(app))
+        await pilot.press("b", "b")
+        await until(pilot, lambda: "a line would have 50,001 characters" in said(app))
+        app.copy_to_clipboard("cc")
+        await pilot.press("ctrl+v")
+        await until(pilot, lambda: "a line would have 50,002 characters" in said(app))
+        assert len(editor.draft) == len(text) + 1
+        await pilot.press("enter")
+        await until(pilot, lambda: editor.document.line_count == 4)
+
+    play(model, path, script)
+
+
+def test_only_the_start_of_a_long_line_is_coloured(model: Model, path: Path) -> None:
+    path.write_text("a" * 5_000, encoding="utf-8")
+
+    async def script(app: Writer, pilot: Pilot[bool]) -> None:
+        app.draft_screen.editor.show_styles({0: [Style(bold=True)] * 5_000})
+        assert len(app.draft_screen.editor.get_line(0).spans) == 4_000
+
     play(model, path, script)
 
 

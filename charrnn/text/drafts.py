@@ -6,6 +6,7 @@ A save is atomic, and refuses to replace a file that something else changed.
 import codecs
 import contextlib
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -18,6 +19,10 @@ from charrnn.files import convert_os_errors, replacing, write_synced
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
 """Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
+MAX_LINE_CHARS = 50_000
+"""Characters of a line at most: the time for a key grows with the length of the lines in view."""
+_UNREADABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters with which a file would not be read as text again."""
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of a ZIP archive, which the files of word processors are."""
@@ -109,11 +114,23 @@ def _decode(path: Path, data: bytes) -> Draft:
             "Convert it: iconv -f cp1252 -t utf-8 FILE > NEW.txt"
         ) from None
     newline = _newline_of(text)
+    text = text.replace(newline, "\n")
+    check_lines(path, text)
     return Draft(
-        text=text.replace(newline, "\n"),
+        text=text,
         format=FileFormat(newline=newline, has_mark=has_mark),
         digest=sha256(data).hexdigest(),
     )
+
+
+def check_lines(path: Path, text: str) -> None:
+    """Raise DataError if a line of the text of a file is too long to be edited."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if len(line) > MAX_LINE_CHARS:
+            raise DataError(
+                f"{path}: line {number:,} has {len(line):,} characters; a line has at most {MAX_LINE_CHARS:,}: "
+                "break it: fold -s FILE > NEW.txt"
+            )
 
 
 def _newline_of(text: str) -> str:
@@ -129,8 +146,16 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
 
     A link stays a link, and owner, group, permissions and extended attributes stay as they were, as far as the system
     allows. Raises ChangedOnDiskError if the file's digest is not
-    `known`, which is None where there should be no file, unless `overwrite`; CharRNNError if it cannot be written.
+    `known`, which is None where there should be no file, unless `overwrite`; CharRNNError if it cannot be written, or
+    not be read again.
     """
+    if found := _UNREADABLE.search(text):
+        line = text.count("\n", 0, found.start()) + 1
+        what = "NUL" if found[0] == "\0" else f"the lone surrogate U+{ord(found[0]):X}"
+        raise CharRNNError(
+            f"cannot write {path}: character {found.start() + 1:,}, in line {line:,}, is {what}, "
+            "which a text file cannot contain: delete it"
+        )
     data = format.encode(text)
     target = Path(os.path.realpath(path))
     with convert_os_errors("write", path, num_bytes=len(data)):
@@ -205,14 +230,15 @@ def _is_regular(status: os.stat_result, *, only_own: bool) -> bool:
     return stat.S_ISREG(status.st_mode) and (is_own or not only_own)
 
 
-def read_recovery(path: Path) -> str:
-    """Read the text of a file of `write_recovery`, with line ends "\\n".
+def read_recovery(path: Path, format: FileFormat) -> str:
+    """Read the text of a file of `write_recovery` for a draft of this format, with line ends "\\n".
 
     It may have any size, and any characters that were in the editor: NUL and lone surrogates, too. Raises DataError if
     it cannot be read.
     """
     try:
-        text = path.read_bytes().removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogatepass")
+        data = path.read_bytes()
+        text = data.removeprefix(codecs.BOM_UTF8 if format.has_mark else b"").decode("utf-8", "surrogatepass")
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}. It stays where it is.") from None
     except UnicodeDecodeError as error:
@@ -220,7 +246,7 @@ def read_recovery(path: Path) -> str:
             f"cannot read {path}: {error.reason} at byte {error.start:,}; the editor did not write it. "
             "It stays where it is."
         ) from None
-    return text.replace(_newline_of(text), "\n")
+    return text.replace(format.newline, "\n")
 
 
 def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:

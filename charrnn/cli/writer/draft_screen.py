@@ -32,7 +32,7 @@ from charrnn.cli.writer.worker import Job, Worker
 from charrnn.errors import CharRNNError, counted
 from charrnn.records.generation import Continuation
 from charrnn.render.palette import palette_of
-from charrnn.text.drafts import ChangedOnDiskError, read_recovery, recovery_files
+from charrnn.text.drafts import ChangedOnDiskError, check_lines, read_recovery, recovery_files
 from charrnn.text.substitution import ReadText
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
@@ -187,6 +187,10 @@ class DraftScreen(Screen[None]):
         self._search.dismiss()
         self.say("")
         self._colour_soon()
+
+    def on_editor_refused(self, event: Editor.Refused) -> None:
+        """Say why a change was not made."""
+        self.say(event.reason)
 
     def on_text_area_selection_changed(self) -> None:
         """Dismiss the continuations once the cursor is elsewhere."""
@@ -348,7 +352,8 @@ class DraftScreen(Screen[None]):
 
     def _take_over(self, path: Path) -> None:
         try:
-            text = read_recovery(path)
+            text = read_recovery(path, self.file.format)
+            check_lines(path, text)
             is_undone = self.editor.replace_all(text)
         except CharRNNError as error:
             self.say(str(error))

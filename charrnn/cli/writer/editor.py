@@ -13,9 +13,12 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from charrnn.cli.writer.hidden import hide, hide_copied, hide_pasted, marks, reveal
+from charrnn.text.drafts import MAX_LINE_CHARS
 
 MAX_UNDO = 1000
 """Steps that can be undone."""
+MAX_COLOURED_CHARS = 4_000
+"""Characters from the start of a line that are coloured: Textual lays out all of them again for each row of it."""
 
 
 @dataclass
@@ -42,6 +45,13 @@ class Editor(TextArea):
         def __init__(self, key: str) -> None:
             super().__init__()
             self.key = key
+
+    class Refused(Message):
+        """A change was not made."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
 
     class Scrolled(Message):
         """Other lines are in view."""
@@ -83,9 +93,25 @@ class Editor(TextArea):
         super().load_text(text)
 
     def edit(self, edit: Edit) -> EditResult:
-        """Make a change."""
+        """Make a change, unless it makes a line too long."""
+        if (length := self._longest_line_after(edit)) > MAX_LINE_CHARS:
+            self.post_message(
+                self.Refused(
+                    f"not changed: a line would have {length:,} characters; at most {MAX_LINE_CHARS:,}. "
+                    "Enter begins a new line."
+                )
+            )
+            return EditResult(end_location=self.selection.end, replaced_text="")
         self._forget_text()
         return super().edit(edit)
+
+    def _longest_line_after(self, edit: Edit) -> int:
+        """Return the length of the longest line that a change makes."""
+        row, column = edit.bottom
+        lengths = [len(line) for line in edit.text.split("\n")]
+        lengths[0] += edit.top[1]
+        lengths[-1] += len(self.document.get_line(row)) - column
+        return max(lengths)
 
     def undo(self) -> None:
         """Take the last change back."""
@@ -106,7 +132,7 @@ class Editor(TextArea):
     def get_line(self, line_index: int) -> Text:
         """Return a line in its colours, with marks for what a terminal would interpret."""
         line = Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
-        for index, style in enumerate(self._styles.get(line_index, ())[: len(line)]):
+        for index, style in enumerate(self._styles.get(line_index, ())[: min(len(line), MAX_COLOURED_CHARS)]):
             if style:
                 line.stylize(style, index, index + 1)
         return line
