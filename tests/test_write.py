@@ -649,12 +649,12 @@ def test_no_line_becomes_too_long(model: Model, path: Path) -> None:
     play(model, path, script)
 
 
-def test_only_the_start_of_a_long_line_is_coloured(model: Model, path: Path) -> None:
-    path.write_text("a" * 5_000, encoding="utf-8")
+def test_a_long_line_has_no_colours(model: Model, path: Path) -> None:
+    path.write_text("a" * 4_001 + "\n" + "a" * 4_000, encoding="utf-8")
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
-        app.draft_screen.editor.show_styles({0: [Style(bold=True)] * 5_000})
-        assert len(app.draft_screen.editor.get_line(0).spans) == 4_000
+        app.draft_screen.editor.show_styles({row: [Style(bold=True)] * 4_001 for row in (0, 1)})
+        assert [len(app.draft_screen.editor.get_line(row).spans) for row in (0, 1)] == [0, 4_000]
 
     play(model, path, script)
 

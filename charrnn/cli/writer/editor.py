@@ -18,7 +18,7 @@ from charrnn.text.drafts import MAX_LINE_CHARS
 MAX_UNDO = 1000
 """Steps that can be undone."""
 MAX_COLOURED_CHARS = 4_000
-"""Characters from the start of a line that are coloured: Textual lays out all of them again for each row of it."""
+"""Characters of a line that is coloured at most: Textual lays out all of them again for each row of it."""
 
 
 @dataclass
@@ -132,7 +132,8 @@ class Editor(TextArea):
     def get_line(self, line_index: int) -> Text:
         """Return a line in its colours, with marks for what a terminal would interpret."""
         line = Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
-        for index, style in enumerate(self._styles.get(line_index, ())[: min(len(line), MAX_COLOURED_CHARS)]):
+        styles = self._styles.get(line_index, ()) if len(line) <= MAX_COLOURED_CHARS else ()
+        for index, style in enumerate(styles[: len(line)]):
             if style:
                 line.stylize(style, index, index + 1)
         return line
