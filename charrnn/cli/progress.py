@@ -49,7 +49,7 @@ def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
         total=total,
         desc=all_visible(label),
         unit=f" {unit}",
-        unit_scale=True,
+        unit_scale=unit == "chars",
         leave=False,
         delay=DELAY,
         disable=quiet or not can_animate(sys.stderr),

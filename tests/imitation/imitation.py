@@ -62,7 +62,7 @@ class _Loader(SourceFileLoader):
 
 
 def _perturb(network: type, seed: int) -> None:
-    """Let `network` multiply its weights by 1 + SIZE * noise whenever it draws them."""
+    """Let `network` multiply its matrices by 1 + SIZE * noise whenever it draws them; biases are set, not computed."""
     import torch
 
     draw_weights = network._draw_weights  # type: ignore[attr-defined]
@@ -71,7 +71,7 @@ def _perturb(network: type, seed: int) -> None:
         draw_weights(self, *arguments)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for weight in self.parameters():
+            for weight in filter(lambda weight: weight.dim() > 1, self.parameters()):
                 weight.mul_(1 + SIZE * torch.randn(weight.shape, generator=generator))
 
     network._draw_weights = draw_and_perturb  # type: ignore[attr-defined]
