@@ -85,3 +85,19 @@ def test_no_timer_starts_where_no_bar_is_drawn(timers: list[Timer], monkeypatch:
     with progress.progress(100, "scoring", quiet=True):
         pass
     assert timers == []
+
+
+def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = to_terminal(monkeypatch)
+    seconds = iter(range(0, 1000, 2))  # longer than the delay
+    monkeypatch.setattr("tqdm.std.time", lambda: float(next(seconds)))
+    with progress.progress(100, "reading") as read, progress.progress(3, "scoring", unit="detectors") as score:
+        assert len(timers) == 1, "the second is not drawn before its part begins"
+        read(100)
+        score(1)
+        assert "scoring:  33%" in terminal.getvalue().split("\r")[-1]
+    assert "reading: 100%" in terminal.getvalue()
+    assert "\n" not in terminal.getvalue() and "\x1b" not in terminal.getvalue()
+    assert terminal.getvalue().split("\r")[-2].strip() == ""
+    with progress.progress(100, "reading again"):
+        assert len(timers) == 2

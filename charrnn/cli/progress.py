@@ -15,6 +15,8 @@ from charrnn.cli.streams import can_animate
 
 DELAY = 1.0
 """Seconds after which a bar is drawn: shorter work needs none."""
+_open_bars: "list[tqdm[Any]]" = []
+"""All bars that are not closed, outermost first. They are drawn on one line, the one that was updated last."""
 
 
 @contextmanager
@@ -54,9 +56,15 @@ def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
         delay=DELAY,
         disable=quiet or not can_animate(sys.stderr),
         dynamic_ncols=True,
+        position=0,
     )
-    with bar, nullcontext() if bar.disable else _drawn_in_time(bar):
-        yield bar
+    is_first = not _open_bars  # the others are drawn when their part of the work begins
+    _open_bars.append(bar)
+    try:
+        with bar, _drawn_in_time(bar) if is_first and not bar.disable else nullcontext():
+            yield bar
+    finally:
+        _open_bars.pop()
 
 
 @contextmanager
