@@ -298,7 +298,7 @@ def test_the_column_of_times_continues_after_a_resume(command: Command, text_fil
 def test_a_warning_breaks_between_words_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    message = "the text has a character " + "that is not in the vocabulary " * 5
+    message = "the text has a character" + " that is not in the vocabulary" * 5
     assert shown_by_view(capsys, WarningEvent(message=message)) == f"warning: {message}\n"
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
