@@ -109,8 +109,16 @@ def test_the_colours_are_the_measured_effects() -> None:
     assert "48;2" not in passage[:weak]
 
 
-@pytest.mark.parametrize(("effect", "is_drawn"), [(0.0, False), (0.0007, False), (0.015, False), (0.025, True)])
-def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(effect: float, is_drawn: bool) -> None:
+@pytest.mark.parametrize(
+    ("values", "effect", "is_drawn"),
+    [
+        *(((0.9996, -0.9992), effect, effect > 0.02) for effect in (0.0, 0.0007, 0.015, 0.025)),
+        *(((0.9996, 0.9995), effect, effect > 0.01) for effect in (0.0, 0.0007, 0.025)),
+    ],
+)
+def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(
+    values: tuple[float, ...], effect: float, is_drawn: bool
+) -> None:
     passages = tuple(
         InputPassage(
             position=9,
@@ -120,7 +128,7 @@ def test_a_saturated_cell_is_named_and_its_noise_is_not_drawn(effect: float, is_
                 for character, sign in (("x", 1), ("y", -1), ("z", 0.5))
             ),
         )
-        for value in (0.9996, -0.9992)
+        for value in values
     )
     assert INPUTS.earlier is not None
     earlier = replace(

@@ -194,9 +194,9 @@ def _largest_effect(earlier: EarlierCharacters) -> float:
 
 
 def _range(earlier: EarlierCharacters) -> float:
-    """Return by how much the highest value of the cell at a strong position exceeds the lowest."""
-    values = [passage.value for passage in earlier.passages]
-    return max(values, default=0.0) - min(values, default=0.0)
+    """Return by how much the highest value of the cell at a strong position, or 0 before a text, exceeds the lowest."""
+    values = [0.0, *(passage.value for passage in earlier.passages)]
+    return max(values) - min(values)
 
 
 def _passage(passage: InputPassage, largest: float) -> Table:
