@@ -204,7 +204,7 @@ class Frozen:
     """What compiled code depends on besides its arguments."""
 
     values: frozenset[tuple[str, str]]
-    """Yield names and values of the globals and closure variables that numba compiles into the code."""
+    """Names and values of the globals and closure variables that numba compiles into the code."""
     sources: frozenset[Path]
     """The files of all functions that are compiled into it."""
 
@@ -292,7 +292,7 @@ class _Found(caching.NullCache):
         target_context.refresh()
         try:
             return CompileResult._rebuild(target_context, *pickle.loads(self._payload))
-        except Exception as error:
+        except Exception as error:  # whatever another version of numba raises: the code is compiled again
             raise _Unusable from error
 
 

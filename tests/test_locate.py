@@ -74,21 +74,26 @@ def test_a_run_is_found_by_path_and_by_name(run: RunWriter, monkeypatch: pytest.
     assert open_run("shakespeare-001").path == Path("checkpoints/shakespeare-001")
 
 
-def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's refusal is played, for root may look into everything."""
-    checkpoints = tmp_path / "checkpoints"
-    for name in ("open-001", "locked-001"):
-        commit(make_run(checkpoints / name), 1, best_step=1)
+def refuse_to_look_into(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system refuse the status of every path that contains `part`, to root too."""
     real = os.stat
 
     def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
-        if "locked-001/" in str(path):
+        if part in str(path):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr("os.stat", refuse)
     if sys.version_info < (3, 11):  # whose pathlib has kept the function
         monkeypatch.setattr("pathlib._NormalAccessor.stat", staticmethod(refuse))
+
+
+def test_a_run_that_is_locked_is_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's refusal is played, for root may look into everything."""
+    checkpoints = tmp_path / "checkpoints"
+    for name in ("open-001", "locked-001"):
+        commit(make_run(checkpoints / name), 1, best_step=1)
+    refuse_to_look_into("locked-001/", monkeypatch)
     for name in ("locked-001", str(checkpoints / "locked-001")):
         with pytest.raises(CheckpointError, match=r"^cannot read .*locked-001: Permission denied\ncheck"):
             open_run(name, checkpoints)
@@ -181,14 +186,7 @@ def test_what_is_no_run_of_its_own_in_the_current_folder_is_skipped(
     Path("dangling").symlink_to("nowhere")
     Path("loop").symlink_to("loop")
     Path("again").symlink_to("checkpoints/old-001")
-    real = os.stat
-
-    def refuse(path: str | Path, *arguments: object, **options: object) -> os.stat_result:
-        if "half" in str(path):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, *arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("os.stat", refuse)
+    refuse_to_look_into("half", monkeypatch)
     assert listed() == ["old-001", "wp"]
 
 

@@ -72,7 +72,7 @@ class CellScore:
 
     @property
     def gain(self) -> float:
-        """The strength minus that of the same selection in the untrained baseline, 0 if that was not measured."""
+        """The strength minus that of the same selection in the untrained baseline, or minus 0 if there is none."""
         return self.strength - self._strength_of(self.untrained)
 
     @property

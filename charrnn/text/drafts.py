@@ -145,9 +145,8 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
     """Write a draft and return the digest of the file; the file is the old one or the new one, never a part.
 
     A link stays a link, and owner, group, permissions and extended attributes stay as they were, as far as the system
-    allows. Raises ChangedOnDiskError if the file's digest is not
-    `known`, which is None where there should be no file, unless `overwrite`; CharRNNError if it cannot be written, or
-    not be read again.
+    allows. Raises ChangedOnDiskError if the file's digest is not `known`, which is None where there should be no file,
+    unless `overwrite`; CharRNNError if it cannot be written, or not be read again.
     """
     if found := _UNREADABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
