@@ -4,16 +4,20 @@ import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from charrnn.records.runs import LearningCurve, LearningCurves, LossCurve
-from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS
+from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS, enclosing_ticks
 from charrnn.render.documents import to_html
-from charrnn.render.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _levels, _multiples
+from charrnn.render.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _multiples
 from charrnn.render.svg import GRID, to_svg
+from charrnn.runs.metrics import MAX_VALUE
 
 
 def losses(*points: tuple[int, float]) -> LossCurve:
@@ -142,7 +146,7 @@ def test_a_name_cannot_move_the_cursor_or_add_markup() -> None:
 def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
     _, shapes = chart(STRAIGHT).to_shapes(1200.0)
     grid = [one for one in shapes if GRID in one]
-    assert len(grid) == len(_levels(2.0, 3.0))
+    assert len(grid) == len(enclosing_ticks(2.0, 3.0))
     (line,) = (one for one in shapes if 'stroke-width="2"' in one)
     numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', line)[1])]  # type: ignore[index]
     ys = numbers[1::2]
@@ -153,16 +157,31 @@ def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
     ElementTree.fromstring(to_svg([chart(STRAIGHT)]))
 
 
+LOGGED = st.floats(-MAX_VALUE, MAX_VALUE, exclude_min=True, exclude_max=True)
+
+
+@given(st.lists(LOGGED, min_size=1, max_size=4), st.lists(LOGGED.map(abs), min_size=4, max_size=4))
+@example([353907060623169.0], [2.0] * 4)
+@example([3.5e14, 3.5e14 + 1 / 16], [0.0, 0.0, 0.0, 5e-324])
+@example([-3.5e14, 2.0], [1e-310, 1e17, 1e17, 1e17])
+def test_whatever_numbers_a_log_holds_are_drawn(nats: list[float], seconds: list[float]) -> None:
+    steps = tuple(range(1, len(nats) + 1))
+    logged = LossCurve(steps=steps, characters=steps, seconds=tuple(sorted(seconds)[: len(nats)]), nats=tuple(nats))
+    shown = chart(replace(curve("lamps-001", training=logged), validation=logged), against="seconds")
+    drawn(shown)
+    ElementTree.fromstring(to_svg([shown]))
+
+
 @pytest.mark.parametrize(
-    ("low", "high"), [(2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7)]
+    ("low", "high"), [(2.0, 3.0), (1.2345, 1.2346), (0.0, 0.0), (1.0, 1.0), (1.31, 11.3), (4e-9, 7), (3.5e14, 3.5e14)]
 )
-def test_levels_enclose_every_loss_and_are_few(low: float, high: float) -> None:
-    levels = _levels(low, high)
-    values = [value for value, _ in levels]
+def test_ticks_enclose_every_loss_and_are_few(low: float, high: float) -> None:
+    ticks = enclosing_ticks(low, high)
+    values = [value for value, _ in ticks]
     assert values[0] <= low + 1e-6 and values[-1] >= high - 1e-6
-    assert 2 <= len(levels) <= MAX_TICKS
-    assert len({shown for _, shown in levels}) == len(levels), "no two ticks read the same"
-    assert [float(shown) for _, shown in levels] == pytest.approx(values)
+    assert 2 <= len(ticks) <= MAX_TICKS
+    assert len({shown for _, shown in ticks}) == len(ticks), "no two ticks read the same"
+    assert [float(shown) for _, shown in ticks] == pytest.approx(values)
 
 
 @pytest.mark.parametrize("furthest", [0.01, 1, 7, 60, 2472, 245_760, 1e12])

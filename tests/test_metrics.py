@@ -120,3 +120,10 @@ def test_after_any_crash_and_resume_each_step_stands_once(
     for step in range(resumed_from + 1, 9):
         log.append({"step": step})
     assert steps_of(log) == [step for step in survived if step <= resumed_from] + list(range(resumed_from + 1, 9))
+
+
+def test_a_negative_time_counts_as_missing(log: MetricsLog) -> None:
+    for seconds in (1.0, -1e17, -0.5, 3.0):
+        log.append({"event": "step", "step": 1, "seconds": seconds, "train_nats": 2.0})
+    log.append({"seconds": -2, "train_nats": 2.0})
+    assert [loss.seconds for loss in log.losses([])] == [1.0, 1.0, 1.0, 3.0, 3.0]

@@ -233,6 +233,24 @@ def round_step(extent: float, most: int) -> float:
     return next(step for step in steps if step >= smallest * (1 - 1e-9))
 
 
+def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
+    """Return at most `MAX_TICKS` equidistant round numbers that enclose the given ones.
+
+    They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from each other.
+    """
+    extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
+    most = MAX_TICKS - 1
+    while True:
+        step = round_step(extent, most)
+        first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+        last = max(last, first + 1)
+        if last - first < MAX_TICKS:
+            break
+        most -= 1
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
+
+
 def _style(number: int) -> Style:
     return STYLES[number % len(STYLES)]
 

@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.records.runs import LearningCurve, LearningCurves, LossCurve
-from charrnn.render.charts import MAX_TICKS, Line, LineChart, Point, Tick, round_step
+from charrnn.render.charts import Line, LineChart, Point, Tick, enclosing_ticks, round_step
 from charrnn.render.short_numbers import short_number
 from charrnn.render.svg import COLUMN_WIDTH, LINE_HEIGHT, label
 from charrnn.render.visible import all_visible
@@ -23,6 +23,8 @@ EMPTY_NOTICE = "No loss has been logged yet."
 MAX_RISE = 10.0
 """Nats above the lowest loss from which on a loss is not drawn. A model that knows nothing of a text with 20,000
 different characters is below that; one that diverges would flatten all other lines."""
+MIN_ACROSS = 1e-6
+"""Seconds at the end of the horizontal axis at least; if all points are before that, it goes up to 1."""
 MAX_POINTS = 200
 """Points of a drawn training curve at the most; each is the mean of several steps."""
 
@@ -64,14 +66,15 @@ class LearningChart:
         least = min((y for line in lines for _, y in _points(line)), default=0.0)
         lines = [_without_higher(line, least + MAX_RISE) for line in lines]
         points = [point for line in lines for point in _points(line)]
-        furthest = max((x for x, _ in points), default=0.0) or 1.0
+        furthest = max((x for x, _ in points), default=0.0)
+        furthest = furthest if furthest >= MIN_ACROSS else 1.0
         return LineChart(
             title=TITLE,
             lines=lines,
             across=(0, furthest),
             across_label=self.curves.against,
             across_ticks=lambda most: _multiples(furthest, most),
-            up_ticks=_levels(least, max((y for _, y in points), default=1.0)),
+            up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
             empty_notice=EMPTY_NOTICE,
         )
 
@@ -100,20 +103,6 @@ def _points(line: Line) -> Iterable[Point]:
 def _without_higher(line: Line, highest: float) -> Line:
     segments = [[point for point in segment if point[1] <= highest] for segment in line.segments]
     return Line(line.name, segments, line.number, line.is_marked)
-
-
-def _levels(lowest: float, highest: float) -> list[Tick]:
-    """Return at most `MAX_TICKS` equidistant round numbers that enclose the given ones."""
-    most = MAX_TICKS - 1
-    while True:
-        step = round_step(max(highest - lowest, 1e-3), most)
-        first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
-        last = max(last, first + 1)
-        if last - first < MAX_TICKS:
-            break
-        most -= 1
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
 
 
 def _multiples(furthest: float, most: int) -> list[Tick]:

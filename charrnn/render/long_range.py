@@ -9,7 +9,7 @@ from rich.text import Text
 
 from charrnn.records.estimate import Estimate
 from charrnn.records.long_range import MAX_DISTANCE, ClosingReport, LongRangeReport, ModelResets
-from charrnn.render.charts import Line, LineChart, Tick
+from charrnn.render.charts import Line, LineChart, Tick, enclosing_ticks
 from charrnn.render.tables import plain_table
 from charrnn.render.visible import all_visible
 
@@ -132,9 +132,6 @@ def _table_of_resets(model: ModelResets) -> RenderableType:
 
 
 def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals: Sequence[int]) -> RenderableType:
-    low, high = math.floor(min(losses) * 10) / 10, math.ceil(max(losses) * 10) / 10
-    step = max(0.1, math.ceil((high - low) / 5 * 10) / 10)
-    num_steps = max(1, math.ceil((high - low) / step - 1e-9))
     highest = int(math.log2(intervals[-1]))
     lines = []
     for number, model in enumerate(report.resets):
@@ -148,6 +145,6 @@ def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals
         across=(0.0, float(highest)),
         across_label="characters between resets, on a logarithmic scale",
         across_ticks=_PowersOfTwo(highest),
-        up_ticks=[(low + step * number, f"{low + step * number:.1f}") for number in range(num_steps + 1)],
+        up_ticks=enclosing_ticks(min(losses), max(losses)),
         empty_notice="There is nothing to draw.",
     )

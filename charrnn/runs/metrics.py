@@ -75,7 +75,7 @@ class MetricsLog:
         """
         seconds = before = 0.0
         for is_validation, step, elapsed, nats in self._logged(problems):
-            if elapsed is not None:
+            if elapsed is not None and elapsed >= 0:
                 # Seconds count from the start of a process: where they decrease, the run was resumed.
                 seconds += elapsed - before if elapsed >= before else elapsed
                 before = elapsed
