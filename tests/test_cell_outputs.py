@@ -74,6 +74,15 @@ def test_gradients_are_finite_differences(cell: str, depth: str, zoneout: float)
             assert expected.abs().max() > 1e-4
 
 
+@pytest.mark.parametrize(("cell", "depth"), ARCHITECTURES)
+def test_many_characters_have_the_same_gradients_as_few(cell: str, depth: str) -> None:
+    states = sample_states(make_network(cell, depth), make_text(40), 5)
+    few, many = list(range(V)), list(range(V)) * (H + 1)
+    assert len(few) <= H < len(many)
+    expected = output_gradients(states, few).repeat(H + 1, 1, 1)
+    torch.testing.assert_close(output_gradients(states, many), expected)
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_the_effects_of_the_top_layer_are_its_output_weights(cell: str) -> None:
     """Relative to the mean of the predictions; for an lstm times the output gate, which is h / tanh(c)."""

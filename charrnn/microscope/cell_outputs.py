@@ -84,11 +84,21 @@ def output_gradients(states: SampledStates, ids: list[int]) -> Tensor:
     # One shift for all positions: its gradient is the sum of theirs.
     shifts = [states.before.new_zeros(network.hidden_size).requires_grad_() for _ in layers]
     ops = {index: _shifting(layer, shift) for index, (layer, shift) in enumerate(zip(layers, shifts, strict=True))}
+    weight = network.output.weight.detach()
     with torch.enable_grad():
-        logits, _ = network(states.ids, states.before, ops=ops)
-        totals = logits[0].log_softmax(-1).mean(0)[ids]
-        rows = [torch.stack(torch.autograd.grad(total, shifts, retain_graph=True)) for total in totals]
-    return torch.stack(rows)
+        features, _ = network.features(states.ids, states.before, ops=ops)
+        mean = features[0].mean(0)
+        shared = network.output(features[0]).logsumexp(-1).mean()
+
+        def by_shifts(total: Tensor) -> Tensor:
+            return torch.stack(torch.autograd.grad(total, shifts, retain_graph=True))
+
+        # Logits are linear in the features: of many characters, the gradients are those of the H features, weighted.
+        if len(ids) <= network.hidden_size:
+            of_logits = torch.stack([by_shifts(weight[id] @ mean) for id in ids])
+        else:
+            of_logits = torch.einsum("vh,hlk->vlk", weight[ids], torch.stack([by_shifts(one) for one in mean]))
+        return of_logits - by_shifts(shared)
 
 
 def _shifting(layer: RecurrentLayer, shift: Tensor) -> Ops[Tensor]:

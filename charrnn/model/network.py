@@ -170,8 +170,15 @@ class CharRNN(nn.Module):
         zoneout; without one, nothing is dropped. Layers in `ops` compute their equations with these functions, which
         can clamp a unit or record gates; the others use their fastest implementation.
         """
-        (top,), state = self._read(ids, state, noise, ops or {}, want_cells=False)
-        return self.output(top), state
+        features, state = self.features(ids, state, noise, ops)
+        return self.output(features), state
+
+    def features(
+        self, ids: Tensor, state: Tensor, noise: Noise | None = None, ops: LayerOps | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Compute what the output layer reads, (T, B, H), and the last state. Arguments as for `forward`."""
+        (features,), state = self._read(ids, state, noise, ops or {}, want_cells=False)
+        return features, state
 
     def trace(self, ids: Tensor, state: Tensor, ops: LayerOps | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Compute logits (T, B, V), cell values and outputs of all layers (T, B, L, H), and the last state."""
