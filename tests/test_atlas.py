@@ -14,6 +14,7 @@ from charrnn.microscope.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_
 from charrnn.microscope.cell_map import place_cells, spread
 from charrnn.records.atlas import ATLAS_VERSION, Atlas, AtlasCell
 from charrnn.records.cell_values import NUM_BINS, CellValues, PassagePlace
+from charrnn.records.microscope import CellFindings, CellScore
 from charrnn.records.packing import pack, unpack
 from charrnn.render.atlas import COLUMNS, atlas_entries
 from charrnn.render.page import Page, chars_on_page, to_page
@@ -178,6 +179,26 @@ def test_a_page_shows_every_part_of_a_cell(measured: Atlas) -> None:
         assert best.detector in str(entry.shown[2]) and best.detector in entry.label
     bare = atlas_entries(replace(measured, cells=(make_cell(0),)))
     assert [section.title for section in bare[0].sections][:2] == ["Where it is highest", "Values"]
+
+
+@pytest.mark.parametrize(("untrained", "shown", "on_map"), [(0.7, "quote", "quote"), (0.9, "quote ~", "")])
+def test_a_cell_no_better_than_an_untrained_one_is_marked(
+    measured: Atlas, untrained: float, shown: str, on_map: str
+) -> None:
+    score = CellScore(
+        detector="quote",
+        layer=0,
+        unit=1,
+        polarity=1,
+        num_positive=9,
+        auc=0.9,
+        ci_low=0.8,
+        ci_high=0.95,
+        p_value=0.01,
+        untrained=untrained,
+    )
+    entries = atlas_entries(replace(measured, findings=CellFindings(scores=(score,), skipped=())))
+    assert [(entry.shown[2], entry.found) for entry in entries if entry.shown[2]] == [(shown, on_map)]
 
 
 @pytest.mark.parametrize("character", ["a", "ж"])

@@ -230,6 +230,7 @@ def test_properties_that_most_runs_have_come_first() -> None:
     from charrnn.microscope.matching import _order
     from charrnn.records.matching import PropertyMatch
     from charrnn.records.microscope import CellScore
+    from charrnn.render.matching import cell_text
 
     good = CellScore(
         detector="quote",
@@ -250,6 +251,13 @@ def test_properties_that_most_runs_have_come_first() -> None:
     ]
     assert [row.detector for row in sorted(rows, key=_order)] == ["both", "one", "none"]
     assert [row.num_found for row in rows] == [1, 2, 0]
+    untrained = replace(good, untrained=0.9)
+    assert [cell_text(score, is_same=True) for score in (good, weak, untrained, None)] == [
+        "0:1 0.900=",
+        "0:1 0.550=?",
+        "0:1 0.900=~",
+        "-",
+    ]
 
 
 @pytest.fixture

@@ -10,12 +10,17 @@ from charrnn.records.descriptions import Description
 from charrnn.records.microscope import CellScore
 from charrnn.records.packing import unpack
 from charrnn.render.page import CellColumn, CellEntry, CellSection, ShownPassage
+from charrnn.render.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 COLUMNS = (
     CellColumn(name="cell", about="layer and unit, from 0", is_number=False),
     CellColumn(name="description", about="the best rule of at most three conditions", is_number=False),
     CellColumn(name="score", about="R² of the description on the half of the text that did not choose it"),
-    CellColumn(name="follows", about="the detectors whose best cell it is, if that is significant", is_number=False),
+    CellColumn(
+        name="follows",
+        about=f"the detectors whose best cell it is, if that is significant; {NO_GAIN_MARK}: {MEANINGS[NO_GAIN_MARK]}",
+        is_number=False,
+    ),
     CellColumn(name="timescale", about="characters after which the memory has decayed to 1/e"),
     CellColumn(name="mean", about="mean value"),
     CellColumn(name="spread", about="standard deviation of the values"),
@@ -43,7 +48,8 @@ def atlas_entries(atlas: Atlas) -> list[CellEntry]:
 def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
     description, values = cell.description, cell.values
     text = "" if description is None else description.text
-    follows = ", ".join(score.detector for score in scores)
+    follows = ", ".join(f"{score.detector} {score_mark(score)}".rstrip() for score in scores)
+    found = next((score.detector for score in scores if not score.is_no_better_than_untrained), "")
     is_explained = description is not None and description.explained
     return CellEntry(
         cell=(cell.layer, cell.unit),
@@ -56,7 +62,7 @@ def _entry(cell: AtlasCell, scores: Sequence[CellScore]) -> CellEntry:
             values.spread,
         ),
         label="; ".join(filter(None, (follows and f"follows {follows}", text if is_explained else ""))),
-        found=scores[0].detector if scores else "",
+        found=found,
         place=(cell.x, cell.y),
         sections=tuple(_sections(cell)),
     )

@@ -10,7 +10,7 @@ from rich.text import Text
 from charrnn.records.matching import LARGE_EXCESS, SHARED, MatchReport, PairMatch
 from charrnn.records.microscope import CellScore
 from charrnn.render.charts import ChartOfRecords, Line, LineChart, Point, round_step
-from charrnn.render.tables import NOT_SIGNIFICANT_MARK, plain_table
+from charrnn.render.tables import MEANINGS, plain_table, score_mark
 from charrnn.render.visible import all_visible
 
 HISTOGRAM_TITLE = "Share of the cells by their best |r| with a cell of the other run; without marks: with rotations"
@@ -25,7 +25,7 @@ ABOUT_PAIRS = (
 """The columns of the table of pairs, in short."""
 ABOUT_PROPERTIES = (
     f"score: AUC, or |ρ| of a count; {SAME_MARK}: the cell that correlates best with the first run's; "
-    f"{NOT_SIGNIFICANT_MARK}: not significant"
+    + "; ".join(f"{mark}: {meaning}" for mark, meaning in MEANINGS.items())
 )
 """The marks of the table of properties, in short."""
 NUM_TICKS = 6
@@ -107,7 +107,7 @@ def cell_text(score: CellScore | None, *, is_same: bool) -> str:
     if score is None:
         return "-"
     reached = score.auc if score.auc is not None else abs(score.spearman or 0.0)
-    marks = (SAME_MARK if is_same else "") + ("" if score.is_significant else NOT_SIGNIFICANT_MARK)
+    marks = (SAME_MARK if is_same else "") + score_mark(score)
     return f"{score.layer}:{score.unit} {reached:.3f}{marks or ' '}"
 
 

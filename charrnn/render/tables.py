@@ -141,6 +141,11 @@ NOT_SIGNIFICANT_MARK = "?"
 """Follows a score that is not significant."""
 NO_GAIN_MARK = "~"
 """Follows a significant score that the untrained baseline reaches, too."""
+MEANINGS = {
+    NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
+    NO_GAIN_MARK: "no better than the untrained network",
+}
+"""The marks of `score_mark` and what they mean."""
 FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
 """Columns of `findings_rows`."""
 
@@ -178,12 +183,8 @@ def score_mark(score: CellScore) -> str:
 
 def footnotes(findings: CellFindings) -> list[str]:
     """Return what the marks of `findings_rows` mean, if there are any."""
-    meanings = {
-        NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
-        NO_GAIN_MARK: "no better than the untrained network",
-    }
     marks = set(map(score_mark, findings.scores))
-    return [f"{mark}: {meaning}." for mark, meaning in meanings.items() if mark in marks]
+    return [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in marks]
 
 
 def choosing_score_text(score: CellScore) -> str:
