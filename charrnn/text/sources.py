@@ -171,8 +171,11 @@ def _path(path: Path, label: str, order: Order, *, needs_regular: bool) -> Origi
 
 
 def _pattern(label: str, pattern: str, order: Order) -> Origin:
-    found = filter(os.path.isfile, glob.glob(pattern, recursive=True))
-    paths = sorted(map(Path, found), key=Path.as_posix)
+    try:
+        found = glob.glob(pattern, recursive=True)
+    except ValueError:  # a NUL or a lone surrogate in the pattern: no file has such a name
+        found = []
+    paths = sorted(map(Path, filter(os.path.isfile, found)), key=Path.as_posix)
     is_in_run = _finder_of_runs()
     # A pattern that matches only inside runs is meant to.
     paths = [path for path in paths if not is_in_run(os.path.dirname(path))] or paths
