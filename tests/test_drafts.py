@@ -182,7 +182,7 @@ def test_extended_attributes_stay_and_the_time_is_that_of_the_save(tmp_path: Pat
 def test_what_could_not_be_read_again_is_not_saved(tmp_path: Path, character: str, name: str) -> None:
     path = tmp_path / "draft.txt"
     path.write_text("first")
-    with pytest.raises(CharRNNError, match=f"character 5, in line 2, is {name}.*delete it"):
+    with pytest.raises(DataError, match=f"character 5, in line 2, is {name}.*delete it"):
         save_draft(path, f"ab\nc{character}", FileFormat(), known=read_draft(path).digest)
     assert path.read_text() == "first"
 

@@ -26,7 +26,7 @@ from rich.style import Style
 from textual.widgets import Input
 
 from charrnn.cli.dialogs import Choice, Help, Question
-from charrnn.cli.full_screen import Stopped
+from charrnn.cli.full_screen import StatusLine, Stopped
 from charrnn.cli.writer.app import Writer
 from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
 from charrnn.cli.writer.offers import OfferSearch
@@ -608,12 +608,19 @@ def test_recovered_text_may_be_long_and_its_file_may_stay(
         recovered.mkdir()  # which unlink cannot remove
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "not saved: " in screen(app) and "character 5, in line 1, is NUL" in said(app))
+        assert "F5 saves under" not in said(app), "it would be refused there, too"
         assert app.draft_screen.editor.draft == text and not path.exists()
         await pilot.press("backspace", "backspace", "ctrl+s")
         await until(pilot, lambda: path.exists() and path.read_text(encoding="utf-8") == "long")
+        await until(pilot, lambda: "cannot be opened again here: draft.txt has 4 bytes" in status(app))
 
     path.unlink()
     play(model, path, script)
+
+
+def status(app: Writer) -> str:
+    """The whole status message, also what does not fit on the screen."""
+    return str(app.draft_screen.query_one(StatusLine).render())
 
 
 def said(app: Writer) -> str:

@@ -85,11 +85,7 @@ def read_draft(path: Path) -> Draft:
         raise DataError(f"{path} is a folder: give a text file. A model is named by {named('run')}.")
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{path} is not a regular file: give a text file")
-    if status.st_size > MAX_DRAFT_BYTES:
-        raise DataError(
-            f"{path} has {counted(status.st_size, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
-            "give a part of it, such as a chapter"
-        )
+    _check_size(path, status.st_size)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -123,6 +119,20 @@ def _decode(path: Path, data: bytes) -> Draft:
     )
 
 
+def check_saved(path: Path, text: str) -> None:
+    """Raise DataError, naming the file without its folder, if a text that was saved is too long to be opened again."""
+    _check_size(Path(path.name), path.stat().st_size)
+    check_lines(Path(path.name), text)
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    if num_bytes > MAX_DRAFT_BYTES:
+        raise DataError(
+            f"{path} has {counted(num_bytes, 'byte')}; a draft has at most {MAX_DRAFT_BYTES:,}: "
+            "give a part of it, such as a chapter"
+        )
+
+
 def check_lines(path: Path, text: str) -> None:
     """Raise DataError if a line of the text of a file is too long to be edited."""
     for number, line in enumerate(text.split("\n"), start=1):
@@ -146,12 +156,12 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
 
     A link stays a link, and owner, group, permissions and extended attributes stay as they were, as far as the system
     allows. Raises ChangedOnDiskError if the file's digest is not `known`, which is None where there should be no file,
-    unless `overwrite`; CharRNNError if it cannot be written, or not be read again.
+    unless `overwrite`; DataError for characters that no text file contains; CharRNNError if it cannot be written.
     """
     if found := _UNREADABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
         what = "NUL" if found[0] == "\0" else f"the lone surrogate U+{ord(found[0]):X}"
-        raise CharRNNError(
+        raise DataError(
             f"cannot write {path}: character {found.start() + 1:,}, in line {line:,}, is {what}, "
             "which a text file cannot contain: delete it"
         )

@@ -29,10 +29,10 @@ from charrnn.cli.writer.state import (
     parse_path,
 )
 from charrnn.cli.writer.worker import Job, Worker
-from charrnn.errors import CharRNNError, counted
+from charrnn.errors import CharRNNError, DataError, counted
 from charrnn.records.generation import Continuation
 from charrnn.render.palette import palette_of
-from charrnn.text.drafts import ChangedOnDiskError, check_lines, read_recovery, recovery_files
+from charrnn.text.drafts import ChangedOnDiskError, check_lines, check_saved, read_recovery, recovery_files
 from charrnn.text.substitution import ReadText
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
@@ -309,12 +309,25 @@ class DraftScreen(Screen[None]):
                 "n": ("another name", lambda: self._ask_name(then)),
             }
             self.app.push_screen(Choice(f"{error}.", answers))
+        except DataError as error:
+            self.say(f"not saved: {error}")
         except CharRNNError as error:
             self.say(f"not saved: {error}. F5 saves under another name.")
         else:
-            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}")
+            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}{self._doubt(text)}")
             self._show()
             then()
+
+    def _doubt(self, text: str) -> str:
+        """Return what is to be known about the file of a saved text that could not be opened again, or ""."""
+        assert self.file.path is not None, "it was saved"
+        try:
+            check_saved(self.file.path, text)
+        except DataError as error:
+            return f", but it cannot be opened again here: {error}"
+        except OSError:  # removed by someone else at this moment
+            pass
+        return ""
 
     def _ask_name(self, then: Callable[[], object]) -> None:
         def answer(name: str) -> None:
