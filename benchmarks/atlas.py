@@ -2,6 +2,7 @@
 
     python benchmarks/atlas.py                       # 1x512 over 131,072 characters, initial weights
     python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
+    python benchmarks/atlas.py --different 2860      # a generated text of as many different characters
 
 The first call measures, part by part; the second takes everything from the findings saved in a run, in a temporary
 folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
@@ -14,6 +15,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from describe_cells import make_text
 from measuring import Report, make_parser
 
@@ -32,6 +34,14 @@ from charrnn.text.vocab import Vocab
 
 PARTS = ("findings", "descriptions", "inputs", "outputs")
 """Methods of a study that an atlas is composed of, besides the values."""
+
+
+def make_chinese_text(num_chars: int, num_different: int) -> str:
+    """Generate lines of 30 Chinese characters whose frequencies follow Zipf's law."""
+    generator = np.random.default_rng(0)
+    weights = 1 / np.arange(3, num_different + 3)
+    drawn = generator.choice(num_different, num_chars, p=weights / weights.sum())
+    return "".join("\n" if place % 31 == 30 else chr(0x4E00 + number) for place, number in enumerate(drawn))
 
 
 def make_model(text: str, num_layers: int, hidden_size: int) -> Model:
@@ -71,6 +81,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--run")
     parser.add_argument("--chars", type=int, default=131_072)
+    parser.add_argument("--different", type=int, help="characters of the generated text's alphabet")
     parser.add_argument("--num-layers", type=int, default=1)
     parser.add_argument("--hidden-size", type=int, default=512)
     arguments = parser.parse_args()
@@ -79,7 +90,11 @@ def main() -> None:
         whole, context = model.held_out_text()
         text = model.encode(whole[: arguments.chars], context=context)
     else:
-        written = make_text(arguments.chars)
+        written = (
+            make_chinese_text(arguments.chars, arguments.different)
+            if arguments.different
+            else make_text(arguments.chars)
+        )
         model = make_model(written, arguments.num_layers, arguments.hidden_size)
         text = model.encode(written)
     report = Report("atlas", as_json=arguments.json)

@@ -856,7 +856,7 @@ def _model_of(found: RunReader | ModelFile, loaded: Checkpoint) -> Model:
         step_digest=loaded.digest,
         val_nats=best_nats if loaded.state.get("best_step") == loaded.step and isinstance(best_nats, float) else None,
     )
-    check_vocab_size(check_shapes(model.config, model.tensors), model.vocab, model.name)
+    check_vocab_size(check_shapes(model.config, model.tensors, found.path), model.vocab, model.name)
     return model
 
 

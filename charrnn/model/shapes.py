@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from math import prod
+from pathlib import Path
 from typing import Any
 
 from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
@@ -132,8 +133,11 @@ def input_size_of(config: Config, vocab_size: int) -> int:
     return vocab_size if config.embedding_size == "one-hot" else resolved(config.embedding_size)
 
 
-def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:
-    """Return the vocabulary size of a model's tensors. Raises CheckpointError if they do not match `config`."""
+def check_shapes(config: Config, tensors: Mapping[str, Any], path: Path | None = None) -> int:
+    """Return the vocabulary size of a model's tensors.
+
+    Raises CheckpointError if they do not match `config`; it names the `path` of the run or the file, if it is given.
+    """
     problem = "output.weight is missing"
     if "output.weight" in tensors and len(tensors["output.weight"].shape) == 2:
         expected = weight_shapes(config, tensors["output.weight"].shape[0])
@@ -147,8 +151,9 @@ def check_shapes(config: Config, tensors: Mapping[str, Any]) -> int:
             problem = f"{wrong[0]} has shape {tuple(tensors[wrong[0]].shape)}, not {expected[wrong[0]]}"
         else:
             problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} does not belong to it"
+    place = "" if path is None else f"{path} is damaged: "
     raise CheckpointError(
-        f"model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
+        f"{place}model.safetensors does not contain the {config.cell} model that config.yaml describes: {problem}"
     )
 
 

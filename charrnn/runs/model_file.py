@@ -170,10 +170,7 @@ def _read(path: Path, archive: zipfile.ZipFile) -> Checkpoint:
     # A file that was downloaded may claim any size: no more is unpacked than the model can need.
     max_bytes = most_bytes(description.config(), len(description.vocab()))
     model = tensors_from_bytes(path / MODEL, _entry(path, archive, MODEL, max_bytes, sha256s[MODEL]))
-    try:
-        check_shapes(description.config(), model)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from error
+    check_shapes(description.config(), model, path)
     state: dict[str, JSON] = {"step": step, "corpus_digest": corpus_digest}
     if val_nats is not None:
         state |= {"best_nats": val_nats, "best_step": step}

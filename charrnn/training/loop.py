@@ -171,7 +171,7 @@ def resume(
                 stack.enter_context(folder.lock())
                 found = folder.reader.load_checkpoint("latest", with_training=True)
                 config = changed_config(folder.reader, found, parsed, world.size)
-                check_shapes(config, found.model)
+                check_shapes(config, found.model, folder.path)
         folder = RunWriter(Path(cast(str, world.of_first(str(folder.path)))))
         loaded, config = share_checkpoint(world, found), share_config(world, config)
         with world.together():

@@ -117,7 +117,7 @@ def open_initial_model(config: Config, checkpoints: Path) -> tuple[Config, Check
     run, _ = open_run_to_read(config.init_from, checkpoints)
     loaded = run.load_best()
     config = with_model_of(run.name, loaded.description.config(), config)
-    if check_shapes(config, loaded.model) != len(loaded.description.vocab()):
+    if check_shapes(config, loaded.model, run.path) != len(loaded.description.vocab()):
         raise CheckpointError(f"The alphabet of {config.init_from} is not that of its weights.")
     return config, loaded
 

@@ -254,6 +254,7 @@ HOSTILE: dict[str, Hostile] = {
     "training state of 300 MB": Hostile(lambda run, _: enlarge(run, "training.safetensors", 3 * 10**8)),
     "training.json of 300 MB": Hostile(lambda run, _: enlarge(run, STATE, 3 * 10**8)),
     "10^9 units": Hostile(lambda run, _: set_config(run, hidden_size=10**9)),
+    "fewer units than the weights are for": Hostile(lambda run, _: set_config(run, hidden_size=5)),
     "10^6 layers": Hostile(lambda run, _: set_config(run, num_layers=10**6)),
     "a window of 34 GB": Hostile(lambda run, _: set_config(run, num_lanes=65536, bptt_length=65536), RESUMES),
     "a key twice in config.yaml": Hostile(lambda run, _: add_to_config(run, "", "seed: 1")),

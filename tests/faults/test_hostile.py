@@ -1,6 +1,7 @@
 """Untrusted runs: nothing in them is executed, downloaded, followed or waited for; each is refused with one line."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import TrainedRun, clean_environment
-from hostile_runs import HOSTILE, READERS, SECRET, TEXTS
+from hostile_runs import HOSTILE, READERS, SECRET, TEXTS, set_config
 
 import charrnn
 from charrnn.errors import CheckpointError
 from charrnn.model.shapes import check_shapes, weight_shapes
+from charrnn.training import loop
 
 WATCHED = Path(__file__).with_name("watched.py")
 MEGABYTE = 1_000_000
@@ -159,6 +161,16 @@ def test_every_command_refuses_every_hostile_run_soon(base: Path, corpus_file: P
     print(f"the process grew by {growth(everything) / MEGABYTE:.0f} MB")
     assert slowest["seconds"] < 1
     assert growth(everything) < 200 * MEGABYTE
+
+
+def test_weights_that_do_not_fit_are_reported_with_the_path_of_their_run(base: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(base, tmp_path / "evil-001")
+    set_config(run, hidden_size=48)
+    message = re.escape(f"{run} is damaged: model.safetensors does not contain")
+    with pytest.raises(CheckpointError, match=message):
+        charrnn.load(run)
+    with pytest.raises(CheckpointError, match=message):
+        list(loop.resume(run, {"steps": 3}))
 
 
 def test_an_invalid_permutation_is_refused() -> None:
