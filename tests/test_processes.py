@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from conftest import Ran, clean_environment
 from safetensors.numpy import load_file
 from synthetic import make_corpus
 
-from charrnn.cli.launcher import exit_code, without_processes
+from charrnn.cli.launcher import codes_of_causes, exit_code, without_processes
 from charrnn.cli.processes import Launch
 from charrnn.errors import CharRNNError
 from charrnn.training.rank import Rank, this_rank
@@ -157,6 +158,23 @@ def test_the_exit_code_is_that_of_the_process_that_failed(codes: dict[int, int],
 def test_a_killed_process_is_reported() -> None:
     with pytest.raises(CharRNNError, match="process 1 was killed by SIGKILL"):
         exit_code({0: 1, 1: -9}, 0)
+
+
+@pytest.mark.parametrize(
+    ("failures", "codes"),
+    [
+        ({}, {}),
+        ({0: (-9, 130), 1: (-9, 100)}, {1: -9}),
+        ({0: (3, 100), 1: (-9, 120)}, {0: 3}),
+        ({0: (-9, 119), 1: (-9, 100)}, {0: -9, 1: -9}),
+        ({0: (1, 140), 1: (-11, 100)}, {1: -11}),
+    ],
+)
+def test_a_process_that_torchrun_kills_at_last_is_not_the_cause(
+    failures: dict[int, tuple[int, int]], codes: dict[int, int]
+) -> None:
+    found = {rank: SimpleNamespace(exitcode=code, timestamp=time) for rank, (code, time) in failures.items()}
+    assert codes_of_causes(found) == codes  # type: ignore[arg-type]
 
 
 # What the processes of a launch know together

@@ -49,7 +49,7 @@ def launch(num_processes: int, arguments: Sequence[str], signals: Signals, *, is
             raise
     if torchrun.error is not None:
         raise CharRNNError(f"the processes could not be started: {torchrun.error}") from torchrun.error
-    return exit_code({rank: failure.exitcode for rank, failure in torchrun.failures.items()}, signals.number)
+    return exit_code(codes_of_causes(torchrun.failures), signals.number)
 
 
 def without_processes(arguments: Sequence[str]) -> list[str]:
@@ -167,6 +167,17 @@ def _send(number: int, members: set[int]) -> None:
     for member in members:
         with contextlib.suppress(ProcessLookupError):
             os.kill(member, number)
+
+
+def codes_of_causes(failures: Mapping[int, ProcessFailure]) -> dict[int, int]:
+    """Return the exit codes of the processes that failed, by rank, without those that ended because others had failed.
+
+    torchrun kills what does not end in SHUTDOWN_SECONDS after the first failure, as the system does without memory.
+    """
+    first = min((failure.timestamp for failure in failures.values()), default=0)
+    return {
+        rank: failure.exitcode for rank, failure in failures.items() if failure.timestamp - first < SHUTDOWN_SECONDS
+    }
 
 
 def exit_code(codes: Mapping[int, int], number: int) -> int:
