@@ -2,7 +2,7 @@
 
     python benchmarks/atlas.py                       # 1x512 over 131,072 characters, initial weights
     python benchmarks/atlas.py --run checkpoints/wp  # a trained run over its held-out text
-    python benchmarks/atlas.py --different 2860      # a generated text of as many different characters
+    python benchmarks/atlas.py --different 2860      # a generated text with an alphabet of 2,860 characters
 
 The first call measures, part by part; the second takes everything from the findings saved in a run, in a temporary
 folder; neither counts loading the program. On a machine that does other work, too, `OMP_NUM_THREADS=1` gives CPU
@@ -81,7 +81,7 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--run")
     parser.add_argument("--chars", type=int, default=131_072)
-    parser.add_argument("--different", type=int, help="characters of the generated text's alphabet")
+    parser.add_argument("--different", type=int, help="generate a text with an alphabet of this size")
     parser.add_argument("--num-layers", type=int, default=1)
     parser.add_argument("--hidden-size", type=int, default=512)
     arguments = parser.parse_args()

@@ -170,9 +170,9 @@ def _send(number: int, members: set[int]) -> None:
 
 
 def codes_of_causes(failures: Mapping[int, ProcessFailure]) -> dict[int, int]:
-    """Return the exit codes of the processes that failed, by rank, without those that ended because others had failed.
+    """Return by rank the exit codes of the processes that failed within SHUTDOWN_SECONDS of the first failure.
 
-    torchrun kills what does not end in SHUTDOWN_SECONDS after the first failure, as the system does without memory.
+    After that time torchrun kills the processes that are left, so their exit codes do not say why training ended.
     """
     first = min((failure.timestamp for failure in failures.values()), default=0)
     return {

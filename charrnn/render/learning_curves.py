@@ -24,7 +24,7 @@ MAX_RISE = 10.0
 """Nats above the lowest loss from which on a loss is not drawn. A model that knows nothing of a text with 20,000
 different characters is below that; one that diverges would flatten all other lines."""
 MIN_ACROSS = 1e-6
-"""Seconds at the end of the horizontal axis at least; if all points are before that, it goes up to 1."""
+"""Smallest end of the horizontal axis, in its unit; if all points are nearer to 0, the axis ends at 1."""
 MAX_POINTS = 200
 """Points of a drawn training curve at the most; each is the mean of several steps."""
 

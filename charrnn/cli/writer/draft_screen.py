@@ -314,12 +314,12 @@ class DraftScreen(Screen[None]):
         except CharRNNError as error:
             self.say(f"not saved: {error}. F5 saves under another name.")
         else:
-            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}{self._doubt(text)}")
+            self.say(f"saved {counted(len(text), 'character')} in {self.file.path}{self._size_warning(text)}")
             self._show()
             then()
 
-    def _doubt(self, text: str) -> str:
-        """Return what is to be known about the file of a saved text that could not be opened again, or ""."""
+    def _size_warning(self, text: str) -> str:
+        """Return what to add to the message if the text that was saved is too long to be opened again, else ""."""
         assert self.file.path is not None, "it was saved"
         try:
             check_saved(self.file.path, text)
