@@ -62,7 +62,7 @@ TARGET_NATS = 1.4697
 """What nanoGPT reports for tiny Shakespeare after about three minutes on an A100."""
 GOAL_SECONDS = 30.0
 TIMED_STEPS = 1_300
-"""Steps of that run: on a CPU, 1,236 end at 1.4517 nats windowed-256 (docs/LOG.md)."""
+"""Steps of that run: on a CPU, 1,236 end at 1.4517 nats windowed-256 (benchmarks/LOG.md)."""
 TIMED_SETTINGS = ("num_layers=1", "hidden_size=512", "num_lanes=32", "bptt_length=128", "learning_rate=9e-3")
 SMALL_SETTINGS = ("num_layers=1", "hidden_size=16", "num_lanes=4", "bptt_length=8", "learning_rate=9e-3", "threads=1")
 

@@ -27,7 +27,7 @@ ALLOWED = {
     "docs/dependencies.md": {"spelling"},
 }
 """The private terms that a page may contain."""
-PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+PAGES = sorted(page for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md") for page in REPOSITORY.glob(pattern))
 NAMES = [str(page.relative_to(REPOSITORY)) for page in PAGES]
 PRINTING = {"announce", "on_warning", "print_error", "say", "warn", "write", "Skipped", "WarningEvent"}
 """Functions and records that show their strings to the user."""

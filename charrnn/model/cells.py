@@ -185,7 +185,7 @@ class Antisymmetric(Cell):
     U - U' has imaginary eigenvalues, so every eigenvalue of A has the real part -damping. Chang et al. use a small
     damping, with which the error signal hardly fades. With the damping of 1 that is used here it does fade: at h = 0
     and U = 0 each step multiplies it by 1 - step * z. Smaller values made the state grow without bound when it is
-    carried from window to window (docs/LOG.md).
+    carried from window to window (benchmarks/LOG.md).
     """
 
     shows = "tanh(h)"

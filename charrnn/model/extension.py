@@ -19,7 +19,7 @@ def extend_rows(model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[A
     """Return the tensors of a model with rows (columns) for N characters, the first V of them its own, bit for bit.
 
     The others are those of `drawn`, a network with N characters that was initialized from the seed. The mean of the old
-    rows is no better a start (docs/LOG.md), and would make all new characters the same.
+    rows is no better a start (benchmarks/LOG.md), and would make all new characters the same.
     """
     axes = {name: 0 for name in ROWS if name in model}
     if "embedding.weight" not in model:

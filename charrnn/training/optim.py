@@ -20,7 +20,7 @@ from charrnn.training.distributed import ALONE, World
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""
 ITERATIONS = 2
-"""Iterations of that polynomial. Jordan takes 5, from a looser bound on the largest singular value (docs/LOG.md)."""
+"""Iterations of that polynomial. Jordan takes 5, from a looser bound on the singular values (benchmarks/LOG.md)."""
 MOMENTUM = 0.95
 """Decay of Muon's momentum."""
 RMS = 0.2
@@ -29,7 +29,7 @@ LEAST_TO_DISTRIBUTE = 2**20
 """Smallest number of weights whose iterations several processes divide.
 
 Two processes take 0.69 of the time for the 3.1 million of an LSTM of 2 x 512, and as long for the 0.2 million of
-2 x 128 (docs/LOG.md)."""
+2 x 128 (benchmarks/LOG.md)."""
 EPSILON = 1e-8
 """Added to the root of the squared gradients' mean, by AdamW and RMSProp."""
 
@@ -39,7 +39,7 @@ SCALE_STEPS = (1.0, 2.0**8, 2.0**16)
 """What that factor is divided by, one after the other, while the gradient overflows."""
 
 SGD_RATE = 100.0
-"""Learning rate of sgd as a multiple of AdamW's (docs/LOG.md)."""
+"""Learning rate of sgd as a multiple of AdamW's (benchmarks/LOG.md)."""
 
 
 class Optimizer(Protocol):

@@ -15,7 +15,7 @@ OUTER_LEARNING_RATE = 0.7
 """Learning rate of the outer step, as in the paper."""
 OUTER_MOMENTUM = 0.5
 """Decay of the outer momentum. The paper's 0.9 multiplies the differences by 7 in the long run: too much in runs of
-some hundred steps at the recipe's learning rates (docs/LOG.md)."""
+some hundred steps at the recipe's learning rates (benchmarks/LOG.md)."""
 
 
 class OuterOptimizer:

@@ -33,7 +33,7 @@ MAX_IRNN_RATE = 1e-2
 """Highest peak learning rate of an irnn: its state is not bounded and diverges at larger steps."""
 CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
 """Cell types whose peak rate is divided by the number of layers: deep ones diverge, and end higher, at more
-(docs/LOG.md)."""
+(benchmarks/LOG.md)."""
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss than few large ones."""
 SHORT_WINDOW = 48
@@ -41,7 +41,7 @@ SHORT_WINDOW = 48
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 DROPOUT_PER_EPOCH = 0.03
-"""Dropout per epoch and root of the recurrent weights per character: both make a model memorise (docs/LOG.md)."""
+"""Dropout per epoch and root of the recurrent weights per character: both make a model memorise (benchmarks/LOG.md)."""
 MAX_DROPOUT = 0.4
 """Highest automatic dropout."""
 MAX_STEPS = 10**9
