@@ -21,16 +21,16 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.api import Model
+from charrnn.cells.study import Study
+from charrnn.cells.targets import label_by_name
 from charrnn.cli.pictures import FoundCells, show_findings
 from charrnn.config import Config
-from charrnn.microscope.study import Study
-from charrnn.microscope.targets import label_by_name
 from charrnn.model.network import CharRNN
-from charrnn.render.export import FORMATS
-from charrnn.render.page import chars_on_page
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 from charrnn.text.vocab import Vocab
+from charrnn.views.export import FORMATS
+from charrnn.views.page import chars_on_page
 
 PARTS = ("findings", "descriptions", "inputs", "outputs")
 """Methods of a study that an atlas is composed of, besides the values."""

@@ -18,7 +18,7 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.evaluation.char_losses import char_losses
-from charrnn.evaluation.dynamic import DynamicSettings, dynamic_losses, gradient_scale
+from charrnn.lab.dynamic import DynamicSettings, dynamic_losses, gradient_scale
 
 SEGMENT_LENGTHS = (10, 20, 40)
 LEARNING_RATES = (2e-4, 4e-4, 7e-4)

@@ -34,12 +34,12 @@ import torch
 from measuring import describe_machine
 
 import charrnn
+from charrnn.cells.records import CellScore
 from charrnn.config import Config
 from charrnn.files import json_to_bytes, write_atomically
-from charrnn.records.microscope import CellScore
-from charrnn.records.training import DoneEvent, EvaluationEvent
 from charrnn.runs.reader import RunReader
 from charrnn.training import loop
+from charrnn.training.events import DoneEvent, EvaluationEvent
 
 TEXTS = ("war-and-peace", "source-code")
 """Texts that are learned."""

@@ -34,23 +34,23 @@ from measuring import describe_machine, in_turn, matmul_rate, waiting
 from train_speed import num_operations, our_step, stock_step
 
 from charrnn.architectures import CELLS, DEPTHS
+from charrnn.cells.scores import find_cells
+from charrnn.cells.trace import trace_text
 from charrnn.config import Config, resolved
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError
 from charrnn.evaluation.loss import stateful_nats, windowed_nats
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.graphed import GraphSampler
 from charrnn.generation.sampling import prime_model, sample_ids
-from charrnn.microscope.survey import find_cells
-from charrnn.microscope.trace import trace_text
 from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.records.training import DoneEvent
+from charrnn.scale.graphed import GraphSampler
 from charrnn.text.encoded import encode_text
 from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
+from charrnn.training.events import DoneEvent
 from charrnn.training.loop import resume, train
 from charrnn.training.trainer import Trainer
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.bootstrap import BlockSums
-from charrnn.evaluation.ngrams import NgramModel
+from charrnn.lab.ngrams import NgramModel
 
 LENGTHS = (1_000, 5_000, 20_000, 50_000)
 """Characters of a passage."""

@@ -18,7 +18,7 @@ import numpy as np
 from measuring import Report, make_parser
 from novelty_speed import make_text, peak_bytes
 
-from charrnn.evaluation.ngrams import ORDERS, NgramModel
+from charrnn.lab.ngrams import ORDERS, NgramModel
 
 VOCAB_SIZE = 256
 

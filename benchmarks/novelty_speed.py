@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from measuring import Report, make_parser
 
-from charrnn.evaluation.novelty import find_copies
-from charrnn.records.generation import MIN_COPY_LENGTH
+from charrnn.generation.records import MIN_COPY_LENGTH
+from charrnn.lab.novelty import find_copies
 
 REPEATS = 3
 LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

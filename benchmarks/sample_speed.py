@@ -29,14 +29,14 @@ from torch import nn
 from charrnn.api import load
 from charrnn.config import Config
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.generation.compiled import prepare
 from charrnn.generation.distribution import Shaping
-from charrnn.generation.dot_products import CHOSEN, make_dot
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
+from charrnn.scale.compiled import prepare
+from charrnn.scale.dot_products import CHOSEN, make_dot
 from charrnn.text.vocab import Vocab
 
 VOCAB = Vocab.from_text("".join(map(chr, range(32, 97))))

@@ -17,8 +17,8 @@ from measuring import Report, in_turn, make_parser
 from torch import Tensor
 
 from charrnn.api import Model
+from charrnn.cells.trace import stream_cells
 from charrnn.config import Config
-from charrnn.microscope.trace import stream_cells
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WINDOW, read_in_lanes
 from charrnn.text.encoded import EncodedText

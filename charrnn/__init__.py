@@ -16,7 +16,11 @@ from charrnn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from charrnn.api import Model, find_cells, load, match_cells, training_spectrum
-    from charrnn.comparison import (
+    from charrnn.cells.records import CellFindings
+    from charrnn.cells.trace import Trace
+    from charrnn.config import Config
+    from charrnn.errors import CharRNNError
+    from charrnn.evaluation.comparison import (
         error_kinds,
         evaluate,
         evaluate_ngrams,
@@ -25,22 +29,18 @@ if TYPE_CHECKING:
         losses_by_char,
         losses_by_line,
     )
-    from charrnn.config import Config
-    from charrnn.errors import CharRNNError
-    from charrnn.microscope.trace import Trace
-    from charrnn.mixing import Mixture, mix
-    from charrnn.records.evaluation import Evaluation, LossReport
-    from charrnn.records.generation import DocumentNovelty, GeneratedText, Novelty, Prediction
-    from charrnn.records.microscope import CellFindings
-    from charrnn.records.runs import LearningCurves, RunSummary
-    from charrnn.records.sweep import SweepReport
-    from charrnn.records.training import TrainEvent
+    from charrnn.evaluation.records import Evaluation, LossReport
+    from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
+    from charrnn.lab.mixing import Mixture, mix
     from charrnn.runs.overview import learning_curves, run_summaries
+    from charrnn.runs.records import LearningCurves, RunSummary
+    from charrnn.scale.sweep.records import SweepReport
+    from charrnn.scale.sweep.sweep import read_sweep, sweep
+    from charrnn.scale.trackers import tracked
+    from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
-    from charrnn.training.sweep import read_sweep, sweep
-    from charrnn.training.trackers import tracked
 
-draw_with("charrnn.render.notebook")
+draw_with("charrnn.apps.notebook")
 
 _HOMES = {
     "find_cells": "charrnn.api",
@@ -48,36 +48,36 @@ _HOMES = {
     "match_cells": "charrnn.api",
     "training_spectrum": "charrnn.api",
     "Model": "charrnn.api",
-    "error_kinds": "charrnn.comparison",
-    "evaluate": "charrnn.comparison",
-    "evaluate_ngrams": "charrnn.comparison",
-    "evaluate_runs": "charrnn.comparison",
-    "long_range": "charrnn.comparison",
-    "losses_by_char": "charrnn.comparison",
-    "losses_by_line": "charrnn.comparison",
+    "error_kinds": "charrnn.evaluation.comparison",
+    "evaluate": "charrnn.evaluation.comparison",
+    "evaluate_ngrams": "charrnn.evaluation.comparison",
+    "evaluate_runs": "charrnn.evaluation.comparison",
+    "long_range": "charrnn.evaluation.comparison",
+    "losses_by_char": "charrnn.evaluation.comparison",
+    "losses_by_line": "charrnn.evaluation.comparison",
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
-    "Trace": "charrnn.microscope.trace",
-    "Mixture": "charrnn.mixing",
-    "mix": "charrnn.mixing",
-    "Evaluation": "charrnn.records.evaluation",
-    "LossReport": "charrnn.records.evaluation",
-    "DocumentNovelty": "charrnn.records.generation",
-    "GeneratedText": "charrnn.records.generation",
-    "Novelty": "charrnn.records.generation",
-    "Prediction": "charrnn.records.generation",
-    "CellFindings": "charrnn.records.microscope",
-    "LearningCurves": "charrnn.records.runs",
-    "RunSummary": "charrnn.records.runs",
-    "SweepReport": "charrnn.records.sweep",
-    "TrainEvent": "charrnn.records.training",
+    "Trace": "charrnn.cells.trace",
+    "Mixture": "charrnn.lab.mixing",
+    "mix": "charrnn.lab.mixing",
+    "Evaluation": "charrnn.evaluation.records",
+    "LossReport": "charrnn.evaluation.records",
+    "DocumentNovelty": "charrnn.generation.records",
+    "GeneratedText": "charrnn.generation.records",
+    "Novelty": "charrnn.generation.records",
+    "Prediction": "charrnn.generation.records",
+    "CellFindings": "charrnn.cells.records",
+    "LearningCurves": "charrnn.runs.records",
+    "RunSummary": "charrnn.runs.records",
+    "SweepReport": "charrnn.scale.sweep.records",
+    "TrainEvent": "charrnn.training.events",
     "learning_curves": "charrnn.runs.overview",
     "run_summaries": "charrnn.runs.overview",
     "resume": "charrnn.training.loop",
     "train": "charrnn.training.loop",
-    "read_sweep": "charrnn.training.sweep",
-    "sweep": "charrnn.training.sweep",
-    "tracked": "charrnn.training.trackers",
+    "read_sweep": "charrnn.scale.sweep.sweep",
+    "sweep": "charrnn.scale.sweep.sweep",
+    "tracked": "charrnn.scale.trackers",
 }
 
 __all__ = [

@@ -10,31 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.config import Config, resolved
-from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
-from charrnn.evaluation.ngrams import ORDERS, NgramModel
-from charrnn.evaluation.novelty import HELD_OUT_CHARS, NoveltyReference
-from charrnn.generation.assistant import DraftAssistant
-from charrnn.generation.continuations import NUM_CONTINUATIONS, ContinuationOptions
-from charrnn.generation.defaults import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
-from charrnn.generation.generating import Generating
-from charrnn.generation.generator import Generator, check_vocab_size, fresh_seed
-from charrnn.generation.incremental import IncrementalReader
-from charrnn.model.shapes import check_shapes, num_parameters
-from charrnn.model.stepper import Stepper
-from charrnn.records.atlas import Atlas
-from charrnn.records.cell_effects import Patch
-from charrnn.records.directions import NUM_CELLS, Direction
-from charrnn.records.evaluation import Adaptation
-from charrnn.records.generation import (
-    MIN_COPY_LENGTH,
-    Continuation,
-    DocumentNovelty,
-    Novelty,
-)
-from charrnn.records.matching import MatchReport
-from charrnn.records.microscope import (
+from charrnn.apps.write.assistant import DraftAssistant
+from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions
+from charrnn.apps.write.incremental import IncrementalReader
+from charrnn.cells.records import (
     CHARS_SCORED,
     MAX_LAG,
     Ablation,
@@ -45,15 +24,31 @@ from charrnn.records.microscope import (
     GateReport,
     GradientReach,
 )
-from charrnn.records.numbers import NetworkNumbers
-from charrnn.records.runs import ModelDescription
-from charrnn.records.spectrum import TrainingSpectrum
+from charrnn.config import Config, resolved
+from charrnn.display import Displayable, RecordList, RecordTuple
+from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
+from charrnn.evaluation.records import Adaptation
+from charrnn.generation.defaults import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
+from charrnn.generation.generating import Generating
+from charrnn.generation.generator import Generator, check_vocab_size, fresh_seed
+from charrnn.generation.records import MIN_COPY_LENGTH, Continuation, DocumentNovelty, Novelty
+from charrnn.lab.atlas_records import Atlas
+from charrnn.lab.cell_effects_records import Patch
+from charrnn.lab.matching_records import MatchReport
+from charrnn.lab.ngrams import ORDERS, NgramModel
+from charrnn.lab.novelty import HELD_OUT_CHARS, NoveltyReference
+from charrnn.lab.numbers_records import NetworkNumbers
+from charrnn.lab.spectrum_records import TrainingSpectrum
+from charrnn.model.directions import NUM_CELLS, Direction
+from charrnn.model.shapes import check_shapes, num_parameters
+from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.model_file import ModelFile
 from charrnn.runs.reader import CHECKPOINTS, RunReader
+from charrnn.runs.records import ModelDescription
 from charrnn.runs.summary import text_name
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
@@ -67,11 +62,11 @@ Text = str | bytes | EncodedText
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from charrnn.cells.study import Study
+    from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
-    from charrnn.evaluation.dynamic import DynamicSettings
-    from charrnn.microscope.patching import PassageIds
-    from charrnn.microscope.study import Study
-    from charrnn.microscope.trace import Trace
+    from charrnn.lab.dynamic import DynamicSettings
+    from charrnn.lab.patching import PassageIds
     from charrnn.model.network import CharRNN
 
 MAX_ADAPTED = 1 << 17
@@ -187,7 +182,7 @@ class Model(Generating, Displayable):
         For a model of documents the text is the beginning of one. Raises UsageError for more than 16 units per layer,
         a text of more than 1,000 characters or an empty one, DataError as `sample` does.
         """
-        from charrnn.microscope.numbers import compute_numbers
+        from charrnn.lab.numbers import compute_numbers
 
         ids = self.generator.encode_prime(text, unknown)
         if not text and self.config.end_id is None:
@@ -202,7 +197,7 @@ class Model(Generating, Displayable):
         UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless
         `force`; CharRNNError if it cannot be written.
         """
-        from charrnn.exports import export_model
+        from charrnn.apps.exports import export_model
 
         return export_model(self, Path(path), force=force).path
 
@@ -217,7 +212,7 @@ class Model(Generating, Displayable):
     @cached_property
     def findings(self) -> FindingsCache:
         """The findings saved in the run for these weights; empty for a model that was not loaded from a run."""
-        from charrnn.microscope.measured_json import program_digest
+        from charrnn.cells.measured_json import program_digest
 
         program = program_digest()
         if self.path is None or self.step_digest is None or program is None:
@@ -227,7 +222,7 @@ class Model(Generating, Displayable):
     @property
     def found_cells(self) -> tuple[FoundCell, ...]:
         """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
-        from charrnn.microscope.measured_json import FOUND_CELLS, found_cells_from_json
+        from charrnn.cells.measured_json import FOUND_CELLS, found_cells_from_json
 
         kept = self.findings.get(FOUND_CELLS, {})
         return found_cells_from_json(kept, resolved(self.config.num_layers), resolved(self.config.hidden_size))
@@ -347,7 +342,7 @@ class Model(Generating, Displayable):
         model reads characters, NonFiniteError if the weights diverge.
         """
         from charrnn.evaluation.char_losses import char_losses
-        from charrnn.evaluation.dynamic import DynamicSettings, adapt
+        from charrnn.lab.dynamic import DynamicSettings, adapt
 
         settings = settings or DynamicSettings()
         if isinstance(text, str) or self.vocab.kind == "byte":
@@ -384,7 +379,7 @@ class Model(Generating, Displayable):
         The gradients are those on the training text in the corpus of `part` or, without one, on `SCALE_TEXTS` texts
         that the model draws, the same ones at every call: so no corpus is needed. See `evaluation.dynamic`.
         """
-        from charrnn.evaluation.dynamic import DynamicSettings, gradient_scale
+        from charrnn.lab.dynamic import DynamicSettings, gradient_scale
 
         if part is not None:
             ids = self.training_text(part).ids
@@ -449,7 +444,7 @@ class Model(Generating, Displayable):
         `network` is used in place of the model's (such as `untrained_baseline()`); `num_guesses` and `keeps_hidden` add
         the optional parts of a `Trace`. Raises DataError for an empty text.
         """
-        from charrnn.microscope.trace import trace_text
+        from charrnn.cells.trace import trace_text
 
         return trace_text(
             network or self.network,
@@ -500,8 +495,8 @@ class Model(Generating, Displayable):
         is named). The text is read after `context`, twice. Raises UsageError for an unknown cell, detector or `at`,
         DataError for a text under 2 characters.
         """
+        from charrnn.cells.ablation import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
-        from charrnn.microscope.causal import WAYS, ablate_text
 
         self.stepper.check_cell(layer, unit)
         if at not in WAYS:
@@ -532,7 +527,7 @@ class Model(Generating, Displayable):
         unknown cell or position, and for a layer without passages, DataError for an empty text and for characters
         outside the alphabet.
         """
-        from charrnn.microscope.patching import PassageIds, extreme_positions, patch_cells
+        from charrnn.lab.patching import PassageIds, extreme_positions, patch_cells
 
         chosen = self._patched_cells(cells)
         whole = None if text is None else self.encode(text, context=context)
@@ -583,8 +578,8 @@ class Model(Generating, Displayable):
 
     def _typed_passage(self, name: str, passage: str | bytes) -> "PassageIds":
         """Encode a passage that is in no text. Raises DataError for an empty one and for unknown characters."""
-        from charrnn.microscope.patching import CHARS_SHOWN, PassageIds
-        from charrnn.records.cell_effects import PatchedPassage
+        from charrnn.lab.cell_effects_records import PatchedPassage
+        from charrnn.lab.patching import CHARS_SHOWN, PassageIds
 
         if not passage:
             raise DataError(f"{named(name)} is empty: give at least one character.")
@@ -625,7 +620,7 @@ class Model(Generating, Displayable):
 
         Raises UsageError for a cell type without gates, DataError for an empty text.
         """
-        from charrnn.microscope.gates import watch_gates
+        from charrnn.lab.gates import watch_gates
 
         return watch_gates(self.network, self.encode(text, context=context), name=self.name, on_progress=on_progress)
 
@@ -646,7 +641,7 @@ class Model(Generating, Displayable):
         `is_untrained` is recorded.
         Raises UsageError for a `max_lag` under 1, DataError for a text too short.
         """
-        from charrnn.microscope.gradients import measure_reach
+        from charrnn.lab.gradients import measure_reach
 
         return measure_reach(
             network or self.network,
@@ -758,7 +753,7 @@ class Model(Generating, Displayable):
 
         With `cached` each result is saved in the run's folder. Raises DataError for an empty text.
         """
-        from charrnn.microscope.study import Study
+        from charrnn.cells.study import Study
 
         return Study(
             text=self.encode(text, context=context),
@@ -823,7 +818,7 @@ def training_spectrum(
     `run` and what is raised as for `load_steps`; `on_progress` is called with the number of matrices since its last
     call.
     """
-    from charrnn.microscope.spectrum import measure_spectrum
+    from charrnn.lab.spectrum import measure_spectrum
 
     folder = _open_folder(run, checkpoints)
     config = folder.load_best().description.config()
@@ -873,8 +868,8 @@ def follow_cells(
 
     `detectors` are those that `findings` scored. Raises UsageError, DataError.
     """
-    from charrnn.microscope.history import follow
-    from charrnn.microscope.targets import label_by_name
+    from charrnn.cells.targets import label_by_name
+    from charrnn.lab.history import follow
 
     remaining = iter(models)
     first = next(remaining, None)
@@ -903,7 +898,7 @@ def match_cells(
     the folders of the runs and saved there. Raises UsageError for fewer than two models and for an unknown detector,
     DataError for a text that one of the models cannot read.
     """
-    from charrnn.microscope import matching
+    from charrnn.lab import matching
 
     studies = [
         model.study(_in_alphabet(model, text), context=_in_alphabet(model, context), cached=cached) for model in models
@@ -952,7 +947,7 @@ def find_cells(
     The cell is chosen on the first half of the trace and scored on the second; `untrained` is an untrained baseline's
     trace of the same text. Raises UsageError, DataError.
     """
+    from charrnn.cells import scores as survey
     from charrnn.detectors.registry import get_detectors
-    from charrnn.microscope import survey
 
     return survey.find_cells(trace, get_detectors(detectors), untrained)

@@ -15,15 +15,15 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.state import BEST
-from charrnn.cli.explorer.text_view import TextView
-from charrnn.microscope.passage import most_changes
-from charrnn.microscope.targets import label_by_name
-from charrnn.records.microscope import CHARS_SCORED
-from charrnn.render.layout import Layout
-from charrnn.render.svg import INK, PAPER, RECORDING, to_svg
+from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.state import BEST
+from charrnn.apps.explore.text_view import TextView
+from charrnn.cells.passage import most_changes
+from charrnn.cells.records import CHARS_SCORED
+from charrnn.cells.targets import label_by_name
 from charrnn.text.encoded import EncodedText
+from charrnn.views.layout import Layout
+from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "explore.svg"
 """Where the picture goes."""

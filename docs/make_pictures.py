@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import charrnn
-from charrnn.render.findings import passage_pictures
-from charrnn.render.layout import Layout
-from charrnn.render.svg import to_svg
+from charrnn.views.findings import passage_pictures
+from charrnn.views.layout import Layout
+from charrnn.views.svg import to_svg
 
 FOLDER = Path(__file__).with_name("pictures")
 """Where the picture goes."""

@@ -19,7 +19,6 @@ import charrnn.config
 import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.app import app
-from charrnn.cli.processes import check_processes
 from charrnn.cli.training_options import FIELDS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
@@ -29,11 +28,12 @@ from charrnn.generation.distribution import Shaping
 from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.render.export import describe_formats
-from charrnn.render.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
+from charrnn.scale.processes.processes import check_processes
+from charrnn.scale.trackers import TRACKERS
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
-from charrnn.training.trackers import TRACKERS
+from charrnn.views.export import describe_formats
+from charrnn.views.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
 
 PAGE = Path(__file__).with_name("reference.md")
 """The page that is written."""

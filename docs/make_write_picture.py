@@ -14,11 +14,11 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.state import SURPRISE, DraftFile, Settings
-from charrnn.render.layout import Layout
-from charrnn.render.svg import RECORDING, to_svg
-from charrnn.text.drafts import Draft
+from charrnn.apps.write.app import Writer
+from charrnn.apps.write.drafts import Draft
+from charrnn.apps.write.state import SURPRISE, DraftFile, Settings
+from charrnn.views.layout import Layout
+from charrnn.views.svg import RECORDING, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "write.svg"
 """Where the picture goes."""

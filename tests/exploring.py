@@ -15,9 +15,9 @@ from textual.widgets import Static
 
 import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
-from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.state import BEST
-from charrnn.render.palette import MIN_CONTRAST, contrast
+from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.state import BEST
+from charrnn.views.palette import MIN_CONTRAST, contrast
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

@@ -1,7 +1,7 @@
 """Break one line of the package at a time and see whether a test fails: what survives is not tested.
 
     python tests/mutations.py --count 100 --seed 0                    # random lines of the whole package
-    python tests/mutations.py --module charrnn/records/microscope.py  # of one module
+    python tests/mutations.py --module charrnn/cells/records.py  # of one module
 
 Every mutation is made in a copy of the checkout. The tests of a mutated module are chosen by imports and names, see
 `tests_of`; the first failure ends them. Prints one line per mutation, then the survivors.

@@ -23,9 +23,9 @@ import charrnn
 from charrnn.config import Config
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.records.training import EvaluationEvent
 from charrnn.text.encoded import encode_text
 from charrnn.text.vocab import Vocab
+from charrnn.training.events import EvaluationEvent
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,16 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
-from charrnn.microscope import activations, atlas
-from charrnn.microscope.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json
-from charrnn.microscope.cell_map import place_cells, spread
-from charrnn.records.atlas import ATLAS_VERSION, Atlas, AtlasCell
-from charrnn.records.cell_values import NUM_BINS, CellValues, PassagePlace
-from charrnn.records.microscope import CellFindings, CellScore
-from charrnn.records.packing import pack, unpack
-from charrnn.render.atlas import COLUMNS, atlas_entries
-from charrnn.render.page import Page, chars_on_page, to_page
+from charrnn.cells import activations
+from charrnn.cells.cell_values_records import NUM_BINS, CellValues, PassagePlace
+from charrnn.cells.records import CellFindings, CellScore
+from charrnn.lab import atlas
+from charrnn.lab.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json
+from charrnn.lab.atlas_map import place_cells, spread
+from charrnn.lab.atlas_records import ATLAS_VERSION, Atlas, AtlasCell
+from charrnn.lab.atlas_view import COLUMNS, atlas_entries
+from charrnn.lab.packing import pack, unpack
+from charrnn.views.page import Page, chars_on_page, to_page
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 

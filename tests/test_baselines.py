@@ -13,12 +13,13 @@ import pytest
 from built_runs import CYCLE, build_chain, chain_text
 
 import charrnn
-from charrnn import api, comparison
+from charrnn import api
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation import baselines, compressors, ngrams
-from charrnn.evaluation.ngrams import ORDERS, NgramModel
-from charrnn.records.evaluation import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
-from charrnn.render.losses import shown_rows
+from charrnn.evaluation import comparison
+from charrnn.evaluation.records import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
+from charrnn.lab import baselines, compressors, ngrams
+from charrnn.lab.ngrams import ORDERS, NgramModel
+from charrnn.views.losses import shown_rows
 
 Command = Callable[..., Any]
 

@@ -20,13 +20,13 @@ from built_runs import build_chain
 from synthetic import make_corpus
 
 import charrnn
+from charrnn.cells.records import CellScore, GradientReach
 from charrnn.errors import NonFiniteError
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
-from charrnn.records.microscope import CellScore, GradientReach
-from charrnn.records.training import StepEvent
 from charrnn.runs.metrics import MetricsLog
 from charrnn.text.vocab import Vocab
+from charrnn.training.events import StepEvent
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.records.cell_effects import (
+from charrnn.lab.cell_effects_records import (
     CellInputs,
     CellOutputs,
     CharacterEffect,
@@ -20,7 +20,7 @@ from charrnn.records.cell_effects import (
     ErasedCharacter,
     InputPassage,
 )
-from charrnn.render.cell_effects import inputs_pictures, outputs_pictures
+from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures
 
 INPUTS = CellInputs(
     layer=1,

@@ -7,9 +7,9 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
+from charrnn.cells import sampled_states
 from charrnn.errors import DataError
-from charrnn.microscope import sampled_states
-from charrnn.microscope.effects_json import inputs_from_json
+from charrnn.lab.effects_json import inputs_from_json
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40
 

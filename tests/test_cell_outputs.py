@@ -12,17 +12,11 @@ import torch
 from effects_networks import ARCHITECTURES, CHARACTERS, H, V, make_network, make_text
 from torch import Tensor
 
+from charrnn.cells.ablation import clamping
+from charrnn.cells.sampled_states import SampledStates, characters_of, sample_states
 from charrnn.config import Config
 from charrnn.errors import DataError
-from charrnn.microscope.causal import clamping
-from charrnn.microscope.cell_outputs import (
-    measure_clamped,
-    output_gradients,
-    percentiles,
-    quantities,
-    rank_characters,
-)
-from charrnn.microscope.sampled_states import SampledStates, characters_of, sample_states
+from charrnn.lab.cell_outputs import measure_clamped, output_gradients, percentiles, quantities, rank_characters
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
 from charrnn.model.ops import Ops

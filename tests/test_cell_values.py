@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.config import Config
-from charrnn.microscope.activations import Activations
-from charrnn.microscope.cell_values import (
+from charrnn.cells.activations import Activations
+from charrnn.cells.cell_values import (
     CHARS_AFTER,
     CHARS_BEFORE,
     NUM_CORRELATED,
@@ -24,9 +23,10 @@ from charrnn.microscope.cell_values import (
     correlate,
     measure_values,
 )
-from charrnn.microscope.sentences import MAX_SENTENCE, number_sentences
+from charrnn.cells.cell_values_records import LAGS, NUM_BINS, CellValues, PassagePlace
+from charrnn.cells.sentences import MAX_SENTENCE, number_sentences
+from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.records.cell_values import LAGS, NUM_BINS, CellValues, PassagePlace
 from charrnn.text.encoded import EncodedText
 
 V, H, L = 5, 4, 2

@@ -19,9 +19,9 @@ from charrnn.architectures import DEPTHS
 from charrnn.config import Config
 from charrnn.model import depths
 from charrnn.model.cells import CELLS, Unitary
+from charrnn.model.dropout_masks import Noise
 from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.model.noise import Noise
 from charrnn.model.recurrence import RecurrentProduct
 from charrnn.model.stepper import Stepper
 

@@ -16,9 +16,10 @@ import pytest
 from conftest import Ran, TrainedRun
 from rich.console import Console
 
-from charrnn import api, comparison
-from charrnn.records.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.render.error_kinds import errors_pictures
+from charrnn import api
+from charrnn.evaluation import comparison
+from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.lab.error_kinds_view import errors_pictures
 
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus

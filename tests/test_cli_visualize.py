@@ -27,9 +27,9 @@ from saved_runs import forge, forge_description
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
+from charrnn.cells.records import CellScore
+from charrnn.cells.targets import choose_targets
 from charrnn.detectors.registry import DETECTORS
-from charrnn.microscope.targets import choose_targets
-from charrnn.records.microscope import CellScore
 from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
@@ -105,7 +105,7 @@ def test_every_cell_is_described_and_the_second_call_measures_nothing(
 ) -> None:
     ran = command("visualize", "--describe", "--text", fresh_file, "--top", 3)
     assert (ran.code, ran.err) == (0, "")
-    monkeypatch.setattr("charrnn.microscope.descriptions.describe_cells", None)
+    monkeypatch.setattr("charrnn.lab.descriptions.describe_cells", None)
     report = json.loads(command("visualize", "--describe", "--text", fresh_file, "--json").out)
     found = report["descriptions"]
     assert sorted((one["layer"], one["unit"]) for one in found) == [(0, unit) for unit in range(32)]
@@ -291,7 +291,7 @@ def test_a_png_is_the_picture_of_the_svg(command: Command, fresh_file: Path, lab
 def test_without_the_extra_a_png_gives_the_commands_that_make_one(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.render.export.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.views.export.find_spec", lambda name: None)
     ran = command("visualize", "--export", "a.png")
     assert (ran.code, ran.out) == (2, "") and len(ran.err.splitlines()) <= 3
     assert "pip install -c constraints.txt -e '.[png]'" in ran.err and "rsvg-convert -z 2 -o a.png a.svg" in ran.err

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.evaluation import closing as closing_module
-from charrnn.evaluation.closing import OPENERS, estimate_mean, find_pairs, report_closings
-from charrnn.records.long_range import DISTANCES, MAX_DISTANCE
+from charrnn.lab import closing as closing_module
+from charrnn.lab.closing import OPENERS, estimate_mean, find_pairs, report_closings
+from charrnn.lab.long_range_records import DISTANCES, MAX_DISTANCE
 from charrnn.text.vocab import Vocab
 
 

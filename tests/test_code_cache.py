@@ -144,7 +144,7 @@ def test_the_values_and_sources_of_a_function_are_found() -> None:
 
 def test_a_key_is_the_same_in_every_process(process: Callable[..., Any]) -> None:
     code = """
-from charrnn.generation.compiled import LOOPS, arguments_of
+from charrnn.scale.compiled import LOOPS, arguments_of
 print([loop.path(arguments_of(name)).name for name, loop in LOOPS.items()])
 """
     # Sets of texts come in another order.

@@ -26,14 +26,14 @@ from charrnn.errors import UsageError
 from charrnn.generation import sampling
 from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
 from charrnn.generation.sampling import Block, PrimedState, prime_model, sample_ids
-from charrnn.model.exact import exact_exp
 from charrnn.model.network import CharRNN
+from charrnn.model.portable_math import exact_exp
 from charrnn.model.stepper import Stepper
 from charrnn.model.weights import Matrix
 
-compiled = pytest.importorskip("charrnn.generation.compiled", reason="numba is not installed")
+compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
 from charrnn.code_cache import KeptFunction  # noqa: E402
-from charrnn.generation.dot_products import Memory, pack_matrix, padded  # noqa: E402
+from charrnn.scale.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.records.generation import Copy, Novelty
-from charrnn.render.copied import ASCII_LINES, LINES, STYLES, CopiedText
-from charrnn.render.documents import to_html
-from charrnn.render.visible import visible
+from charrnn.generation.records import Copy, Novelty
+from charrnn.lab.novelty_view import ASCII_LINES, LINES, STYLES, CopiedText
+from charrnn.views.documents import to_html
+from charrnn.views.visible import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 

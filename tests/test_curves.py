@@ -8,10 +8,10 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.records.microscope import GradientReach
-from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS, STYLES
-from charrnn.render.curves import GradientChart, _lags, decades
-from charrnn.render.svg import GRID
+from charrnn.cells.records import GradientReach
+from charrnn.lab.gradients_view import GradientChart, _lags, decades
+from charrnn.views.charts import ASCII_MARKS, MARKS, MAX_TICKS, STYLES
+from charrnn.views.svg import GRID
 
 
 def reach(name: str, *factors: float, furthest: int = 200, start: float = 1.0) -> GradientReach:

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from charrnn.cells.statistics import auc, average_ranks
 from charrnn.detectors.prose import label_capitals, label_line_position, label_quotes
 from charrnn.errors import DataError
-from charrnn.microscope.conditions import Condition, Conditions, build_conditions
-from charrnn.microscope.descriptions import describe_cells, half_precision_ranks
-from charrnn.microscope.monotone import Groups, fit_rising
-from charrnn.microscope.rules import RuleSearch, rule_mask, standardized
-from charrnn.microscope.statistics import auc, average_ranks
-from charrnn.render.descriptions import description_lines
+from charrnn.lab.conditions import Condition, Conditions, build_conditions
+from charrnn.lab.descriptions import describe_cells, half_precision_ranks
+from charrnn.lab.descriptions_view import description_lines
+from charrnn.lab.monotone import Groups, fit_rising
+from charrnn.lab.rules import RuleSearch, rule_mask, standardized
 from charrnn.text.encoded import EncodedText
 
 WORDS = (
@@ -260,7 +260,7 @@ def test_conditions_without_enough_characters_in_both_halves_are_left_out() -> N
 
 
 def test_report_survives_json_and_anything_else_is_refused() -> None:
-    from charrnn.microscope.description_json import report_from_json, report_to_json
+    from charrnn.lab.descriptions_json import report_from_json, report_to_json
 
     values = np.random.default_rng(8).normal(size=(2, len(TEXT)))
     report = describe_cells(cells_of(values[0], np.zeros(len(TEXT))), TEXT)

@@ -20,21 +20,21 @@ from test_causal import ARCHITECTURES, make_ids, make_network, spell
 
 import charrnn
 from charrnn.architectures import CELLS
+from charrnn.cells.ablation import ablate_direction, ablate_text
+from charrnn.cells.study import Study
 from charrnn.config import Config
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
-from charrnn.microscope.causal import ablate_direction, ablate_text
-from charrnn.microscope.directions import outputs_of
-from charrnn.microscope.study import Study
+from charrnn.lab.directions import outputs_of
 from charrnn.model.cells import CLAMP_LIMIT
 from charrnn.model.clamping import ClampedSum, clamped_sums, sum_at_means
+from charrnn.model.directions import Direction
 from charrnn.model.lookup import find_cell
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.records.directions import Direction
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 

@@ -30,13 +30,13 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.model.noise import Noise
+from charrnn.model.dropout_masks import Noise
+from charrnn.scale.processes.broadcasts import check_same_text
+from charrnn.scale.processes.diloco import OuterOptimizer
+from charrnn.scale.processes.distributed import ALONE, World, joined
 from charrnn.text.lanes import Lanes
 from charrnn.training import loop
-from charrnn.training.broadcasts import check_same_text
-from charrnn.training.distributed import ALONE, World, joined
 from charrnn.training.optim import orthogonal
-from charrnn.training.outer import OuterOptimizer
 from charrnn.training.trainer import Trainer
 
 V, B, T = 9, 7, 6
@@ -481,7 +481,7 @@ import hashlib, json, sys
 import numpy as np, torch
 sys.path.insert(0, {tests!r})
 from test_distributed import CPU, V, exchange, make_trainer
-from charrnn.training.distributed import joined
+from charrnn.scale.processes.distributed import joined
 torch.set_num_threads(1)
 with joined() as world:
     trainer = make_trainer(world)
@@ -527,7 +527,7 @@ def test_a_process_whose_peer_was_killed_reports_that() -> None:
     script = """
 import os, signal, torch
 from charrnn.errors import OtherProcessError
-from charrnn.training.distributed import joined
+from charrnn.scale.processes.distributed import joined
 with joined() as world:
     world.any(False)
     if world.rank == 1:

@@ -13,7 +13,7 @@ pytest.importorskip("numba")
 from numba import njit
 
 from charrnn.code_cache import TARGET
-from charrnn.generation.dot_products import (
+from charrnn.scale.dot_products import (
     ALIGNMENT,
     COLUMN_MULTIPLE,
     INSTRUCTION_SETS,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.errors import CharRNNError, DataError
-from charrnn.text import drafts
-from charrnn.text.drafts import (
+from charrnn.apps.write import drafts
+from charrnn.apps.write.drafts import (
     MAX_DRAFT_BYTES,
     ChangedOnDiskError,
     FileFormat,
@@ -19,6 +18,7 @@ from charrnn.text.drafts import (
     save_draft,
     write_recovery,
 )
+from charrnn.errors import CharRNNError, DataError
 
 WORD = "\ufeff“Don’t—”\r\n\u00a0she\u2028said…\x0b\x0c\r\n"
 

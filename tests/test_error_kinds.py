@@ -15,20 +15,14 @@ from built_runs import build_chain
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.evaluation import error_kinds as error_kinds_module
 from charrnn.evaluation.char_losses import CharLosses
-from charrnn.evaluation.error_kinds import (
-    NO_ERROR,
-    attribute_errors,
-    best_ngram_nats,
-    report_errors,
-    summarize_errors,
-)
-from charrnn.evaluation.long_range import report_long_range
 from charrnn.evaluation.loss import MeasuredText
 from charrnn.evaluation.loss_table import MeasuredRun
-from charrnn.evaluation.ngrams import NgramModel
-from charrnn.records.error_kinds import GROUPS, KINDS, MEMORY_LENGTHS, group_of
+from charrnn.lab import error_kinds as error_kinds_module
+from charrnn.lab.error_kinds import NO_ERROR, attribute_errors, best_ngram_nats, report_errors, summarize_errors
+from charrnn.lab.error_kinds_records import GROUPS, KINDS, MEMORY_LENGTHS, group_of
+from charrnn.lab.long_range import report_long_range
+from charrnn.lab.ngrams import NgramModel
 from charrnn.text.vocab import Vocab
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ 0123456789.,;:!?'\"-_()\n\0"

@@ -11,7 +11,7 @@ from conftest import clean_environment
 from environment import python_path
 from hand_built import TEXTS, text_hash
 
-from charrnn.model.exact import exact_cos, exact_cos_sin, exact_fft, exact_ifft, exact_product, exact_sin
+from charrnn.model.portable_math import exact_cos, exact_cos_sin, exact_fft, exact_ifft, exact_product, exact_sin
 
 
 @pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])

@@ -20,25 +20,25 @@ from rich.style import Style
 
 import charrnn
 from charrnn.api import Model
-from charrnn.records.microscope import CellFindings, CellScore
-from charrnn.render.palette import BLOCKS, block, palette_of
+from charrnn.cells.records import CellFindings, CellScore
 from charrnn.text.encoded import undo_decode_each
+from charrnn.views.palette import BLOCKS, block, palette_of
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
 from exploring import FRESH, play, screen, shown, until, until_scored
 from textual.widgets import DataTable, Input
 
-from charrnn.cli.dialogs import Help, Question
-from charrnn.cli.explorer import app as explorer
-from charrnn.cli.explorer import state as exploration
-from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.comparison import Comparison
-from charrnn.cli.explorer.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
-from charrnn.cli.explorer.text_view import TextView
-from charrnn.cli.full_screen import Stopped
+from charrnn.apps.dialogs import Help, Question
+from charrnn.apps.explore import app as explorer
+from charrnn.apps.explore import state as exploration
+from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.comparison import Comparison
+from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
+from charrnn.apps.explore.text_view import TextView
+from charrnn.apps.full_screen import Stopped
+from charrnn.cells.stages import measure_in_stages
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.microscope.stages import measure_in_stages
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -665,7 +665,7 @@ def test_help_needs_neither_torch_nor_textual(process: Callable[..., Any]) -> No
 
 
 def test_the_interface_opens_without_torch(process: Callable[..., Any]) -> None:
-    code = "import sys, charrnn.cli.explorer.app; print('textual' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys, charrnn.apps.explore.app; print('textual' in sys.modules, 'torch' in sys.modules)"
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout == b"True False\n"
 
 

@@ -22,17 +22,17 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import play, screen, shown, until, until_scored
 from textual.widgets import Input, Static
 
-from charrnn.cli.dialogs import Help, Question
-from charrnn.cli.explorer import app as explorer
-from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.comparison import Comparison
-from charrnn.cli.explorer.pages import Page
-from charrnn.cli.explorer.state import ALL, BEST
-from charrnn.cli.explorer.text_view import TextView
-from charrnn.cli.explorer.work import Work
-from charrnn.microscope.stages import measure_in_stages, page_in_stages
-from charrnn.microscope.study import Study
-from charrnn.render.cell_page import contribution_text
+from charrnn.apps.dialogs import Help, Question
+from charrnn.apps.explore import app as explorer
+from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.comparison import Comparison
+from charrnn.apps.explore.pages import Page
+from charrnn.apps.explore.state import ALL, BEST
+from charrnn.apps.explore.text_view import TextView
+from charrnn.apps.explore.work import Work
+from charrnn.cells.stages import measure_in_stages, page_in_stages
+from charrnn.cells.study import Study
+from charrnn.views.cell_page import contribution_text
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

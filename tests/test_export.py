@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.cells.records import ColouredText, GradientReach
 from charrnn.errors import UsageError
-from charrnn.records.microscope import ColouredText, GradientReach
-from charrnn.render.curves import GradientChart
-from charrnn.render.documents import to_html, to_text
-from charrnn.render.export import FORMATS, ExportFormat, describe_formats, find_format
-from charrnn.render.heatmap import HeatMap
-from charrnn.render.layout import Layout
-from charrnn.render.legend import Legend
-from charrnn.render.palette import NUM_SHADES, steps
-from charrnn.render.raster import to_png
-from charrnn.render.svg import COLUMN_WIDTH, to_svg
-from charrnn.render.tables import plain_table
-from charrnn.render.visible import visible
+from charrnn.lab.gradients_view import GradientChart
+from charrnn.views.documents import to_html, to_text
+from charrnn.views.export import FORMATS, ExportFormat, describe_formats, find_format
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.layout import Layout
+from charrnn.views.legend import Legend
+from charrnn.views.palette import NUM_SHADES, steps
+from charrnn.views.raster import to_png
+from charrnn.views.svg import COLUMN_WIDTH, to_svg
+from charrnn.views.tables import plain_table
+from charrnn.views.visible import visible
 
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -189,7 +189,7 @@ def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
 
 def test_a_png_shows_the_colours_of_the_picture() -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
-    from charrnn.render import raster
+    from charrnn.views import raster
 
     picture = to_svg([heat_map(" " * 30, -1.0), heat_map(" " * 30, 1.0)])
     if not raster._has_font():
@@ -208,7 +208,7 @@ def test_a_png_shows_the_colours_of_the_picture() -> None:
 
 def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
-    monkeypatch.setattr("charrnn.render.raster._has_font", lambda: False)
+    monkeypatch.setattr("charrnn.views.raster._has_font", lambda: False)
     with pytest.raises(UsageError, match="this machine has none: install a monospaced one"):
         to_png(to_svg([heat_map("lamp")]))
 

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.scores import find_cells
+from charrnn.cells.statistics import auc, average_ranks, spearman
+from charrnn.cells.targets import MIN_TEXT
+from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels, why_not_scored
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.errors import DataError
-from charrnn.microscope.statistics import auc, average_ranks, spearman
-from charrnn.microscope.survey import find_cells
-from charrnn.microscope.targets import MIN_TEXT
-from charrnn.microscope.trace import Trace
-from charrnn.records.microscope import CellFindings, CellScore
 
 EXAMPLES = settings(max_examples=60, deadline=None, derandomize=True)
 EXACT = 1e-12

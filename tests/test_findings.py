@@ -18,8 +18,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
+from charrnn.cells import measured_json, study
 from charrnn.detectors.registry import DETECTORS
-from charrnn.microscope import measured_json, study
 from charrnn.runs import findings as findings_module
 from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
 
@@ -383,8 +383,8 @@ def test_numbers_come_back_exactly() -> None:
 
 @pytest.mark.parametrize("name", ["quote", "line-position"])
 def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None:
-    from charrnn.microscope.survey import measure
-    from charrnn.microscope.targets import choose_targets
+    from charrnn.cells.scores import measure
+    from charrnn.cells.targets import choose_targets
 
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS[name]])
@@ -402,13 +402,13 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
 ) -> None:
     (tmp_path / "mine.txt").write_text(TEXT, encoding="utf-8")
     assert charrnn.load(lab).found_cells == ()
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.gain", 0.25)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.25)
     assert command(*QUOTE).code == 0
     first = charrnn.load(lab).found_cells
     assert [(one.detector, one.gain) for one in first] == [("quote", 0.25)]
     # Another detector is added; a pattern, which may be of the text, is not.
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.gain", 0.5)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.gain", 0.5)
     own = ("--detect", "[aeiou]", "--detector", "word-position")
     assert command("visualize", "--text", "mine.txt", *own).code == 0
     both = charrnn.load(lab).found_cells
@@ -419,7 +419,7 @@ def test_found_cells_are_kept_for_an_exported_page_which_contains_nothing_of_the
     assert f'"found":[{{"name":"word-position","cell":{cell}}},{{"name":"quote",' in page
     assert "aeiou" not in page and not any(line in page for line in TEXT.splitlines() if len(line) > 20)
     # A detector without a significant cell is not found any more.
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
     assert command(*QUOTE).code == 0
     assert [one.detector for one in charrnn.load(lab).found_cells] == ["word-position"]
 

@@ -16,7 +16,7 @@ from fake_packages import install
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.microscope.gates import watch_gates
+from charrnn.lab.gates import watch_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.lookup import check_cell, find_cell
 from charrnn.model.network import CharRNN

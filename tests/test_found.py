@@ -7,8 +7,8 @@ import pytest
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.microscope.statistics import measure_score
-from charrnn.records.microscope import CellFindings, CellScore
+from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.statistics import measure_score
 
 pytestmark = [pytest.mark.slow, pytest.mark.trained]
 

@@ -17,13 +17,13 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import illegible, play, screen, until
 from textual.widgets import Input, Static
 
-from charrnn.cli.dialogs import Choice, Help, Question
-from charrnn.cli.explorer.app import Explorer
-from charrnn.cli.explorer.comparison import Comparison
-from charrnn.cli.explorer.pages import Page
-from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.state import SURPRISE, DraftFile, Settings
-from charrnn.text.drafts import Draft
+from charrnn.apps.dialogs import Choice, Help, Question
+from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.comparison import Comparison
+from charrnn.apps.explore.pages import Page
+from charrnn.apps.write.app import Writer
+from charrnn.apps.write.drafts import Draft
+from charrnn.apps.write.state import SURPRISE, DraftFile, Settings
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.microscope.gates import PRODUCTS, GateCounter, _recording, watch_gates
+from charrnn.lab.gates import PRODUCTS, GateCounter, _recording, watch_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
@@ -150,7 +150,7 @@ def test_gates_from_the_outputs_are_those_that_are_recorded(
     text = as_text(make_ids(num_chars), num_chars // 10)
     found = watch_gates(network, text)
     kept = GateCounter(network)
-    monkeypatch.setattr("charrnn.microscope.gates.PRODUCTS", ())
+    monkeypatch.setattr("charrnn.lab.gates.PRODUCTS", ())
     recorded = GateCounter(network)
     assert watch_gates(network, text).gates == found.gates
     ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.microscope.gradients import NUM_AT_ONCE, NUM_LOSSES, measure_reach
+from charrnn.lab.gradients import NUM_AT_ONCE, NUM_LOSSES, measure_reach
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
-from charrnn.generation.graphed import GraphSampler, _Limits, draw_ids
 from charrnn.generation.sampling import draw, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
+from charrnn.scale.graphed import GraphSampler, _Limits, draw_ids
 
 CPU = torch.device("cpu")
 V, H = 11, 8

@@ -4,10 +4,10 @@ import io
 
 from rich.console import Console
 
-from charrnn.render.guesses import GuessMap, guess_style
-from charrnn.render.heatmap import SurpriseMap
-from charrnn.render.legend import SURPRISE_LEGEND
-from charrnn.render.palette import Palette
+from charrnn.views.guesses import GuessMap, guess_style
+from charrnn.views.heatmap import SurpriseMap
+from charrnn.views.legend import SURPRISE_LEGEND
+from charrnn.views.palette import Palette
 
 
 def lines(renderable: object, width: int = 60) -> list[str]:

@@ -14,11 +14,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 
-from charrnn.records.microscope import ColouredText
-from charrnn.render.heatmap import HeatMap
-from charrnn.render.legend import LEGEND_WIDTH, SURPRISE_LEGEND, Legend
-from charrnn.render.palette import ASCII_BLOCKS, BLOCKS, Palette
-from charrnn.render.visible import visible
+from charrnn.cells.records import ColouredText
+from charrnn.views.heatmap import HeatMap
+from charrnn.views.legend import LEGEND_WIDTH, SURPRISE_LEGEND, Legend
+from charrnn.views.palette import ASCII_BLOCKS, BLOCKS, Palette
+from charrnn.views.visible import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hand_built import hand_built_stepper, hand_built_tensors
 
+from charrnn.apps.write.incremental import IncrementalReader
 from charrnn.config import Config
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.incremental import IncrementalReader
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 

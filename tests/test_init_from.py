@@ -13,8 +13,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.records.training import DoneEvent, EvaluationEvent, StartEvent
 from charrnn.settings import from_yaml
+from charrnn.training.events import DoneEvent, EvaluationEvent, StartEvent
 from charrnn.training.loop import resume
 from charrnn.training.plan import with_model_of
 

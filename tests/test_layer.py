@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from charrnn.config import Config
 from charrnn.model.device import cpu_computes_bf16
+from charrnn.model.dropout_masks import Noise
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.model.noise import Noise
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
 REFERENCES: dict[str, Any] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}

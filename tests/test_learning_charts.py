@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.records.runs import LearningCurve, LearningCurves, LossCurve
-from charrnn.render.charts import ASCII_MARKS, MARKS, MAX_TICKS, enclosing_ticks
-from charrnn.render.documents import to_html
-from charrnn.render.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _multiples
-from charrnn.render.svg import GRID, to_svg
 from charrnn.runs.metrics import MAX_VALUE
+from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
+from charrnn.views.charts import ASCII_MARKS, MARKS, MAX_TICKS, enclosing_ticks
+from charrnn.views.documents import to_html
+from charrnn.views.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _multiples
+from charrnn.views.svg import GRID, to_svg
 
 
 def losses(*points: tuple[int, float]) -> LossCurve:

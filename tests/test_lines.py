@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from charrnn.evaluation import lines
 from charrnn.evaluation.char_losses import CharLosses
 from charrnn.evaluation.lines import ScoredText
-from charrnn.records.evaluation import MAX_LINE_TEXT
+from charrnn.evaluation.records import MAX_LINE_TEXT
 
 
 def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: int = 1) -> ScoredText:

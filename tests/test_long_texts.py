@@ -23,13 +23,13 @@ import charrnn
 from charrnn.cli import sample_view
 from charrnn.cli.sample_request import MAX_JSON_CHARS, MAX_TABLE_CHARS
 from charrnn.cli.sample_view import print_long_json
-from charrnn.evaluation.novelty import MAX_CHARS, longest_comparable
 from charrnn.generation import generator
 from charrnn.generation.beam import MAX_BEAM_CHARS
 from charrnn.generation.options import SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
-from charrnn.render.strict_json import to_json
+from charrnn.lab.novelty import MAX_CHARS, longest_comparable
+from charrnn.views.strict_json import to_json
 
 Command = Callable[..., Ran]
 MIB = 2**20

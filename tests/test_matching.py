@@ -15,15 +15,15 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model, match_cells
+from charrnn.cells.records import CellFindings
+from charrnn.cells.study import Study
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
-from charrnn.microscope import matching
-from charrnn.microscope.matching import Moments, assign_one_to_one, random_rotation
-from charrnn.microscope.study import Study
+from charrnn.lab import matching
+from charrnn.lab.matching import Moments, assign_one_to_one, random_rotation
+from charrnn.lab.matching_records import PairMatch
+from charrnn.lab.matching_view import match_pictures
 from charrnn.model.shapes import weight_shapes
-from charrnn.records.matching import PairMatch
-from charrnn.records.microscope import CellFindings
-from charrnn.render.matching import match_pictures
 from charrnn.runs.checkpoint import checkpoint_step
 from charrnn.runs.reader import RunReader
 from charrnn.text.vocab import Vocab
@@ -227,10 +227,10 @@ def test_a_text_that_a_model_cannot_read_is_one_clear_error() -> None:
 
 
 def test_properties_that_most_runs_have_come_first() -> None:
-    from charrnn.microscope.matching import _order
-    from charrnn.records.matching import PropertyMatch
-    from charrnn.records.microscope import CellScore
-    from charrnn.render.matching import cell_text
+    from charrnn.cells.records import CellScore
+    from charrnn.lab.matching import _order
+    from charrnn.lab.matching_records import PropertyMatch
+    from charrnn.lab.matching_view import cell_text
 
     good = CellScore(
         detector="quote",
@@ -284,7 +284,7 @@ def test_a_second_call_reads_nothing(runs: list[str], command: Callable[..., Ran
         raise AssertionError("the text was read again")
 
     monkeypatch.setattr(matching, "read_together", fail)
-    monkeypatch.setattr("charrnn.microscope.trace.stream_cells", fail)
+    monkeypatch.setattr("charrnn.cells.trace.stream_cells", fail)
     second = command("visualize", "--same", *runs, "--detector", "quote", "--detector", "line-position", "--json")
     assert second.code == 0 and json.loads(second.out) == report
     # A cache from elsewhere is checked.

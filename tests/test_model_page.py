@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 from test_page import Reader
 
 import charrnn
-from charrnn import exports
 from charrnn.api import Model
+from charrnn.apps import exports
+from charrnn.apps.model_page import page as model_page
+from charrnn.apps.model_page.page import MAX_BYTES, to_base91, to_model_page
+from charrnn.cells.records import FoundCell
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.model.shapes import weight_shapes
-from charrnn.records.microscope import FoundCell
-from charrnn.render import model_page
-from charrnn.render.model_page import MAX_BYTES, to_base91, to_model_page
 from charrnn.text.vocab import Vocab
 
 Command = Callable[..., Ran]

@@ -14,8 +14,8 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.cells import CELLS as EQUATIONS
+from charrnn.model.dropout_masks import Noise
 from charrnn.model.network import CharRNN, load_network
-from charrnn.model.noise import Noise
 
 CELLS = ("lstm", "gru", "rnn")
 T, B, V, E, H = 12, 3, 7, 4, 5

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation import ngrams
-from charrnn.evaluation.ngrams import FALLBACK_DISCOUNTS, NgramModel, discounts_of
+from charrnn.lab import ngrams
+from charrnn.lab.ngrams import FALLBACK_DISCOUNTS, NgramModel, discounts_of
 
 Ngram = tuple[int, ...]
 

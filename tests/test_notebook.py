@@ -17,17 +17,9 @@ from test_tables import FINDINGS, QUOTE
 
 import charrnn
 from charrnn import display
-from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.evaluation.loss import bits
-from charrnn.microscope.passage import Passage
-from charrnn.records.descriptions import Description, DescriptionReport
-from charrnn.records.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
-from charrnn.records.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.records.estimate import Estimate
-from charrnn.records.evaluation import Evaluation, EvaluationRow, LossReport
-from charrnn.records.generation import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
-from charrnn.records.long_range import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
-from charrnn.records.microscope import (
+from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
+from charrnn.cells.passage import Passage
+from charrnn.cells.records import (
     Ablation,
     AblationEffect,
     CellHistory,
@@ -37,13 +29,21 @@ from charrnn.records.microscope import (
     GradientReach,
     SurpriseText,
 )
-from charrnn.records.runs import LearningCurves, ModelDescription
-from charrnn.records.spectrum import MatrixSpectrum, TrainingSpectrum
-from charrnn.records.sweep import SweepReport, SweepRow
-from charrnn.render.learning_curves import LearningChart
-from charrnn.render.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
-from charrnn.render.svg import DARK, to_svg
+from charrnn.display import Displayable, RecordList, RecordTuple
+from charrnn.evaluation.estimate import Estimate
+from charrnn.evaluation.loss import bits
+from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
+from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.lab.descriptions_records import Description, DescriptionReport
+from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.lab.long_range_records import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
+from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
+from charrnn.model.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
 from charrnn.runs.overview import learning_curves
+from charrnn.runs.records import LearningCurves, ModelDescription
+from charrnn.scale.sweep.records import SweepReport, SweepRow
+from charrnn.views.learning_curves import LearningChart
+from charrnn.views.svg import DARK, to_svg
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"
 WHITE, BLACK = (255, 255, 255), (17, 17, 17)

@@ -20,9 +20,9 @@ from synthetic import SyntheticCorpus, make_corpus
 import charrnn
 from charrnn import api
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation import novelty as room
-from charrnn.evaluation.novelty import find_copies, find_documents, window_hashes
-from charrnn.records.generation import Copy, Novelty
+from charrnn.generation.records import Copy, Novelty
+from charrnn.lab import novelty as room
+from charrnn.lab.novelty import find_copies, find_documents, window_hashes
 
 EXAMPLES = settings(max_examples=300, deadline=None, derandomize=True)
 Span = tuple[int, int, int]

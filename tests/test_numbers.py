@@ -20,10 +20,10 @@ from charrnn.api import Model
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.microscope.numbers import compute_numbers
+from charrnn.lab.numbers import compute_numbers
+from charrnn.lab.numbers_records import NetworkNumbers, NumberRow
+from charrnn.lab.numbers_view import NumbersTable
 from charrnn.model.network import CharRNN
-from charrnn.records.numbers import NetworkNumbers, NumberRow
-from charrnn.render.numbers import NumbersTable
 from charrnn.runs.description import Description
 from charrnn.runs.writer import RunWriter
 from charrnn.text.vocab import Vocab

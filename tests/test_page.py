@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from browser import dump, needs_browser
 
-from charrnn.render.page import CellColumn, CellEntry, CellSection, Page, PageRow, ShownPassage, chars_on_page, to_page
+from charrnn.views.page import CellColumn, CellEntry, CellSection, Page, PageRow, ShownPassage, chars_on_page, to_page
 
 HOSTILE = "</script><script>alert(1)</script>\x1b[31m\u202eab\ud800<!--\u2028&amp;\n"
 

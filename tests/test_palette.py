@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.style import Style
 
-from charrnn.render import palette
-from charrnn.render.palette import (
+from charrnn.views import palette
+from charrnn.views.palette import (
     BACKGROUND_VARIABLE,
     HUES,
     MIN_CONTRAST,

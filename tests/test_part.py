@@ -12,7 +12,7 @@ from conftest import SMALL_RUN, Ran, TrainedRun
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.evaluation import novelty
+from charrnn.lab import novelty
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.part import CorpusPart
 from charrnn.text.vocab import Vocab
@@ -104,7 +104,7 @@ def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, m
 
     monkeypatch.setattr(Corpus, "text", text)
     monkeypatch.setattr("charrnn.text.part.CONTEXT_CHARS", 600)
-    monkeypatch.setattr("charrnn.evaluation.novelty.SLICE_CHARS", 500)
+    monkeypatch.setattr("charrnn.lab.novelty.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.api.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)
     for line in ("evaluate run", "visualize run --cell 0:1 --chars 300", "sample run --seed 0 --length 99 --novelty"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.microscope.passage import (
+from charrnn.cells.passage import (
     MAX_LENGTH,
     NUM_CANDIDATES,
     NUM_LINES,
@@ -16,7 +16,7 @@ from charrnn.microscope.passage import (
     contrasting_passages,
     most_changes,
 )
-from charrnn.records.microscope import CellScore
+from charrnn.cells.records import CellScore
 
 QUIET = "a plain line of words\n"
 

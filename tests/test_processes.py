@@ -22,10 +22,10 @@ from conftest import Ran, clean_environment
 from safetensors.numpy import load_file
 from synthetic import make_corpus
 
-from charrnn.cli.launcher import codes_of_causes, exit_code, without_processes
-from charrnn.cli.processes import Launch
 from charrnn.errors import CharRNNError
-from charrnn.training.rank import Rank, this_rank
+from charrnn.scale.processes.launcher import codes_of_causes, exit_code, without_processes
+from charrnn.scale.processes.processes import Launch
+from charrnn.scale.processes.rank import Rank, this_rank
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.evaluation import resets as resets_module
 from charrnn.evaluation.char_losses import CharLosses, char_losses
-from charrnn.evaluation.resets import MIN_GROUPS, choose_groups, measure_resets, num_read, reset_nats
+from charrnn.lab import resets as resets_module
+from charrnn.lab.long_range_records import RESET_INTERVALS
+from charrnn.lab.resets import MIN_GROUPS, choose_groups, measure_resets, num_read, reset_nats
 from charrnn.model.network import CharRNN
-from charrnn.records.long_range import RESET_INTERVALS
 
 V = 6
 

@@ -9,9 +9,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.records.runs import RunSummary
-from charrnn.render.runs_table import DISPENSABLE_RUN_COLUMNS, RunsTable
-from charrnn.render.short_numbers import short_number
+from charrnn.runs.records import RunSummary
+from charrnn.views.runs_table import DISPENSABLE_RUN_COLUMNS, RunsTable
+from charrnn.views.short_numbers import short_number
 
 RUN = RunSummary(
     name="shakespeare-001",

@@ -7,9 +7,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.records.microscope import GateReport, GateUse
-from charrnn.render.scatters import DOT, STYLES, GateScatters
-from charrnn.render.svg import INK
+from charrnn.cells.records import GateReport, GateUse
+from charrnn.lab.gates_view import DOT, STYLES, GateScatters
+from charrnn.views.svg import INK
 
 
 def report(letters: str = "fio", num_layers: int = 2) -> GateReport:

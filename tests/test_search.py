@@ -13,9 +13,9 @@ from conftest import Ran
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
-from charrnn.records.sweep import FAILED, FINISHED, SweepRun
-from charrnn.training.search import JOURNAL, SearchSource, recorded_runs
-from charrnn.training.sweep_plan import SweepPlan, plan_sweep
+from charrnn.scale.sweep.records import FAILED, FINISHED, SweepRun
+from charrnn.scale.sweep.search import JOURNAL, SearchSource, recorded_runs
+from charrnn.scale.sweep.sweep_plan import SweepPlan, plan_sweep
 
 pytest.importorskip("optuna", reason="a search needs optuna: pip install -c constraints.txt -e '.[sweep]'")
 AXES = {

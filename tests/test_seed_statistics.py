@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from charrnn.training.seed_statistics import mean_interval, paired_difference, welch_difference
+from charrnn.scale.sweep.seed_statistics import mean_interval, paired_difference, welch_difference
 
 
 def test_an_interval_is_the_mean_and_t_standard_errors() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from charrnn.records.microscope import CHANCE, CellScore
+from charrnn.cells.records import CHANCE, CellScore
 
 YES_NO = CellScore(
     detector="quote",

@@ -15,7 +15,7 @@ from rich.cells import cell_len
 import charrnn.api
 from charrnn.architectures import CELLS
 from charrnn.config import Config
-from charrnn.microscope.spectrum import MAX_NORMS, gradient_norms, measure_spectrum, recurrent_matrices
+from charrnn.lab.spectrum import MAX_NORMS, gradient_norms, measure_spectrum, recurrent_matrices
 from charrnn.model.cells import Unitary
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN

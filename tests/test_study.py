@@ -14,12 +14,12 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model, follow_cells, load, load_steps
+from charrnn.cells import ablation as causal
+from charrnn.cells.study import CHARS_OF_HISTORY, Study
 from charrnn.cli.modes import MODES
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.microscope import causal
-from charrnn.microscope.study import CHARS_OF_HISTORY, Study
-from charrnn.render.findings import passage_pictures
+from charrnn.views.findings import passage_pictures
 
 LIVELY, CALM = "ab" * 1_000, "a" * 200 + "b" * 200
 TEXT = LIVELY + CALM * 5
@@ -47,7 +47,7 @@ def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatc
         return real(network, text, *arguments, **options)
 
     monkeypatch.setattr(causal, "ablate_text", ablate_text)
-    monkeypatch.setattr("charrnn.microscope.study.CHARS_ABLATED", 500)
+    monkeypatch.setattr("charrnn.cells.study.CHARS_ABLATED", 500)
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated
     assert begin >= HALF and length == 500 and begin + length <= len(TEXT)
@@ -68,7 +68,7 @@ def test_a_model_that_computes_no_finite_numbers_is_refused(model: Model, damage
 
 
 def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     (passage,) = study.passages(findings, [custom_detector("b")])
     end = passage.begin + len(passage.coloured.text)
@@ -76,21 +76,21 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
     assert passage.coloured.values == tuple(values.tolist())
     assert passage.coloured.inside == tuple(character == "b" for character in passage.coloured.text)
-    monkeypatch.setattr("charrnn.microscope.study.choose_passages", None)  # It is remembered.
+    monkeypatch.setattr("charrnn.cells.study.choose_passages", None)  # It is remembered.
     assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
 
 
 def test_only_findings_are_shown_over_a_passage(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = study.findings([custom_detector("b")], untrained=False)
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", False)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", False)
     assert study.passages(findings, [custom_detector("b")]) == ()
 
 
 def test_the_cells_that_exceed_the_untrained_baseline_most_are_shown_first(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     study = model.study(make_corpus(num_chars=4_000, seed=3).text)
     detectors = [custom_detector(pattern) for pattern in ("[a-f]", "[g-m]", "[n-s]")]
     findings = study.findings(detectors, untrained=False)
@@ -111,7 +111,7 @@ def test_the_cells_that_exceed_the_untrained_baseline_most_are_shown_first(
 def test_a_detector_that_the_findings_need_is_named_when_it_is_missing(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.records.microscope.CellScore.is_significant", True)
+    monkeypatch.setattr("charrnn.cells.records.CellScore.is_significant", True)
     findings = study.findings([custom_detector("b")], untrained=False)
     for call in (study.passages, lambda found: study.history(found, [])):
         with pytest.raises(UsageError, match="No detector 'b' applies"):

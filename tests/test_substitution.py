@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.generation.known_bytes import known_characters
+from charrnn.apps.write.known_bytes import known_characters
 from charrnn.text import substitution
 from charrnn.text.substitution import CachedReading, KnownCharacters, ReadText, Substitution, read_as_known
 from charrnn.text.vocab import Vocab

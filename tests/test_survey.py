@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic import make_corpus
 
+from charrnn.cells.chance_level import best_by_chance
+from charrnn.cells.histograms import NUM_CALIBRATING, LabelledHistograms
+from charrnn.cells.probes import Moments
+from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.scores import Read, num_read, survey
+from charrnn.cells.statistics import INTERIOR, auc, average_ranks, f1, interior, r_squared, spearman
+from charrnn.cells.trace import stream_cells
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.registry import get_detectors
-from charrnn.microscope.histograms import NUM_CALIBRATING, LabelledHistograms
-from charrnn.microscope.null import best_by_chance
-from charrnn.microscope.probes import Moments
-from charrnn.microscope.statistics import INTERIOR, auc, average_ranks, f1, interior, r_squared, spearman
-from charrnn.microscope.survey import Read, num_read, survey
-from charrnn.microscope.trace import stream_cells
 from charrnn.model.network import CharRNN
-from charrnn.records.microscope import CellFindings, CellScore
 
 Cells = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -385,7 +385,7 @@ def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.Mon
     best = [np.abs(spearman(ranks, np.roll(half["count"], shift))).max() for shift in shifts]
     assert scores["count"].null_level == pytest.approx(np.quantile(best, 0.95), abs=2 * BINNED)
     # Every third character: chance reaches a little higher, and nothing else changes.
-    monkeypatch.setattr("charrnn.microscope.survey.SAMPLE_VALUES", 6 * 1000)
+    monkeypatch.setattr("charrnn.cells.scores.SAMPLE_VALUES", 6 * 1000)
     for score in survey("x" * num_chars, reader(cells), 3, detectors).scores:
         whole = scores[score.detector]
         assert score.null_level == pytest.approx(whole.null_level, abs=0.06) and score.null_level != whole.null_level

@@ -16,18 +16,18 @@ import pytest
 from conftest import SMALL_RUN, Ran
 from synthetic import make_corpus
 
-import charrnn.training.sweep as sweeping
+import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.file_lock import try_lock, unlock
-from charrnn.records.sweep import FAILED, FINISHED, STOPPED, RunEndEvent, SweepEndEvent, SweepReport, SweepRun
 from charrnn.runs.lock import lock_folder
+from charrnn.scale.sweep.records import FAILED, FINISHED, STOPPED, RunEndEvent, SweepEndEvent, SweepReport, SweepRun
+from charrnn.scale.sweep.run_process import RunProcess, error_text, run_environment
+from charrnn.scale.sweep.seed_statistics import mean_interval, paired_difference, welch_difference
+from charrnn.scale.sweep.sweep import read_sweep, run_state, sweep
+from charrnn.scale.sweep.sweep_plan import plan_sweep
+from charrnn.scale.sweep.sweep_table import report_sweep
 from charrnn.training import loop
-from charrnn.training.run_process import RunProcess, error_text, run_environment
-from charrnn.training.seed_statistics import mean_interval, paired_difference, welch_difference
-from charrnn.training.sweep import read_sweep, run_state, sweep
-from charrnn.training.sweep_plan import plan_sweep
-from charrnn.training.sweep_table import report_sweep
 
 Command = Callable[..., Ran]
 
@@ -291,7 +291,7 @@ def test_a_mean_without_the_seeds_that_failed_comes_after_whole_ones() -> None:
 def test_the_table_fits_80_columns() -> None:
     from rich.console import Console
 
-    from charrnn.render.sweeps import sweep_view
+    from charrnn.scale.sweep.view import sweep_view
 
     axes = {"cell": ["lstm", "gru"], "learning_rate": [3e-3, 6e-3]}
     losses = {(cell, rate): [1.5, 1.6, 1.7] for cell in axes["cell"] for rate in axes["learning_rate"]}
@@ -307,7 +307,7 @@ def test_the_table_fits_80_columns() -> None:
 
 
 def test_weights_are_shown_with_three_digits() -> None:
-    from charrnn.render.sweeps import _thousands
+    from charrnn.scale.sweep.view import _thousands
 
     numbers = (7, 999, 1000, 12_348, 999_499, 999_500, 1_234_567, 1_234_567_890)
     assert [_thousands(number) for number in numbers] == ["7", "999", "1k", "12.3k", "999k", "1M", "1.23M", "1,235M"]
@@ -483,6 +483,6 @@ def test_a_run_is_finished_when_its_last_validation_is_done(
         load_checkpoint=lambda name, with_training: SimpleNamespace(step=4, state=state, model={}),
         read_config=lambda: plan.config_of(run, 1),
     )
-    monkeypatch.setattr("charrnn.training.sweep.RunReader", lambda folder: reader)
+    monkeypatch.setattr("charrnn.scale.sweep.sweep.RunReader", lambda folder: reader)
     found = run_state(tmp_path, plan, run, {})
     assert (found.status, found.nats_per_char) == (status, 1.5 if status == FINISHED else None)

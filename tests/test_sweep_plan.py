@@ -11,7 +11,7 @@ import pytest
 from charrnn.config import Config, parse_value
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.reader import SWEEP
-from charrnn.training.sweep_plan import (
+from charrnn.scale.sweep.sweep_plan import (
     Range,
     SweepPlan,
     format_value,

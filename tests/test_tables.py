@@ -12,15 +12,17 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.cells.records import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.config import FIELD_NAMES, Config
-from charrnn.records.evaluation import Difference, EvaluationRow, LossReport
-from charrnn.records.generation import Copy, Novelty, Prediction
-from charrnn.records.microscope import CellFindings, CellHistory, CellScore, Skipped
-from charrnn.records.runs import RunSummary
-from charrnn.render.findings import findings_pictures
-from charrnn.render.losses import how_to_read, losses_table
-from charrnn.render.runs_table import RunsTable
-from charrnn.render.tables import (
+from charrnn.evaluation.records import Difference, EvaluationRow, LossReport
+from charrnn.generation.records import Copy, Novelty, Prediction
+from charrnn.runs.records import RunSummary
+from charrnn.settings import merge_settings
+from charrnn.text.catalogue import load_catalogue
+from charrnn.views.findings import findings_pictures
+from charrnn.views.losses import how_to_read, losses_table
+from charrnn.views.runs_table import RunsTable
+from charrnn.views.tables import (
     catalogue_table,
     contributions_table,
     findings_table,
@@ -31,8 +33,6 @@ from charrnn.render.tables import (
     settings_table,
     skipped_lines,
 )
-from charrnn.settings import merge_settings
-from charrnn.text.catalogue import load_catalogue
 
 QUOTE = CellScore(
     detector="quote",

@@ -13,7 +13,7 @@ import torch
 
 from charrnn.config import Config
 from charrnn.evaluation.char_losses import char_losses
-from charrnn.evaluation.temperature import LARGEST, cross_fitted_losses, fit_temperature, losses_at
+from charrnn.lab.temperature import LARGEST, cross_fitted_losses, fit_temperature, losses_at
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import IdArray
 

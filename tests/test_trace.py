@@ -7,8 +7,8 @@ from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.cells.trace import Trace, stream_cells, trace_text
 from charrnn.config import Config
-from charrnn.microscope.trace import Trace, stream_cells, trace_text
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import MAX_LANES, WARM_UP
 

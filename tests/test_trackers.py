@@ -21,7 +21,8 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.records.training import (
+from charrnn.scale.trackers import IDS, TRACKERS, check_trackers, tracked
+from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
@@ -31,7 +32,6 @@ from charrnn.records.training import (
     TrainEvent,
     WarningEvent,
 )
-from charrnn.training.trackers import IDS, TRACKERS, check_trackers, tracked
 
 Call = tuple[str, Any]
 

@@ -12,9 +12,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from charrnn.evaluation import words as words_module
 from charrnn.evaluation.classes import CLASSES
-from charrnn.evaluation.words import CharClass, class_of, count_words, read_block
+from charrnn.lab import words as words_module
+from charrnn.lab.words import CharClass, class_of, count_words, read_block
 from charrnn.text.vocab import Vocab
 
 TEXT = "It's 'so', I say: don't!\nA num_lines x1 … “Oh”—naïve, नमस्ते Ω; 'tis th' end'"

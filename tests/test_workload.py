@@ -10,9 +10,10 @@ import pytest
 from built_runs import CYCLE, build_chain, chain_text
 
 import charrnn
-from charrnn import api, comparison
+from charrnn import api
 from charrnn.cli import progress
-from charrnn.evaluation.ngrams import ORDERS
+from charrnn.evaluation import comparison
+from charrnn.lab.ngrams import ORDERS
 
 
 @pytest.fixture(scope="module")

@@ -25,16 +25,16 @@ from exploring import screen, until
 from rich.style import Style
 from textual.widgets import Input
 
-from charrnn.cli.dialogs import Choice, Help, Question
-from charrnn.cli.full_screen import StatusLine, Stopped
-from charrnn.cli.writer.app import Writer
-from charrnn.cli.writer.hidden import hide, hide_pasted, marks, reveal
-from charrnn.cli.writer.offers import OfferSearch
-from charrnn.cli.writer.state import DraftFile, Recovery, Settings, describe_reading, shown_continuation
-from charrnn.cli.writer.worker import Job, Worker
+from charrnn.apps.dialogs import Choice, Help, Question
+from charrnn.apps.full_screen import StatusLine, Stopped
+from charrnn.apps.write.app import Writer
+from charrnn.apps.write.drafts import Draft, read_draft
+from charrnn.apps.write.hidden import hide, hide_pasted, marks, reveal
+from charrnn.apps.write.offers import OfferSearch
+from charrnn.apps.write.state import DraftFile, Recovery, Settings, describe_reading, shown_continuation
+from charrnn.apps.write.worker import Job, Worker
 from charrnn.errors import DataError, UsageError
-from charrnn.records.generation import Continuation
-from charrnn.text.drafts import Draft, read_draft
+from charrnn.generation.records import Continuation
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -370,8 +370,8 @@ def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing() -> None:
 
 @pytest.mark.parametrize("colour", ["surprise", (0, 3)])
 def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
-    from charrnn.render.heatmap import MAX_BITS
-    from charrnn.render.palette import palette_of
+    from charrnn.views.heatmap import MAX_BITS
+    from charrnn.views.palette import palette_of
 
     def colours(app: Writer) -> list[Any]:
         line = app.draft_screen.editor.get_line(0)
@@ -413,14 +413,14 @@ def test_a_long_path_leaves_room_for_the_mark_of_changes(model: Model, path: Pat
 
 def test_typing_does_not_wait_for_the_model(model: Model, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, is_waiting, is_over = threading.Event(), threading.Event(), threading.Event()
-    take = charrnn.generation.continuations.Continuations.take  # type: ignore[attr-defined]
+    take = charrnn.apps.write.continuations.Continuations.take  # type: ignore[attr-defined]
 
     def wait(self: Any, count: int) -> Any:
         is_waiting.set()
         assert go_on.wait(600)
         return take(self, count)
 
-    monkeypatch.setattr("charrnn.generation.continuations.Continuations.take", wait)
+    monkeypatch.setattr("charrnn.apps.write.continuations.Continuations.take", wait)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await pilot.press("tab")
@@ -512,7 +512,7 @@ def test_an_error_of_a_job_is_shown_and_another_one_ends_the_editor(
     def fail(*_: object, **__: object) -> None:
         raise failure
 
-    monkeypatch.setattr("charrnn.generation.assistant.DraftAssistant.continue_text", fail)
+    monkeypatch.setattr("charrnn.apps.write.assistant.DraftAssistant.continue_text", fail)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         nonlocal failure
@@ -597,7 +597,7 @@ def test_recovered_text_may_be_long_and_its_file_may_stay(
     recovered = path.parent / ".draft.txt.charrnn-recovered"
     text = "long\0\ud800"
     recovered.write_bytes(text.encode("utf-8", "surrogatepass"))
-    monkeypatch.setattr("charrnn.text.drafts.MAX_DRAFT_BYTES", 3)
+    monkeypatch.setattr("charrnn.apps.write.drafts.MAX_DRAFT_BYTES", 3)
 
     async def script(app: Writer, pilot: Pilot[bool]) -> None:
         await until(pilot, lambda: isinstance(app.screen, Choice))
@@ -762,7 +762,7 @@ def test_text_that_is_not_saved_survives_the_end(
     command: Command, lab: Path, path: Path, opened: list[Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Writer, "run", lambda self: opened.append(self))
-    monkeypatch.setattr("charrnn.cli.writer.editor.Editor.draft", "changed\n")
+    monkeypatch.setattr("charrnn.apps.write.editor.Editor.draft", "changed\n")
     ran = command("write", path)
     recovered = path.parent / ".draft.txt.charrnn-recovered"
     assert ran.code == 1 and str(recovered) in ran.err
@@ -777,5 +777,5 @@ def test_help_needs_neither_torch_nor_textual(process: Callable[..., Any]) -> No
 
 
 def test_the_editor_opens_without_torch(process: Callable[..., Any]) -> None:
-    code = "import sys, charrnn.cli.writer.app; print('textual' in sys.modules, 'torch' in sys.modules)"
+    code = "import sys, charrnn.apps.write.app; print('textual' in sys.modules, 'torch' in sys.modules)"
     assert process("-c", code, PYTHONPATH=os.pathsep.join(sys.path)).stdout == b"True False\n"

@@ -9,14 +9,19 @@ from typing import Annotated
 
 import typer
 
-from charrnn.cli import corpora, evaluate, explore, export, predict, runs, sample, sweep, train, visualize, write
+from charrnn.apps import export_command as export
+from charrnn.apps.explore import command as explore
+from charrnn.apps.write import command as write
+from charrnn.cli import corpora, evaluate, runs, sample, train, visualize
 from charrnn.cli.flags import TRAIN, with_flags
-from charrnn.cli.processes import claim_error, code_of_other_process, register_member
 from charrnn.cli.root import Command, EndOfFile, GroupedCommand, Invocation, app
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
+from charrnn.lab import predict
 from charrnn.process_signals import ending_signals_delayed
+from charrnn.scale.processes.processes import claim_error, code_of_other_process, register_member
+from charrnn.scale.sweep import command as sweep
 from charrnn.version import __version__
 
 app.command("train", cls=GroupedCommand)(train.train)

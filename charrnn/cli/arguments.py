@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.config import Config
     from charrnn.detectors.detector import Detector
-    from charrnn.mixing import MixMode, Mixture
+    from charrnn.lab.mixing import MixMode, Mixture
 from charrnn.cli.streams import printable, warn
 
 
@@ -97,7 +97,7 @@ def parse_direction(
     """
     from charrnn.detectors.registry import get_detectors
     from charrnn.errors import UsageError
-    from charrnn.records.directions import NUM_CELLS
+    from charrnn.model.directions import NUM_CELLS
 
     known = {detector.name: detector for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
@@ -270,7 +270,7 @@ def check_mix(mix: "Sequence[str] | None", mode: str | None, of_one_model: "Mapp
 
 def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> "Mixture":
     """Load the runs of --mix and mix them with the `first` one. Raises as `parse_mix` and `mix`."""
-    from charrnn.mixing import mix as mix_models
+    from charrnn.lab.mixing import mix as mix_models
 
     names, weights = parse_mix(mix)
     models = [first, *(load_model(name, quiet=quiet) for name in names)]

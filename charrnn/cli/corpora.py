@@ -40,7 +40,7 @@ def list_corpora(json: JsonOption = False, quiet: QuietOption = False, debug: De
     if json:
         print_json([asdict(entry) for entry in entries])
         return
-    from charrnn.render.tables import catalogue_table
+    from charrnn.views.tables import catalogue_table
 
     result_console().print(catalogue_table(entries))
 

@@ -15,15 +15,15 @@ from charrnn.cli.options import DebugOption, JsonOption, MixModeOption, MixOptio
 from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress_of_unknown
 from charrnn.cli.streams import print_json, warn
-from charrnn.records.evaluation import MAX_SCORED
-from charrnn.render.export import describe_formats
+from charrnn.evaluation.records import MAX_SCORED
+from charrnn.views.export import describe_formats
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from charrnn.api import Model
-    from charrnn.mixing import Mixture
-    from charrnn.records.evaluation import Evaluation
+    from charrnn.evaluation.records import Evaluation
+    from charrnn.lab.mixing import Mixture
 
 
 OF_RUNS = ("--errors", "--long-range", "--per-line", "--per-char")
@@ -193,9 +193,9 @@ def _measure_losses(
     **settings: Any,
 ) -> Shown:
     """Measure the losses and return what is shown of them; warn about characters that are unknown to the first run."""
-    from charrnn import comparison
-    from charrnn.evaluation.ngrams import ORDERS
-    from charrnn.render.losses import evaluation_view
+    from charrnn.evaluation import comparison
+    from charrnn.lab.ngrams import ORDERS
+    from charrnn.views.losses import evaluation_view
 
     orders = ORDERS if ngrams else ()
     settings |= {"by": by, "ngrams": orders, "dynamic": dynamic, "mixtures": mixtures}

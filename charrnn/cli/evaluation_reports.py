@@ -25,9 +25,9 @@ def measure_reports(
     quiet: bool,
 ) -> Shown:
     """Measure the reports that were asked for over the text `content` or, without it, over a part of the runs' own."""
-    from charrnn import comparison
-    from charrnn.render.error_kinds import errors_pictures
-    from charrnn.render.long_range import long_range_pictures
+    from charrnn.evaluation import comparison
+    from charrnn.lab.error_kinds_view import errors_pictures
+    from charrnn.lab.long_range_view import long_range_pictures
 
     pictures: list[RenderableType] = []
     data: dict[str, Any] = {"part": part} if content is None else {}

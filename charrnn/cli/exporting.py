@@ -4,7 +4,7 @@ from pathlib import Path
 
 from charrnn.cli.pictures import Shown
 from charrnn.cli.streams import print_path, result_console
-from charrnn.render.export import find_format
+from charrnn.views.export import find_format
 
 
 def check_export(export: Path | None, text: str | None) -> None:

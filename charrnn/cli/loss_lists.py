@@ -22,8 +22,8 @@ def print_lines(
     models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
 ) -> None:
     """Print the loss of each line as JSON Lines or, on a terminal without --json, the least likely lines as a table."""
-    from charrnn import comparison
-    from charrnn.render.losses import lines_view
+    from charrnn.evaluation import comparison
+    from charrnn.views.losses import lines_view
 
     names = comparison.distinct_names(models)
     scored = _score(models, text, quiet=quiet, **settings)
@@ -49,7 +49,7 @@ def print_chars(
     models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
 ) -> None:
     """Print the loss of each character as JSON Lines, with --json and without."""
-    from charrnn import comparison
+    from charrnn.evaluation import comparison
 
     names = comparison.distinct_names(models)
     for character in _score(models, text, quiet=quiet, **settings).iter_chars():
@@ -58,7 +58,7 @@ def print_chars(
 
 def _score(models: "Sequence[Model]", text: str | bytes | None, *, quiet: bool, **settings: Any) -> "ScoredText":
     """Measure the losses, and print on stderr which segments were scored if that is not all of the text."""
-    from charrnn import comparison
+    from charrnn.evaluation import comparison
 
     with progress_of_unknown("evaluate", quiet=quiet) as (advance, set_total):
         scored = comparison.score_text(models, text, on_progress=advance, on_total=set_total, **settings)

@@ -1,6 +1,6 @@
 """The modes of `charrnn visualize`: what each of them measures, and the picture that shows it.
 
-Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.microscope.study.Study`).
+Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.cells.study.Study`).
 """
 
 from collections.abc import Callable
@@ -22,21 +22,21 @@ from charrnn.cli.arguments import (
 from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import NUM_GUESSES, ColouredCells, FoundCells, Shown
 from charrnn.cli.progress import progress
-from charrnn.render.export import PICTURE_SUFFIXES
+from charrnn.views.export import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.cells.study import Study
+    from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
-    from charrnn.microscope.study import Study
-    from charrnn.microscope.trace import Trace
-    from charrnn.records.cell_effects import Patch
-    from charrnn.records.descriptions import DescriptionReport
-    from charrnn.records.directions import DirectionContribution
-    from charrnn.records.matching import MatchReport
-    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
-    from charrnn.records.spectrum import TrainingSpectrum
-    from charrnn.render.layout import Layout
+    from charrnn.lab.cell_effects_records import Patch
+    from charrnn.lab.descriptions_records import DescriptionReport
+    from charrnn.lab.matching_records import MatchReport
+    from charrnn.lab.spectrum_records import TrainingSpectrum
+    from charrnn.model.directions import DirectionContribution
     from charrnn.text.encoded import EncodedText
+    from charrnn.views.layout import Layout
 
 Measured = TypeVar("Measured")
 
@@ -141,8 +141,8 @@ class Mode(Generic[Measured]):
 
 def _measure_findings(subject: Subject) -> "CellFindings":
     """Find the best cell for each detector. Raises DataError if none of those chosen can be scored."""
+    from charrnn.cells.scores import num_read
     from charrnn.errors import DataError
-    from charrnn.microscope.survey import num_read
 
     detectors = subject.options.detectors
     with (
@@ -160,7 +160,7 @@ def _measure_findings(subject: Subject) -> "CellFindings":
 
 
 def _measure_contributions(subject: Subject) -> FoundCells:
-    from charrnn.microscope.study import CHARS_ABLATED
+    from charrnn.cells.study import CHARS_ABLATED
 
     findings = _measure_findings(subject)
     num_chars = min(CHARS_ABLATED, len(subject.text) - subject.study.half)
@@ -185,8 +185,8 @@ def _measure_best_cells(subject: Subject) -> FoundCells:
 
 def _find_cells(subject: Subject, findings: "CellFindings", num_passages: int) -> FoundCells:
     """Add the passages, and what the page of an exported .html shows of the scoring half."""
-    from charrnn.microscope.targets import label_by_name
-    from charrnn.render.page import CHARS_ON_PAGE
+    from charrnn.cells.targets import label_by_name
+    from charrnn.views.page import CHARS_ON_PAGE
 
     study, detectors = subject.study, subject.options.detectors
     passages = study.passages(findings, detectors, num_passages)
@@ -220,7 +220,7 @@ def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
 
 
 def _measure_cells(subject: Subject) -> ColouredCells:
-    from charrnn.microscope.study import PAGE_PARTS
+    from charrnn.cells.study import PAGE_PARTS
 
     options = subject.options
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in options.cells))
@@ -310,7 +310,7 @@ def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation] | Directio
 
 
 def _measure_descriptions(subject: Subject) -> "DescriptionReport":
-    from charrnn.microscope.descriptions import num_searches
+    from charrnn.lab.descriptions import num_searches
 
     study = subject.study
     num_cells = study.num_layers * study.num_units
@@ -346,7 +346,7 @@ def _measure_patch(subject: Subject) -> "Patch":
 
 
 def _measure_direction_ablation(subject: Subject) -> "DirectionContribution":
-    from charrnn.microscope.survey import num_read
+    from charrnn.cells.scores import num_read
 
     options = subject.options
     detector, size = parse_direction("--ablate", options.ablated or "", options.detectors)
@@ -365,7 +365,7 @@ def _show_ablation(subject: Subject, measured: "tuple[Ablation, Ablation] | Dire
 
 def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     from charrnn.api import load_steps
-    from charrnn.microscope.study import CHARS_OF_HISTORY
+    from charrnn.cells.study import CHARS_OF_HISTORY
 
     steps = list(load_steps(_folder_of(subject.model)))
     findings = _measure_findings(subject)
@@ -377,8 +377,8 @@ def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
 
 def _measure_matches(subject: Subject) -> "MatchReport":
     from charrnn.api import match_cells
+    from charrnn.cells.scores import num_read
     from charrnn.cli.arguments import load_models
-    from charrnn.microscope.survey import num_read
 
     others = load_models(subject.options.others, quiet=subject.options.quiet)
     if subject.options.ignores_saved:
@@ -398,7 +398,7 @@ def _measure_matches(subject: Subject) -> "MatchReport":
 
 
 def _show_history(subject: Subject, histories: "tuple[CellHistory, ...]") -> Shown:
-    from charrnn.microscope.study import CHARS_OF_HISTORY
+    from charrnn.cells.study import CHARS_OF_HISTORY
 
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
     return pictures.show_history(subject.model, histories, num_chars)

@@ -10,20 +10,20 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.cells.page_records import CellPage
+    from charrnn.cells.passage import Passage
+    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
-    from charrnn.microscope.passage import Passage
-    from charrnn.microscope.trace import Trace
-    from charrnn.records.atlas import Atlas
-    from charrnn.records.cell_effects import Patch
-    from charrnn.records.cell_page import CellPage
-    from charrnn.records.descriptions import DescriptionReport
-    from charrnn.records.directions import DirectionContribution
-    from charrnn.records.matching import MatchReport
-    from charrnn.records.microscope import Ablation, CellFindings, CellHistory, GateReport, GradientReach
-    from charrnn.records.spectrum import TrainingSpectrum
-    from charrnn.render.layout import Layout
-    from charrnn.render.page import Page, PageRow
+    from charrnn.lab.atlas_records import Atlas
+    from charrnn.lab.cell_effects_records import Patch
+    from charrnn.lab.descriptions_records import DescriptionReport
+    from charrnn.lab.matching_records import MatchReport
+    from charrnn.lab.spectrum_records import TrainingSpectrum
+    from charrnn.model.directions import DirectionContribution
+    from charrnn.views.layout import Layout
+    from charrnn.views.page import Page, PageRow
 
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
@@ -83,14 +83,14 @@ def show_cells(model: "Model", text: str, found: ColouredCells, *, shows_guesses
     """Draw a text of N characters for each cell, with guesses or a sparkline if asked for, then its page."""
     from rich.text import Text
 
+    from charrnn.cells.records import ColouredText
     from charrnn.model.lookup import find_cell
-    from charrnn.records.microscope import ColouredText
-    from charrnn.render.cell_page import page_pictures
-    from charrnn.render.guesses import ABOUT_GUESSES, GuessMap
-    from charrnn.render.heatmap import HeatMap
-    from charrnn.render.legend import Legend
-    from charrnn.render.page import PageRow
-    from charrnn.render.visible import all_visible
+    from charrnn.views.cell_page import page_pictures
+    from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
+    from charrnn.views.heatmap import HeatMap
+    from charrnn.views.legend import Legend
+    from charrnn.views.page import PageRow
+    from charrnn.views.visible import all_visible
 
     kind = find_cell(model.config.cell).shows
     guesses = model.guesses(found.trace) if found.trace is not None and shows_guesses else []
@@ -129,7 +129,7 @@ def _page(
 ) -> "Page":
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
     from charrnn.model.lookup import find_cell
-    from charrnn.render.page import Page, chars_on_page
+    from charrnn.views.page import Page, chars_on_page
 
     part = slice(0, chars_on_page(trace.cells[0].size if has_all_cells else len(rows)))
     return Page(
@@ -151,9 +151,9 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
     import numpy as np
     from rich.text import Text
 
-    from charrnn.render.heatmap import SurpriseMap
-    from charrnn.render.legend import SURPRISE_LEGEND
-    from charrnn.render.visible import all_visible
+    from charrnn.views.heatmap import SurpriseMap
+    from charrnn.views.legend import SURPRISE_LEGEND
+    from charrnn.views.visible import all_visible
 
     bits = trace.bits
     caption = Text.assemble(
@@ -180,8 +180,8 @@ def show_findings(
     On a terminal what comes last is in view; a picture shows the passages first.
     """
     from charrnn.model.lookup import find_cell
-    from charrnn.render.findings import findings_pictures, passage_pictures
-    from charrnn.render.visible import all_visible
+    from charrnn.views.findings import findings_pictures, passage_pictures
+    from charrnn.views.visible import all_visible
 
     findings = found.findings
     looks_for = {detector.name: detector.looks_for for detector in detectors}
@@ -203,9 +203,9 @@ def show_findings(
 
 def _findings_page(model: "Model", found: FoundCells, trace: "Trace", title: str) -> "Page":
     """Build the page of the findings over the beginning of the scoring half, with their labels underlined."""
-    from charrnn.render.atlas import COLUMNS, NOTES, atlas_entries
-    from charrnn.render.page import PageRow
-    from charrnn.render.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
+    from charrnn.lab.atlas_view import COLUMNS, NOTES, atlas_entries
+    from charrnn.views.page import PageRow
+    from charrnn.views.tables import FINDINGS_COLUMNS, findings_rows, footnotes, unscored
 
     rows = [
         PageRow(shown=row, cell=(score.layer, score.unit), detector=score.detector)
@@ -231,8 +231,8 @@ def show_descriptions(
     model: "Model", report: "DescriptionReport", num_listed: int | None, *, lists_all: bool = False
 ) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, unless a number or all are wanted."""
-    from charrnn.render.descriptions import NUM_LISTED, description_pictures
-    from charrnn.render.visible import all_visible
+    from charrnn.lab.descriptions_view import NUM_LISTED, description_pictures
+    from charrnn.views.visible import all_visible
 
     num_cells = len(report.descriptions)
     title = f"{all_visible(model.name)}: {num_cells:,} cells over {report.num_chars:,} characters, described by rules"
@@ -243,14 +243,14 @@ def show_descriptions(
 
 def show_gates(report: "GateReport") -> Shown:
     """Draw how often the gates of each layer are saturated."""
-    from charrnn.render.scatters import GateScatters
+    from charrnn.lab.gates_view import GateScatters
 
     return Shown(f"Gates of {report.name}", [GateScatters(report)], report.to_json())
 
 
 def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:
     """Draw how far the gradient of each network reaches back: one run in one chart, several in two."""
-    from charrnn.render.curves import TITLE, GradientChart
+    from charrnn.lab.gradients_view import TITLE, GradientChart
 
     trained, untrained = ([reach for reach in reaches if reach.is_untrained == which] for which in (False, True))
     pictures: list[RenderableType] = [GradientChart(reaches)]
@@ -263,8 +263,8 @@ def show_spectra(spectra: "Sequence[TrainingSpectrum]") -> Shown:
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
     from rich.text import Text
 
-    from charrnn.render.spectrum import NormChart, SpectrumChart
-    from charrnn.render.tables import spectra_table
+    from charrnn.lab.spectrum_view import NormChart, SpectrumChart
+    from charrnn.views.tables import spectra_table
 
     pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:
@@ -276,8 +276,8 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     """Draw the table of a cell's contribution, clamped at its mean and at zero."""
     from rich.text import Text
 
-    from charrnn.render.tables import ablation_table, skipped_lines
-    from charrnn.render.visible import all_visible
+    from charrnn.views.tables import ablation_table, skipped_lines
+    from charrnn.views.visible import all_visible
 
     name = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(
@@ -296,15 +296,15 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
 
 def show_patch(model: "Model", patch: "Patch") -> Shown:
     """Draw what changes if cells have the values of another passage."""
-    from charrnn.render.cell_effects import patch_pictures
+    from charrnn.lab.cell_effects_view import patch_pictures
 
     return Shown(f"Patch in {model.name}", patch_pictures(patch), {"run": model.name, **patch.to_json()})
 
 
 def show_direction_ablation(model: "Model", found: "DirectionContribution") -> Shown:
     """Draw a direction and the table of its contribution, beside its best cell and random directions."""
-    from charrnn.render.directions import contribution_pictures
-    from charrnn.render.visible import all_visible
+    from charrnn.lab.directions_view import contribution_pictures
+    from charrnn.views.visible import all_visible
 
     title = f"direction {found.direction.name} of {model.name}"
     return Shown(
@@ -318,8 +318,8 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     """Draw the table of the scores of the best cells at every checkpoint, over `num_chars` characters."""
     from rich.text import Text
 
-    from charrnn.render.tables import history_table
-    from charrnn.render.visible import all_visible
+    from charrnn.views.tables import history_table
+    from charrnn.views.visible import all_visible
 
     title = f"Cells of {all_visible(model.name)} over its checkpoints, on {num_chars:,} characters"
     pictures: list[RenderableType] = [Text(title, style="bold")]
@@ -331,6 +331,6 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
 
 def show_matches(report: "MatchReport") -> Shown:
     """Draw which cells several runs have in common, and the best cell of each for every detector."""
-    from charrnn.render.matching import match_pictures
+    from charrnn.lab.matching_view import match_pictures
 
     return Shown(f"Cells of {', '.join(report.names)}", match_pictures(report), report.to_json())

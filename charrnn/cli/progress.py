@@ -45,7 +45,7 @@ def progress_of_unknown(
 def _bar(total: int, label: str, *, quiet: bool, unit: str) -> "Iterator[Any]":
     from tqdm import tqdm
 
-    from charrnn.render.visible import all_visible
+    from charrnn.views.visible import all_visible
 
     bar = tqdm(
         total=total,

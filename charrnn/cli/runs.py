@@ -74,8 +74,8 @@ def runs(
 def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, quiet: bool) -> None:
     """Print the summaries of the runs as a table, CSV or JSON."""
     from charrnn.cli.progress import progress
-    from charrnn.records.runs import RunSummary
     from charrnn.runs.overview import find_runs, run_summaries
+    from charrnn.runs.records import RunSummary
 
     with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
         skipped: list[str] = []
@@ -88,7 +88,7 @@ def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, qu
             [field.name for field in fields(RunSummary)], [tuple(asdict(summary).values()) for summary in summaries]
         )
     elif summaries:
-        from charrnn.render.runs_table import RunsTable
+        from charrnn.views.runs_table import RunsTable
 
         result_console().print(RunsTable(summaries))
     elif names:
@@ -112,8 +112,8 @@ def _plot(
     from charrnn.cli.pictures import Shown
     from charrnn.cli.progress import progress
     from charrnn.errors import UsageError
-    from charrnn.render.learning_curves import LearningChart
     from charrnn.runs.overview import find_runs, learning_curves, select_runs
+    from charrnn.views.learning_curves import LearningChart
 
     check_export(export, None)
     if export is not None and export.suffix.lower() == ".npz":

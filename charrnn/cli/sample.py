@@ -27,7 +27,7 @@ from charrnn.generation.defaults import (
     DOCUMENT_LENGTH,
     SAMPLE_TEMPERATURE,
 )
-from charrnn.records.generation import MIN_COPY_LENGTH
+from charrnn.generation.records import MIN_COPY_LENGTH
 
 if TYPE_CHECKING:
     from charrnn.generation.options import SampleOptions, SearchOptions

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from charrnn.cli.arguments import check_mix
 from charrnn.errors import UsageError
 from charrnn.generation.defaults import DEFAULT_PRECISION, DEFAULT_WIDTH
-from charrnn.records.generation import MIN_COPY_LENGTH
+from charrnn.generation.records import MIN_COPY_LENGTH
 
 MAX_JSON_CHARS = 5_000_000
 """Longest text of --json, whose object takes about 90 bytes of memory for each character."""

@@ -14,8 +14,8 @@ from charrnn.generation.defaults import DEFAULT_LENGTH, DOCUMENT_LENGTH
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.evaluation.novelty import NoveltyReference
-    from charrnn.mixing import Mixture
+    from charrnn.lab.mixing import Mixture
+    from charrnn.lab.novelty import NoveltyReference
 
 SLOW_PRIME = 20_000
 """Characters of a prime that takes a second or more to read."""
@@ -78,7 +78,7 @@ def _chosen_length(request: Request, model: "Model") -> int:
 
 def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
     """Return the training text for --novelty. Raises DataError or UsageError before anything is drawn."""
-    from charrnn.evaluation.novelty import longest_comparable
+    from charrnn.lab.novelty import longest_comparable
 
     longest = longest_comparable(model.vocab.kind)
     if length > longest:

@@ -13,16 +13,16 @@ from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.records.generation import MIN_COPY_LENGTH
-from charrnn.render.strict_json import replace_non_finite
+from charrnn.generation.records import MIN_COPY_LENGTH
+from charrnn.views.strict_json import replace_non_finite
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.evaluation.novelty import NoveltyReference
     from charrnn.generation.options import SampleOptions, SearchOptions
+    from charrnn.generation.records import GeneratedText
     from charrnn.generation.writing import Piece
-    from charrnn.mixing import Mixture
-    from charrnn.records.generation import GeneratedText
+    from charrnn.lab.mixing import Mixture
+    from charrnn.lab.novelty import NoveltyReference
 
 Part = TypeVar("Part")
 """A part of a text: some characters, or a piece with the value of a cell."""
@@ -120,8 +120,8 @@ class Page:
         """Print several documents, mark those that are also in the training text, and print how many are new."""
         from rich.text import Text
 
-        from charrnn.render.tables import document_novelty_table
         from charrnn.text.documents import END
+        from charrnn.views.tables import document_novelty_table
 
         assert self.reference is not None
         with self._drawing(count * options.length) as on_draw:
@@ -194,8 +194,8 @@ class Page:
 
     def _write_novelty(self, text: "GeneratedText") -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        from charrnn.render.copied import CopiedText
-        from charrnn.render.tables import ABOUT_NOVELTY, novelty_table
+        from charrnn.lab.novelty_view import CopiedText
+        from charrnn.views.tables import ABOUT_NOVELTY, novelty_table
 
         assert self.reference is not None
         found = self.reference.compare(text.text, min_length=self.min_copy)
@@ -310,9 +310,9 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
     """Write each character as it is drawn, coloured by its value; without colours, a row of blocks below each line."""
     from rich.text import Text
 
-    from charrnn.records.microscope import ColouredText
-    from charrnn.render.heatmap import HeatMap
-    from charrnn.render.palette import palette_of
+    from charrnn.cells.records import ColouredText
+    from charrnn.views.heatmap import HeatMap
+    from charrnn.views.palette import palette_of
 
     console = result_console()
     if not console.is_terminal:
@@ -395,7 +395,7 @@ def beams_as_json(model: "Model | Mixture", texts: Sequence["GeneratedText"], pr
 
 def _origin_as_json(model: "Model | Mixture") -> dict[str, Any]:
     """Return the models and weights of a mixture, or what a model was adapted to; nothing for another model."""
-    from charrnn.mixing import Mixture
+    from charrnn.lab.mixing import Mixture
 
     if isinstance(model, Mixture):
         parts = zip(model.models, model.weights, strict=True)

@@ -10,7 +10,6 @@ import typer
 
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.processes import Launch, check_processes
 from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.streams import print_json, result_console
@@ -50,13 +49,14 @@ from charrnn.cli.training_options import (
     setting_option,
 )
 from charrnn.cli.training_view import TrainingView
-from charrnn.training.rank import this_rank
+from charrnn.scale.processes.processes import Launch, check_processes
+from charrnn.scale.processes.rank import this_rank
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from charrnn.config import Config
-    from charrnn.records.training import TrainEvent
+    from charrnn.training.events import TrainEvent
 
 
 def train(
@@ -155,7 +155,7 @@ def train(
     fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
     flags = _parse_flags(fields, set_ or [])
     if log and (rank is None or rank.number == 0):
-        from charrnn.training.trackers import check_trackers
+        from charrnn.scale.trackers import check_trackers
 
         check_trackers(log)  # Before seconds are spent on reading the text.
     invocation: Invocation = context.obj
@@ -177,7 +177,7 @@ def train(
         _check_no_stdin(config, num_processes)
         begin = partial(_start, config, view, out=out, trackers=log or (), quiet=quiet)
     if num_processes > 1:
-        from charrnn.cli.launcher import launch
+        from charrnn.scale.processes.launcher import launch
 
         return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
     return begin() if launched is None else _train_together(launched, begin, view, trackers=log or (), quiet=quiet)
@@ -186,7 +186,7 @@ def train(
 def _check_no_stdin(config: "Config", num_processes: int) -> None:
     """Raise UsageError before processes start that cannot all read standard input."""
     if num_processes > 1:
-        from charrnn.training.broadcasts import check_no_stdin
+        from charrnn.scale.processes.broadcasts import check_no_stdin
 
         check_no_stdin(config.corpus, num_processes)
 
@@ -226,7 +226,7 @@ def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> 
 def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bool) -> None:
     from dataclasses import asdict
 
-    from charrnn.render.tables import settings_table
+    from charrnn.views.tables import settings_table
 
     values = asdict(config)
     if show_as_json:
@@ -262,7 +262,7 @@ def _tracked(
     """Send the events to the trackers of --log, in the first of several processes."""
     if not trackers or not view.is_first:
         return events
-    from charrnn.training.trackers import tracked
+    from charrnn.scale.trackers import tracked
 
     return tracked(events, trackers)
 

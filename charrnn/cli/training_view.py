@@ -16,8 +16,8 @@ from charrnn.cli.streams import discard_output, message_console, print_json, pri
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
-    from charrnn.cli.processes import Launch
-    from charrnn.records.training import (
+    from charrnn.scale.processes.processes import Launch
+    from charrnn.training.events import (
         DoneEvent,
         EvaluationEvent,
         SampleEvent,
@@ -88,7 +88,7 @@ class TrainingView:
 
     def show(self, events: "Generator[TrainEvent, None, None]") -> int:
         """Show all events; return the exit code: 0, or 128 + the signal that ended training, with everything saved."""
-        from charrnn.records.training import DoneEvent, StartEvent
+        from charrnn.training.events import DoneEvent, StartEvent
 
         failure: OSError | None = None
         try:
@@ -121,7 +121,7 @@ class TrainingView:
         return 128 + (self._signals.number or (self._launched.signal if self._launched else 0) or signal.SIGTERM)
 
     def _draw(self, event: "TrainEvent") -> None:
-        from charrnn.records.training import StartEvent, WarningEvent
+        from charrnn.training.events import StartEvent, WarningEvent
 
         if self._is_reader_gone or not self.is_first:
             return
@@ -286,8 +286,8 @@ def _best_loss(event: "DoneEvent") -> str:
 
 def _look_inside(run: str, start: "StartEvent | None") -> str:
     """Return the command that shows what the trained network does, without `charrnn`; `run` is its name, or ""."""
-    from charrnn.microscope.targets import MIN_TEXT
-    from charrnn.records.numbers import MAX_UNITS
+    from charrnn.cells.targets import MIN_TEXT
+    from charrnn.lab.numbers_records import MAX_UNITS
 
     if start is None or _num_val_chars(start) >= MIN_TEXT:
         return f"visualize{run}"

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from charrnn.cells.records import CHARS_SCORED
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_arrays
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
-from charrnn.records.microscope import CHARS_SCORED
-from charrnn.render.export import PICTURE_SUFFIXES, describe_formats
+from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
 
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
-    from charrnn.render.layout import Layout
+    from charrnn.views.layout import Layout
 
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
@@ -232,7 +232,7 @@ def _show(name: str, subject: Subject, *, as_json: bool) -> None:
 def _layout(export: Path | None, columns: int | None, aspect: str | None, font_size: float | None) -> "Layout | None":
     """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
     from charrnn.errors import UsageError
-    from charrnn.render.layout import Layout, parse_aspect
+    from charrnn.views.layout import Layout, parse_aspect
 
     given = {"--columns": columns, "--aspect": aspect, "--font-size": font_size}
     names = [name for name, value in given.items() if value is not None]

@@ -15,9 +15,9 @@ from charrnn.bootstrap import MIN_BLOCKS, BlockSums, Float64Array, num_blocks_of
 from charrnn.errors import DataError, counted
 from charrnn.evaluation.char_losses import CharLosses
 from charrnn.evaluation.classes import CLASSES, classes_at
+from charrnn.evaluation.records import Difference, LossGroup
 from charrnn.model.device import autocast
 from charrnn.model.network import Predictor
-from charrnn.records.evaluation import Difference, LossGroup
 from charrnn.text.vocab import IdArray, Vocab
 
 MAX_CONTEXT = 1024

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import Message, counted, named
 from charrnn.evaluation.char_losses import CharLosses, consecutive_ranges
-from charrnn.records.evaluation import MAX_LINE_TEXT, CharLoss, LineLoss
+from charrnn.evaluation.records import MAX_LINE_TEXT, CharLoss, LineLoss
 
 BLOCK = 1 << 16
 """Characters that are decoded at once."""

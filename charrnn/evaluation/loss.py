@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from charrnn.bootstrap import BlockSums, num_blocks_of
 from charrnn.errors import DataError, UsageError, named
 from charrnn.evaluation.char_losses import CharLosses, iter_char_losses, num_scored_chars, stateful_block_sums
+from charrnn.evaluation.records import Difference, LossReport
 from charrnn.model.device import autocast, chosen_precision
 from charrnn.model.network import Predictor
-from charrnn.records.evaluation import Difference, LossReport
 from charrnn.text.vocab import IdArray
 
 WINDOWED_LENGTH = 256

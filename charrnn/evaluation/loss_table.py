@@ -15,9 +15,9 @@ from charrnn.errors import DataError, UsageError, counted, named
 from charrnn.evaluation.breakdown import GroupSums, context_length, sums_by_class, sums_by_position
 from charrnn.evaluation.char_losses import CharLosses, char_losses
 from charrnn.evaluation.loss import WINDOWED, MeasuredText, bits, block_difference, loss_report, windowed_block_sums
+from charrnn.evaluation.records import Difference, Evaluation, EvaluationRow, LossBreakdown, SkippedRow
 from charrnn.model.device import chosen_precision
 from charrnn.model.network import Predictor
-from charrnn.records.evaluation import Difference, Evaluation, EvaluationRow, LossBreakdown, SkippedRow
 from charrnn.text.vocab import Vocab
 
 

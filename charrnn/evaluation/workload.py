@@ -5,15 +5,15 @@ Shapes: M scored characters.
 
 from collections.abc import Collection, Sequence
 
-from charrnn.evaluation.baselines import ROWS_BYTES, usable_orders
 from charrnn.evaluation.breakdown import NUM_POSITION_WINDOWS, context_length
 from charrnn.evaluation.char_losses import num_scored_chars, scored_positions
-from charrnn.evaluation.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES
 from charrnn.evaluation.loss import NUM_WINDOWS, WINDOWED_LENGTH, MeasuredText
 from charrnn.evaluation.loss_table import MeasuredRun
-from charrnn.evaluation.ngrams import num_counted
-from charrnn.evaluation.resets import MAX_CHARS, choose_groups, num_read
-from charrnn.evaluation.temperature import MAX_FITTED
+from charrnn.lab.baselines import ROWS_BYTES, usable_orders
+from charrnn.lab.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES
+from charrnn.lab.ngrams import num_counted
+from charrnn.lab.resets import MAX_CHARS, choose_groups, num_read
+from charrnn.lab.temperature import MAX_FITTED
 from charrnn.text.part import CorpusPart
 
 USUAL_FITTING_STEPS = 3

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.model.exact import exact_exp
+from charrnn.model.portable_math import exact_exp
 
 Float64Array = NDArray[np.float64]
 

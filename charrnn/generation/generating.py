@@ -7,8 +7,8 @@ from charrnn.display import RecordList
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.generator import Generator
 from charrnn.generation.options import SampleOptions, SearchOptions, takes_fields_of
+from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.writing import Piece, TextSearch
-from charrnn.records.generation import GeneratedText, Prediction
 
 
 class Generating:

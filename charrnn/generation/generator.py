@@ -15,6 +15,7 @@ from charrnn.generation.beam import BeamSearch
 from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.generation.distribution import Shaping, next_char_probs
 from charrnn.generation.options import Clamps, SampleOptions, SearchOptions, TextOptions, check_unknown
+from charrnn.generation.records import GeneratedText, Prediction
 from charrnn.generation.sampling import (
     Block,
     Ids,
@@ -26,9 +27,8 @@ from charrnn.generation.sampling import (
 )
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
 from charrnn.model.clamping import clamped_sums
+from charrnn.model.directions import Direction
 from charrnn.model.stepper import CharacterModel, Stepper
-from charrnn.records.directions import Direction
-from charrnn.records.generation import GeneratedText, Prediction
 from charrnn.text.vocab import Vocab
 
 MAX_COUNT = 4096

@@ -33,7 +33,7 @@ FIRST_BLOCK, LAST_BLOCK = 32, 1024
 """Sizes of the first and the largest block of the compiled loop: small at first, so that text appears soon."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
-COMPILED = "charrnn.generation.compiled"
+COMPILED = "charrnn.scale.compiled"
 """The module of the compiled loop, which needs numba."""
 
 

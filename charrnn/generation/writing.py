@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from charrnn.generation.beam import Beam, BeamSearch
+from charrnn.generation.records import GeneratedText
 from charrnn.generation.sampling import Block
-from charrnn.records.generation import GeneratedText
 from charrnn.text.vocab import Vocab
 
 

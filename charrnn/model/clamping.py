@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import UsageError, named
 from charrnn.model.cells import CLAMP_LIMIT, Cell
-from charrnn.records.directions import Direction
+from charrnn.model.directions import Direction
 
 EXACTNESS = 1e-12
 """Largest difference between a clamped sum and its value, relative to the sum of the absolute weights."""

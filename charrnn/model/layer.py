@@ -13,11 +13,11 @@ from torch.nn.functional import linear
 
 from charrnn.model.cells import Cell
 from charrnn.model.device import to_device
+from charrnn.model.dropout_masks import Noise
+from charrnn.model.fused_rnn import run_whole, runs_whole
 from charrnn.model.lookup import find_cell
-from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops, State
 from charrnn.model.recurrence import RecurrentProduct, gru, rnn
-from charrnn.model.whole import run_whole, runs_whole
 
 TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,

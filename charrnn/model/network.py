@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from charrnn.config import Config, resolved
 from charrnn.model.depths import DEPTHS
 from charrnn.model.device import to_device
+from charrnn.model.dropout_masks import Noise
 from charrnn.model.layer import RecurrentLayer
-from charrnn.model.noise import Noise
 from charrnn.model.ops import Ops
-from charrnn.model.pieces import Segments, cut
+from charrnn.model.segments import Segments, cut
 from charrnn.model.shapes import check_shapes, dilation_of, input_size_of, num_states
 
 LayerOps = Mapping[int, Ops[Tensor]]

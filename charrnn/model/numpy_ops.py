@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.model.exact import exact_cos, exact_fft, exact_ifft, exact_sin
 from charrnn.model.ops import Ops
+from charrnn.model.portable_math import exact_cos, exact_fft, exact_ifft, exact_sin
 from charrnn.model.weights import Float32Array, exact_tanh
 
 

@@ -15,10 +15,10 @@ from charrnn.errors import UsageError, named
 from charrnn.model.cells import Cell, Lstm
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.depths import DEPTHS
-from charrnn.model.exact import Doubles, exact_product
 from charrnn.model.lookup import find_cell
 from charrnn.model.numpy_ops import EXACT, NUMPY
 from charrnn.model.ops import Ops, State
+from charrnn.model.portable_math import Doubles, exact_product
 from charrnn.model.shapes import check_cell, check_shapes, dilation_of, num_states
 from charrnn.model.weights import Float32Array, Matrix
 

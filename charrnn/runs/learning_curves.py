@@ -1,9 +1,9 @@
 """The learning curve of a run, read from its log."""
 
 from charrnn.config import resolved
-from charrnn.records.runs import LearningCurve, LossCurve
 from charrnn.runs.metrics import LoggedLoss, MetricsLog
 from charrnn.runs.reader import RunReader
+from charrnn.runs.records import LearningCurve, LossCurve
 from charrnn.runs.summary import text_digest, text_name
 
 

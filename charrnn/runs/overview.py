@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from charrnn.display import RecordList
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, named
-from charrnn.records.runs import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.learning_curves import read_learning_curve
 from charrnn.runs.locate import find_run, list_runs_and_sweeps, runs_of_sweep, where
 from charrnn.runs.model_file import is_model_file
 from charrnn.runs.reader import CHECKPOINTS, RunReader
+from charrnn.runs.records import AGAINST, LearningCurve, LearningCurves, RunSummary
 from charrnn.runs.summary import summarize
 
 SORT_KEYS: dict[str, Callable[[RunSummary], tuple[object, ...]]] = {

@@ -7,11 +7,11 @@ from charrnn.config import resolved
 from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES, parse_json, read_capped
 from charrnn.model.shapes import num_parameters
-from charrnn.records.runs import RunSummary
 from charrnn.runs.checkpoint import read_state
 from charrnn.runs.description import VOCAB
 from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import RunReader
+from charrnn.runs.records import RunSummary
 from charrnn.text.vocab import Vocab
 
 WILDCARDS = frozenset("*?[")

@@ -15,7 +15,6 @@ from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.extension import extend_rows
 from charrnn.model.shapes import check_shapes
-from charrnn.records.training import DoneEvent, TrainEvent, WarningEvent
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
@@ -23,9 +22,10 @@ from charrnn.runs.metrics import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.starting import clear_unsaved, new_run
 from charrnn.runs.writer import RunWriter
+from charrnn.scale.processes.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
+from charrnn.scale.processes.distributed import World, joined
 from charrnn.text.source_reader import OnProgress
-from charrnn.training.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
-from charrnn.training.distributed import World, joined
+from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import (
     Download,
     extension_note,

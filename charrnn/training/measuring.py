@@ -11,8 +11,8 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
+from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.lanes import Lanes
-from charrnn.training.distributed import ALONE, World
 from charrnn.training.recipe import CPU_RATE, num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
 

@@ -15,7 +15,7 @@ from charrnn.config import Config, resolved
 from charrnn.model.device import autocast
 from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.training.distributed import ALONE, World
+from charrnn.scale.processes.distributed import ALONE, World
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of x, x^3 and x^5 in Muon's polynomial, which pushes singular values towards 1 (Jordan 2024)."""

@@ -14,6 +14,8 @@ from charrnn.errors import CheckpointError, DataError, Message, UsageError, coun
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run_to_read
+from charrnn.scale.processes.broadcasts import share_config
+from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.lanes import Lanes
@@ -21,8 +23,6 @@ from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.source_reader import OnProgress
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
-from charrnn.training.broadcasts import share_config
-from charrnn.training.distributed import ALONE, World
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
 from charrnn.training.recipe import (
     MAX_STEPS,

@@ -13,11 +13,11 @@ from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
+from charrnn.scale.processes.broadcasts import share_config
+from charrnn.scale.processes.distributed import World
 from charrnn.text.lanes import Lanes
 from charrnn.text.recorded import recorded_corpus
 from charrnn.text.source_reader import OnProgress
-from charrnn.training.broadcasts import share_config
-from charrnn.training.distributed import World
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Text, plan_steps, read_text
 

@@ -19,7 +19,16 @@ from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undr
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
-from charrnn.records.training import (
+from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
+from charrnn.runs.description import Description
+from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.reader import RunReader
+from charrnn.runs.samples import SampleLog
+from charrnn.runs.writer import RunWriter
+from charrnn.scale.processes.broadcasts import share_checkpoint
+from charrnn.text.recorded import state_of_corpus
+from charrnn.text.vocab import Vocab
+from charrnn.training.events import (
     DoneEvent,
     EvaluationEvent,
     SampleEvent,
@@ -29,15 +38,6 @@ from charrnn.records.training import (
     TrainEvent,
     WarningEvent,
 )
-from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
-from charrnn.runs.description import Description
-from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.reader import RunReader
-from charrnn.runs.samples import SampleLog
-from charrnn.runs.writer import RunWriter
-from charrnn.text.recorded import state_of_corpus
-from charrnn.text.vocab import Vocab
-from charrnn.training.broadcasts import share_checkpoint
 from charrnn.training.plan import Text
 from charrnn.training.trainer import Trainer
 

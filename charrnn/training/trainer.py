@@ -18,12 +18,12 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
+from charrnn.model.dropout_masks import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.noise import Noise
+from charrnn.scale.processes.diloco import OuterOptimizer
+from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.lanes import Lanes
-from charrnn.training.distributed import ALONE, World
 from charrnn.training.optim import Muon, Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
-from charrnn.training.outer import OuterOptimizer
 
 
 @dataclass(frozen=True, slots=True)

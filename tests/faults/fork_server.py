@@ -125,7 +125,7 @@ if __name__ == "__main__":
     import torch
     import tqdm  # noqa: F401
 
-    import charrnn.generation.compiled
+    import charrnn.scale.compiled
     import charrnn.training.loop
     import charrnn.training.session
     from charrnn.__main__ import main

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from faulty_disk import Killed, faulty_disk
 
+from charrnn.apps.write.drafts import FileFormat, read_draft, save_draft
 from charrnn.errors import CharRNNError
-from charrnn.text.drafts import FileFormat, read_draft, save_draft
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
 

@@ -15,9 +15,6 @@ from hostile_runs import put, sign, step_of
 
 import charrnn
 from charrnn.errors import CharRNNError
-from charrnn.render.documents import to_text
-from charrnn.render.learning_curves import LearningChart
-from charrnn.render.runs_table import RunsTable
 from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import Description
 from charrnn.runs.metrics import MetricsLog
@@ -30,6 +27,9 @@ from charrnn.text.catalogue import load_catalogue
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training import loop
+from charrnn.views.documents import to_text
+from charrnn.views.learning_curves import LearningChart
+from charrnn.views.runs_table import RunsTable
 
 TOKENS = [
     *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800", b"{", b"}"),

@@ -1,0 +1,1 @@
+"""Programs around a model: explorer, editor, exported page, ONNX, notebook."""

@@ -1,0 +1,137 @@
+"""A model in one file, to be given away: the formats of `charrnn export` and `Model.export`, by suffix.
+
+A format is a function from the model and the path to the bytes of the file; `FORMATS` lists them all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.apps.export_records import ExportedModel, OnnxCheck
+from charrnn.errors import UsageError, install_command, named
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Content:
+    """The content of a file, and what is known of it."""
+
+    data: bytes
+    check: OnnxCheck | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFormat:
+    """A format of files that contain a model."""
+
+    suffix: str
+    """The suffix of the file, in lower case."""
+    summary: str
+    """What it is for, as the help says it."""
+    write: Callable[[Model, Path], Content]
+    """Return the content of the file for a model and the path of the file."""
+    package: str | None = None
+    """A package that writing it needs, which is the extra of the same name."""
+
+
+def _zip(model: Model, path: Path) -> Content:
+    from charrnn.runs.model_file import model_to_bytes
+
+    recorded = model.recorded_corpus
+    return Content(
+        data=model_to_bytes(
+            path.stem,
+            model.config,
+            model.vocab,
+            model.tensors,
+            step=model.step,
+            val_nats=model.val_nats,
+            corpus_digest=None if recorded is None else recorded.digest,
+        )
+    )
+
+
+def _onnx(model: Model, path: Path) -> Content:
+    from charrnn.apps.onnx_file import CHECKED_CHARS, check_onnx, onnx_to_bytes
+    from charrnn.generation.options import SampleOptions
+
+    data = onnx_to_bytes(
+        model.config, model.vocab, model.tensors, name=model.name, step=model.step, val_nats=model.val_nats
+    )
+    ids = model.generator.draw_ids(SampleOptions(length=CHECKED_CHARS, seed=0, precision="fp32"))
+    check = check_onnx(data, model.stepper, ids)
+    if check is None:
+        return Content(data=data, notes=("the file was not checked, because onnxruntime is not installed",))
+    return Content(data=data, check=check)
+
+
+def _html(model: Model, path: Path) -> Content:
+    from charrnn.apps.model_page.page import to_model_page
+    from charrnn.runs.model_file import SUFFIX
+
+    run = model.name if model.path is not None else f"{model.name}{SUFFIX}"
+    page = to_model_page(model.description, model.config, model.vocab, model.tensors, run, model.found_cells)
+    return Content(data=page.encode("utf-8"))
+
+
+FORMATS = (
+    ModelFormat(suffix=".zip", summary="for every command of charrnn", write=_zip),
+    ModelFormat(suffix=".html", summary="a page that runs the model", write=_html),
+    ModelFormat(suffix=".onnx", summary="for onnxruntime and other programs", write=_onnx, package="onnx"),
+)
+"""All formats, in the order in which messages list them."""
+
+
+def describe_model_formats() -> str:
+    """Return the suffixes and what they are for, as a list in words."""
+    described = [f"{one.suffix} {one.summary}" for one in FORMATS]
+    *first, last = described
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def check_target(path: Path, *, is_replaced: bool) -> ModelFormat:
+    """Return the format of the suffix of `path`.
+
+    Raises UsageError if there is no such format, a package is missing, the file cannot be written, or it exists and
+    `is_replaced` is False.
+    """
+    found = next((one for one in FORMATS if one.suffix == path.suffix.lower()), None)
+    if found is None:
+        suffixes = " or ".join(one.suffix for one in FORMATS)
+        raise UsageError(f"{path} has the suffix {path.suffix or 'none'}: a model is exported to a {suffixes} file.")
+    if found.package is not None and find_spec(found.package) is None:
+        raise UsageError(
+            f"A {found.suffix} file needs the package {found.package}. In the folder of charrnn's pyproject.toml: "
+            f"{install_command(found.package)}"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: there is no folder {path.parent}. Create it, or give another.")
+    is_replaceable = path.is_file() or not path.exists()  # a link may name a file that does not exist
+    if os.path.lexists(path) and not (is_replaceable and is_replaced):
+        raise _already_exists(path, is_replaceable=is_replaceable)
+    return found
+
+
+def _already_exists(path: Path, *, is_replaceable: bool) -> UsageError:
+    remedy = f"give another name, or {named('force')}" if is_replaceable else "give another name"
+    return UsageError(f"{path} exists: {remedy}.")
+
+
+def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedModel:
+    """Write a model to a file in the format of its suffix. Raises as `Model.export`, which returns the path alone."""
+    from charrnn.files import behind_links, write_atomically, write_new_atomically
+
+    content = check_target(path, is_replaced=force).write(model, path)
+    if force:
+        write_atomically(behind_links(path), content.data)
+    elif not write_new_atomically(path, content.data):  # an export takes long, and another program has written the file
+        raise _already_exists(path, is_replaceable=path.is_file())
+    return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)

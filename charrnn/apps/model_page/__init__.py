@@ -1,0 +1,1 @@
+"""The exported page that contains a model and runs it."""

@@ -1,0 +1,211 @@
+"""A self-contained HTML page that contains a model and runs it: `model_page.html`, its programs, and the weights.
+
+The page computes what `charrnn sample` computes with int8 weights, to the last bit: `model_network.js` repeats the
+operations of `generation.compiled` in the same order. The weights are compressed, because a page of 512 units would
+otherwise exceed 2 MB.
+
+Shapes: V vocabulary, H hidden, L layers, R rows and C columns of a matrix, E embedding.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.cells.records import FoundCell
+from charrnn.config import Config
+from charrnn.errors import UsageError
+from charrnn.generation.sampling import start_ids, undrawable_ids
+from charrnn.model.portable_math import MANTISSA_BITS
+from charrnn.model.stepper import Stepper
+from charrnn.model.weights import Matrix
+from charrnn.runs.records import ModelDescription
+from charrnn.text.documents import END
+from charrnn.text.vocab import Vocab
+from charrnn.views.palette import NUM_SHADES
+from charrnn.views.shade_rules import shade_rules
+
+TEMPLATE = Path(__file__).with_name("model_page.html")
+"""The page without its model and its programs."""
+PROGRAMS = tuple(Path(__file__).with_name(name) for name in ("model_network.js", "model_page.js"))
+"""The network, and what shows it."""
+CELLS = ("lstm", "gru", "rnn")
+"""Cell types that the page runs."""
+DEPTHS = ("stacked", "residual")
+"""Depths that the page runs."""
+MAX_BYTES = 8_000_000
+"""Size of a page at most: about 5 million weights, with which a browser writes 200 characters per second."""
+DIGITS = bytes(code for code in range(33, 127) if chr(code) not in '"&<')
+"""The 91 digits of the weights: printable ASCII, without what could end a script element."""
+STEPS_PER_UNIT = 20
+"""A cell is clamped at multiples of 1/20."""
+
+
+def to_model_page(
+    description: ModelDescription,
+    config: Config,
+    vocab: Vocab,
+    tensors: Mapping[str, NDArray[Any]],
+    run: str,
+    found: Sequence[FoundCell] = (),
+) -> str:
+    """Return the page of a model. `run` is what a command line calls the model; the page opens on the first of `found`.
+
+    Raises UsageError for a cell type or a depth that the page does not run, for weights that are not finite, and for a
+    page of more than `MAX_BYTES`; CheckpointError as `Stepper` does.
+    """
+    _check_architecture(config)
+    stepper = Stepper(config, tensors, "int8")
+    model, arrays = _describe_network(stepper, config, vocab, tensors)
+    # Not compressed first, because a large model takes long; weights compress by a tenth.
+    _check_size(description.name, sum(array.nbytes for array in arrays.values()))
+    compressed = _compress(arrays)
+    symbols = _symbols(vocab)
+    model |= {
+        "name": description.name,
+        "run": run,
+        "rows": [[name, symbols if name == "alphabet" else value] for name, value in description.rows()],
+        "symbols": symbols,
+        "found": [{"name": one.detector, "cell": one.layer * stepper.hidden_size + one.unit} for one in found],
+        "num_shades": NUM_SHADES,
+        "parts": list(map(len, compressed)),
+        "arrays": [{"name": name, "type": str(array.dtype), "length": array.size} for name, array in arrays.items()],
+    }
+    # ASCII without "<", so that no value can end the script element.
+    encoded = json.dumps(model, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    template = TEMPLATE.read_text(encoding="utf-8").replace("SHADES", shade_rules(), 1)
+    network, view = (path.read_text(encoding="utf-8") for path in PROGRAMS)
+    parts = {
+        "STYLE_HASH": _hash(template.partition("<style>")[2].partition("</style>")[0]),
+        "SCRIPT_HASHES": f"{_hash(network)} {_hash(view)}",
+        "MODEL": encoded,
+        "WEIGHTS": to_base91(b"".join(compressed)),
+        "NETWORK": network,
+        "VIEW": view,
+    }
+    # In one pass, so that nothing inside a part is replaced.
+    page = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    _check_size(description.name, len(page))
+    return page
+
+
+def _symbols(vocab: Vocab) -> str:
+    """Return the number of characters that the page lists: not the unknown symbol and END."""
+    if vocab.kind == "byte":
+        return f"{len(vocab):,} bytes"
+    return f"{sum(character not in ('', END) for character in vocab.characters):,} characters"
+
+
+def _check_size(name: str, num_bytes: int) -> None:
+    if num_bytes > MAX_BYTES:
+        raise UsageError(
+            f"The page of {name} would have {num_bytes / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f} MB: a browser "
+            "would take long for each character. Export a .zip instead, or train fewer units."
+        )
+
+
+def _check_architecture(config: Config) -> None:
+    for field, value, known in (("cell", config.cell, CELLS), ("depth", config.depth, DEPTHS)):
+        if value not in known:
+            raise UsageError(
+                f"The {field} of this model is {value}; a page runs {', '.join(known)}. Export a .zip instead."
+            )
+
+
+def _describe_network(
+    stepper: Stepper, config: Config, vocab: Vocab, tensors: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return what `model_network.js` reads of a model, and its arrays by name: int8, or float32."""
+    end_id = config.end_id
+    matrices: dict[str, tuple[Matrix, NDArray[np.float32]]] = {"output": stepper.output}
+    for index, layer in enumerate(stepper.layers):
+        matrices[f"layers.{index}.recurrent"] = layer.recurrent["hh"]
+        if index:
+            matrices[f"layers.{index}.input"] = layer.weight_ih, layer.bias_ih
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (matrix, bias) in matrices.items():
+        if not matrix.bits or not np.isfinite(bias).all():
+            raise UsageError("The weights of this model are not finite: its training diverged. Train it again.")
+        arrays |= {name: matrix.values, f"{name}.scale": matrix.scale, f"{name}.bias": bias}
+    arrays |= _input_arrays(stepper, tensors)
+    if config.initial_state == "learned":
+        arrays["learned_state"] = stepper.initial_state(1)
+    embedding_size = arrays["embedding"].shape[1] if "embedding" in arrays else 1
+    return {
+        "cell": config.cell,
+        "depth": config.depth,
+        "shows": stepper.cell.shows,
+        "num_layers": stepper.num_layers,
+        "hidden_size": stepper.hidden_size,
+        "num_states": stepper.cell.num_states,
+        "sum_outputs": config.sum_outputs,
+        "zoneout": config.zoneout,
+        "embedding_size": embedding_size,
+        "table_bits": (MANTISSA_BITS - math.ceil(math.log2(max(1, embedding_size)))) // 2,
+        "alphabet": vocab.kind,
+        "characters": list(vocab.characters),
+        "start_id": int(start_ids(vocab, end_id)[0]),
+        "end_id": end_id,
+        "banned": list(undrawable_ids(vocab, end_id)),
+        # The memory for each value at which a cell can be clamped, from -1 to 1: browsers differ in atanh.
+        "memories": [
+            float(np.float32(stepper.cell.memory(step / STEPS_PER_UNIT)))
+            for step in range(-STEPS_PER_UNIT, STEPS_PER_UNIT + 1)
+        ],
+        "matrices": {
+            name: {"bits": matrix.bits, "columns": matrix.values.shape[1]} for name, (matrix, _) in matrices.items()
+        },
+    }, arrays
+
+
+def _input_arrays(stepper: Stepper, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """Return the table of input products (V, R), or what it is computed from, if that is smaller."""
+    if "embedding.weight" not in tensors:
+        return {"table": stepper.table}
+    names = {"embedding": "embedding.weight", "weight_ih": "layers.0.weight_ih_l0", "bias_ih": "layers.0.bias_ih_l0"}
+    factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
+    is_smaller = sum(factor.size for factor in factors.values()) < stepper.table.size
+    return factors if is_smaller else {"table": stepper.table}
+
+
+def _compress(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:
+    """Return the parts of the arrays, compressed by zlib: each array of int8, then four parts for all float32.
+
+    Those are their first bytes, their second ones, and so on. The sign comes last in a value, because it cannot be
+    compressed and the exponent can.
+    """
+    floats = np.concatenate([array.ravel() for array in arrays.values() if array.dtype != np.int8])
+    words = floats.astype("<f4").view("<u4")
+    turned = (words << 1 | words >> 31).astype("<u4").view(np.uint8).reshape(-1, 4)
+    parts = [array.tobytes() for array in arrays.values() if array.dtype == np.int8]
+    return [_deflate(part) for part in (*parts, *(turned[:, index].tobytes() for index in range(4)))]
+
+
+def _deflate(data: bytes) -> bytes:
+    found = []
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):  # weights hardly ever repeat each other
+        compressor = zlib.compressobj(9, memLevel=9, strategy=strategy)
+        found.append(compressor.compress(data) + compressor.flush())
+    return min(found, key=len)
+
+
+def to_base91(data: bytes) -> str:
+    """Return bytes as text in which two characters carry 13 bits, the lowest first: 23 % longer, base64 33 %."""
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")
+    groups = np.pad(bits, (0, -len(bits) % 13)).reshape(-1, 13)
+    numbers = groups @ (1 << np.arange(13, dtype=np.uint16))
+    digits = np.stack((numbers % len(DIGITS), numbers // len(DIGITS)), axis=1)
+    return bytes(np.frombuffer(DIGITS, np.uint8)[digits]).decode("ascii")
+
+
+def _hash(text: str) -> str:
+    """Return the source expression of a content security policy that allows exactly this text."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

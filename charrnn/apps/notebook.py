@@ -1,0 +1,233 @@
+"""The HTML by which objects show themselves in a notebook: the renderables of the terminal, and charts as SVG.
+
+Text without a colour of its own has that of the notebook; other colours are legible on white and on black.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import singledispatch
+from io import StringIO
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+
+from charrnn.cells.cell_values_records import CellValues
+from charrnn.cells.page_records import CellPage, CellPassage
+from charrnn.cells.passage import Passage
+from charrnn.cells.records import (
+    Ablation,
+    CellFindings,
+    CellHistory,
+    ColouredText,
+    GateReport,
+    GradientReach,
+    SurpriseText,
+)
+from charrnn.display import RecordList, RecordTuple
+from charrnn.errors import Message
+from charrnn.evaluation.records import Evaluation, LossReport
+from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.lab.cell_effects_records import CellInputs, CellOutputs, Patch
+from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures, patch_pictures
+from charrnn.lab.descriptions_records import Description, DescriptionReport
+from charrnn.lab.descriptions_view import description_lines, description_pictures
+from charrnn.lab.directions_view import contribution_pictures, direction_pictures
+from charrnn.lab.error_kinds_records import ErrorReport
+from charrnn.lab.error_kinds_view import errors_pictures
+from charrnn.lab.gates_view import GateScatters
+from charrnn.lab.gradients_view import GradientChart
+from charrnn.lab.long_range_records import LongRangeReport
+from charrnn.lab.long_range_view import long_range_pictures
+from charrnn.lab.matching_records import MatchReport
+from charrnn.lab.matching_view import match_pictures
+from charrnn.lab.novelty_view import CopiedText
+from charrnn.lab.numbers_records import NetworkNumbers
+from charrnn.lab.numbers_view import NumbersTable
+from charrnn.lab.spectrum_records import TrainingSpectrum
+from charrnn.lab.spectrum_view import NormChart, SpectrumChart
+from charrnn.model.directions import Direction, DirectionContribution, DirectionText
+from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
+from charrnn.scale.sweep.records import SweepReport
+from charrnn.scale.sweep.view import sweep_view
+from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
+from charrnn.views.findings import findings_pictures, passage_pictures
+from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
+from charrnn.views.heatmap import HeatMap, SurpriseMap
+from charrnn.views.learning_curves import LearningChart
+from charrnn.views.legend import SURPRISE_LEGEND, Legend
+from charrnn.views.losses import evaluation_view, losses_table
+from charrnn.views.runs_table import RunsTable
+from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
+from charrnn.views.tables import (
+    ablation_table,
+    document_novelty_table,
+    history_table,
+    novelty_table,
+    plain_table,
+    predictions_table,
+)
+from charrnn.views.visible import all_visible
+
+MAX_CHARS = 4_000
+"""Characters of a text that are drawn at most; a notebook keeps its outputs."""
+MAX_GUESSED = 1_000
+"""The same for a text with guesses, which is about eight times as large."""
+NOTEBOOK = TerminalTheme(
+    (246, 246, 246),
+    (0, 0, 0),
+    [
+        (118, 118, 118),
+        (205, 65, 65),
+        (30, 138, 70),
+        (160, 112, 0),
+        (70, 115, 225),
+        (165, 85, 175),
+        (0, 128, 140),
+        (125, 125, 125),
+    ],
+)
+"""The theme of text in a notebook: colours of a luminance between that of dark and of light paper.
+
+The first two colours only determine the grey of dim text."""
+_PRE = (
+    f'<pre style="font-family: {FONTS.replace(chr(39), "&quot;")}; white-space: pre; overflow-x: auto; '
+    'line-height: 1.3; color: inherit; background: none">{code}</pre>'
+)
+
+
+def to_html(value: object) -> str | None:
+    """Return an object as HTML without scripts; None if there is no picture of such an object."""
+    shown = pictures(value)
+    if not shown:
+        return None
+    parts: list[str] = []
+    for is_drawing, group in groupby(shown, key=lambda picture: isinstance(picture, Drawing)):
+        together = list(group)
+        parts += map(_drawn, together) if is_drawing else [_written(together)]
+    return f"<div>{''.join(parts)}</div>"
+
+
+@singledispatch
+def pictures(value: object) -> Sequence[RenderableType]:
+    """Return the renderables that show an object; none for an object that has no picture."""
+    return ()
+
+
+def _drawn(picture: RenderableType) -> str:
+    """Return a chart as SVG on paper of its own, at most as wide as the notebook."""
+    return to_svg([picture]).replace("<svg ", '<svg style="max-width: 100%; height: auto" ', 1)
+
+
+def _written(group: Iterable[RenderableType]) -> str:
+    console = Console(record=True, file=StringIO(), width=COLUMNS, **{**RECORDING, "_environ": {}})
+    # The background of a notebook is unknown.
+    for picture in group:
+        console.print(picture)
+    return console.export_html(theme=NOTEBOOK, code_format=_PRE, inline_styles=True)
+
+
+def _show(record: type, draw: Callable[[Any], Sequence[RenderableType]]) -> None:
+    pictures.register(record)(draw)
+
+
+def _text_pictures(coloured: ColouredText) -> Sequence[RenderableType]:
+    most = MAX_GUESSED if coloured.guesses else MAX_CHARS
+    shown, values = coloured.text[:most], coloured.values[:most]
+    if coloured.guesses:
+        guessed = GuessMap(shown, values, coloured.guesses[:most])
+        return Legend(), Text(ABOUT_GUESSES), guessed, *_cut(coloured.text, most)
+    return Legend(), HeatMap(ColouredText(text=shown, values=values)), *_cut(coloured.text, most)
+
+
+def _surprise_pictures(surprise: SurpriseText) -> Sequence[RenderableType]:
+    shown = SurpriseMap(surprise.text[:MAX_CHARS], surprise.bits[:MAX_CHARS])
+    return SURPRISE_LEGEND, shown, *_cut(surprise.text)
+
+
+def _cut(text: str | bytes, most: int = MAX_CHARS) -> Sequence[RenderableType]:
+    """Say how much of a text is drawn, if that is not all of it."""
+    return [Text(f"The first {most:,} of {len(text):,} characters.", style="dim")] * (len(text) > most)
+
+
+def _generated_pictures(generated: GeneratedText) -> Sequence[RenderableType]:
+    return [Text("\n".join(map(all_visible, generated.text[:MAX_CHARS].split("\n")))), *_cut(generated.text)]
+
+
+def _novelty_pictures(novelty: Novelty) -> Sequence[RenderableType]:
+    if len(novelty.text) > MAX_CHARS:
+        return [novelty_table(novelty)]
+    return novelty_table(novelty), CopiedText(novelty)
+
+
+def _findings_pictures(findings: CellFindings) -> Sequence[RenderableType]:
+    title = (
+        f"{findings.num_cells:,} cells over {findings.num_chars:,} characters; chosen on the first half, scored on the "
+        "second"
+    )
+    has_contributions = any(score.ablation_inside is not None for score in findings.scores)
+    return findings_pictures(title, findings, has_contributions=has_contributions)
+
+
+def _model_pictures(model: ModelDescription) -> Sequence[RenderableType]:
+    table = plain_table("model", all_visible(model.name))
+    for name, value in model.rows():
+        table.add_row(name, value)
+    return [table]
+
+
+def _curve_pictures(curve: LearningCurve) -> Sequence[RenderableType]:
+    return [LearningChart(LearningCurves(curves=(curve,)))]
+
+
+def _records_pictures(records: "RecordList[Any] | RecordTuple[Any]") -> Sequence[RenderableType]:
+    """Draw records of one type together where there is a picture of several, else below each other."""
+    kinds = {type(record) for record in records}
+    together = _TOGETHER.get(next(iter(kinds))) if len(kinds) == 1 else None
+    return [together(records)] if together is not None else [one for record in records for one in pictures(record)]
+
+
+_TOGETHER: dict[type, Callable[[Sequence[Any]], RenderableType]] = {
+    CellHistory: history_table,
+    CellPassage: PassageList,
+    GradientReach: GradientChart,
+    LossReport: losses_table,
+    Passage: lambda passages: Group(*passage_pictures(passages)),
+    Prediction: predictions_table,
+    RunSummary: RunsTable,
+}
+"""What shows several records of a type in one picture."""
+
+for _kind, _draw_several in _TOGETHER.items():
+    _show(_kind, lambda record, draw=_draw_several: [draw([record])])  # type: ignore[misc]
+_show(Ablation, lambda ablation: [ablation_table(ablation)])
+_show(CellFindings, _findings_pictures)
+_show(CellInputs, inputs_pictures)
+_show(CellOutputs, outputs_pictures)
+_show(CellPage, page_pictures)
+_show(CellValues, values_pictures)
+_show(ColouredText, _text_pictures)
+_show(Description, description_lines)
+_show(DescriptionReport, lambda report: description_pictures("Cells described by rules", report))
+_show(Direction, direction_pictures)
+_show(DirectionContribution, contribution_pictures)
+_show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)])
+_show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
+_show(ErrorReport, errors_pictures)
+_show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
+_show(GateReport, lambda report: [GateScatters(report)])
+_show(GeneratedText, _generated_pictures)
+_show(LearningCurve, _curve_pictures)
+_show(LearningCurves, lambda curves: [LearningChart(curves)])
+_show(LongRangeReport, long_range_pictures)
+_show(MatchReport, match_pictures)
+_show(ModelDescription, _model_pictures)
+_show(NetworkNumbers, lambda numbers: [NumbersTable(numbers)])
+_show(Novelty, _novelty_pictures)
+_show(Patch, patch_pictures)
+_show(RecordList, _records_pictures)
+_show(RecordTuple, _records_pictures)
+_show(SurpriseText, _surprise_pictures)
+_show(TrainingSpectrum, lambda spectrum: [SpectrumChart([spectrum]), NormChart([spectrum])])
+_show(SweepReport, lambda report: [sweep_view(report), *(Text(Message(note)) for note in report.notes)])

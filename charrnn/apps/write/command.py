@@ -1,0 +1,139 @@
+"""charrnn write: an editor in which a model offers continuations."""
+
+import contextlib
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charrnn.cli.arguments import load_model, parse_cell
+from charrnn.cli.options import DebugOption, QuietOption
+from charrnn.cli.signals import Signals
+from charrnn.cli.streams import check_full_screen, warn
+from charrnn.errors import CharRNNError
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.apps.write.app import Writer
+    from charrnn.apps.write.state import Colour
+
+POLL_SECONDS = 0.2
+"""Seconds between two looks for a signal."""
+GRACE_SECONDS = 3.0
+"""Seconds that the editor has to end after a signal."""
+
+
+def write(
+    context: typer.Context,
+    draft: Annotated[
+        str | None, typer.Argument(metavar="DRAFT", help="A text file, which need not exist yet. Default: a new text.")
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run",
+            help="A run folder, its name under checkpoints/, or a .zip of charrnn export. Default: the newest run "
+            "there or in this folder.",
+            metavar="RUN",
+        ),
+    ] = None,
+    until: Annotated[
+        str,
+        typer.Option("--until", help="Continue to the end of a word, a line or a sentence.", metavar="WORD"),
+    ] = "word",
+    temp: Annotated[
+        float,
+        typer.Option("--temp", "--temperature", help="Of the samples: 0 is greedy, 1 the model's own.", metavar="T"),
+    ] = SAMPLE_TEMPERATURE,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", help="The same seed gives the same continuations. Default: a new one.", metavar="N", min=0
+        ),
+    ] = None,
+    color: Annotated[
+        str | None,
+        typer.Option(
+            "--color", help="Colour the draft by a cell, such as 0:17, or by surprise.", metavar="L:U|surprise"
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Write a text with a model.
+
+    Tab offers five continuations, a digit takes one, Ctrl-Z takes it back. Nothing is saved unasked: Ctrl-S saves, F5
+    saves under another name. F1 lists the keys.
+    """
+    check_full_screen("charrnn write", "`charrnn sample --prime-file DRAFT` continues a text without one.")
+    from charrnn.apps.write.continuations import ContinuationOptions
+    from charrnn.apps.write.drafts import read_draft
+    from charrnn.generation.generator import fresh_seed
+
+    options = ContinuationOptions(until=until, temperature=temp, seed=fresh_seed() if seed is None else seed)
+    path = None if draft is None else Path(draft)
+    read = None if path is None else read_draft(path)
+    model = load_model(run, quiet=quiet)
+    colour = _parse_colour(color, model)
+
+    from charrnn.apps.write.app import Writer
+    from charrnn.apps.write.boundaries import check_until
+    from charrnn.apps.write.drafts import Draft
+    from charrnn.apps.write.state import DraftFile, Settings
+
+    file = DraftFile(path, read or Draft())
+    settings = Settings(check_until(options.until), options.temperature, options.seed, colour)
+    writer = Writer(model, file, settings)
+    # Textual would print where it was interrupted.
+    signals: Signals = context.obj.signals
+    signals.is_quiet = signals.defers = True
+    return _run(writer, signals, quiet=quiet)
+
+
+def _parse_colour(color: str | None, model: "Model") -> "Colour":
+    """Return what --color asks for. Raises UsageError if it is neither `surprise` nor a cell of the model."""
+    from charrnn.apps.write.state import SURPRISE
+    from charrnn.errors import UsageError
+
+    if color in (None, SURPRISE):
+        return color
+    if ":" not in str(color):
+        raise UsageError(f"--color is {color!r}; it must be surprise or a cell such as 0:17.")
+    return parse_cell("--color", str(color), model)
+
+
+def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
+    """Run the editor; text that is not saved when something else than its keys ends it is written beside the draft."""
+    is_left, is_over = False, threading.Event()
+    threading.Thread(target=_end_anyway, args=(writer, signals, is_over), daemon=True).start()
+    try:
+        is_left = bool(writer.run_until(lambda: signals.number != 0))
+        writer.finish()
+    finally:
+        is_over.set()
+        if not is_left:
+            _recover(writer)
+    return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1
+
+
+def _end_anyway(writer: "Writer", signals: Signals, is_over: threading.Event) -> None:
+    """End the process after a signal, if Textual does not: it waits forever to write to a terminal that is gone."""
+    while not signals.number:
+        if is_over.wait(POLL_SECONDS):
+            return
+    if not is_over.wait(GRACE_SECONDS):
+        with contextlib.suppress(CharRNNError):
+            _recover(writer)
+        os._exit(128 + signals.number)
+
+
+def _recover(writer: "Writer") -> None:
+    """Write text that is not saved to a file, and print its path."""
+    file, text = writer.draft_screen.file, writer.draft_screen.editor.draft
+    if file.is_unsaved(text):
+        path = file.recover(text)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            warn((f"the text that was not saved is in {path}",), quiet=False)

@@ -1,0 +1,207 @@
+"""Offers different ways to continue a text, to the end of a word, a line or a sentence.
+
+Each offer is a mixture: the best texts of a beam search, and samples at a temperature. Shapes: V vocabulary, R rows
+that are drawn together; the state as in `model.stepper`.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.apps.write.boundaries import MAX_CHARS, Until, check_until, end_of, may_end
+from charrnn.errors import UsageError, named
+from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
+from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.distribution import Shaping
+from charrnn.generation.records import Continuation
+from charrnn.generation.sampling import PrimedState, sample_ids
+from charrnn.model.stepper import Stepper
+from charrnn.text.vocab import REPLACEMENT, Vocab
+
+NUM_CONTINUATIONS = 5
+"""Continuations that are offered at a time."""
+MAX_CONTINUATIONS = 100
+"""Continuations of one call at most."""
+MAX_BEAM_CHARS = 160
+"""Characters of one from a beam search at most: the most likely long texts seldom end by themselves."""
+_BEAM_SHARE = 0.4
+"""Share of each offer that comes from a beam search: two of five."""
+_WIDTH, _MAX_WIDTH = 4, 256
+"""Beams of the first search, and of the last one that is tried where samples repeat each other."""
+_NO_REPEAT = 8
+"""Length of n-grams that occur once in a text of a diverse search."""
+_ROWS = 4
+"""Samples that are drawn together."""
+_BATCHES = 3
+"""Batches of samples in which new texts are looked for, before a beam search fills up."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ContinuationOptions:
+    """Options of continuations. Raises UsageError naming the option, its value and its range."""
+
+    until: str = "word"
+    """`word`, `line` or `sentence`."""
+    temperature: float = SAMPLE_TEMPERATURE
+    """Of the samples: 0 is greedy, 1 the model's own distribution. Beam searches have none."""
+    seed: int = 0
+    """The same seed gives the same continuations."""
+
+    def __post_init__(self) -> None:
+        check_until(self.until)
+        Shaping(temperature=self.temperature)
+        if self.seed < 0:
+            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
+
+
+class Continuations:
+    """Finds continuations of one text, all different, as many as are asked for.
+
+    `take(5)` twice gives the same ten as `take(10)` and `take(5)` after it, in offers of five: the second five are
+    other texts. With an int8 stepper they are the same on every machine.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        vocab: Vocab,
+        primed: PrimedState,
+        options: ContinuationOptions,
+        *,
+        before: str = "",
+        banned: tuple[int, ...] = (),
+        end_id: int | None = None,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Continue after `primed`. `before` is the last character of the text; `banned` ids are never chosen.
+
+        `end_id`, the END of a document, completes every continuation. `on_step` is called before every character, and
+        may raise to stop the work.
+        """
+        self._stepper, self._vocab, self._primed, self.options = stepper, vocab, primed, options
+        self._before, self._banned, self._end_id, self._on_step = before, banned, end_id, on_step
+        self._until: Until = check_until(options.until)
+        self._seen: set[str] = set()
+        self._num_offers = self._num_streams = 0
+
+    def take(self, count: int = NUM_CONTINUATIONS) -> list[Continuation]:
+        """Return `count` more continuations, those of a beam search first; fewer only if the model has no others.
+
+        Raises UsageError for a count out of range.
+        """
+        if not 1 <= count <= MAX_CONTINUATIONS:
+            raise UsageError(f"{named('count')} is {count}; it must be between 1 and {MAX_CONTINUATIONS}.")
+        # The first search finds the same texts whatever the seed is: the most likely of each first character.
+        mode: Mode = "stochastic" if self._num_offers else "diverse"
+        found = self._new(self._search(mode, _WIDTH), round(_BEAM_SHARE * count))
+        for _ in range(_BATCHES):
+            if len(found) < count:
+                found += self._new(self._sample(), count - len(found))
+        width = 2 * _WIDTH
+        while len(found) < count and width <= _MAX_WIDTH:
+            found += self._new(self._search("stochastic", width), count - len(found))
+            width *= 2
+        self._num_offers += 1
+        return found
+
+    def _new(self, candidates: list[Continuation], most: int) -> list[Continuation]:
+        """Return the first `most` candidates that differ from all texts so far, and remember them."""
+        new: list[Continuation] = []
+        for candidate in candidates:
+            key = candidate.text
+            if self._until != "line":  # a reader does not see where a line is folded
+                key = re.sub(r"\s+", " ", key)
+            if len(new) < most and key.strip() and key not in self._seen:
+                self._seen.add(key)
+                new.append(candidate)
+        return new
+
+    def _search(self, mode: Mode, width: int) -> list[Continuation]:
+        """Return what a beam search finds, best first."""
+        options = BeamOptions(
+            width=width,
+            length=min(MAX_CHARS[self._until], MAX_BEAM_CHARS),
+            mode=mode,
+            seed=self.options.seed + self._num_offers,
+            banned=self._banned,
+            # The most likely long texts say the same words again and again.
+            no_repeat=_NO_REPEAT if mode == "diverse" else None,
+            stops=() if self._end_id is None else ((self._end_id,),),
+        )
+        search = BeamSearch(
+            self._stepper,
+            np.zeros(0, np.int64),
+            options,
+            lambda num_chars: self._on_step(),
+            read_prime=lambda: self._primed,
+            find_ends=lambda texts: np.array([self._cut(row) for row in texts.tolist()], np.int64),
+        )
+        for _ in search:
+            pass
+        found = []
+        for beam in search.beams:
+            is_complete = beam.ids[-1:] == (self._end_id,) or self._cut(beam.ids) >= 0
+            length = len(beam.ids) - beam.stop_length
+            found.append(self._continuation(beam.ids[:length], beam.logprobs[:length], mode, is_complete))
+        return sorted(found, key=lambda one: -one.logprob)
+
+    def _sample(self) -> list[Continuation]:
+        """Draw the next samples, all together."""
+        seeds = [(self.options.seed, stream) for stream in range(self._num_streams, self._num_streams + _ROWS)]
+        self._num_streams += _ROWS
+        shaping = Shaping(temperature=self.options.temperature, banned=self._banned)
+        length = MAX_CHARS[self._until]
+        blocks = sample_ids(self._stepper, self._primed, [shaping] * _ROWS, seeds, length=length, on_warning=_ignore)
+        ids: list[list[int]] = [[] for _ in seeds]
+        logprobs: list[list[float]] = [[] for _ in seeds]
+        cuts = [-1] * _ROWS
+        for block in blocks:
+            self._on_step()
+            for row in range(_ROWS):
+                for id, logprob in zip(block.ids[row].tolist(), block.logprobs[row].tolist(), strict=True):
+                    if cuts[row] < 0:
+                        ids[row].append(id)
+                        logprobs[row].append(logprob)
+                        cuts[row] = 1 if id == self._end_id else self._cut(ids[row])
+            if min(cuts) >= 0:
+                break
+        found = []
+        for one, values, cut in zip(ids, logprobs, cuts, strict=True):
+            num = len(one) - max(0, cut)
+            found.append(self._continuation(one[:num], values[:num], "sample", cut >= 0))
+        return found
+
+    def _cut(self, ids: "tuple[int, ...] | list[int]") -> int:
+        """Return how many of the last ids do not belong to the word, line or sentence; -1 if it has not ended."""
+        if not may_end("".join(map(self._character, ids[-2:])), self._until):
+            return -1
+        text = self._vocab.decode(ids)
+        end = end_of(text, self._until, self._before)
+        if end is None or REPLACEMENT in text[end:]:
+            return -1
+        return len(self._vocab.encode(text[end:]))
+
+    def _character(self, id: int) -> str:
+        # A byte of a longer character: any but ASCII.
+        return self._vocab.characters[id] or REPLACEMENT
+
+    def _continuation(
+        self,
+        ids: "tuple[int, ...] | list[int]",
+        logprobs: "tuple[float, ...] | list[float]",
+        how: str,
+        is_complete: bool,
+    ) -> Continuation:
+        return Continuation(
+            text=self._vocab.decode(ids).replace("\r\n", "\n"),
+            logprobs=tuple(logprobs),
+            how=how,
+            temperature=self.options.temperature if how == "sample" else None,
+            is_complete=is_complete,
+        )
+
+
+def _ignore(message: str) -> None:
+    """Ignore that compiled code cannot be kept: what is drawn is the same without it."""

@@ -1,0 +1,190 @@
+"""The text that is edited: coloured by one value per character."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.document._document import EditResult
+from textual.document._edit import Edit
+from textual.geometry import Offset
+from textual.message import Message
+from textual.widgets import TextArea
+
+from charrnn.apps.write.drafts import MAX_LINE_CHARS
+from charrnn.apps.write.hidden import hide, hide_copied, hide_pasted, marks, reveal
+
+MAX_UNDO = 1000
+"""Steps that can be undone."""
+MAX_COLOURED_CHARS = 4_000
+"""Characters of a line that is coloured at most: Textual lays out all of them again for each row of it."""
+
+
+@dataclass
+class _Replacement(Edit):
+    """A change that knows whether it is undone."""
+
+    is_undone: bool = field(init=False, default=False)
+
+    def do(self, text_area: TextArea, record_selection: bool = True) -> EditResult:
+        self.is_undone = False
+        return super().do(text_area, record_selection)
+
+    def undo(self, text_area: TextArea) -> EditResult:
+        self.is_undone = True
+        return super().undo(text_area)
+
+
+class Editor(TextArea):
+    """A text with line ends "\\n" that is edited, and coloured where styles are known."""
+
+    class Pressed(Message):
+        """A key was pressed that belongs to the continuations while they are shown: a digit or Escape."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    class Refused(Message):
+        """A change was not made."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    class Scrolled(Message):
+        """Other lines are in view."""
+
+    def __init__(self, text: str, is_offering: Callable[[], bool]) -> None:
+        """Edit a text. While `is_offering` returns true, digits and Escape are sent as `Pressed`."""
+        self._text: str | None = None
+        self._draft: str | None = None
+        super().__init__(hide(text), soft_wrap=True, max_checkpoints=MAX_UNDO, highlight_cursor_line=False)
+        self.cursor_blink = False
+        self.match_cursor_bracket = False
+        self._is_offering = is_offering
+        self._styles: dict[int, Sequence[Style]] = {}
+
+    @property
+    def text(self) -> str:
+        """The text as it is in the widget; kept until it changes, because every line that is drawn asks for it."""
+        if self._text is None:
+            self._text = self.document.text
+        return self._text
+
+    @text.setter
+    def text(self, value: str) -> None:
+        self.load_text(value)
+
+    @property
+    def draft(self) -> str:
+        """The text as it is saved, but with line ends "\\n"."""
+        if self._draft is None:
+            self._draft = reveal(self.text)
+        return self._draft
+
+    def _forget_text(self) -> None:
+        self._text = self._draft = None
+
+    def load_text(self, text: str) -> None:
+        """Replace the text and what can be undone."""
+        self._forget_text()
+        super().load_text(text)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Make a change, unless it makes a line too long."""
+        if (length := self._longest_line_after(edit)) > MAX_LINE_CHARS:
+            self.post_message(
+                self.Refused(
+                    f"not changed: a line would have {length:,} characters; at most {MAX_LINE_CHARS:,}. "
+                    "Enter begins a new line."
+                )
+            )
+            return EditResult(end_location=self.selection.end, replaced_text="")
+        self._forget_text()
+        return super().edit(edit)
+
+    def _longest_line_after(self, edit: Edit) -> int:
+        """Return the length of the longest line that a change makes."""
+        row, column = edit.bottom
+        lengths = [len(line) for line in edit.text.split("\n")]
+        lengths[0] += edit.top[1]
+        lengths[-1] += len(self.document.get_line(row)) - column
+        return max(lengths)
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        self._forget_text()
+        super().undo()
+
+    def redo(self) -> None:
+        """Make the change again that was taken back."""
+        self._forget_text()
+        super().redo()
+
+    def show_styles(self, styles: dict[int, Sequence[Style]]) -> None:
+        """Colour the characters of some lines, by line number."""
+        self._styles = styles
+        self.notify_style_update()
+        self.refresh()
+
+    def get_line(self, line_index: int) -> Text:
+        """Return a line in its colours, with marks for what a terminal would interpret."""
+        line = Text(marks(self.document.get_line(line_index)), end="", no_wrap=True)
+        styles = self._styles.get(line_index, ()) if len(line) <= MAX_COLOURED_CHARS else ()
+        for index, style in enumerate(styles[: len(line)]):
+            if style:
+                line.stylize(style, index, index + 1)
+        return line
+
+    def offset_of(self, row: int, column: int = 0) -> int:
+        """Return the number of characters before a location."""
+        return sum(len(self.document.get_line(index)) + 1 for index in range(row)) + column
+
+    def lines_in_view(self) -> tuple[int, int]:
+        """Return the first line in view and the one after the last."""
+        top, height = self.scroll_offset.y, max(1, self.size.height)
+        wrapped = self.wrapped_document
+        first = wrapped.offset_to_location(Offset(0, top))[0]
+        last = wrapped.offset_to_location(Offset(0, min(top + height, max(1, wrapped.height)) - 1))[0]
+        return first, last + 1
+
+    def insert_continuation(self, text: str) -> None:
+        """Insert a text at the cursor, as one step to undo."""
+        self._insert(hide_pasted(text))
+
+    def replace_all(self, text: str) -> Callable[[], bool]:
+        """Replace the whole text, as one step to undo, and return a function that says whether it is undone."""
+        change = _Replacement(hide(text), (0, 0), self.document.end, False)
+        self.history.checkpoint()
+        self.edit(change)
+        self.history.checkpoint()
+        return lambda: change.is_undone
+
+    def action_paste(self) -> None:
+        """Insert what was copied in the editor."""
+        if copied := self.app.clipboard:
+            self._insert(hide_copied(copied))
+
+    def _insert(self, text: str) -> None:
+        self.history.checkpoint()
+        result = self.replace(text, *self.selection, maintain_selection_offset=False)
+        self.move_cursor(result.end_location)
+        self.history.checkpoint()
+
+    async def _on_key(self, event: events.Key) -> None:
+        if self._is_offering() and (event.key in ("1", "2", "3", "4", "5", "escape")):
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Pressed(event.key))
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.prevent_default()
+        event.stop()
+        self._insert(hide_pasted(event.text))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Say that other lines are in view."""
+        super().watch_scroll_y(old_value, new_value)
+        self.post_message(self.Scrolled())

@@ -1,0 +1,133 @@
+"""The continuations that are offered: the search for them, and how they are listed."""
+
+from collections.abc import Callable, Sequence
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.api import Model
+from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuations
+from charrnn.apps.write.state import Settings, shown_continuation, source_of
+from charrnn.apps.write.worker import Job, Worker
+from charrnn.errors import counted
+from charrnn.generation.records import Continuation
+
+LONG_READ = 4_000
+"""Characters from which on the share that is read is shown."""
+
+
+class OfferSearch:
+    """The continuations offered, and the search for them in the worker, of which the last one counts."""
+
+    def __init__(
+        self,
+        model: Model,
+        worker: Worker,
+        kind: str,
+        call_later: Callable[..., object],
+        on_change: Callable[[str | None], object],
+    ) -> None:
+        """Search by jobs of a `kind`. `call_later` is called in the worker's thread.
+
+        `on_change` is called when the continuations change, with the message to show, or None if it stays.
+        """
+        self.offered: list[Continuation] = []
+        self._model, self._worker, self._kind = model, worker, kind
+        self._call_later, self._on_change = call_later, on_change
+        self._search: Job | None = None
+        self._running: Job | None = None
+        self._continuations: Continuations | None = None
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether continuations are being looked for."""
+        return self._search is not None
+
+    def look(self, text: str, settings: Settings) -> None:
+        """Look for continuations of a text, or for others where some are offered already."""
+        if self.offered and self._continuations is not None:
+            continuations = self._continuations
+            self._submit(lambda job: continuations, settings)
+            return
+        options, num_read = settings.options(), 0
+
+        def begin(job: Job) -> Continuations:
+            def count(num: int) -> None:
+                nonlocal num_read
+                job.check()
+                num_read += num
+                if num_read % LONG_READ < num and num_read >= LONG_READ:
+                    self._call_later(self._say_share, job, num_read, len(text))
+
+            return self._model.assistant.continue_text(text, options, on_read=count, on_step=self._check)
+
+        self._submit(begin, settings)
+
+    def dismiss(self) -> None:
+        """Offer no continuations, and stop looking for them."""
+        was_looking = self.is_looking
+        if was_looking:
+            self._worker.cancel(self._kind)
+        self._search, self.offered, self._continuations = None, [], None
+        self._on_change("" if was_looking else None)
+
+    def give_up(self, job: Job, message: str) -> None:
+        """End a search that failed, with a message, if it is still the one that counts."""
+        if job is self._search:
+            self._search = None
+            self._on_change(message)
+
+    def _check(self) -> None:
+        # Later jobs go on with the same continuations: the one that runs now counts.
+        if self._running is not None:
+            self._running.check()
+
+    def _submit(self, begin: Callable[[Job], Continuations], settings: Settings) -> None:
+        def work(job: Job) -> tuple[Continuations, list[Continuation]]:
+            self._running = job
+            continuations = begin(job)
+            return continuations, continuations.take(NUM_CONTINUATIONS)
+
+        none = f"{self._model.name} has no other continuation to the end of a {settings.until}"
+        search = Job(self._kind, work, lambda found: self._call_later(self._take, search, *found, none))
+        self._search = search
+        self._on_change("looking for continuations ...")
+        self._worker.submit(search)
+
+    def _say_share(self, search: Job, num_read: int, num_chars: int) -> None:
+        if search is self._search:
+            self._on_change(f"reading the draft: {num_read:,} of {counted(num_chars, 'character')}")
+
+    def _take(self, search: Job, continuations: Continuations, found: list[Continuation], none: str) -> None:
+        """Offer what was found, unless something was typed or asked for meanwhile."""
+        if search is self._search:
+            self._search, self._continuations, self.offered = None, continuations, found
+            self._on_change("" if found else none)
+
+
+def offer_table(offered: Sequence[Continuation], width: int) -> Table:
+    """List continuations by number for a screen of so many columns, each on two lines at most."""
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, expand=True)
+    for style in ("bold", "", ""):
+        table.add_column(style=style, no_wrap=True)
+    table.add_column(ratio=1)
+    for number, one in enumerate(offered, start=1):
+        shown = _folded(shown_continuation(one), max(20, width - 20))
+        table.add_row(str(number), source_of(one), f"{one.nats_per_char:.2f}", shown)
+    return table
+
+
+def _folded(text: str, width: int) -> Text:
+    """Return at most two lines of a text, with … where it goes on."""
+    lines, line = [], ""
+    for word in text.replace(" ", " \0").split("\0"):
+        if cell_len(line + word.rstrip()) > width and line:
+            lines.append(line)
+            line = ""
+        line += word
+    lines.append(line)
+    shown = lines[:2]
+    if len(lines) > 2:
+        shown[1] = shown[1].rstrip() + " …"
+    return Text("\n".join(shown), no_wrap=True, overflow="ellipsis")

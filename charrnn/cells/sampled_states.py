@@ -1,0 +1,100 @@
+"""The state of a network at positions that are spread over a text, from which effects of one step are computed.
+
+Shapes: n positions, N characters, L, S and H as in `model.network`, D dilation.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from charrnn.cells.finite import check_finite
+from charrnn.errors import DataError, named
+from charrnn.model.network import CharRNN
+from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
+
+NUM_POSITIONS = 256
+"""Positions of a sample, at most."""
+WARM_UP = 128
+"""Characters that are read before each position, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampledStates:
+    """A network before and after it reads the character at each of n positions of a text."""
+
+    network: CharRNN
+    ids: Tensor
+    """(1, n): the characters at the positions."""
+    before: Tensor
+    """(L, S, n, H): the state before each of them."""
+    values: Tensor
+    """(n, L, H): the cell values after each of them."""
+    outputs: Tensor
+    """(n, L, H): the outputs h of the layers."""
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self.ids.shape[1]
+
+    def previous_outputs(self, layer: int) -> Tensor:
+        """Return the outputs (n, H) that a layer continues from: those of D characters before."""
+        found = self.network.recurrent_layers()[layer]
+        used = self.before[layer, : found.cell.num_states * found.dilation]
+        # Output first; the oldest of the D latest states is the next to be continued.
+        return used.view(found.cell.num_states, found.dilation, len(self), -1)[0, 0]
+
+    @cached_property
+    def layer_inputs(self) -> list[Tensor]:
+        """What each layer reads at the positions, (n, E) or (n, H)."""
+        return [one[0] for one in self.network.layer_inputs(self.ids, self.outputs[None])]
+
+
+@torch.no_grad()
+def sample_states(network: CharRNN, text: EncodedText, num_positions: int = NUM_POSITIONS) -> SampledStates:
+    """Read up to WARM_UP characters before each of `num_positions` positions, evenly spread over a text, and that one.
+
+    In a short text, half of the characters warm up the state. Raises DataError for a text under 2 characters,
+    CheckpointError for values or predictions that are not finite.
+    """
+    if len(text) < 2:
+        raise DataError(
+            f"The text has 1 character; the effects of cells need at least 2. Give a longer {named('text')}."
+        )
+    last = len(text.ids) - 1
+    earliest = max(text.first, min(WARM_UP, last // 2))
+    positions = np.unique(np.linspace(earliest, last, num_positions).astype(np.int64))
+    warm_up = min(WARM_UP, earliest)
+    ids = windows_before(text.ids, positions, warm_up + 1)
+    _, before = (
+        network(ids[:-1], network.initial_state(len(positions)))
+        if warm_up
+        else (
+            None,
+            network.initial_state(len(positions)),
+        )
+    )
+    logits, values, outputs, _ = network.trace(ids[-1:], before)
+    check_finite(values, "cell values")
+    check_finite(logits, "predictions")
+    return SampledStates(network, ids[-1:], before, values[0], outputs[0])
+
+
+def windows_before(ids: IdArray, positions: NDArray[np.int64], length: int) -> Tensor:
+    """Return (length, n): the `length` ids that end with each position (n,)."""
+    return torch.from_numpy(ids[positions + np.arange(1 - length, 1)[:, None]].astype(np.int64))
+
+
+def characters_of(text: EncodedText) -> dict[int, str]:
+    """Return every id that occurs in a text and how it is written; a byte that is no character by itself as \\xNN."""
+    ids, first = np.unique(text.ids[text.first :], return_index=True)
+    shown = (text.text[index] for index in first.tolist())
+    is_byte = text.kind == "byte"
+    return {
+        int(id): f"\\x{ord(character):02x}" if is_byte and ord(character) > 127 else character
+        for id, character in zip(ids, shown, strict=True)
+    }

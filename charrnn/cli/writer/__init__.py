@@ -1,1 +1,0 @@
-"""The interface of `charrnn write`, drawn with Textual; what it needs of a model is `generation.assistant`."""

@@ -1,0 +1,322 @@
+"""What sets the value of a cell: the cells that drive its gates, and the characters before it.
+
+Shapes: n positions, k lags, L, H, S and E as in `model.network`, G gate blocks.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import linear
+
+from charrnn.cells.sampled_states import SampledStates, characters_of, windows_before
+from charrnn.errors import DataError, named
+from charrnn.lab.cell_effects_records import (
+    CellInputs,
+    CharacterInput,
+    Driver,
+    EarlierCharacters,
+    ErasedCharacter,
+    InputPassage,
+)
+from charrnn.lab.effects_json import rounded
+from charrnn.lab.numbers import INPUT_BLOCKS
+from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
+from charrnn.model.layer import TORCH, RecurrentLayer
+from charrnn.model.network import CharRNN
+from charrnn.model.reading import WARM_UP
+from charrnn.text.encoded import EncodedText
+from charrnn.text.vocab import IdArray
+
+Float32Array = NDArray[np.float32]
+NUM_DRIVERS = 5
+"""Drivers of each gate that are kept."""
+NUM_STRONG = 32
+"""Positions at which the last characters are erased: half where the cell is highest, half where it is lowest."""
+NUM_LAGS = 24
+"""Characters before each of them, that at the position included, that are erased one by one."""
+DIFFERENT = 8
+"""Characters up to such a position, which are not those up to another."""
+SPACING = 64
+"""Characters between two of these positions, at least."""
+NUM_CHARACTERS = 12
+"""Characters that are reported, and passages from either end of the values."""
+NUM_SHOWN = 3
+"""Passages that are kept from either end of the values."""
+MIN_COUNT = 3
+"""Occurrences before the positions that a character needs to be reported."""
+
+
+@torch.no_grad()
+def rank_drivers(states: SampledStates, num_drivers: int = NUM_DRIVERS) -> tuple[CellInputs, ...]:
+    """Rank the drivers of every cell, gate by gate, by weight × standard deviation of the driver's output.
+
+    A cell is driven through the recurrent weights by the cells of its layer, itself included, one character (in a
+    dilated layer D) before; and through the input weights by the cells below at the same character, as far as their
+    outputs reach the layer without passing through a layer in between: in a stack those of the layer below, in a
+    residual network those of all layers below. Numbers have four significant digits. The peephole weights of a cell are
+    not counted.
+    """
+    found: list[CellInputs] = []
+    num_layers, num_units = states.values.shape[1:]
+    for layer in range(num_layers):
+        below = _paths_from_below(states, layer)
+        sources = [layer, *below]
+        ranked = [
+            (gate, *_largest(weights, spreads, num_drivers))
+            for gate, weights, spreads in _driving_weights(states, layer, below)
+        ]
+        for unit in range(num_units):
+            drivers = tuple(
+                Driver(
+                    gate=gate,
+                    layer=sources[column // num_units],
+                    unit=column % num_units,
+                    weight=rounded(w),
+                    strength=rounded(s),
+                )
+                for gate, columns, weights, strengths in ranked
+                for column, w, s in zip(columns[unit], weights[unit], strengths[unit], strict=True)
+            )
+            found.append(CellInputs(layer=layer, unit=unit, num_positions=len(states), drivers=drivers))
+    return tuple(found)
+
+
+def recurrent_weights(layer: RecurrentLayer, inputs: Tensor) -> dict[str, Tensor]:
+    """Return for each gate the matrix (H, H) by which the layer's last outputs are multiplied in its pre-activation.
+
+    An mlstm's depends on the character: it is the mean over the layer's `inputs` (n, E) or (n, H). That of an
+    antisymmetric cell drives both of its gates.
+    """
+    cell, size = layer.cell, layer.hidden_size
+    gates = _gates(layer)
+    if cell is Unitary:
+        extras = {name: getattr(layer, name) for name in cell.extras(size)}
+        eye = torch.eye(size, dtype=inputs.dtype, device=inputs.device)
+        return {"": torch.cat(Unitary.rotate(TORCH, eye, extras), dim=-1).T}
+    if cell is Mlstm:
+        factors = linear(inputs, layer.weight("ih"), layer.bias("ih")).chunk(cell.input_blocks, dim=-1)[-1].mean(0)
+        whole = (layer.weight("hh") * factors) @ layer.weight("mh")
+        return dict(zip(gates, whole.chunk(len(gates)), strict=True))
+    if cell is Antisymmetric:
+        weight = cell.effective_weight(layer.weight("hh"))
+        weight = weight - Antisymmetric.DAMPING * torch.eye(size, dtype=weight.dtype, device=weight.device)
+        return dict.fromkeys(gates, weight)
+    weights: dict[str, Tensor] = {}
+    for name, num_blocks in cell.products.items():
+        blocks = cell.effective_weight(layer.weight(name)).chunk(num_blocks)
+        names = gates[:num_blocks] if name == "hh" else [f"{name}{block}" for block in range(num_blocks)]
+        weights |= dict(zip(names, blocks, strict=True))
+    return weights
+
+
+def _gates(layer: RecurrentLayer) -> list[str]:
+    """Return the letters of the gates; "" for the only one, and numbers for the blocks of another package's cell."""
+    if layer.cell is Mlstm:  # whose fifth block is a factor of the recurrent weights, not a gate of the cell
+        return list(INPUT_BLOCKS[layer.cell_name][:-1])
+    num_blocks = max(layer.cell.input_blocks, layer.cell.products.get("hh", 1))
+    return [""] if num_blocks == 1 else list(INPUT_BLOCKS.get(layer.cell_name, "")) or [*map(str, range(num_blocks))]
+
+
+def _driving_weights(
+    states: SampledStates, layer: int, below: Mapping[int, Tensor]
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Yield for each gate its letter, the weights (H, M * H) of all M * H drivers, and their spreads (M * H,).
+
+    The drivers are the cells of the layer, then those of the layers `below`.
+    """
+    found = states.network.recurrent_layers()[layer]
+    last = states.previous_outputs(layer)
+    parts = {gate: [(weight, last)] for gate, weight in recurrent_weights(found, states.layer_inputs[layer]).items()}
+    for gate, block in zip(_gates(found), found.weight("ih").chunk(found.cell.input_blocks), strict=False):
+        for source, path in below.items():
+            no_weight = torch.zeros_like(path)
+            parts.setdefault(gate, [(no_weight, last)]).append((block @ path, states.outputs[:, source]))
+    for gate, some in parts.items():
+        # Gates of another package's cell may lack input weights.
+        weights = torch.cat([weight for weight, _ in some], dim=1)
+        yield gate, weights, torch.cat([outputs.std(0, correction=0) for _, outputs in some])
+
+
+@torch.enable_grad()
+def _paths_from_below(states: SampledStates, layer: int) -> dict[int, Tensor]:
+    """Compute how a layer's input depends on the outputs of each layer below, as mean derivatives (I, H) by layer.
+
+    The outputs of the layers in between are fixed, so a layer whose outputs pass through these only is left out.
+    """
+    paths: dict[int, Tensor] = {}
+    for source in range(layer):
+        shift = torch.zeros(states.network.hidden_size, dtype=states.outputs.dtype, requires_grad=True)
+        outputs = states.outputs.clone()
+        outputs[:, source] += shift
+        total = states.network.layer_inputs(states.ids, outputs[None])[layer].sum(dim=(0, 1)) / len(states)
+        if not total.requires_grad:
+            continue
+        rows = [torch.autograd.grad(entry, shift, retain_graph=True)[0] for entry in total]
+        path = torch.stack(rows)
+        if path.any():
+            paths[source] = path
+    return paths
+
+
+def _largest(
+    weights: Tensor, spreads: Tensor, num_drivers: int
+) -> tuple[list[list[int]], list[list[float]], list[list[float]]]:
+    """Return columns, weights and strengths of the drivers with the largest absolute strengths, for each of H cells."""
+    strengths = weights * spreads
+    columns = strengths.abs().topk(min(num_drivers, strengths.shape[1]), dim=1).indices
+    return columns.tolist(), weights.gather(1, columns).tolist(), strengths.gather(1, columns).tolist()
+
+
+def measure_earlier(
+    network: CharRNN, text: EncodedText, values: Float32Array, layer: int, unit: int
+) -> EarlierCharacters:
+    """Find which of the last NUM_LAGS characters set a cell's value where it is strongest, and verify it by erasing.
+
+    values (N,) are the cell's over the text. At up to NUM_STRONG positions, half of them where the cell is highest and
+    half where it is lowest, the attribution of a character is the gradient of the value by its vector, times the vector
+    minus the mean vector of the text's characters (gradient × input with that mean as baseline; Shrikumar 2017).
+    Erasing replaces the vector by that mean. Reading END resets the state; an erased END still does. The layers' state
+    before the NUM_LAGS characters is that after up to 512 others. Raises DataError for a text too short.
+    """
+    num_lags = min(NUM_LAGS, (len(text.ids) + 1) // 2)
+    indices = strong_positions(values, text.ids[text.first :], max(0, num_lags - 1 - text.first))
+    if len(text) < 2:
+        raise DataError(
+            f"The text has {len(text)} character; what sets the value of a cell needs at least 2. "
+            f"Give a longer {named('text')}."
+        )
+    places = indices + text.first
+    warm_up = min(WARM_UP, int(places.min()) - num_lags + 1)
+    ids = windows_before(text.ids, places, warm_up + num_lags)
+    with torch.no_grad():
+        state = network.initial_state(len(places))
+        if warm_up:
+            _, state = network(ids[:warm_up], state)
+        vectors, mean = network.vectors(ids[warm_up:]), mean_vector(network, text)
+    attributed = attribute(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
+    measured = erase(network, ids[warm_up:], vectors, mean, state, layer, unit).numpy()
+    return _summarize(text, values, indices, ids[warm_up:].numpy(), attributed, measured)
+
+
+def strong_positions(values: Float32Array, ids: IdArray, earliest: int) -> NDArray[np.int64]:
+    """Return up to NUM_STRONG indices of values (N,), from `earliest` on: the highest first, then the lowest.
+
+    They are at least SPACING characters apart, or less in a text too short for that, and the last DIFFERENT of the ids
+    (N,) are not those before another one: a text may repeat itself.
+    """
+    # Each takes up to twice the spacing from the others.
+    spacing = max(1, min(SPACING, (len(values) - earliest) // (2 * NUM_STRONG)))
+    is_free = np.zeros(len(values), bool)
+    is_free[earliest:] = True
+    chosen: list[int] = []
+    known: set[bytes] = set()
+    for sign in (-1, 1):
+        end = len(chosen) + NUM_STRONG // 2
+        for index in np.argsort(sign * values, kind="stable").tolist():
+            if len(chosen) == end:
+                break
+            before = ids[max(0, index - DIFFERENT + 1) : index + 1].tobytes()
+            if is_free[index] and (before not in known or not chosen):
+                chosen.append(index)
+                known.add(before)
+                is_free[max(0, index - spacing + 1) : index + spacing] = False
+    return np.array(chosen, np.int64)
+
+
+@torch.no_grad()
+def mean_vector(network: CharRNN, text: EncodedText) -> Tensor:
+    """Compute the mean vector (E,) of the characters of a text."""
+    counts = np.bincount(text.ids[text.first :].astype(np.int64), minlength=network.output.out_features)
+    vectors = network.vectors(torch.arange(len(counts))[None])[0]
+    return torch.from_numpy(counts / counts.sum()).to(vectors.dtype) @ vectors
+
+
+def attribute(
+    network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int
+) -> Tensor:
+    """Compute the gradient of a cell's value by each vector (k, n, E), times the vector minus `mean` (E,): (k, n).
+
+    The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
+    """
+    vectors, state = vectors.detach().requires_grad_(), state.detach()
+    for step_ids, step_vectors in zip(ids, vectors, strict=True):
+        values, state = _step(network, step_ids, step_vectors, state)
+    (gradient,) = torch.autograd.grad(values[:, layer, unit].sum(), vectors)
+    effects: Tensor = (gradient * (vectors.detach() - mean)).sum(-1)
+    return effects
+
+
+@torch.no_grad()
+def erase(network: CharRNN, ids: Tensor, vectors: Tensor, mean: Tensor, state: Tensor, layer: int, unit: int) -> Tensor:
+    """Compute a cell's value minus that with one of the vectors (k, n, E) replaced by `mean` (E,), for each: (k, n).
+
+    The value is that after the last of the ids (k, n), which are read from `state` (L, S, n, H).
+    """
+    num_steps, num_lanes = ids.shape
+    for step, (step_ids, step_vectors) in enumerate(zip(ids, vectors, strict=True)):
+        # Groups of n lanes: nothing is erased, the first character is, the second is, … the one of this step is.
+        state = torch.cat((state, state[:, :, :num_lanes]), dim=2)
+        read = torch.cat((step_vectors.repeat(step + 1, 1), mean.expand(num_lanes, -1)))
+        values, state = _step(network, step_ids.repeat(step + 2), read, state)
+    found = values[:, layer, unit].view(num_steps + 1, num_lanes)
+    return found[0] - found[1:]
+
+
+def _step(network: CharRNN, ids: Tensor, vectors: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Read vectors (n, E) in place of ids (n,), END resetting the state: the cell values (n, L, H) and the state."""
+    if network.end_id is not None:
+        state = torch.where((ids == network.end_id)[:, None], network.initial_state(len(ids)).detach(), state)
+    # The equations step by step: faster implementations compute the values of an LSTM without gradients.
+    ops = dict.fromkeys(range(len(network.layers)), TORCH)
+    _, values, _, state = network.trace_vectors(vectors[None], state, ops)
+    return values[0], state
+
+
+def _summarize(
+    text: EncodedText,
+    values: Float32Array,
+    indices: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    attributed: NDArray[Any],
+    measured: NDArray[Any],
+) -> EarlierCharacters:
+    """Collect the effects (k, n) of the ids (k, n) before the strong positions (n,)."""
+    written = characters_of(text)
+    effects: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for id, pair in zip(ids.flat, zip(attributed.flat, measured.flat, strict=True), strict=True):
+        effects[int(id)].append(pair)
+    means = [
+        CharacterInput(character=written[id], count=len(pairs), attribution=mean[0], measured=mean[1])
+        for id, pairs in effects.items()
+        if id in written and len(pairs) >= MIN_COUNT
+        for mean in [np.mean(pairs, axis=0).tolist()]
+    ]
+    means.sort(key=lambda one: -abs(one.measured))
+    num_high = min(NUM_STRONG // 2, (len(indices) + 1) // 2)
+    shown = [*range(min(NUM_SHOWN, num_high)), *range(num_high, min(num_high + NUM_SHOWN, len(indices)))]
+    varies = attributed.std() > 0 and measured.std() > 0
+    return EarlierCharacters(
+        num_positions=len(indices),
+        attribution_by_lag=tuple(np.abs(attributed).mean(1)[::-1].tolist()),
+        measured_by_lag=tuple(np.abs(measured).mean(1)[::-1].tolist()),
+        correlation=float(np.corrcoef(attributed.ravel(), measured.ravel())[0, 1]) if varies else None,
+        characters=tuple(means[:NUM_CHARACTERS]),
+        passages=tuple(
+            InputPassage(
+                position=int(indices[column]),
+                value=float(values[indices[column]]),
+                characters=tuple(
+                    ErasedCharacter(character=written.get(int(id), "\ufffd"), attribution=a, measured=m)
+                    for id, a, m in zip(
+                        ids[:, column], attributed[:, column].tolist(), measured[:, column].tolist(), strict=True
+                    )
+                ),
+            )
+            for column in shown
+        ),
+    )

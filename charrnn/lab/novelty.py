@@ -1,0 +1,327 @@
+"""Finds every passage of a text that also occurs, character for character, in a corpus.
+
+The text is small and the corpus may be large, so the text is indexed and the corpus is read block by block: memory
+depends on the text alone. Hashes of the text's windows filter the corpus, in NumPy; the suffix automaton of the text
+matches what passes the filter. It is exact and takes linear time: a hash collision costs time and changes no result.
+
+Shapes: N characters of a text (bytes, for the byte alphabet), W = N - min_length + 1 windows of min_length characters.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.errors import DataError, UsageError, named
+from charrnn.generation.records import MIN_COPY_LENGTH, Copy, DocumentNovelty, Novelty
+
+MAX_CHARS = 1_000_000
+"""Longest text that is compared, in characters."""
+
+HELD_OUT_CHARS = 50_000
+"""Characters of the validation text that are compared: enough for a stable share."""
+
+BLOCK_CHARS = 1 << 16
+"""Windows of the corpus that are hashed at a time: few enough for the cache of one core."""
+
+SLICE_CHARS = 1 << 20
+"""Characters of the corpus that are decoded at a time."""
+
+_FILTER_BITS = 22
+"""Leading bits of a hash that index the table of the filter: 4 MB."""
+_BASE = 0x9E3779B97F4A7C15
+_INVERSE = pow(_BASE, -1, 1 << 64)
+"""The inverse of _BASE modulo 2^64."""
+
+Codes = NDArray[np.uint64]
+
+
+class SlicedText(Protocol):
+    """A text of which only slices are needed in memory: str, bytes, or a part of a corpus."""
+
+    def __len__(self) -> int:
+        """Return the number of characters."""
+
+    def __getitem__(self, chars: slice, /) -> str | bytes:
+        """Return some of the characters, always str or always bytes."""
+
+
+def longest_comparable(alphabet: str) -> int:
+    """Return the length of the longest sample that can be compared, in characters; in bytes for the byte alphabet.
+
+    A byte that is part of no character becomes U+FFFD in the sample, which has three bytes.
+    """
+    return MAX_CHARS // 3 if alphabet == "byte" else MAX_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class NoveltyReference:
+    """The training text of a model, and validation text, which is not copied, for comparison.
+
+    Both are str, or both bytes for the byte alphabet. The training text may be part of a corpus that is read in blocks.
+    """
+
+    training: SlicedText = field(repr=False)
+    held_out: str | bytes = field(repr=False)
+
+    def compare(self, text: str | bytes, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
+        """Find the passages of `text` that are copied from the training text; see `Model.novelty`.
+
+        Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`.
+        """
+        if isinstance(self.training[:0], bytes):
+            text = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        elif isinstance(text, str):
+            text = text.replace("\r\n", "\n")
+        found = find_copies(text, self.training, min_length=min_length)
+        # Without the lines of its copies, which take another pass over the corpus.
+        expected = _as_novelty(self.held_out, min_length, _find_spans(self.held_out, self.training, min_length), {})
+        return replace(found, held_out_share=expected.share_copied)
+
+    def compare_documents(self, documents: Sequence[str]) -> DocumentNovelty:
+        """Find which of the documents are also documents of the training text, and how often validation ones are.
+
+        They are compared whole, character for character. The validation documents are those among the first
+        `HELD_OUT_CHARS` characters of the validation text.
+        """
+        end = "\0" if isinstance(self.held_out, str) else b"\0"
+        held_out = self.held_out.split(end)[:-1]  # type: ignore[arg-type]  # both are str, or both bytes
+        encoded = [text if isinstance(end, str) else text.encode("utf-8", "surrogatepass") for text in documents]
+        known = find_documents({*encoded, *held_out}, self.training)
+        return DocumentNovelty(
+            is_new=tuple(text not in known for text in encoded),
+            num_distinct=len(set(encoded)),
+            num_held_out=len(held_out),
+            num_held_out_new=sum(text not in known for text in held_out),
+        )
+
+
+def find_documents(documents: Collection[str | bytes], corpus: SlicedText) -> frozenset[str | bytes]:
+    """Return those of `documents` that are also documents of `corpus`, in which each ends in END (U+0000).
+
+    The corpus is read once, in slices of `SLICE_CHARS`. All are str, or all bytes.
+    """
+    found: set[str | bytes] = set()
+    end = "\0" if isinstance(corpus[:0], str) else b"\0"
+    longest = max(map(len, documents), default=0)
+    pending = corpus[:0]
+    for begin in range(0, len(corpus), SLICE_CHARS):
+        *whole, pending = (pending + corpus[begin : begin + SLICE_CHARS]).split(end)  # type: ignore[operator, arg-type]
+        found.update(text for text in whole if text in documents)
+        if len(pending) > longest:  # too long for any of them: forget all but that
+            pending = pending[: longest + 1]
+    return frozenset(found)
+
+
+def find_copies(text: str | bytes, corpus: SlicedText, *, min_length: int = MIN_COPY_LENGTH) -> Novelty:
+    """Find all passages of `text` with at least `min_length` characters that also occur in `corpus`.
+
+    A copy is maximal: with one more character at either end it does not occur in the corpus. Copies from different
+    places may overlap, but none contains another. Each has the offset of its first occurrence in the corpus.
+
+    The corpus is read once from start to end, and once more up to the last copy, in slices of `SLICE_CHARS`. Time is
+    proportional to both lengths: about 0.01 µs for a character of the corpus that the filter drops, 0.2 µs for
+    any other. Memory is proportional to the text alone, about 0.7 kB for each of its characters.
+    Raises UsageError for a `min_length` under 1, DataError for a text longer than `MAX_CHARS`, TypeError unless both
+    are str or both bytes.
+    """
+    spans = _find_spans(text, corpus, min_length)
+    return _as_novelty(text, min_length, spans, _count_lines(spans, corpus))
+
+
+def _find_spans(text: str | bytes, corpus: SlicedText, min_length: int) -> list[tuple[int, int, int]]:
+    """Return (start in the text, length, start in the corpus) of each copy. Raises as `find_copies`."""
+    if min_length < 1:
+        raise UsageError(f"{named('min_length')} is {min_length}; it must be at least 1. Try {MIN_COPY_LENGTH}.")
+    if len(text) > MAX_CHARS:
+        raise DataError(
+            f"The text has {len(text):,} characters; at most {MAX_CHARS:,} are compared. Give a part of it."
+        )
+    if type(text) is not type(corpus[:0]):
+        raise TypeError(f"cannot compare {type(text).__name__} with {type(corpus[:0]).__name__}")
+    if min_length > len(text):
+        return []
+    codes = _codes(text)
+    automaton = _SuffixAutomaton(codes, min_length)
+    for start, passage in _candidate_passages(corpus, window_hashes(codes, min_length), min_length):
+        automaton.read(start, passage)
+    return automaton.longest_matches()
+
+
+def _as_novelty(
+    text: str | bytes, min_length: int, spans: list[tuple[int, int, int]], lines: dict[int, int]
+) -> Novelty:
+    copies = (
+        Copy(start=start, length=length, source=source, source_line=lines.get(source, 0))
+        for start, length, source in spans
+    )
+    return Novelty(text=text, min_length=min_length, copies=tuple(copies))
+
+
+def window_hashes(codes: Codes, length: int) -> Codes:
+    """Return the hash (W,) of each window of `length` codes (N,): sum of code_j BASE^j modulo 2^64 (Karp & Rabin 1987).
+
+    BASE is odd and so has an inverse modulo 2^64: the hash of a window is a difference of two prefix sums, divided by a
+    power of BASE.
+    """
+    sums = np.zeros(len(codes) + 1, np.uint64)
+    np.cumsum(codes * _powers(_BASE, len(codes)), out=sums[1:])
+    hashes = sums[length:] - sums[:-length]
+    hashes *= _powers(_INVERSE, len(hashes))
+    return hashes
+
+
+def _powers(base: int, num: int) -> Codes:
+    powers = np.full(num, base, np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)
+
+
+def _codes(content: str | bytes) -> Codes:
+    if isinstance(content, bytes):
+        return np.frombuffer(content, np.uint8).astype(np.uint64)
+    return np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+
+
+def _candidate_passages(corpus: SlicedText, hashes: Codes, length: int) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of the passages of the corpus that consist of windows with one of the `hashes`.
+
+    They are in order and disjoint. A passage that spans two blocks of the corpus is yielded in two adjacent parts.
+    """
+    known = np.unique(hashes)
+    shift = np.uint64(64 - _FILTER_BITS)
+    is_possible = np.zeros(1 << _FILTER_BITS, np.bool_)
+    is_possible[known >> shift] = True
+    stop = 0
+    for first, codes in _blocks_of_codes(corpus, length):
+        found = window_hashes(codes, length)
+        # By leading bits first: a binary search among the known hashes takes ten times as long.
+        candidates = np.flatnonzero(is_possible[found >> shift])
+        found = found[candidates]
+        candidates = candidates[known[np.searchsorted(known, found).clip(max=len(known) - 1)] == found]
+        # Join overlapping windows, so that no character is read twice: one by one, they would read a
+        # repetitive corpus `length` times.
+        for group in np.split(candidates, np.flatnonzero(np.diff(candidates) > length) + 1) if len(candidates) else ():
+            start = max(stop, first + int(group[0]))
+            stop = first + int(group[-1]) + length
+            yield start, codes[start - first : stop - first]
+
+
+def _blocks_of_codes(corpus: SlicedText, length: int) -> Iterator[tuple[int, Codes]]:
+    """Yield (start, codes) of blocks of the corpus; each has up to BLOCK_CHARS windows of `length` characters."""
+    for begin in range(0, len(corpus) - length + 1, SLICE_CHARS):
+        # Sliced coarsely, because a part of a corpus decodes each slice; hashed finely, for the cache of the core.
+        text = corpus[begin : begin + SLICE_CHARS + length - 1]
+        for first in range(0, len(text) - length + 1, BLOCK_CHARS):
+            yield begin + first, _codes(text[first : first + BLOCK_CHARS + length - 1])
+
+
+class _SuffixAutomaton:
+    """The smallest automaton of all substrings of a text (Blumer et al. 1985), with their occurrences in a corpus.
+
+    A state represents the substrings that end at the same positions of the text: suffixes of one another, the longest
+    with `lengths[state]` characters. Its link is the state of the longest suffix that also ends elsewhere. The root
+    is 0.
+    """
+
+    def __init__(self, codes: Codes, min_length: int) -> None:
+        self.min_length = min_length
+        self.edges: list[dict[int, int]] = [{}]
+        self.links = [-1]
+        self.lengths = [0]
+        self.prefixes: list[int] = []  # the state of each prefix of the text
+        for code in codes.tolist():
+            self._append(code)
+        # For each state its longest match in the corpus, where that first ended, and where any match first ended.
+        self.matched = [0] * len(self.links)
+        self.ends = [0] * len(self.links)
+        self.first_ends = [0] * len(self.links)
+        self._position = self._state = self._length = 0
+
+    def _append(self, code: int) -> None:
+        edges, links, lengths = self.edges, self.links, self.lengths
+        state = self.prefixes[-1] if self.prefixes else 0
+        new = len(links)
+        self.prefixes.append(new)
+        edges.append({})
+        links.append(0)
+        lengths.append(lengths[state] + 1)
+        while state >= 0 and code not in edges[state]:
+            edges[state][code] = new
+            state = links[state]
+        if state < 0:
+            return
+        target = edges[state][code]
+        if lengths[target] > lengths[state] + 1:
+            # Its shorter substrings now end here too, its longer ones do not: split the state.
+            clone = len(links)
+            edges.append(edges[target].copy())
+            links.append(links[target])
+            lengths.append(lengths[state] + 1)
+            links[target] = clone
+            while state >= 0 and edges[state].get(code) == target:
+                edges[state][code] = clone
+                state = links[state]
+            target = clone
+        links[new] = target
+
+    def read(self, start: int, codes: Codes) -> None:
+        """Match a passage of the corpus; continue the last match if the passage directly follows the last one."""
+        edges, links, lengths, matched = self.edges, self.links, self.lengths, self.matched
+        position, state, length = self._position, self._state, self._length
+        if start != position:
+            position, state, length = start, 0, 0
+        for code in codes.tolist():
+            position += 1
+            while (following := edges[state].get(code)) is None and state:
+                state = links[state]
+                length = lengths[state]
+            if following is None:
+                continue
+            state = following
+            length += 1
+            if length >= self.min_length and length > matched[state]:
+                if not matched[state]:
+                    self.first_ends[state] = position
+                matched[state] = length
+                self.ends[state] = position
+        self._position, self._state, self._length = position, state, length
+
+    def longest_matches(self) -> list[tuple[int, int, int]]:
+        """Return (start in the text, length, start in the corpus) of all maximal matches, in the order of the text."""
+        by_length = sorted(range(1, len(self.links)), key=self.lengths.__getitem__)
+        for state in reversed(by_length):  # a match of a state is a match of all its suffixes
+            link, first = self.links[state], self.first_ends[state]
+            if not first or self.lengths[link] < self.min_length:
+                continue
+            is_whole = self.matched[link] == self.lengths[link]
+            self.ends[link] = min(first, self.ends[link]) if is_whole else first
+            self.first_ends[link] = min(first, self.first_ends[link] or first)
+            self.matched[link] = self.lengths[link]
+        for state in by_length:  # a state without a match has that of its longest suffix with one
+            if not self.matched[state]:
+                self.matched[state], self.ends[state] = self.matched[self.links[state]], self.ends[self.links[state]]
+        lengths = [self.matched[state] for state in self.prefixes]
+        return [
+            (stop - length, length, self.ends[state] - length)
+            for stop, (state, length, following) in enumerate(
+                zip(self.prefixes, lengths, [*lengths[1:], 0], strict=True), start=1
+            )
+            if length and following <= length
+        ]
+
+
+def _count_lines(spans: list[tuple[int, int, int]], corpus: SlicedText) -> dict[int, int]:
+    """Return the line in which each span starts in the corpus, from 1: counted in one pass over the corpus."""
+    lines: dict[int, int] = {}
+    before, line = 0, 1
+    for source in sorted({source for _, _, source in spans}):
+        for begin in range(before, source, SLICE_CHARS):
+            text = corpus[begin : min(source, begin + SLICE_CHARS)]
+            # END is a line end, as in the detectors; raw bytes can contain NUL without being documents.
+            line += text.count("\n") + text.count("\0") if isinstance(text, str) else text.count(b"\n")
+        before = source
+        lines[source] = line
+    return lines

@@ -1,0 +1,1 @@
+"""More of the same: several processes, sweeps, trackers, compiled sampling."""

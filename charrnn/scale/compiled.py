@@ -1,0 +1,887 @@
+"""Reading and sampling compiled by numba: the loops of `Stepper` and `draw`, without Python between characters.
+
+With int8 weights the results are those of `Stepper`, bit for bit: sums of integers are exact in any order, and nothing
+else may be reordered or fused. With float32 weights sums are reordered and fused, and tanh is `exact_tanh`, with
+errors of 4e-7. `prepare` loads or compiles a loop; `code_cache` keeps the code on disk.
+
+The equations of eight cells and three depths are repeated here, as loops over single numbers that change arrays in
+place: numba compiles neither the classes of `model.cells` and `model.depths` nor functions passed as arguments, and
+array expressions would allocate memory for each operation. `tests/test_compiled.py` compares all of them with the
+originals.
+
+Inside a step, arrays are passed by address. Numba counts the references to an array at every use, atomically: that
+took longer than the products of a small model, and made two threads wait for each other.
+
+Shapes: B streams, N characters, V vocabulary, H hidden, L layers, X and P blocks of the input and recurrent weights,
+R rows and C columns of a matrix.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import config, njit
+from numpy.typing import NDArray
+
+from charrnn.code_cache import ADVICE, KeptFunction
+from charrnn.model.cells import Antisymmetric
+from charrnn.model.portable_math import EXP_LIMIT, EXP_TERMS, INVERSE_LN2, LN2_HIGH, LN2_LOW
+from charrnn.model.stepper import Stepper
+from charrnn.model.weights import (
+    SMALLEST_EXPONENT,
+    TANH_BOTTOM,
+    TANH_LIMIT,
+    TANH_TOP,
+    Float32Array,
+    Matrix,
+)
+from charrnn.scale.dot_products import (
+    CHOSEN,
+    COLUMN_MULTIPLE,
+    MOST_BITS,
+    Memory,
+    bytes_at,
+    double_of_bits,
+    floats_at,
+    longs_at,
+    make_dot,
+    pack_matrix,
+    padded,
+    shorts_at,
+    whole_at,
+)
+
+KINDS = ("lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric")
+"""Cell types that are compiled."""
+DEPTHS = ("stacked", "residual", "highway")
+"""Depths that are compiled."""
+LSTM, PEEPHOLE, COUPLED, MLSTM, GRU, RNN, IRNN, ANTISYMMETRIC = range(len(KINDS))
+"""Numbers of the cell types."""
+STACKED, RESIDUAL, HIGHWAY = range(len(DEPTHS))
+"""Numbers of the depths."""
+INPUT, RECURRENT, MULTIPLICATIVE, HIGHWAYS, OUTPUT = range(5)
+"""Roles of the matrices of a layer."""
+BITS, NUM_ROWS, VALUES, START, SCALE, BIAS = range(6)
+"""Fields that describe a matrix; the last four are addresses."""
+NUM_FIELDS = 6
+"""Number of these fields."""
+FLOAT, LONG = 4, 8
+"""Bytes of a float32 and of an int64."""
+
+SUMS = {"reassoc", "contract", "nsz"}
+"""Transformations that the compiler may apply to sums of products in float32."""
+
+# With Python's error model, divisors are checked, and no loop with a division would be vectorized.
+_compiled = njit(error_model="numpy")
+
+ROWS, STREAMS, SPLITS_INPUTS = CHOSEN.rows, CHOSEN.streams, CHOSEN.splits_inputs
+"""Layout of the matrices for the chosen instructions; see `dot_products`."""
+_dot_one, _dot_many = make_dot(1), make_dot(STREAMS)
+
+LIMIT = np.float32(TANH_LIMIT)
+"""tanh is computed for arguments clipped to [-LIMIT, LIMIT]."""
+P0, P1, P2, P3, P4 = (np.float32(value) for value in TANH_TOP)
+"""Coefficients of the numerator of tanh."""
+Q0, Q1, Q2, Q3, Q4 = (np.float32(value) for value in TANH_BOTTOM)
+"""Coefficients of the denominator of tanh."""
+HALF, ONE, ZERO = np.float32(0.5), np.float32(1), np.float32(0)
+"""Numbers in float32, because Python's would make the arithmetic float64."""
+STEP, DAMPING = np.float32(Antisymmetric.STEP), np.float32(Antisymmetric.DAMPING)
+"""Constants of the antisymmetric cell."""
+
+
+class Plan(NamedTuple):
+    """A model as numbers and addresses, for compiled code."""
+
+    kind: int
+    depth: int
+    sums_outputs: bool
+    kept: np.float32
+    """1 - zoneout: the share of a change that is kept."""
+    num_layers: int
+    num_states: int
+    size: int
+    """H."""
+    clamps: bool
+    """Whether any unit is clamped."""
+    input_width: int
+    """X * H."""
+    recurrent_width: int
+    """P * H."""
+    table: int
+    """Address of the first layer's input product (V, X * H)."""
+    matrices: int
+    """Address of int64 (5, L, NUM_FIELDS), by role and layer."""
+    extras: int
+    """Address of (L, 3, H): a peephole's weights ci, cf, co."""
+    is_clamped: int
+    """Address of (L, H) bytes."""
+    clamped: int
+    """Address of (L, H)."""
+
+
+class Weights(NamedTuple):
+    """A whole model."""
+
+    plan: Plan
+    memory: NDArray[np.uint8]
+    """The memory that contains the addresses of the plan."""
+
+
+class Places(NamedTuple):
+    """Addresses of the scratch buffers for one step of B streams."""
+
+    x: int
+    """(B, X * H) products with the inputs."""
+    u: int
+    """(B, P * H) products with h; overwritten."""
+    m: int
+    """(B, H) the vector m of a multiplicative LSTM, and the gate of a highway."""
+    below: int
+    """(B, H) joined outputs of the layers below."""
+    total: int
+    """(B, H) inputs of the output layer."""
+    rounded: int
+    """(4, H) rounded inputs of products in float32."""
+    inputs: int
+    """(B, padded H) inputs of `dot_products`, two bytes each."""
+    sums: int
+    """(B, padded R) int32."""
+    sum_stride: int
+    """Bytes of a row of `sums`."""
+    factors: int
+    """(B,) scales of the sums."""
+    old: int
+    """(2, H) the state before a step, for zoneout."""
+
+
+class Scratch(NamedTuple):
+    """Scratch buffers for one step of B streams."""
+
+    places: Places
+    memory: NDArray[np.uint8]
+    """The memory that contains the addresses."""
+
+
+class Drawing(NamedTuple):
+    """Sampling options of B streams; see `generation.distribution.Shaping`. V, 2, 0, 0 mean no limit."""
+
+    temperature: NDArray[np.float64]
+    top_k: NDArray[np.int64]
+    top_p: NDArray[np.float64]
+    min_p: NDArray[np.float64]
+    is_banned: NDArray[np.bool_]
+    max_line: int
+    newline: int
+
+
+def can_compile(stepper: Stepper) -> bool:
+    """Return whether the cell type and the depth of this model are compiled, and its clamps: those of single cells."""
+    return stepper.cell_name in KINDS and stepper.depth_name in DEPTHS and not stepper.clamped_sums
+
+
+def pack(stepper: Stepper) -> Weights:
+    """Copy the weights of a stepper that `can_compile` into one block of memory."""
+    layers, size = stepper.layers, stepper.hidden_size
+    names = ("weight_ci", "weight_cf", "weight_co")
+    extras = np.zeros((len(layers), 3, size), np.float32)
+    is_clamped, clamped = np.zeros((len(layers), size), np.uint8), np.zeros((len(layers), size), np.float32)
+    for index, layer in enumerate(layers):
+        for row, name in enumerate(names):
+            if name in layer.extras:
+                extras[index, row] = layer.extras[name]
+        for unit, value in stepper.clamped.get(index, {}).items():
+            is_clamped[index, unit], clamped[index, unit] = 1, value
+    by_role: dict[int, list[tuple[Matrix, Float32Array]]] = {
+        # The first layer reads a row of the table.
+        INPUT: [(layer.weight_ih, layer.bias_ih) for layer in layers[1:]],
+        RECURRENT: [layer.recurrent["hh"] for layer in layers],
+        MULTIPLICATIVE: [layer.recurrent["mh"] for layer in layers if "mh" in layer.recurrent],
+        HIGHWAYS: stepper.highways,
+        OUTPUT: [stepper.output],
+    }
+    matrices = np.zeros((len(by_role), len(layers), NUM_FIELDS), np.int64)
+    parts: list[NDArray[Any]] = [matrices, stepper.table, extras, is_clamped, clamped]
+    for role, pairs in by_role.items():
+        for index, (matrix, bias) in enumerate(pairs):
+            is_packed = 0 < matrix.bits <= MOST_BITS
+            values, start = pack_matrix(matrix) if is_packed else (matrix.values.T.astype(np.float32), np.zeros(0))
+            # Indices of parts, which are replaced by addresses below.
+            first = len(parts)
+            matrices[role, index] = matrix.bits, len(bias), first, first + 1, first + 2, first + 3
+            parts += [values, start, matrix.scale, bias]
+    memory = Memory([part.nbytes for part in parts])
+    matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
+    memory.fill(parts)
+    plan = Plan(
+        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth_name), stepper.sum_outputs),
+        kept=np.float32(1) - stepper.zoneout,
+        num_layers=len(layers),
+        num_states=stepper.cell.num_states,
+        size=size,
+        clamps=bool(is_clamped.any()),
+        input_width=stepper.table.shape[1],
+        recurrent_width=len(layers[0].recurrent["hh"][1]),
+        matrices=memory.addresses[0],
+        table=memory.addresses[1],
+        extras=memory.addresses[2],
+        is_clamped=memory.addresses[3],
+        clamped=memory.addresses[4],
+    )
+    return Weights(plan, memory.bytes)
+
+
+def make_scratch(weights: Weights, num_streams: int) -> Scratch:
+    """Allocate the scratch buffers of `_step`."""
+    plan = weights.plan
+    most_rows = int(_matrix_fields(weights)[..., NUM_ROWS].max(initial=0))
+    sum_stride = FLOAT * padded(most_rows, ROWS)
+    row = FLOAT * num_streams
+    sizes = (
+        *(row * plan.input_width, row * plan.recurrent_width, row * plan.size, row * plan.size, row * plan.size),
+        *(4 * FLOAT * plan.size, 2 * num_streams * padded(plan.size, COLUMN_MULTIPLE), sum_stride * num_streams),
+        *(row, 2 * FLOAT * plan.size),
+    )
+    memory = Memory(sizes)
+    *first, factors, old = memory.addresses
+    places = (*first, sum_stride, factors, old)
+    return Scratch(Places(*places), memory.bytes)
+
+
+def _matrix_fields(weights: Weights) -> NDArray[np.int64]:
+    begin = weights.plan.matrices - weights.memory.ctypes.data
+    fields = weights.memory[begin:].view(np.int64)[: 5 * weights.plan.num_layers * NUM_FIELDS]
+    return fields.reshape(5, -1, NUM_FIELDS)
+
+
+@_compiled
+def _tanh(x: Any) -> Any:
+    x = min(max(x, -LIMIT), LIMIT)
+    square = x * x
+    top = (((P4 * square + P3) * square + P2) * square + P1) * square + P0
+    bottom = (((Q4 * square + Q3) * square + Q2) * square + Q1) * square + Q0
+    return x * top / bottom
+
+
+@_compiled
+def _sigmoid(x: Any) -> Any:
+    return HALF * _tanh(HALF * x) + HALF
+
+
+@_compiled
+def _exponent(at: Any, size: Any) -> Any:
+    """Compute the exponent of the largest |x| (C,) as frexp does, but at least SMALLEST_EXPONENT."""
+    # The bits of positive floats are ordered like the floats. Subnormal ones are below SMALLEST_EXPONENT anyway.
+    bits, largest = whole_at(at, size), np.int32(0)
+    for column in range(size):
+        largest = max(largest, bits[column] & np.int32(0x7FFFFFFF))
+    return max((np.int64(largest) >> 23) - 126, SMALLEST_EXPONENT)
+
+
+@_compiled
+def _power_of_two(exponent: Any) -> Any:
+    """Compute 2^exponent in float64, from -1022 to 1023."""
+    return double_of_bits((np.int64(exponent) + 1023) << 52)
+
+
+# Products. Arguments named `..._at`, and those without a shape, are addresses.
+
+
+@_compiled
+def _round(at: Any, size: Any, bits: Any, rounded_at: Any) -> Any:
+    """Round (C,) to integers in float32 and return their scale; 0 bits: copy, with scale 1."""
+    x, rounded = floats_at(at, size), floats_at(rounded_at, size)
+    if bits == 0:
+        for column in range(size):
+            rounded[column] = x[column]
+        return ONE
+    exponent = _exponent(at, size)
+    up = np.float32(_power_of_two(bits - exponent))
+    for column in range(size):
+        rounded[column] = np.rint(x[column] * up)
+    return np.float32(_power_of_two(exponent - bits))
+
+
+@_compiled
+def _round_to_inputs(at: Any, size: Any, bits: Any, inputs_at: Any) -> Any:
+    """Round (C,) to integers for `dot_products` and return their scale."""
+    x = floats_at(at, size)
+    exponent = _exponent(at, size)
+    up = np.float32(_power_of_two(bits - exponent))
+    if SPLITS_INPUTS:
+        low = bytes_at(inputs_at, size)
+        high = bytes_at(inputs_at + (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE, size)
+        offset = np.int32(1) << np.int32(bits)
+        for column in range(size):
+            whole = np.int32(np.rint(x[column] * up)) + offset
+            low[column] = np.uint8(whole & 255)
+            high[column] = np.uint8(whole >> 8)
+    else:
+        shorts = shorts_at(inputs_at, size)
+        for column in range(size):
+            shorts[column] = np.int16(np.int32(np.rint(x[column] * up)))
+    return np.float32(_power_of_two(exponent - bits))
+
+
+@njit(error_model="numpy", fastmath=SUMS)
+def _sums(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
+    """Compute out (R,) = x (C,) @ weight (C, R), eight columns at a time: results are written an eighth as often."""
+    x, out = floats_at(x_at, num_columns), floats_at(out_at, num_rows)
+    stride = FLOAT * num_rows
+    for row in range(num_rows):
+        out[row] = ZERO
+    whole = num_columns - num_columns % 8
+    for c in range(0, whole, 8):
+        at = weight_at + c * stride
+        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
+        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
+        w4, w5 = floats_at(at + 4 * stride, num_rows), floats_at(at + 5 * stride, num_rows)
+        w6, w7 = floats_at(at + 6 * stride, num_rows), floats_at(at + 7 * stride, num_rows)
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[c], x[c + 1], x[c + 2], x[c + 3], x[c + 4], x[c + 5], x[c + 6], x[c + 7]
+        for row in range(num_rows):
+            out[row] += (
+                w0[row] * x0
+                + w1[row] * x1
+                + w2[row] * x2
+                + w3[row] * x3
+                + w4[row] * x4
+                + w5[row] * x5
+                + w6[row] * x6
+                + w7[row] * x7
+            )
+    for c in range(whole, num_columns):
+        w0, x0 = floats_at(weight_at + c * stride, num_rows), x[c]
+        for row in range(num_rows):
+            out[row] += w0[row] * x0
+
+
+@njit(error_model="numpy", fastmath=SUMS)
+def _sums_of_four(weight_at: Any, num_rows: Any, x_at: Any, num_columns: Any, out_at: Any) -> None:
+    """Compute out (4, R) = x (4, C) @ weight (C, R) for four streams: each weight is loaded once."""
+    stride, x_stride = FLOAT * num_rows, FLOAT * num_columns
+    a, b = floats_at(out_at, num_rows), floats_at(out_at + stride, num_rows)
+    c, d = floats_at(out_at + 2 * stride, num_rows), floats_at(out_at + 3 * stride, num_rows)
+    xa, xb = floats_at(x_at, num_columns), floats_at(x_at + x_stride, num_columns)
+    xc, xd = floats_at(x_at + 2 * x_stride, num_columns), floats_at(x_at + 3 * x_stride, num_columns)
+    for row in range(num_rows):
+        a[row], b[row], c[row], d[row] = ZERO, ZERO, ZERO, ZERO
+    whole = num_columns - num_columns % 4
+    for k in range(0, whole, 4):
+        at = weight_at + k * stride
+        w0, w1 = floats_at(at, num_rows), floats_at(at + stride, num_rows)
+        w2, w3 = floats_at(at + 2 * stride, num_rows), floats_at(at + 3 * stride, num_rows)
+        a0, a1, a2, a3 = xa[k], xa[k + 1], xa[k + 2], xa[k + 3]
+        b0, b1, b2, b3 = xb[k], xb[k + 1], xb[k + 2], xb[k + 3]
+        c0, c1, c2, c3 = xc[k], xc[k + 1], xc[k + 2], xc[k + 3]
+        d0, d1, d2, d3 = xd[k], xd[k + 1], xd[k + 2], xd[k + 3]
+        for row in range(num_rows):
+            v0, v1, v2, v3 = w0[row], w1[row], w2[row], w3[row]
+            a[row] += v0 * a0 + v1 * a1 + v2 * a2 + v3 * a3
+            b[row] += v0 * b0 + v1 * b1 + v2 * b2 + v3 * b3
+            c[row] += v0 * c0 + v1 * c1 + v2 * c2 + v3 * c3
+            d[row] += v0 * d0 + v1 * d1 + v2 * d2 + v3 * d3
+    for k in range(whole, num_columns):
+        w0 = floats_at(weight_at + k * stride, num_rows)
+        for row in range(num_rows):
+            a[row] += w0[row] * xa[k]
+            b[row] += w0[row] * xb[k]
+            c[row] += w0[row] * xc[k]
+            d[row] += w0[row] * xd[k]
+
+
+@_compiled
+def _scale(fields: Any, factor: Any, out_at: Any) -> None:
+    num_rows = fields[NUM_ROWS]
+    scale, bias, out = (
+        floats_at(fields[SCALE], num_rows),
+        floats_at(fields[BIAS], num_rows),
+        floats_at(out_at, num_rows),
+    )
+    for row in range(num_rows):
+        out[row] = out[row] * (scale[row] * factor) + bias[row]
+
+
+@_compiled
+def _scale_sums(fields: Any, factor: Any, sums_at: Any, out_at: Any) -> None:
+    num_rows = fields[NUM_ROWS]
+    scale, bias, out = (
+        floats_at(fields[SCALE], num_rows),
+        floats_at(fields[BIAS], num_rows),
+        floats_at(out_at, num_rows),
+    )
+    sums = whole_at(sums_at, num_rows)
+    for row in range(num_rows):
+        out[row] = np.float32(sums[row]) * (scale[row] * factor) + bias[row]
+
+
+@_compiled
+def _integer_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
+    factors, num_rows = floats_at(places.factors, num_streams), fields[NUM_ROWS]
+    num_columns = (size + COLUMN_MULTIPLE - 1) // COLUMN_MULTIPLE * COLUMN_MULTIPLE
+    input_stride, sum_stride = 2 * num_columns, places.sum_stride
+    for stream in range(num_streams):
+        at = x_at + stream * FLOAT * size
+        factors[stream] = _round_to_inputs(at, size, fields[BITS], places.inputs + stream * input_stride)
+    together = num_streams - num_streams % STREAMS
+    # All streams multiply with one group of rows, which stays in the cache, before the next group is loaded.
+    for first_row in range(0, num_rows, ROWS):
+        weights, start = fields[VALUES] + first_row * num_columns, fields[START] + FLOAT * first_row
+        sums = places.sums + FLOAT * first_row
+        for stream in range(0, together, STREAMS):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_many(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+        for stream in range(together, num_streams):
+            at, sums_at = places.inputs + stream * input_stride, sums + stream * sum_stride
+            _dot_one(weights, num_columns, at, input_stride, start, sums_at, sum_stride)
+    for stream in range(num_streams):
+        _scale_sums(fields, factors[stream], places.sums + stream * sum_stride, out_at + stream * FLOAT * num_rows)
+
+
+@_compiled
+def _float_products(fields: Any, places: Any, num_streams: Any, size: Any, x_at: Any, out_at: Any) -> None:
+    bits, num_rows, weight_at, rounded = fields[BITS], fields[NUM_ROWS], fields[VALUES], places.rounded
+    row, out_row = FLOAT * size, FLOAT * num_rows
+    fours = num_streams - num_streams % 4
+    for first in range(0, fours, 4):
+        at, out = x_at + first * row, out_at + first * out_row
+        f0, f1 = _round(at, size, bits, rounded), _round(at + row, size, bits, rounded + row)
+        f2 = _round(at + 2 * row, size, bits, rounded + 2 * row)
+        f3 = _round(at + 3 * row, size, bits, rounded + 3 * row)
+        _sums_of_four(weight_at, num_rows, rounded, size, out)
+        _scale(fields, f0, out)
+        _scale(fields, f1, out + out_row)
+        _scale(fields, f2, out + 2 * out_row)
+        _scale(fields, f3, out + 3 * out_row)
+    for stream in range(fours, num_streams):
+        factor = _round(x_at + stream * row, size, bits, rounded)
+        _sums(weight_at, num_rows, rounded, size, out_at + stream * out_row)
+        _scale(fields, factor, out_at + stream * out_row)
+
+
+@_compiled
+def _products(plan: Any, role: Any, layer: Any, places: Any, num_streams: Any, x_at: Any, out_at: Any) -> None:
+    """Compute (B, R) at `out_at` = (B, H) at `x_at` @ weight.T + bias, for every stream."""
+    fields = longs_at(plan.matrices + (role * plan.num_layers + layer) * NUM_FIELDS * LONG, NUM_FIELDS)
+    if 0 < fields[BITS] <= MOST_BITS:
+        _integer_products(fields, places, num_streams, plan.size, x_at, out_at)
+    else:
+        _float_products(fields, places, num_streams, plan.size, x_at, out_at)
+
+
+# The loops below have no branches and use few arrays each, so that the compiler vectorizes them.
+
+
+@_compiled
+def _sigmoids(x_at: Any, u_at: Any, size: Any) -> None:
+    """u = sigmoid(x + u)."""
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
+        u[j] = _sigmoid(x[j] + u[j])
+
+
+@_compiled
+def _tanhs(x_at: Any, u_at: Any, size: Any) -> None:
+    """u = tanh(x + u)."""
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
+        u[j] = _tanh(x[j] + u[j])
+
+
+@_compiled
+def _peephole_gates(x_at: Any, u_at: Any, weight_at: Any, c_at: Any, size: Any) -> None:
+    """u = sigmoid(x + u + weight * c)."""
+    x, u, weight, c = floats_at(x_at, size), floats_at(u_at, size), floats_at(weight_at, size), floats_at(c_at, size)
+    for j in range(size):
+        u[j] = _sigmoid(x[j] + u[j] + weight[j] * c[j])
+
+
+@_compiled
+def _output(o_at: Any, c_at: Any, h_at: Any, size: Any) -> None:
+    """h = o * tanh(c)."""
+    o, c, h = floats_at(o_at, size), floats_at(c_at, size), floats_at(h_at, size)
+    for j in range(size):
+        h[j] = o[j] * _tanh(c[j])
+
+
+@_compiled
+def _update_memory(f_at: Any, i_at: Any, g_at: Any, c_at: Any, size: Any) -> None:
+    """c = f * c + i * g."""
+    f, i, g, c = floats_at(f_at, size), floats_at(i_at, size), floats_at(g_at, size), floats_at(c_at, size)
+    for j in range(size):
+        c[j] = f[j] * c[j] + i[j] * g[j]
+
+
+@_compiled
+def _interpolate(new_at: Any, share_at: Any, old_at: Any, size: Any) -> None:
+    """old = new + share * (old - new)."""
+    new, share, old = floats_at(new_at, size), floats_at(share_at, size), floats_at(old_at, size)
+    for j in range(size):
+        old[j] = new[j] + share[j] * (old[j] - new[j])
+
+
+@_compiled
+def _multiply(x_at: Any, y_at: Any, size: Any) -> None:
+    """y = x * y."""
+    x, y = floats_at(x_at, size), floats_at(y_at, size)
+    for j in range(size):
+        y[j] = x[j] * y[j]
+
+
+@_compiled
+def _copy(from_at: Any, to_at: Any, size: Any) -> None:
+    source, to = floats_at(from_at, size), floats_at(to_at, size)
+    for j in range(size):
+        to[j] = source[j]
+
+
+@_compiled
+def _rotate(x_at: Any, u_at: Any, h_at: Any, size: Any) -> None:
+    """Compute a step of an antisymmetric cell."""
+    x, x_z = floats_at(x_at, size), floats_at(x_at + FLOAT * size, size)
+    u, h = floats_at(u_at, size), floats_at(h_at, size)
+    for j in range(size):
+        u[j] = u[j] - DAMPING * h[j]
+    for j in range(size):
+        h[j] = h[j] + STEP * _sigmoid(u[j] + x_z[j]) * _tanh(u[j] + x[j])
+
+
+@_compiled
+def _relus(x_at: Any, u_at: Any, size: Any) -> None:
+    """u = relu(x + u)."""
+    x, u = floats_at(x_at, size), floats_at(u_at, size)
+    for j in range(size):
+        u[j] = max(x[j] + u[j], ZERO)
+
+
+@_compiled
+def _clamp(plan: Any, layer: Any, memory_at: Any) -> None:
+    """Set the clamped units of a memory (H,) to their values."""
+    if plan.clamps:
+        size = plan.size
+        is_clamped = bytes_at(plan.is_clamped + layer * size, size)
+        clamped = floats_at(plan.clamped + layer * FLOAT * size, size)
+        memory = floats_at(memory_at, size)
+        for j in range(size):
+            if is_clamped[j]:
+                memory[j] = clamped[j]
+
+
+@_compiled
+def _apply_zoneout(new_at: Any, old_at: Any, kept: Any, size: Any) -> None:
+    """Apply the expected value of zoneout: new = old + kept * (new - old)."""
+    new, old = floats_at(new_at, size), floats_at(old_at, size)
+    for j in range(size):
+        new[j] = old[j] + kept * (new[j] - old[j])
+
+
+@_compiled
+def _step_units(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any) -> None:
+    """Apply the equations of `model.cells`: h and c (H,) change in place, x is (X*H,), u (P*H,) is overwritten."""
+    kind, size = plan.kind, plan.size
+    row = FLOAT * size
+    if kind in (LSTM, MLSTM):
+        _sigmoids(x, u, 2 * size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _update_memory(u + row, u, u + 2 * row, c, size)
+        _clamp(plan, layer, c)
+        _sigmoids(x + 3 * row, u + 3 * row, size)
+        _output(u + 3 * row, c, h, size)
+    elif kind == PEEPHOLE:
+        extras = plan.extras + 3 * layer * row
+        _peephole_gates(x, u, extras, c, size)
+        _peephole_gates(x + row, u + row, extras + row, c, size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _update_memory(u + row, u, u + 2 * row, c, size)
+        _clamp(plan, layer, c)
+        _peephole_gates(x + 3 * row, u + 3 * row, extras + 2 * row, c, size)
+        _output(u + 3 * row, c, h, size)
+    elif kind == COUPLED:
+        _sigmoids(x, u, size)
+        _tanhs(x + row, u + row, size)
+        _sigmoids(x + 2 * row, u + 2 * row, size)
+        _interpolate(u + row, u, c, size)
+        _clamp(plan, layer, c)
+        _output(u + 2 * row, c, h, size)
+    elif kind == GRU:
+        _sigmoids(x, u, 2 * size)
+        _multiply(u, u + 2 * row, size)
+        _tanhs(x + 2 * row, u + 2 * row, size)
+        _interpolate(u + 2 * row, u + row, h, size)
+        _clamp(plan, layer, h)
+    elif kind == ANTISYMMETRIC:
+        _rotate(x, u, h, size)
+        _clamp(plan, layer, h)
+    else:
+        if kind == IRNN:
+            _relus(x, u, size)
+        else:
+            _tanhs(x, u, size)
+        _copy(u, h, size)
+        _clamp(plan, layer, h)
+
+
+@_compiled
+def _step_stream(plan: Any, layer: Any, x: Any, u: Any, h: Any, c: Any, old: Any) -> None:
+    """Apply `_step_units` and zoneout. For a cell without c, c is the address of h."""
+    if plan.kept == ONE:
+        _step_units(plan, layer, x, u, h, c)
+        return
+    size = plan.size
+    old_c = old + FLOAT * size
+    _copy(h, old, size)
+    _copy(c, old_c, size)
+    _step_units(plan, layer, x, u, h, c)
+    _apply_zoneout(h, old, plan.kept, size)
+    if c != h:
+        _apply_zoneout(c, old_c, plan.kept, size)
+    _clamp(plan, layer, c)
+
+
+@_compiled
+def _join(plan: Any, layer: Any, gate_at: Any, h_at: Any, below_at: Any, total_at: Any) -> None:
+    """Join h with `below`, in place, as `model.depths` does, and add the result to `total`."""
+    size = plan.size
+    h, below, total, gate = (
+        floats_at(h_at, size),
+        floats_at(below_at, size),
+        floats_at(total_at, size),
+        floats_at(gate_at, size),
+    )
+    if layer == 0 or plan.depth == STACKED:
+        for j in range(size):
+            below[j] = h[j]
+    elif plan.depth == RESIDUAL:
+        for j in range(size):
+            below[j] = below[j] + h[j]
+    else:
+        for j in range(size):
+            below[j] = below[j] + _sigmoid(gate[j]) * (h[j] - below[j])
+    if layer > 0 and plan.sums_outputs:
+        for j in range(size):
+            total[j] = total[j] + below[j]
+    else:
+        for j in range(size):
+            total[j] = below[j]
+
+
+@_compiled
+def _step(plan: Any, ids: Any, state_at: Any, places: Any) -> None:
+    """Read ids (B,): the state (L, S, B, H) changes in place, `places.total` becomes the input of the output layer."""
+    num_streams, size = len(ids), plan.size
+    row, input_row, recurrent_row = FLOAT * size, FLOAT * plan.input_width, FLOAT * plan.recurrent_width
+    for layer in range(plan.num_layers):
+        h = state_at + layer * plan.num_states * num_streams * row
+        c = h + (plan.num_states - 1) * num_streams * row
+        if layer > 0:
+            _products(plan, INPUT, layer - 1, places, num_streams, places.below, places.x)
+        if plan.kind == MLSTM:
+            _products(plan, MULTIPLICATIVE, layer, places, num_streams, h, places.m)
+            for stream in range(num_streams):
+                x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+                _multiply(x + 4 * row, places.m + stream * row, size)
+            _products(plan, RECURRENT, layer, places, num_streams, places.m, places.u)
+        else:
+            _products(plan, RECURRENT, layer, places, num_streams, h, places.u)
+        for stream in range(num_streams):
+            x = plan.table + ids[stream] * input_row if layer == 0 else places.x + stream * input_row
+            u = places.u + stream * recurrent_row
+            _step_stream(plan, layer, x, u, h + stream * row, c + stream * row, places.old)
+        if layer > 0 and plan.depth == HIGHWAY:
+            _products(plan, HIGHWAYS, layer - 1, places, num_streams, places.below, places.m)
+        for stream in range(num_streams):
+            at = stream * row
+            _join(plan, layer, places.m + at, h + at, places.below + at, places.total + at)
+
+
+# Drawing.
+
+E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13 = EXP_TERMS[2:]
+"""Coefficients of exp."""
+
+
+@_compiled
+def _exp(x: Any) -> Any:
+    """Compute `exact_exp`, without branches, so that loops vectorize."""
+    inside = max(x, EXP_LIMIT)
+    power = np.rint(inside * INVERSE_LN2)
+    r = (inside - power * LN2_HIGH) - power * LN2_LOW
+    high = ((((((E13 * r + E12) * r + E11) * r + E10) * r + E9) * r + E8) * r + E7) * r + E6
+    total = (((((high * r + E5) * r + E4) * r + E3) * r + E2) * r + 1.0) * r + 1.0
+    scaled = total * _power_of_two(power)
+    return scaled if x >= EXP_LIMIT else 0.0
+
+
+@_compiled
+def _draw(scores: Any, drawing: Any, stream: Any, uniform: Any, probs: Any) -> Any:
+    """Draw one id from scores (V,), as `char_weights` and `draw` do, bit for bit; probs (V,) is overwritten."""
+    size = len(scores)
+    is_banned = drawing.is_banned
+    most_likely, best = 0, -np.inf
+    for char in range(size):
+        if not is_banned[char] and scores[char] > best:
+            most_likely, best = char, scores[char]
+    temperature = drawing.temperature[stream]
+    if temperature == 0:
+        return most_likely
+    for char in range(size):
+        probs[char] = _exp((scores[char] - best) / temperature) if not is_banned[char] else 0.0
+    total = 0.0
+    for char in range(size):
+        total += probs[char]
+    top_k, top_p, min_p = drawing.top_k[stream], drawing.top_p[stream], drawing.min_p[stream]
+    if top_k < size or top_p <= 1:
+        ordered = np.where(is_banned, -np.inf, scores)
+        order = np.argsort(-ordered, kind="mergesort")
+        probs[order[top_k:]] = 0.0
+        # Most likely first, as in `char_weights`, so that the same ids are kept at the border of top-p.
+        total = 0.0
+        for char in order:
+            total += probs[char]
+        if top_p <= 1:
+            border, total = top_p * total, 0.0
+            for char in order:
+                if total >= border:
+                    probs[char] = 0.0
+                total += probs[char]
+    if min_p > 0:
+        total = 0.0
+        for char in range(size):
+            if probs[char] < min_p * probs[most_likely]:
+                probs[char] = 0.0
+            total += probs[char]
+    target, reached, last = uniform * total, 0.0, most_likely
+    for char in range(size):
+        if probs[char] > 0:
+            reached += probs[char]
+            last = char
+            if reached > target:
+                return char
+    return last
+
+
+@njit(error_model="numpy", fastmath={"reassoc"})
+def _log_sum(scores: Any, powers: Any) -> Any:
+    """Compute log(sum(exp(scores))); powers (V,) is overwritten."""
+    largest = -np.inf
+    for score in scores:
+        largest = max(largest, score)
+    for char in range(len(scores)):
+        powers[char] = _exp(scores[char] - largest)
+    total = 0.0
+    for char in range(len(scores)):
+        total += powers[char]
+    return largest + math.log(total)
+
+
+@_compiled
+def _value(plan: Any, state: Any, layer: Any, stream: Any, unit: Any) -> Any:
+    """Compute the cell value of a unit: tanh(c); h, if it is within [-1, 1]; or tanh(h)."""
+    memory = state[layer, state.shape[1] - 1, stream, unit]
+    return memory if plan.kind == GRU or plan.kind == RNN else _tanh(memory)
+
+
+# The loops.
+
+
+def read(weights: Any, ids: Any, state: Any, logits: Any, scratch: Any) -> None:
+    """Read ids (N,), N >= 1, in one stream: the state (L, S, 1, H) and the logits (1, V) change in place."""
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    for index in range(len(ids)):
+        _step(plan, ids[index : index + 1], state_at, places)
+    _products(plan, OUTPUT, 0, places, 1, places.total, logits_at)
+
+
+def write(
+    weights: Any,
+    state: Any,
+    logits: Any,
+    columns: Any,
+    uniforms: Any,
+    drawing: Any,
+    scratch: Any,
+    shown_layer: Any,
+    shown_unit: Any,
+    ids: Any,
+    logprobs: Any,
+    shown: Any,
+) -> None:
+    """Draw N characters in each of B streams by uniforms (B, N).
+
+    state (L, S, B, H), logits (B, V) and columns (B,), the characters since the last newline, change in place; ids
+    (B, N), their log-probabilities (B, N) in nats before any shaping, and the shown unit's values (B, N) after each
+    character (if shown_layer >= 0) are written.
+    """
+    num_streams, num_chars = uniforms.shape
+    plan, places = weights.plan, scratch.places
+    state_at, logits_at = np.int64(state.ctypes.data), np.int64(logits.ctypes.data)
+    scores, probs, drawn_now = np.empty(logits.shape[1]), np.empty(logits.shape[1]), np.empty(num_streams, np.int64)
+    for index in range(num_chars):
+        for stream in range(num_streams):
+            for char in range(len(scores)):
+                scores[char] = logits[stream, char]
+            drawn = _draw(scores, drawing, stream, uniforms[stream, index], probs)
+            if drawing.max_line > 0 and columns[stream] >= drawing.max_line:
+                drawn = drawing.newline
+            columns[stream] = 0 if drawn == drawing.newline else columns[stream] + 1
+            drawn_now[stream] = ids[stream, index] = drawn
+            logprobs[stream, index] = scores[drawn] - _log_sum(scores, probs)
+        _step(plan, drawn_now, state_at, places)
+        _products(plan, OUTPUT, 0, places, num_streams, places.total, logits_at)
+        if shown_layer >= 0:
+            for stream in range(num_streams):
+                shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
+
+
+LOOPS = {loop.__name__: KeptFunction(loop, [Path(__file__)]) for loop in (read, write)}
+"""The loops that `prepare` loads or compiles."""
+
+
+def arguments_of(name: str) -> tuple[Any, ...]:
+    """Make arguments of a loop with the types of every call: no characters, one stream, a model without layers."""
+    nothing = np.zeros(1, np.uint8)
+    numbers = {name: False if kind is bool else 0 for name, kind in Plan.__annotations__.items()}
+    plan = Plan(**(numbers | {"kept": np.float32(1)}))
+    scratch = Scratch(Places(*[0] * len(Places._fields)), nothing)
+    state, logits, ids = np.zeros((0, 1, 1, 1), np.float32), np.zeros((1, 1), np.float32), np.zeros(1, np.int64)
+    if name == "read":
+        return Weights(plan, nothing), ids, state, logits, scratch
+    doubles, values = np.zeros(1), np.zeros((1, 0), np.float32)
+    drawing = Drawing(doubles, ids, doubles, doubles, np.zeros(1, np.bool_), 0, 0)
+    uniforms = np.zeros((1, 0))
+    written = np.zeros((1, 0), np.int64), uniforms, values
+    return Weights(plan, nothing), state, logits, ids, uniforms, drawing, scratch, 0, 0, *written
+
+
+def _ignore(message: str) -> None:
+    """Ignore a warning that was given before."""
+
+
+def prepare(
+    name: str, *, may_compile: bool, on_compile: Callable[[], object], on_warning: Callable[[str], object]
+) -> KeptFunction | None:
+    """Return the compiled loop `read` or `write`; None if it is not on disk and not `may_compile`, or cannot be used.
+
+    Calls `on_compile` before compiling, and `on_warning` with a message if something keeps the loop from being used.
+    """
+    if config.DISABLE_JIT:  # type: ignore[attr-defined]
+        on_warning("NUMBA_DISABLE_JIT is set, so NumPy generates the text, which takes longer. Unset it.")
+        return None
+    loop, arguments = LOOPS[name], arguments_of(name)
+    try:
+        if loop.find(arguments, on_warning):
+            return loop
+        if not may_compile:
+            return None
+        # Compiling pays even for this text alone: `may_compile` is only set for texts that take NumPy longer.
+        if problem := loop.cannot_keep():
+            on_warning(f"{problem} It is compiled again for every long text. {ADVICE}")
+        on_compile()
+        loop.compile(arguments, _ignore if problem else on_warning)
+    except Exception as error:  # whatever another version of numba or LLVM raises: NumPy generates the same text
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        on_warning(f"numba cannot compile the loop ({reason}). NumPy generates the text, which takes longer.")
+        return None
+    return loop

@@ -1,0 +1,318 @@
+"""charrnn sweep: train a grid of runs, or a search, and compare them."""
+
+import os
+import shlex
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charrnn.cli.flags import with_flags
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.progress import training_bar
+from charrnn.cli.root import Invocation
+from charrnn.cli.signals import Signals
+from charrnn.cli.streams import message_console, print_json, printable, result_console
+from charrnn.cli.training_options import (
+    AlphabetOption,
+    CellOption,
+    ColumnOption,
+    DepthOption,
+    DeviceOption,
+    DocumentsOption,
+    DropoutOption,
+    EmbeddingSizeOption,
+    EncodingOption,
+    EpochsOption,
+    EvaluateEveryOption,
+    ExtendAlphabetOption,
+    HiddenSizeOption,
+    InitFromOption,
+    KeepOption,
+    LayersOption,
+    LogOption,
+    MinutesOption,
+    OptimizerOption,
+    OrderOption,
+    ParametersOption,
+    PrecisionOption,
+    RecipeOption,
+    SaveEveryOption,
+    SeedOption,
+    SetOption,
+    SplitOption,
+    StepsOption,
+    given_fields,
+    setting_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, Sequence
+
+    from charrnn.config import Config
+    from charrnn.scale.sweep.records import AnySweepEvent, SweepReport, SweepRun
+
+SWEEP = "Sweep"
+"""Group of the options of the sweep itself."""
+BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remaining}{postfix}]"
+"""The progress bar, in the format of tqdm."""
+
+
+def sweep(
+    context: typer.Context,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CORPUS", help="The text, as for train. Default: the standard library's own source."),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        setting_option(
+            "--seeds", text="Train each setting with N seeds (default: 3; in a search 1).", panel=SWEEP, metavar="N"
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        setting_option(
+            "--search",
+            text="Let Optuna choose N settings from lists and ranges such as learning_rate=1e-3..1e-1.",
+            panel=SWEEP,
+            metavar="N",
+        ),
+    ] = None,
+    jobs: Annotated[
+        str | None,
+        setting_option("--jobs", text="Train N runs at a time, which share the cores.", panel=SWEEP, metavar="N"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", help="Folder of the sweep; default: checkpoints/sweep-TEXT.", rich_help_panel=SWEEP, metavar="DIR"
+        ),
+    ] = None,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print the table as CSV on stdout.", rich_help_panel=SWEEP)
+    ] = False,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    steps: StepsOption = None,
+    cell: CellOption = None,
+    layers: LayersOption = None,
+    depth: DepthOption = None,
+    hidden_size: HiddenSizeOption = None,
+    parameters: ParametersOption = None,
+    embedding_size: EmbeddingSizeOption = None,
+    optimizer: OptimizerOption = None,
+    dropout: DropoutOption = None,
+    alphabet: AlphabetOption = None,
+    encoding: EncodingOption = None,
+    documents: DocumentsOption = None,
+    column: ColumnOption = None,
+    split: SplitOption = None,
+    order: OrderOption = None,
+    recipe: RecipeOption = None,
+    set_: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    init_from: InitFromOption = None,
+    extend_alphabet: ExtendAlphabetOption = False,
+    save_every: SaveEveryOption = None,
+    evaluate_every: EvaluateEveryOption = None,
+    keep: KeepOption = None,
+    log: LogOption = None,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Train every combination of settings, and compare the runs.
+
+    Every setting takes several values, separated by commas: --cell lstm,gru --set learning_rate=3e-3,6e-3. Each
+    combination and seed is an ordinary run in the sweep's folder: `charrnn sample sweep-TEXT/RUN`.
+
+    The table gives the mean validation loss over the seeds, its spread and 95 % interval, best first.
+
+    The same command continues a sweep that was stopped or killed. The exit code is 1 if a run failed.
+    """
+    from charrnn.errors import UsageError
+    from charrnn.scale.sweep import sweep as sweeping
+
+    if json and csv:
+        raise UsageError("--json and --csv both print the result on stdout: give one of them.")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
+    invocation: Invocation = context.obj
+    config, axes = parse_settings(corpus or [], given_fields(context.params), set_ or [], recipe)
+    events = sweeping.sweep(
+        config,
+        axes,
+        seeds=None if seeds is None else _whole_number("seeds", seeds),
+        search=None if search is None else _whole_number("search", search),
+        jobs=1 if jobs is None else _whole_number("jobs", jobs),
+        out=out,
+        log=log or (),
+        should_stop=lambda: invocation.signals.number,
+    )
+    view = SweepView(invocation.signals, quiet=quiet)
+    report = view.show(events)
+    if json:
+        print_json(report.to_json())
+    elif csv:
+        _print_csv(report)
+    elif any(row.mean is not None for row in report.rows):
+        from charrnn.scale.sweep.view import sweep_view
+
+        result_console().print(sweep_view(report))
+    view.explain(report)
+    if invocation.signals.number:
+        return 128 + invocation.signals.number
+    return int(any(run.status == "failed" for run in report.runs))
+
+
+def _whole_number(name: str, text: str) -> int:
+    from charrnn.errors import UsageError, named
+
+    digits = text.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
+        raise UsageError(f"{named(name)} is {text[:40] or 'empty'}; it must be a whole number.")
+    return int(digits)
+
+
+def parse_settings(
+    corpus: "Sequence[str]", fields: "Mapping[str, str]", assignments: "Sequence[str]", recipe: str | None
+) -> "tuple[Config, dict[str, Any]]":
+    """Part the settings of a command line into those with one value and the swept ones, with several or a range.
+
+    Raises UsageError that names the option or the --set at fault.
+    """
+    from dataclasses import replace
+
+    from charrnn.config import Config, check_field_name
+    from charrnn.errors import UsageError
+    from charrnn.scale.sweep.sweep_plan import Range, parse_axis
+    from charrnn.settings import merge_settings, read_recipe
+
+    given: dict[str, Any] = {name: parse_axis(name, text) for name, text in fields.items()}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set learning_rate=3e-3,6e-3.")
+        try:
+            given[check_field_name(name.strip())] = parse_axis(name.strip(), text)
+        except UsageError as error:
+            raise UsageError(f"--set {assignment}: {error.marked}") from None
+    # A swept field, too, replaces what a file or the environment sets: merged by its first value.
+    first = {name: axis.low if isinstance(axis, Range) else axis[0] for name, axis in given.items()}
+    if corpus:
+        first["corpus"] = tuple(corpus)
+    file = read_recipe(recipe) if recipe is not None else None
+    config, _ = merge_settings(flags=first, file=file, file_name=recipe or "", environment=os.environ)
+    axes = {name: axis for name, axis in given.items() if isinstance(axis, Range) or len(axis) > 1}
+    default = Config()
+    return replace(config, **{name: getattr(default, name) for name in axes}), axes
+
+
+class SweepView:
+    """Shows the progress of a sweep on stderr: one bar, or off a terminal one line per run."""
+
+    def __init__(self, signals: Signals, *, quiet: bool) -> None:
+        self._signals = signals
+        signals.is_quiet = quiet
+        self._console: Any = None if quiet else message_console()
+        self._bar: Any = None
+        self._shares: dict[str, float] = {}
+        """How far each run has come, from 0 to 1."""
+        self._num_runs = self._num_ended = 0
+
+    def show(self, events: "Generator[AnySweepEvent, None, None]") -> "SweepReport":
+        """Show all events; return the table."""
+        from charrnn.scale.sweep.records import SweepEndEvent
+
+        try:
+            # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
+            with closing(events):
+                for event in events:
+                    self._signals.defers = True
+                    if isinstance(event, SweepEndEvent):
+                        return event.report
+                    if self._console is not None:
+                        getattr(self, f"_show_{event.event.replace('-', '_')}")(event)
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+        raise AssertionError("a sweep ends with its table")
+
+    def _show_sweep_start(self, event: Any) -> None:
+        self._num_runs = event.num_runs
+        done = f", {event.num_finished} of them finished" if event.num_finished else ""
+        threads = f"{event.threads} thread{'s' if event.threads != 1 else ''}"
+        jobs = f"{event.jobs} at a time on {threads} each" if event.jobs > 1 else f"on {threads}"
+        self._print(f"{event.num_runs:,} run{'s' if event.num_runs != 1 else ''} in {event.folder}{done}, {jobs}")
+        self._bar = training_bar(event.num_runs, BAR_FORMAT)
+
+    def _show_run_progress(self, event: Any) -> None:
+        self._advance(event.name, event.step / max(1, event.num_steps))
+
+    def _show_run_end(self, event: Any) -> None:
+        run: SweepRun = event.run
+        self._num_ended += 1
+        self._advance(run.name, 1.0)
+        if event.is_new or run.status == "failed":
+            loss = "" if run.nats_per_char is None else f"{run.nats_per_char:.4f} nats/char"
+            state = loss if run.status == "finished" else "failed"
+            note = f"; {run.message}" if run.message else ""
+            self._print(
+                f"{self._num_ended}/{self._num_runs}  {run.name}: {state}{with_flags(note)}",
+                style="yellow" if note else None,
+            )
+
+    def _advance(self, name: str, share: float) -> None:
+        before = self._shares.get(name, 0.0)
+        self._shares[name] = share
+        self._bar.update(share - before)
+
+    def _print(self, text: str, **style: Any) -> None:
+        if self._bar is not None:
+            self._bar.clear()
+        self._console.print(printable(text), soft_wrap=True, **style)
+        if self._bar is not None:
+            self._bar.refresh()
+
+    def explain(self, report: "SweepReport") -> None:
+        """Print what limits the table, and the next commands."""
+        if self._console is None:
+            return
+        self._bar = None
+        from charrnn.errors import Message
+
+        for note in report.notes:
+            self._print(f"note: {with_flags(Message(note))}", style="yellow")
+        num_ended = sum(run.status in ("finished", "failed") for run in report.runs)
+        if self._signals.number:
+            self._print(
+                f"Stopped: {num_ended} of {self._num_runs} runs have ended; everything is saved. "
+                "The same command continues."
+            )
+        elif best := _best_run(report):
+            folder = Path(report.folder)
+            path = f"{folder.name}/{best.name}" if folder.parent == Path("checkpoints") else str(folder / best.name)
+            self._print(f"Next:\n  charrnn evaluate {shlex.quote(printable(path))}")
+
+
+def _best_run(report: "SweepReport") -> "SweepRun | None":
+    """Return the run with the lowest loss of the best setting, None if none is finished."""
+    if not report.rows or report.rows[0].mean is None:
+        return None
+    runs = [run for run in report.runs if run.values == report.rows[0].values and run.nats_per_char is not None]
+    return min(runs, key=lambda run: run.nats_per_char or 0.0)
+
+
+def _print_csv(report: "SweepReport") -> None:
+    import csv
+
+    from charrnn.scale.sweep.view import SWEEP_CSV_COLUMNS, sweep_csv_rows
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*report.fields, *SWEEP_CSV_COLUMNS])
+    writer.writerows(sweep_csv_rows(report))

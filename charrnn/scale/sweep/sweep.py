@@ -1,0 +1,384 @@
+"""Train the runs of a sweep, each in its own process; a stream of events, in which nothing is printed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import queue
+import signal
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from charrnn.config import Config
+from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
+from charrnn.file_lock import try_lock
+from charrnn.files import (
+    MAX_TEXT_BYTES,
+    check_regular,
+    convert_os_errors,
+    json_to_bytes,
+    parse_json,
+    read_capped,
+    write_atomically,
+)
+from charrnn.process_signals import ENDING_SIGNALS
+from charrnn.runs.lock import lock_folder
+from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
+from charrnn.scale.sweep.records import (
+    FAILED,
+    FINISHED,
+    STOPPED,
+    AnySweepEvent,
+    RunEndEvent,
+    RunProgressEvent,
+    SweepEndEvent,
+    SweepReport,
+    SweepRun,
+    SweepStartEvent,
+)
+from charrnn.scale.sweep.run_process import RunProcess, error_text
+from charrnn.scale.sweep.search import SearchSource, check_installed, recorded_runs
+from charrnn.scale.sweep.sweep_plan import SweepPlan, plan_sweep, read_plan, record_plan
+from charrnn.scale.sweep.sweep_table import report_sweep
+from charrnn.scale.trackers import check_trackers
+
+FAILURES = "failures.json"
+"""The file in a sweep's folder with the runs that ended by an error and are not tried again."""
+LASTING = (2, 3, 4, 5)
+"""Exit codes of errors that the same run raises again: settings, text, checkpoint, divergence."""
+WATCH_SECONDS = 0.1
+"""Time between two looks at the signals."""
+IN_USE_SECONDS = 60.0
+"""How long a sweep waits for a process that still saves a run, such as one of a sweep that was killed."""
+RETRY_SECONDS = 0.5
+"""Time between two attempts to start a run that is in use."""
+JOBS_LOCK = "jobs.lock"
+"""The file in a sweep's folder that stays locked until all processes of its runs have ended."""
+MAX_JOBS = 256
+"""Runs at a time at most."""
+
+
+class RunSource(Protocol):
+    """Says which runs a sweep trains."""
+
+    def next_run(self) -> SweepRun | None:
+        """Return the next run; None if none is left, or if the next one depends on runs that have not ended."""
+
+    def record(self, run: SweepRun, *, is_final: bool) -> None:
+        """Note how a run has ended; `is_final` is false if the next start of the sweep tries it again."""
+
+
+class GridSource:
+    """The runs of a grid, in their order."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self._runs = plan.grid()
+
+    def next_run(self) -> SweepRun | None:
+        """Return the next run; None if none is left."""
+        return next(self._runs, None)
+
+    def record(self, run: SweepRun, *, is_final: bool) -> None:
+        """Do nothing: the runs of a grid do not depend on each other."""
+
+
+def sweep(
+    config: Config,
+    axes: Mapping[str, object],
+    *,
+    seeds: int | None = None,
+    search: int | None = None,
+    jobs: int = 1,
+    out: str | Path | None = None,
+    log: Sequence[str] = (),
+    should_stop: Callable[[], int] = lambda: 0,
+) -> Generator[AnySweepEvent, None, None]:
+    """Train every setting with every seed in the folder `out`; yield what happens, and at the end the table.
+
+    `axes` has the swept fields of the configuration and their values, as lists or as text (`parse_axis`); all other
+    settings are those of `config`. With `search`, that many settings are drawn from the values and ranges by Optuna's
+    TPE. Each run is an ordinary run in a folder of its own, trained in a process of its own, `jobs` at a time, which
+    share the processor's cores. `seeds` is by default 3, in a search 1.
+
+    What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
+    called all the time; if it returns the number of a signal, the runs are saved and the sweep ends. `log` names
+    trackers that follow every run (`training.trackers`).
+
+    Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
+    has a sweep with other settings; RunInUseError if another process runs the sweep.
+    """
+    plan = plan_sweep(config, axes, num_seeds=seeds if seeds is not None else 1 if search else 3, num_trials=search)
+    if not 1 <= jobs <= MAX_JOBS:
+        raise UsageError(f"{named('jobs')} is {jobs}; it must be between 1 and {MAX_JOBS}.")
+    check_trackers(log)
+    if search is not None:
+        check_installed()
+    folder = Path(out) if out is not None else default_folder(config)
+    check_folder(folder)
+    with contextlib.ExitStack() as stack:
+        with convert_os_errors("create", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(lock_folder(folder))
+        locked = stack.enter_context(_locked_for_jobs(folder))
+        threads = record_plan(folder, plan, max(1, _num_cores() // jobs))
+        source: RunSource = GridSource(plan)
+        if search is not None:
+            source = SearchSource(plan, folder)
+        sweeping = _Sweeping(folder, plan, source, jobs, threads, log, locked, should_stop)
+        stack.callback(sweeping.close)
+        yield from sweeping.events()
+
+
+@contextlib.contextmanager
+def _locked_for_jobs(folder: Path) -> Iterator[int]:
+    """Lock the file that the processes of the runs inherit; yield its descriptor.
+
+    The runs of a sweep that was killed save and stop at their next event. Until then a run could be started twice, and
+    the later start would find the folder of the earlier one. Raises RunInUseError if they need longer than
+    IN_USE_SECONDS.
+    """
+    deadline = time.monotonic() + IN_USE_SECONDS
+    with convert_os_errors("lock", folder):
+        check_regular(folder / JOBS_LOCK)
+        file = (folder / JOBS_LOCK).open("ab")
+    with file:
+        while not try_lock(file):
+            if time.monotonic() > deadline:
+                raise RunInUseError(
+                    f"runs of {folder} still train, though their sweep was killed\nwait for them, or stop them"
+                )
+            time.sleep(WATCH_SECONDS)
+        yield file.fileno()
+
+
+def default_folder(config: Config, checkpoints: Path = CHECKPOINTS) -> Path:
+    """Return the folder of a sweep without a name: `sweep-` and the name of the text, in `checkpoints`."""
+    from charrnn.text.corpus import corpus_name
+
+    stems = [Path(source).name.removesuffix(".gz").rsplit(".", 1)[0] for source in config.corpus]
+    return checkpoints / f"sweep-{corpus_name(stems or ['python'])}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError if a folder exists that is neither empty nor that of a sweep."""
+    is_foreign = folder.exists() and not folder.is_dir()
+    if folder.is_dir() and not (folder / SWEEP).exists():
+        with convert_os_errors("read", folder):
+            is_foreign = not {entry.name for entry in folder.iterdir()} <= {"lock", JOBS_LOCK}
+    if is_foreign:
+        raise UsageError(f"{folder} exists already and is no sweep\ngive {named('out')} another name")
+
+
+def read_sweep(folder: str | Path) -> SweepReport:
+    """Return the table of the sweep in a folder as far as it has come, also while another process runs it.
+
+    Raises CheckpointError if there is no sweep, or if its files are damaged.
+    """
+    folder = Path(folder)
+    plan = read_plan(folder)
+    failures = _read_failures(folder)
+    if plan.num_trials is None:
+        runs = [run_state(folder, plan, run, failures) for run in plan.grid()]
+    else:
+        runs = [run_state(folder, plan, run, failures) for run in recorded_runs(plan, folder)]
+    return report_sweep(plan, folder, runs)
+
+
+class _Sweeping:
+    """A sweep while it runs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: SweepPlan,
+        source: RunSource,
+        jobs: int,
+        threads: int,
+        trackers: Sequence[str],
+        locked: int,
+        should_stop: Callable[[], int],
+    ) -> None:
+        self.folder, self.plan, self.source, self.jobs, self.threads = folder, plan, source, jobs, threads
+        self._trackers, self._locked, self._should_stop = trackers, locked, should_stop
+        self._stop_signal = 0
+        self._failures = _read_failures(folder)
+        self._ended: dict[str, SweepRun] = {}
+        """Every run that has ended, by name."""
+        self._active: dict[str, tuple[SweepRun, RunProcess]] = {}
+        self._warnings: dict[str, str] = {}
+        """The last warning of a run's training, by its name."""
+        self._num_steps: dict[str, int] = {}
+        self._events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
+        self._in_use: dict[str, tuple[SweepRun, float, float]] = {}
+        """Runs that another process uses, with the times when that was found and when to start them again."""
+        self._is_exhausted = False
+
+    def events(self) -> Iterator[AnySweepEvent]:
+        """Train all runs, and yield what happens."""
+        before = [] if self.plan.num_trials is not None else [self._state(run) for run in self.plan.grid()]
+        yield SweepStartEvent(
+            folder=str(self.folder),
+            num_runs=self.plan.num_runs,
+            num_finished=sum(run.status == FINISHED for run in before),
+            jobs=self.jobs,
+            threads=self.threads,
+        )
+        while True:
+            self._pass_on_stop()
+            yield from self._start_runs()
+            if not self._active and (self._stop_signal or self._is_exhausted):
+                break
+            yield from self._next_event()
+        if self.plan.num_trials is None:
+            # With the runs that were not started.
+            runs = [self._ended.get(run.name) or self._state(run) for run in self.plan.grid()]
+        else:
+            runs = list(self._ended.values())
+        report = report_sweep(self.plan, self.folder, runs)
+        yield SweepEndEvent(report=report, is_complete=not self._stop_signal)
+
+    def close(self) -> None:
+        """Kill the processes that still run."""
+        for _, process in self._active.values():
+            process.close()
+        self._active.clear()
+
+    def _state(self, run: SweepRun) -> SweepRun:
+        return run_state(self.folder, self.plan, run, self._failures)
+
+    def _pass_on_stop(self) -> None:
+        """Send the signal that asks for a stop to the processes, once."""
+        if not self._stop_signal and (number := self._should_stop()):
+            self._stop_signal = number
+            for _, process in self._active.values():
+                process.send(number if number in ENDING_SIGNALS else signal.SIGTERM)
+
+    def _start_runs(self) -> Iterator[AnySweepEvent]:
+        """Start as many runs as there are jobs left; yield those that an earlier start of the sweep has ended."""
+        while not self._stop_signal and len(self._active) < self.jobs:
+            run = self._next_run()
+            if run is None:
+                self._is_exhausted = not self._active and not self._in_use
+                return
+            state = self._state(run)
+            if state.status in (FINISHED, FAILED):
+                if state.status == FAILED:
+                    self._failures.setdefault(run.name, state.message or "")
+                yield self._end(state, is_new=False)
+            else:
+                config = self.plan.config_of(run, self.threads)
+                receive = partial(self._receive, run.name)
+                process = RunProcess(self.folder / run.name, config, receive, self._trackers, self._locked)
+                self._active[run.name] = run, process
+            self._pass_on_stop()
+
+    def _next_run(self) -> SweepRun | None:
+        """Return a run that was in use and may be free by now, or else the next one of the source."""
+        waiting = [entry for name, entry in self._in_use.items() if name not in self._active]
+        due = [run for run, _, when in waiting if when <= time.monotonic()]
+        if due:
+            return due[0]
+        return self.source.next_run() if len(self._active) + len(waiting) < self.jobs else None
+
+    def _receive(self, name: str, event: dict[str, Any] | None) -> None:
+        self._events.put((name, event))
+
+    def _next_event(self) -> Iterator[AnySweepEvent]:
+        """Wait a moment for an event of any run; yield what it means for the sweep."""
+        try:
+            name, event = self._events.get(timeout=WATCH_SECONDS)
+        except queue.Empty:
+            return
+        run, process = self._active[name]
+        if event is None:
+            code, messages = process.wait()
+            del self._active[name]
+            process.close()
+            yield from self._after_exit(run, code, messages)
+        elif event["event"] == "start":
+            self._in_use.pop(name, None)
+            yield RunProgressEvent(name=name, step=event["first_step"], num_steps=event["num_steps"])
+            self._num_steps[name] = event["num_steps"]
+        elif event["event"] == "step":
+            yield RunProgressEvent(name=name, step=event["step"], num_steps=self._num_steps[name])
+        elif event["event"] == "warning":
+            self._warnings[name] = event["message"]
+
+    def _after_exit(self, run: SweepRun, code: int, messages: str) -> Iterator[AnySweepEvent]:
+        """Decide what the end of a run's process means."""
+        state = self._state(run)
+        found, _ = self._in_use.pop(run.name, (run, time.monotonic(), 0.0))[1:]
+        if state.status == FINISHED:
+            yield self._end(replace(state, message=state.message or self._warnings.get(run.name)))
+        elif self._stop_signal:
+            self._ended[run.name] = replace(state, status=STOPPED)
+        elif code == RunInUseError.exit_code and time.monotonic() < found + IN_USE_SECONDS:
+            self._in_use[run.name] = run, found, time.monotonic() + RETRY_SECONDS
+        else:
+            failed = replace(state, status=FAILED, message=error_text(code, messages))
+            if code in LASTING:
+                self._failures[run.name] = failed.message or ""
+                write_atomically(self.folder / FAILURES, json_to_bytes(self._failures))
+            yield self._end(failed)
+
+    def _end(self, run: SweepRun, *, is_new: bool = True) -> RunEndEvent:
+        self._ended[run.name] = run
+        self.source.record(run, is_final=run.status == FINISHED or run.name in self._failures)
+        return RunEndEvent(run=run, is_new=is_new)
+
+
+def run_state(folder: Path, plan: SweepPlan, run: SweepRun, failures: Mapping[str, str]) -> SweepRun:
+    """Return a run as far as it is on disk: finished, failed for good, stopped, or waiting."""
+    if run.name in failures:
+        return replace(run, status=FAILED, message=failures[run.name])
+    reader = RunReader(folder / run.name)
+    try:
+        asked = plan.config_of(run, 1)
+    except UsageError as error:  # Values of a search may exclude each other.
+        return replace(run, status=FAILED, message=str(error))
+    try:
+        if not reader.path.is_dir() or not reader.checkpoints():
+            return run
+        loaded = reader.load_checkpoint("latest", with_training=False)
+        config = reader.read_config()
+    except CheckpointError:
+        return replace(run, status=STOPPED)  # Resuming repairs it, or says what is wrong.
+    best, num_steps = loaded.state.get("best_nats"), config.steps or 0
+    is_done = loaded.step >= num_steps and loaded.state.get("is_validation_due") is not True
+    message = None
+    if isinstance(asked.learning_rate, float) and config.learning_rate != asked.learning_rate:
+        message = f"diverged once and continued with a learning rate of {config.learning_rate:g}"
+    is_measured = isinstance(best, float) and math.isfinite(best)
+    if is_done and not is_measured:
+        return replace(run, status=FAILED, message="no validation gave a finite loss")
+    return replace(
+        run,
+        status=FINISHED if is_done else STOPPED,
+        nats_per_char=best if is_done and isinstance(best, float) else None,
+        best_step=cast("int | None", loaded.state.get("best_step")) if is_done else None,
+        step=loaded.step,
+        num_steps=num_steps,
+        num_parameters=sum(tensor.size for tensor in loaded.model.values()),
+        text_digest=cast("str | None", loaded.state.get("corpus_digest")),
+        message=message,
+    )
+
+
+def _read_failures(folder: Path) -> dict[str, str]:
+    """Return why runs failed for good, by name. Raises CheckpointError if the file is damaged."""
+    path = folder / FAILURES
+    if not path.exists():
+        return {}
+    failures = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    if not isinstance(failures, dict) or not all(isinstance(message, str) for message in failures.values()):
+        raise CheckpointError(f"{path} is damaged: not an object of messages\nremove it to try those runs again")
+    return failures
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

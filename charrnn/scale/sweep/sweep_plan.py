@@ -1,0 +1,341 @@
+"""What a sweep varies, the runs that follow from it, and the file in its folder by which it is recognised."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from charrnn.config import (
+    BUDGETS,
+    FIELD_NAMES,
+    MODEL_FIELDS,
+    WIDTHS,
+    Config,
+    check_field_name,
+    number_type,
+    parse_value,
+)
+from charrnn.errors import CheckpointError, UsageError, named
+from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
+from charrnn.runs.reader import SWEEP
+from charrnn.scale.sweep.records import SweepRun
+
+FORMAT = 1
+"""Number of the format of that file."""
+MAX_RUNS = 10_000
+"""Runs of a sweep at most."""
+MAX_SEEDS = 1000
+"""Seeds per setting at most."""
+LOG_RATIO = 10
+"""A range is searched on a logarithmic scale if its ends, above 0, differ by this factor or more."""
+TEXT_FIELDS = (
+    *("alphabet", "encoding", "order", "order_seed", "min_count", "split", "documents", "column", "validation_chars"),
+)
+"""Fields that change which characters a run is validated on, or how they are counted."""
+UNPAIRED_FIELDS = (*MODEL_FIELDS, *WIDTHS, *TEXT_FIELDS, *BUDGETS, "init_from", "device", "precision", "num_lanes")
+"""Fields of which other values give other initial weights or other batches, so that a seed has nothing in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """All numbers from `low` to `high`, both included, of which a search draws."""
+
+    low: float
+    high: float
+
+    @property
+    def is_log(self) -> bool:
+        """Whether the logarithm is drawn: the ends, above 0, differ by a factor of LOG_RATIO or more."""
+        return self.low > 0 and self.high / self.low >= LOG_RATIO
+
+
+Axis = tuple[Any, ...] | Range
+"""The values of one swept field."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPlan:
+    """What a sweep varies. `plan_sweep` builds and checks it."""
+
+    config: Config
+    """The settings that all runs share; `seed` is the first seed."""
+    axes: Mapping[str, Axis]
+    """The swept fields in the order of `Config`, which does not depend on that of the command."""
+    num_seeds: int
+    num_trials: int | None
+    """Settings that a search tries; None for a grid."""
+
+    @property
+    def num_runs(self) -> int:
+        """The number of runs, planned or finished."""
+        settings = self.num_trials
+        if settings is None:
+            settings = math.prod(len(cast("tuple[Any, ...]", axis)) for axis in self.axes.values())
+        return settings * self.num_seeds
+
+    def grid(self) -> Iterator[SweepRun]:
+        """Yield the runs of a grid: every setting with the first seed, then with the next."""
+        values = [cast("tuple[Any, ...]", axis) for axis in self.axes.values()]
+        for seed in self.seeds():
+            for combination in itertools.product(*values):
+                setting = dict(zip(self.axes, combination, strict=True))
+                yield SweepRun(name=_run_name(setting.values(), seed), values=setting, seed=seed)
+
+    def seeds(self) -> range:
+        """The seeds of every setting."""
+        return range(self.config.seed, self.config.seed + self.num_seeds)
+
+    def config_of(self, run: SweepRun, threads: int) -> Config:
+        """Return the configuration of a run on so many threads, unless the sweep sets their number.
+
+        Raises UsageError if its values exclude each other.
+        """
+        config = replace(self.config, seed=run.seed, **run.values)
+        return replace(config, threads=threads) if config.threads == "auto" else config
+
+    def notes(self) -> tuple[str, ...]:
+        """Say what limits the comparison of the settings."""
+        notes = []
+        if texts := [name for name in self.axes if name in TEXT_FIELDS]:
+            changed = ", ".join(map(named, texts))
+            notes.append(f"{changed}: the settings are validated on other characters, so their losses do not compare")
+        has_count = any(name in self.axes or getattr(self.config, name) is not None for name in ("steps", "epochs"))
+        if not has_count:
+            notes.append(
+                f"a budget in minutes gives each run as many steps as the machine allows: {named('steps')} or "
+                f"{named('epochs')} gives all the same"
+            )
+        return tuple(notes)
+
+
+def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, num_trials: int | None) -> SweepPlan:
+    """Check what is to be varied. The values of a field are a list, or text as `parse_axis` takes it.
+
+    Raises UsageError for a field that does not exist or cannot be swept, a value out of range, values that exclude each
+    other, a range without a search, a search without anything to search, and numbers out of range.
+    """
+    parsed: dict[str, Axis] = {}
+    for name, values in axes.items():
+        axis = parse_axis(check_field_name(name), values)
+        if name in ("corpus", "seed"):
+            other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
+            raise UsageError(f"{named(name)} cannot be swept: {other}.")
+        if isinstance(axis, Range) and num_trials is None:
+            raise UsageError(
+                f"{named(name)} is the range {format_value(axis)}, which only a search can draw from.\n"
+                f"Add {named('search', 'N')}, or list the values: {named(name, f'{axis.low:g},{axis.high:g}')}"
+            )
+        parsed[name] = axis
+    for given, name, most in ((num_seeds, "seeds", MAX_SEEDS), (num_trials, "search", MAX_RUNS)):
+        if given is not None and not 1 <= given <= most:
+            raise UsageError(f"{named(name)} is {given}; it must be between 1 and {most:,}.")
+    if num_trials is not None and not parsed:
+        raise UsageError(
+            f"{named('search', num_trials)} has nothing to search: give a setting several values or a range, such as "
+            f"{named('learning_rate', '1e-3..1e-1')}."
+        )
+    if config.seed + num_seeds > 2**32:
+        raise UsageError(f"{named('seed')} is {config.seed}; the last of {num_seeds} seeds must be below 2^32.")
+    if "-" in config.corpus:
+        raise UsageError("A sweep reads its text in every run, and standard input only once: give a file.")
+    ordered = {name: parsed[name] for name in FIELD_NAMES if name in parsed}
+    plan = SweepPlan(config=config, axes=ordered, num_seeds=num_seeds, num_trials=num_trials)
+    if plan.num_runs > MAX_RUNS:
+        raise UsageError(f"The sweep has {plan.num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
+    if num_trials is None:
+        for run in itertools.islice(plan.grid(), plan.num_runs // num_seeds):
+            _check_together(plan, run)
+    return plan
+
+
+def _check_together(plan: SweepPlan, run: SweepRun) -> None:
+    """Raise UsageError if the values of a run exclude each other, naming them."""
+    try:
+        plan.config_of(run, 1)
+    except UsageError as error:
+        together = ", ".join(f"{name}={format_value(value)}" for name, value in run.values.items())
+        raise UsageError(f"{together}: {error.marked}") from None
+
+
+def parse_axis(name: str, values: object) -> Axis:
+    """Parse the values of a swept field: a list of values, or text.
+
+    In a text, commas part the values, quotes (") enclose a value with a comma, and `low..high` is a range of numbers.
+    Raises UsageError for a value that the field cannot have, an empty one, one given twice, and an empty range.
+    """
+    if isinstance(values, Range):
+        values = format_value(values)
+    if isinstance(values, str):
+        low, dots, high = values.partition("..")
+        if dots and number_type(name) is not None and "," not in values:
+            return _parse_range(name, low, high, values)
+        given: Sequence[object] = split_values(values)
+    else:
+        given = list(values) if isinstance(values, list | tuple) else [values]
+    if not given or any(isinstance(value, str) and not value.strip() for value in given):
+        raise UsageError(f"{named(name)} has an empty value: separate values by single commas.")
+    parsed = []
+    for value in given:
+        parsed.append(parse_value(name, value))
+        Config(**{name: parsed[-1], **_needed_with(name, parsed[-1])})
+        if parsed[-1] in parsed[:-1]:
+            raise UsageError(f"{named(name)} has the value {format_value(parsed[-1])} twice: leave one out.")
+    return tuple(parsed)
+
+
+def _needed_with(name: str, value: object) -> dict[str, Any]:
+    """Return what a value needs beside it, so that it can be checked alone."""
+    return {"column": "text"} if (name, value) == ("documents", "column") else {}
+
+
+def split_values(text: str) -> list[str]:
+    """Split text at commas outside double quotes."""
+    return next(csv.reader([text], skipinitialspace=True), [""])
+
+
+def _parse_range(name: str, low: str, high: str, text: str) -> Range:
+    ends: list[Any] = [parse_value(name, end) for end in (low, high)]
+    for end in ends:
+        one: dict[str, Any] = {name: end}
+        if isinstance(end, bool) or not isinstance(end, int | float):
+            raise UsageError(f"{named(name)} is {text}; the ends of a range must be numbers.")
+        Config(**one)
+    if not ends[0] < ends[1]:
+        raise UsageError(f"{named(name)} is {text}; a range begins with its lower end.")
+    return Range(*ends)
+
+
+def format_value(value: object) -> str:
+    """Return a value as text that `parse_axis` reads as that value."""
+    if isinstance(value, Range):
+        return f"{format_value(value.low)}..{format_value(value.high)}"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "/".join(map(format_value, value))
+    if isinstance(value, float) and float(short := f"{value:.6g}") == value:
+        return short
+    return str(value)
+
+
+def setting_arguments(config: Config) -> list[str]:
+    """Return the settings of a configuration as arguments of `charrnn train`, without its corpus."""
+    default, given = asdict(Config()), asdict(config)
+    changed = {name: value for name, value in given.items() if name != "corpus" and value != default[name]}
+    return [part for name, value in changed.items() for part in ("--set", f"{name}={format_value(value)}")]
+
+
+def _run_name(values: Any, seed: int) -> str:
+    return "_".join([*map(_slug, values), f"seed-{seed}"])
+
+
+def _slug(value: object) -> str:
+    """Return a value as part of a folder's name, with a digest where characters of it are left out."""
+    text = format_value(value)
+    plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
+    return plain if plain == text else f"{plain}{'-' if plain else ''}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def search_run_name(number: int, seed: int) -> str:
+    """Return the name of the run of one seed in a trial of a search."""
+    return f"trial-{number:03d}_seed-{seed}"
+
+
+def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:
+    """Write what the sweep varies, or check that the folder's sweep is this one; return the threads of each run.
+
+    More or fewer values, seeds and trials are the same sweep, and so is another number of jobs, which leaves the number
+    of threads as it was. Raises UsageError that names the first difference, CheckpointError for a damaged file.
+    """
+    recorded = _recorded(folder)
+    if recorded is not None:
+        threads = recorded["threads"]
+        if difference := _difference(plan, recorded):
+            raise UsageError(
+                f"{folder} is a sweep with other settings: {difference}\n"
+                f"repeat its settings to continue it, or give {named('out')} another folder"
+            )
+    entry: dict[str, Any] = {
+        "format": FORMAT,
+        "axes": {name: _to_json(axis) for name, axis in plan.axes.items()},
+        "num_seeds": plan.num_seeds,
+        "num_trials": plan.num_trials,
+        "threads": threads,
+        "settings": _shared_settings(plan.config),
+    }
+    if entry != recorded:
+        write_atomically(folder / SWEEP, json_to_bytes(entry))
+    return int(threads)
+
+
+def read_plan(folder: Path) -> SweepPlan:
+    """Read what the sweep in a folder varies. Raises CheckpointError if there is none, or its file is damaged."""
+    recorded = _recorded(folder)
+    if recorded is None:
+        raise CheckpointError(f"{folder} is not a sweep: it has no {SWEEP}")
+    try:
+        values = {name: parse_value(name, value) for name, value in recorded["settings"].items()}
+        num_seeds, num_trials = recorded["num_seeds"], recorded["num_trials"]
+        return plan_sweep(Config(**values), recorded["axes"], num_seeds=num_seeds, num_trials=num_trials)
+    except UsageError as error:
+        raise CheckpointError(f"{folder / SWEEP} is damaged: {error.marked}") from None
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """Return the content of the sweep's file, None if there is none. Raises CheckpointError if it is damaged."""
+    path = folder / SWEEP
+    if not path.exists():
+        return None
+    content = parse_json(path, read_capped(path, max_bytes=MAX_TEXT_BYTES))
+    kinds = {"format": int, "axes": dict, "num_seeds": int, "threads": int, "settings": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
+        raise CheckpointError(f"{path} is damaged: an entry is missing\nmove the folder away to start the sweep again")
+    if content["format"] != FORMAT:
+        raise CheckpointError(f"{path} was written by a newer version of charrnn: upgrade it")
+    if not isinstance(content.get("num_trials"), int | None):
+        raise CheckpointError(f"{path} is damaged: num_trials is no number")
+    return content
+
+
+def _shared_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, as JSON has them."""
+    default = asdict(Config())
+    return {name: _to_json(value) for name, value in asdict(config).items() if value != default[name]}
+
+
+def _difference(plan: SweepPlan, recorded: Mapping[str, Any]) -> str:
+    """Name the first setting in which the plan is another sweep than a recorded one, "" if none is.
+
+    The values of a grid may change, because every run of it stands for itself.
+    """
+    is_search = plan.num_trials is not None
+    if is_search != (recorded["num_trials"] is not None):
+        return "it is a grid, and this is a search" if is_search else "it is a search, and this is a grid"
+    default = {name: _to_json(value) for name, value in asdict(Config()).items()}
+    was = default | recorded["settings"] | recorded["axes"]
+    now = default | _shared_settings(plan.config) | {name: _to_json(axis) for name, axis in plan.axes.items()}
+    for name in FIELD_NAMES:
+        is_swept = name in recorded["axes"], name in plan.axes
+        if was[name] != now[name] and (is_search or not all(is_swept)):
+            before, after = (
+                (",".join(map(format_value, value)) if swept and isinstance(value, list) else format_value(value))
+                or "not given"
+                for value, swept in zip((was[name], now[name]), is_swept, strict=True)
+            )
+            return f"{named(name)} was {before} and is now {after}"
+    return ""
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Range):
+        return format_value(value)
+    return [_to_json(entry) for entry in value] if isinstance(value, tuple | list) else value

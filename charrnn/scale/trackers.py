@@ -1,0 +1,365 @@
+"""Experiment trackers: each follows the events of a run, for TensorBoard, Weights & Biases, MLflow or Trackio.
+
+A tracker is imported only when it is asked for. It never ends or disturbs training: if it fails, one warning says so,
+and training continues without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import json
+import math
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, install_command, named
+from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
+from charrnn.training.events import (
+    DoneEvent,
+    EvaluationEvent,
+    SampleEvent,
+    StartEvent,
+    StepEvent,
+    TrainEvent,
+    WarningEvent,
+)
+
+IDS = "trackers.json"
+"""The file in a run's folder with the id that each tracker gave the run, by which a resumed run continues there."""
+PROJECT = "charrnn"
+"""Project or experiment of all runs, unless the tracker's own environment variable names another."""
+SAMPLE = "sample"
+"""Name of the samples."""
+STEP_METRICS = ("train_nats", "learning_rate", "grad_norm", "chars_per_second")
+"""Fields of a step that are logged."""
+EVALUATION_METRICS = ("val_nats", "val_bpc")
+"""Fields of a validation that are logged."""
+BATCH_SIZE = 500
+"""Metrics that MLflow gets in one request, which takes about as long for one as for a thousand."""
+MAX_PARAM_LENGTH = 500
+"""Characters of a hyperparameter that MLflow gets."""
+
+
+class Tracker(ABC):
+    """Sends one run to a tracker. The methods raise whatever the tracker raises.
+
+    `id` identifies the run at the tracker; a resumed run is opened with the one it had.
+    """
+
+    name: ClassVar[str]
+    package: ClassVar[str]
+    """The module that must be installed."""
+    remedy: ClassVar[str]
+    """What installs it."""
+
+    id: str | None = None
+
+    @abstractmethod
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        """Open the run of a folder, which continues after `first_step`, or a new one."""
+
+    @abstractmethod
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log the values of a step; all are finite."""
+
+    @abstractmethod
+    def log_text(self, text: str, step: int) -> None:
+        """Log a sample."""
+
+    @abstractmethod
+    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+        """Log the final values, and close the run; `is_complete` is false if it was stopped and may be resumed."""
+
+
+class TensorBoard(Tracker):
+    """Event files in the run's own folder, for `tensorboard --logdir checkpoints`."""
+
+    name, package, remedy = "tensorboard", "tensorboard", install_command("tensorboard")
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # Hides what an interrupted run has logged beyond the checkpoint that it continues from.
+        purge_step = first_step + 1 if first_step else None
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
+        self._settings = {name: value if _is_plain(value) else _text(value) for name, value in settings.items()}
+        self._writer.add_text("config", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log the values of a step."""
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def log_text(self, text: str, step: int) -> None:
+        """Log a sample, as a block of code: TensorBoard reads Markdown."""
+        self._writer.add_text(SAMPLE, "\n".join(f"    {line}" for line in text.split("\n")), step)
+
+    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+        """Log the hyperparameters with the final values, and close the file."""
+        from torch.utils.tensorboard.summary import hparams
+
+        # Not `add_hparams`, which makes a run of its own for them.
+        for part in hparams(dict(self._settings), dict(summary)):  # type: ignore[no-untyped-call]
+            self._writer.file_writer.add_summary(part)
+        for name, value in summary.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.close()
+
+
+class WandB(Tracker):
+    """A run of Weights & Biases; `WANDB_MODE=offline` keeps it on this machine."""
+
+    name, package, remedy = "wandb", "wandb", "pip install wandb"
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        self._module: Any = importlib.import_module("wandb")
+        self._run = self._module.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=folder.name,
+            id=id,
+            resume="allow",
+            config=dict(settings),
+            settings=self._module.Settings(console="off"),
+        )
+        self.id = str(self._run.id)
+        # By our own steps: wandb's must rise, and a resumed run repeats some.
+        self._run.define_metric("*", step_metric="step")
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log the values of a step."""
+        self._run.log({**metrics, "step": step})
+
+    def log_text(self, text: str, step: int) -> None:
+        """Log a sample."""
+        self._run.log({SAMPLE: self._module.Html(_html(text)), "step": step})
+
+    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+        """Log the final values, and finish the run."""
+        self._run.summary.update(dict(summary))
+        self._run.finish()
+
+
+class MLflow(Tracker):
+    """A run of MLflow, at `MLFLOW_TRACKING_URI` or in the working folder."""
+
+    name, package, remedy = "mlflow", "mlflow", "pip install mlflow"
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        mlflow = importlib.import_module("mlflow")
+        self._entities = importlib.import_module("mlflow.entities")
+        self._client: Any = mlflow.MlflowClient()
+        self._batch: list[Any] = []
+        if id is None:
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+            experiment = mlflow.set_experiment(name)
+            id = self._client.create_run(experiment.experiment_id, run_name=folder.name).info.run_id
+            parameters = [self._entities.Param(key, _text(value)[:MAX_PARAM_LENGTH]) for key, value in settings.items()]
+            self._client.log_batch(id, params=parameters)
+        else:
+            self._client.update_run(id, status="RUNNING")
+        self.id = str(id)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log the values of a step, many steps in one request."""
+        now = int(time.time() * 1000)
+        self._batch += [self._entities.Metric(key, value, now, step) for key, value in metrics.items()]
+        if len(self._batch) >= BATCH_SIZE or "val_nats" in metrics:
+            self._flush()
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        self._client.log_batch(self.id, metrics=batch)
+
+    def log_text(self, text: str, step: int) -> None:
+        """Log a sample as a file."""
+        self._client.log_text(self.id, text, f"{SAMPLE}s/step-{step:08d}.txt")
+
+    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+        """Log the final values, and end the run."""
+        self.log(summary, step)
+        self._flush()
+        self._client.set_terminated(self.id, "FINISHED" if is_complete else "KILLED")
+
+
+class Trackio(Tracker):
+    """A run of Trackio, in its own folder on this machine, or in a Space of Hugging Face."""
+
+    name, package, remedy = "trackio", "trackio", "pip install trackio"
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
+        self._module: Any = importlib.import_module("trackio")
+        plain = {key: value if _is_plain(value) else _text(value) for key, value in settings.items()}
+        # Trackio resumes runs by name. A new run is never that of another folder of the same name.
+        self._run = self._module.init(
+            project=os.environ.get("TRACKIO_PROJECT", PROJECT),
+            name=id or folder.name,
+            config=plain,
+            resume="never" if id is None else "allow",
+        )
+        self.id = str(self._run.name)
+
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
+        """Log the values of a step."""
+        self._run.log(dict(metrics), step=step)
+
+    def log_text(self, text: str, step: int) -> None:
+        """Log a sample."""
+        self._run.log({SAMPLE: text}, step=step)
+
+    def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
+        """Log the final values, and finish the run."""
+        self._run.log(dict(summary), step=step)
+        # Not the run's own `finish`, after which Trackio would print on stdout at exit.
+        self._module.finish()
+
+
+TRACKERS: Mapping[str, type[Tracker]] = {tracker.name: tracker for tracker in (TensorBoard, WandB, MLflow, Trackio)}
+"""All trackers by name."""
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raise UsageError for an unknown tracker, or one that is named twice, CharRNNError for one not installed."""
+    for number, name in enumerate(names):
+        if name not in TRACKERS:
+            hint = did_you_mean(name, TRACKERS)
+            raise UsageError(f"{named('log')} is {name[:40]!r}; it must be one of {', '.join(TRACKERS)}.{hint}")
+        if name in names[:number]:
+            raise UsageError(f"{named('log')} is {name} twice: leave one out.")
+        tracker = TRACKERS[name]
+        if not _is_installed(tracker.package):
+            raise CharRNNError(
+                f"{named('log', name)} needs the package {tracker.package}, which is not installed.\n"
+                f"Install it: {tracker.remedy}"
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # set to None in `sys.modules`
+        return False
+
+
+def tracked(events: Generator[TrainEvent, None, None], names: Sequence[str]) -> Generator[TrainEvent, None, None]:
+    """Yield the events of training (`charrnn.train`, `charrnn.resume`), and send them to the named trackers.
+
+    Raises as `check_trackers` does, and as the events; a failure of a tracker is a WarningEvent, and is its last.
+    """
+    check_trackers(names)
+    following = _Following(names)
+    try:
+        with closing(events):
+            for event in events:
+                yield from following.receive(event)
+                yield event
+    finally:
+        # An error, or a second Ctrl-C, before the last event.
+        for _ in following.close(is_complete=False):
+            pass
+
+
+class _Following:
+    """The trackers of one training."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        """The trackers that are not open yet."""
+        self._start: StartEvent | None = None
+        self._open: dict[str, Tracker] = {}
+        self._summary: dict[str, float] = {}
+        self._step = 0
+
+    def receive(self, event: TrainEvent) -> Iterator[WarningEvent]:
+        """Send an event to all trackers; yield a warning for each that fails."""
+        if isinstance(event, WarningEvent):
+            return
+        if isinstance(event, StartEvent):
+            self._start = event
+            return
+        # Only now: a new run has been saved by its second event. Before, its folder would be removed after a failure,
+        # unless it contained files of a tracker.
+        for name in self._names:
+            yield from self._guarded(name, partial(self._open_tracker, name))
+        self._names = ()
+        if isinstance(event, DoneEvent):
+            yield from self.close(is_complete=event.is_complete)
+            return
+        if isinstance(event, EvaluationEvent) and event.is_best:
+            self._summary = {"best_val_nats": event.val_nats, "best_step": float(event.step)}
+        self._step = event.step
+        for name, tracker in [*self._open.items()]:
+            yield from self._guarded(name, partial(_send, tracker, event))
+
+    def close(self, *, is_complete: bool) -> Iterator[WarningEvent]:
+        """Close all trackers; yield a warning for each that fails."""
+        for name, tracker in [*self._open.items()]:
+            yield from self._guarded(
+                name, partial(tracker.close, _finite(self._summary), self._step, is_complete=is_complete)
+            )
+        self._open.clear()
+
+    def _open_tracker(self, name: str) -> None:
+        assert self._start is not None, "training begins with its start event"
+        folder = Path(self._start.run)
+        ids = _read_ids(folder)
+        facts = {"num_parameters": self._start.num_parameters, "text": self._start.corpus}
+        tracker = TRACKERS[name](folder, {**self._start.config, **facts}, self._start.first_step, ids.get(name))
+        self._open[name] = tracker
+        if tracker.id is not None and tracker.id != ids.get(name):
+            write_atomically(folder / IDS, json_to_bytes({**ids, name: tracker.id}))
+
+    def _guarded(self, name: str, act: Callable[[], object]) -> Iterator[WarningEvent]:
+        """Call `act`; if that fails, drop the tracker and yield the one warning about it."""
+        try:
+            # Trackers print to stdout, which carries the result of the command.
+            with contextlib.redirect_stdout(sys.stderr):
+                act()
+        except Exception as error:  # Any: of a network, of a service, or of a version that we do not know.
+            self._open.pop(name, None)
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            yield WarningEvent(message=f"{name} failed, and gets no more of this run: {reason}")
+
+
+def _send(tracker: Tracker, event: TrainEvent) -> None:
+    if isinstance(event, StepEvent):
+        tracker.log(_finite({name: getattr(event, name) for name in STEP_METRICS}), event.step)
+    elif isinstance(event, EvaluationEvent):
+        tracker.log(_finite({name: getattr(event, name) for name in EVALUATION_METRICS}), event.step)
+    elif isinstance(event, SampleEvent):
+        tracker.log_text(event.text, event.step)
+
+
+def _read_ids(folder: Path) -> dict[str, str]:
+    """Return the ids of earlier trainings of a run; none if the file is missing or damaged."""
+    try:
+        ids = parse_json(folder / IDS, read_capped(folder / IDS, max_bytes=MAX_TEXT_BYTES))
+    except CheckpointError:
+        return {}
+    return {name: id for name, id in ids.items() if isinstance(id, str)} if isinstance(ids, dict) else {}
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, bool | int | float | str)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _html(text: str) -> str:
+    import html
+
+    return f"<pre>{html.escape(text)}</pre>"

@@ -1,0 +1,297 @@
+"""Line charts: drawn with characters in a terminal, and as shapes in an exported picture."""
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.style import Style
+from rich.text import Text
+
+from charrnn.views.canvas import Canvas
+from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
+
+STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
+"""Colours of the lines, in turn."""
+MARKS = "●▲■◆○△□"
+"""Marks on the lines, in turn."""
+ASCII_MARKS = "ox*@%&$"
+"""The same for streams that carry ASCII only."""
+SHAPES = (
+    (24, 0.0, True),
+    (3, 0.0, True),
+    (4, 0.125, True),
+    (4, 0.0, True),
+    (24, 0.0, False),
+    (3, 0.0, False),
+    (4, 0.125, False),
+)
+"""MARKS as polygons in an exported picture: (corners, rotation as a share of a turn, filled)."""
+NUM_MARKS = 6
+"""Marks on each line of an exported picture."""
+HEIGHT = 15
+"""Lines of the drawing at the most: a multiple of the number of intervals between ticks."""
+MARK_EVERY = 12
+"""Columns between two marks of a line, if the lines are few. The marks of different lines alternate."""
+PICTURE_HEIGHT = 380.0
+"""Pixels of the drawing in an exported picture."""
+PICTURE_MARGIN = 70.0
+"""Pixels for the numbers on the left of the drawing."""
+MARK_SIZE = 6.0
+"""Pixels from the centre of a mark to its corners."""
+MIN_WIDTH = 20
+"""Columns of the drawing at least; a narrower terminal crops it."""
+MAX_TICKS = 7
+"""Numbers on the vertical axis at the most."""
+TICK_EVERY = 10
+"""Columns between two numbers on the horizontal axis at least."""
+PICTURE_TICKS = 10
+"""Numbers on the horizontal axis of an exported picture at the most."""
+
+Point = tuple[float, float]
+"""A position (x, y) in the units of the axes."""
+Tick = tuple[float, str]
+"""A position on an axis, and what stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a chart. Lines of the same `number` have the same colour and the same mark."""
+
+    name: str
+    """Its name in the legend, with control characters made visible."""
+    segments: Sequence[Sequence[Point]]
+    """Points with ascending x; nothing is drawn between two segments."""
+    number: int = 0
+    is_marked: bool = True
+    """A line without marks is thinner and has no entry in the legend."""
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A renderable of lines that differ in their marks and, if the console has colours, in colour."""
+
+    title: str
+    lines: Sequence[Line]
+    across: tuple[float, float]
+    """The ends of the horizontal axis."""
+    across_label: str
+    across_ticks: Callable[[int], Iterable[Tick]]
+    """Return about as many ticks of the horizontal axis as asked for, at the most."""
+    up_ticks: Sequence[Tick]
+    """Equidistant ticks of the vertical axis; the first and the last are its ends."""
+    empty_notice: str
+    """Shown instead of a chart without any point."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        ascii_only, width = options.ascii_only, options.max_width
+        yield Text(self.title, style="bold")
+        if not self._has_points:
+            yield Text(self.empty_notice)
+            return
+        num_intervals = len(self.up_ticks) - 1
+        margin = max(cell_len(shown) for _, shown in self.up_ticks)
+        height = max(1, HEIGHT // num_intervals) * num_intervals + 1
+        canvas = Canvas(max(MIN_WIDTH, width - margin - 2), height, ascii_only=ascii_only)
+        marks = ASCII_MARKS if ascii_only else MARKS
+        self._draw_lines(canvas, marks)
+
+        side, tick_left, corner, floor, tick_below = "|++-+" if ascii_only else "│┤└─┬"
+        at_row = {canvas.row(self._share((0, y))[1]): shown for y, shown in self.up_ticks}
+        ticks = self.across_ticks(canvas.width // TICK_EVERY)
+        at_column = {canvas.column(self._share((x, 0))[0]): shown for x, shown in ticks}
+        for row, line in enumerate(canvas.lines()):
+            yield _line(f"{at_row.get(row, ''):>{margin}}{tick_left if row in at_row else side}", line)
+        bottom = "".join(tick_below if column in at_column else floor for column in range(canvas.width))
+        yield _line(" " * margin + corner + bottom)
+        yield _line(" " * (margin + 1) + _numbers(at_column, canvas.width))
+        yield _line(self.across_label.rjust(margin + 1 + canvas.width))
+        entries = [
+            (f"{marks[line.number % len(marks)]} {line.name}", _style(line.number))
+            for line in self.lines
+            if line.is_marked
+        ]
+        yield from _legend(entries, width)
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
+        shapes = [label(0, LINE_HEIGHT * 0.75, self.title, bold=True)]
+        if not self._has_points:
+            return 2 * LINE_HEIGHT, [*shapes, label(0, 1.75 * LINE_HEIGHT, self.empty_notice)]
+        top, left, right = 1.5 * LINE_HEIGHT, PICTURE_MARGIN, width - 2 * COLUMN_WIDTH
+        bottom = top + PICTURE_HEIGHT
+
+        def place(point: Point) -> Point:
+            x, y = self._share(point)
+            return left + x * (right - left), bottom - y * PICTURE_HEIGHT
+
+        for y, shown in self.up_ticks:
+            level = place((0, y))[1]
+            shapes += [
+                path([(left, level), (right, level)], GRID, width=1),
+                label(left - 8, level + 6, shown, anchor="end"),
+            ]
+        for x, shown in self.across_ticks(PICTURE_TICKS):
+            at = place((x, 0))[0]
+            shapes += [
+                path([(at, bottom), (at, bottom + 6)], INK),
+                label(at, bottom + LINE_HEIGHT, shown, anchor="middle"),
+            ]
+        shapes += [
+            path([(left, top), (left, bottom), (right, bottom)], INK),
+            label(right, bottom + 2 * LINE_HEIGHT, self.across_label, anchor="end"),
+        ]
+        for line in self.lines:
+            shapes += self._drawn(line, place)
+        y = bottom + 3 * LINE_HEIGHT
+        for line in self.lines:
+            if line.is_marked:
+                shapes += [
+                    _mark(line.number, (MARK_SIZE + 2, y - 6)),
+                    label(2 * COLUMN_WIDTH, y, line.name, fill=_colour(line.number)),
+                ]
+                y += LINE_HEIGHT
+        return y - LINE_HEIGHT / 2, shapes
+
+    @property
+    def _has_points(self) -> bool:
+        return any(any(line.segments) for line in self.lines)
+
+    def _share(self, point: Point) -> Point:
+        """Return a position as shares of the two axes, from 0 to 1."""
+        (begin, end), low, high = self.across, self.up_ticks[0][0], self.up_ticks[-1][0]
+        return (point[0] - begin) / (end - begin), (point[1] - low) / (high - low)
+
+    def _draw_lines(self, canvas: Canvas, marks: str) -> None:
+        for line in self.lines:
+            for segment in line.segments:
+                for start, end in zip(segment, [*segment[1:], *segment[-1:]], strict=True):
+                    canvas.line(self._share(start), self._share(end), _style(line.number))
+        marked = [line for line in self.lines if line.is_marked]
+        every = max(MARK_EVERY, 3 * len(marked))
+        for turn, line in enumerate(marked):
+            columns = range((2 * turn + 1) * every // (2 * len(marked)), canvas.width, every)
+            for point in self._mark_points(line, [column / (canvas.width - 1) for column in columns]):
+                canvas.mark(*self._share(point), marks[line.number % len(marks)], _style(line.number))
+
+    def _drawn(self, line: Line, place: Callable[[Point], Point]) -> Iterator[str]:
+        """Yield a line as one path for each of its segments, then its marks, which alternate with the others'."""
+        for segment in line.segments:
+            if segment:
+                points = [place(point) for point in segment]
+                yield path(points, _colour(line.number), width=2 if line.is_marked else 1)
+        if line.is_marked:
+            marked = [one for one in self.lines if one.is_marked]
+            offset = (marked.index(line) + 0.5) / len(marked)
+            for point in self._mark_points(line, [(turn + offset) / NUM_MARKS for turn in range(NUM_MARKS)]):
+                yield _mark(line.number, place(point))
+
+    def _mark_points(self, line: Line, shares: Sequence[float]) -> list[Point]:
+        """Return the points of a line at these shares of the horizontal axis, where there are any; else its last."""
+        begin, end = self.across
+        found = [_point_at(line.segments, begin + share * (end - begin)) for share in shares]
+        last = [segment[-1] for segment in line.segments if segment][-1:]
+        return [point for point in found if point is not None] or last
+
+
+class ChartOfRecords(ABC):
+    """A renderable that is one line chart of the records it is made from."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.chart(ascii_only=options.ascii_only)
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
+        return self.chart(ascii_only=False).to_shapes(width)
+
+    @abstractmethod
+    def chart(self, *, ascii_only: bool) -> LineChart:
+        """Return the chart, with names in ASCII for a stream that carries nothing else."""
+
+
+def _point_at(segments: Sequence[Sequence[Point]], x: float) -> Point | None:
+    """Return the point of a line at x, None where it has none."""
+    for segment in segments:
+        if segment and segment[0][0] <= x <= segment[-1][0]:
+            index = bisect_left(segment, x, key=lambda point: point[0])
+            if index == 0:
+                return segment[0]
+            (left, y), (right, next_y) = segment[index - 1], segment[index]
+            return x, y + (next_y - y) * (x - left) / (right - left)
+    return None
+
+
+def round_step(extent: float, most: int) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that divides an extent into at most `most` intervals."""
+    smallest = extent / max(1, most)
+    power = math.floor(math.log10(smallest))
+    steps = (digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 2, 5))
+    # A rounding error must not skip a step that fits exactly.
+    return next(step for step in steps if step >= smallest * (1 - 1e-9))
+
+
+def enclosing_ticks(lowest: float, highest: float) -> list[Tick]:
+    """Return at most `MAX_TICKS` equidistant round numbers that enclose the given ones.
+
+    They are at least 0.001 / (`MAX_TICKS` - 1) apart, and far enough that floats tell them from each other.
+    """
+    extent = max(highest - lowest, 1e-3, 1e-9 * max(abs(lowest), abs(highest)))
+    most = MAX_TICKS - 1
+    while True:
+        step = round_step(extent, most)
+        first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+        last = max(last, first + 1)
+        if last - first < MAX_TICKS:
+            break
+        most -= 1
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return [(level * step, f"{level * step:.{digits}f}") for level in range(first, last + 1)]
+
+
+def _style(number: int) -> Style:
+    return STYLES[number % len(STYLES)]
+
+
+def _colour(number: int) -> str:
+    return colour_of(_style(number))
+
+
+def _mark(number: int, centre: Point) -> str:
+    """Return a mark as a polygon, filled or hollow."""
+    num_corners, turn, is_filled = SHAPES[number % len(SHAPES)]
+    angles = (math.tau * (corner / num_corners + turn) for corner in range(num_corners))
+    x, y = centre
+    outline = [(x + MARK_SIZE * math.sin(angle), y - MARK_SIZE * math.cos(angle)) for angle in angles]
+    colour = _colour(number)
+    return shape(outline, colour if is_filled else PAPER, stroke=colour)
+
+
+def _line(*pieces: str | Text) -> Text:
+    line = Text.assemble(*pieces)
+    line.no_wrap = True
+    line.overflow = "crop"
+    return line
+
+
+def _numbers(at_column: dict[int, str], width: int) -> str:
+    """Return a line of `width` columns with each number below its column, without those that do not fit."""
+    line = ""
+    for column, number in sorted(at_column.items()):
+        begin = max(0, min(column - (len(number) - 1) // 2, width - len(number)))
+        if begin >= len(line) + (1 if line else 0):
+            line = line.ljust(begin) + number
+    return line
+
+
+def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
+    """Yield the names of the lines, as many per line as fit."""
+    line = Text(overflow="fold")
+    for name, style in entries:
+        if line and line.cell_len + 3 + cell_len(name) > width:
+            yield line
+            line = Text(overflow="fold")
+        line.append("   " if line else "").append(name, style)
+    yield line

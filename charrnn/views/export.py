@@ -1,0 +1,154 @@
+"""The formats of exported files by suffix: what each contains, what it needs, and how it is written.
+
+This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from charrnn.errors import UsageError, install_command
+from charrnn.views.strict_json import to_json
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.console import RenderableType
+
+    from charrnn.views.layout import Layout
+    from charrnn.views.page import Page
+
+
+class Exportable(Protocol):
+    """What a format can take its content from."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def pictures(self) -> "Sequence[RenderableType]":
+        """What the terminal shows."""
+
+    @property
+    def data(self) -> Any:
+        """The same as a value for JSON."""
+
+    @property
+    def page(self) -> "Page | None":
+        """What a web page shows, if that is more than the pictures."""
+
+    @property
+    def arrays(self) -> "Mapping[str, NDArray[Any]]":
+        """The arrays of a .npz by name; empty if there are none."""
+
+    @property
+    def layout(self) -> "Layout | None":
+        """The size and shape of a .svg or .png, if they were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFormat:
+    """A format of exported files."""
+
+    suffix: str
+    content: str
+    """What the file contains, in a few words."""
+    write: Callable[[Exportable], bytes]
+    """Return the content of the file. Raises UsageError if it cannot be drawn on this machine."""
+    module: str = ""
+    """The module of an optional package that has to be installed."""
+    extra: str = ""
+    """The extra of charrnn that installs it."""
+    instead: str = ""
+    """Another way to such a file where the package is missing; {stem} stands for its path without the suffix."""
+
+
+def _html(shown: Exportable) -> bytes:
+    from charrnn.views.documents import to_html
+    from charrnn.views.page import to_page
+
+    page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
+    return page.encode("utf-8")
+
+
+def _svg(shown: Exportable) -> bytes:
+    from charrnn.views.svg import to_svg
+
+    return to_svg(shown.pictures, shown.title, shown.layout).encode("utf-8")
+
+
+def _png(shown: Exportable) -> bytes:
+    from charrnn.views.raster import to_png
+    from charrnn.views.svg import to_svg
+
+    return to_png(to_svg(shown.pictures, shown.title, shown.layout))
+
+
+def _text(shown: Exportable) -> bytes:
+    from charrnn.views.documents import to_text
+
+    return to_text(shown.pictures).encode("utf-8")
+
+
+def _json(shown: Exportable) -> bytes:
+    return (to_json(shown.data) + "\n").encode("ascii")
+
+
+def _npz(shown: Exportable) -> bytes:
+    import numpy as np
+
+    from charrnn.views.visible import all_visible
+
+    file = BytesIO()
+    # A regular expression, the name of a detector, can contain characters that no file name in an archive can.
+    arrays: dict[str, Any] = {all_visible(name): array for name, array in shown.arrays.items()}
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+_FORMATS = (
+    ExportFormat(suffix=".html", content="web page", write=_html),
+    ExportFormat(suffix=".svg", content="picture", write=_svg),
+    ExportFormat(
+        suffix=".png",
+        content="picture",
+        write=_png,
+        module="resvg_py",
+        extra="png",
+        instead="Or export {stem}.svg, and convert it: rsvg-convert -z 2 -o {stem}.png {stem}.svg",
+    ),
+    ExportFormat(suffix=".txt", content="plain text", write=_text),
+    ExportFormat(suffix=".json", content="numbers", write=_json),
+    ExportFormat(suffix=".npz", content="activations, as NumPy arrays", write=_npz),
+)
+FORMATS = {one.suffix: one for one in _FORMATS}
+"""The formats of exported files, by suffix in lower case."""
+
+
+PICTURE_SUFFIXES = (".svg", ".png")
+"""The formats that have a size and a shape."""
+
+
+def describe_formats(*, has_arrays: bool = True) -> str:
+    """Describe the formats in one line, for help texts; without `has_arrays`, those of results without activations."""
+    return ", ".join(
+        f"{one.suffix} ({one.content}" + (f"; needs the extra {one.extra})" if one.extra else ")")
+        for one in FORMATS.values()
+        if has_arrays or one.suffix != ".npz"
+    )
+
+
+def find_format(path: Path) -> ExportFormat:
+    """Return the format of a file by its suffix. Raises UsageError for an unknown one, and for a missing package."""
+    found = FORMATS.get(path.suffix.lower())
+    if found is None:
+        *others, last = FORMATS
+        raise UsageError(f"{path}: the name must end in {', '.join(others)} or {last}.")
+    if found.module and find_spec(found.module) is None:
+        raise UsageError(
+            f"{path}: a {found.suffix} needs the package {found.module}. In the folder of charrnn's pyproject.toml: "
+            f"{install_command(found.extra)}\n" + found.instead.format(stem=path.with_suffix(""))
+        )
+    return found

@@ -1,0 +1,165 @@
+"""Draw a text with one value per character, as colours or as blocks below each line."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, repeat
+from typing import TypeVar
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+
+from charrnn.cells.records import ColouredText
+from charrnn.views.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, palette_of
+from charrnn.views.visible import LINE_ENDS, visible, visible_in_ascii
+
+MAX_BITS = 8.0
+"""Surprise from which on the colour no longer changes: probability 1/256."""
+
+UNDERLINED = Style(underline=True)
+"""The style of characters at which a detector is on."""
+UNDERLINE = "▔"
+"""What stands below such a character without colour."""
+ASCII_UNDERLINE = "^"
+"""The same for streams that carry ASCII only."""
+MIN_FILL = 0.5
+"""Share of the width that a line fills at least where it is broken at a space."""
+
+Value = TypeVar("Value")
+"""What a character is drawn by: a cell value, a number of bits, a mark."""
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A renderable that colours a `ColouredText`, folded at the width of the console, and underlines its `inside`.
+
+    Without colour (or with `strip`), a line of blocks under each line of text shows the values instead; without colour,
+    marks stand for the underline.
+    """
+
+    coloured: ColouredText
+    strip: bool | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        mark = ASCII_UNDERLINE if options.ascii_only else UNDERLINE
+        inside = self.coloured.inside or repeat(False, len(self.coloured.text))
+        characters = zip(self.coloured.text, zip(self.coloured.values, inside, strict=True), strict=True)
+        palette = palette_of(console)
+        yield from draw(
+            characters,
+            console,
+            options,
+            lambda item: palette.value(item[0]) + UNDERLINED if item[1] else palette.value(item[0]),
+            lambda item: block(item[0], blocks),
+            self.strip,
+            lambda item: mark if item[1] else " ",
+        )
+
+
+@dataclass(frozen=True)
+class SurpriseMap:
+    """A renderable that colours each character by its surprise in bits: the stronger, the less the model expected it.
+
+    Without colour (or with `strip`), a line of blocks under each line of text shows the bits instead.
+    """
+
+    text: str
+    bits: Sequence[float]
+    """(N,); nan for a character without a prediction, such as the first."""
+    strip: bool | None = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        # Maps 0 to MAX_BITS to all shades of one hue, and to all blocks.
+        characters = zip(self.text, (bits / MAX_BITS for bits in self.bits), strict=True)
+        yield from draw(
+            characters,
+            console,
+            options,
+            palette_of(console).surprise,
+            lambda share: block(2 * share - 1, blocks) if share == share else " ",
+            self.strip,
+        )
+
+
+def draw(
+    characters: Iterable[tuple[str, Value]],
+    console: Console,
+    options: ConsoleOptions,
+    style_of: Callable[[Value], Style],
+    mark_of: Callable[[Value], str],
+    strip: bool | None,
+    underline_of: Callable[[Value], str] | None = None,
+) -> RenderResult:
+    """Draw characters in the style of their values, made visible and folded at the width of the console.
+
+    Without colour each line has its marks below it, unless all are blanks. `strip` adds the marks (true) or leaves them
+    out (false), with and without colour. Without colour the line of `underline_of` comes before that of the marks. Of a
+    carriage return and a newline only the newline is drawn.
+    """
+    plain = is_plain(console)
+    shown_characters = without_carriage_returns(characters)
+    for line in fold(shown_characters, options.max_width, ascii_only=options.ascii_only):
+        if plain:
+            yield Segment("".join(shown for shown, _ in line))
+        else:
+            for style, segment in groupby(line, key=lambda item: style_of(item[1])):
+                text = "".join(shown for shown, _ in segment)
+                words = text.lstrip(" ")
+                # Separate, because some viewers of an exported picture drop spaces before a word.
+                if len(words) < len(text):
+                    yield Segment(" " * (len(text) - len(words)), style)
+                if words:
+                    yield Segment(words, style)
+        yield Segment.line()
+        rows = [underline_of] if plain and underline_of is not None else []
+        for mark_of_row in [*rows, *[mark_of] * (plain if strip is None else strip)]:
+            marks = "".join(mark_of_row(value) * cell_len(shown) for shown, value in line).rstrip()
+            if marks:
+                yield Segment(marks)
+                yield Segment.line()
+
+
+def fold(characters: Iterable[tuple[str, Value]], width: int, *, ascii_only: bool) -> Iterator[list[tuple[str, Value]]]:
+    """Yield lines of (shown character, value), broken after a newline or END and where the next one does not fit.
+
+    A line that is too long is broken after its last space, so that words stay whole, unless less than MIN_FILL of the
+    width would be filled.
+    """
+    line: list[tuple[str, Value]] = []
+    used = 0
+    # How many characters of the line come before its last word, and their width.
+    num_before, width_before = 0, 0
+    for character, value in characters:
+        shown = visible_in_ascii(character) if ascii_only else visible(character)
+        needed = cell_len(shown)
+        while line and used + needed > width:
+            if width_before < MIN_FILL * width:
+                num_before, width_before = len(line), used
+            yield line[:num_before]
+            line, used = line[num_before:], used - width_before
+            num_before, width_before = 0, 0
+        line.append((shown, value))
+        used += needed
+        if character == " ":
+            num_before, width_before = len(line), used
+        elif character in LINE_ENDS:
+            yield line
+            line, used, num_before, width_before = [], 0, 0, 0
+    if line:
+        yield line
+
+
+def without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterator[tuple[str, Value]]:
+    """Yield all characters but each carriage return before a newline: ↵ stands for both."""
+    held: tuple[str, Value] | None = None
+    for item in characters:
+        if held is not None and item[0] != "\n":
+            yield held
+        held = item if item[0] == "\r" else None
+        if held is None:
+            yield item
+    if held is not None:
+        yield held

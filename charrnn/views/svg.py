@@ -1,0 +1,301 @@
+"""Renderables as one SVG picture with the same layout in every viewer.
+
+Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces stay in the text
+for copying. Block characters and charts are drawn as shapes. Lengths are in pixels.
+"""
+
+import re
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
+
+from rich.cells import cell_len
+from rich.color import Color, blend_rgb
+from rich.color_triplet import ColorTriplet
+from rich.console import Console, RenderableType
+from rich.segment import Segment
+from rich.style import Style
+from rich.terminal_theme import TerminalTheme
+
+from charrnn.views.layout import MAX_COLUMNS, Layout
+from charrnn.views.layout import MIN_COLUMNS as LEAST_COLUMNS
+from charrnn.views.palette import BACKGROUND_VARIABLE, PAPERS, dark_colours
+from charrnn.views.visible import all_visible
+
+COLUMNS = 100
+"""Columns of text and drawings."""
+MIN_COLUMNS = 50
+"""Columns of a picture of text at least; otherwise it is as wide as its longest line."""
+FONT_SIZE = 20.0
+"""Size of the font."""
+COLUMN_WIDTH = 0.602 * FONT_SIZE
+"""Advance width of a character in Menlo and DejaVu Sans Mono. Viewers that can stretch other fonts to it."""
+LINE_HEIGHT = 24.0
+"""Height of a line."""
+BASELINE = 18.0
+"""Distance of the baseline from the top of a line."""
+UNDERLINE_HEIGHT = 2.0
+"""Thickness of an underline."""
+UNDERLINE_GAP = 2.0
+"""Coloured space below an underline, without which a white one is lost on white paper."""
+MARGIN = 14.0
+"""Space around the picture."""
+FONTS = "Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', 'Noto Sans Mono', 'Courier New', monospace"
+"""Fonts, the preferred one first."""
+FAINT = 0.4
+"""Share of the background colour in a dim colour."""
+RECORDING: dict[str, Any] = {
+    "force_terminal": True,
+    "color_system": "truecolor",
+    "legacy_windows": False,
+    "markup": False,
+    "emoji": False,
+    "highlight": False,
+    "_environ": {BACKGROUND_VARIABLE: "light"},
+}
+"""Options of a rich Console for light paper that takes markup for text and ignores the settings of the terminal."""
+
+LIGHT = TerminalTheme(
+    (252, 252, 250),
+    (30, 30, 34),
+    [
+        (30, 30, 34),
+        (180, 30, 30),
+        (30, 120, 50),
+        (150, 100, 0),
+        (30, 70, 180),
+        (130, 40, 130),
+        (0, 110, 120),
+        (120, 120, 120),
+    ],
+)
+"""The theme of exported pictures: dark ink on light paper."""
+INK, PAPER = LIGHT.foreground_color.hex, LIGHT.background_color.hex
+"""Colours of text and background."""
+GRID = "#d8d8d4"
+"""Colour of the lines behind a chart."""
+_DARK_ANSI = ("#f08080", "#6cc98a", "#d6a843", "#82aaff", "#d59ad8", "#5cc4d0")
+DARK = {
+    PAPER: PAPERS["dark"].paper,
+    INK: PAPERS["dark"].ink,
+    GRID: "#3a3b42",
+    **{LIGHT.ansi_colors[number].hex: colour for number, colour in enumerate(_DARK_ANSI, start=1)},
+}
+"""Colours of an exported picture where the viewer prefers a dark one, by the colour on light paper."""
+
+ON_DARK = dark_colours() | DARK
+"""The same with the shades of the palette, and the text on them."""
+
+_BLOCKS = {character: eighths / 8 for eighths, character in enumerate("▁▂▃▄▅▆▇█", start=1)}
+"""Block characters and the share of a line's height that they fill from below."""
+_RULES = {"─": 1.5, "━": 3.0}
+"""Horizontal rules and their thickness."""
+
+
+@runtime_checkable
+class Drawing(Protocol):
+    """A renderable that draws itself as SVG instead of as text."""
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return its height and its SVG elements, with the upper left corner at (0, 0), for a picture of this width."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """Elements below each other, with the upper left corner at (0, 0)."""
+
+    elements: list[str]
+    width: float
+    height: float
+
+
+def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", layout: Layout | None = None) -> str:
+    """Return an SVG picture with this title that shows the renderables below each other.
+
+    Without a `layout` it is as wide as its longest line, at most COLUMNS.
+    """
+    layout = layout or Layout()
+    box = _compose(renderables, layout.columns or MIN_COLUMNS, layout.columns or COLUMNS)
+    if layout.aspect and layout.columns is None:
+        box = _fill(renderables, layout.aspect)
+    least = [box.width + 2 * MARGIN, box.height + 2 * MARGIN]
+    width = max(least[0], least[1] * (layout.aspect or 0.0))
+    height = max(least[1], width / layout.aspect if layout.aspect else 0.0)
+    left, top = (_number(MARGIN + (size - needed) / 2) for size, needed in zip((width, height), least, strict=True))
+    used = set(re.findall('(?:fill|stroke)="(#[0-9a-f]{6})"', "".join(box.elements)))
+    zoom = (layout.font_size or FONT_SIZE) / FONT_SIZE
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(zoom * width)}" height="{_number(zoom * height)}" '
+        f'viewBox="0 0 {_number(width)} {_number(height)}" role="img" class="charrnn" xml:space="preserve">\n'
+        f"<title>{_escape(title)}</title>\n<style>{_dark_style({INK, PAPER, *used})}</style>\n"
+        f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>\n'
+        f'<g transform="translate({left} {top})" font-family="{FONTS}" '
+        f'font-size="{_number(FONT_SIZE)}" fill="{INK}" style="white-space: pre">\n'
+        + "\n".join(box.elements)
+        + "\n</g>\n</svg>\n"
+    )
+
+
+def _compose(renderables: Sequence[RenderableType], least: int, most: int) -> _Box:
+    """Draw renderables below each other, as wide as the longest line, from `least` to `most` columns."""
+    elements: list[str] = []
+    top, num_columns = 0.0, least
+    for renderable in renderables:
+        if isinstance(renderable, Drawing):
+            height, shapes = renderable.to_shapes(most * COLUMN_WIDTH)
+            elements.append(f'<g transform="translate(0 {_number(top)})">{"".join(shapes)}</g>')
+            top, num_columns = top + height, most
+            continue
+        for line in _lines(renderable, most):
+            num_columns = max(num_columns, sum(segment.cell_length for segment in line))
+            elements += _draw_line(line, top)
+            top += LINE_HEIGHT
+    return _Box(elements, num_columns * COLUMN_WIDTH, top)
+
+
+def _fill(renderables: Sequence[RenderableType], aspect: float) -> _Box:
+    """Draw renderables in the number of columns for which a picture of this shape is smallest, and its text largest.
+
+    The more columns, the wider and the lower is what they fill: the right number is found by bisection.
+    """
+    low, high = LEAST_COLUMNS, MAX_COLUMNS
+    boxes: list[_Box] = []
+    while low <= high:
+        middle = (low + high) // 2
+        box = _compose(renderables, LEAST_COLUMNS, middle)
+        boxes.append(box)
+        if box.width + 2 * MARGIN < aspect * (box.height + 2 * MARGIN):
+            low = middle + 1
+        else:
+            high = middle - 1
+    return min(boxes, key=lambda box: max(box.width + 2 * MARGIN, aspect * (box.height + 2 * MARGIN)))
+
+
+def _dark_style(used: Set[str]) -> str:
+    """Return the style sheet that replaces the `used` colours where the viewer prefers dark pictures.
+
+    Viewers that know no such preference show the colours of the attributes.
+    """
+    rules = "".join(
+        f'.charrnn [fill="{light}"]{{fill:{dark}}}.charrnn [stroke="{light}"]{{stroke:{dark}}}'
+        for light, dark in ON_DARK.items()
+        if light in used
+    )
+    return f"@media (prefers-color-scheme: dark){{{rules}}}"
+
+
+def label(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False, fill: str = "") -> str:
+    """Return text whose start, middle or end (`anchor`) is at (x, y) on the baseline. Markup is escaped."""
+    attributes = f' text-anchor="{anchor}"' * (anchor != "start") + ' font-weight="bold"' * bold
+    attributes += f' fill="{fill}"' if fill else ""
+    return f'<text x="{_number(x)}" y="{_number(y)}"{attributes}>{_escape(text)}</text>'
+
+
+def path(points: Sequence[tuple[float, float]], stroke: str, *, width: float = 1.5) -> str:
+    """Return a line through points."""
+    return f'<path d="{_through(points)}" fill="none" stroke="{stroke}" stroke-width="{width:g}"/>'
+
+
+def shape(outline: Sequence[tuple[float, float]], fill: str, *, stroke: str = "") -> str:
+    """Return a filled polygon; `stroke` is the colour of its outline, if any."""
+    edge = f' stroke="{stroke}" stroke-width="1.5"' if stroke else ""
+    return f'<path d="{_through(outline)}z" fill="{fill}"{edge}/>'
+
+
+def dots(centres: Sequence[tuple[float, float]], radius: float, fill: str) -> str:
+    """Return translucent dots, which are darker where they overlap."""
+    turn = f"a{radius:g} {radius:g} 0 1 0 {2 * radius:g} 0a{radius:g} {radius:g} 0 1 0 {-2 * radius:g} 0"
+    return "".join(
+        f'<path d="M{_number(x - radius)} {_number(y)}{turn}z" fill="{fill}" fill-opacity="0.55"/>' for x, y in centres
+    )
+
+
+def colour_of(style: Style) -> str:
+    """Return the text colour of a style on light paper, as #rrggbb."""
+    return _ink(style).hex
+
+
+def _through(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_number(x)} {_number(y)}" for x, y in points)
+
+
+def _lines(renderable: RenderableType, columns: int) -> list[list[Segment]]:
+    console = Console(file=StringIO(), width=columns, **RECORDING)
+    return console.render_lines(renderable, pad=False)
+
+
+def _draw_line(line: Sequence[Segment], top: float) -> Iterator[str]:
+    """Yield the backgrounds and shapes of a line as one group, then its words as one text element."""
+    rectangles: list[str] = []
+    words: list[str] = []
+    column = 0
+    for style, segments in groupby(line, key=lambda segment: segment.style or Style()):
+        text = "".join(segment.text for segment in segments if not segment.control)
+        width = cell_len(text)
+        paper = style.color if style.reverse else style.bgcolor
+        if width and paper is not None and not paper.is_default:
+            rectangles.append(_rectangle(column, top, width, LINE_HEIGHT, _triplet(paper, is_ink=False).hex))
+        if style.underline and width:
+            middle = top + LINE_HEIGHT - UNDERLINE_GAP - UNDERLINE_HEIGHT
+            rectangles.append(_rectangle(column, middle, width, UNDERLINE_HEIGHT, _ink(style).hex))
+        for piece in re.findall(
+            f"[{''.join(_BLOCKS)}]|[{''.join(_RULES)}]+| +|[^ {''.join((*_BLOCKS, *_RULES))}]+", text
+        ):
+            width = cell_len(piece)
+            if piece in _BLOCKS:
+                height = _BLOCKS[piece] * LINE_HEIGHT
+                rectangles.append(_rectangle(column, top + LINE_HEIGHT - height, 1, height, _ink(style).hex))
+                words.append(f'<tspan fill="none">{piece}</tspan>')
+            elif piece[0] in _RULES:
+                thick = _RULES[piece[0]]
+                rectangles.append(_rectangle(column, top + (LINE_HEIGHT - thick) / 2, width, thick, _ink(style).hex))
+                words.append(f'<tspan fill="none">{piece}</tspan>')
+            else:
+                words.append(piece if piece[0] == " " else _word(piece, column, width, style))
+            column += width
+    if rectangles:
+        yield f'<g shape-rendering="crispEdges">{"".join(rectangles)}</g>'
+    while words and not words[-1].strip():
+        words.pop()
+    if words:
+        yield f'<text y="{_number(top + BASELINE)}">{"".join(words)}</text>'
+
+
+def _word(text: str, column: int, width: int, style: Style) -> str:
+    ink = _ink(style)
+    look = f' fill="{ink.hex}"' * (ink != LIGHT.foreground_color)
+    look += ' font-weight="bold"' * bool(style.bold) + ' font-style="italic"' * bool(style.italic)
+    x, length = _number(column * COLUMN_WIDTH), _number(width * COLUMN_WIDTH)
+    stretched = f' textLength="{length}" lengthAdjust="spacingAndGlyphs"'
+    return f'<tspan x="{x}"{stretched}{look}>{_escape(text)}</tspan>'
+
+
+def _rectangle(column: float, top: float, num_columns: float, height: float, fill: str) -> str:
+    x, width = _number(column * COLUMN_WIDTH), _number(num_columns * COLUMN_WIDTH)
+    place = f'x="{x}" y="{_number(top)}" width="{width}" height="{_number(height)}"'
+    return f'<rect {place} fill="{fill}"/>'
+
+
+def _ink(style: Style) -> ColorTriplet:
+    colour = style.bgcolor if style.reverse else style.color
+    paper = style.color if style.reverse else style.bgcolor
+    ink = _triplet(colour, is_ink=not style.reverse)
+    return blend_rgb(ink, _triplet(paper, is_ink=bool(style.reverse)), FAINT) if style.dim else ink
+
+
+def _triplet(colour: Color | None, *, is_ink: bool) -> ColorTriplet:
+    if colour is None or colour.is_default:
+        return LIGHT.foreground_color if is_ink else LIGHT.background_color
+    return colour.get_truecolor(LIGHT)
+
+
+def _escape(text: str) -> str:
+    """Escape text for XML on one line: without markup and control characters."""
+    return escape(all_visible(text), quote=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,397 @@
+"""Build tables that fit 80 columns: findings, predictions, corpora, settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.style import StyleType
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellScore, Skipped
+from charrnn.errors import counted
+from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
+from charrnn.lab.spectrum_records import TrainingSpectrum
+from charrnn.text.catalogue import CatalogueEntry
+from charrnn.views.palette import ASCII_BLOCKS, BLOCKS, block
+from charrnn.views.visible import all_visible, visible
+
+_EXCERPT_WIDTH = 20
+"""Columns of the beginning of a copy."""
+_NAME_WIDTH = 10
+"""Columns that a column of words keeps when the table is too wide."""
+_UNLIMITED_WIDTH = 10_000
+"""Columns of a console on which nothing wraps."""
+_BAR_WIDTH = 30
+"""Columns of a bar for the share 1."""
+
+
+class PlainTable(Table):
+    """A table that shows its strings literally: no markup, control characters made visible.
+
+    Numbers never wrap. If the console is too narrow for all columns of a table of numbers, the remaining columns follow
+    below, beside the first column again. Any other table becomes one paragraph per row, without its bars.
+    """
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        # A name can contain markup: a detector may be the regular expression `[/b]`.
+        texts = (Text(all_visible(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*texts, style=style, end_section=end_section)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        has_numbers_only = len(self.columns) > 2 and all(column.no_wrap for column in self.columns[1:])
+        if self.fits(console, options) or (not has_numbers_only and self.can_fold(console, options)):
+            yield from super().__rich_console__(console, options)
+            return
+        if has_numbers_only:
+            remaining = list(range(1, len(self.columns)))
+            while remaining:
+                sizes = range(len(remaining), 1, -1)
+                num_fitting = next((n for n in sizes if self._part(remaining[:n]).fits(console, options)), 1)
+                yield from self._part(remaining[:num_fitting]).__rich_console__(console, options)
+                remaining = remaining[num_fitting:]
+            return
+        for number, row in enumerate(self.rows):
+            name, *values = (list(column.cells)[number] for column in self.columns)
+            pairs = [
+                Text.assemble((f"{column.header} ", "dim"), value)
+                for column, value in zip(self.columns[1:], values, strict=True)
+                if isinstance(value, Text) and value
+            ]
+            style = row.style or ""
+            yield Text.assemble((str(name), "bold"), style=style, overflow="fold")
+            yield Padding(Text(", ", style=style, overflow="fold").join(pairs), (0, 0, 0, 2))
+
+    def fits(self, console: Console, options: ConsoleOptions) -> bool:
+        """Return whether the table fits without wrapping."""
+        unlimited = options.update_width(_UNLIMITED_WIDTH)
+        return Measurement.get(console, unlimited, self).maximum <= options.max_width
+
+    def can_fold(self, console: Console, options: ConsoleOptions) -> bool:
+        """Return whether the table fits if the words of its other columns than numbers are folded."""
+        return self._narrowest(console, options) <= options.max_width
+
+    def _part(self, indices: Sequence[int]) -> "PlainTable":
+        """Return a table of the first column and those of `indices`."""
+        columns = [self.columns[index] for index in (0, *indices)]
+        part = PlainTable(box=self.box, pad_edge=self.pad_edge, header_style=self.header_style, padding=self.padding)
+        for column in columns:
+            part.add_column(column.header, justify=column.justify, overflow=column.overflow, no_wrap=column.no_wrap)
+        for row, *cells in zip(self.rows, *(column.cells for column in columns), strict=True):
+            part.add_row(*cells, style=row.style)
+        return part
+
+    def _narrowest(self, console: Console, options: ConsoleOptions) -> int:
+        """Return the width that holds all numbers, and the longest word of each other column up to `_NAME_WIDTH`."""
+        unlimited = options.update_width(_UNLIMITED_WIDTH)
+        width = Measurement.get(console, unlimited, self).maximum
+        for column in self.columns:
+            if not column.no_wrap:
+                sizes = [Measurement.get(console, unlimited, cell) for cell in (column.header, *column.cells)]
+                longest_word = max(size.minimum for size in sizes)
+                width -= max(size.maximum for size in sizes) - min(longest_word, _NAME_WIDTH)
+        return width
+
+
+def plain_table(*columns: str, right: Sequence[str] = ()) -> PlainTable:
+    """Build a table that shows strings literally, headings too; the columns of `right` are numbers."""
+    table = PlainTable(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        is_number = column in right
+        # A run, which can have any name, is the heading of some columns.
+        table.add_column(
+            Text(all_visible(column)), justify="right" if is_number else "left", overflow="fold", no_wrap=is_number
+        )
+    return table
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar whose length is proportional to a share from 0 to 1."""
+
+    share: float
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, _BAR_WIDTH)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        length = round(min(_BAR_WIDTH, options.max_width) * self.share)
+        yield Text(("#" if options.ascii_only else "█") * length, style="blue")
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """One block per share from 0 to 1: the higher, the fuller."""
+
+    shares: Sequence[float]
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(1, max(1, len(self.shares)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        yield Text("".join(block(2 * share - 1, blocks) for share in self.shares), overflow="fold")
+
+
+NOT_SIGNIFICANT_MARK = "?"
+"""Follows a score that is not significant."""
+NO_GAIN_MARK = "~"
+"""Follows a significant score that the untrained baseline reaches, too."""
+MEANINGS = {
+    NOT_SIGNIFICANT_MARK: "not significant, may be due to chance",
+    NO_GAIN_MARK: "no better than the untrained network",
+}
+"""The marks of `score_mark` and what they mean."""
+FINDINGS_COLUMNS = ("detector", "cell", "score", "95 % interval", "chance", "untrained", "inner")
+"""Columns of `findings_rows`."""
+
+
+def findings_rows(findings: CellFindings) -> list[list[str]]:
+    """Return one row of FINDINGS_COLUMNS per detector, strongest cell first.
+
+    `chance` is the chance level, `inner` the interior score of a yes/no detector or R² of a count detector.
+    """
+    return [
+        [
+            score.detector,
+            f"{score.layer}:{score.unit}",
+            score_text(score) + score_mark(score),
+            interval_text(score),
+            _three(score.null_level),
+            _three(score.untrained),
+            _three(score.interior) if score.auc is not None else f"R² {_three(score.r2)}",
+        ]
+        for score in findings.scores
+    ]
+
+
+def score_text(score: CellScore) -> str:
+    """Return a cell's score with its name: AUC or ρ."""
+    return f"AUC {score.auc:.3f}" if score.auc is not None else f"ρ {score.spearman:+.3f}"
+
+
+def score_mark(score: CellScore) -> str:
+    """Return the mark of a score that chance, or else the untrained baseline, explains; "" for any other."""
+    if not score.is_significant:
+        return NOT_SIGNIFICANT_MARK
+    return NO_GAIN_MARK if score.is_no_better_than_untrained else ""
+
+
+def footnotes(findings: CellFindings) -> list[str]:
+    """Return what the marks of `findings_rows` mean, if there are any."""
+    marks = set(map(score_mark, findings.scores))
+    return [f"{mark}: {meaning}." for mark, meaning in MEANINGS.items() if mark in marks]
+
+
+def choosing_score_text(score: CellScore) -> str:
+    """Return a cell's score on the choosing half with its name, or "" if it is unknown."""
+    if score.chosen_on is None:
+        return ""
+    return f"AUC {score.chosen_on:.3f}" if score.auc is not None else f"ρ {score.chosen_on:+.3f}"
+
+
+def interval_text(score: CellScore) -> str:
+    """Return the 95 % interval of a score, or "" if there is none."""
+    return "" if score.ci_low is None or score.ci_high is None else f"{score.ci_low:.3f}…{score.ci_high:.3f}"
+
+
+def polarity_text(score: CellScore) -> str:
+    """Return in words whether the cell is high or low inside, or rises or falls with a count."""
+    if score.auc is not None:
+        return "high inside" if score.polarity > 0 else "low inside"
+    return "rises with it" if score.polarity > 0 else "falls with it"
+
+
+def findings_table(findings: CellFindings) -> Table:
+    """Build the table of `findings_rows`; rows with a mark are dim."""
+    table = plain_table(*FINDINGS_COLUMNS, right=FINDINGS_COLUMNS[1:])
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    for row, score in zip(findings_rows(findings), findings.scores, strict=True):
+        table.add_row(*row, style="dim" if score_mark(score) else None)
+    return table
+
+
+def contributions_table(findings: CellFindings) -> Table:
+    """Build the table of probes and contributions.
+
+    One row per detector: how well 1 to all cells together predict its labels, and the contribution of the best cell
+    inside and outside the spans.
+    """
+    sizes = [str(number) for number, _ in findings.scores[0].probe[:-1]]
+    columns = ("cells together", *sizes, "all", "inside", "outside")
+    table = plain_table(*columns, right=columns[1:])
+    for score in findings.scores:
+        contributions = (score.ablation_inside, score.ablation_outside)
+        table.add_row(
+            score.detector,
+            *(f"{value:.3f}" for _, value in score.probe),
+            *("" if value is None else f"{value:+.4f}" for value in contributions),
+        )
+    return table
+
+
+def _three(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
+    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
+    numbers = ("σ first", "σ last", "ρ first", "ρ last")
+    table = plain_table("run", "matrix", *numbers, right=numbers)
+    for spectrum in spectra:
+        for matrix in spectrum.matrices:
+            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
+            values = matrix.largest_singular_values, matrix.spectral_radii
+            table.add_row(
+                spectrum.name,
+                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
+                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
+            )
+    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
+    return table
+
+
+def history_table(histories: Sequence[CellHistory]) -> Table:
+    """Build the table of the best cell's score at every checkpoint: a block each, from chance to perfect."""
+    steps = histories[0].steps if histories else ()
+    span = f"steps {steps[0]:,} to {steps[-1]:,}" if steps else "steps"
+    table = plain_table("detector", "cell", "first", span, "last", right=("first", "last"))
+    for history in histories:
+        chance = 0.5 if history.is_auc else 0.0
+        shares = [(abs(value) - chance) / (1 - chance) for value in history.values]
+        name, sign = ("AUC", "") if history.is_auc else ("ρ", "+")
+        first, last = (f"{name} {value:{sign}.3f}" for value in (history.values[0], history.values[-1]))
+        table.add_row(history.detector, f"{history.layer}:{history.unit}", first, _Blocks(shares), last)
+    return table
+
+
+def unscored(skipped: Sequence[Skipped]) -> list[str]:
+    """Return a sentence for every reason, with the detectors that were not scored for it."""
+    by_reason: dict[str, list[str]] = {}
+    for one in skipped:
+        by_reason.setdefault(one.reason, []).append(one.detector)
+    return [f"{', '.join(detectors)}: not scored, {reason}" for reason, detectors in by_reason.items()]
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> Text:
+    """Return one line per reason, with the detectors that were not scored for it."""
+    return Text("\n".join(map(all_visible, unscored(skipped))), style="dim")
+
+
+def ablation_table(ablation: Ablation, *others: Ablation) -> Table:
+    """Build the table of a cell's contribution over the whole text, then inside and outside each detector's spans.
+
+    The detector with the largest contribution inside comes first. Of `others`, the same cell clamped at other values,
+    there are no intervals.
+    """
+    first, *following = (f"clamped at {'0' if one.at == 'zero' else 'its mean'}" for one in (ablation, *others))
+    numbers = (first, "95 % interval", *following)
+    table = plain_table("nats/character", *numbers, right=numbers)
+    table.add_row(
+        "whole text", f"{ablation.change:+.4f}", _interval(ablation.ci), *(f"{one.change:+.4f}" for one in others)
+    )
+    by_detector = [{effect.detector: effect for effect in one.effects} for one in others]
+    for effect in sorted(ablation.effects, key=lambda effect: -effect.change_inside):
+        same = [effects[effect.detector] for effects in by_detector]
+        inside, outside = f"inside {effect.detector}", "  outside"
+        if effect.is_count:
+            inside, outside = f"{effect.detector} over 0", "  at 0"
+        table.add_row(
+            inside,
+            f"{effect.change_inside:+.4f}",
+            _interval(effect.ci_inside),
+            *(f"{one.change_inside:+.4f}" for one in same),
+        )
+        table.add_row(
+            outside,
+            f"{effect.change_outside:+.4f}",
+            _interval(effect.ci_outside),
+            *(f"{one.change_outside:+.4f}" for one in same),
+        )
+    return table
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:+.4f}…{ends[1]:+.4f}"
+
+
+def predictions_table(predictions: Sequence[Prediction]) -> Table:
+    """Build the table of next characters, each with its probability and a bar."""
+    table = plain_table("next", "probability", "", right=("probability",))
+    for prediction in predictions:
+        shown = prediction.character if len(prediction.character) != 1 else visible(prediction.character)
+        table.add_row(
+            Text("␣" if shown == " " else shown), f"{prediction.probability:.4f}", Bar(prediction.probability)
+        )
+    return table
+
+
+ABOUT_NOVELTY = "held-out: the same share of validation text, which the model was not trained on"
+"""What a column of `novelty_table` means."""
+
+
+def novelty_table(novelty: Novelty) -> Table:
+    """Build the table of a text's novelty: the copied share, that of held-out text, and the longest copy."""
+    columns = ("copied", "held-out", f"copies ≥ {novelty.min_length:,}", "longest", "from line")
+    table = plain_table(*columns, "it begins", right=columns)
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    longest = novelty.longest
+    table.add_row(
+        f"{novelty.share_copied:.1%}",
+        "" if novelty.held_out_share is None else f"{novelty.held_out_share:.1%}",
+        f"{len(novelty.copies):,}",
+        "" if longest is None else counted(longest.length, "byte" if isinstance(novelty.text, bytes) else "character"),
+        "" if longest is None else f"{longest.source_line:,}",
+        "" if longest is None else _excerpt(novelty.text[longest.start : longest.stop]),
+    )
+    return table
+
+
+def document_novelty_table(novelty: DocumentNovelty) -> Table:
+    """Build the table of how many documents are new, beside those of the validation text."""
+    columns = ("documents", "distinct", "new", "share new", "share of validation documents new")
+    table = plain_table(*columns, right=columns)
+    num = len(novelty.is_new)
+    held_out = f"{novelty.num_held_out_new / novelty.num_held_out:.1%}" if novelty.num_held_out else ""
+    table.add_row(
+        f"{num:,}", f"{novelty.num_distinct:,}", f"{novelty.num_new:,}", f"{novelty.num_new / num:.1%}", held_out
+    )
+    return table
+
+
+def _excerpt(text: str | bytes) -> Text:
+    """Return the beginning of a text in one line of at most `_EXCERPT_WIDTH` columns, cut with an ellipsis."""
+    head = text[: 4 * _EXCERPT_WIDTH]  # A UTF-8 character has at most 4 bytes.
+    decoded = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    line = Text(all_visible(decoded))
+    line.truncate(_EXCERPT_WIDTH, overflow="ellipsis")
+    return line
+
+
+def catalogue_table(entries: Sequence[CatalogueEntry]) -> Table:
+    """Build the table of the catalogue's texts."""
+    table = plain_table("name", "bytes", "licence", "look for", right=("bytes",))
+    for entry in entries:
+        table.add_row(entry.name, f"{entry.num_bytes:,}", entry.licence, entry.look_for)
+    return table
+
+
+def _as_in_yaml(value: Any) -> str:
+    """Return a value as `config.yaml` and `--set` have it: null, true and false."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Table:
+    """Build the table of every setting, its value and its source."""
+    table = plain_table("field", "value", "from")
+    for name, value in values.items():
+        shown = " ".join(map(_as_in_yaml, value)) if isinstance(value, tuple | list) else _as_in_yaml(value)
+        origin = Text(all_visible(origins[name]), style="bold" if origins[name] != "default" else "dim")
+        table.add_row(name, shown or "-", origin)
+    return table
