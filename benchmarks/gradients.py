@@ -1,4 +1,4 @@
-"""Train five cell types briefly, and draw how their gradients vanish or explode: the picture of docs/lectures.md.
+"""Train five cell types briefly, and draw how their gradients vanish or explode: the picture of docs/theory.md.
 
     python benchmarks/gradients.py shakespeare.txt             # about two minutes; writes docs/gradients-*.svg
     python benchmarks/gradients.py shakespeare.txt --steps 30 --out /tmp

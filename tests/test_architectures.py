@@ -68,7 +68,7 @@ def test_it_trains_resumes_writes_and_shows_its_cells(
 
 
 def test_the_documentation_lists_every_cell_and_depth() -> None:
-    page = (Path(__file__).parents[1] / "docs" / "architectures.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[1] / "docs" / "theory.md").read_text(encoding="utf-8")
     cells, depths = page.split("| `--cell` |")[1].split("| `--depth` |")[:2]
     assert sorted(re.findall(r"^\| `(\w+)` \|", cells, re.MULTILINE)) == sorted(CELLS)
     assert re.findall(r"^\| `(\w+)` \|", depths.split("\n\n")[0], re.MULTILINE) == list(DEPTHS)

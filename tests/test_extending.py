@@ -32,7 +32,7 @@ DOCUMENTED = {
     "README.md": [("| 9 kinds of RNN |", "| 10 kinds of RNN |")],
     "docs/visualize.md": [("any text: `quote`", "any text: `parenthesis`, `clause-position`,\n  `quote`")],
     "docs/training.md": [("rnn and six more", "rnn and seven more")],
-    "docs/architectures.md": [
+    "docs/theory.md": [
         ("| Arjovsky 2016 |\n", "| Arjovsky 2016 |\n| `ugrnn` | one gate, no separate memory | Collins 2017 |\n"),
         ("(Kalchbrenner 2016) |\n", "(Kalchbrenner 2016) |\n| `averaged` | (x + y) / 2 |\n"),
     ],

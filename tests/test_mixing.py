@@ -370,12 +370,13 @@ def test_a_mixture_says_what_it_is(pair: tuple[Model, Model]) -> None:
 def test_the_example_of_the_documentation_runs(
     chains: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/mixing.md").read_text(encoding="utf-8"), re.DOTALL)
+    page = (REPOSITORY / "docs/evaluation.md").read_text(encoding="utf-8")
+    [code] = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "charrnn.mix(" in block]
     assert code.count('"the "') == 1
     for run, name in zip(chains, ("first", "second"), strict=False):
         copy_run(run, tmp_path / "checkpoints" / name)
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(compile(code.replace('"the "', '"ab"'), "docs/mixing.md", "exec"), names)
+    exec(compile(code.replace('"the "', '"ab"'), "docs/evaluation.md", "exec"), names)
     assert len(capsys.readouterr().out) > 300
     assert [row.name for row in names["found"].rows] == ["first", "mixture"] * 2

@@ -114,10 +114,10 @@ def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
     assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9
 
 
-def test_the_architectures_page_lists_every_cell_type_and_depth() -> None:
+def test_the_page_on_theory_lists_every_cell_type_and_depth() -> None:
     from charrnn.architectures import CELLS, DEPTHS
 
-    page = (REPOSITORY / "docs" / "architectures.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
     assert [name for name in (*CELLS, *DEPTHS) if f"\n| `{name}` |" not in page] == []
 
 

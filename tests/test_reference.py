@@ -95,7 +95,7 @@ def test_defaults_and_limits_in_brackets_are_sentences(script: ModuleType) -> No
 
 
 def test_the_drawings_are_those_of_the_script() -> None:
-    page = (REPOSITORY / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "theory.md").read_text(encoding="utf-8")
     for name, draw in load("make_drawings").DRAWINGS.items():
         saved = (REPOSITORY / "docs" / "pictures" / f"{name}.svg").read_text(encoding="utf-8")
         trees = [ElementTree.fromstring(drawing) for drawing in (draw(), saved)]
