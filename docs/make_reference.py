@@ -236,8 +236,9 @@ def sections() -> Iterator[str]:
     for name, command in commands():
         yield describe_command(name, command)
     yield describe_settings()
-    yield f"## Cells\n\nValues of `--cell`; [equations and speeds](theory.md#cell-types-and-depths).\n\n{items(CELLS)}"
-    yield f"## Depths\n\nValues of `--depth`, for two or more layers; [equations](theory.md#cell-types-and-depths).\n\n{items(DEPTHS)}"
+    equations = "[equations](theory.md#cell-types-and-depths)"
+    yield f"## Cells\n\nValues of `--cell`; {equations}, [speeds](results.md#architectures).\n\n{items(CELLS)}"
+    yield f"## Depths\n\nValues of `--depth`, for two or more layers; {equations}.\n\n{items(DEPTHS)}"
     yield f"## Optimizers\n\nValues of `--optimizer`; [settings](recipe.md#optimizers).\n\n{items(OPTIMIZERS)}"
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
@@ -250,7 +251,7 @@ def sections() -> Iterator[str]:
     }
     yield f"## Texts of the catalogue\n\nNames that `charrnn train` downloads.\n\n{items(catalogue)}"
     languages = ", ".join(f"`{name}`" for name in FORMAL_LANGUAGES)
-    yield f"## Formal languages\n\nNames that `charrnn corpora make` takes ([counting](theory.md#counting)): {languages}."
+    yield f"## Formal languages\n\nNames for `charrnn corpora make` ([counting](theory.md#counting)): {languages}."
     trackers = ", ".join(f"`{name}`" for name in TRACKERS)
     yield f"## Trackers\n\nValues of `--log` ([trackers](trackers.md)): {trackers}."
     yield describe_exit_codes()
