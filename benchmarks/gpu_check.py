@@ -8,7 +8,7 @@ The text is generated. Only the time to a loss needs tiny Shakespeare: a file of
 tinyshakespeare.txt or input.txt in corpora/ or in a folder of $CHARRNN_CORPORA; without it that part is skipped.
 
 Each row is a check (pass or fail: the figure may be at most the limit), a measurement, or a part that was skipped, with
-the reason. The exit code is 1 if a check failed. docs/gpu.md explains every row.
+the reason. The exit code is 1 if a check failed. docs/scaling.md explains every row.
 """
 
 import argparse

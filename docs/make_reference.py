@@ -29,10 +29,8 @@ from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.scale.processes.processes import check_processes
-from charrnn.scale.trackers import TRACKERS
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
-from charrnn.views.export import describe_formats
 from charrnn.views.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
 
 PAGE = Path(__file__).with_name("reference.md")
@@ -42,8 +40,32 @@ WIDTH = 118
 INTRODUCTION = """# Reference
 
 Every command, option and setting, and every name that they take. `python docs/make_reference.py` writes this page from
-the code; a test compares the two. [docs/README.md](README.md) lists the pages that explain them, and the
-[glossary](glossary.md) defines the terms.
+the code; a test compares the two. The [glossary](glossary.md) defines the terms.
+
+## Examples
+
+```
+charrnn train shakespeare.txt              # a file, folder, glob, .gz, - for stdin, or a name of `corpora list`
+charrnn train --resume                     # continue where Ctrl-C or a power cut stopped
+charrnn train book.txt --processes 2       # several processes; several machines: scaling.md
+charrnn train new.txt --init-from old-001  # start from the weights and alphabet of another run
+charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout; --seed N repeats it
+charrnn sample --beam 16 --length 200      # the most likely text, by beam search
+charrnn sample --temps 0.2,0.6,1           # several temperatures side by side
+charrnn sample --novelty                   # mark what is copied from the training text
+charrnn sample --adapt letters.txt         # learn from a text first, then continue it
+charrnn predict "To be or not to b"        # the most likely next characters
+charrnn visualize                          # the best cell for each detector
+charrnn visualize --cell 0:17 --text my.py # one cell over a text of yours
+charrnn explore                            # browse the cells (extra `tui`)
+charrnn write draft.txt                    # an editor in which Tab offers continuations (extra `tui`)
+charrnn evaluate                           # losses with intervals; of several runs, their differences
+charrnn runs                               # list the runs
+charrnn export model.zip                   # one file to give away
+charrnn export model.onnx                  # a model for onnxruntime
+charrnn corpora make anbn --out anbn.txt   # strings of a formal language
+charrnn sweep --cell lstm,gru --steps 1000 # compare settings over several seeds
+```
 """
 """The beginning of the page."""
 BRACKETS = {
@@ -53,12 +75,21 @@ BRACKETS = {
     r"\s*\[(\d+)<=x<=(\d+)\]": r" From \1 to \2.",
 }
 """What `--help` adds to the text of an option, and how the page says it."""
+COMMANDS = """## Commands
+
+`charrnn COMMAND --help` shows the same. A *run* is a folder that `train` makes. Without a run, a command uses the
+newest one with a validation loss, `train --resume` the newest with a checkpoint: in `checkpoints/` or directly in the
+current folder. Many commands take `[RUN]`, all but `explore` and `write` take `--json`, and all take the other two:
+"""
+"""The introduction of the commands."""
+COMMON = {"run", "json", "quiet", "debug"}
+"""Parameters that several commands share: described once where their text is that of `explore` or `runs`."""
 SETTINGS = """## Settings
 
-Fields of `Config`, of `config.yaml` and of recipes. An option of `charrnn train` sets a field, `--set FIELD=VALUE` sets
-any. A flag takes precedence over the environment variable `CHARRNN_FIELD` (such as `CHARRNN_HIDDEN_SIZE`), that over
-`--recipe`, and that over the default. `charrnn train --show-config` prints every value with its source. The
-[recipe](recipe.md) chooses what is `auto`.
+Fields of `Config`, of `config.yaml` and of recipes, with their options of `charrnn train`, their defaults and what they
+may be. `--set FIELD=VALUE` sets any. A flag takes precedence over the environment variable `CHARRNN_FIELD` (such as
+`CHARRNN_HIDDEN_SIZE`), that over `--recipe`, and that over the default. `charrnn train --show-config` prints every
+value with its source. The [recipe](recipe.md) chooses what is `auto`. Without a budget, a run takes three minutes.
 """
 """The introduction of the settings."""
 
@@ -131,37 +162,38 @@ def limits() -> dict[str, str]:
     return found
 
 
-def describe_parameter(parameter: Any, context: Any, sets_fields: bool) -> str:
-    """Describe one option or argument; an option that sets a field of the configuration with default and limits."""
+def describe_parameter(parameter: Any, context: Any) -> str:
+    """Describe one option or argument."""
     if parameter.param_type_name == "argument":
         return item(f"`{parameter.get_usage_pieces(context)[0]}`", parameter.help or "")
     names, text = parameter.get_help_record(context)
     text = without_brackets(text)
     limit = limits().get(f"{context.info_name} {parameter.opts[0]}".removeprefix("charrnn "))
-    if limit is not None:
-        text += f" It must be {limit}."
-    field = FIELDS.get(parameter.name) if sets_fields else None
-    if field is not None:
-        if not text.endswith("."):
-            text += "."
-        text += f" Sets [`{field}`](#{anchor(field)})."
-    return item(f"`{names}`", text)
+    return item(f"`{names}`", text if limit is None else f"{text} It must be {limit}.")
 
 
-def anchor(field: str) -> str:
-    """Return the fragment that links to a setting's heading."""
-    return field.lower()
+@cache
+def common_parameters() -> tuple[str, ...]:
+    """Describe the argument and the options that commands share."""
+    found = {}
+    for name in ("runs", "explore"):
+        command = dict(commands())[name]
+        context = command.context_class(command, info_name=f"charrnn {name}")
+        found.update({one.name: describe_parameter(one, context) for one in command.params if one.name in COMMON})
+    return tuple(found[name] for name in sorted(found))
 
 
 def describe_command(name: str, command: Any) -> str:
-    """Describe one command: its usage, its help, its arguments and its options."""
+    """Describe one command: its help, its arguments and its options, without those that are described elsewhere."""
     context = command.context_class(command, info_name=f"charrnn {name}")
     paragraphs = [wrap(part) for part in inspect.cleandoc(command.help or "").split("\n\n")]
-    usage = f"```\ncharrnn {name} {' '.join(command.collect_usage_pieces(context))}\n```"
     shown = [one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
-    sets_fields = name in ("train", "sweep")
-    listed = "\n".join(describe_parameter(one, context, sets_fields) for one in shown)
-    return "\n\n".join([f"### charrnn {name}", usage, *paragraphs, listed])
+    if name in ("train", "sweep"):
+        paragraphs.append("It also takes the options of [settings](#settings).")
+        shown = [one for one in shown if one.name not in FIELDS]
+    described = [describe_parameter(one, context) for one in shown]
+    listed = "\n".join(text for text in described if text not in common_parameters())
+    return "\n\n".join(part for part in [f"### charrnn {name}", *paragraphs, listed] if part)
 
 
 def field_docstrings() -> dict[str, str]:
@@ -179,17 +211,13 @@ def field_docstrings() -> dict[str, str]:
 
 
 def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
-    """Describe one setting: what it means, its default, what it may be, and its option."""
+    """Describe one setting: its option, what it means, its default, and what it may be."""
     default = getattr(Config(), name)
     shown = "/".join(f"{share:g}" for share in default) if name == "split" else str(default)
     shown = shown.lower() if isinstance(default, bool) else shown
-    facts = [
-        "Default: none." if default in (None, ()) else f"Default: `{shown}`.",
-        f"It must be {allowed_values(name)}.",
-    ]
-    if name in options:
-        facts.append(f"Option: `{options[name]}`.")
-    return f"#### {name}\n\n{wrap(text)}\n\n{wrap(' '.join(facts))}"
+    names = f"`{name}`, `{options[name]}`" if name in options else f"`{name}`"
+    default_text = "none" if default in (None, ()) else f"`{shown}`"
+    return item(names, f"{text} Default {default_text}; {allowed_values(name)}.")
 
 
 def describe_settings() -> str:
@@ -197,7 +225,8 @@ def describe_settings() -> str:
     train = dict(commands())["train"]
     options = {FIELDS[one.name]: one.opts[0] for one in train.params if one.name in FIELDS}
     texts = field_docstrings()
-    return "\n\n".join([SETTINGS.strip(), *(describe_field(name, texts[name], options) for name in FIELD_NAMES)])
+    listed = "\n".join(describe_field(name, texts[name], options) for name in FIELD_NAMES)
+    return f"{SETTINGS.strip()}\n\n{listed}"
 
 
 def describe_recipes() -> str:
@@ -232,7 +261,8 @@ def describe_exit_codes() -> str:
 def sections() -> Iterator[str]:
     """Yield the sections of the page."""
     yield INTRODUCTION.strip()
-    yield "## Commands"
+    yield COMMANDS.strip()
+    yield "\n".join(common_parameters())
     for name, command in commands():
         yield describe_command(name, command)
     yield describe_settings()
@@ -243,17 +273,11 @@ def sections() -> Iterator[str]:
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
     yield f"## Detectors\n\nValues of `--detector`. Each labels every character of a text.\n\n{items(looks_for)}"
-    formats = f"`visualize --export FILE` chooses the format by the suffix: {describe_formats()}."
-    yield f"## Formats of pictures\n\n{wrap(formats)}"
     catalogue = {
         entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}. Look for: {entry.look_for}"
         for entry in load_catalogue()
     }
     yield f"## Texts of the catalogue\n\nNames that `charrnn train` downloads.\n\n{items(catalogue)}"
-    languages = ", ".join(f"`{name}`" for name in FORMAL_LANGUAGES)
-    yield f"## Formal languages\n\nNames for `charrnn corpora make` ([counting](theory.md#counting)): {languages}."
-    trackers = ", ".join(f"`{name}`" for name in TRACKERS)
-    yield f"## Trackers\n\nValues of `--log` ([trackers](trackers.md)): {trackers}."
     yield describe_exit_codes()
 
 

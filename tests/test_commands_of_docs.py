@@ -1,4 +1,4 @@
-"""Every command that the README, the tour and the how-tos show runs, in the order of the page, at small budgets."""
+"""Every command of the README, the tour, the how-tos and the reference runs, in order, at small budgets."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from charrnn.text.catalogue import find_entry
 
 PAGES = [
     "README.md",
-    "docs/commands.md",
+    "docs/reference.md",
     "docs/tour.md",
-    *(f"docs/how-to/{page.name}" for page in sorted(REPOSITORY.glob("docs/how-to/*.md"))),
+    "docs/how-to.md",
 ]
 """The pages whose commands run."""
 MODULE = """# The state of {0}.
@@ -141,7 +141,7 @@ def run_page(command: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.Mo
     return run
 
 
-PRELUDES = {"docs/commands.md": "charrnn train old.txt --out checkpoints/old-001\n"}
+PRELUDES = {"docs/reference.md": "charrnn train old.txt --out checkpoints/old-001\n"}
 """Commands that make the runs that a page names without having trained them."""
 
 

@@ -294,7 +294,7 @@ def test_nothing_is_written_that_the_check_refuses(
 
 
 def example() -> str:
-    page = (REPOSITORY / "docs" / "onnx.md").read_text(encoding="utf-8")
+    page = (REPOSITORY / "docs" / "export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     return str(code)
 
