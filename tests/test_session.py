@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +10,8 @@ import pytest
 import torch
 
 import charrnn
-from charrnn.errors import CharRNNError, NonFiniteError, TextChangedError
+from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.runs.writer import RunWriter
-from charrnn.text import corpus as corpus_module
-from charrnn.training import session as session_module
 from charrnn.training.plan import plan_run, read_text
 from charrnn.training.session import Progress, TrainingSession
 from charrnn.training.trainer import Trainer
@@ -203,32 +200,3 @@ def test_nothing_is_saved_into_a_folder_that_was_removed(made: Session) -> None:
     with pytest.raises(CharRNNError, match="was moved or removed"):
         made.session.save()
     assert not list(made.run.path.glob("step-*"))
-
-
-@pytest.mark.parametrize("change", ["cut", "grown", "replaced", "gone"])
-def test_a_mapped_text_that_changes_ends_the_session(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To read what was cut off a mapped file would end the process with SIGBUS."""
-    monkeypatch.setattr(corpus_module, "MAX_BYTES_IN_MEMORY", 1_000)
-    monkeypatch.setattr(session_module, "STOP_CHECK_CHARS", 50)
-    monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "ids"))
-    made = Session(tmp_path, "byte")
-    with made.run.lock():
-        made.session.step()
-        assert made.session.validate() is not None
-        path = tmp_path / "text.txt"
-        if change == "cut":
-            os.truncate(path, 100)
-        elif change == "grown":
-            path.write_bytes(path.read_bytes() + b"more")
-        else:
-            path.unlink()
-            if change == "replaced":
-                path.write_text(TEXT + "!", encoding="utf-8")
-        for verb in (made.session.step, made.session.validate):
-            with pytest.raises(
-                TextChangedError, match=r"text\.txt was changed during the training.* put the text back"
-            ):
-                verb()
-        assert made.session.trainer.step == 1, "nothing was learned from it"

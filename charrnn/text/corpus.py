@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import ALPHABETS, MIN_COUNT
-from charrnn.errors import DataError, TextChangedError, TooLargeError, UsageError, counted
+from charrnn.errors import DataError, TooLargeError, UsageError, counted
 from charrnn.files import JSON
 from charrnn.text.documents import Documents
 from charrnn.text.files import MemoryLimit, Tally
@@ -20,7 +20,7 @@ from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
 from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
 from charrnn.text.mapped import release_pages
 from charrnn.text.order import SHUFFLED, Order
-from charrnn.text.source_reader import MappedFile, OnProgress, SourceReader, file_states, name_of_all
+from charrnn.text.source_reader import OnProgress, SourceReader, name_of_all
 from charrnn.text.sources import Origin, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
@@ -28,7 +28,7 @@ MIN_LENGTH = 16
 """The fewest characters (bytes) that a model can be trained on."""
 
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024
-"""A corpus whose ids take more bytes is mapped from a file: from the cache or, for plain bytes, from its own."""
+"""A corpus whose ids take more bytes is mapped from a file of the cache."""
 
 _MAX_NAME_LENGTH = 40
 
@@ -59,9 +59,6 @@ class Corpus:
     any source, the folder of the standard library."""
     notes: tuple[str, ...] = ()
     """What was left out or changed while reading, one sentence each."""
-
-    mapped_file: MappedFile | None = None
-    """The file that `ids` are mapped from, if it is a source: what others write to it would change the text."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -101,17 +98,6 @@ class Corpus:
         """Count the characters of [begin, end) that are outside the alphabet. Clipped as in a slice."""
         begin, end, _ = slice(begin, end).indices(len(self.ids))
         return len(self._unknown_in(begin, end))
-
-    def check_unchanged(self) -> None:
-        """Raise TextChangedError if the ids are mapped from a source that was changed since it was read.
-
-        It takes microseconds. To read what was cut off a mapped file would end the process.
-        """
-        if self.mapped_file is not None and file_states([self.mapped_file.path]) != [self.mapped_file.state]:
-            raise TextChangedError(
-                f"{self.mapped_file.path} was changed during the training, which reads its bytes from the file: "
-                "put the text back and resume the run, or train on a copy"
-            )
 
     def _unknown_in(self, begin: int, end: int) -> NDArray[np.void]:
         first, last = np.searchsorted(self.unknown["position"], (begin, max(begin, end)))
@@ -277,7 +263,6 @@ class OpenText:
             sources=self.sources,
             locations=tuple(origin.location for origin in self._source.origins),
             notes=self.notes,
-            mapped_file=None if self._signature is None else self._source.mapped_file,
         )
 
     def discard(self) -> None:
@@ -286,9 +271,7 @@ class OpenText:
             self._entry.discard()
 
     def _ids(self, vocab: Vocab) -> tuple[IdArray, NDArray[np.void]]:
-        source, no_unknown = self._source, np.empty(0, UNKNOWN_TYPE)
-        if self._signature is not None and source.mapped_file is not None:
-            return source.map_bytes(), no_unknown
+        source = self._source
         if self._builder is None or self._entry is not None:
             found = IdCache().open(self.digest, vocab)
             if found is not None:
@@ -299,7 +282,8 @@ class OpenText:
         if self._entry is not None:
             made = self._entry.commit(self._builder, vocab, source.on_progress, self.digest, source.documents)
             return made.ids, made.unknown
-        ids, unknown, first = np.empty(self._builder.num_ids, vocab.id_type), [no_unknown], 0
+        ids, first = np.empty(self._builder.num_ids, vocab.id_type), 0
+        unknown = [np.empty(0, UNKNOWN_TYPE)]
         encoded = self._builder.encode(vocab)
         if source.documents is not None:
             encoded = source.documents.arrange(encoded, vocab, None)
@@ -320,7 +304,6 @@ class OpenText:
             source.kind,
             open_file=None if self._stays_in_memory else self._open_file,
             max_bytes_in_memory=MAX_BYTES_IN_MEMORY,
-            keeps_ids=self._signature is None or source.mapped_file is None,
         )
 
         def add(data: bytes) -> None:

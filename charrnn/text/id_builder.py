@@ -34,11 +34,10 @@ class IdBuilder:
         kind: Literal["char", "byte"],
         open_file: Callable[[], BinaryIO] | None = None,
         max_bytes_in_memory: int = 0,
-        keeps_ids: bool = True,
     ) -> None:
         """Start with an empty text. Ids that exceed `max_bytes_in_memory` go to the file that `open_file` opens.
 
-        Without `open_file` they stay in memory, however many they are; without `keeps_ids` they are only counted.
+        Without `open_file` they stay in memory, however many they are.
         """
         self.num_bytes = 0
         self.num_ids = 0
@@ -46,7 +45,7 @@ class IdBuilder:
         """Whether the text is empty or ends with a line feed."""
         self.file: BinaryIO | None = None
         self._is_bytes = kind == "byte"
-        self._open_file, self._max_bytes, self._keeps_ids = open_file, max_bytes_in_memory, keeps_ids
+        self._open_file, self._max_bytes = open_file, max_bytes_in_memory
         self._hash = hashlib.sha256()
         self._pending: list[bytes] = []
         self._num_pending = 0
@@ -152,8 +151,7 @@ class IdBuilder:
         counts = np.bincount(ids, minlength=len(self._counts))
         self._counts += counts
         self.num_ids += len(ids)
-        if self._keeps_ids:
-            self._store(ids)
+        self._store(ids)
 
     def _learn(self, points: NDArray[np.unsignedinteger[Any]]) -> None:
         """Give code points that were not seen before the next provisional ids."""

@@ -5,18 +5,14 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from charrnn.errors import DataError, Message, NotHereError, TextChangedError, counted, named
 from charrnn.text.documents import Documents
-from charrnn.text.files import Tally, file_blocks, file_state, stream_blocks, title, unreadable
+from charrnn.text.files import Tally, file_blocks, file_state, stream_blocks, title
 from charrnn.text.id_builder import BLOCK_BYTES, IdBuilder
 from charrnn.text.sources import Origin
-from charrnn.text.vocab import IdArray
 
 OnProgress = Callable[[int, int], object]
 """Called while a text is read, with the bytes so far and the bytes in all (0 if that is unknown)."""
@@ -27,14 +23,6 @@ SHORT_FILE = 2_000
 """Files are short if their mean size is below so many bytes."""
 _SIGNATURE_FORMAT = 1
 _GZIP_RATIO = 10  # Text is seldom compressed to less than a tenth.
-
-
-@dataclass(frozen=True, slots=True)
-class MappedFile:
-    """A source whose bytes are the ids, and what it was when it was read (`file_state`)."""
-
-    path: Path
-    state: tuple[int, int, int]
 
 
 class SourceReader:
@@ -68,25 +56,6 @@ class SourceReader:
     def is_sized(self) -> bool:
         """Whether `num_bytes` is all that there is to read: streams, devices and compressed files have no such size."""
         return not self._has_stream and not self._is_compressed and all(any(state) for state in self._states)
-
-    @property
-    def mapped_file(self) -> MappedFile | None:
-        """The file that has the ids of the byte alphabet as they are: a single plain one."""
-        is_one_file = len(self._paths) == 1 and not self._has_stream
-        if self.kind == "char" or self.documents is not None or not is_one_file or self._is_compressed:
-            return None
-        return MappedFile(self._paths[0], self._states[0])
-
-    def map_bytes(self) -> IdArray:
-        """Map the bytes of `mapped_file`. Raises DataError if it cannot be read, TextChangedError if it has changed."""
-        path = self._paths[0]
-        try:
-            with path.open("rb") as file:
-                if file_state(os.fstat(file.fileno())) != self._states[0]:
-                    raise self.changed()
-                return np.memmap(file, np.uint8, "r")
-        except OSError as error:
-            raise unreadable(str(path), error) from error
 
     def signature(self) -> str:
         """Hash what changes with the text: how it is read, and path, size, time and inode of each file."""

@@ -218,9 +218,8 @@ class TrainingSession:
                 yield self.write_sample()
 
     def step(self) -> StepEvent:
-        """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed, and TextChangedError."""
+        """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
-        self.text.corpus.check_unchanged()
         # A process alone asks between the steps; several exchange their requests with the gradients.
         is_exchanged = self.world.size > 1 and (self.trainer.step + 1) % self.trainer.config.sync_every == 0
         result = self.trainer.take_step((self.should_stop(), self.should_save()) if is_exchanged else ())
@@ -304,7 +303,7 @@ class TrainingSession:
         return float(cast(float, self.world.of_first(val_nats)))
 
     def _validation_nats(self) -> float:
-        """Nats per character of the averaged weights. Raises _StopAsked, and TextChangedError."""
+        """Nats per character of the averaged weights. Raises _StopAsked."""
         num_unchecked = 0
 
         def check_stop(num_chars: int) -> None:
@@ -312,7 +311,6 @@ class TrainingSession:
             num_unchecked += num_chars
             if num_unchecked >= STOP_CHECK_CHARS:
                 num_unchecked = 0
-                self.text.corpus.check_unchanged()
                 # Several processes exchange whether the validation is done, and whether one of them was asked to stop.
                 if self.world.any(False, self.should_stop())[1]:
                     raise _StopAsked
