@@ -1,0 +1,258 @@
+"""Build a folder of texts and runs whose weights come from formulas: the same bytes on every machine.
+
+Written without charrnn, so that the same folder is there for every version of it. H units, V characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+TESTS = Path(__file__).parents[1]
+sys.path.append(str(TESTS))
+from synthetic import make_corpus  # noqa: E402
+
+Weights = dict[str, NDArray[np.float32]]
+GOLDEN = {"old-lstm": "format-1/lstm-char", "old-bytes": "format-1/gru-byte", "old-gru": "format-2/gru-char"}
+CELLS = ("lstm", "gru", "rnn", "irnn", "peephole", "coupled", "mlstm", "antisymmetric", "unitary")
+DEPTHS = ("residual", "highway", "dilated", "grid")
+CYCLE = "\nabcdefg"
+BLOCKS = {
+    "lstm": {"ih": 4, "hh": 4},
+    "gru": {"ih": 3, "hh": 3},
+    "peephole": {"ih": 4, "hh": 4},
+    "coupled": {"ih": 3, "hh": 3},
+    "mlstm": {"ih": 5, "mh": 1, "hh": 4},
+    "antisymmetric": {"ih": 2, "hh": 1},
+    "unitary": {"ih": 1},
+}
+"""The number of H-wide blocks of each product of a cell type; one each for the others."""
+
+
+def build(folder: Path) -> None:
+    """Write all texts and runs into `folder`."""
+    _write_texts(folder)
+    runs = folder / "checkpoints"
+    for name, golden in GOLDEN.items():
+        _copy(TESTS / "golden" / golden, runs / name)
+    chain = {"corpus": ["chain.txt"], "documents": "none"}
+    _save_run(runs / "loop", "\nabcd", _chain_weights("\nabcd"), {})
+    _save_run(runs / "chain", CYCLE, _chain_weights(CYCLE), chain, losses=(1.5, 1.25, 1.0))
+    poems = {"corpus": ["poems.txt"], "documents": "lines"}
+    _save_run(runs / "poems", "abcdefg", _chain_weights("abcdefg"), poems)
+    _save_run(runs / "quoting", *_quoting(), {"corpus": ["quotes.txt"]}, losses=(1.75, 1.5, 1.625))
+    characters = "".join(sorted({*(folder / "words.txt").read_text(encoding="utf-8")}))
+    for cell, depth in [*((cell, "stacked") for cell in CELLS), *(("lstm", depth) for depth in DEPTHS)]:
+        settings = {"corpus": ["words.txt"], "cell": cell, "depth": depth, "num_layers": 2}
+        weights = _drawn(_shapes(cell, depth, 2, 24, 13, len(characters) + 1))
+        _save_run(
+            runs / (cell if depth == "stacked" else depth), characters, weights, settings, hidden=24, embedding=13
+        )
+    # The order of the list of runs: by name.
+    for index, run in enumerate(sorted(runs.iterdir())):
+        for path in [*run.rglob("*"), run]:
+            os.utime(path, (1_700_000_000 + 60 * index,) * 2)
+
+
+def _write_texts(folder: Path) -> None:
+    steps = np.random.default_rng(0).choice([1, 2], 12_000, p=[0.8, 0.2])
+    chain = "".join(CYCLE[place] for place in np.cumsum(steps) % len(CYCLE))
+    texts = {
+        "synthetic.txt": make_corpus(num_chars=100, seed=12).text[:240],  # what the golden runs learned
+        "words.txt": make_corpus(num_chars=12_000, seed=6).text,
+        "chain.txt": chain,
+        "part.txt": chain[:300],
+        "poems.txt": "\n".join(line for line in chain.split("\n") if line) + "\n",
+        "quotes.txt": _quoting_text(21_000),
+        "short.txt": "abcdefg\nabdefg\nab",
+        "odd.txt": "abcdéfg\n語\U0001f642abc\n" * 40,
+        "empty.txt": "",
+        "poems.csv": "title,poem\n" + "".join(f'{n},"{"abcdefg"[: n % 7 + 1]}\nfga"\n' for n in range(60)),
+        "mine.py": "def label(text):\n    return [character == 'a' for character in text]\n",
+        "small.yaml": "hidden_size: 10\nlearning_rate: 0.01\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_bytes(text.encode())
+    (folder / "latin.txt").write_bytes("Grün, grün, grün sind alle meine Kleider.\n".encode("latin-1") * 40)
+
+
+def _quoting_text(num_chars: int) -> str:
+    """Draw words of a, b and c outside quotations and of x, y and z inside."""
+    draw = random.Random(0)
+    parts: list[str] = []
+    while sum(map(len, parts)) < num_chars:
+        words = [
+            " ".join("".join(draw.choices(letters, k=draw.randint(2, 6))) for _ in range(draw.randint(2, 5)))
+            for letters in ("abc", "xyz")
+        ]
+        parts += [words[0], " “", words[1], "” " if draw.random() < 0.7 else "”\n"]
+    return "".join(parts)[:num_chars]
+
+
+def _copy(source: Path, target: Path) -> None:
+    # Not copytree: it copies permissions, too, and a checkout may be read-only.
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            copied = target / path.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            copied.write_bytes(path.read_bytes())
+
+
+def _chain_weights(cycle: str) -> Weights:
+    """A plain RNN whose likeliest character is the next one of `cycle`, by far: no rounding changes its text."""
+    characters = ["", *sorted(cycle)]
+    size = len(characters)
+    scores = np.zeros((size, size))
+    for row, following in enumerate(characters):
+        for column, current in enumerate(characters):
+            index = cycle.index(current) if current else 0
+            distance = (cycle.index(following) - index - 1) % len(cycle) if following else len(cycle)
+            scores[row, column] = -min(distance, 4) * (2 + index**0.5)
+    return _plain(8 * np.eye(size), np.zeros((size, size)), np.eye(size), scores)
+
+
+def _quoting() -> tuple[str, Weights]:
+    """A plain RNN whose unit 5 is high inside quotations and promotes x, y and z; its other units are characters."""
+    alphabet = "abcxyz “”\n"
+    characters = ["", *sorted(alphabet)]
+    size = len(characters) + 1
+    units = [unit for unit in range(size) if unit != 5]
+    inputs, recurrent, scores = np.zeros((size, size - 1)), np.zeros((size, size)), np.zeros((size - 1, size))
+    inputs[units, range(size - 1)] = 1
+    inputs[5, characters.index("“")], inputs[5, characters.index("”")], recurrent[5, 5] = 8, -8, 2
+    for character in "abcxyz":
+        scores[characters.index(character), 5] = 3 if character in "xyz" else -3
+    return alphabet, _plain(inputs, recurrent, np.eye(size - 1), scores)
+
+
+def _plain(inputs: Any, recurrent: Any, embedding: Any, scores: Any) -> Weights:
+    weights = {
+        "embedding.weight": embedding,
+        "layers.0.weight_ih_l0": inputs,
+        "layers.0.weight_hh_l0": recurrent,
+        "layers.0.bias_ih_l0": np.zeros(len(inputs)),
+        "layers.0.bias_hh_l0": np.zeros(len(inputs)),
+        "output.weight": scores,
+        "output.bias": np.zeros(len(scores)),
+    }
+    return {name: np.ascontiguousarray(values, np.float32) for name, values in weights.items()}
+
+
+def _shapes(
+    cell: str, depth: str, num_layers: int, size: int, embedding_size: int, num_chars: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all tensors of a model by name."""
+    shapes: dict[str, tuple[int, ...]] = {"embedding.weight": (num_chars, embedding_size)}
+    shapes |= {"output.weight": (num_chars, size), "output.bias": (num_chars,)}
+    if depth == "grid":
+        shapes |= {"bottom.weight": (2 * size, embedding_size), "bottom.bias": (2 * size,)}
+    for layer in range(num_layers):
+        for product, blocks in BLOCKS.get(cell, {"ih": 1, "hh": 1}).items():
+            columns = embedding_size if product == "ih" and layer == 0 and depth != "grid" else size
+            shapes[f"layers.{layer}.weight_{product}_l0"] = (blocks * size, columns)
+            shapes[f"layers.{layer}.bias_{product}_l0"] = (blocks * size,)
+        if cell == "peephole":
+            shapes |= {f"layers.{layer}.weight_c{gate}": (size,) for gate in "ifo"}
+        if cell == "unitary":
+            vectors = ("angle_1", "angle_2", "angle_3", "modrelu_bias", "permutation")
+            shapes |= {f"layers.{layer}.{name}": (size // 2,) for name in vectors}
+            shapes |= {f"layers.{layer}.reflection_{index}": (2, size // 2) for index in (1, 2)}
+        if depth == "highway" and layer:
+            shapes |= {f"highways.{layer - 1}.weight": (size, size), f"highways.{layer - 1}.bias": (size,)}
+        if depth == "grid":
+            for product in ("ih", "hh"):
+                shapes[f"grids.{layer}.weight_{product}_l0"] = (4 * size, size)
+                shapes[f"grids.{layer}.bias_{product}_l0"] = (4 * size,)
+    return shapes
+
+
+def _drawn(shapes: dict[str, tuple[int, ...]]) -> Weights:
+    """Draw weights as sums of random integers, as large as those of a trained model."""
+    weights = {}
+    for name, shape in sorted(shapes.items()):
+        draw = np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big"))
+        if name.endswith("permutation"):
+            weights[name] = draw.permutation(shape[0]).astype(np.float32)
+            continue
+        values = draw.integers(-(2**20), 2**20, (*shape, 4)).sum(axis=-1) / 2**20
+        fan_in = 1 if "embedding" in name else shape[-1] if len(shape) > 1 else 4
+        values = values * 2.0 ** round(1 - np.log2(fan_in) / 2)
+        weights[name] = (-np.abs(values) / 8 if name.endswith("modrelu_bias") else values).astype(np.float32)
+    return weights
+
+
+def _save_run(
+    run: Path,
+    characters: str,
+    weights: Weights,
+    settings: dict[str, Any],
+    *,
+    hidden: int | None = None,
+    embedding: int | None = None,
+    losses: tuple[float, ...] = (),
+) -> None:
+    """Write a run of format 2 with one checkpoint, as charrnn 9710634 writes it."""
+    sizes = {
+        "num_layers": 1,
+        "hidden_size": hidden or weights["output.weight"].shape[1],
+        "embedding_size": embedding or weights["embedding.weight"].shape[1],
+    }
+    fixed = {"dropout": 0.0, "input_dropout": 0.0, "num_lanes": 1, "bptt_length": 16, "steps": 30, "learning_rate": 0.1}
+    machine = {"device": "cpu", "precision": "fp32", "threads": 1}
+    times = {"evaluate_every": 10, "validation_chars": None, "save_every": 10}
+    config = {"corpus": [], "alphabet": "char", "cell": "rnn", **sizes, **fixed, **machine, **times, **settings}
+    body = "".join(f"{name}: {json.dumps(value)}\n" for name, value in config.items()).encode()
+    digest = hashlib.sha256(body).hexdigest()
+    seal = f"# SHA-256 of what follows: {digest}. Read it, but change settings by the options of "
+    vocab = json.dumps({"kind": "char", "characters": ["", *sorted(characters)]})
+    state: dict[str, Any] = {"step": 30, "best_nats": min(losses, default=1.0), "best_step": 30}
+    if (corpus := config["corpus"]) and settings.get("documents", "none") == "none":
+        text = (run.parents[1] / corpus[0]).read_bytes()
+        state["corpus_digest"] = hashlib.sha256(text).hexdigest()
+    described = {"config.yaml": f"{seal}charrnn train --resume.\n".encode() + body, "vocab.json": vocab.encode()}
+    files = {
+        "model.safetensors": save(weights),
+        "training.safetensors": save({"count": np.array(1)}),
+        "training.json": json.dumps(state).encode(),
+        **described,
+    }
+    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in files.items()}
+    manifest = json.dumps({"format": 2, "step": 30, "files": listed}, indent=2)
+    checkpoint = run / "step-00000030"
+    checkpoint.mkdir(parents=True)
+    for name, data in files.items():
+        (checkpoint / name).write_bytes(data)
+    (checkpoint / "manifest.json").write_bytes(_sealed(manifest))
+    for name, data in described.items():
+        (run / name).write_bytes(data)
+    (run / "latest").write_bytes(b"step-00000030\n")
+    (run / "best").write_bytes(b"step-00000030\n")
+    if losses:
+        (run / "metrics.jsonl").write_text("".join(_metrics(losses)), encoding="utf-8")
+
+
+def _sealed(manifest: str) -> bytes:
+    """Append the manifest's own SHA-256 as its last entry."""
+    body = manifest.removesuffix("\n}").encode()
+    return body + f',\n  "sha256": "{hashlib.sha256(body).hexdigest()}"\n}}\n'.encode()
+
+
+def _metrics(losses: tuple[float, ...]) -> list[str]:
+    """Return the lines of a log with a validation every ten steps."""
+    events: list[dict[str, Any]] = []
+    for index, loss in enumerate(losses):
+        step = {"step": 10 * (index + 1), "seconds": 60.0 * (index + 1)}
+        is_best = loss == min(losses[: index + 1])
+        measured = {"train_nats": loss + 0.125, "grad_norm": 0.5, "learning_rate": 0.1, "chars_per_second": 1000.0}
+        validated = {"val_nats": loss, "val_bpc": loss / 0.6931471805599453, "num_chars": 1200, "is_best": is_best}
+        events += [{"event": "step", **step, **measured}, {"event": "evaluation", **step, **validated}]
+    return [json.dumps(event) + "\n" for event in events]

@@ -1,0 +1,278 @@
+"""Run command lines in the laboratory and describe all they do: exit code, both streams and the files they write.
+
+Nothing of charrnn is imported but `charrnn.cli.app.run`, whatever stands behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import shlex
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import laboratory
+import numpy as np
+
+RECORDS = Path(__file__).parent / "records"
+EXCERPT = 160
+"""Characters of an output that are recorded in words; of a longer one also its digests."""
+MAX_LINES = 400
+"""Outputs of at most so many lines have a short digest for each line."""
+MAX_NUMBERS = 24
+"""Numbers of an output that are compared with a tolerance, where the processor decides about the last digits."""
+CLOCKS = ("seconds", "chars_per_second")
+IGNORED = ("findings", ".git", "__pycache__")
+VARIABLES = (
+    "NO_COLOR",
+    "FORCE_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "CI",
+    "COLORTERM",
+    "LINES",
+    "PAGER",
+    "TERM_PROGRAM",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A command line, after the marks that say how it is compared."""
+
+    arguments: tuple[str, ...]
+    marks: str = ""
+    """`~`: numbers may differ a little between processors; `!`: only compared on one machine; `t`: on a terminal."""
+    stdin: str = ""
+
+    @property
+    def line(self) -> str:
+        mark = "(terminal) " if "t" in self.marks else ""
+        return mark + shlex.join(self.arguments) + (f" < {self.stdin}" if self.stdin else "")
+
+
+def parse_cases(text: str) -> list[Case]:
+    """Parse one case a line: its marks, a bar, its command line. A line without a bar has no marks."""
+    cases = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        marks, command = re.fullmatch(r"(?:([~!t]+) )?(.*)", line).groups()  # type: ignore[union-attr]
+        *command, stdin = command.split(" < ") if " < " in command else (command, "")
+        cases.append(Case(tuple(shlex.split(command[0])), marks or "", stdin))
+    return cases
+
+
+class _Stream(io.TextIOWrapper):
+    """A stream that is a terminal or not."""
+
+    def __init__(self, data: bytes = b"", *, is_terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(data), encoding="utf-8", newline="", write_through=True)
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def text(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode("utf-8", "replace")  # type: ignore[attr-defined,no-any-return]
+
+
+@contextlib.contextmanager
+def new_laboratory() -> Iterator[Path]:
+    """Make the texts and runs in an empty folder, the working folder meanwhile."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="lock-", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        laboratory.build(folder)
+        os.chdir(folder)
+        try:
+            yield folder
+        finally:
+            os.chdir(before)
+
+
+def run_case(case: Case, folder: Path) -> dict[str, Any]:
+    """Run one command line in `folder`; return its exit code, and the text of both streams and of each new file."""
+    from charrnn.cli.app import run
+
+    is_terminal = "t" in case.marks
+    stdin = (folder / case.stdin).read_bytes() if case.stdin else b""
+    out, err = _Stream(is_terminal=is_terminal), _Stream(is_terminal=is_terminal)
+    before = _stamps(folder)
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES and "CHARRNN" not in name}
+    settled = kept | {"COLUMNS": "80", "TERM": "xterm-256color" if is_terminal else "dumb"}
+    with (
+        mock.patch.dict(os.environ, settled, clear=True),
+        mock.patch.multiple(sys, stdin=_Stream(stdin), stdout=out, stderr=err),
+        mock.patch.object(sys, "argv", ["charrnn", *case.arguments]),
+    ):
+        code = run(list(case.arguments))
+        texts = out.text(), err.text()
+    changed = sorted(path for path, stamp in _stamps(folder).items() if before.get(path) != stamp)
+    files = {path: _describe_file(folder / path, folder) for path in changed}
+    out_text, err_text = (_normalised(text, folder) for text in texts)
+    return {"code": code, "out": out_text, "err": err_text, "files": files}
+
+
+def portable(case: Case, ran: Mapping[str, Any]) -> dict[str, Any]:
+    """Reduce a result to digests and excerpts of what is the same on every machine."""
+    is_near = "~" in case.marks
+    files = {name: text for name, text in ran["files"].items() if not (is_near and name.endswith("samples.txt"))}
+    texts = {"out": ran["out"], "err": ran["err"], **files}
+    reduced = {name: _reduced(_masked(text) if is_near else text) for name, text in texts.items() if text}
+    if is_near and (numbers := _numbers(ran["out"])):
+        reduced["numbers"] = numbers
+    return {"code": ran["code"], **reduced}
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], texts: Mapping[str, Any]) -> list[str]:
+    """Say in lines how the record `new`, made from `texts`, differs from `old`; nothing if it does not."""
+    said = []
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        if was == now or (name == "numbers" and was and now and _are_close(was, now)):
+            continue
+        if isinstance(was, dict) and isinstance(now, dict):
+            said.append(f"  {name}: {was['digest']} → {now['digest']}")
+            said += _changed_lines(was, now, texts["files"].get(name, texts.get(name, "")))
+            was, now = was["starts"], now["starts"]
+        if was != now:
+            said += [f"  {name} was {_shown(was)}", f"  {name} now {_shown(now)}"]
+    return said
+
+
+def read_record(group: str) -> dict[str, Any]:
+    """Read the record of one group of cases."""
+    record: dict[str, Any] = json.loads((RECORDS / f"{group}.json").read_text(encoding="utf-8"))
+    return record
+
+
+def write_record(group: str, record: Mapping[str, Any]) -> None:
+    """Write the record of one group, one output a line."""
+    RECORDS.mkdir(exist_ok=True)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    # Digests and excerpts of an output on one line, and all numbers, too.
+    text = re.sub(r"[{\[]\n {3,}[^{}\[\]]*?[}\]](?=,?\n)", lambda match: re.sub(r"\n *", " ", match[0]), text)
+    (RECORDS / f"{group}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) -> list[str]:
+    """Name the lines whose digests are new, at most eight, as they are now."""
+    old, new = (
+        {line[i : i + 3] for i in range(0, len(line), 3)} for line in (was.get("lines", ""), now.get("lines", ""))
+    )
+    if not old or not new:
+        return []
+    lines = list(enumerate(text.splitlines(), 1))
+    return [f"    line {number} is new: {line}" for number, line in lines if _line_digest(line) not in old][:8]
+
+
+def _reduced(text: str) -> object:
+    if len(text) <= EXCERPT:
+        return text
+    lines = text.splitlines()
+    reduced = {"digest": hashlib.sha256(text.encode()).hexdigest()[:16], "starts": text[: EXCERPT // 2]}
+    return reduced | ({"lines": "".join(map(_line_digest, lines))} if 1 < len(lines) <= MAX_LINES else {})
+
+
+def _line_digest(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()[:3]
+
+
+def _masked(text: str) -> str:
+    """Replace each number, and colours, which are made of numbers; widths of columns follow numbers."""
+    text = re.sub(r"\b[0-9a-f]{16,64}\b", "DIGEST", re.sub(r"#[0-9a-fA-F]{6}\b", "#colour", text))
+    text = re.sub(r"[-+−]?\d+([,.]\d+)*(e[-+]?\d+)?", "#", text)
+    return re.sub(r"([ ─])\1+", r"\1", text)
+
+
+def _numbers(text: str) -> list[float]:
+    found = re.findall(r"(?<![\w#])[-+−]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?", re.sub(r"\x1b\[[\d;]*m", "", text))
+    values = [float(number.replace(",", "").replace("−", "-").rstrip(".")) for number in found[:MAX_NUMBERS]]
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _are_close(first: list[float], second: list[float]) -> bool:
+    return len(first) == len(second) and np.allclose(first, second, rtol=0.01, atol=0.002)
+
+
+def _normalised(text: str, folder: Path) -> str:
+    """Replace what another folder, version or clock changes."""
+    for path in {str(folder), os.path.realpath(folder)}:
+        text = text.replace(path, "FOLDER")
+    text = re.sub(
+        r"\b(charrnn|Python|torch|numpy|NumPy|PyTorch)([ -]v?|[=:\"']+ ?[\"']?)\d+\.\d+[\w.+]*", r"\1\2VERSION", text
+    )
+    text = re.sub(r"[\d,]+(?= +\d+:\d\d\b)", "SPEED", text)  # of training: characters per second
+    text = re.sub(r"(?<=SPEED)( +)\d+:\d\d\b", r"\1TIME", text)
+    names = "|".join(CLOCKS)
+    return re.sub(rf'("(?:{names})": )[-\d.e+]+', r"\1TIME", text)
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
+    stamps = {}
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in IGNORED]
+        for name in names:
+            path = Path(root, name)
+            status = path.lstat()
+            stamps[path.relative_to(folder).as_posix()] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return stamps
+
+
+def _describe_file(path: Path, folder: Path) -> str:
+    """Describe the content of a file as a text without clocks and paths: of a binary file its parts and digests."""
+    data = path.read_bytes()
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return "".join(
+                f"{name} {array.dtype} {array.shape} {_digest(array.tobytes())}\n"
+                for name, array in sorted(arrays.items())
+            )
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            return "".join(_described_member(name, archive.read(name)) for name in sorted(archive.namelist()))
+    if path.suffix == ".safetensors":
+        return _described_tensors(data)
+    if path.name == "manifest.json":  # has the digest of a file with the path of the text
+        data = re.sub(rb'"[0-9a-f]{64}"', b'"DIGEST"', data)
+        data = re.sub(rb'(training.json[^}]*"size": )\d+', rb"\1SIZE", data)
+    try:
+        return _normalised(data.decode("utf-8"), folder)
+    except UnicodeDecodeError:
+        return f"{len(data)} bytes {_digest(data)}\n"
+
+
+def _described_member(name: str, data: bytes) -> str:
+    return f"{name}:\n{_described_tensors(data)}" if name.endswith(".safetensors") else f"{name} {_digest(data)}\n"
+
+
+def _described_tensors(data: bytes) -> str:
+    """List the tensors of a file by name. The format: the size of the header, the header in JSON, the numbers."""
+    size = int.from_bytes(data[:8], "little")
+    header, values = json.loads(data[8 : 8 + size]), data[8 + size :]
+    lines = []
+    for name, tensor in sorted(header.items()):
+        if name == "__metadata__":
+            lines.append(f"{name} {json.dumps(tensor, sort_keys=True)}\n")
+        else:
+            start, end = tensor["data_offsets"]
+            lines.append(f"{name} {tensor['dtype']} {tensor['shape']} {_digest(values[start:end])}\n")
+    return "".join(lines)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
