@@ -1,0 +1,257 @@
+"""Compare docs/minimal.py with charrnn on equal weights: losses, gradients, samples, labels and scores; and run it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from environment import REPOSITORY
+from numpy.typing import NDArray
+from synthetic import make_corpus
+
+import charrnn
+from charrnn.detectors.registry import get_detectors
+from charrnn.text.vocab import Vocab
+
+SCRIPT = REPOSITORY / "docs" / "minimal.py"
+CORPUS = make_corpus(num_chars=12_000)
+VOCABULARY = sorted(set(CORPUS.text))
+V, H = len(VOCABULARY), 8
+ROUNDING = 1e-10
+"""Tolerance in float64, where two orders of the same sums differ by about 1e-14."""
+
+
+def load_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("minimal", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+minimal = load_script()
+
+
+def drawn_weights() -> dict[str, NDArray[np.float32]]:
+    """Draw weights of minimal.py, large enough that the gates open and close."""
+    random = np.random.default_rng(5)
+    shapes = {"W_x": (V, 4 * H), "W_h": (H, 4 * H), "b": 4 * H, "W_y": (H, V), "b_y": V}
+    return {name: random.normal(0, 0.8, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def model_of(weights: dict[str, NDArray[np.float32]]) -> charrnn.Model:
+    """Return the same model of charrnn: its LSTM has two biases, of which the second one is zero."""
+    tensors = {
+        "layers.0.weight_ih_l0": weights["W_x"].T.copy(),
+        "layers.0.weight_hh_l0": weights["W_h"].T.copy(),
+        "layers.0.bias_ih_l0": weights["b"],
+        "layers.0.bias_hh_l0": np.zeros_like(weights["b"]),
+        "output.weight": weights["W_y"].T.copy(),
+        "output.bias": weights["b_y"],
+    }
+    config = charrnn.Config(cell="lstm", num_layers=1, hidden_size=H, embedding_size="one-hot", alphabet="exact")
+    return charrnn.Model(config, Vocab("char", tuple(VOCABULARY)), tensors)
+
+
+def in_float64(weights: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float64]]:
+    return {name: weight.astype(np.float64) for name, weight in weights.items()}
+
+
+def ids_of(text: str) -> NDArray[np.int64]:
+    return np.array([VOCABULARY.index(character) for character in text])
+
+
+WEIGHTS = drawn_weights()
+MODEL = model_of(WEIGHTS)
+
+
+def test_losses_are_those_of_charrnn() -> None:
+    text = CORPUS.text[:600]
+    expected = [step.loss for step in MODEL.numbers(text).steps][:-1]
+    weights, ids = in_float64(WEIGHTS), ids_of(text)
+    h, _, _ = minimal.read(weights, ids[:, None], minimal.zero_state(weights, 1))
+    losses = minimal.losses_of(minimal.predict(weights, h[1:-1, 0]), ids[1:])
+    np.testing.assert_allclose(losses, expected, rtol=0, atol=ROUNDING)
+
+
+def own_names(network: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters of charrnn's network by the names of minimal.py, transposed where these are matrices."""
+    parameters = dict(network.named_parameters())
+    names = {"W_x": "layers.0.weight_ih_l0", "W_h": "layers.0.weight_hh_l0", "b": "layers.0.bias_ih_l0"}
+    names |= {"W_y": "output.weight", "b_y": "output.bias"}
+    return {own: parameters[name] for own, name in names.items()}
+
+
+def transposed(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.T if tensor.ndim == 2 else tensor
+
+
+def test_gradients_are_those_of_charrnn() -> None:
+    network = model_of(WEIGHTS).network.double()
+    random = np.random.default_rng(0)
+    ids, state = random.integers(0, V, (21, 3)), random.normal(0, 0.5, (2, 3, H))
+    logits, last = network(torch.from_numpy(ids[:-1]), torch.from_numpy(state)[None])
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids[1:]).flatten())
+    expected.backward()
+    loss, gradient, new_state = minimal.loss_and_gradient(in_float64(WEIGHTS), ids[:-1], ids[1:], tuple(state))
+    assert loss == pytest.approx(expected.item(), abs=ROUNDING)
+    np.testing.assert_allclose(new_state, last[0].detach(), rtol=0, atol=ROUNDING)
+    for name, parameter in own_names(network).items():
+        assert parameter.grad is not None
+        np.testing.assert_allclose(gradient[name], transposed(parameter.grad), rtol=0, atol=ROUNDING, err_msg=name)
+
+
+def test_training_is_that_of_torch_with_carried_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, window, num_steps, peak = 3, 5, 7, 0.5
+    for name, value in {"BATCH_ROWS": rows, "WINDOW": window, "LEARNING_RATE": peak}.items():
+        monkeypatch.setattr(minimal, name, value)
+    ids = ids_of(CORPUS.text[: rows * (4 * window + 1)])  # Four windows: the fifth step begins the text again.
+    weights = in_float64(WEIGHTS)
+    minimal.train(weights, ids, num_steps)
+
+    network = model_of(WEIGHTS).network.double()
+    trained = own_names(network)
+    optimizer = torch.optim.Adam(trained.values(), betas=(0.9, 0.99))
+    parts = torch.from_numpy(ids).view(rows, -1).T
+    state = network.initial_state(rows)
+    for step in range(num_steps):
+        begin = step % 4 * window
+        state = network.initial_state(rows) if begin == 0 else state.detach()
+        logits, state = network(parts[begin : begin + window], state)
+        targets = parts[begin + 1 : begin + window + 1].flatten()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets).backward()
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+        optimizer.param_groups[0]["lr"] = peak * (1 - step / num_steps)
+        optimizer.step()
+    for name, parameter in trained.items():
+        # torch divides by the norm plus 1e-6 when it clips.
+        np.testing.assert_allclose(weights[name], transposed(parameter.detach()), rtol=0, atol=1e-5, err_msg=name)
+        assert np.abs(weights[name] - WEIGHTS[name]).max() > 0.1
+
+
+def test_probabilities_are_those_of_charrnn() -> None:
+    ids = ids_of(CORPUS.text[:200])
+    h, _, _ = minimal.read(WEIGHTS, ids[:, None], minimal.zero_state(WEIGHTS, 1))
+    probabilities = minimal.predict(WEIGHTS, h[-1, 0])
+    expected = MODEL.predict(CORPUS.text[:200], top=V)
+    assert len(expected) == len(probabilities)
+    for prediction in expected:
+        found = probabilities[VOCABULARY.index(prediction.character)]
+        assert found == pytest.approx(prediction.probability, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_samples_are_those_of_charrnn(temperature: float) -> None:
+    text = minimal.sample(WEIGHTS, VOCABULARY, 300, temperature, np.random.default_rng(3))
+    assert text == MODEL.sample(temperature=temperature, length=300, seed=3, precision="fp32").text
+
+
+@pytest.mark.parametrize("text", [CORPUS.text, 'a "b" “c\n\nd” "e\n"f\n\n\n“g “h” i"', "\n\nno quotations\n", '"'])
+def test_labels_are_those_of_charrnn(text: str) -> None:
+    quote, line_position = get_detectors(["quote", "line-position"])
+    assert minimal.label_quotes(text).tolist() == quote.label(text).tolist()
+    position = line_position.label(text)
+    assert minimal.label_late_in_line(text).tolist() == (position > np.median(position)).tolist()
+
+
+def test_quotations_of_the_synthetic_corpus_are_labelled() -> None:
+    assert minimal.label_quotes(CORPUS.text).tolist() == CORPUS.is_quoted.tolist()
+
+
+def test_the_best_cell_and_its_score_are_those_of_charrnn() -> None:
+    ids = ids_of(CORPUS.text)
+    _, c, _ = minimal.read(WEIGHTS, ids[:, None], minimal.zero_state(WEIGHTS, 1))
+    found = minimal.find_cell(c[1:, 0], minimal.label_quotes(CORPUS.text))
+    trace = MODEL.trace(CORPUS.text)
+    (score,) = charrnn.find_cells(trace, ["quote"]).scores
+    np.testing.assert_allclose(np.tanh(c[1:, 0]), trace.cells[:, 0], rtol=0, atol=1e-5)
+    assert score.auc is not None
+    assert found == (score.unit, pytest.approx(score.auc, abs=1e-6))
+
+
+def test_the_area_is_the_share_of_pairs() -> None:
+    random = np.random.default_rng(1)
+    values, labels = random.normal(size=(60, 4)), random.random(60) < 0.3
+    pairs = values[labels][:, None] > values[~labels][None]
+    np.testing.assert_allclose(minimal.auc(values, labels), pairs.mean(axis=(0, 1)), rtol=0, atol=1e-12)
+
+
+def test_the_polarity_of_a_cell_comes_from_the_first_half() -> None:
+    labels = np.array([False, True] * 20)
+    values = np.where(labels, -1.0, 1.0) + np.linspace(0, 0.1, 40)
+    assert minimal.find_cell(values[:, None], labels) == (0, 1.0)
+    values[20:] *= -1
+    assert minimal.find_cell(values[:, None], labels) == (0, 0.0)
+
+
+def test_a_passage_is_coloured_and_labels_are_underlined(capsys: pytest.CaptureFixture[str]) -> None:
+    minimal.show("ab\nc", np.array([-1.0, 1.0, 0.0, 0.0]), np.array([False, True, True, False]), True)
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "\x1b[30;48;5;203ma\x1b[0m\x1b[30;48;5;69;4mb\x1b[0m"
+    assert lines[1:] == ["\x1b[30;48;5;231mc\x1b[0m", ""]
+
+
+def test_without_colour_levels_stand_below_each_line(capsys: pytest.CaptureFixture[str]) -> None:
+    minimal.show("ab\n\nc", np.array([-1.0, 1.0, 0.0, 0.0, 0.5]), np.zeros(5, bool), False)
+    assert capsys.readouterr().out == "ab\n_#\n\n\nc\n+\n"
+
+
+def write_text(folder: Path, *, with_quotes: bool = True) -> Path:
+    path = folder / "text.txt"
+    path.write_text(make_corpus(num_chars=12_000, with_quotes=with_quotes).text, encoding="utf-8")
+    return path
+
+
+def test_the_script_runs(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(write_text(tmp_path)), "--steps", "20"]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    nats = re.search(r"step 20 of 20: (\d\.\d+) nats", ran.stdout)
+    held_out = re.search(r"The held-out text: (\d\.\d+) nats per character", ran.stdout)
+    assert nats and held_out and float(held_out[1]) < np.log(V)
+    assert re.search(r"Cell \d+ follows 'inside quotations': AUC 0\.\d+", ran.stdout)
+    assert "\x1b" not in ran.stdout
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_are_for_terminals_without_no_color(
+    no_color: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_text(tmp_path, with_quotes=False)
+    monkeypatch.setattr(sys, "argv", ["minimal.py", str(path), "--steps", "1"])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr(minimal, "NUM_CELLS", 8)
+    minimal.main()
+    out = capsys.readouterr().out
+    assert "'late in the line'" in out
+    assert ("\x1b" in out) == (no_color == "")
+
+
+def test_a_text_too_short_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "short.txt"
+    path.write_text("short\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["minimal.py", str(path)])
+    with pytest.raises(SystemExit, match="at least 10,000 characters"):
+        minimal.main()
+
+
+def test_it_is_one_short_file_that_needs_numpy_only() -> None:
+    source = SCRIPT.read_text(encoding="utf-8")
+    assert len(source.splitlines()) <= 250
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules.add(str(node.module))
+    assert modules - {"numpy"} <= sys.stdlib_module_names
