@@ -2,7 +2,7 @@
 
     python benchmarks/document_speed.py                        # LSTMs of 128 and 512 units, documents of three lengths
     python benchmarks/document_speed.py --hidden 256 --cells gru
-    python benchmarks/document_speed.py --max-piece 16         # other pieces (charrnn.model.segments.MAX_PIECE)
+    python benchmarks/document_speed.py --max-piece 16         # other pieces (charrnn.model.reading.MAX_PIECE)
 
 Both are whole optimizer steps (`Trainer.take_step`) over windows of 32 batch rows and 128 characters, alternating;
 figures are medians. Documents have lengths around the given mean (normal, a quarter of it as the deviation), and END
@@ -19,7 +19,7 @@ from measuring import Report, in_turn, make_parser
 from numpy.typing import NDArray
 
 from charrnn.config import PRECISIONS, Config
-from charrnn.model import segments as pieces
+from charrnn.model import reading
 from charrnn.model.device import chosen_precision
 from charrnn.text.lanes import Lanes
 from charrnn.training.trainer import Trainer
@@ -46,9 +46,9 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", default=["lstm"], metavar="CELL")
     parser.add_argument("--precision", default="auto", choices=PRECISIONS)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--max-piece", type=int, default=pieces.MAX_PIECE, metavar="N")
+    parser.add_argument("--max-piece", type=int, default=reading.MAX_PIECE, metavar="N")
     arguments = parser.parse_args()
-    pieces.MAX_PIECE = arguments.max_piece
+    reading.MAX_PIECE = arguments.max_piece
     report = Report("document_speed", as_json=arguments.json, with_limits=False)
     for cell in arguments.cells:
         for hidden_size in arguments.hidden:

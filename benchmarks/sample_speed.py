@@ -33,8 +33,8 @@ from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network
+from charrnn.model.portable_math import Matrix
 from charrnn.model.stepper import Stepper
-from charrnn.model.weights import Matrix
 from charrnn.scale.compiled import prepare
 from charrnn.scale.dot_products import CHOSEN, make_dot
 from charrnn.text.vocab import Vocab

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from charrnn.apps.write.assistant import DraftAssistant
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions
 from charrnn.apps.write.incremental import IncrementalReader
+from charrnn.cells.directions import NUM_CELLS
 from charrnn.cells.records import (
     CHARS_SCORED,
     MAX_LAG,
@@ -39,7 +40,7 @@ from charrnn.lab.ngrams import ORDERS, NgramModel
 from charrnn.lab.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.lab.numbers_records import NetworkNumbers
 from charrnn.lab.spectrum_records import TrainingSpectrum
-from charrnn.model.directions import NUM_CELLS, Direction
+from charrnn.model.clamping import Direction
 from charrnn.model.shapes import check_shapes, num_parameters
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
@@ -471,7 +472,7 @@ class Model(Generating, Displayable):
 
         Raises UsageError for an unknown cell.
         """
-        self.stepper.check_cell(layer, unit)
+        self.stepper.check_unit(layer, unit)
         return ColouredText(
             text=trace.text[part],
             values=tuple(trace.cells[part, layer, unit].tolist()),
@@ -498,7 +499,7 @@ class Model(Generating, Displayable):
         from charrnn.cells.ablation import WAYS, ablate_text
         from charrnn.detectors.registry import get_detectors
 
-        self.stepper.check_cell(layer, unit)
+        self.stepper.check_unit(layer, unit)
         if at not in WAYS:
             raise UsageError(f"A cell cannot be clamped at {at!r}; use {' or '.join(WAYS)}.")
         found = get_detectors(detectors)
@@ -571,7 +572,7 @@ class Model(Generating, Displayable):
         found: list[tuple[int, int]] = []
         for cell in cells:
             layer, unit = (cell, 0) if isinstance(cell, int) else cell
-            self.stepper.check_cell(layer, unit)
+            self.stepper.check_unit(layer, unit)
             units = range(self.stepper.hidden_size) if isinstance(cell, int) else (unit,)
             found += [(layer, one) for one in units]
         return list(dict.fromkeys(found))

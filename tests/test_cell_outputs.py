@@ -17,9 +17,9 @@ from charrnn.cells.sampled_states import SampledStates, characters_of, sample_st
 from charrnn.config import Config
 from charrnn.errors import DataError
 from charrnn.lab.cell_outputs import measure_clamped, output_gradients, percentiles, quantities, rank_characters
+from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
-from charrnn.model.ops import Ops
 from charrnn.model.stepper import Stepper
 from charrnn.text.encoded import EncodedText
 

@@ -19,8 +19,7 @@ from charrnn.architectures import DEPTHS
 from charrnn.config import Config
 from charrnn.model import depths
 from charrnn.model.cells import CELLS, Unitary
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.layer import IRNN_SCALE, TORCH, RecurrentLayer
+from charrnn.model.layer import IRNN_SCALE, TORCH, Noise, RecurrentLayer
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import RecurrentProduct
 from charrnn.model.stepper import Stepper

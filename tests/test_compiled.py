@@ -27,9 +27,8 @@ from charrnn.generation import sampling
 from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
 from charrnn.generation.sampling import Block, PrimedState, prime_model, sample_ids
 from charrnn.model.network import CharRNN
-from charrnn.model.portable_math import exact_exp
+from charrnn.model.portable_math import Matrix, exact_exp
 from charrnn.model.stepper import Stepper
-from charrnn.model.weights import Matrix
 
 compiled = pytest.importorskip("charrnn.scale.compiled", reason="numba is not installed")
 from charrnn.code_cache import KeptFunction  # noqa: E402

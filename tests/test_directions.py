@@ -30,10 +30,9 @@ from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.lab.directions import outputs_of
 from charrnn.model.cells import CLAMP_LIMIT
-from charrnn.model.clamping import ClampedSum, clamped_sums, sum_at_means
-from charrnn.model.directions import Direction
-from charrnn.model.lookup import find_cell
+from charrnn.model.clamping import ClampedSum, Direction, clamped_sums, sum_at_means
 from charrnn.model.network import CharRNN
+from charrnn.model.registry import cell_type
 from charrnn.model.stepper import Stepper
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
@@ -210,7 +209,7 @@ def test_a_clamped_sum_has_its_value_in_every_cell_type(cell: str, zoneout: floa
 
 @pytest.mark.parametrize("shows", ["h", "tanh(c)"])
 def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(shows: str) -> None:
-    cell = find_cell("gru" if shows == "h" else "lstm")
+    cell = cell_type("gru" if shows == "h" else "lstm")
     limit = 1.0 if shows == "h" else CLAMP_LIMIT
     generator = np.random.default_rng(0)
     weights, moves = generator.normal(size=5), generator.random(5)
@@ -239,8 +238,8 @@ def test_cells_that_reach_the_end_of_their_range_leave_the_rest_to_the_others(sh
 def test_what_the_cells_cannot_reach_is_refused() -> None:
     direction = make_direction([(0, 0), (1, 1)], [0.5, 0.5])
     with pytest.raises(UsageError, match=r"`clamps` quote@2=1.5: .* reaches -0\.\d+ to 0\.\d+\. .*-0.2 \(low\)"):
-        clamped_sums(direction, 1.5, find_cell("gru"))
-    assert clamped_sums(direction, 0.3, find_cell("gru"))[0].value < 0.3
+        clamped_sums(direction, 1.5, cell_type("gru"))
+    assert clamped_sums(direction, 0.3, cell_type("gru"))[0].value < 0.3
 
 
 def test_a_cell_follows_one_clamp() -> None:

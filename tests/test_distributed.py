@@ -30,7 +30,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.model.dropout_masks import Noise
+from charrnn.model.layer import Noise
 from charrnn.scale.processes.broadcasts import check_same_text
 from charrnn.scale.processes.diloco import OuterOptimizer
 from charrnn.scale.processes.distributed import ALONE, World, joined

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.model.weights import Matrix
+from charrnn.model.portable_math import Matrix
 
 pytest.importorskip("numba")
 from numba import njit

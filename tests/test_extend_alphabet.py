@@ -16,9 +16,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import DataError
-from charrnn.model.extension import ROWS, extend_rows
 from charrnn.model.network import CharRNN
-from charrnn.model.shapes import weight_shapes
+from charrnn.model.shapes import ROWS, extend_rows, weight_shapes
 from charrnn.text.vocab import MAX_VOCAB_SIZE, UNKNOWN, CharacterCounts, Vocab
 
 Command = Callable[..., Ran]

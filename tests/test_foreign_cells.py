@@ -18,8 +18,8 @@ from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.lab.gates import watch_gates
 from charrnn.model.cells import CELLS
-from charrnn.model.lookup import check_cell, find_cell
 from charrnn.model.network import CharRNN
+from charrnn.model.registry import cell_type, validate_cell_type
 from charrnn.training.loop import train
 from charrnn.training.recipe import choose_sizes
 
@@ -59,9 +59,9 @@ def offer(site: Path, entries: dict[str, str], code: str = LEAKY, *, package: st
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder for packages that this process finds."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    find_cell.cache_clear()
+    cell_type.cache_clear()
     yield tmp_path
-    find_cell.cache_clear()
+    cell_type.cache_clear()
     sys.modules.pop("leaky_cells", None)
 
 
@@ -84,7 +84,7 @@ def test_a_cell_of_another_package_is_trained_resumed_sampled_and_shown(
     assert trained.returncode == 0, trained.stderr.decode()
 
     monkeypatch.syspath_prepend(str(site))
-    find_cell.cache_clear()
+    cell_type.cache_clear()
 
     def charrnn(*arguments: object) -> str:
         ran = command(*arguments)
@@ -108,7 +108,7 @@ def test_a_cell_of_another_package_is_trained_resumed_sampled_and_shown(
 
     # The same run where the package is not installed.
     sys.path.remove(str(site))
-    find_cell.cache_clear()
+    cell_type.cache_clear()
     sys.modules.pop("leaky_cells")
     for arguments in (["sample", "run"], ["train", "--resume", "run"]):
         ran = command(*arguments)
@@ -140,7 +140,7 @@ BROKEN = [
 def test_a_broken_package_is_named(code: str, problem: str, site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, code)
     with pytest.raises(UsageError, match=rf"^The cell 'leaky' of the package leaky-cells 1\.0 ?{problem}"):
-        find_cell("leaky")
+        cell_type("leaky")
 
 
 PAIR = """
@@ -227,7 +227,7 @@ def test_a_cell_that_breaks_a_rule_is_refused(before: str, after: str, problem: 
     assert PAIR.count(before) == 1
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
     with pytest.raises(UsageError, match=rf"(?s)^The cell 'leaky' of the package leaky-cells 1\.0: {problem}") as error:
-        find_cell("leaky")
+        cell_type("leaky")
     assert str(error.value).count("\n") <= 2
 
 
@@ -237,7 +237,7 @@ def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line_and_the_shapes(
 ) -> None:
     offer(site, {"leaky": "Leaky"}, PAIR.replace(before, after))
     with pytest.raises(UsageError) as error:
-        find_cell("leaky")
+        cell_type("leaky")
     first, second = str(error.value).splitlines()
     assert (
         first.startswith("The cell 'leaky' of the package leaky-cells 1.0 failed in") and "line 16: ValueError" in first
@@ -248,24 +248,24 @@ def test_a_cell_whose_blocks_do_not_fit_is_refused_with_its_line_and_the_shapes(
 def test_an_unbounded_cell_must_show_tanh_of_its_state(site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, HIGH)
     with pytest.raises(UsageError, match=r"1\.0: its values must stay in \[-1, 1\], and large inputs give 1\d"):
-        find_cell("leaky")
+        cell_type("leaky")
     sys.modules.pop("leaky_cells")
     (site / "leaky_cells.py").write_text(shown := HIGH.replace("(Cell):\n", '(Cell):\n    shows = "tanh(h)"\n'))
     with pytest.raises(UsageError, match=r"a unit that is clamped at 0\.5 has the value 0\.549\.\nLet `value` return"):
-        find_cell("leaky")
+        cell_type("leaky")
     sys.modules.pop("leaky_cells")
     (site / "leaky_cells.py").write_text(f"{shown}    value = staticmethod(lambda ops, state: ops.tanh(state[0]))\n")
-    assert find_cell("leaky").shows == "tanh(h)"
+    assert cell_type("leaky").shows == "tanh(h)"
 
 
 def test_a_cell_that_breaks_no_rule_is_found(site: Path) -> None:
     offer(site, {"leaky": "Leaky"}, PAIR)
-    assert find_cell("leaky").num_states == 2
+    assert cell_type("leaky").num_states == 2
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_the_built_in_cells_break_no_rule(name: str) -> None:
-    check_cell(f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments))
+    validate_cell_type(f"The cell {name}", CELLS[name], lambda function, *arguments: function(*arguments))
 
 
 def test_the_message_about_a_cell_without_gates_names_installed_cells(site: Path) -> None:
@@ -289,12 +289,12 @@ def test_two_packages_with_one_name_are_named(site: Path) -> None:
     for package in ("leaky-cells", "other-cells"):
         offer(site, {"leaky": "Leaky"}, package=package)
     with pytest.raises(UsageError, match=r"^The cell 'leaky' is offered twice: by the package (leaky|other)-cells"):
-        find_cell("leaky")
+        cell_type("leaky")
 
 
 def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
     offer(site, {"lstm": "Leaky"})
-    assert find_cell("lstm").__module__ == "charrnn.model.cells"
+    assert cell_type("lstm").__module__ == "charrnn.model.cells"
     with pytest.raises(UsageError, match=r"^The cell 'lstm' is offered twice: by charrnn and by the package leaky"):
         choose_sizes(Config(cell="lstm"), 10_000)
     assert choose_sizes(Config(cell="gru"), 10_000).cell == "gru"
@@ -302,7 +302,7 @@ def test_a_package_cannot_replace_a_built_in_cell(site: Path) -> None:
 
 def test_a_cell_that_no_package_provides_is_refused() -> None:
     with pytest.raises(UsageError, match="No installed package provides the cell 'leaky'"):
-        find_cell("leaky")
+        cell_type("leaky")
 
 
 def test_help_searches_no_packages(process: Process) -> None:

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from charrnn.config import Config
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.layer import RecurrentLayer
+from charrnn.model.layer import Noise, RecurrentLayer
 from charrnn.model.network import CharRNN
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell

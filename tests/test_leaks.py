@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.architectures import CELLS
 from charrnn.config import Config
-from charrnn.model.dropout_masks import Noise
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.segments import MAX_PIECE, Segments, cut
+from charrnn.model.reading import MAX_PIECE, Segments, cut
 from charrnn.model.stepper import Stepper
 
 VOCAB, END = 7, 1
@@ -151,7 +151,7 @@ def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
 def test_omega_is_a_mean_over_the_window_whatever_the_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for size in (2, 8):
-        monkeypatch.setattr("charrnn.model.segments.MAX_PIECE", size)
+        monkeypatch.setattr("charrnn.model.reading.MAX_PIECE", size)
         network, ids = network_of({"cell": "rnn", "num_layers": 1, "omega": 5.0}), window(16, 3)
         noise = Noise(torch.Generator().manual_seed(1), 3)
         logits, _ = network(ids[:-1], network.initial_state(3), noise)

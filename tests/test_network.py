@@ -14,7 +14,7 @@ from torch import Tensor
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
 from charrnn.model.cells import CELLS as EQUATIONS
-from charrnn.model.dropout_masks import Noise
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN, load_network
 
 CELLS = ("lstm", "gru", "rnn")

@@ -18,6 +18,7 @@ from test_tables import FINDINGS, QUOTE
 import charrnn
 from charrnn import display
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
+from charrnn.cells.directions import DirectionAblation, DirectionContribution, DirectionText
 from charrnn.cells.passage import Passage
 from charrnn.cells.records import (
     Ablation,
@@ -38,7 +39,7 @@ from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.long_range_records import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
-from charrnn.model.directions import Direction, DirectionAblation, DirectionContribution, DirectionText
+from charrnn.model.clamping import Direction
 from charrnn.runs.overview import learning_curves
 from charrnn.runs.records import LearningCurves, ModelDescription
 from charrnn.scale.sweep.records import SweepReport, SweepRow

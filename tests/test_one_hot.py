@@ -19,10 +19,9 @@ from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config, parse_value
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.extension import extend_rows
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.model.shapes import fit_parameters, num_parameters, weight_shapes
+from charrnn.model.shapes import extend_rows, fit_parameters, num_parameters, weight_shapes
 from charrnn.model.stepper import Stepper
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.corpus import read_corpus

@@ -28,8 +28,8 @@ from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS
 from charrnn.model.depths import DEPTHS
-from charrnn.model.lookup import find_cell
 from charrnn.model.network import load_network
+from charrnn.model.registry import cell_type
 from charrnn.model.shapes import dilation_of
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
@@ -131,7 +131,7 @@ def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: p
     entries = f"[{CELL_GROUP}]\nleaky = leaky_cell:Leaky\nsquared = leaky_cell:Squared\n"
     install(tmp_path, "leaky-cell", entries, leaky_cell=LEAKY)
     monkeypatch.syspath_prepend(str(tmp_path))
-    find_cell.cache_clear()
+    cell_type.cache_clear()
     try:
         config = config_of("leaky", "residual")
         tensors = tensors_of(config)
@@ -141,7 +141,7 @@ def test_a_cell_of_another_package_is_written_too(tmp_path: Path, monkeypatch: p
         with pytest.raises(UsageError, match=r"The cell squared computes what cannot be written.*\n.*\.zip"):
             onnx_of(config, tensors_of(config))
     finally:
-        find_cell.cache_clear()
+        cell_type.cache_clear()
         sys.modules.pop("leaky_cell", None)
 
 

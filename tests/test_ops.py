@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from charrnn.model.cells import Array, Ops
 from charrnn.model.layer import TORCH
-from charrnn.model.numpy_ops import EXACT, NUMPY
-from charrnn.model.ops import Array, Ops
+from charrnn.model.portable_math import EXACT, NUMPY
 
 rng = np.random.default_rng(0)
 ARGUMENTS: dict[str, tuple[Any, ...]] = {

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.generation.distribution import Shaping
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.fused_rnn import FUNCTIONS
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
+from charrnn.model.recurrence import FUNCTIONS
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.scale.graphed import GraphSampler
 from charrnn.training.optim import make_optimizers, update_average
@@ -48,7 +48,7 @@ def make_config(**changes: Any) -> Config:
 def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose the implementations of CUDA, and leave out autocast, which the meta device has not."""
     monkeypatch.setattr("charrnn.model.layer.runs_whole", lambda name, device: name in FUNCTIONS)
-    monkeypatch.setattr("charrnn.model.fused_rnn.autocast_dtype", lambda device, dtype: dtype)
+    monkeypatch.setattr("charrnn.model.recurrence.autocast_dtype", lambda device, dtype: dtype)
     monkeypatch.setattr("charrnn.training.optim.autocast", lambda device, precision: nullcontext())
 
 

@@ -16,8 +16,8 @@ from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
 from charrnn.config import MAX_HIDDEN_SIZE, Config
 from charrnn.errors import UsageError
 from charrnn.model import shapes
-from charrnn.model.lookup import find_cell
 from charrnn.model.network import CharRNN
+from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_multiple, fit_parameters, num_parameters
 from charrnn.settings import from_yaml, merge_settings
 from charrnn.training.loop import train
@@ -59,7 +59,7 @@ def test_one_more_unit_would_be_too_many(
         least, most = (int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", str(error).split(";")[1])[:2])
         assert budget < least or budget > most
         return
-    multiple = find_cell(cell).units_multiple
+    multiple = cell_type(cell).units_multiple
     assert isinstance(fitted.hidden_size, int) and fitted.hidden_size % multiple == 0
     wider = of_size(Config(embedding_size=embedding, **model), fitted.hidden_size + multiple)
     assert num_parameters(fitted, vocab_size) <= budget < num_parameters(wider, vocab_size)
@@ -167,7 +167,7 @@ class Paired(Cell):
 def test_a_cell_of_a_package_is_sized_by_its_own_shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, "paired-cells", f"[{CELL_GROUP}]\npaired = paired_cells:Paired\n", paired_cells=PAIRED)
     monkeypatch.syspath_prepend(str(tmp_path))
-    find_cell.cache_clear()
+    cell_type.cache_clear()
     monkeypatch.chdir(tmp_path)
     Path("text.txt").write_text(TEXT, encoding="utf-8")
     start = next(events := train(Config(corpus=("text.txt",), cell="paired", parameters=2_000, steps=1)))
@@ -178,4 +178,4 @@ def test_a_cell_of_a_package_is_sized_by_its_own_shapes(tmp_path: Path, monkeypa
     assert num_parameters(wider, start.vocab_size) > 2_000
     with pytest.raises(UsageError, match=r"^`hidden_size` is 30; the cell paired needs a multiple of 4\.$"):
         check_multiple(Config(cell="paired", hidden_size=30))
-    find_cell.cache_clear()
+    cell_type.cache_clear()

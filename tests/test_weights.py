@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.model.weights import MANTISSA_BITS, TANH_LIMIT, Float32Array, Matrix, exact_tanh
+from charrnn.model.portable_math import SUM_BITS, TANH_LIMIT, Float32Array, Matrix, exact_tanh
 
 
 def random_matrix(rows: int, columns: int, seed: int = 0) -> Float32Array:
@@ -27,7 +27,7 @@ def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: i
         whole = [round(Fraction(float(value)) / step) for value in x[row]]
         for output in range(5):
             total = sum(int(q) * n for q, n in zip(matrix.values[output], whole, strict=True))
-            assert abs(total) <= 2**MANTISSA_BITS
+            assert abs(total) <= 2**SUM_BITS
             expected = np.float32(total) * (matrix.scale[output] * np.float32(float(step)))
             assert found[row, output] == expected
 
@@ -44,7 +44,7 @@ def test_the_order_of_a_sum_changes_nothing_in_eight_bits_and_something_in_float
 def test_the_largest_sum_there_can_be_is_a_whole_number_that_float32_holds() -> None:
     for columns in (1, 3, 1024, 5000):
         matrix = Matrix(np.full((2, columns), 0.3, np.float32), is_int8=True)
-        assert 127 * columns * 2**matrix.bits <= 2**MANTISSA_BITS < 2 * 127 * columns * 2 ** (matrix.bits + 1)
+        assert 127 * columns * 2**matrix.bits <= 2**SUM_BITS < 2 * 127 * columns * 2 ** (matrix.bits + 1)
 
 
 def test_a_product_in_eight_bits_is_near_the_product() -> None:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.fused_rnn import FASTEST_ON_CPU, FUNCTIONS, run_whole, runs_whole
-from charrnn.model.layer import TORCH, RecurrentLayer
+from charrnn.model.layer import TORCH, Noise, RecurrentLayer
+from charrnn.model.recurrence import FASTEST_ON_CPU, FUNCTIONS, run_whole, runs_whole
 
 T, B, I, H = 5, 3, 4, 6  # noqa: E741  # I: input
 # Both sides are the same sums of a dozen float64 terms in another order.

@@ -14,6 +14,7 @@ from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 from charrnn.cells.cell_values_records import CellValues
+from charrnn.cells.directions import DirectionContribution, DirectionText
 from charrnn.cells.page_records import CellPage, CellPassage
 from charrnn.cells.passage import Passage
 from charrnn.cells.records import (
@@ -47,7 +48,7 @@ from charrnn.lab.numbers_records import NetworkNumbers
 from charrnn.lab.numbers_view import NumbersTable
 from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.lab.spectrum_view import NormChart, SpectrumChart
-from charrnn.model.directions import Direction, DirectionContribution, DirectionText
+from charrnn.model.clamping import Direction
 from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.scale.sweep.records import SweepReport
 from charrnn.scale.sweep.view import sweep_view

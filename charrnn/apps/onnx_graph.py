@@ -20,10 +20,9 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, num
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError
-from charrnn.model.cells import CELLS, Cell, Lstm
+from charrnn.model.cells import CELLS, Cell, Lstm, Ops, State
 from charrnn.model.depths import DEPTHS
-from charrnn.model.lookup import find_cell
-from charrnn.model.ops import Ops, State
+from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_shapes, dilation_of, num_states
 
 OPSET = 17
@@ -70,7 +69,7 @@ class Graph:
 
 
 class Value:
-    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.ops.Array`."""
+    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cells.Array`."""
 
     __array_ufunc__ = None  # so that NumPy leaves number * value to `__rmul__`
 
@@ -212,7 +211,7 @@ class _Step:
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
         self.graph, self.config, self.tensors = graph, config, tensors
-        self.cell, self.depth = find_cell(config.cell), DEPTHS[config.depth]
+        self.cell, self.depth = cell_type(config.cell), DEPTHS[config.depth]
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
         self.vocab_size = check_shapes(config, tensors)
         self.ops = onnx_ops(self.hidden_size)

@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.bootstrap import percentiles
+from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.probes import LEAST_SPREAD
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import draw_blocks
 from charrnn.cells.trace import score_following
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import why_not_scored
-from charrnn.model.cells import Cell
-from charrnn.model.clamping import ClampedSum, sum_at_means
-from charrnn.model.directions import Direction, DirectionAblation, DirectionContribution
+from charrnn.model.cells import Cell, Ops
+from charrnn.model.clamping import ClampedSum, Direction, sum_at_means
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
-from charrnn.model.ops import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.text.encoded import EncodedText
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.cells.cell_values_records import CellValues
+from charrnn.cells.directions import NUM_CELLS, DirectionContribution, DirectionText
 from charrnn.cells.measured_json import (
     FOUND_CELLS,
     floats_from_json,
@@ -51,8 +52,8 @@ from charrnn.lab.directions import (
 )
 from charrnn.lab.effects_json import ablation_from_json, inputs_from_json, inputs_to_json
 from charrnn.lab.history import follow
-from charrnn.model.directions import NUM_CELLS, Direction, DirectionContribution, DirectionText
-from charrnn.model.shapes import check_cell
+from charrnn.model.clamping import Direction
+from charrnn.model.shapes import check_unit
 from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
@@ -578,7 +579,7 @@ class Study:
         def advance(num: int) -> None:
             check()
 
-        check_cell(layer, unit, self.num_layers, self.num_units)
+        check_unit(layer, unit, self.num_layers, self.num_units)
         passages = self.passages_of(layer, unit, on_progress)
         page = CellPage(layer=layer, unit=unit, passages=passages, values=self.values_of(layer, unit))
         yield page

@@ -95,9 +95,9 @@ def parse_direction(
     Returns the detector, one of `detectors` if it has the name, and the number of cells; None for all. Raises
     UsageError for another form and for an unknown detector.
     """
+    from charrnn.cells.directions import NUM_CELLS
     from charrnn.detectors.registry import get_detectors
     from charrnn.errors import UsageError
-    from charrnn.model.directions import NUM_CELLS
 
     known = {detector.name: detector for detector in detectors}
     if text in known:  # the name of a detector of --detect may contain an @
@@ -129,7 +129,7 @@ def parse_cell(option: str, text: str, model: "Model") -> tuple[int, int]:
         raise UsageError(f"{option} {text}: write a cell as layer:unit, both from 0, such as 0:17.")
     layer, unit = int(match[1]), int(match[2])
     try:
-        model.stepper.check_cell(layer, unit)
+        model.stepper.check_unit(layer, unit)
     except UsageError as error:
         raise UsageError(f"{option} {text}: {error.marked}") from None
     return layer, unit

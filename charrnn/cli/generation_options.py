@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.generation.beam import Mode
     from charrnn.generation.options import SampleOptions, SearchOptions
-    from charrnn.model.directions import Direction
+    from charrnn.model.clamping import Direction
 
 
 def search_options(request: Request, source: Source, seed: int | None) -> "SearchOptions":

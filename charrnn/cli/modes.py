@@ -26,6 +26,7 @@ from charrnn.views.export import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.cells.directions import DirectionContribution
     from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
     from charrnn.cells.study import Study
     from charrnn.cells.trace import Trace
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from charrnn.lab.descriptions_records import DescriptionReport
     from charrnn.lab.matching_records import MatchReport
     from charrnn.lab.spectrum_records import TrainingSpectrum
-    from charrnn.model.directions import DirectionContribution
     from charrnn.text.encoded import EncodedText
     from charrnn.views.layout import Layout
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from charrnn.api import Model
+    from charrnn.cells.directions import DirectionContribution
     from charrnn.cells.page_records import CellPage
     from charrnn.cells.passage import Passage
     from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from charrnn.lab.descriptions_records import DescriptionReport
     from charrnn.lab.matching_records import MatchReport
     from charrnn.lab.spectrum_records import TrainingSpectrum
-    from charrnn.model.directions import DirectionContribution
     from charrnn.views.layout import Layout
     from charrnn.views.page import Page, PageRow
 
@@ -84,7 +84,7 @@ def show_cells(model: "Model", text: str, found: ColouredCells, *, shows_guesses
     from rich.text import Text
 
     from charrnn.cells.records import ColouredText
-    from charrnn.model.lookup import find_cell
+    from charrnn.model.registry import cell_type
     from charrnn.views.cell_page import page_pictures
     from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
     from charrnn.views.heatmap import HeatMap
@@ -92,7 +92,7 @@ def show_cells(model: "Model", text: str, found: ColouredCells, *, shows_guesses
     from charrnn.views.page import PageRow
     from charrnn.views.visible import all_visible
 
-    kind = find_cell(model.config.cell).shows
+    kind = cell_type(model.config.cell).shows
     guesses = model.guesses(found.trace) if found.trace is not None and shows_guesses else []
     pictures: list[RenderableType] = []
     drawn = []
@@ -128,13 +128,13 @@ def _page(
     has_all_cells: bool = False,
 ) -> "Page":
     """Build the page that `--export FILE.html` writes, of the first characters of a trace with guesses."""
-    from charrnn.model.lookup import find_cell
+    from charrnn.model.registry import cell_type
     from charrnn.views.page import Page, chars_on_page
 
     part = slice(0, chars_on_page(trace.cells[0].size if has_all_cells else len(rows)))
     return Page(
         title=title,
-        shows=find_cell(model.config.cell).shows,
+        shows=cell_type(model.config.cell).shows,
         text=trace.text[part],
         cells=trace.cells[part],
         bits=trace.bits[part].tolist(),
@@ -179,7 +179,7 @@ def show_findings(
 
     On a terminal what comes last is in view; a picture shows the passages first.
     """
-    from charrnn.model.lookup import find_cell
+    from charrnn.model.registry import cell_type
     from charrnn.views.findings import findings_pictures, passage_pictures
     from charrnn.views.visible import all_visible
 
@@ -197,7 +197,7 @@ def show_findings(
     data: Any = [score.to_json() for score in findings.scores]
     # A page is exported instead of the data, which takes as long to build as the page.
     if found.atlas is not None and page is None:
-        data = {"run": model.name, "shows": find_cell(model.config.cell).shows} | found.atlas.to_json()
+        data = {"run": model.name, "shows": cell_type(model.config.cell).shows} | found.atlas.to_json()
     return Shown(f"Cells of {model.name}", pictures, data, page)
 
 

@@ -26,8 +26,7 @@ from charrnn.generation.sampling import (
     undrawable_ids,
 )
 from charrnn.generation.writing import Piece, TextSearch, TextStream, write_chunks, write_text, write_texts
-from charrnn.model.clamping import clamped_sums
-from charrnn.model.directions import Direction
+from charrnn.model.clamping import Direction, clamped_sums
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.vocab import Vocab
 
@@ -264,7 +263,7 @@ class Generator:
         if options.cell is not None:
             if not isinstance(stepper, Stepper):
                 raise UsageError(f"{named('cell')} is a cell of one model, and this is a mixture. Leave it out.")
-            stepper.check_cell(*options.cell)
+            stepper.check_unit(*options.cell)
         banned = self._never_drawn(options.ban)
         newline = int(start_ids(self.vocab)[0])
         if options.max_line and (self.vocab.characters[newline] != "\n" or newline in banned):

@@ -17,7 +17,7 @@ from charrnn.generation.defaults import (
 )
 from charrnn.generation.distribution import Shaping
 from charrnn.generation.sampling import OnCompile, OnWarning, warn
-from charrnn.model.directions import Direction
+from charrnn.model.clamping import Direction
 
 PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""

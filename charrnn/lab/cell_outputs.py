@@ -16,9 +16,9 @@ from charrnn.cells.sampled_states import SampledStates, characters_of
 from charrnn.errors import DataError, named
 from charrnn.lab.cell_effects_records import CellOutputs, CharacterEffect, ClampedCharacter, ClampedPrediction
 from charrnn.lab.effects_json import rounded
+from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.model.ops import Ops
 from charrnn.model.reading import read_in_lanes
 from charrnn.text.encoded import EncodedText
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.bootstrap import percentiles
+from charrnn.cells.directions import DirectionContribution
 from charrnn.cells.probes import Moments
 from charrnn.cells.record_json import record_from_json
 from charrnn.cells.records import CellScore
@@ -17,7 +18,7 @@ from charrnn.cells.statistics import measure_score, resample_score
 from charrnn.cells.targets import Target
 from charrnn.errors import DataError
 from charrnn.files import JSON
-from charrnn.model.directions import Direction, DirectionContribution
+from charrnn.model.clamping import Direction
 
 PERCENTILES = (2, 98)
 """Percentiles of the output that are its `low` and `high`."""

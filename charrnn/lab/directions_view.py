@@ -7,8 +7,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.records import AblationEffect
-from charrnn.model.directions import Direction, DirectionAblation, DirectionContribution
+from charrnn.model.clamping import Direction
 from charrnn.views.tables import plain_table, skipped_lines
 from charrnn.views.visible import all_visible
 

@@ -16,12 +16,10 @@ from charrnn.architectures import CELL_GROUP
 from charrnn.cells.records import GateReport, GateUse
 from charrnn.errors import UsageError
 from charrnn.lab.numbers import INPUT_BLOCKS
-from charrnn.model.cells import CELLS
+from charrnn.model.cells import CELLS, Ops
 from charrnn.model.layer import TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN
-from charrnn.model.ops import Ops
-from charrnn.model.reading import read_in_lanes
-from charrnn.model.segments import Segments, cut
+from charrnn.model.reading import Segments, cut, read_in_lanes
 from charrnn.plugins import plugin_names
 from charrnn.text.encoded import EncodedText
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.lab.numbers_records import MAX_STEPS, MAX_UNITS, LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.model.cells import Cell, Lstm, Unitary
+from charrnn.model.cells import Cell, Lstm, Ops, Unitary
 from charrnn.model.depths import DEPTHS
-from charrnn.model.lookup import find_cell
-from charrnn.model.numpy_ops import NUMPY
-from charrnn.model.ops import Ops
+from charrnn.model.portable_math import NUMPY
+from charrnn.model.registry import cell_type
 from charrnn.model.shapes import check_shapes, dilation_of
 
 Doubles = NDArray[np.float64]
@@ -94,7 +93,7 @@ class _Network:
         self._config = config
         self._vocabulary = vocabulary
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        self._cell, self._depth = find_cell(config.cell), DEPTHS[config.depth]
+        self._cell, self._depth = cell_type(config.cell), DEPTHS[config.depth]
         self._size = resolved(config.hidden_size)
         self._dilations = [dilation_of(config, layer) for layer in range(resolved(config.num_layers))]
         self._queues = self._initial_queues()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.lab.cell_effects_records import Patch, PatchedCell, PatchedCharacter, PatchedLoss, PatchedPassage
+from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH
 from charrnn.model.network import CharRNN
-from charrnn.model.ops import Ops
 from charrnn.text.vocab import IdArray
 
 CHARS_READ = 1_024

@@ -18,7 +18,7 @@ from charrnn.files import JSON
 from charrnn.lab.numbers import DOUBLE, INPUT_BLOCKS, Doubles
 from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.cells import Unitary
-from charrnn.model.lookup import find_cell
+from charrnn.model.registry import cell_type
 
 MAX_NORMS = 1_000
 """Gradient norms of a run at most: more steps are grouped, and the largest norm of each group is kept."""
@@ -32,7 +32,7 @@ def recurrent_matrices(config: Config, tensors: Mapping[str, NDArray[Any]]) -> I
 
     That of an antisymmetric cell is W - W', that of a unitary one the matrix of its rotations.
     """
-    cell, size = find_cell(config.cell), resolved(config.hidden_size)
+    cell, size = cell_type(config.cell), resolved(config.hidden_size)
     letters = INPUT_BLOCKS.get(config.cell, "")
     for layer in range(resolved(config.num_layers)):
         prefix = f"layers.{layer}."

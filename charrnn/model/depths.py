@@ -8,7 +8,7 @@ Shapes: H hidden, E embedding; the leading dimensions are (T, B) in torch and (B
 
 from typing import ClassVar, Protocol
 
-from charrnn.model.ops import A
+from charrnn.model.cells import A
 
 
 class Links(Protocol[A]):

@@ -1,23 +1,85 @@
-"""Recurrent layers in torch: the parameters of a cell type, and its equations applied to a window.
+"""Recurrent layers in torch: the parameters of a cell type, its equations applied to a window, and random masks.
 
 Shapes: T time, B batch, I input, H hidden, G blocks, S state vectors, D dilation. Parameters have the names,
 shapes and gate order of `torch.nn`, so a saved lstm, gru or rnn layer loads into `nn.LSTM`, `nn.GRU` or `nn.RNN`.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear
 
-from charrnn.model.cells import Cell
+from charrnn.model.cells import Cell, Ops, State
 from charrnn.model.device import to_device
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.fused_rnn import run_whole, runs_whole
-from charrnn.model.lookup import find_cell
-from charrnn.model.ops import Ops, State
-from charrnn.model.recurrence import RecurrentProduct, gru, rnn
+from charrnn.model.recurrence import RecurrentProduct, gru, rnn, run_whole, runs_whole
+from charrnn.model.registry import cell_type
+
+
+class Noise:
+    """Masks that are drawn from a generator in the order in which they are requested.
+
+    They are drawn for all batch rows of the step, and a network that reads some rows gets those of its rows: several
+    processes that divide the rows among them use the masks that one process uses.
+
+    A window that is processed in pieces (`model.reading.cut`) requests its masks again in every piece and gets the same
+    ones; each row of a piece gets those of its lane.
+    """
+
+    def __init__(
+        self, generator: Generator, num_lanes: int, own: slice = slice(None), *, loss_share: float = 1.0
+    ) -> None:
+        """Draw for `num_lanes` batch rows, of which the network reads its `own`: a share of the loss of the step."""
+        self._loss_share, self._piece_share = loss_share, 1.0
+        self._generator, self._num_lanes, self._own = generator, num_lanes, own
+        self._num_own = len(range(num_lanes)[own])
+        self._masks: list[Tensor] = []
+        self._next = 0
+        self._lanes: Tensor | None = None
+        self._generator_of_pieces = generator
+
+    @property
+    def loss_share(self) -> float:
+        """Share of the step's characters that the network reads now, and so of its loss."""
+        return self._loss_share * self._piece_share
+
+    def start_piece(self, lanes: Tensor, share: float) -> None:
+        """Start a piece with one row for each of these lanes (R,) of the network's own, a share of the window."""
+        self._piece_share = share
+        if self._lanes is None and self._num_own < self._num_lanes:
+            # How much the pieces draw depends on these lanes; the masks of the window must be those of all processes.
+            first = range(self._num_lanes)[self._own].start
+            self._generator_of_pieces = Generator().manual_seed(self._generator.initial_seed() ^ (first + 1) << 32)
+        self._next, self._lanes = 0, lanes
+
+    def for_window(self, shape: Sequence[int], share: float) -> Tensor:
+        """Return a mask that is 0 with probability `share`, else 1: the same in every piece of the window."""
+        if self._next == len(self._masks):
+            self._masks.append(_draw(shape, share, self._generator))
+        self._next += 1
+        return self._masks[self._next - 1]
+
+    def for_rows(self, size: int, share: float) -> Tensor:
+        """Return such a mask (B, size), or in a piece (R, size): with the same row for all rows of a lane."""
+        mask = self.for_window((self._num_lanes, size), share)[self._own]
+        return mask if self._lanes is None else mask[self._lanes]
+
+    def for_one_step(self, shape: Sequence[int], share: float) -> Tensor:
+        """Draw a mask (D * B, N), or in a piece (R, N), of independent entries, which is not kept.
+
+        A dilated layer folds D sequences of every batch row into the batch: row d * B + b belongs to batch row b.
+        """
+        if self._lanes is not None or self._num_own == self._num_lanes:
+            return _draw(shape, share, self._generator_of_pieces)
+        num_folded = shape[0] // self._num_own
+        drawn = _draw((num_folded * self._num_lanes, *shape[1:]), share, self._generator)
+        return drawn.view(num_folded, self._num_lanes, *shape[1:])[:, self._own].reshape(*shape)
+
+
+def _draw(shape: Sequence[int], share: float, generator: Generator) -> Tensor:
+    return torch.empty(*shape).bernoulli_(1 - share, generator=generator)
+
 
 TORCH: Ops[Tensor] = Ops(
     sigmoid=torch.sigmoid,
@@ -71,7 +133,7 @@ class RecurrentLayer(nn.Module):
         """Allocate the parameters of cell type `cell_name`; `draw_weights` initializes them."""
         super().__init__()
         self.cell_name = cell_name
-        self.cell: type[Cell] = find_cell(cell_name)
+        self.cell: type[Cell] = cell_type(cell_name)
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.dilation = dilation
@@ -281,7 +343,7 @@ class RecurrentLayer(nn.Module):
     def _run_whole(
         self, inputs: Tensor, embedding: Tensor | None, weight_hh: Tensor, state: Tensor, *, want_cells: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute a cell type with oneDNN or cuDNN (`model.whole`)."""
+        """Compute a cell type with oneDNN or cuDNN (`model.recurrence.run_whole`)."""
         weights = [self.weight("ih"), weight_hh, self.bias("ih"), self.bias("hh")]
         # The gradient of indexing takes four times as long.
         if inputs.is_floating_point():

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import Config, resolved
+from charrnn.model.cells import Ops
 from charrnn.model.depths import DEPTHS
 from charrnn.model.device import to_device
-from charrnn.model.dropout_masks import Noise
-from charrnn.model.layer import RecurrentLayer
-from charrnn.model.ops import Ops
-from charrnn.model.segments import Segments, cut
+from charrnn.model.layer import Noise, RecurrentLayer
+from charrnn.model.reading import Segments, cut
 from charrnn.model.shapes import check_shapes, dilation_of, input_size_of, num_states
 
 LayerOps = Mapping[int, Ops[Tensor]]
@@ -210,7 +209,7 @@ class CharRNN(nn.Module):
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return the input (T, B, H) of the output layer, if `want_cells` also what `trace` returns, and the state.
 
-        The segments between two ENDs are read from the initial state, cut into pieces (`model.pieces`).
+        The segments between two ENDs are read from the initial state, cut into pieces (`model.reading.cut`).
         """
         is_end = None if self.end_id is None else (ids == self.end_id).cpu().numpy()
         if is_end is None or not is_end.any():

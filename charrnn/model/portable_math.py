@@ -1,19 +1,25 @@
-"""Products, angles and Fourier transforms that round alike on every processor.
+"""NumPy arithmetic that rounds alike on every processor: products, functions, Fourier transforms and 8-bit weights.
 
 The order in which BLAS adds depends on the processor, and so do the instructions, and the rounding, of NumPy's exp,
 sine, cosine, complex product and FFT. This module uses only operations that IEEE 754 rounds exactly: additions,
 multiplications, divisions and square roots of real numbers, one at a time, and NumPy's sums, whose order depends on
 shapes alone.
 
-Shapes: B batch, N points of a transform, K terms of a sum.
+With int8 weights, a product is a sum of integers that float32 represents exactly, so the result does not depend on the
+order of the sum: it is the same to the last bit with NumPy and compiled code, for one text and many.
+
+Shapes: B batch, N points of a transform, K terms of a sum, R rows and C columns of a weight.
 """
 
 import math
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from charrnn.model.cells import Ops
 
 Doubles = NDArray[np.float64]
 """An array of float64."""
@@ -151,3 +157,98 @@ def exact_ifft(re: Float32Array, im: Float32Array) -> tuple[Float32Array, Float3
     """Compute the inverse of `exact_fft`."""
     imaginary, real = exact_fft(im, re)
     return real, imaginary
+
+
+LARGEST = 127
+"""Largest integer that represents a weight."""
+SUM_BITS = 24
+"""Integers up to 2^24 are exact in float32."""
+SMALLEST_WEIGHT = 2.0**-100
+"""Rows without a larger weight become zeros, because their scale would be rounded, even to zero."""
+SMALLEST_EXPONENT = -60
+"""Inputs are scaled as if the largest were at least 2^-61: scaling up smaller ones could overflow."""
+
+TANH_LIMIT = 9.0
+"""tanh(x) is computed for x clipped to [-9, 9]."""
+TANH_TOP = (0.99999990636668, 0.13373198771542, 3.4865830984447e-3, 2.0471847671649e-5, 1.3184242806811e-8)
+"""Coefficients of P; see `TANH_BOTTOM`."""
+TANH_BOTTOM = (1.0, 0.46706495638980, 2.5841983960394e-2, 3.2713872397441e-4, 7.7026722455669e-7)
+"""Coefficients of Q: x P(x^2) / Q(x^2), fitted to tanh on [-9, 9] by reweighted least squares, has errors of at most
+4e-7 in float32."""
+
+
+class Matrix:
+    """A weight (R, C) that inputs (B, C) are multiplied with.
+
+    `values` (R, C) are float32, or int8 with a `scale` (R,) per row (Jacob 2018, without zero points). `bits` is the
+    number of bits to which inputs are rounded; 0: they are not.
+    """
+
+    def __init__(self, weight: NDArray[Any], *, is_int8: bool) -> None:
+        """Round each row to multiples of 1/127 of its largest weight, if `is_int8` and all weights are finite."""
+        weight = np.asarray(weight, np.float32)
+        self.values: NDArray[Any] = np.ascontiguousarray(weight)
+        self.scale: Float32Array = np.ones(len(weight), np.float32)
+        self.bits = 0
+        if is_int8 and np.isfinite(weight).all():
+            largest = np.abs(weight).max(axis=1)
+            self.scale = np.where(largest < SMALLEST_WEIGHT, 1, largest / np.float32(LARGEST)).astype(np.float32)
+            rounded = np.rint(weight / self.scale[:, None])
+            self.values = rounded.astype(np.int8)
+            # Sums of |weight| * |input| must be integers of at most 2^24.
+            self.bits = SUM_BITS - math.ceil(math.log2(max(1.0, float(np.abs(rounded).sum(axis=1).max()))))
+            assert self.bits > 0, "more than 66,052 columns"
+        self._transposed = self.values.astype(np.float32).T
+
+    def product(self, x: Float32Array) -> Float32Array:
+        """Compute x (B, C) @ weight.T, (B, R)."""
+        if self.bits == 0:
+            return np.asarray(x @ self._transposed)
+        _, exponent = np.frexp(np.abs(x).max(axis=-1, keepdims=True))
+        exponent = np.maximum(exponent, SMALLEST_EXPONENT)
+        rounded = np.rint(np.ldexp(x, self.bits - exponent))
+        return np.asarray((rounded @ self._transposed) * np.ldexp(self.scale, exponent - self.bits))
+
+
+def exact_tanh(x: Float32Array) -> Float32Array:
+    """Compute tanh in float32 by operations that round alike everywhere, with errors of at most 4e-7."""
+    x = np.clip(x, np.float32(-TANH_LIMIT), np.float32(TANH_LIMIT))
+    square = x * x
+    top = np.full_like(x, TANH_TOP[-1])
+    bottom = np.full_like(x, TANH_BOTTOM[-1])
+    for a, b in zip(TANH_TOP[-2::-1], TANH_BOTTOM[-2::-1], strict=True):
+        top = top * square + np.float32(a)
+        bottom = bottom * square + np.float32(b)
+    return np.asarray(x * top / bottom)
+
+
+def _parts(z: NDArray[np.complex128]) -> tuple[Float32Array, Float32Array]:
+    return z.real.astype(np.float32), z.imag.astype(np.float32)
+
+
+NUMPY: Ops[Float32Array] = Ops(
+    # Through tanh, which cannot overflow; exp(-x) would warn far from zero.
+    sigmoid=lambda x: 0.5 * np.tanh(0.5 * x) + 0.5,
+    tanh=np.tanh,
+    relu=lambda x: np.maximum(x, 0),
+    sqrt=np.sqrt,
+    cos=np.cos,
+    sin=np.sin,
+    split=lambda x, blocks: np.split(x, blocks, axis=-1),
+    cat=lambda parts: np.concatenate(parts, axis=-1),
+    permute=lambda x, order: x[..., order],
+    fft=lambda re, im: _parts(np.fft.fft(re + 1j * im, norm="ortho")),
+    ifft=lambda re, im: _parts(np.fft.ifft(re + 1j * im, norm="ortho")),
+    clamp=lambda memory: memory,
+)
+"""The equations' functions in NumPy."""
+EXACT: Ops[Float32Array] = replace(
+    NUMPY,
+    tanh=exact_tanh,
+    sigmoid=lambda x: 0.5 * exact_tanh(np.float32(0.5) * x) + 0.5,
+    cos=exact_cos,
+    sin=exact_sin,
+    fft=exact_fft,
+    ifft=exact_ifft,
+)
+"""The same functions from operations that round alike on every processor."""

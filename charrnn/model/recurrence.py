@@ -1,4 +1,4 @@
-"""Recurrences with their own backward passes, which are faster than autograd's.
+"""Fast recurrences: those of oneDNN and cuDNN, and two with their own backward passes, faster than autograd's.
 
 On a CPU, autograd accumulates the gradient of a recurrent weight once per character: T small products that each read
 and write the whole matrix. Here it is one large product per window. Derivatives of gates that need no recurrence are
@@ -10,12 +10,15 @@ the same where it is missing or computes something else.
 Shapes: T time, B batch, H hidden, G blocks.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+
+from charrnn.model.device import autocast_dtype
 
 LEAST_STEPS_TO_PACK = 8
 """A weight is packed for at least so many products: packing takes about as long as one of them."""
@@ -291,3 +294,57 @@ def _omega_slope(errors: Tensor, passed: Tensor) -> Tensor:
     slope = 2 * (after / before - 1) / before * (passed / after) / after.numel()
     # Where the error is 0, the ratio is 0 / 0, which contributes nothing.
     return torch.nan_to_num(slope.to(passed.dtype), 0.0, 0.0, 0.0)
+
+
+FUNCTIONS = {"lstm": "lstm", "gru": "gru", "rnn": "rnn_tanh", "irnn": "rnn_relu"}
+"""Cell types whose equations are those of a function of torch, and its name: what `nn.LSTM`, `nn.GRU` and `nn.RNN`
+call. They are not documented, so one may be missing."""
+FASTEST_ON_CPU = ("lstm",)
+"""Cell types for which that function is the fastest implementation on a CPU. Others step through time there, and
+`model.recurrence` does that with fewer operations."""
+
+
+def runs_whole(cell_name: str, device: torch.device) -> bool:
+    """Return whether `run_whole` is the fastest implementation of a cell type on that device."""
+    return (device.type == "cuda" or cell_name in FASTEST_ON_CPU) and hasattr(torch, FUNCTIONS.get(cell_name, ""))
+
+
+def run_whole(
+    cell_name: str, inputs: Tensor, state: Tensor, weights: Sequence[Tensor], *, casts: bool | None = None
+) -> tuple[Tensor, Tensor]:
+    """Compute all outputs (T, B, H) and the last state (S, B, H) from inputs (T, B, I) and a state (S, B, H).
+
+    `weights` are weight_ih (G*H, I), weight_hh (G*H, H), bias_ih (G*H,) and bias_hh (G*H,). Under autocast, `casts`
+    says whether the arguments are converted here instead of by torch; by default they are on CUDA, where torch's
+    autocast takes fp16 for bf16, and in fp16 on a CPU, where it calls kernels of oneDNN that few processors have.
+    """
+    function: Callable[..., Any] = getattr(torch, FUNCTIONS[cell_name])
+    device, dtype = inputs.device, autocast_dtype(inputs.device, weights[0].dtype)
+    if casts is None:
+        casts = device.type == "cuda" or dtype == torch.float16
+    if not casts:
+        return _call(function, inputs, state, weights)
+    with torch.autocast(device.type, enabled=False):
+        return _call(function, inputs.to(dtype), state.to(dtype).contiguous(), _in_one_buffer(weights, dtype))
+
+
+def _call(
+    function: Callable[..., Any], inputs: Tensor, state: Tensor, weights: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    # Biases, one layer, no dropout, training (without it there is no backward pass on CUDA), one direction, time first.
+    options = (list(weights), True, 1, 0.0, True, False, False)
+    if len(state) == 2:
+        outputs, h, c = function(inputs, tuple(state.chunk(2)), *options)
+        return outputs, torch.cat((h, c))
+    outputs, h = function(inputs, state, *options)
+    return outputs, h
+
+
+def _in_one_buffer(weights: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Copy weights to one block of memory, one after the other.
+
+    That is how cuDNN wants them: otherwise it copies them itself at every call, and torch warns about it.
+    """
+    buffer = torch.cat([weight.flatten() for weight in weights]).to(dtype)
+    parts = torch.split(buffer, [weight.numel() for weight in weights])
+    return [part.view(weight.shape) for part, weight in zip(parts, weights, strict=True)]

@@ -1,16 +1,19 @@
-"""The weights that a configuration determines, and their shapes: checked before anything is built from a file."""
+"""The weights that a configuration determines, their shapes, and new rows for new characters."""
 
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
 from charrnn.memory import memory_bytes
 from charrnn.model.cells import Lstm
 from charrnn.model.depths import DEPTHS
-from charrnn.model.lookup import find_cell
+from charrnn.model.registry import cell_type
 
 MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""
@@ -25,7 +28,7 @@ def dilation_of(config: Config, layer: int) -> int:
 
 def num_states(config: Config) -> int:
     """Return S, the state vectors per layer: those of the cell type times the largest dilation."""
-    return find_cell(config.cell).num_states * dilation_of(config, resolved(config.num_layers) - 1)
+    return cell_type(config.cell).num_states * dilation_of(config, resolved(config.num_layers) - 1)
 
 
 def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]:
@@ -35,7 +38,7 @@ def weight_shapes(config: Config, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def _shapes(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> dict[str, tuple[int, ...]]:
-    num_layers, cell, depth = resolved(config.num_layers), find_cell(config.cell), DEPTHS[config.depth]
+    num_layers, cell, depth = resolved(config.num_layers), cell_type(config.cell), DEPTHS[config.depth]
     shapes: dict[str, tuple[int, ...]] = {}
     if embedding_size == "one-hot":
         input_size = vocab_size
@@ -70,7 +73,7 @@ def num_parameters(config: Config, vocab_size: int) -> int:
 
 
 def _num_parameters(config: Config, vocab_size: int, size: int, embedding_size: int | OneHot) -> int:
-    fixed = {name for name, (_, kind) in find_cell(config.cell).extras(size).items() if kind == "permutation"}
+    fixed = {name for name, (_, kind) in cell_type(config.cell).extras(size).items() if kind == "permutation"}
     shapes = _shapes(config, vocab_size, size, embedding_size)
     return sum(prod(shape) for name, shape in shapes.items() if name.rpartition(".")[2] not in fixed)
 
@@ -83,7 +86,7 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
     largest one that this machine can train.
     """
     assert config.parameters is not None, "no number of weights was asked for"
-    multiple = find_cell(config.cell).units_multiple
+    multiple = cell_type(config.cell).units_multiple
 
     def count(multiples: int) -> int:
         size = multiples * multiple
@@ -110,7 +113,7 @@ def fit_parameters(config: Config, vocab_size: int, embedding_size: Callable[[in
 
 def check_multiple(config: Config) -> None:
     """Raise UsageError if the cell type does not allow `config.hidden_size`."""
-    multiple = find_cell(config.cell).units_multiple
+    multiple = cell_type(config.cell).units_multiple
     if resolved(config.hidden_size) % multiple:
         raise UsageError(
             f"{named('hidden_size')} is {config.hidden_size}; the cell {config.cell} needs a multiple of {multiple}."
@@ -181,9 +184,29 @@ def check_memory(config: Config, vocab_size: int) -> None:
         )
 
 
-def check_cell(layer: int, unit: int, num_layers: int, num_units: int) -> None:
+def check_unit(layer: int, unit: int, num_layers: int, num_units: int) -> None:
     """Raise UsageError if a model of this size has no such cell."""
     if not (0 <= layer < num_layers and 0 <= unit < num_units):
         raise UsageError(
             f"There is no cell {layer}:{unit}: layers go from 0 to {num_layers - 1}, units from 0 to {num_units - 1}."
         )
+
+
+ROWS = ("embedding.weight", "output.weight", "output.bias")
+"""Tensors with one row per character: (V, E), (V, H) and (V,)."""
+COLUMNS = ("bottom.weight", "layers.0.weight_ih_l0")
+"""Tensors of which, in a network without an embedding, the first that exists has a column per character: (G*H, V)."""
+
+
+def extend_rows(model: Mapping[str, NDArray[Any]], drawn: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a model with rows (columns) for N characters, the first V of them its own, bit for bit.
+
+    The others are those of `drawn`, a network with N characters that was initialized from the seed. The mean of the old
+    rows is no better a start (benchmarks/LOG.md), and would make all new characters the same.
+    """
+    axes = {name: 0 for name in ROWS if name in model}
+    if "embedding.weight" not in model:
+        axes[next(name for name in COLUMNS if name in model)] = 1
+    num_known = len(model["output.bias"])
+    new = {name: np.split(drawn[name], [num_known], axis)[1] for name, axis in axes.items()}
+    return {**model, **{name: np.concatenate((model[name], new[name]), axis) for name, axis in axes.items()}}

@@ -12,15 +12,12 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError, named
-from charrnn.model.cells import Cell, Lstm
+from charrnn.model.cells import Cell, Lstm, Ops, State
 from charrnn.model.clamping import ClampedSum
 from charrnn.model.depths import DEPTHS
-from charrnn.model.lookup import find_cell
-from charrnn.model.numpy_ops import EXACT, NUMPY
-from charrnn.model.ops import Ops, State
-from charrnn.model.portable_math import Doubles, exact_product
-from charrnn.model.shapes import check_cell, check_shapes, dilation_of, num_states
-from charrnn.model.weights import Float32Array, Matrix
+from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
+from charrnn.model.registry import cell_type
+from charrnn.model.shapes import check_shapes, check_unit, dilation_of, num_states
 
 
 class CharacterModel(Protocol):
@@ -54,13 +51,13 @@ class Stepper:
 
     The first layer's input product is a table with one row per character. With precision `fp32`, equal to
     `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is rounded to eight bits
-    (`model.weights`). Its parts are `table` (V, G*H), `layers`, `grids`,
+    (`model.portable_math.Matrix`). Its parts are `table` (V, G*H), `layers`, `grids`,
     `highways` and `output`.
     """
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has another shape."""
-        self.cell, self.cell_name, self.precision = find_cell(config.cell), config.cell, precision
+        self.cell, self.cell_name, self.precision = cell_type(config.cell), config.cell, precision
         self.depth, self.depth_name = DEPTHS[config.depth], config.depth
         self.sum_outputs, self.zoneout = config.sum_outputs, np.float32(config.zoneout)
         self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
@@ -107,7 +104,7 @@ class Stepper:
 
         Raises UsageError for a layer or unit that does not exist, or a value outside [-1, 1].
         """
-        self.check_cell(layer, unit)
+        self.check_unit(layer, unit)
         if not -1 <= value <= 1:
             raise UsageError(f"Cell {layer}:{unit} cannot be clamped at {value:g}: cell values are between -1 and 1.")
         self.clamped.setdefault(layer, {})[unit] = self.cell.memory(value)
@@ -119,7 +116,7 @@ class Stepper:
         """
         units = set(self.clamped.get(layer, {})).union(*(other.units for other in self.clamped_sums.get(layer, ())))
         for unit in clamped.units:
-            self.check_cell(layer, unit)
+            self.check_unit(layer, unit)
             if unit in units:
                 raise UsageError(
                     f"Cell {layer}:{unit} is in two {named('clamps')}: each cell follows one of them. Leave one "
@@ -127,9 +124,9 @@ class Stepper:
                 )
         self.clamped_sums.setdefault(layer, []).append(clamped)
 
-    def check_cell(self, layer: int, unit: int) -> None:
+    def check_unit(self, layer: int, unit: int) -> None:
         """Raise UsageError if the model has no such cell."""
-        check_cell(layer, unit, self.num_layers, self.hidden_size)
+        check_unit(layer, unit, self.num_layers, self.hidden_size)
 
     def _ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""

@@ -27,9 +27,12 @@ from numpy.typing import NDArray
 
 from charrnn.code_cache import ADVICE, KeptFunction
 from charrnn.model.cells import Antisymmetric
-from charrnn.model.portable_math import EXP_LIMIT, EXP_TERMS, INVERSE_LN2, LN2_HIGH, LN2_LOW
-from charrnn.model.stepper import Stepper
-from charrnn.model.weights import (
+from charrnn.model.portable_math import (
+    EXP_LIMIT,
+    EXP_TERMS,
+    INVERSE_LN2,
+    LN2_HIGH,
+    LN2_LOW,
     SMALLEST_EXPONENT,
     TANH_BOTTOM,
     TANH_LIMIT,
@@ -37,6 +40,7 @@ from charrnn.model.weights import (
     Float32Array,
     Matrix,
 )
+from charrnn.model.stepper import Stepper
 from charrnn.scale.dot_products import (
     CHOSEN,
     COLUMN_MULTIPLE,

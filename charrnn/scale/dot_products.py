@@ -1,8 +1,8 @@
 """Exact products of 8-bit weights and integer inputs, by the integer dot-product instructions of the processor.
 
-`model.weights.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees that every sum of products
-is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and any intermediate overflow give the exact sum.
-LLVM does not choose these instructions by itself, so the loops are written in LLVM IR.
+`model.portable_math.Matrix` rounds inputs to at most `MOST_BITS` bits plus a sign and guarantees that every sum of
+products is below 2^24. Sums of int32 wrap around modulo 2^32, so any order and any intermediate overflow give the exact
+sum. LLVM does not choose these instructions by itself, so the loops are written in LLVM IR.
 
 Shapes: B streams, R rows, C columns, G groups of rows. A group has VECTORS vectors of `lanes` rows each.
 """
@@ -18,7 +18,7 @@ from numba.np import arrayobj
 from numpy.typing import NDArray
 
 from charrnn.code_cache import TARGET
-from charrnn.model.weights import Matrix
+from charrnn.model.portable_math import Matrix
 
 MOST_BITS = 14
 """Largest number of bits of an input: +-2^14 fits into an int16, and into two unsigned bytes after adding 2^14."""

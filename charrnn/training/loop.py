@@ -13,8 +13,7 @@ import torch
 from charrnn.config import BUDGETS, Config, resolved
 from charrnn.errors import named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
-from charrnn.model.extension import extend_rows
-from charrnn.model.shapes import check_shapes
+from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run

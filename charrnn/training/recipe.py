@@ -6,8 +6,8 @@ from dataclasses import replace
 from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config, OneHot, resolved
 from charrnn.errors import UsageError
-from charrnn.model.lookup import find_cell
 from charrnn.model.reading import SEGMENT_LENGTH
+from charrnn.model.registry import cell_type
 from charrnn.plugins import find_plugin
 from charrnn.training.optim import OPTIMIZERS
 
@@ -236,7 +236,7 @@ def num_recurrent_weights(config: Config) -> int:
 
     The columns that one-hot vectors look up are left out, as the embedding is.
     """
-    cell, hidden_size = find_cell(config.cell), resolved(config.hidden_size)
+    cell, hidden_size = cell_type(config.cell), resolved(config.hidden_size)
     embedding_size = 0 if config.embedding_size == "one-hot" else resolved(config.embedding_size)
     input_sizes = embedding_size + (resolved(config.num_layers) - 1) * hidden_size
     recurrent = resolved(config.num_layers) * sum(cell.products.values()) * hidden_size**2

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config, resolved
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
-from charrnn.model.dropout_masks import Noise
+from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.scale.processes.diloco import OuterOptimizer
 from charrnn.scale.processes.distributed import ALONE, World

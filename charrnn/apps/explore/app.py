@@ -15,12 +15,13 @@ from charrnn.apps.explore.pages import Page, Subject
 from charrnn.apps.explore.state import NUM_GUESSES, Clamp, TracedText
 from charrnn.apps.explore.work import Work
 from charrnn.apps.full_screen import FullScreenApp, Stopped
+from charrnn.cells.directions import NUM_CELLS
 from charrnn.cells.stages import OnShare, measure_in_stages, page_in_stages, share_of
 from charrnn.cli.flags import with_flags
 from charrnn.config import resolved
 from charrnn.errors import CharRNNError, DataError
 from charrnn.lab.directions_view import ABOUT_DIRECTIONS, contribution_pictures
-from charrnn.model.directions import NUM_CELLS, Direction
+from charrnn.model.clamping import Direction
 from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures, summary_pictures
 

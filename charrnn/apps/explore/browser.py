@@ -23,8 +23,8 @@ from charrnn.apps.explore.text_view import TextView
 from charrnn.apps.full_screen import StatusLine
 from charrnn.cells.stages import RankedFindings
 from charrnn.cli.streams import printable
-from charrnn.model.directions import Direction
-from charrnn.model.lookup import find_cell
+from charrnn.model.clamping import Direction
+from charrnn.model.registry import cell_type
 from charrnn.views.palette import block, palette_of
 from charrnn.views.visible import all_visible
 
@@ -179,7 +179,7 @@ class Browser(Screen[None]):
         self.query_one("#hint", Static).update(Text(hint, no_wrap=True))
 
     def _show_title(self) -> None:
-        parts = [self.model.name, find_cell(self.model.config.cell).shows, self.exploration.order]
+        parts = [self.model.name, cell_type(self.model.config.cell).shows, self.exploration.order]
         title = "  ".join(" ".join(printable(part).split()) for part in parts if part)
         self.query_one("#title", Static).update(Text(title, no_wrap=True, overflow="ellipsis"))
 

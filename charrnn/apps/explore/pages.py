@@ -16,7 +16,7 @@ from textual.widgets import Static
 
 from charrnn.apps.full_screen import StatusLine
 from charrnn.cli.streams import printable
-from charrnn.model.directions import Direction
+from charrnn.model.clamping import Direction
 
 if TYPE_CHECKING:
     from charrnn.apps.explore.browser import Browser

@@ -20,8 +20,8 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
 from charrnn.generation.defaults import SAMPLE_TEMPERATURE
 from charrnn.lab.directions_view import cells_text, score_line
-from charrnn.model.directions import Direction
-from charrnn.model.lookup import find_cell
+from charrnn.model.clamping import Direction
+from charrnn.model.registry import cell_type
 from charrnn.text.encoded import undo_decode_each
 from charrnn.views.tables import NO_GAIN_MARK, choosing_score_text, interval_text, polarity_text, score_text
 
@@ -224,7 +224,7 @@ class Exploration:
         if match is None:
             raise UsageError("Write a cell as layer:unit, both from 0, such as 0:17.")
         cell = (int(match[1]), int(match[2]))
-        self.model.stepper.check_cell(*cell)
+        self.model.stepper.check_unit(*cell)
         if all(row.cell != cell for row in self.rows):
             self.turn_to(ALL)
         self.select(next(index for index, row in enumerate(self.rows) if row.cell == cell))
@@ -238,7 +238,7 @@ class Exploration:
         score = self.rows[self.row].score
         title = f"cell {_name(self.cell)}"
         if score is None:
-            return title, f" of {self.model.name}, {find_cell(self.model.config.cell).shows}"
+            return title, f" of {self.model.name}, {cell_type(self.model.config.cell).shows}"
         interval = interval_text(score)
         untrained = "" if score.untrained is None else f"; untrained baseline {score.untrained:.3f}"
         return f"{title} follows {score.detector}", "".join(

@@ -24,9 +24,8 @@ from charrnn.cells.records import FoundCell
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
-from charrnn.model.portable_math import MANTISSA_BITS
+from charrnn.model.portable_math import MANTISSA_BITS, Matrix
 from charrnn.model.stepper import Stepper
-from charrnn.model.weights import Matrix
 from charrnn.runs.records import ModelDescription
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab

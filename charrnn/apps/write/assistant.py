@@ -101,7 +101,7 @@ class DraftAssistant:
 
         It is nan where a text begins with characters that are left out. Raises UsageError if there is no such cell.
         """
-        self._generator.int8_stepper.check_cell(*cell)
+        self._generator.int8_stepper.check_unit(*cell)
         read = self.read(text)
         first, last = read.offsets[[begin, end]].tolist()
         first = max(0, first - 1)

@@ -19,8 +19,8 @@ from charrnn.model.cells import CELLS, Cell
 from charrnn.plugins import find_plugin
 
 if TYPE_CHECKING:
-    from charrnn.model.ops import Ops
-    from charrnn.model.weights import Float32Array
+    from charrnn.model.cells import Ops
+    from charrnn.model.portable_math import Float32Array
 
 Call = Callable[..., Any]
 """(function, *arguments): calls code of another package, as `plugins.Plugin.run` does."""
@@ -40,7 +40,7 @@ INITIAL_VALUES = ("zeros", "angles", "uniform", "permutation")
 
 
 @cache
-def find_cell(name: str) -> type[Cell]:
+def cell_type(name: str) -> type[Cell]:
     """Return the built-in cell type `name`, or the one that an installed package provides by that name.
 
     Importing the package runs its code. Raises UsageError that names the package, where what it provides is no cell, or
@@ -54,11 +54,11 @@ def find_cell(name: str) -> type[Cell]:
     cell = plugin.load()
     if not (isinstance(cell, type) and issubclass(cell, Cell)):
         raise UsageError(f"The {plugin} is no subclass of charrnn.model.cells.Cell.")
-    check_cell(f"The {plugin}", cell, plugin.run)
+    validate_cell_type(f"The {plugin}", cell, plugin.run)
     return cell
 
 
-def check_cell(what: str, cell: type[Cell], call: Call) -> None:
+def validate_cell_type(what: str, cell: type[Cell], call: Call) -> None:
     """Raise UsageError, whose message starts with `what`, unless a cell does what `Cell` promises."""
     problem = _declared_wrongly(cell) or _Trial(cell, call).problem()
     if problem:
@@ -115,7 +115,7 @@ class _Trial:
         """Run the cell; return what it does wrong, or "". Raises UsageError, as `call` does, where its code fails."""
         import numpy as np
 
-        from charrnn.model.numpy_ops import NUMPY
+        from charrnn.model.portable_math import NUMPY
 
         random = np.random.default_rng(0)
         with np.errstate(all="ignore"):  # large inputs may overflow; what matters is the result
@@ -181,7 +181,7 @@ class _Trial:
         return product
 
     def _sigmoid(self, x: Any) -> Any:
-        from charrnn.model.numpy_ops import NUMPY
+        from charrnn.model.portable_math import NUMPY
 
         self.gates.append(x)
         return NUMPY.sigmoid(x)
@@ -235,7 +235,7 @@ class _Trial:
         """Return what is wrong with a state whose first unit was clamped."""
         import numpy as np
 
-        from charrnn.model.numpy_ops import NUMPY
+        from charrnn.model.portable_math import NUMPY
 
         memory = self.cell.memory(CLAMPED_VALUE)
         if not np.allclose(state[-1][:, 0], memory, atol=TOLERANCE):
