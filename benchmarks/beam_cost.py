@@ -16,7 +16,8 @@ from measuring import Report, in_turn, make_parser
 
 from charrnn.architectures import CELLS
 from charrnn.config import Config
-from charrnn.generation.beam import BeamOptions, BeamSearch
+from charrnn.generation.beam import BeamSearch
+from charrnn.generation.options import SearchOptions
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 
@@ -35,7 +36,7 @@ def make_stepper(cell: str, num_layers: int, hidden_size: int) -> Stepper:
 
 def search(stepper: Stepper, width: int, **options: Any) -> Callable[[], object]:
     """Run one search."""
-    beams = BeamSearch(stepper, PRIME, BeamOptions(width=width, length=LENGTH, **options))
+    beams = BeamSearch(stepper, PRIME, SearchOptions(width=width, length=LENGTH, **options))
     return lambda: list(beams)
 
 

@@ -29,7 +29,7 @@ from torch import nn
 from charrnn.api import load
 from charrnn.config import Config
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.network import CharRNN, load_network

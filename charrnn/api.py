@@ -29,9 +29,8 @@ from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
-from charrnn.generation.defaults import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
-from charrnn.generation.generating import Generating
-from charrnn.generation.generator import Generator, check_vocab_size, fresh_seed
+from charrnn.generation.generator import Generating, Generator, check_vocab_size, fresh_seed
+from charrnn.generation.options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
 from charrnn.generation.records import MIN_COPY_LENGTH, Continuation, DocumentNovelty, Novelty
 from charrnn.lab.atlas_records import Atlas
 from charrnn.lab.cell_effects_records import Patch

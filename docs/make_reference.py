@@ -23,10 +23,8 @@ from charrnn.cli.training_options import FIELDS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.generation.beam import BeamOptions
-from charrnn.generation.distribution import Shaping
 from charrnn.generation.generator import MAX_COUNT
-from charrnn.generation.options import SampleOptions
+from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.scale.processes.processes import check_processes
 from charrnn.text.catalogue import load_catalogue
@@ -126,14 +124,14 @@ def without_brackets(text: str) -> str:
 def refusals() -> dict[str, Callable[[], object]]:
     """Return calls with a value out of range, by the command and option: each error has the range."""
     words = FORMAL_LANGUAGES["anbn"]
-    search = partial(BeamOptions, width=4, length=1)
+    search = partial(SearchOptions, width=4, length=1)
     return {
         "sample --temp": lambda: Shaping(temperature=-1),
         "sample --top-k": lambda: Shaping(top_k=0),
         "sample --top-p": lambda: Shaping(top_p=0),
         "sample --min-p": lambda: Shaping(min_p=2),
         "sample --length": lambda: SampleOptions(length=-1),
-        "sample --beam": lambda: BeamOptions(width=0, length=1),
+        "sample --beam": lambda: SearchOptions(width=0, length=1),
         "sample --diversity": lambda: search(mode="diverse", diversity=-1),
         "sample --length-penalty": lambda: search(length_penalty=-1),
         "sample --no-repeat": lambda: search(no_repeat=0),

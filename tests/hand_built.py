@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.shapes import weight_shapes
 from charrnn.model.stepper import Stepper

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.generation.beam import MAX_WIDTH, Beam, BeamOptions, BeamSearch
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.beam import Beam, BeamSearch
+from charrnn.generation.options import MAX_WIDTH, SearchOptions, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
@@ -62,12 +62,14 @@ class CountingStepper:
 
 def find(stepper: Any, prime: NDArray[Any] = PRIME, **options: Any) -> list[Beam]:
     """All beams of a search, once it is seen that they are different, ranked, and led by the text that it streamed."""
-    search = BeamSearch(stepper, prime, BeamOptions(**options))
+    ids = {name: options.pop(name) for name in ("stops", "banned") if name in options}
+    width = options["width"]
+    search = BeamSearch(stepper, prime, SearchOptions(**options), **ids)
     pieces = list(search)
     assert all(pieces) and tuple(itertools.chain(*pieces)) == search.beams[0].ids
     scores = [beam.score for beam in search.beams]
     assert scores == sorted(scores, reverse=True)
-    assert len({beam.ids for beam in search.beams}) == len(scores) <= options["width"]
+    assert len({beam.ids for beam in search.beams}) == len(scores) <= width
     return search.beams
 
 
@@ -469,7 +471,7 @@ def test_what_all_beams_agree_on_is_yielded_at_once(groups: int, size: int) -> N
     num_early = 0
     for seed in SEEDS:
         stepper = CountingStepper(make_stepper("rnn", seed))
-        options = BeamOptions(width=groups * size, length=15, mode="diverse", groups=groups, diversity=0.01)
+        options = SearchOptions(width=groups * size, length=15, mode="diverse", groups=groups, diversity=0.01)
         found, num_yielded = [(0, 0)], 0
         for ids in BeamSearch(stepper, PRIME, options):  # type: ignore[arg-type]
             num_yielded += len(ids)
@@ -506,8 +508,8 @@ def test_a_decided_text_is_yielded_before_the_search_is_over() -> None:
     early = 0
     for seed, stop in itertools.product(SEEDS, range(V)):
         stepper = CountingStepper(make_stepper("lstm", seed))
-        options = BeamOptions(width=8, length=60, stops=((stop,),))
-        search, when = BeamSearch(stepper, PRIME, options), 0  # type: ignore[arg-type]
+        options = SearchOptions(width=8, length=60)
+        search, when = BeamSearch(stepper, PRIME, options, stops=((stop,),)), 0  # type: ignore[arg-type]
         for _ in search:
             when = stepper.num_steps
         early += when < stepper.num_steps
@@ -515,7 +517,7 @@ def test_a_decided_text_is_yielded_before_the_search_is_over() -> None:
 
 
 def test_a_search_can_be_repeated() -> None:
-    search = BeamSearch(make_stepper("lstm", 0), PRIME, BeamOptions(width=3, length=9, mode="stochastic", seed=4))
+    search = BeamSearch(make_stepper("lstm", 0), PRIME, SearchOptions(width=3, length=9, mode="stochastic", seed=4))
     first, beams = list(search), search.beams
     assert list(search) == first and search.beams == beams
 
@@ -535,13 +537,12 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"mode": "diverse", "diversity": 0.0}, "`diversity` is 0.0; it must be more than 0"),
     ({"mode": "diverse", "diversity": math.inf}, "`diversity` is inf; it must be more than 0, and finite"),
     ({"mode": "diverse", "diversity": math.nan}, "`diversity` is nan;"),
-    ({"length_penalty": -0.1, "stops": ((1,),)}, "`length_penalty` is -0.1; it must be between 0 and 10"),
-    ({"length_penalty": 11.0, "stops": ((1,),)}, "`length_penalty` is 11.0; it must be between 0 and 10"),
-    ({"length_penalty": math.nan, "stops": ((1,),)}, "`length_penalty` is nan;"),
-    ({"length_penalty": 0.6}, "`length_penalty` is 0.6, but without `stops` all texts are equally long. Add `stops`"),
-    ({"length_penalty": 0.6, "stops": ((1,),), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
+    ({"length_penalty": -0.1, "stops": ("a",)}, "`length_penalty` is -0.1; it must be between 0 and 10"),
+    ({"length_penalty": 11.0, "stops": ("a",)}, "`length_penalty` is 11.0; it must be between 0 and 10"),
+    ({"length_penalty": math.nan, "stops": ("a",)}, "`length_penalty` is nan;"),
+    ({"length_penalty": 0.6, "stops": ("a",), "mode": "stochastic"}, "`length_penalty` is 0.6, but a stochastic"),
     ({"no_repeat": 0}, "`no_repeat` is 0; it must be at least 1"),
-    ({"stops": ((1,), ())}, "`stops` is empty; it must be at least 1 character"),
+    ({"stops": ("a", "")}, "`stops` has an empty string; it must be at least 1 character"),
     ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
 ]
 
@@ -549,8 +550,13 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("wrong", "message"), MISTAKES)
 def test_an_option_out_of_range_is_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as refused:
-        BeamOptions(**{"width": 6, "length": 5, **wrong})
+        SearchOptions(**{"width": 6, "length": 5, **wrong})
     assert str(refused.value).startswith(message)
+
+
+def test_a_length_penalty_needs_stop_strings() -> None:
+    with pytest.raises(UsageError, match=r"^`length_penalty` is 0\.6, but without `stops` all texts are equally long"):
+        find(make_stepper("rnn", 0), width=2, length=3, length_penalty=0.6)
 
 
 def test_the_widest_beam_is_allowed() -> None:

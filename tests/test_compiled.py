@@ -24,7 +24,8 @@ from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation import sampling
-from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
+from charrnn.generation.distribution import char_weights, next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import Block, PrimedState, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.portable_math import Matrix, exact_exp
@@ -481,7 +482,7 @@ def test_a_long_text_begins_before_numba_is_imported(choose: Callable[[bool], No
 import sys
 import numpy as np
 from charrnn.generation import sampling
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 from test_sampling import H, config_of, random_tensors
 from charrnn.model.stepper import Stepper
 stepper = Stepper(config_of("lstm"), random_tensors("lstm", 20), "int8")

@@ -16,7 +16,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import Float64Array, Shaping, log_softmax, next_char_probs
+from charrnn.generation.distribution import Float64Array, log_softmax, next_char_probs
+from charrnn.generation.options import Shaping
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 12))
 ANY_LOGITS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.floats(-1e4, 1e4, width=32)))

@@ -17,7 +17,7 @@ from charrnn.cells.targets import choose_targets
 from charrnn.cli.flags import OTHER_NAMES, with_flags
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CharRNNError, DataError, Message, UsageError, counted, install_command, named
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 
 PACKAGE = Path(charrnn.__file__).parent
 

@@ -78,7 +78,7 @@ import hashlib, sys
 import numpy as np
 from hand_built import hand_built_stepper
 from charrnn.generation import sampling
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 sampling.COMPILED_FROM = 10**9
 for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid")):
     stepper = hand_built_stepper(cell, depth)

@@ -38,7 +38,7 @@ from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row,
 from charrnn.apps.explore.text_view import TextView
 from charrnn.apps.full_screen import Stopped
 from charrnn.cells.stages import measure_in_stages
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

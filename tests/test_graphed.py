@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import CheckpointError
-from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
+from charrnn.generation.distribution import char_weights, next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import draw, prime_model, sample_ids
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper

@@ -40,6 +40,7 @@ LAYERS = (
             "student_t",
             "architectures",
             "optimizers",
+            "options",
             "version",
         },
     ),

@@ -24,8 +24,7 @@ from charrnn.cli import sample_view
 from charrnn.cli.sample_request import MAX_JSON_CHARS, MAX_TABLE_CHARS
 from charrnn.cli.sample_view import print_long_json
 from charrnn.generation import generator
-from charrnn.generation.beam import MAX_BEAM_CHARS
-from charrnn.generation.options import SampleOptions
+from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
 from charrnn.lab.novelty import MAX_CHARS, longest_comparable

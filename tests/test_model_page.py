@@ -30,7 +30,8 @@ from charrnn.apps.model_page.page import MAX_BYTES, to_base91, to_model_page
 from charrnn.cells.records import FoundCell
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.model.shapes import weight_shapes
 from charrnn.text.vocab import Vocab
 

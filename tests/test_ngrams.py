@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.generation.ngrams import SeenNgrams
+from charrnn.generation.beam import SeenNgrams
 
 V = 3
 

@@ -12,9 +12,9 @@ from conftest import Ran
 
 import charrnn
 from charrnn.errors import UsageError
-from charrnn.generation import defaults
 from charrnn.generation.generator import Generator
-from charrnn.generation.options import SampleOptions, SearchOptions
+from charrnn.generation.options import SAMPLE_TEMPERATURE, SampleOptions, SearchOptions
+from charrnn.options import options_of
 
 PACKAGE = Path(charrnn.__file__).parent
 
@@ -37,22 +37,6 @@ def test_a_sample_s_options_are_checked_when_they_are_made(options: dict[str, An
         SampleOptions(**options)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"seed": -1}, "`seed` is -1; it must be 0 or more"),
-        ({"length": 0}, "`length` is 0; beam search needs at least 1"),
-        ({"width": 0}, "`width` is 0; it must be between 1 and 4096"),
-        ({"mode": "greedy"}, "`mode` is 'greedy'; it must be plain, diverse or stochastic"),
-        ({"length_penalty": 11}, "`length_penalty` is 11; it must be between 0 and 10"),
-        ({"unknown": "never"}, "`unknown` is never"),
-    ],
-)
-def test_a_search_s_options_are_checked_when_they_are_made(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=f"^{message}"):
-        SearchOptions(**options)
-
-
 def test_a_single_stop_string_is_one_string() -> None:
     assert SampleOptions(stops="end").stops == ("end",)
     assert SearchOptions(stops="end", length_penalty=1.0).stops == ("end",)
@@ -62,7 +46,7 @@ def test_a_sample_takes_the_temperature_that_is_documented(command: Callable[...
     ran = command("sample", alphabet_run, "--seed", 1, "--length", 60)
     model = charrnn.load(alphabet_run)
     assert ran.out.rstrip("\n") == model.sample(temperature=0.8, seed=1, length=60).text.rstrip("\n")
-    assert defaults.SAMPLE_TEMPERATURE == 0.8
+    assert SAMPLE_TEMPERATURE == 0.8
     assert SampleOptions().temperature == 1.0, "the model's own distribution"
 
 
@@ -72,9 +56,9 @@ def test_the_temperature_of_samples_is_in_one_place() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if path.relative_to(PACKAGE).parts[0] in ("generation", "cli", "training", "api.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Constant) and node.value == defaults.SAMPLE_TEMPERATURE
+        if isinstance(node, ast.Constant) and node.value == SAMPLE_TEMPERATURE
     ]
-    assert found == ["generation/defaults.py"]
+    assert found == ["generation/options.py"]
 
 
 def test_a_model_has_a_generator_and_is_none(alphabet_run: Path) -> None:
@@ -109,3 +93,14 @@ def test_a_verb_of_a_model_shows_and_takes_the_fields_of_its_options(
     assert [*inspect.signature(method).parameters] == ["self", *(field.name for field in fields(options))]
     with pytest.raises(TypeError, match="temprature"):
         getattr(charrnn.load(alphabet_run), verb)(temprature=1)
+
+
+def test_the_command_line_finds_flags_and_help_at_the_fields() -> None:
+    options = options_of(SampleOptions)
+    assert options["temperature"].flags == ("--temp", "--temperature")
+    assert options["seed"].least == 0
+    assert options["seed"].panel is None, "an option that everybody uses"
+    assert "on_draw" not in options
+    assert SampleOptions().clamps == {} and SampleOptions(temperature=0.5).temperature == 0.5
+    flags = [flag for fields in (options, options_of(SearchOptions)) for one in fields.values() for flag in one.flags]
+    assert all(flag.startswith("--") for flag in flags)

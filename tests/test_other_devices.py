@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import FUNCTIONS

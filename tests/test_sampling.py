@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.generation.distribution import Shaping, char_weights, next_char_probs
+from charrnn.generation.distribution import char_weights, next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import draw, generator_of, prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import Piece, TextStream, write_text
 from charrnn.model.cells import CELLS as EQUATIONS

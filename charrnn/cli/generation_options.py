@@ -9,14 +9,13 @@ from charrnn.cli.sample_request import Request
 from charrnn.cli.sample_source import Source
 from charrnn.cli.streams import warn
 from charrnn.errors import UsageError
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from charrnn.api import Model
-    from charrnn.generation.beam import Mode
-    from charrnn.generation.options import SampleOptions, SearchOptions
+    from charrnn.generation.options import Mode, SampleOptions, SearchOptions
     from charrnn.model.clamping import Direction
 
 

@@ -19,7 +19,7 @@ from charrnn.cli.progress import progress
 from charrnn.cli.sample_request import Request, check_request
 from charrnn.cli.sample_source import SLOW_PRIME, Source, load_source
 from charrnn.cli.sample_view import Page
-from charrnn.generation.defaults import (
+from charrnn.generation.options import (
     DEFAULT_DIVERSITY,
     DEFAULT_LENGTH,
     DEFAULT_PRECISION,

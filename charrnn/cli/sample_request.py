@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from charrnn.cli.arguments import check_mix
 from charrnn.errors import UsageError
-from charrnn.generation.defaults import DEFAULT_PRECISION, DEFAULT_WIDTH
+from charrnn.generation.options import DEFAULT_PRECISION, DEFAULT_WIDTH
 from charrnn.generation.records import MIN_COPY_LENGTH
 
 MAX_JSON_CHARS = 5_000_000

@@ -10,7 +10,7 @@ from charrnn.cli.progress import progress
 from charrnn.cli.sample_request import Request, refuse
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError
-from charrnn.generation.defaults import DEFAULT_LENGTH, DOCUMENT_LENGTH
+from charrnn.generation.options import DEFAULT_LENGTH, DOCUMENT_LENGTH
 
 if TYPE_CHECKING:
     from charrnn.api import Model

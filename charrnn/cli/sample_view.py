@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from charrnn.cli.progress import progress
 from charrnn.cli.streams import can_animate, printable, result_console, warn
 from charrnn.errors import counted
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import MIN_COPY_LENGTH
 from charrnn.views.strict_json import replace_non_finite
 

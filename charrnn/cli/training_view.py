@@ -13,7 +13,7 @@ from charrnn.cli.flags import with_flags
 from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from charrnn.scale.processes.processes import Launch

@@ -4,135 +4,24 @@ Shapes: W live beams, V vocabulary, N characters written so far. All beams step 
 their states.
 """
 
-import math
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import count, pairwise
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, did_you_mean, named
-from charrnn.generation.defaults import DEFAULT_DIVERSITY, DEFAULT_WIDTH
+from charrnn.errors import UsageError, named
 from charrnn.generation.distribution import Float64Array, log_softmax
-from charrnn.generation.ngrams import SeenNgrams
+from charrnn.generation.options import SearchOptions
 from charrnn.model.stepper import CharacterModel
 
-MAX_WIDTH = 4096
-"""Beams of a search at most."""
-MAX_BEAM_CHARS = MAX_WIDTH * 1024
-"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes each, until it ends."""
-MAX_LENGTH_PENALTY = 10
-"""Largest exponent of the length penalty."""
-Mode = Literal["plain", "diverse", "stochastic"]
-"""What a search looks for; see `BeamOptions.mode`."""
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BeamOptions:
-    """Options of a beam search over ids. Raises UsageError naming the option, its value and its range."""
-
-    width: int
-    """Number of texts kept at every step, and returned."""
-    length: int
-    """Number of characters of a text, unless a stop string ends it earlier."""
-    mode: Mode = "plain"
-    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar
-    2016). `stochastic`: texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
-    groups: int | None = None
-    """Number of groups of a diverse search, a divisor of the width. None: one per beam."""
-    diversity: float | None = None
-    """Nats subtracted in a diverse search for each beam of an earlier group that chose the character at a step. None:
-    `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The penalty is not part of a beam's score."""
-    length_penalty: float = 0.0
-    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short texts."""
-    no_repeat: int | None = None
-    """Length of n-grams that occur at most once, those of the prime included. None: any may recur."""
-    stops: tuple[tuple[int, ...], ...] = ()
-    """Stop strings in ids: a text ends with the first of them that it contains."""
-    banned: tuple[int, ...] = ()
-    """Ids that are never chosen."""
-    seed: int = 0
-    """Seed of a stochastic search."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.width <= MAX_WIDTH:
-            raise UsageError(
-                f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}."
-            )
-        if self.length < 1:
-            raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
-        if self.width * self.length > MAX_BEAM_CHARS:
-            raise UsageError(
-                f"{named('width', self.width)} with {named('length', self.length)} would keep "
-                f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
-                f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
-            )
-        self._check_mode()
-        self._check_length_penalty()
-        if self.no_repeat is not None and self.no_repeat < 1:
-            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
-        if not all(self.stops):
-            raise UsageError(
-                f"{named('stops')} is empty; it must be at least 1 character. Leave it out to write the whole length."
-            )
-        if self.seed < 0:
-            raise UsageError(f"{named('seed')} is {self.seed}; it must be 0 or more.")
-
-    def _check_mode(self) -> None:
-        if self.mode not in get_args(Mode):
-            near = did_you_mean(self.mode, get_args(Mode))
-            raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
-        for name, value in (("groups", self.groups), ("diversity", self.diversity)):
-            if value is not None and self.mode != "diverse":
-                raise UsageError(
-                    f"{named(name)} is {value}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
-                )
-        if self.groups is not None and (self.groups < 1 or self.width % self.groups):
-            divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
-            raise UsageError(
-                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}: one of {divisors}."
-            )
-        if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
-            raise UsageError(
-                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. "
-                f"Try {DEFAULT_DIVERSITY}."
-            )
-
-    def _check_length_penalty(self) -> None:
-        if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
-            raise UsageError(
-                f"{named('length_penalty')} is {self.length_penalty}; it must be between 0 and "
-                f"{MAX_LENGTH_PENALTY}. Try 0.6."
-            )
-        if self.length_penalty and self.mode == "stochastic":
-            raise UsageError(
-                f"{named('length_penalty')} is {self.length_penalty}, but a stochastic search draws texts by their "
-                "probability. Leave it out, or search plain or diverse."
-            )
-        if self.length_penalty and not self.stops:
-            raise UsageError(
-                f"{named('length_penalty')} is {self.length_penalty}, but without {named('stops')} all texts are "
-                f"equally long. Add {named('stops')}, or leave it out."
-            )
-
-    @property
-    def num_groups(self) -> int:
-        """Groups that search side by side: one, but in `diverse`."""
-        return (self.groups or self.width) if self.mode == "diverse" else 1
-
-    @property
-    def penalty(self) -> float:
-        """Nats per earlier group's beam with the same character."""
-        return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
-
-    def length_divisor(self, num_chars: int) -> float:
-        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation 14)."""
-        return math.pow((5 + num_chars) / 6, self.length_penalty)
+Stops = Sequence[tuple[int, ...]]
+"""Stop strings in ids: a text ends with the first of them that it contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,27 +57,36 @@ class BeamSearch:
         self,
         stepper: CharacterModel,
         prime: NDArray[np.integer[Any]],
-        options: BeamOptions,
+        options: SearchOptions,
         on_step: Callable[[int], object] = lambda num_chars: None,
         *,
+        stops: Stops = (),
+        banned: Sequence[int] = (),
         read_prime: Callable[[], tuple[NDArray[np.float32], NDArray[np.float32]]] | None = None,
         find_ends: Callable[[NDArray[np.int32]], Indices] | None = None,
     ) -> None:
-        """Take the ids of the prime (P,), P >= 1.
+        """Take the ids of the prime (P,), P >= 1, of stop strings and of characters that are never chosen.
 
         `on_step` is called with 1 whenever the live texts have grown by one character. `read_prime` returns the logits
         (1, V) and the state after the prime; without it the stepper reads the prime. `find_ends` maps texts (W, N) to
-        (W,): how many of its last ids a text that has ended is cut by, and -1 for one that goes on.
+        (W,): how many of its last ids a text that has ended is cut by, and -1 for one that goes on. Raises UsageError
+        for a length penalty without stop strings.
         """
+        if options.length_penalty and not stops:
+            raise UsageError(
+                f"{named('length_penalty')} is {options.length_penalty}, but without {named('stops')} all texts are "
+                f"equally long. Add {named('stops')}, or leave it out."
+            )
         self.beams: list[Beam] = []
+        self._stops, self._banned = stops, list(banned)
         self._read_prime = read_prime or (lambda: stepper.read(prime))
         self._find_ends = find_ends
         self._stepper, self._prime, self.options, self._on_step = stepper, prime, options, on_step
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         options = self.options
-        generator = np.random.Generator(np.random.PCG64(options.seed))
-        found = _Found(options, self._find_ends)
+        generator = np.random.Generator(np.random.PCG64(options.seed or 0))
+        found = _Found(options, self._stops, self._find_ends)
         live = _Live.start(options.num_groups)
         if options.mode == "stochastic":
             live.keys = generator.gumbel(size=1)
@@ -200,7 +98,7 @@ class BeamSearch:
         while True:
             logprobs = log_softmax(logits)
             allowed = logprobs.copy()
-            allowed[:, list(options.banned)] = -np.inf
+            allowed[:, self._banned] = -np.inf
             if ngrams is not None:
                 ngrams.forbid(allowed)
             if options.mode == "stochastic":
@@ -278,10 +176,12 @@ class _Live:
 class _Found:
     """The best texts that have ended, up to as many for each group as it has beams."""
 
-    def __init__(self, options: BeamOptions, find_ends: Callable[[NDArray[np.int32]], Indices] | None = None) -> None:
+    def __init__(
+        self, options: SearchOptions, stops: Stops, find_ends: Callable[[NDArray[np.int32]], Indices] | None
+    ) -> None:
         self._options, self._find_ends = options, find_ends
         self._size = options.width // options.num_groups
-        self._stops = [np.array(stop) for stop in sorted(options.stops, key=len)]
+        self._stops = [np.array(stop) for stop in sorted(stops, key=len)]
         # Best first. The number makes the first found of equals the better one in every comparison.
         self._groups: list[list[tuple[float, int, Beam]]] = [[] for _ in range(options.num_groups)]
         self._numbers = count()
@@ -360,3 +260,38 @@ def _perturb(live: _Live, allowed: Float64Array, generator: np.random.Generator)
         above = live.keys[:, None] - noisy + np.log(-np.expm1(noisy - noisy.max(axis=1, keepdims=True)))
         keys = live.keys[:, None] - np.maximum(0, above) - np.log1p(np.exp(-np.abs(above)))
     return totals, keys
+
+
+class SeenNgrams:
+    """Tracks the n-grams of W growing texts, exactly, at a cost per character that does not depend on n.
+
+    For each position of a text, `_agreements` counts how many characters before it equal the last characters of the
+    text. Where n - 1 do, the character at that position would complete an n-gram for the second time.
+    """
+
+    def __init__(self, n: int, text: NDArray[np.integer[Any]], num_texts: int) -> None:
+        """Start with `num_texts` copies of the same text (P,)."""
+        self._num_context = n - 1
+        agreements = np.zeros(len(text), np.int32)
+        agrees = np.ones(len(text), bool)
+        for back in range(1, min(n, len(text))):
+            agrees[:back] = False
+            agrees[back:] &= text[:-back] == text[-back]
+            if not agrees.any():
+                break
+            agreements += agrees
+        self._texts = np.tile(np.asarray(text, np.int32), (num_texts, 1))
+        self._agreements = np.tile(agreements, (num_texts, 1))
+
+    def forbid(self, logprobs: Float64Array) -> None:
+        """Set to -inf, in place, the log-probabilities (W, V) of characters that would repeat an n-gram."""
+        rows, places = np.nonzero(self._agreements >= self._num_context)
+        logprobs[rows, self._texts[rows, places]] = -np.inf
+
+    def grow(self, parents: NDArray[np.int64], chars: NDArray[np.int64]) -> None:
+        """Replace the texts by those of rows `parents` (W',), each followed by one of `chars` (W',)."""
+        texts, agreements = self._texts.take(parents, axis=0), self._agreements.take(parents, axis=0)
+        column = chars[:, None].astype(np.int32)
+        agreements = np.where(texts == column, agreements + 1, 0)
+        self._texts = np.concatenate((texts, column), axis=1)
+        self._agreements = np.concatenate((np.zeros_like(column), agreements), axis=1, dtype=np.int32)

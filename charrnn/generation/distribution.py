@@ -3,50 +3,15 @@
 Shapes: B batch, V vocabulary. Works on ids.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import UsageError, named
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import Shaping
 from charrnn.model.portable_math import exact_exp
 
 Float64Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Shaping:
-    """How logits become probabilities. Raises UsageError naming the option and its range.
-
-    Order: banned ids, temperature, top-k, top-p (nucleus; Holtzman 2020), min-p.
-    """
-
-    temperature: float = 1.0
-    """0 is greedy: all probability on the most likely character, the first of equals."""
-    top_k: int | None = None
-    """Keep the k most likely characters."""
-    top_p: float | None = None
-    """Keep the smallest set of most likely characters with a total probability of at least p."""
-    min_p: float | None = None
-    """Keep characters at least min_p times as likely as the most likely one."""
-    banned: tuple[int, ...] = ()
-    """Ids that are never drawn."""
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise UsageError(
-                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. "
-                f"Try {SAMPLE_TEMPERATURE}."
-            )
-        if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"{named('top_k')} is {self.top_k}; it must be at least 1.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UsageError(f"{named('top_p')} is {self.top_p}; it must be more than 0 and at most 1.")
-        if self.min_p is not None and not 0 <= self.min_p <= 1:
-            raise UsageError(f"{named('min_p')} is {self.min_p}; it must be between 0 and 1.")
 
 
 def log_softmax(logits: NDArray[Any]) -> Float64Array:

@@ -1,30 +1,58 @@
-"""Options of a text that is sampled or searched for, checked when they are made."""
+"""Options of generated text: their defaults, their ranges, and how the command line sets them. Without NumPy."""
 
+import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from inspect import Parameter, signature
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from charrnn.errors import UsageError, did_you_mean, named
-from charrnn.generation.beam import BeamOptions, Mode
-from charrnn.generation.defaults import (
-    DEFAULT_LENGTH,
-    DEFAULT_PRECISION,
-    DEFAULT_SEARCH_LENGTH,
-    DEFAULT_UNKNOWN,
-    DEFAULT_WIDTH,
-)
-from charrnn.generation.distribution import Shaping
-from charrnn.generation.sampling import OnCompile, OnWarning, warn
-from charrnn.model.clamping import Direction
+from charrnn.options import option
 
+if TYPE_CHECKING:
+    from charrnn.model.clamping import Direction
+
+DEFAULT_LENGTH = 1000
+"""Characters of a sample."""
+DOCUMENT_LENGTH = 10_000
+"""Characters after which `charrnn sample` cuts a document that has not ended."""
+SAMPLE_TEMPERATURE = 0.8
+"""Temperature of `charrnn sample`, of the samples during training and of the explorer. `Model.sample` takes 1."""
+DEFAULT_PRECISION = "auto"
+"""Precision of the weights while sampling: 8 bits."""
+DEFAULT_UNKNOWN = "error"
+"""What happens to characters of a prime that are not in the vocabulary."""
+DEFAULT_TOP = 5
+"""Characters that a prediction lists."""
+DEFAULT_WIDTH = 8
+"""Beams of a search."""
+DEFAULT_SEARCH_LENGTH = 200
+"""Characters of a text that `Model.beam` searches for; `charrnn sample --beam` takes `DEFAULT_LENGTH`."""
+DEFAULT_DIVERSITY = 0.5
+"""Nats that a diverse search subtracts for each beam of an earlier group that chose the same character."""
 PRECISIONS = ("auto", "int8", "fp32")
 """Precisions of the weights while sampling; `auto` is `int8`."""
 UNKNOWN_CHOICES = ("error", "skip", "nearest")
 """What to do with characters of a prime that are not in the vocabulary."""
+MAX_WIDTH = 4096
+"""Largest number of beams."""
+MAX_BEAM_CHARS = MAX_WIDTH * 1024
+"""Characters of all live texts together at most. A search keeps all of them, in about 100 bytes each, until it ends."""
+MAX_LENGTH_PENALTY = 10
+"""Largest exponent of the length penalty."""
+DISTRIBUTION, TEXT, SEARCH, CELLS = "Which characters are drawn", "The text", "Beam search", "Cells"
+"""Panels of the options in `charrnn sample --help`."""
 
-Clamps = Mapping[tuple[int, int] | Direction, float]
+Mode = Literal["plain", "diverse", "stochastic"]
+"""What a beam search looks for: the most likely texts (Graves 2012); groups that avoid each other's characters
+(Vijayakumar 2016); texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
+OnCompile = Callable[[], object]
+"""Called before a loop is compiled."""
+OnWarning = Callable[[str], object]
+"""Called with a message."""
+Clamps = Mapping["tuple[int, int] | Direction", float]
 """Cells (layer, unit) and directions, with the value of each cell and the output of each direction."""
 Fields = ParamSpec("Fields")
 Options = TypeVar("Options")
@@ -32,26 +60,89 @@ Owner = TypeVar("Owner")
 Result = TypeVar("Result")
 
 
+def warn(message: str) -> None:
+    """Issue a RuntimeWarning: the default `OnWarning`."""
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shaping:
+    """How logits become probabilities. Raises UsageError naming the option and its range.
+
+    Order: banned ids, temperature, top-k, top-p (nucleus; Holtzman 2020), min-p.
+    """
+
+    temperature: float = 1.0
+    """0 is greedy: all probability on the most likely character, the first of equals."""
+    top_k: int | None = None
+    """Keep the k most likely characters."""
+    top_p: float | None = None
+    """Keep the smallest set of most likely characters with a total probability of at least p."""
+    min_p: float | None = None
+    """Keep characters at least min_p times as likely as the most likely one."""
+    banned: tuple[int, ...] = ()
+    """Ids that are never drawn."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise UsageError(
+                f"{named('temperature')} is {self.temperature}; it must be 0 (greedy) or more, and finite. "
+                f"Try {SAMPLE_TEMPERATURE}."
+            )
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"{named('top_k')} is {self.top_k}; it must be at least 1.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise UsageError(f"{named('top_p')} is {self.top_p}; it must be more than 0 and at most 1.")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise UsageError(f"{named('min_p')} is {self.min_p}; it must be between 0 and 1.")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TextOptions:
     """Options that sampling and beam search share. Raises UsageError naming the option, its value and its range."""
 
-    length: int = DEFAULT_LENGTH
+    length: int = option(
+        DEFAULT_LENGTH,
+        "--length",
+        help=f"Number of characters. Default: {DEFAULT_LENGTH:,}. A document has at most so many: {DOCUMENT_LENGTH:,}.",
+        metavar="N",
+    )
     """Number of characters to generate; of bytes, with the byte alphabet."""
-    seed: int | None = None
+    seed: int | None = option(
+        None,
+        "--seed",
+        help="The same seed gives the same text. Default: a new one, printed on stderr.",
+        metavar="N",
+        least=0,
+    )
     """The same seed gives the same text. None draws a new seed, which `GeneratedText.seed` returns."""
-    prime: str | bytes = ""
+    prime: str | bytes = option("", "--prime", help="Text to continue; printed first.", metavar="TEXT")
     """Text to read first, of any length; not part of the result. An empty one stands for a newline; for a model of
     documents the prime is the beginning of one."""
-    unknown: str = DEFAULT_UNKNOWN
+    unknown: str = option(
+        DEFAULT_UNKNOWN,
+        "--unknown",
+        help="Characters not in the alphabet: error, skip, or nearest for a similar one.",
+        metavar="WORD",
+        panel=TEXT,
+    )
     """Characters of the prime that are not in the vocabulary: `error`, `skip`, or `nearest` for a similar character."""
-    stops: Sequence[str] = ()
+    stops: Sequence[str] = option(
+        (), "--stop", help="Stop before this text. Repeatable; \\n is a newline.", metavar="TEXT"
+    )
     """Strings that end the text."""
-    keep_stop: bool = False
+    keep_stop: bool = option(False, "--keep-stop", help="Stop after the --stop text, not before it.", panel=TEXT)
     """Whether the stop string is part of the result."""
-    ban: str = ""
+    ban: str = option("", "--ban", help="Never generate these characters.", metavar="CHARS", panel=DISTRIBUTION)
     """Characters that are never generated."""
-    clamps: Clamps = field(default_factory=dict)
+    clamps: Clamps = option(
+        dict,
+        "--clamp",
+        help="Clamp cell U of layer L to V, from -1 to 1, or the direction of a detector to an output: quote=high, "
+        "quote@8=low, quote=0.5. Repeatable.",
+        metavar="L:U=V|DETECTOR=V",
+        panel=CELLS,
+    )
     """What is clamped while the model generates: cells (layer, unit) at values in [-1, 1] (Radford 2017), directions at
     their output."""
     on_draw: Callable[[int], object] = lambda num_chars: None
@@ -71,17 +162,47 @@ class TextOptions:
 class SampleOptions(TextOptions):
     """Options of a text that is drawn at random. Raises UsageError naming the option, its value and its range."""
 
-    temperature: float = 1.0
+    temperature: float = option(
+        1.0,
+        "--temp",
+        "--temperature",
+        help=f"0 is greedy, 1 the model's own distribution. Default: {SAMPLE_TEMPERATURE}.",
+        metavar="T",
+    )
     """Divisor of the logits: 0 is greedy, 1 the model's own distribution."""
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    """As in `generation.distribution.Shaping`."""
-    max_line: int = 0
+    top_k: int | None = option(
+        None, "--top-k", help="Draw from the K most likely characters only.", metavar="K", panel=DISTRIBUTION
+    )
+    """Number of the most likely characters that are kept; None: all."""
+    top_p: float | None = option(
+        None,
+        "--top-p",
+        help="Draw from the most likely characters with total probability P.",
+        metavar="P",
+        panel=DISTRIBUTION,
+    )
+    """Total probability of the most likely characters that are kept (nucleus sampling; Holtzman 2020)."""
+    min_p: float | None = option(
+        None,
+        "--min-p",
+        help="Draw from characters at least P times as likely as the most likely one.",
+        metavar="P",
+        panel=DISTRIBUTION,
+    )
+    """Probability that a character needs to be kept, as a multiple of that of the most likely one."""
+    max_line: int = option(0, "--max-line", help="End a line after N characters.", metavar="N", panel=TEXT, least=1)
     """Characters after which a line is ended; 0: never."""
-    cell: tuple[int, int] | None = None
+    cell: tuple[int, int] | None = option(
+        None, "--show-cell", help="Colour the text by the value of this cell.", metavar="L:U", panel=CELLS
+    )
     """A cell (layer, unit) whose values `Generator.stream` yields with the text."""
-    precision: str = DEFAULT_PRECISION
+    precision: str = option(
+        DEFAULT_PRECISION,
+        "--precision",
+        help="auto or int8: weights in 8 bits, the fastest. fp32: weights as trained.",
+        metavar="WORD",
+        panel=DISTRIBUTION,
+    )
     """`int8` (`auto`): weights in 8 bits, the same text compiled or not, alone or among others; `fp32`: weights as
     they are."""
     on_warning: OnWarning = warn
@@ -109,38 +230,121 @@ class SampleOptions(TextOptions):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SearchOptions(TextOptions):
-    """Options of a beam search; the weights are taken as they are (fp32). Raises UsageError as `BeamOptions` does."""
+    """Options of a beam search; the weights are taken as they are (fp32).
+
+    Raises UsageError naming the option, its value and its range.
+    """
 
     length: int = DEFAULT_SEARCH_LENGTH
     """Number of characters, unless a stop string ends the text; of bytes, with the byte alphabet."""
-    width: int = DEFAULT_WIDTH
-    mode: Mode = "plain"
-    groups: int | None = None
-    diversity: float | None = None
-    length_penalty: float = 0.0
-    no_repeat: int | None = None
-    """As in `generation.beam.BeamOptions`; `no_repeat` counts bytes with the byte alphabet."""
+    width: int = option(
+        DEFAULT_WIDTH, "--beam", help="Search for the most likely text with N beams.", metavar="N", panel=SEARCH
+    )
+    """Number of texts kept at every step, and returned."""
+    mode: Mode = option(
+        "plain",
+        "--beam-mode",
+        help="plain: most likely texts. diverse: groups that avoid each other. stochastic: different samples.",
+        metavar="WORD",
+        panel=SEARCH,
+    )
+    """`plain`: the most likely texts (Graves 2012). `diverse`: groups that avoid each other's characters (Vijayakumar
+    2016). `stochastic`: texts drawn without replacement (Kool, van Hoof & Welling 2019)."""
+    groups: int | None = option(
+        None,
+        "--groups",
+        help="Number of groups of a diverse search. Default: one per beam.",
+        metavar="N",
+        panel=SEARCH,
+    )
+    """Number of groups of a diverse search, a divisor of the width. None: one per beam."""
+    diversity: float | None = option(
+        None,
+        "--diversity",
+        help=f"Penalty for a character that an earlier group chose. Default: {DEFAULT_DIVERSITY}.",
+        metavar="NATS",
+        panel=SEARCH,
+    )
+    """Nats subtracted in a diverse search for each beam of an earlier group that chose the character at a step. None:
+    `DEFAULT_DIVERSITY` (Vijayakumar 2016 recommends 0.2 to 0.8). The penalty is not part of a beam's score."""
+    length_penalty: float = option(
+        0.0,
+        "--length-penalty",
+        help="With --stop: 0 (default) prefers short texts, 1 neither.",
+        metavar="ALPHA",
+        panel=SEARCH,
+    )
+    """Alpha of Wu 2016: texts are ranked by log-probability / ((5 + N) / 6)^alpha. 0 prefers short texts."""
+    no_repeat: int | None = option(
+        None, "--no-repeat", help="Never generate the same N characters twice.", metavar="N", panel=SEARCH
+    )
+    """Length of n-grams that occur at most once, those of the prime included; in bytes with the byte alphabet. None:
+    any may recur."""
 
     def __post_init__(self) -> None:
         TextOptions.__post_init__(self)
-        # Whether the model's texts end by themselves, as documents do, is not known here: END stands for that.
-        stops = (*self.stops, "\0")
-        self.beam_options(stops=tuple(tuple(map(ord, stop)) for stop in stops), banned=(), seed=self.seed or 0)
+        if not 1 <= self.width <= MAX_WIDTH:
+            raise UsageError(
+                f"{named('width')} is {self.width}; it must be between 1 and {MAX_WIDTH}. Try {DEFAULT_WIDTH}."
+            )
+        if self.length < 1:
+            raise UsageError(f"{named('length')} is {self.length}; beam search needs at least 1 character.")
+        if self.width * self.length > MAX_BEAM_CHARS:
+            raise UsageError(
+                f"{named('width', self.width)} with {named('length', self.length)} would keep "
+                f"{self.width * self.length:,} characters; at most {MAX_BEAM_CHARS:,} fit. "
+                f"Use {named('length', MAX_BEAM_CHARS // self.width)} or fewer beams."
+            )
+        self._check_mode()
+        self._check_length_penalty()
+        if self.no_repeat is not None and self.no_repeat < 1:
+            raise UsageError(f"{named('no_repeat')} is {self.no_repeat}; it must be at least 1. Try 20.")
 
-    def beam_options(self, *, stops: tuple[tuple[int, ...], ...], banned: tuple[int, ...], seed: int) -> BeamOptions:
-        """Return the options of the search over ids, for stop strings and banned characters in ids."""
-        return BeamOptions(
-            width=self.width,
-            length=self.length,
-            mode=self.mode,
-            groups=self.groups,
-            diversity=self.diversity,
-            length_penalty=self.length_penalty,
-            no_repeat=self.no_repeat,
-            stops=stops,
-            banned=banned,
-            seed=seed,
-        )
+    def _check_mode(self) -> None:
+        if self.mode not in get_args(Mode):
+            near = did_you_mean(self.mode, get_args(Mode))
+            raise UsageError(f"{named('mode')} is {self.mode!r}; it must be plain, diverse or stochastic.{near}")
+        for name, value in (("groups", self.groups), ("diversity", self.diversity)):
+            if value is not None and self.mode != "diverse":
+                raise UsageError(
+                    f"{named(name)} is {value}, but the search is {self.mode}. Add {named('mode', 'diverse')}."
+                )
+        if self.groups is not None and (self.groups < 1 or self.width % self.groups):
+            divisors = ", ".join(str(d) for d in range(1, self.width + 1) if self.width % d == 0)
+            raise UsageError(
+                f"{named('groups')} is {self.groups}; it must divide {named('width', self.width)}: one of {divisors}."
+            )
+        if self.diversity is not None and not (math.isfinite(self.diversity) and self.diversity > 0):
+            raise UsageError(
+                f"{named('diversity')} is {self.diversity}; it must be more than 0, and finite. "
+                f"Try {DEFAULT_DIVERSITY}."
+            )
+
+    def _check_length_penalty(self) -> None:
+        if not 0 <= self.length_penalty <= MAX_LENGTH_PENALTY:
+            raise UsageError(
+                f"{named('length_penalty')} is {self.length_penalty}; it must be between 0 and "
+                f"{MAX_LENGTH_PENALTY}. Try 0.6."
+            )
+        if self.length_penalty and self.mode == "stochastic":
+            raise UsageError(
+                f"{named('length_penalty')} is {self.length_penalty}, but a stochastic search draws texts by their "
+                "probability. Leave it out, or search plain or diverse."
+            )
+
+    @property
+    def num_groups(self) -> int:
+        """Groups that search side by side: one, but in `diverse`."""
+        return (self.groups or self.width) if self.mode == "diverse" else 1
+
+    @property
+    def penalty(self) -> float:
+        """Nats per earlier group's beam with the same character."""
+        return DEFAULT_DIVERSITY if self.diversity is None else self.diversity
+
+    def length_divisor(self, num_chars: int) -> float:
+        """Return the divisor of the log-probability of a text of `num_chars` (Wu 2016, equation 14)."""
+        return math.pow((5 + num_chars) / 6, self.length_penalty)
 
 
 def check_precision(precision: str) -> None:

@@ -6,7 +6,6 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 import importlib
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Float64Array, Shaping, char_weights, log_softmax
+from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
+from charrnn.generation.options import OnCompile, OnWarning, Shaping, warn
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 
 Ids = NDArray[np.integer[Any]]
-OnCompile = Callable[[], object]
-OnWarning = Callable[[str], object]
 
 COMPILED_FROM = 2_000
 """Number of characters from which loading the compiled loop (0.2 to 0.5 seconds) saves time."""
@@ -35,11 +33,6 @@ BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
 COMPILED = "charrnn.scale.compiled"
 """The module of the compiled loop, which needs numba."""
-
-
-def warn(message: str) -> None:
-    """Issue a RuntimeWarning: the default `OnWarning`."""
-    warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 class Block(NamedTuple):

@@ -7,8 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.generating import Generating
-from charrnn.generation.generator import Generator
+from charrnn.generation.generator import Generating, Generator
 from charrnn.lab.mixture import MixedGenerator
 from charrnn.text.common import CommonAlphabet
 from charrnn.text.documents import END

@@ -15,8 +15,8 @@ from charrnn.config import Config
 from charrnn.errors import UsageError, named
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.generator import Generator, Variant
-from charrnn.generation.options import Clamps, SampleOptions
-from charrnn.generation.sampling import Block, OnCompile, OnWarning, compiled_loop
+from charrnn.generation.options import Clamps, OnCompile, OnWarning, SampleOptions
+from charrnn.generation.sampling import Block, compiled_loop
 from charrnn.lab.compiled_stepper import CompiledStepper
 from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.common import CommonAlphabet

@@ -7,7 +7,7 @@ import typer
 from charrnn.cli.arguments import load_model, to_content
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, UnknownOption
 from charrnn.cli.streams import print_json, result_console
-from charrnn.generation.defaults import DEFAULT_TOP, DEFAULT_UNKNOWN
+from charrnn.generation.options import DEFAULT_TOP, DEFAULT_UNKNOWN
 from charrnn.lab.numbers_records import MAX_UNITS
 
 

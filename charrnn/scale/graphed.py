@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from charrnn.config import Config
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import Block, Ids, generator_of
 from charrnn.model.device import to_device
 from charrnn.model.layer import TORCH

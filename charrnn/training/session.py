@@ -13,8 +13,7 @@ from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.char_losses import num_scored_chars
 from charrnn.evaluation.loss import bits, stateful_nats
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads

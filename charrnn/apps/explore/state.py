@@ -18,7 +18,7 @@ from charrnn.cells.records import CellFindings, CellScore
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import UsageError
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.lab.directions_view import cells_text, score_line
 from charrnn.model.clamping import Direction
 from charrnn.model.registry import cell_type

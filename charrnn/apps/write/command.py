@@ -13,7 +13,7 @@ from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import check_full_screen, warn
 from charrnn.errors import CharRNNError
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from charrnn.api import Model

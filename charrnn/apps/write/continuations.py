@@ -12,9 +12,8 @@ import numpy as np
 
 from charrnn.apps.write.boundaries import MAX_CHARS, Until, check_until, end_of, may_end
 from charrnn.errors import UsageError, named
-from charrnn.generation.beam import BeamOptions, BeamSearch, Mode
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
-from charrnn.generation.distribution import Shaping
+from charrnn.generation.beam import BeamSearch
+from charrnn.generation.options import SAMPLE_TEMPERATURE, Mode, SearchOptions, Shaping
 from charrnn.generation.records import Continuation
 from charrnn.generation.sampling import PrimedState, sample_ids
 from charrnn.model.stepper import Stepper
@@ -120,15 +119,13 @@ class Continuations:
 
     def _search(self, mode: Mode, width: int) -> list[Continuation]:
         """Return what a beam search finds, best first."""
-        options = BeamOptions(
+        options = SearchOptions(
             width=width,
             length=min(MAX_CHARS[self._until], MAX_BEAM_CHARS),
             mode=mode,
             seed=self.options.seed + self._num_offers,
-            banned=self._banned,
             # The most likely long texts say the same words again and again.
             no_repeat=_NO_REPEAT if mode == "diverse" else None,
-            stops=() if self._end_id is None else ((self._end_id,),),
         )
         search = BeamSearch(
             self._stepper,
@@ -136,6 +133,8 @@ class Continuations:
             options,
             lambda num_chars: self._on_step(),
             read_prime=lambda: self._primed,
+            stops=() if self._end_id is None else ((self._end_id,),),
+            banned=self._banned,
             find_ends=lambda texts: np.array([self._cut(row) for row in texts.tolist()], np.int64),
         )
         for _ in search:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.model.stepper import Stepper
 from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import Vocab

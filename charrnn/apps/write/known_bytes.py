@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from charrnn.generation.distribution import Shaping, next_char_probs
+from charrnn.generation.distribution import next_char_probs
+from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import generator_of, start_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.substitution import KnownCharacters

@@ -10,7 +10,7 @@ from charrnn.apps.write.boundaries import Until
 from charrnn.apps.write.continuations import ContinuationOptions
 from charrnn.apps.write.drafts import Draft, FileFormat, save_draft, write_recovery
 from charrnn.errors import UsageError, counted
-from charrnn.generation.defaults import SAMPLE_TEMPERATURE
+from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import Continuation
 from charrnn.text.substitution import ReadText, Substitution
 from charrnn.views.visible import all_visible
