@@ -322,6 +322,7 @@ export old-gru gru.zip
 ~ export lstm lstm.onnx
 ! export unitary unitary.onnx --json
 ! export grid grid.onnx
+! export mlstm mlstm.onnx
 export gru gru.html
 export old-bytes bytes.html
 corpora list
@@ -364,7 +365,6 @@ _TRAINED = [
     "visualize cell-lstm --find",
     "visualize interrupted --history",
     "runs",
-    "export cell-mlstm cell.onnx",
     "export cell-mlstm cell.zip",
 ]
 
