@@ -30,11 +30,10 @@ STEP = re.compile(
 TEXT = "A lamp (by the door) is lit... She said so (twice). And then? Nothing (at all).\n" * 60
 DOCUMENTED = {
     "README.md": [("| 9 kinds of RNN |", "| 10 kinds of RNN |")],
-    "docs/visualize.md": [("any text: `quote`", "any text: `parenthesis`, `clause-position`,\n  `quote`")],
+    "docs/visualize.md": [("any text: `quote`", "any text: `parenthesis`,\n  `quote`")],
     "docs/training.md": [("rnn and six more", "rnn and seven more")],
     "docs/theory.md": [
         ("| Arjovsky 2016 |\n", "| Arjovsky 2016 |\n| `ugrnn` | one gate, no separate memory | Collins 2017 |\n"),
-        ("(Kalchbrenner 2016) |\n", "(Kalchbrenner 2016) |\n| `averaged` | (x + y) / 2 |\n"),
     ],
 }
 """What the page asks to document: in each file, texts and what takes their place."""
@@ -44,10 +43,7 @@ WALKING = {
     "others": "readme export optim recipe layers config cli_misc language",
 }
 """Names of the test files that the page names, and of others that go through the registries."""
-ADDED = (
-    "ugrnn or averaged or parenthesis or clause or every_detector or every_cell or formats or registry or equations"
-    " or labels_are"
-)
+ADDED = "ugrnn or parenthesis or every_detector or every_cell or formats or registry or equations or labels_are"
 """For `pytest -k`: the parameters that the page adds, and the fast tests that go through a whole registry."""
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -166,7 +162,7 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 @pytest.mark.trained
 def test_the_tests_hold_for_what_the_page_adds(site: Path, process: Process) -> None:
     files = "prose detectors find_cells cells gates compiled architectures readme export optim"
-    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 80
+    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 50
 
 
 @pytest.mark.thorough
@@ -189,16 +185,16 @@ def test_what_the_page_adds_to_the_package_works(
         site,
         ("visualize", "--help"),
         ("train", "--help"),
-        train(corpus_of_brackets, "--cell", "ugrnn", "--depth", "averaged", "--optimizer", "lion"),
+        train(corpus_of_brackets, "--cell", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
         (*line, "--cell", "0:0", "--export", "cell.ansi"),
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
-    assert all(name in shown for name in ("parenthesis", "clause-position", ".ansi", "ugrnn", "averaged", "lion"))
+    assert all(name in shown for name in ("parenthesis", ".ansi", "ugrnn"))
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
-    assert all(line in config.splitlines() for line in ("cell: ugrnn", "depth: averaged", "optimizer: lion"))
+    assert "cell: ugrnn" in config.splitlines()
     assert len(sampled) >= 20
     assert score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
