@@ -9,6 +9,7 @@ The names are resolved when they are first used, so that importing the package i
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from charrnn.display import draw_with
@@ -120,9 +121,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    # Python asks here for a module, too, before it imports that: `from charrnn import api`.
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}") is None:
+        from charrnn.extensions import PackageFunction, find_function
+
+        if (function := find_function(PackageFunction, name)) is not None:
+            return function
+    raise AttributeError(f"module 'charrnn' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

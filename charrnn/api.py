@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -22,13 +23,13 @@ from charrnn.cells.records import (
     CellHistory,
     ColouredText,
     FoundCell,
-    GateReport,
     GradientReach,
 )
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
+from charrnn.extensions import ModelMethod, find_function
 from charrnn.generation.generator import Generating, Generator, check_vocab_size, fresh_seed
 from charrnn.generation.options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
 from charrnn.generation.records import MIN_COPY_LENGTH, Continuation, DocumentNovelty, Novelty
@@ -126,6 +127,13 @@ class Model(Generating, Displayable):
             f"<Model {found.name}: {found.architecture}, {found.num_parameters:,} weights, {found.symbols}, "
             f"step {found.step:,}{loss}>"
         )
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a method that a room or another package adds: see `charrnn.extensions.ModelMethod`."""
+        function = None if name.startswith("_") else find_function(ModelMethod, name)
+        if function is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        return MethodType(function, self)
 
     def displayed(self) -> ModelDescription:
         """Return what a notebook shows of the model: its `description`."""
@@ -608,21 +616,6 @@ class Model(Generating, Displayable):
         held_out = self.held_out()
         study = self.study(held_out[:CHARS_SCORED], context=held_out.context, cached=True)
         return study.direction(detector, size, on_progress=on_progress)
-
-    def gates(
-        self,
-        text: Text,
-        *,
-        context: str | bytes = "",
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> GateReport:
-        """Count how often each gate of each unit is saturated in `text`, read after `context`.
-
-        Raises UsageError for a cell type without gates, DataError for an empty text.
-        """
-        from charrnn.lab.gates import watch_gates
-
-        return watch_gates(self.network, self.encode(text, context=context), name=self.name, on_progress=on_progress)
 
     def gradients(
         self,

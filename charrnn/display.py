@@ -4,8 +4,12 @@ Records are plain data; what draws them stands in a higher layer, which they may
 module here, and it is imported when the first object is shown.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _drawing_modules: list[str] = []
 
@@ -22,6 +26,10 @@ class Displayable:
     """Base class of objects that a notebook shows as HTML."""
 
     __slots__ = ()
+
+    def view(self) -> "Sequence[RenderableType]":
+        """Return the renderables that show the object: in the terminal, a notebook, the explorer and an export."""
+        return ()
 
     def displayed(self) -> object:
         """Return what is drawn: the object itself, or a record of what it shows."""

@@ -31,6 +31,11 @@ class Plugin:
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of the package {self.package}"
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a part of charrnn itself."""
+        return self.entry_point.value.startswith("charrnn.")
+
     def load(self) -> object:
         """Import and return the object. Raises UsageError, which names the package, if that fails."""
         return self.run(self.entry_point.load)
@@ -50,12 +55,17 @@ def plugin_names(group: str) -> list[str]:
     return sorted({entry_point.name for entry_point in _scan(group)})
 
 
+def scan_plugins(group: str, kind: str) -> list[Plugin]:
+    """Return all plugins of an entry point group, in no particular order. Raises UsageError as `find_plugin`."""
+    return [_plugin(kind, entry_point) for entry_point in _scan(group)]
+
+
 def find_plugin(group: str, kind: str, name: str, built_in: Collection[str]) -> Plugin | None:
     """The plugin of this name, or None if no installed package offers one.
 
     Raises UsageError if the name is ambiguous: offered by two packages, or by one and among the names in `built_in`.
     """
-    plugins = [_plugin(kind, entry_point) for entry_point in _scan(group) if entry_point.name == name]
+    plugins = [plugin for plugin in scan_plugins(group, kind) if plugin.name == name]
     owners = ["charrnn"] * (name in built_in) + [f"the package {plugin.package}" for plugin in plugins]
     if len(owners) > 1:
         raise UsageError(

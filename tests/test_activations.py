@@ -17,7 +17,7 @@ from charrnn.cells.activations import Activations
 from charrnn.cells.trace import trace_text
 from charrnn.config import Config
 from charrnn.errors import CharRNNError
-from charrnn.lab.gates import watch_gates
+from charrnn.lab.gates import count_gates
 from charrnn.model.network import CharRNN
 from charrnn.text.encoded import EncodedText
 
@@ -65,7 +65,7 @@ def test_the_gates_are_counted_in_the_same_pass(cell: str, depth: str, documents
     if cell == "rnn":
         assert activations.gates == () and activations.kept is None and activations.keeping_gate is None
         return
-    assert activations.gates == watch_gates(network, text).gates
+    assert activations.gates == count_gates(network, text).gates
     assert activations.keeping_gate == {"lstm": "f", "gru": "z"}[cell]
     mean, mean_log = activations.kept or (np.zeros(0), np.zeros(0))
     assert mean.shape == mean_log.shape == (L * H,) and (np.exp(mean_log) < mean).all() and mean.max() < 1

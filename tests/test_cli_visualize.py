@@ -776,11 +776,11 @@ def test_the_bars_of_an_ablation_name_the_values_of_the_cell(
 ) -> None:
     labels: list[str] = []
 
-    def record(total: int, label: str, **options: object) -> Any:
+    def record(label: str, total: int, **options: object) -> Any:
         labels.append(label)
         return nullcontext(lambda num_done: None)
 
-    monkeypatch.setattr("charrnn.cli.modes.progress", record)
+    monkeypatch.setattr("charrnn.cli.analyses.task", record)
     assert command("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote").code == 0
     assert labels == ["clamped at its mean", "clamped at 0"]
 
@@ -790,11 +790,11 @@ def test_scoring_and_measuring_have_bars_of_their_own(
 ) -> None:
     done: dict[str, list[int]] = {}
 
-    def record(total: int, label: str, **options: object) -> Any:
+    def record(label: str, total: int, **options: object) -> Any:
         counts = done[label] = [total]
         return nullcontext(counts.append)
 
-    monkeypatch.setattr("charrnn.cli.modes.progress", record)
+    monkeypatch.setattr("charrnn.cli.analyses.task", record)
     found = ("visualize", "--text", fresh_file, "--detector", "quote", "--detector", "capital", "--recompute")
     assert command(*found).code == 0
     assert done["scoring"][0] == 2 >= sum(done["scoring"][1:]) > 0

@@ -16,7 +16,7 @@ from fake_packages import install
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.lab.gates import watch_gates
+from charrnn.lab.gates import count_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.registry import cell_type, validate_cell_type
@@ -272,7 +272,7 @@ def test_the_message_about_a_cell_without_gates_names_installed_cells(site: Path
     offer(site, {"leaky": "Leaky"}, HIGH)
     network = CharRNN(Config(cell="rnn", num_layers=1, hidden_size=4, embedding_size=4), 3)
     with pytest.raises(UsageError, match=r"rnn has no gates\. .*antisymmetric.*\. Installed packages provide leaky\."):
-        watch_gates(network, as_text(np.zeros(9, np.uint16)))
+        count_gates(network, as_text(np.zeros(9, np.uint16)))
 
 
 def test_training_with_a_cell_that_is_refused_leaves_no_folder(site: Path, tmp_path: Path) -> None:

@@ -10,13 +10,15 @@ from encoded_texts import as_text
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.cells.gates import PRODUCTS, GateCounter, _recording
 from charrnn.config import Config
 from charrnn.errors import UsageError
-from charrnn.lab.gates import PRODUCTS, GateCounter, _recording, watch_gates
+from charrnn.lab.gates import count_gates
 from charrnn.model.cells import CELLS
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.model.shapes import dilation_of
+from charrnn.progress import CallbackProgress, Task, using
 
 V, H, L = 7, 6, 3
 GATED = [name for name, cell in CELLS.items() if cell.gates]
@@ -105,7 +107,7 @@ def all_gates(network: CharRNN, cell: str, depth: str, ids: NDArray[np.uint16]) 
 @pytest.mark.parametrize("depth", ["stacked", "dilated", "residual"])
 def test_shares_are_those_of_gates_computed_by_hand(cell: str, depth: str) -> None:
     network, ids = make_network(cell, depth), make_ids(403)  # no multiple of 4, the largest dilation
-    report = watch_gates(network, as_text(ids, 3), name="lamps")
+    report = count_gates(network, as_text(ids, 3), name="lamps")
     assert (report.name, report.cell, report.num_chars) == ("lamps", cell, 400)
     by_hand = all_gates(network, cell, depth, ids)
     expected = [(layer, gate) for layer in range(L) for gate in sorted(by_hand[0])]
@@ -123,10 +125,11 @@ def test_shares_are_those_of_gates_computed_by_hand(cell: str, depth: str) -> No
 @pytest.mark.parametrize("num_chars", [8 * WARM_UP + 51, 12 * WARM_UP + 1])
 def test_lanes_count_every_character_once_and_no_padding(num_chars: int) -> None:
     network, ids = make_network("lstm", "dilated"), make_ids(num_chars + 30)
-    told: list[int] = []
-    report = watch_gates(network, as_text(ids, 30), on_progress=told.append)
+    told: list[Task] = []
+    with using(CallbackProgress(told.append)):
+        report = count_gates(network, as_text(ids, 30))
     by_hand = all_gates(network, "lstm", "dilated", ids)
-    assert sum(told) == num_chars
+    assert told[-1].done == told[-1].total == num_chars
     for use in report.gates:
         values = by_hand[use.layer][use.gate][30:]
         assert use.left == pytest.approx((values < 0.1).mean(axis=0), abs=1e-12)
@@ -148,11 +151,11 @@ def test_gates_from_the_outputs_are_those_that_are_recorded(
         for parameter in network.parameters():
             parameter.add_(0.6 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
     text = as_text(make_ids(num_chars), num_chars // 10)
-    found = watch_gates(network, text)
+    found = count_gates(network, text)
     kept = GateCounter(network)
-    monkeypatch.setattr("charrnn.lab.gates.PRODUCTS", ())
+    monkeypatch.setattr("charrnn.cells.gates.PRODUCTS", ())
     recorded = GateCounter(network)
-    assert watch_gates(network, text).gates == found.gates
+    assert count_gates(network, text).gates == found.gates
     ids = torch.from_numpy(text.ids.astype(np.int64))[:, None]
     for counter in (kept, recorded):
         with torch.no_grad():
@@ -174,11 +177,11 @@ def test_a_cell_names_as_many_gates_as_its_equations_have(cell: str) -> None:
 @pytest.mark.parametrize("cell", [name for name in CELLS if name not in GATED])
 def test_a_cell_without_gates_says_so(cell: str) -> None:
     with pytest.raises(UsageError, match=f"^The cell {cell} has no gates.* lstm, gru, peephole, coupled, mlstm, anti"):
-        watch_gates(make_network(cell), as_text(make_ids(10)))
+        count_gates(make_network(cell), as_text(make_ids(10)))
 
 
 def test_a_report_turns_into_json() -> None:
-    found = watch_gates(make_network("gru"), as_text(make_ids(10))).to_json()
+    found = count_gates(make_network("gru"), as_text(make_ids(10))).to_json()
     assert found["num_chars"] == 10 and found["cell"] == "gru"
     assert [gate["gate"] for gate in found["gates"]] == ["r", "z"] * L
     assert all(len(gate["left"]) == len(gate["right"]) == H for gate in found["gates"])

@@ -30,7 +30,10 @@ LAYERS = (
             "config",
             "display",
             "errors",
+            "extensions",
+            "lazy",
             "plugins",
+            "progress",
             "clock",
             "process_signals",
             "code_cache",
@@ -49,7 +52,7 @@ LAYERS = (
 PLACE = {
     name: (height, part) for height, parts in enumerate(LAYERS) for part, names in enumerate(parts) for name in names
 }
-ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors"}
+ENTRY_POINT_GROUPS = {"charrnn.cells", "charrnn.detectors", "charrnn.extensions"}
 """Strings that look like modules but are names of entry point groups."""
 
 

@@ -25,7 +25,6 @@ from charrnn.cells.records import (
     AblationEffect,
     CellHistory,
     ColouredText,
-    GateReport,
     GateUse,
     GradientReach,
     SurpriseText,
@@ -37,6 +36,7 @@ from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.lab.gates import GateReport
 from charrnn.lab.long_range_records import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction

@@ -1,4 +1,4 @@
-"""Progress bars: drawn after their delay even without an update, and never after their end."""
+"""Progress: reported where the block says, and bars drawn after their delay and never after their end."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from test_cli_sample import Terminal
 
 from charrnn.cli import progress
+from charrnn.progress import CallbackProgress, Cancelled, Progress, Task, current, task, using
 
 
 def to_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
@@ -101,3 +102,51 @@ def test_two_bars_share_a_line(timers: list[Timer], monkeypatch: pytest.MonkeyPa
     assert terminal.getvalue().split("\r")[-2].strip() == ""
     with progress.progress(100, "reading again"):
         assert len(timers) == 2
+
+
+def test_reports_go_where_the_innermost_block_says_and_nowhere_by_default() -> None:
+    seen: list[tuple[str, int, int, str]] = []
+
+    def record(one: Task) -> None:
+        seen.append((one.label, one.done, one.total, one.unit))
+
+    with task("silent", 3) as advance:
+        advance(3)
+    with using(CallbackProgress(record)):
+        with task("reading", 5) as advance:
+            advance(2)
+            with using(Progress()), task("inside") as inside:
+                inside(9)
+            advance.total = 4
+            advance()
+        outside = current()
+    assert seen == [("reading", 2, 5, "chars"), ("reading", 3, 4, "chars")]
+    assert current() is not outside
+
+
+def test_a_report_can_end_the_work_and_the_task_is_closed() -> None:
+    closed: list[Task] = []
+
+    class Ending(Task):
+        def __call__(self, amount: int = 1) -> None:
+            raise Cancelled
+
+        def close(self) -> None:
+            closed.append(self)
+
+    class Ended(Progress):
+        def start(self, label: str, total: int, unit: str) -> Task:
+            return Ending(label, total, unit)
+
+    with pytest.raises(Cancelled), using(Ended()), task("reading", 5) as advance:
+        advance(1)
+    assert [one.label for one in closed] == ["reading"]
+
+
+def test_a_thread_starts_silent() -> None:
+    found: list[Progress] = []
+    with using(CallbackProgress(print)):
+        thread = threading.Thread(target=lambda: found.append(current()))
+        thread.start()
+        thread.join()
+    assert type(found[0]) is Progress

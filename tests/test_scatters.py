@@ -7,8 +7,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
-from charrnn.cells.records import GateReport, GateUse
-from charrnn.lab.gates_view import DOT, STYLES, GateScatters
+from charrnn.cells.records import GateUse
+from charrnn.lab.gates import DOT, STYLES, GateReport, GateScatters
 from charrnn.views.svg import INK
 
 

@@ -16,7 +16,7 @@ import charrnn
 from charrnn.api import Model, follow_cells, load, load_steps
 from charrnn.cells import ablation as causal
 from charrnn.cells.study import CHARS_OF_HISTORY, Study
-from charrnn.cli.modes import MODES
+from charrnn.cli.modes import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.views.findings import passage_pictures
@@ -198,7 +198,7 @@ def test_the_page_computes_every_picture(
     page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| (`(?:visualize|explore).*?) \| (`.*`) \|$", page)
     options = {option for command, _ in rows for option in re.findall(r"--[a-z]+", command)}
-    assert {name for name in MODES if name} | {"--guesses", "--with"} <= options
+    assert {analysis.name for analysis in analyses() if analysis.name} | {"--guesses", "--with"} <= options
     for _, cell in rows:
         for expression in re.findall(r"`([^`]+)`", cell):
             long = expression.replace('"text"', "text.text")

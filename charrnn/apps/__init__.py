@@ -1,1 +1,20 @@
 """Programs around a model: explorer, editor, exported page, ONNX, notebook."""
+
+from charrnn.extensions import CommandEntry
+
+COMMANDS = (
+    CommandEntry(
+        name="explore",
+        summary="Browse the cells of a model over a text.",
+        function="charrnn.apps.explore.command:explore",
+    ),
+    CommandEntry(name="write", summary="Write a text with a model.", function="charrnn.apps.write.command:write"),
+    CommandEntry(
+        name="export",
+        summary="Write a model to one file, in the format of its suffix.",
+        function="charrnn.apps.export_command:export",
+    ),
+)
+"""The commands of this room."""
+MODULES: tuple[str, ...] = ()
+"""The modules that declare EXTENSIONS."""

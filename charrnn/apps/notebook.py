@@ -22,11 +22,10 @@ from charrnn.cells.records import (
     CellFindings,
     CellHistory,
     ColouredText,
-    GateReport,
     GradientReach,
     SurpriseText,
 )
-from charrnn.display import RecordList, RecordTuple
+from charrnn.display import Displayable, RecordList, RecordTuple
 from charrnn.errors import Message
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
@@ -37,7 +36,6 @@ from charrnn.lab.descriptions_view import description_lines, description_picture
 from charrnn.lab.directions_view import contribution_pictures, direction_pictures
 from charrnn.lab.error_kinds_records import ErrorReport
 from charrnn.lab.error_kinds_view import errors_pictures
-from charrnn.lab.gates_view import GateScatters
 from charrnn.lab.gradients_view import GradientChart
 from charrnn.lab.long_range_records import LongRangeReport
 from charrnn.lab.long_range_view import long_range_pictures
@@ -113,7 +111,7 @@ def to_html(value: object) -> str | None:
 @singledispatch
 def pictures(value: object) -> Sequence[RenderableType]:
     """Return the renderables that show an object; none for an object that has no picture."""
-    return ()
+    return value.view() if isinstance(value, Displayable) else ()
 
 
 def _drawn(picture: RenderableType) -> str:
@@ -217,7 +215,6 @@ _show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text
 _show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
 _show(ErrorReport, errors_pictures)
 _show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
-_show(GateReport, lambda report: [GateScatters(report)])
 _show(GeneratedText, _generated_pictures)
 _show(LearningCurve, _curve_pictures)
 _show(LearningCurves, lambda curves: [LearningChart(curves)])

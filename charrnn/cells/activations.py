@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.cells.finite import check_finite
+from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import GateUse
 from charrnn.errors import CharRNNError, counted
-from charrnn.lab.gates import GateCounter
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes
 from charrnn.text.encoded import EncodedText
@@ -39,7 +39,7 @@ class Activations:
     num_layers: int
     num_units: int
     gates: tuple[GateUse, ...]
-    """How often the gates of each layer are saturated over the text, in the order of `watch_gates`; () without any."""
+    """How often the gates of each layer are saturated over the text, layer by layer; () without any."""
     keeping_gate: str | None
     """Letter of the gate that the memory before is multiplied with."""
     kept: tuple[NDArray[np.float64], NDArray[np.float64]] | None

@@ -193,20 +193,6 @@ class GateUse:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class GateReport(Displayable):
-    """The gates of every layer, in order, over `num_chars` characters."""
-
-    name: str
-    cell: str
-    num_chars: int
-    gates: tuple[GateUse, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return all fields as one object."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GradientReach(Displayable):
     """How far gradients reach back in a model.
 

@@ -8,33 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.main
 
-from charrnn.apps import export_command as export
-from charrnn.apps.explore import command as explore
-from charrnn.apps.write import command as write
-from charrnn.cli import corpora, evaluate, runs, sample, train, visualize
 from charrnn.cli.flags import TRAIN, with_flags
-from charrnn.cli.root import Command, EndOfFile, GroupedCommand, Invocation, app
+from charrnn.cli.progress import TerminalProgress
+from charrnn.cli.root import EndOfFile, Invocation, app, command_names
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
-from charrnn.lab import predict
 from charrnn.process_signals import ending_signals_delayed
+from charrnn.progress import using
 from charrnn.scale.processes.processes import claim_error, code_of_other_process, register_member
-from charrnn.scale.sweep import command as sweep
 from charrnn.version import __version__
-
-app.command("train", cls=GroupedCommand)(train.train)
-app.command("sample", cls=Command)(sample.sample)
-app.command("predict", cls=Command)(predict.predict)
-app.command("visualize", cls=Command)(visualize.visualize)
-app.command("explore", cls=Command)(explore.explore)
-app.command("write", cls=Command)(write.write)
-app.command("evaluate", cls=Command)(evaluate.evaluate)
-app.command("runs", cls=Command)(runs.runs)
-app.command("sweep", cls=GroupedCommand)(sweep.sweep)
-app.command("export", cls=Command)(export.export)
-app.add_typer(corpora.app, name="corpora")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -127,7 +112,8 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
         register_member(os.environ)
         try:
             invocation = Invocation(signals, tuple(arguments))
-            result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=invocation)
+            with using(TerminalProgress(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))):
+                result = app(list(arguments) or ["--help"], prog_name="charrnn", standalone_mode=False, obj=invocation)
             sys.stdout.flush()
         except BaseException:
             # The interrupt may arrive as another exception: during an import as an ImportError.
@@ -149,15 +135,15 @@ def _has_working_folder() -> bool:
 
 
 def _command_name(arguments: Sequence[str]) -> str:
-    names = {command.name for command in app.registered_commands} | {"corpora"}
+    names = command_names()
     return next((argument for argument in arguments if argument in names), "")
 
 
 def _command_words(arguments: Sequence[str]) -> list[str]:
     """Return the words of the command: none, its name, or `corpora` and the name of the command in it."""
     name = _command_name(arguments)
-    if name != "corpora":
-        return [name] if name else []
-    names = {command.name for command in corpora.app.registered_commands}
+    if not name:
+        return []
+    names = getattr(typer.main.get_command(app).commands[name], "commands", {})  # type: ignore[attr-defined]
     after = arguments[arguments.index(name) + 1 :]
     return [name, *[argument for argument in after if argument in names][:1]]

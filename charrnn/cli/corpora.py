@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="List, download and generate texts. They are those of a catalogue, and strings of formal languages.",
     invoke_without_command=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -2,7 +2,9 @@
 
 from functools import cache
 
-from charrnn.cli.root import app
+import typer.main
+
+from charrnn.cli.root import app, command_names
 from charrnn.errors import PARAMETER, Message
 
 TRAIN = "train"
@@ -38,8 +40,8 @@ def _flag(named: str, command: str | None) -> str:
     from charrnn.config import FIELD_NAMES
 
     name, equals, value = named.partition("=")
-    commands = _options()
-    for options in (commands.get(command or "", {}), commands[TRAIN], *commands.values()):
+    for one in dict.fromkeys((command, TRAIN, *command_names())):
+        options = _options(one or "")
         for known in (OTHER_NAMES.get(name), name):
             if known in options:
                 return f"{options[known]} {value}" if equals else options[known]
@@ -47,18 +49,14 @@ def _flag(named: str, command: str | None) -> str:
 
 
 @cache
-def _options() -> dict[str, dict[str, str]]:
-    """For each command its options by the names of their parameters, once `cli.app` has registered the commands."""
-    import typer.main
-
-    group = typer.main.get_command(app)
+def _options(name: str) -> dict[str, str]:
+    """Return the options of a command by the names of their parameters; none for a name that is no command."""
+    command = typer.main.get_command(app).commands.get(name)  # type: ignore[attr-defined]
     return {
-        name: {
-            option.name: option.opts[0]
-            # Those of `corpora make` are options of `corpora`: a message does not know which of the two was started.
-            for one in (command, *getattr(command, "commands", {}).values())
-            for option in one.params
-            if option.name and option.opts[0].startswith("--")
-        }
-        for name, command in group.commands.items()  # type: ignore[attr-defined]
+        option.name: option.opts[0]
+        # Those of `corpora make` are options of `corpora`: a message does not know which of the two was started.
+        for one in (command, *getattr(command, "commands", {}).values())
+        if one is not None
+        for option in one.params
+        if option.name and option.opts[0].startswith("--")
     }

@@ -1,16 +1,15 @@
-"""The modes of `charrnn visualize`: what each of them measures, and the picture that shows it.
+"""The analyses of `charrnn visualize` that every model has: what each of them measures, and the picture that shows it.
 
 Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.cells.study.Study`).
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli import pictures
+from charrnn.cli.analyses import DETECTOR_OPTIONS, WITH, Analysis, Option, Options, Subject
 from charrnn.cli.arguments import (
     is_cell,
     parse_cell,
@@ -21,122 +20,56 @@ from charrnn.cli.arguments import (
 )
 from charrnn.cli.exporting import deliver
 from charrnn.cli.pictures import NUM_GUESSES, ColouredCells, FoundCells, Shown
-from charrnn.cli.progress import progress
+from charrnn.extensions import offered
 from charrnn.views.export import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.cells.directions import DirectionContribution
-    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
-    from charrnn.cells.study import Study
+    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GradientReach
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.detector import Detector
     from charrnn.lab.cell_effects_records import Patch
     from charrnn.lab.descriptions_records import DescriptionReport
     from charrnn.lab.matching_records import MatchReport
     from charrnn.lab.spectrum_records import TrainingSpectrum
-    from charrnn.text.encoded import EncodedText
-    from charrnn.views.layout import Layout
 
-Measured = TypeVar("Measured")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of one call that decide what a mode measures and shows."""
-
-    cells: tuple[str, ...]
-    ablated: str | None
-    others: tuple[str, ...]
-    """Runs that share the charts of `--gradients` and `--spectrum`, or whose cells `--same` matches."""
-    ignores_saved: bool
-    """Whether findings saved in the runs are ignored."""
-    detectors: "list[Detector]"
-    has_chosen_detectors: bool
-    patched: tuple[str, ...]
-    source: str | None
-    """The passage of `--from`: a text, or @ and a position; None for where the cell is highest."""
-    target: str | None
-    """The same of `--into`; None for where the cell is lowest."""
-    num_passages: int
-    num_listed: int | None
-    """Cells that a table lists at most; None if no number was given."""
-    has_guesses: bool
-    has_sparkline: bool
-    export: Path | None
-    layout: "Layout | None"
-    """The size and shape of an exported picture, if they were asked for."""
-    quiet: bool
-
-    @property
-    def patches_typed_passages(self) -> bool:
-        """Whether `--patch` needs no other text than those that were typed."""
-        passages = (("--from", self.source), ("--into", self.target))
-        return all(typed is not None and parse_position(option, typed) is None for option, typed in passages)
-
-    @property
-    def suffix(self) -> str:
-        """The suffix of the exported file in lower case, "" without an export."""
-        return "" if self.export is None else self.export.suffix.lower()
+CELL = Option(
+    flag="--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U", repeatable=True
+)
+FIND = Option(flag="--find", help="Print the ranked tables only, with each cell's contribution.", kind=bool)
+DESCRIBE = Option(flag="--describe", help="Describe every cell by a rule in words, with its score.", kind=bool)
+GRADIENTS = Option(flag="--gradients", help="Show how the gradient decays or grows with distance.", kind=bool)
+SPECTRUM = Option(
+    flag="--spectrum", help="Show the recurrent matrices' largest singular values during training.", kind=bool
+)
+ABLATE = Option(
+    flag="--ablate",
+    help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
+    "(quote), of another number (quote@8) or all (quote@all).",
+    metavar="L:U|DETECTOR",
+)
+PATCH = Option(
+    flag="--patch",
+    help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
+    metavar="L:U",
+    repeatable=True,
+)
+FROM = Option(
+    flag="--from",
+    name="source",
+    help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
+    metavar="TEXT|@N",
+)
+INTO = Option(flag="--into", name="target", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N")
+HISTORY = Option(flag="--history", help="Show the scores of the best cells at every checkpoint.", kind=bool)
+SAME = Option(flag="--same", help="Match the cells of several runs: visualize --same RUN RUN …", kind=bool)
+SURPRISE = Option(flag="--surprise", help="Colour each character by its surprise in bits.", kind=bool)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model, the text it is measured on, and the options."""
-
-    model: "Model"
-    content: str | bytes
-    """The text as it was read; `text` is the same, encoded."""
-    context: str | bytes
-    text: "EncodedText"
-    num_available: int
-    """Characters of the whole text, of which `text` is the beginning."""
-    options: Options
-    whole: "EncodedText | None" = None
-    """The longer text, beginning with `text`, that a page of a cell is measured on."""
-
-    @cached_property
-    def study(self) -> "Study":
-        """The study of the cells over the text, with the findings saved in the run."""
-        return self.model.study(self.text, cached=True)
-
-    @cached_property
-    def whole_study(self) -> "Study":
-        """The same over the whole text that was read, of which `text` may be the beginning."""
-        return self.study if self.whole is None else self.model.study(self.whole, cached=True)
-
-    def progress(
-        self, total: int, label: str, unit: str = "chars"
-    ) -> "AbstractContextManager[Callable[[int], object]]":
-        """Show a progress bar, unless the call is quiet."""
-        return progress(total, label, quiet=self.options.quiet, unit=unit)
-
-    def trace(self, **options: Any) -> "Trace":
-        """Trace the text, with a progress bar."""
-        with self.progress(len(self.text), "reading") as advance:
-            return self.model.trace(self.text, on_progress=advance, **options)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mode(Generic[Measured]):
-    """One kind of picture."""
-
-    measure: Callable[[Subject], Measured]
-    show: Callable[[Subject, Measured], Shown]
-    allows: frozenset[str] = frozenset()
-    """Options that apply to some modes only, and to this one."""
-    example: str = ""
-    """The option that selects the mode, as it is typed."""
-    colours_text: bool = False
-    """Whether it shows the first `--chars` characters, not findings of a longer text."""
-    reads_more: bool = False
-    """Whether it also measures a longer text, as the modes that show no characters do."""
-    exports_arrays: bool = False
-    """Whether `--export FILE.npz` applies."""
-    takes_runs: bool = False
-    """Whether it takes several runs."""
-    reads_text: bool = True
-    """Whether it reads a text; if not, `Subject.text` is empty."""
+def _reads_passages(options: Options) -> bool:
+    """Whether `--patch` needs another text than the passages that were typed."""
+    passages = ((option.flag, options.values[option.flag]) for option in (FROM, INTO))
+    return any(typed is None or parse_position(flag, typed) is not None for flag, typed in passages)
 
 
 def _measure_findings(subject: Subject) -> "CellFindings":
@@ -223,7 +156,7 @@ def _measure_cells(subject: Subject) -> ColouredCells:
     from charrnn.cells.study import PAGE_PARTS
 
     options = subject.options
-    cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in options.cells))
+    cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
     has_guesses = options.has_guesses or options.suffix == ".html"
     trace = subject.trace(num_guesses=NUM_GUESSES) if has_guesses else None
     values = subject.study.values(cells)
@@ -263,15 +196,10 @@ def _measure_surprise(subject: Subject) -> "Trace":
     return trace
 
 
-def _measure_gates(subject: Subject) -> "GateReport":
-    with subject.progress(len(subject.text), "reading") as advance:
-        return subject.model.gates(subject.text, on_progress=advance)
-
-
 def _measure_gradients(subject: Subject) -> "tuple[GradientReach, ...]":
     from charrnn.api import load
 
-    others = [load(name) for name in subject.options.others]
+    others = [load(name) for name in subject.value(WITH) or ()]
     with subject.progress(0, "gradients", unit="losses") as advance:
         return subject.model.gradients_with(others, subject.content, context=subject.context, on_progress=advance)
 
@@ -288,16 +216,16 @@ def _folder_of(model: "Model") -> Path:
 def _measure_spectra(subject: Subject) -> "list[TrainingSpectrum]":
     from charrnn.api import training_spectrum
 
-    runs: list[str | Path] = [_folder_of(subject.model), *subject.options.others]
+    runs: list[str | Path] = [_folder_of(subject.model), *(subject.value(WITH) or ())]
     with subject.progress(0, "singular values", unit="matrices") as advance:
         return [training_spectrum(run, on_progress=advance) for run in runs]
 
 
 def _measure_ablation(subject: Subject) -> "tuple[Ablation, Ablation] | DirectionContribution":
     """Ablate a cell at its mean and at zero, or a direction at its mean."""
-    if not is_cell(subject.options.ablated or ""):
+    if not is_cell(subject.value(ABLATE) or ""):
         return _measure_direction_ablation(subject)
-    layer, unit = parse_cell("--ablate", subject.options.ablated or "", subject.model)
+    layer, unit = parse_cell("--ablate", subject.value(ABLATE) or "", subject.model)
 
     def ablate(at: str) -> "Ablation":
         with subject.progress(
@@ -337,11 +265,11 @@ def _measure_patch(subject: Subject) -> "Patch":
         position = parse_position(option, typed)
         return to_content(typed, model.vocab.kind) if position is None else position
 
-    cells = [parse_patched(cell, model) for cell in options.patched]
-    source, target = passage("--from", options.source), passage("--into", options.target)
+    cells = [parse_patched(cell, model) for cell in subject.value(PATCH)]
+    source, target = passage("--from", subject.value(FROM)), passage("--into", subject.value(INTO))
     reads_all = source is None or target is None
     with subject.progress(len(subject.text) if reads_all else 0, "reading") as advance:
-        text = None if options.patches_typed_passages else subject.text
+        text = subject.text if _reads_passages(options) else None
         return model.patch(cells, source=source, target=target, text=text, on_progress=advance)
 
 
@@ -349,7 +277,7 @@ def _measure_direction_ablation(subject: Subject) -> "DirectionContribution":
     from charrnn.cells.scores import num_read
 
     options = subject.options
-    detector, size = parse_direction("--ablate", options.ablated or "", options.detectors)
+    detector, size = parse_direction("--ablate", subject.value(ABLATE) or "", options.detectors)
     total = num_read(len(subject.text), has_baseline=True) + len(subject.text)
     with subject.progress(total, "fitting the direction") as advance:
         direction = subject.study.direction(detector, size, on_progress=advance)
@@ -380,7 +308,7 @@ def _measure_matches(subject: Subject) -> "MatchReport":
     from charrnn.cells.scores import num_read
     from charrnn.cli.arguments import load_models
 
-    others = load_models(subject.options.others, quiet=subject.options.quiet)
+    others = load_models(subject.options.runs, quiet=subject.options.quiet)
     if subject.options.ignores_saved:
         for other in others:
             other.findings.ignore_saved()
@@ -408,105 +336,88 @@ def export_arrays(subject: Subject, export: Path) -> None:
     """Write the trace of the text to `export`, and the labels of the detectors."""
     trace = subject.trace(keeps_hidden=True)
     # With --cell no cell is chosen, so no part of the text counts as scored.
-    num_chosen_on = len(trace.text) if subject.options.cells else subject.study.half
+    num_chosen_on = len(trace.text) if subject.value(CELL) else subject.study.half
     arrays = trace.to_arrays(subject.options.detectors, num_chosen_on=num_chosen_on)
     deliver(Shown("", (), None, arrays=arrays), export)
 
 
-_DETECTORS = frozenset({"--detector", "--detect"})
-
-MODES: dict[str, Mode[Any]] = {
-    "": Mode(
+CORE_ANALYSES: tuple[Analysis[Any], ...] = (
+    Analysis(
+        option=None,
         measure=_measure_best_cells,
         show=_show_best_cells,
-        allows=_DETECTORS | {"--sparkline"},
+        takes=DETECTOR_OPTIONS | {"--sparkline"},
         exports_arrays=True,
     ),
-    "--find": Mode(
+    Analysis(
+        option=FIND,
         measure=_measure_contributions,
         show=_show_contributions,
-        allows=_DETECTORS,
-        example="--find",
+        takes=DETECTOR_OPTIONS,
         exports_arrays=True,
     ),
-    "--describe": Mode(measure=_measure_descriptions, show=_show_descriptions, allows=_DETECTORS, example="--describe"),
-    "--cell": Mode(
+    Analysis(option=DESCRIBE, measure=_measure_descriptions, show=_show_descriptions, takes=DETECTOR_OPTIONS),
+    Analysis(
+        option=CELL,
         measure=_measure_cells,
         show=_show_cells,
-        allows=frozenset({"--guesses", "--sparkline"}),
+        takes=frozenset({"--guesses", "--sparkline"}),
         example="--cell 0:17",
         colours_text=True,
         reads_more=True,
         exports_arrays=True,
     ),
-    "--surprise": Mode(
+    Analysis(
+        option=SURPRISE,
         measure=_measure_surprise,
         show=lambda subject, trace: pictures.show_surprise(
             subject.model, trace, has_sparkline=subject.options.has_sparkline
         ),
-        allows=frozenset({"--sparkline"}),
-        example="--surprise",
+        takes=frozenset({"--sparkline"}),
         colours_text=True,
     ),
-    "--gates": Mode(
-        measure=_measure_gates, show=lambda subject, report: pictures.show_gates(report), example="--gates"
-    ),
-    "--gradients": Mode(
+    Analysis(
+        option=GRADIENTS,
         measure=_measure_gradients,
         show=lambda subject, reaches: pictures.show_gradients(reaches),
-        allows=frozenset({"--with"}),
-        example="--gradients",
+        options=(WITH,),
     ),
-    "--spectrum": Mode(
+    Analysis(
+        option=SPECTRUM,
         measure=_measure_spectra,
         show=lambda subject, spectra: pictures.show_spectra(spectra),
-        allows=frozenset({"--with"}),
-        example="--spectrum",
+        options=(WITH,),
         reads_text=False,
     ),
-    "--ablate": Mode(
+    Analysis(
+        option=ABLATE,
         measure=_measure_ablation,
         show=_show_ablation,
-        allows=_DETECTORS,
+        takes=DETECTOR_OPTIONS,
         example="--ablate 0:17",
     ),
-    "--patch": Mode(
+    Analysis(
+        option=PATCH,
         measure=_measure_patch,
         show=lambda subject, patch: pictures.show_patch(subject.model, patch),
-        allows=frozenset({"--from", "--into"}),
+        options=(FROM, INTO),
         example="--patch 0:17",
+        reads_text=_reads_passages,
     ),
-    "--same": Mode(
+    Analysis(
+        option=SAME,
         measure=_measure_matches,
         show=lambda subject, report: pictures.show_matches(report),
-        allows=_DETECTORS,
+        takes=DETECTOR_OPTIONS,
         example="--same RUN RUN",
         takes_runs=True,
     ),
-    "--history": Mode(measure=_measure_history, show=_show_history, allows=_DETECTORS, example="--history"),
-}
-"""The modes by the option that selects them; "" is what `charrnn visualize` does without any of them."""
+    Analysis(option=HISTORY, measure=_measure_history, show=_show_history, takes=DETECTOR_OPTIONS),
+)
+"""The analyses of the core; the first one is what `charrnn visualize` shows without an option."""
 
 
-def choose_mode(given: dict[str, bool]) -> str:
-    """Return the mode that the given options select.
-
-    `given` says of every option of MODES and of their `allows` whether it was given. Raises UsageError for two modes at
-    once and for an option that does not apply to the mode.
-    """
-    from charrnn.errors import UsageError
-
-    names = [name for name in MODES if name and given[name]]
-    if len(names) > 1:
-        raise UsageError(f"{' and '.join(names)} are different pictures: give one of them.")
-    name = names[0] if names else ""
-    for option, is_given in given.items():
-        if option in MODES or not is_given or option in MODES[name].allows:
-            continue
-        if name:
-            raise UsageError(f"{option} does not apply to {name}: leave out one of them.")
-        examples = [mode.example for mode in MODES.values() if option in mode.allows]
-        raise UsageError(f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out.")
-    if given["--guesses"] and given["--sparkline"]:
-        raise UsageError("--guesses and --sparkline are both drawn below the text: give one of them.")
-    return name
+@cache
+def analyses() -> tuple[Analysis[Any], ...]:
+    """Return all analyses: those of the core, then those of rooms and of other packages."""
+    return (*CORE_ANALYSES, *offered(Analysis))

@@ -1,8 +1,82 @@
-"""Define the options and arguments that several commands share."""
+"""Options as data, from which the parameters of commands are made, and those that several commands share."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """An option of a command: its name, what its help says, and what it takes."""
+
+    flag: str
+    """As it is typed, such as --top-p."""
+    help: str
+    metavar: str | None = None
+    panel: str | None = None
+    """The group of the help that lists it."""
+    kind: type = str
+    """The type of its value; bool for an option without one."""
+    repeatable: bool = False
+    """Whether it may be given several times; its value is then a list."""
+    default: Any = None
+    minimum: int | float | None = None
+    shown_default: bool | str = True
+    """Whether the help shows the default, or what it shows instead."""
+    aliases: tuple[str, ...] = ()
+    """Further spellings that the help shows."""
+    name: str = ""
+    """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
+
+    @property
+    def parameter(self) -> str:
+        """The name of the parameter of a function that receives the value."""
+        return self.name or self.flag.lstrip("-").replace("-", "_")
+
+    def to_parameter(self) -> inspect.Parameter:
+        """Return the parameter from which typer makes the option."""
+        kind = list[self.kind] if self.repeatable else self.kind  # type: ignore[name-defined]
+        is_flag = self.kind is bool
+        option = typer.Option(
+            self.flag,
+            *self.aliases,
+            help=self.help,
+            metavar=self.metavar,
+            min=self.minimum,
+            rich_help_panel=self.panel,
+            show_default=self.shown_default,
+        )
+        return inspect.Parameter(
+            self.parameter,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if is_flag else self.default,
+            annotation=Annotated[kind if is_flag else kind | None, option],
+        )
+
+
+def with_options(function: Callable[..., Any], options: Iterable[Option]) -> Callable[..., Any]:
+    """Return a function for typer that has further options.
+
+    It calls `function` with a dictionary `values` of their values by their flags, in place of the parameter `values`.
+    """
+    listed = tuple(options)
+    signature = inspect.signature(function)
+
+    def call(**arguments: Any) -> Any:
+        return function(values={option.flag: arguments.pop(option.parameter) for option in listed}, **arguments)
+
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "values"]
+    parameters = [
+        *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own),
+        *(option.to_parameter() for option in listed),
+    ]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__doc__ = function.__doc__
+    return call
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of a table or text.")]
 """--json: print the result as JSON."""

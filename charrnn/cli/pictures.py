@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from charrnn.cells.directions import DirectionContribution
     from charrnn.cells.page_records import CellPage
     from charrnn.cells.passage import Passage
-    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GateReport, GradientReach
+    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GradientReach
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
@@ -239,13 +239,6 @@ def show_descriptions(
     most = num_listed if num_listed is not None else None if lists_all else NUM_LISTED
     data = {"run": model.name, **report.to_json()}
     return Shown(f"Descriptions of the cells of {model.name}", description_pictures(title, report, most), data)
-
-
-def show_gates(report: "GateReport") -> Shown:
-    """Draw how often the gates of each layer are saturated."""
-    from charrnn.lab.gates_view import GateScatters
-
-    return Shown(f"Gates of {report.name}", [GateScatters(report)], report.to_json())
 
 
 def show_gradients(reaches: "Sequence[GradientReach]") -> Shown:

@@ -1,13 +1,39 @@
-"""The group that `cli.app` registers all commands on."""
+"""The group of all commands: those of the core, of rooms and of other packages. Each is imported when it is used."""
 
 import re
+from collections.abc import Iterator, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import typer
 import typer.core
+import typer.main
 
+from charrnn import extensions
+from charrnn.cli.options import with_options
 from charrnn.cli.signals import Signals
+from charrnn.errors import CharRNNError
+from charrnn.extensions import CommandEntry
+
+CORE_COMMANDS = {
+    entry.name: entry
+    for entry in (
+        CommandEntry(name="train", summary="Train a model on a text.", function="charrnn.cli.train:train"),
+        CommandEntry(name="sample", summary="Generate text.", function="charrnn.cli.sample:sample"),
+        CommandEntry(
+            name="visualize",
+            summary="Show what the cells of a model keep track of.",
+            function="charrnn.cli.visualize:visualize",
+        ),
+        CommandEntry(
+            name="evaluate", summary="Measure how well models predict a text.", function="charrnn.cli.evaluate:evaluate"
+        ),
+        CommandEntry(name="runs", summary="List the runs and their losses.", function="charrnn.cli.runs:runs"),
+        CommandEntry(name="corpora", summary="List, download and generate texts.", function="charrnn.cli.corpora:app"),
+    )
+}
+"""The commands of the core by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +49,70 @@ class EndOfFile(Exception):
     """Replaces an EOFError, which typer would handle itself."""
 
 
+def command_names() -> list[str]:
+    """Return the names of all commands; without those of rooms where an installed package is damaged."""
+    with suppress(CharRNNError):
+        return [*CORE_COMMANDS, *extensions.commands()]
+    return [*CORE_COMMANDS]
+
+
+class _Loaded(MutableMapping[str, Any]):
+    """The commands by name. A command is imported when it is looked up, the rooms when it is not one of the core."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            entry = CORE_COMMANDS.get(name) or extensions.commands()[name]
+            self._loaded[name] = _load(entry)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*CORE_COMMANDS, *extensions.commands()])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _load(entry: CommandEntry) -> Any:
+    """Import a command and return it as typer runs it."""
+    function = entry.load()
+    if not isinstance(function, typer.Typer):
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        if hasattr(function, "further_options"):
+            function = with_options(function, function.further_options())
+        alone.command(entry.name, cls=Command)(function)
+        function = alone
+    return typer.main.get_command(function)
+
+
 class _Commands(typer.core.TyperGroup):
     """The group of all commands.
 
     Typer treats every EOFError as a closed prompt and exits without a message. No command prompts: an EOFError comes
     from a damaged file or from a bug.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Loaded()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the summary of each command, without importing any."""
+        entries = CORE_COMMANDS | extensions.commands()
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in entries.items()])
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         try:
@@ -38,35 +122,10 @@ class _Commands(typer.core.TyperGroup):
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose help names arguments as the usage does, without Python types, and defaults without brackets."""
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, then the options."""
-        for title, kind in (("Arguments", "argument"), ("Options", "option")):
-            parameters = [one for one in self.get_params(ctx) if one.param_type_name == kind]
-            records = [record for one in parameters if (record := help_record(one, ctx)) is not None]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-
-def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """Return the name of an argument or option and its help text; None if it is hidden."""
-    record = parameter.get_help_record(ctx)
-    if record is None:
-        return None
-    name, text = record
-    if parameter.param_type_name == "argument":
-        # As in the usage, without the braces of a required one: the record has the type of the annotation, too.
-        name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
-    # A default that is given as a string has brackets.
-    return name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
-
-
-class GroupedCommand(Command):
     """A command whose help has one section for each group of options (`rich_help_panel`), without rich.
 
-    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`.
+    Typer shows the groups only with rich, whose import takes longer than all the rest of `--help`. Arguments are named
+    as in the usage, without Python types, and defaults have no brackets.
     """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -84,13 +143,27 @@ class GroupedCommand(Command):
                 ungrouped.append(record)
             else:
                 groups.setdefault(panel, []).append(record)
-        groups["Other options"] = ungrouped
+        has_groups = len(groups) > 1
+        groups["Other options" if has_groups else "Options"] = ungrouped
         # One width for the names of all groups, so that their texts are aligned.
-        width = max(len(name) for records in groups.values() for name, _ in records)
+        width = max(len(name) for records in groups.values() for name, _ in records) if has_groups else 0
         for title, records in groups.items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl([(name.ljust(width), text) for name, text in records])
+
+
+def help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+    """Return the name of an argument or option and its help text; None if it is hidden."""
+    record = parameter.get_help_record(ctx)
+    if record is None:
+        return None
+    name, text = record
+    if parameter.param_type_name == "argument":
+        # As in the usage, without the braces of a required one: the record has the type of the annotation, too.
+        name = re.sub(r"^\{(.*)\}(\.\.\.)?$", r"\1", " ".join(parameter.get_usage_pieces(ctx)))
+    # A default that is given as a string has brackets.
+    return name, re.sub(r"\[default: \(([^()]*)\)", r"[default: \1", text)
 
 
 app = typer.Typer(

@@ -2,17 +2,18 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cells.records import CHARS_SCORED
+from charrnn.cli.analyses import Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
-from charrnn.cli.modes import MODES, Options, Subject, choose_mode, export_arrays
+from charrnn.cli.modes import analyses, export_arrays
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -33,10 +34,6 @@ MAX_LABEL_SECONDS = 20
 
 def visualize(
     runs: RunsArgument = None,
-    cell: Annotated[
-        list[str] | None,
-        typer.Option("--cell", help="Show this cell: layer and unit, from 0 (repeatable).", metavar="L:U"),
-    ] = None,
     detector: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,9 +42,6 @@ def visualize(
             metavar="NAME",
         ),
     ] = None,
-    find: Annotated[
-        bool, typer.Option("--find", help="Print the ranked tables only, with each cell's contribution.")
-    ] = False,
     top: Annotated[
         int | None,
         typer.Option(
@@ -57,9 +51,6 @@ def visualize(
             min=0,
         ),
     ] = None,
-    describe: Annotated[
-        bool, typer.Option("--describe", help="Describe every cell by a rule in words, with its score.")
-    ] = False,
     text: TextOption = None,
     chars: Annotated[
         int, typer.Option("--chars", help="Characters to colour with --cell or --surprise.", metavar="N", min=1)
@@ -79,58 +70,6 @@ def visualize(
             metavar="REGEX|FILE.py",
         ),
     ] = None,
-    gates: Annotated[bool, typer.Option("--gates", help="Show how often each gate is saturated, per layer.")] = False,
-    gradients: Annotated[
-        bool, typer.Option("--gradients", help="Show how the gradient decays or grows with distance.")
-    ] = False,
-    beside: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with", help="With --gradients or --spectrum: add another run to the charts (repeatable).", metavar="RUN"
-        ),
-    ] = None,
-    spectrum: Annotated[
-        bool,
-        typer.Option("--spectrum", help="Show the recurrent matrices' largest singular values during training."),
-    ] = False,
-    ablate: Annotated[
-        str | None,
-        typer.Option(
-            "--ablate",
-            help="Show how much the loss rises when this cell is ablated, or the direction of a detector over 4 cells "
-            "(quote), of another number (quote@8) or all (quote@all).",
-            metavar="L:U|DETECTOR",
-        ),
-    ] = None,
-    patch: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--patch",
-            help="Show what changes if this cell has its value from another passage (a layer: L; repeatable).",
-            metavar="L:U",
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            help="With --patch: the passage the value is from, or @N for the one that ends at character N of the text.",
-            metavar="TEXT|@N",
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option("--into", help="With --patch: the passage whose end is patched.", metavar="TEXT|@N"),
-    ] = None,
-    history: Annotated[
-        bool, typer.Option("--history", help="Show the scores of the best cells at every checkpoint.")
-    ] = False,
-    same: Annotated[
-        bool, typer.Option("--same", help="Match the cells of several runs: visualize --same RUN RUN …")
-    ] = False,
-    surprise: Annotated[
-        bool, typer.Option("--surprise", help="Colour each character by its surprise in bits.")
-    ] = False,
     export: Annotated[
         Path | None,
         typer.Option(
@@ -156,6 +95,8 @@ def visualize(
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
+    *,
+    values: Mapping[str, Any],
 ) -> None:
     """Show what the cells of a model keep track of.
 
@@ -168,39 +109,16 @@ def visualize(
     check_export(export, text)
     if json and export is not None:
         raise UsageError("Give --json or --export, not both.")
-    name = choose_mode(
-        {
-            "--find": find,
-            "--describe": describe,
-            "--cell": bool(cell),
-            "--surprise": surprise,
-            "--gates": gates,
-            "--gradients": gradients,
-            "--spectrum": spectrum,
-            "--ablate": ablate is not None,
-            "--patch": bool(patch),
-            "--from": source is not None,
-            "--into": target is not None,
-            "--history": history,
-            "--same": same,
-            "--detector": bool(detector),
-            "--detect": bool(detect),
-            "--guesses": guesses,
-            "--sparkline": sparkline,
-            "--with": bool(beside),
-        }
-    )
-    run, others = _split_runs(name, runs or [])
+    given = {flag: value is not None and value is not False and value != [] for flag, value in values.items()}
+    shared = {"--detector": detector, "--detect": detect, "--guesses": guesses, "--sparkline": sparkline}
+    analysis = choose_analysis(analyses(), given | {flag: bool(value) for flag, value in shared.items()})
+    run, others = _split_runs(analysis, runs or [])
     options = Options(
-        cells=tuple(cell or ()),
-        ablated=ablate,
-        others=(*others, *(beside or ())),
+        values=values,
+        runs=tuple(others),
         ignores_saved=recompute,
         detectors=_chosen_detectors(detector or (), detect or ()),
         has_chosen_detectors=bool(detector or detect),
-        patched=tuple(patch or ()),
-        source=source,
-        target=target,
         num_passages=0 if json else NUM_PASSAGES if top is None else top,
         num_listed=top,
         has_guesses=guesses,
@@ -209,20 +127,23 @@ def visualize(
         layout=_layout(export, columns, aspect, font_size),
         quiet=quiet,
     )
-    if options.suffix == ".npz" and not MODES[name].exports_arrays:
-        raise UsageError(f"--export {export}: {name} has no activations; use .json.")
-    num_chars = _num_chars_read(name, options, text, chars)
-    reads_more = MODES[name].reads_more and options.suffix != ".npz"
-    _show(name, _prepare(run, text, options, num_chars, reads_more=reads_more), as_json=json)
+    if options.suffix == ".npz" and not analysis.exports_arrays:
+        raise UsageError(f"--export {export}: {analysis.name} has no activations; use .json.")
+    num_chars = _num_chars_read(analysis, options, text, chars)
+    reads_more = analysis.reads_more and options.suffix != ".npz"
+    _show(analysis, _prepare(run, text, options, num_chars, reads_more=reads_more), as_json=json)
 
 
-def _show(name: str, subject: Subject, *, as_json: bool) -> None:
-    """Measure what a mode shows, and print or export it."""
+visualize.further_options = lambda: analysis_options(analyses())  # type: ignore[attr-defined]
+
+
+def _show(analysis: Analysis[Any], subject: Subject, *, as_json: bool) -> None:
+    """Measure what an analysis shows, and print or export it."""
     export = subject.options.export
     if export is not None and subject.options.suffix == ".npz":
         export_arrays(subject, export)
         return
-    shown = MODES[name].show(subject, MODES[name].measure(subject))
+    shown = analysis.show(subject, analysis.measure(subject))
     if as_json:
         print_json(shown.data)
     else:
@@ -244,26 +165,27 @@ def _layout(export: Path | None, columns: int | None, aspect: str | None, font_s
     return Layout(columns=columns, aspect=ratio, font_size=font_size)
 
 
-def _num_chars_read(name: str, options: Options, text: str | None, num_coloured: int) -> int:
-    """Return how many characters of the text a mode reads. Raises UsageError for a --text that it does not read."""
+def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:
+    """Return how many characters of the text are read. Raises UsageError for a --text that is not read."""
     from charrnn.errors import UsageError
 
-    has_passages = name == "--patch" and options.patches_typed_passages
-    if MODES[name].reads_text and not has_passages:
-        return num_coloured if MODES[name].colours_text else CHARS_SCORED
+    reads = analysis.reads_text
+    if reads(options) if callable(reads) else reads:
+        return num_coloured if analysis.colours_text else CHARS_SCORED
     if text is not None:
-        given = "--patch with --from and --into" if has_passages else name
-        raise UsageError(f"--text does not apply to {given}: leave out one of them.")
+        given = [option.flag for option in analysis.options if options.values[option.flag]] if callable(reads) else []
+        name = f"{analysis.name} with {' and '.join(given)}" if given else analysis.name
+        raise UsageError(f"--text does not apply to {name}: leave out one of them.")
     return 0
 
 
-def _split_runs(mode: str, runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+def _split_runs(analysis: Analysis[Any], runs: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """Return the run, None for the newest, and the other ones. Raises UsageError for too few or too many."""
     from charrnn.errors import UsageError
 
-    if MODES[mode].takes_runs and len(runs) < 2:
-        raise UsageError(f"{mode} takes two or more runs: charrnn visualize {mode} RUN RUN")
-    if len(runs) > 1 and not MODES[mode].takes_runs:
+    if analysis.takes_runs and len(runs) < 2:
+        raise UsageError(f"{analysis.name} takes two or more runs: charrnn visualize {analysis.name} RUN RUN")
+    if len(runs) > 1 and not analysis.takes_runs:
         raise UsageError(
             f"visualize shows one run: leave out {', '.join(runs[1:])}, or add --same to match their cells."
         )

@@ -1,1 +1,15 @@
-"""Analyses: each measures one thing, and has its result, its picture and its option beside it."""
+"""Analyses: each measures one thing, and has its result, its picture and its option beside it.
+
+Every module here may declare EXTENSIONS: a new analysis is one new file.
+"""
+
+from charrnn.extensions import CommandEntry, module_names
+
+COMMANDS = (
+    CommandEntry(
+        name="predict", summary="Print the most likely next characters.", function="charrnn.lab.predict:predict"
+    ),
+)
+"""The commands of this room."""
+MODULES = module_names(__name__, __path__)
+"""The modules that may declare EXTENSIONS: all of this room."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
+from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.cells.sampled_states import SampledStates, characters_of, windows_before
 from charrnn.errors import DataError, named
 from charrnn.lab.cell_effects_records import (
@@ -24,7 +25,6 @@ from charrnn.lab.cell_effects_records import (
     InputPassage,
 )
 from charrnn.lab.effects_json import rounded
-from charrnn.lab.numbers import INPUT_BLOCKS
 from charrnn.model.cells import Antisymmetric, Mlstm, Unitary
 from charrnn.model.layer import TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN

@@ -1,52 +1,97 @@
-"""How often gates are saturated (Karpathy, Johnson & Li 2015, Figure 3), and how much of the memory they keep.
+"""`visualize --gates`: how often each gate is saturated, after Karpathy, Johnson & Li (2015), Figure 3.
 
-Shapes: N characters, T time, B lanes, L layers, H units, C = L * H cells, D dilation.
+`Model.gates` counts; the picture is one scatter plot per gate, one row of plots per layer.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import linear
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich.columns import Columns
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.style import Style
+from rich.text import Text
 
 from charrnn.architectures import CELL_GROUP
-from charrnn.cells.records import GateReport, GateUse
+from charrnn.cells.gates import GATE_NAMES, GateCounter
+from charrnn.cells.records import GateUse
+from charrnn.cli.analyses import Analysis, Option, Shown, Subject
+from charrnn.display import Displayable
 from charrnn.errors import UsageError
-from charrnn.lab.numbers import INPUT_BLOCKS
-from charrnn.model.cells import CELLS, Ops
-from charrnn.model.layer import TORCH, RecurrentLayer
-from charrnn.model.network import CharRNN
-from charrnn.model.reading import Segments, cut, read_in_lanes
+from charrnn.extensions import ModelMethod
+from charrnn.lazy import inference_mode, torch
+from charrnn.model.cells import CELLS
+from charrnn.model.reading import read_in_lanes
 from charrnn.plugins import plugin_names
-from charrnn.text.encoded import EncodedText
+from charrnn.progress import task
+from charrnn.views.canvas import Canvas
+from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path
 
-LEFT = 0.1
-"""A gate below this is left-saturated: closed."""
-RIGHT = 0.9
-"""A gate above this is right-saturated: open."""
-SMALLEST_KEPT = 1e-30
-"""Smaller shares of the memory count as this one in the mean of their logarithms: that of 0 is infinite."""
-PRODUCTS = ("lstm", "gru")
-"""Cell types whose gates are sigmoid(W x + U h + b). As every h is known once a window was read, all gates are a few
-products; to record them step by step takes longer than reading."""
-Float64Array = NDArray[np.float64]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.api import Model
+    from charrnn.api import Text as TextOrIds
+    from charrnn.model.network import CharRNN
+    from charrnn.text.encoded import EncodedText
+
+STYLES = {
+    letter: Style(color=color)
+    for letter, color in {"f": "blue", "i": "green", "o": "magenta", "r": "green", "z": "blue"}.items()
+}
+"""Styles of the gates."""
+OTHER_STYLE = Style(color="cyan")
+"""Style of the gates of cells from other packages, which may have other letters."""
+MIN_WIDTH, MAX_WIDTH = 18, 34
+"""Columns of a plot, its scale included."""
+GAP = 2
+"""Columns between plots."""
+SCALE_WIDTH = 3
+"""Columns of the scale on the left of a plot."""
+MAX_SIDE = 330.0
+"""Side of a plot in an exported picture, in pixels, at most."""
+PICTURE_GAP = 60.0
+"""Space on the left of each plot in an exported picture, in pixels."""
+DOT = 4.0
+"""Radius of a dot in an exported picture, in pixels."""
+ABOUT = "A dot is a unit; both axes are shares of the characters."
+"""The line below the plots."""
 
 
-@torch.inference_mode()
-def watch_gates(
-    network: CharRNN,
-    text: EncodedText,
-    *,
-    name: str = "model",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> GateReport:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateReport(Displayable):
+    """The gates of every layer, in order, over `num_chars` characters."""
+
+    name: str
+    cell: str
+    num_chars: int
+    gates: tuple[GateUse, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as one object."""
+        return asdict(self)
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return the scatter plots."""
+        return [GateScatters(self)]
+
+
+def gates(model: Model, text: TextOrIds, *, context: str | bytes = "") -> GateReport:
+    """Count how often each gate of each unit is saturated in `text`, read after `context`.
+
+    Raises UsageError for a cell type without gates, DataError for an empty text.
+    """
+    return count_gates(model.network, model.encode(text, context=context), name=model.name)
+
+
+@inference_mode
+def count_gates(network: CharRNN, text: EncodedText, *, name: str = "model") -> GateReport:
     """Count the share of characters at which each gate of each unit is saturated.
 
-    `on_progress` is called with the number of characters read since its last call. Raises UsageError for a cell type
-    without gates.
+    Raises UsageError for a cell type without gates.
     """
     ids = text.ids
     layers = network.recurrent_layers()
@@ -61,138 +106,103 @@ def watch_gates(
     def step(inputs: Tensor, state: Tensor) -> tuple[None, Tensor]:
         return None, counter.read(inputs, state)[1]
 
-    for positions, _ in read_in_lanes(step, network.initial_state, ids, text.first):
-        is_text = positions < len(ids)
-        counter.add(torch.from_numpy(is_text))
-        on_progress(int(is_text.sum()))
+    with task("reading", len(text)) as advance:
+        for positions, _ in read_in_lanes(step, network.initial_state, ids, text.first):
+            is_text = positions < len(ids)
+            counter.add(torch.from_numpy(is_text))
+            advance(int(is_text.sum()))
     return GateReport(name=name, cell=cell_name, num_chars=len(text), gates=counter.uses())
 
 
-class GateCounter:
-    """Counts over windows at how many characters each gate is saturated, and how much of its memory a unit keeps.
+@dataclass(frozen=True)
+class GateScatters:
+    """Scatter plots of gates as in Karpathy, Johnson & Li (2015), Figure 3: every dot is a unit of a layer.
 
-    `read` reads a window, `add` counts its gates.
+    x is the share of characters at which the unit's gate is shut (below 0.1), y the share at which it is open (above
+    0.9). A gate that is rarely saturated lies at the lower left, one that always is on the diagonal. The means over the
+    units are printed below each plot.
     """
 
-    def __init__(self, network: CharRNN) -> None:
-        """Start with no characters."""
-        self._network, self._layers = network, network.recurrent_layers()
-        self._names = self._layers[0].cell.gates
-        self._is_product = self._layers[0].cell_name in PRODUCTS
-        shape = (len(self._names), len(self._layers), network.hidden_size)
-        self._left, self._right = torch.zeros(2, *shape, dtype=torch.float64)
-        self._kept, self._log_kept = torch.zeros(2, *shape[1:], dtype=torch.float64)
-        self._num_chars = 0
-        self._window: _Window | None = None
-        self._calls: list[list[Tensor]] = []
+    report: GateReport
 
-    def read(self, inputs: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the cell values (T, B, L, H) of a window of ids (T, B) and the state after it, and keep its gates."""
-        self._calls = [[] for _ in self._layers]
-        ops = None if self._is_product else {index: _recording(calls) for index, calls in enumerate(self._calls)}
-        _, cells, outputs, last = self._network.trace(inputs, state, ops)
-        self._window = _Window(inputs, state, outputs)
-        return cells, last
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self._title(*("x", "y") if options.ascii_only else ("→", "↑")), style="bold")
+        for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            width = max(MIN_WIDTH, min(MAX_WIDTH, (options.max_width + GAP) // len(uses) - GAP))
+            yield Text()
+            yield Columns([_plot(use, width, ascii_only=options.ascii_only) for use in uses], padding=(0, GAP, 0, 0))
+        yield Text(ABOUT, style="dim")
 
-    def add(self, is_text: Tensor) -> None:
-        """Count the gates of the window that was read last, at the characters that `is_text` (T, B) marks."""
-        assert self._window is not None, "read() comes first"
-        self._num_chars += int(is_text.sum())
-        for index, gates in enumerate(self._gates(self._window)):
-            layer = self._layers[index]
-            for gate, (name, values) in enumerate(zip(self._names, gates, strict=True)):
-                # Counts up to T * B are exact in float32. Padding counts nothing.
-                counted = is_text.flatten().to(values.dtype)
-                self._left[gate, index] += counted @ (values < LEFT).to(values.dtype)
-                self._right[gate, index] += counted @ (values > RIGHT).to(values.dtype)
-                if name == layer.cell.keeping_gate:
-                    # Zoneout keeps a share of the state before, whatever the gate does.
-                    kept = layer.zoneout + (1 - layer.zoneout) * values
-                    self._kept[index] += counted.double() @ kept.double()
-                    self._log_kept[index] += counted.double() @ kept.clamp_min_(SMALLEST_KEPT).log_().double()
+    def _title(self, right: str, up: str) -> str:
+        return f"Gates in {self.report.num_chars:,} characters: {right} shut (< 0.1), {up} open (> 0.9)"
 
-    def _gates(self, window: "_Window") -> Iterator[Iterator[Tensor]]:
-        """Yield for each layer its gates, each (T * B, H) in the order of the flattened window, as they are needed."""
-        if self._is_product:
-            inputs = self._network.layer_inputs(window.inputs, window.outputs)
-            for index, layer in enumerate(self._layers):
-                yield _products(layer, inputs[index], window.outputs_before(self._network, index))
-        else:
-            order = self._order(window.inputs).argsort()
-            for calls in self._calls:
-                # A step of a dilated layer computes several characters at once, in the order of the text.
-                yield (
-                    torch.cat([h.reshape(-1, h.shape[-1]) for h in calls[gate :: len(self._names)]])[order]
-                    for gate in range(len(self._names))
-                )
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Draw the same plots as SVG; see `charrnn.views.svg.Drawing`."""
+        shapes = [label(0, 0.75 * LINE_HEIGHT, self._title("→", "↑"), bold=True)]
+        top = 2 * LINE_HEIGHT
+        for _, of_layer in groupby(self.report.gates, key=lambda use: use.layer):
+            uses = list(of_layer)
+            side = min(MAX_SIDE, width / len(uses) - PICTURE_GAP)
+            for index, use in enumerate(uses):
+                shapes += _draw(use, index * (side + PICTURE_GAP) + PICTURE_GAP / 2, top, side)
+            top += side + 5 * LINE_HEIGHT
+        return top, [*shapes, label(0, top - LINE_HEIGHT, ABOUT, fill=INK)]
 
-    def uses(self) -> tuple[GateUse, ...]:
-        """Return how often each gate was saturated: layer by layer, the gates in the order of their letters."""
-        left, right = ((counts / self._num_chars).tolist() for counts in (self._left, self._right))
-        return tuple(
-            GateUse(layer=layer, gate=self._names[gate], left=tuple(left[gate][layer]), right=tuple(right[gate][layer]))
-            for layer in range(len(self._layers))
-            for gate in sorted(range(len(self._names)), key=self._names.__getitem__)
+
+def _draw(use: GateUse, left: float, top: float, side: float) -> Sequence[str]:
+    """Draw the plot of one gate as SVG: a square of `side` pixels, the name above, the means below."""
+    upper, lower = top + LINE_HEIGHT, top + LINE_HEIGHT + side
+    right, middle = left + side, left + side / 2
+    places = [(left + shut * side, lower - is_open * side) for shut, is_open in zip(use.left, use.right, strict=True)]
+    return (
+        label(left, top + 0.5 * LINE_HEIGHT, _name(use), bold=True),
+        path([(left, upper), (right, lower)], GRID),
+        path([(left, upper), (left, lower), (right, lower)], INK),
+        *(label(left - 8, y, number, anchor="end") for y, number in ((upper + 14, "1"), (lower, "0"))),
+        *(label(x, lower + LINE_HEIGHT, number, anchor="middle") for x, number in ((left, "0"), (right, "1"))),
+        dots(places, DOT, colour_of(STYLES.get(use.gate, OTHER_STYLE))),
+        label(middle, lower + LINE_HEIGHT, _means(use), anchor="middle"),
+    )
+
+
+def _name(use: GateUse) -> str:
+    return f"layer {use.layer}: {GATE_NAMES.get(use.gate, use.gate)}"
+
+
+def _means(use: GateUse) -> str:
+    shut, is_open = (sum(shares) / len(shares) for shares in (use.left, use.right))
+    return f"shut {shut:.0%} open {is_open:.0%}"
+
+
+def _plot(use: GateUse, width: int, *, ascii_only: bool) -> Text:
+    """Draw the plot of one gate as text, `width` columns wide and about as high."""
+    canvas = Canvas(width - SCALE_WIDTH, (width - SCALE_WIDTH) // 2, ascii_only=ascii_only)
+    for left, right in zip(use.left, use.right, strict=True):
+        canvas.dot(left, right, STYLES.get(use.gate, OTHER_STYLE))
+    side, corner, floor = "|+-" if ascii_only else "│└─"
+    scale = {0: "1", canvas.height - 1: "0"}
+    return Text("\n", no_wrap=True).join(
+        (
+            Text(_name(use), style="bold"),
+            *(Text.assemble(f"{scale.get(row, ''):>2}{side}", line) for row, line in enumerate(canvas.lines())),
+            Text(f"  {corner}{floor * canvas.width}"),
+            Text(f"   0{'1':>{canvas.width - 1}}"),
+            Text(_means(use).center(width).rstrip()),
         )
-
-    def kept(self) -> tuple[Float64Array, Float64Array] | None:
-        """Return the mean (C,) of the gate that keeps each unit's memory and the mean (C,) of its logarithm.
-
-        None for a cell type without such a gate. A dilated layer keeps this share from D characters before.
-        """
-        if self._layers[0].cell.keeping_gate is None:
-            return None
-        mean, mean_log = ((sums / self._num_chars).flatten().numpy() for sums in (self._kept, self._log_kept))
-        return mean, mean_log
-
-    def _order(self, inputs: Tensor) -> Tensor:
-        """Return where in the flattened window each character is, in the order in which the gates were computed."""
-        end_id = self._network.end_id
-        is_end = None if end_id is None else (inputs == end_id).cpu().numpy()
-        if is_end is None or not is_end.any():
-            return torch.arange(inputs.numel())
-        # The network reads documents in pieces; these are the same ones.
-        pieces = cut(Segments.of(is_end), is_end.shape[1])
-        return torch.cat([torch.from_numpy(piece.positions).flatten() for piece in pieces])
+    )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Window:
-    """What was read: ids (T, B), the state (L, S, B, H) before them, and the outputs (T, B, L, H) of all layers."""
-
-    inputs: Tensor
-    state: Tensor
-    outputs: Tensor
-
-    def outputs_before(self, network: CharRNN, index: int) -> Tensor:
-        """Return the output (T, B, H) of layer `index` from which it continued at each character.
-
-        It is that of D characters before, or a row of the initial state where END was read since.
-        """
-        dilation = network.recurrent_layers()[index].dilation
-        before = torch.cat((self.state[index, :dilation], self.outputs[:, :, index]))[: len(self.inputs)]
-        if network.end_id is not None:
-            is_end, initial = self.inputs == network.end_id, network.initial_state(1)[index, :, 0].to(before.dtype)
-            # The latest END counts: the smallest distance comes last.
-            for distance in reversed(range(min(dilation, len(before)))):
-                before[distance:][is_end[: len(before) - distance]] = initial[distance]
-        return before
+def _show(subject: Subject, report: GateReport) -> Shown:
+    return Shown(f"Gates of {report.name}", report.view(), report.to_json())
 
 
-def _products(layer: RecurrentLayer, inputs: Tensor, before: Tensor) -> Iterator[Tensor]:
-    """Yield each gate (T * B, H) of a layer whose cell is one of PRODUCTS, from its inputs and its outputs before."""
-    for gate in layer.cell.gates:
-        block = INPUT_BLOCKS[layer.cell_name].index(gate)
-        rows = slice(block * layer.hidden_size, (block + 1) * layer.hidden_size)
-        sums = linear(inputs.flatten(0, 1), layer.weight("ih")[rows], layer.bias("ih")[rows] + layer.bias("hh")[rows])
-        yield sums.addmm_(before.flatten(0, 1), layer.weight("hh")[rows].t()).sigmoid_()
-
-
-def _recording(calls: list[Tensor]) -> Ops[Tensor]:
-    """`TORCH`, with every gate kept in `calls`."""
-
-    def sigmoid(x: Tensor) -> Tensor:
-        calls.append(x.sigmoid())
-        return calls[-1]
-
-    return replace(TORCH, sigmoid=sigmoid)
+EXTENSIONS = (
+    ModelMethod(name="gates", function=gates),
+    Analysis(
+        option=Option(flag="--gates", help="Show how often each gate is saturated, per layer.", kind=bool),
+        measure=lambda subject: gates(subject.model, subject.text),
+        show=_show,
+    ),
+)
+"""The method `Model.gates` and `visualize --gates`."""

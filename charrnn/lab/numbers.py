@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.config import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.lab.numbers_records import MAX_STEPS, MAX_UNITS, LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
@@ -24,15 +25,6 @@ from charrnn.model.shapes import check_shapes, dilation_of
 Doubles = NDArray[np.float64]
 """An array of float64."""
 
-INPUT_BLOCKS = {
-    "lstm": "ifgo",
-    "peephole": "ifgo",
-    "coupled": "fgo",
-    "gru": "rzn",
-    "mlstm": "ifgom",
-    "antisymmetric": "hz",
-}
-"""Letters of the blocks of `W_ih x`, which are those of `W_hh h` too, as far as it has them."""
 TANH = {
     "rnn": (("a", ""),),
     "gru": (("a_n", "n"),),

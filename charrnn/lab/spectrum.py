@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn.cells.gates import INPUT_BLOCKS
 from charrnn.config import Config, resolved
 from charrnn.files import JSON
-from charrnn.lab.numbers import DOUBLE, INPUT_BLOCKS, Doubles
+from charrnn.lab.numbers import DOUBLE, Doubles
 from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.cells import Unitary
 from charrnn.model.registry import cell_type

@@ -11,17 +11,21 @@ takes at most about T + MAX_PIECE sequential steps.
 Shapes: T time, B batch (lanes), N segments, R rows of a piece.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from charrnn.lazy import torch
 from charrnn.text.vocab import IdArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WARM_UP = 512
 """Characters that a lane reads to warm up its state."""
@@ -133,7 +137,7 @@ class Segments:
     """(N,): the time step after each."""
 
     @classmethod
-    def of(cls, is_end: NDArray[np.bool_]) -> "Segments":
+    def of(cls, is_end: NDArray[np.bool_]) -> Segments:
         """Divide a window in which is_end (T, B) marks the ENDs."""
         starts = is_end.T.copy()
         starts[:, 0] = True

@@ -1,1 +1,14 @@
 """More of the same: several processes, sweeps, trackers, compiled sampling."""
+
+from charrnn.extensions import CommandEntry
+
+COMMANDS = (
+    CommandEntry(
+        name="sweep",
+        summary="Train every combination of settings, and compare the runs.",
+        function="charrnn.scale.sweep.command:sweep",
+    ),
+)
+"""The commands of this room."""
+MODULES: tuple[str, ...] = ()
+"""The modules that declare EXTENSIONS."""

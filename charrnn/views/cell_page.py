@@ -9,11 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.cells.cell_values_records import FROM_AUTOCORRELATION, NUM_BINS, AfterCharacter, CellValues
+from charrnn.cells.gates import GATE_NAMES
 from charrnn.cells.page_records import CellPage, CellPassage
 from charrnn.cells.records import Ablation, AblationEffect, ColouredText
 from charrnn.lab.cell_effects_view import effects_text, inputs_pictures, outputs_pictures, shown_character
 from charrnn.lab.descriptions_view import description_lines
-from charrnn.lab.gates_view import NAMES
 from charrnn.views.heatmap import HeatMap, fold
 from charrnn.views.legend import Legend
 from charrnn.views.palette import ASCII_BLOCKS, BLOCKS
@@ -220,7 +220,7 @@ def timescale_text(values: CellValues) -> str:
     if values.timescale_from == FROM_AUTOCORRELATION:
         source = "from the autocorrelation"
     else:
-        source = f"mean of the {NAMES.get(values.timescale_from, values.timescale_from)} gate"
+        source = f"mean of the {GATE_NAMES.get(values.timescale_from, values.timescale_from)} gate"
     if values.timescale is None:
         return f"timescale longer than can be measured ({source})"
     said = f"timescale {values.timescale:,.3g} characters ({source})"
@@ -231,7 +231,7 @@ def timescale_text(values: CellValues) -> str:
 
 def gates_text(values: CellValues) -> str:
     """Say at which share of the characters each gate is open and closed."""
-    parts = (f"{NAMES.get(one.gate, one.gate)} {one.open:.0%} / {one.closed:.0%}" for one in values.gates)
+    parts = (f"{GATE_NAMES.get(one.gate, one.gate)} {one.open:.0%} / {one.closed:.0%}" for one in values.gates)
     return f"gates open / closed: {', '.join(parts)}"
 
 

@@ -1,0 +1,173 @@
+"""What an analysis of `charrnn visualize` is: its option, what it measures, and the picture that shows it.
+
+An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `charrnn.extensions` and docs/extending.md.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from charrnn.cli.options import Option
+from charrnn.cli.pictures import Shown
+from charrnn.errors import UsageError
+from charrnn.progress import task
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.cells.study import Study
+    from charrnn.cells.trace import Trace
+    from charrnn.detectors.detector import Detector
+    from charrnn.text.encoded import EncodedText
+    from charrnn.views.layout import Layout
+
+__all__ = ("DETECTOR_OPTIONS", "WITH", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
+
+DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
+"""For `Analysis.takes`: the options that choose detectors."""
+WITH = Option(
+    flag="--with",
+    name="beside",
+    help="With --gradients or --spectrum: add another run to the charts (repeatable).",
+    metavar="RUN",
+    repeatable=True,
+)
+"""For `Analysis.options`: further runs that share a chart; `subject.value(WITH)` has their names."""
+Measured = TypeVar("Measured")
+"""What an analysis measures and then shows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of one call that decide what an analysis measures and shows."""
+
+    values: Mapping[str, Any]
+    """The values of the options that analyses declare, by flag."""
+    runs: tuple[str, ...]
+    """The runs after the first one, for an analysis that takes several."""
+    ignores_saved: bool
+    """Whether findings saved in the runs are ignored."""
+    detectors: "list[Detector]"
+    has_chosen_detectors: bool
+    num_passages: int
+    num_listed: int | None
+    """Cells that a table lists at most; None if no number was given."""
+    has_guesses: bool
+    has_sparkline: bool
+    export: Path | None
+    layout: "Layout | None"
+    """The size and shape of an exported picture, if they were asked for."""
+    quiet: bool
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the exported file in lower case, "" without an export."""
+        return "" if self.export is None else self.export.suffix.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model, the text it is measured on, and the options."""
+
+    model: "Model"
+    content: str | bytes
+    """The text as it was read; `text` is the same, encoded."""
+    context: str | bytes
+    text: "EncodedText"
+    num_available: int
+    """Characters of the whole text, of which `text` is the beginning."""
+    options: Options
+    whole: "EncodedText | None" = None
+    """The longer text, beginning with `text`, that a page of a cell is measured on."""
+
+    def value(self, option: Option) -> Any:
+        """Return the value of an option that an analysis declares: False, None or [] if it was not given."""
+        return self.options.values[option.flag]
+
+    @cached_property
+    def study(self) -> "Study":
+        """The study of the cells over the text, with the findings saved in the run."""
+        return self.model.study(self.text, cached=True)
+
+    @cached_property
+    def whole_study(self) -> "Study":
+        """The same over the whole text that was read, of which `text` may be the beginning."""
+        return self.study if self.whole is None else self.model.study(self.whole, cached=True)
+
+    def progress(
+        self, total: int, label: str, unit: str = "chars"
+    ) -> "AbstractContextManager[Callable[[int], object]]":
+        """Report work of a function that takes `on_progress`; others report it themselves."""
+        return task(label, total, unit=unit)
+
+    def trace(self, **options: Any) -> "Trace":
+        """Trace the text, with a progress bar."""
+        with self.progress(len(self.text), "reading") as advance:
+            return self.model.trace(self.text, on_progress=advance, **options)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Analysis(Generic[Measured]):
+    """One kind of picture of `charrnn visualize`."""
+
+    option: Option | None
+    """The option that selects it; None for what is shown without any."""
+    measure: Callable[[Subject], Measured]
+    show: Callable[[Subject, Measured], Shown]
+    options: tuple[Option, ...] = ()
+    """Further options that apply to it; several analyses may declare the same one."""
+    takes: frozenset[str] = frozenset()
+    """Flags of the command's own options that apply to some analyses only, and to this one."""
+    example: str = ""
+    """The option that selects it, as it is typed, if it takes a value."""
+    colours_text: bool = False
+    """Whether it shows the first `--chars` characters, not findings of a longer text."""
+    reads_more: bool = False
+    """Whether it also measures a longer text, as the analyses that show no characters do."""
+    exports_arrays: bool = False
+    """Whether `--export FILE.npz` applies."""
+    takes_runs: bool = False
+    """Whether it takes several runs."""
+    reads_text: bool | Callable[[Options], bool] = True
+    """Whether it reads a text; if not, `Subject.text` is empty."""
+
+    @property
+    def name(self) -> str:
+        """The flag that selects it, "" without one."""
+        return "" if self.option is None else self.option.flag
+
+    @property
+    def applying(self) -> frozenset[str]:
+        """The flags of all options that apply to some analyses only, and to this one."""
+        return self.takes | {option.flag for option in self.options}
+
+
+def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
+    """Return the options that analyses declare, each once: after the option of an analysis its further ones."""
+    declared = [option for one in analyses for option in (one.option, *one.options) if option is not None]
+    return tuple({option.flag: option for option in declared}.values())
+
+
+def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]) -> Analysis[Any]:
+    """Return the analysis that the given options select.
+
+    `given` says of every option that selects an analysis or applies to some analyses only whether it was given. Raises
+    UsageError for two analyses at once and for an option that does not apply to the analysis.
+    """
+    by_name = {analysis.name: analysis for analysis in analyses}
+    names = [name for name in by_name if name and given[name]]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} are different pictures: give one of them.")
+    chosen = by_name[names[0] if names else ""]
+    for option, is_given in given.items():
+        if option in by_name or not is_given or option in chosen.applying:
+            continue
+        if chosen.name:
+            raise UsageError(f"{option} does not apply to {chosen.name}: leave out one of them.")
+        examples = [analysis.example or analysis.name for analysis in analyses if option in analysis.applying]
+        raise UsageError(f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out.")
+    if given["--guesses"] and given["--sparkline"]:
+        raise UsageError("--guesses and --sparkline are both drawn below the text: give one of them.")
+    return chosen

@@ -1,0 +1,94 @@
+"""The progress of long work: whoever works reports it, whoever started the work decides how it is shown.
+
+    with task("reading", len(text), unit="chars") as advance:
+        for window in windows:
+            ...
+            advance(len(window))
+
+Nothing is shown by default. `using` sets where reports go in this thread and context: a bar in a terminal
+(`cli.progress`), a line of the explorer, or a function. A report may raise `Cancelled` to end the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+
+class Cancelled(Exception):
+    """Raised by a report of progress: whoever waits for the result does not want it any more."""
+
+
+class Task:
+    """A piece of work. Call it with each amount that is done."""
+
+    def __init__(self, label: str, total: int = 0, unit: str = "chars") -> None:
+        """Start with nothing done. `total` is 0 while it is not known, and may be set later."""
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+
+    def __call__(self, amount: int = 1) -> None:
+        """Count `amount` as done. Raises Cancelled if the work is to end."""
+        self.done += amount
+
+    def close(self) -> None:
+        """Remove what is shown of the task. Called once, however the work ended."""
+
+
+class Progress:
+    """Where reports of progress go. This base class shows nothing."""
+
+    def start(self, label: str, total: int, unit: str) -> Task:
+        """Return a new task, which is closed by `task`."""
+        return Task(label, total, unit)
+
+
+class CallbackProgress(Progress):
+    """Calls `function` with a task after each amount of it; the function may raise Cancelled."""
+
+    def __init__(self, function: Callable[[Task], object]) -> None:
+        self.function = function
+
+    def start(self, label: str, total: int, unit: str) -> Task:
+        """Return a task that calls the function."""
+        return _CallbackTask(self.function, label, total, unit)
+
+
+class _CallbackTask(Task):
+    def __init__(self, function: Callable[[Task], object], label: str, total: int, unit: str) -> None:
+        super().__init__(label, total, unit)
+        self.function = function
+
+    def __call__(self, amount: int = 1) -> None:
+        super().__call__(amount)
+        self.function(self)
+
+
+_SILENT = Progress()
+_current: ContextVar[Progress] = ContextVar("progress", default=_SILENT)
+
+
+@contextmanager
+def using(progress: Progress) -> Iterator[None]:
+    """Send the reports of this block to `progress`. A thread that the block starts has to do the same itself."""
+    token = _current.set(progress)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Progress:
+    """Return where reports go now: for `using` in another thread."""
+    return _current.get()
+
+
+@contextmanager
+def task(label: str, total: int = 0, *, unit: str = "chars") -> Iterator[Task]:
+    """Report a piece of work: yields what to call with each amount that is done. See `Task`."""
+    started = _current.get().start(label, total, unit)
+    try:
+        yield started
+    finally:
+        started.close()

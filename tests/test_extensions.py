@@ -1,0 +1,148 @@
+"""Rooms: commands, analyses and methods that entry points add to charrnn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch as real_torch
+from fake_packages import install
+
+import charrnn
+from charrnn import extensions
+from charrnn.api import Model
+from charrnn.errors import UsageError
+from charrnn.extensions import GROUP, ModelMethod, PackageFunction, commands, find_function, module_names, offered
+from charrnn.lazy import inference_mode, torch
+
+ROOM = """
+from charrnn.cli.analyses import Analysis, Option, Shown
+from charrnn.extensions import CommandEntry, ModelMethod, PackageFunction
+
+COMMANDS = (CommandEntry(name="greet", summary="Print a greeting.", function="a_room:greet"),)
+
+def greet(name: str = "reader") -> None:
+    print("hello", name)
+
+def num_units(model):
+    "Return the units of a layer."
+    return model.config.hidden_size
+
+EXTENSIONS = (
+    ModelMethod(name="num_units", function=num_units),
+    PackageFunction(name="greeting", function=greet),
+    Analysis(
+        option=Option(flag="--length", help="Show the length of the text.", kind=bool),
+        measure=lambda subject: len(subject.text),
+        show=lambda subject, length: Shown("Length", [str(length)], {"length": length}),
+    ),
+)
+"""
+
+
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install a package that offers a room, until the test ends."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def call(code: str = ROOM) -> None:
+        install(tmp_path, "a-room", f"[{GROUP}]\na_room = a_room\n", a_room=code)
+        forget()
+
+    yield call
+    sys.modules.pop("a_room", None)
+    monkeypatch.undo()
+    forget()
+
+
+def forget() -> None:
+    from charrnn.cli.modes import analyses
+
+    for function in (extensions._rooms, extensions._declared, analyses):
+        function.cache_clear()
+
+
+def test_a_room_adds_a_command_an_analysis_a_method_and_a_function(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from charrnn.cli.app import run
+
+    offer()
+    assert run(["--help"]) == 0 and "greet      Print a greeting." in capsys.readouterr().out
+    assert run(["greet", "--name", "you"]) == 0 and capsys.readouterr().out == "hello you\n"
+    assert run(["visualize", "--help"]) == 0 and "Show the length of the text." in capsys.readouterr().out
+    assert run(["visualize", "--length", "--gates"]) == 2
+    assert "--gates and --length are different pictures" in capsys.readouterr().err
+    assert charrnn.greeting is find_function(PackageFunction, "greeting")
+    model = object.__new__(Model)
+    model.config = charrnn.Config(hidden_size=7)
+    assert model.num_units() == 7 and model.num_units.__doc__ == "Return the units of a layer."
+
+
+def test_the_own_rooms_come_first_and_offer_their_objects() -> None:
+    assert [name for name in commands() if name in ("explore", "predict", "sweep")] == ["explore", "predict", "sweep"]
+    assert "gates" in {method.name for method in offered(ModelMethod)}
+    assert "charrnn.lab.gates" in module_names("charrnn.lab", charrnn.lab.__path__)  # type: ignore[attr-defined]
+
+
+def test_a_room_that_fails_is_named_and_leaves_the_commands_of_the_core(
+    offer: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from charrnn.cli.app import run
+
+    offer("raise RuntimeError('no room')")
+    with pytest.raises(UsageError, match=r"extension 'a_room' of the package a-room .* failed.*RuntimeError: no room"):
+        commands()
+    assert run(["runs", "--json"]) == 0
+    assert run(["explore"]) == 2 and "of the package a-room" in capsys.readouterr().err
+
+
+def test_two_commands_of_one_name_are_refused(offer: Callable[..., None]) -> None:
+    offer(ROOM.replace('"greet", summary', '"explore", summary'))
+    with pytest.raises(UsageError, match=r"a-room .* offers a second command 'explore'"):
+        commands()
+
+
+def test_a_module_of_the_package_is_imported_before_any_room() -> None:
+    code = "import sys; from charrnn import api; print({*sys.modules} & {'charrnn.lab', 'charrnn.lab.gates'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
+    assert "charrnn.lab.gates" not in done.stdout
+
+
+def test_unknown_names_are_no_attributes() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'tarin'"):
+        charrnn.tarin  # noqa: B018
+    model = object.__new__(Model)
+    for name in ("gtaes", "_repr_png_", "__deepcopy__"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(model, name)
+
+
+def test_torch_is_imported_at_its_first_use() -> None:
+    code = (
+        "import sys; from charrnn.lazy import torch; import charrnn.lab.gates; before = 'torch' in sys.modules; "
+        "torch.zeros(1); print(before, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600)
+    assert done.stdout == "False True\n"
+
+
+def test_the_stand_in_has_what_torch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.Tensor is real_torch.Tensor and torch.nn.functional is real_torch.nn.functional
+    monkeypatch.setattr(real_torch, "zeros", len)
+    assert torch.zeros is len  # type: ignore[comparison-overlap]
+    with pytest.raises(AttributeError, match="zeroes"):
+        torch.zeroes  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_inference_mode_is_that_of_torch() -> None:
+    @inference_mode
+    def is_inference(sign: int) -> bool:
+        """Say whether it is on."""
+        return bool(torch.is_inference_mode_enabled()) and sign > 0
+
+    assert is_inference(1) and is_inference.__doc__ == "Say whether it is on."
+    assert not torch.is_inference_mode_enabled()
