@@ -16,7 +16,7 @@ from measuring import Report, make_parser, seconds
 from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.measuring import choose_threads, measure_step
 from charrnn.training.plan import MEASURE_SECONDS
 from charrnn.training.trainer import Trainer

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
+from charrnn.text.batches import Lanes
 from charrnn.text.formal_languages import END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
-from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from charrnn.config import PRECISIONS, Config
 from charrnn.model import reading
 from charrnn.model.device import chosen_precision
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.trainer import Trainer
 
 VOCAB_SIZE = 65

@@ -47,8 +47,8 @@ from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.optimizers import OPTIMIZERS
 from charrnn.scale.graphed import GraphSampler
+from charrnn.text.batches import Lanes
 from charrnn.text.encoded import encode_text
-from charrnn.text.lanes import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.events import DoneEvent
 from charrnn.training.loop import resume, train

@@ -35,7 +35,7 @@ from charrnn.config import Config, resolved
 from charrnn.errors import NonFiniteError
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.shapes import fit_parameters, num_parameters
-from charrnn.text.lanes import Lanes, split_ids
+from charrnn.text.batches import Lanes, split_ids
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer

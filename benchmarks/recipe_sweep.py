@@ -24,7 +24,7 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer

@@ -31,7 +31,7 @@ from measuring import Report, make_parser
 
 from charrnn.config import Config
 from charrnn.scale.processes.distributed import World, joined
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.trainer import Trainer
 
 SIZES = ("1x128", "1x512", "2x512", "1x1024")

@@ -32,7 +32,7 @@ from charrnn.architectures import CELLS
 from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer
 

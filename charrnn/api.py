@@ -46,14 +46,14 @@ from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.findings import FindingsCache
 from charrnn.runs.locate import open_run_to_read
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.model_file import ModelFile
+from charrnn.runs.overview import text_name
 from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.records import ModelDescription
-from charrnn.runs.summary import text_name
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
 from charrnn.text.encoded import EncodedText, decode_each, encode_text
-from charrnn.text.part import CorpusPart
 from charrnn.text.recorded import RecordedCorpus, recorded_corpus
 from charrnn.text.vocab import Vocab
 

@@ -24,7 +24,7 @@ from charrnn.cells.records import CellScore, GradientReach
 from charrnn.errors import NonFiniteError
 from charrnn.model.device import on_threads
 from charrnn.model.shapes import num_parameters
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.text.vocab import Vocab
 from charrnn.training.events import StepEvent
 

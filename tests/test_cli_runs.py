@@ -13,7 +13,7 @@ from built_runs import build_chain
 from conftest import Ran
 
 from charrnn.cli.runs import MAX_CURVES
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 
 Command = Callable[..., Ran]
 KEYS = ("name", "cell", "num_layers", "hidden_size", "corpus", "step", "num_steps", "best_nats", "minutes", "warnings")

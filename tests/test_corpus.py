@@ -19,7 +19,7 @@ from charrnn.errors import DataError, NotHereError, UsageError
 from charrnn.text import catalogue
 from charrnn.text.corpus import corpus_name, read_corpus
 from charrnn.text.documents import Documents
-from charrnn.text.order import SORTED
+from charrnn.text.sources import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 

@@ -34,7 +34,7 @@ from charrnn.model.layer import Noise
 from charrnn.scale.processes.broadcasts import check_same_text
 from charrnn.scale.processes.diloco import OuterOptimizer
 from charrnn.scale.processes.distributed import ALONE, World, joined
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training import loop
 from charrnn.training.optim import orthogonal
 from charrnn.training.trainer import Trainer

@@ -22,10 +22,9 @@ from charrnn.config import Config
 from charrnn.errors import CharRNNError, TextChangedError, TooLargeError
 from charrnn.text import corpus as corpus_module
 from charrnn.text import files, id_builder, id_cache
+from charrnn.text.batches import Lanes, release_pages
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.id_cache import IdCache
-from charrnn.text.lanes import Lanes
-from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import Vocab
 
 

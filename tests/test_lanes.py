@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.lanes import Lanes, split_ids
+from charrnn.text.batches import Lanes, split_ids
 
 SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids)))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from charrnn.runs.metrics import MAX_VALUE
+from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.charts import ASCII_MARKS, MARKS, MAX_TICKS, enclosing_ticks
 from charrnn.views.documents import to_html

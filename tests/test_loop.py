@@ -12,8 +12,8 @@ import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.description import seal
+from charrnn.runs.logs import SampleLog
 from charrnn.runs.reader import RunReader
-from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
 from charrnn.training.trainer import StepResult, Trainer

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training import measuring
 from charrnn.training.measuring import MIN_BUDGET_SECONDS, MIN_STEPS, choose_precision, choose_threads, measure_step
 from charrnn.training.trainer import Trainer

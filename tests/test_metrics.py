@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from charrnn.errors import CharRNNError, CheckpointError
 from charrnn.files import JSON
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 
 
 @pytest.fixture

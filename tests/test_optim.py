@@ -255,7 +255,7 @@ IMPORTS = """
 import sys
 import numpy as np, torch
 from charrnn.config import Config
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.trainer import Trainer
 sizes = dict(num_layers=1, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=8, dropout=0.0, learning_rate=0.01)
 ids = np.random.default_rng(0).integers(0, 9, 300).astype(np.uint16)

@@ -13,8 +13,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.config import Config
 from charrnn.text.corpus import read_corpus
-from charrnn.text.order import SHUFFLED, SORTED, Order, shuffle_key
-from charrnn.text.sources import find_origin
+from charrnn.text.sources import SHUFFLED, SORTED, Order, find_origin, shuffle_key
 
 NAMES = [f"{folder}/{letter}.txt" for folder in ("a", "b", "b/deep") for letter in "pqrs"]
 SHUFFLED_NAMES = sorted(NAMES, key=lambda name: hashlib.sha256(f"0/{name}".encode()).hexdigest())

@@ -13,12 +13,19 @@ from built_runs import build_chain
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.model.network import load_network
 from charrnn.runs.description import seal
-from charrnn.runs.learning_curves import read_learning_curve
-from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.overview import SORT_KEYS, find_runs, learning_curves, run_summaries, select_runs
+from charrnn.runs.logs import MetricsLog
+from charrnn.runs.overview import (
+    SORT_KEYS,
+    find_runs,
+    learning_curves,
+    read_learning_curve,
+    run_summaries,
+    select_runs,
+    summarize,
+    text_name,
+)
 from charrnn.runs.reader import RunReader
 from charrnn.runs.records import comparison_notes
-from charrnn.runs.summary import summarize, text_name
 from charrnn.settings import to_yaml
 
 Build = Callable[..., Path]

@@ -13,8 +13,7 @@ from conftest import SMALL_RUN, Ran, TrainedRun
 import charrnn
 from charrnn.errors import UsageError
 from charrnn.lab import novelty
-from charrnn.text.corpus import Corpus, read_corpus
-from charrnn.text.part import CorpusPart
+from charrnn.text.corpus import Corpus, CorpusPart, read_corpus
 from charrnn.text.vocab import Vocab
 
 TEXT = "the lamp by the river was lit\nand the stone was cold — ж\n" * 90
@@ -103,7 +102,7 @@ def test_no_command_decodes_the_whole_corpus(command: Command, tmp_path: Path, m
         return decoded
 
     monkeypatch.setattr(Corpus, "text", text)
-    monkeypatch.setattr("charrnn.text.part.CONTEXT_CHARS", 600)
+    monkeypatch.setattr("charrnn.text.corpus.CONTEXT_CHARS", 600)
     monkeypatch.setattr("charrnn.lab.novelty.SLICE_CHARS", 500)
     monkeypatch.setattr("charrnn.api.HELD_OUT_CHARS", 400)
     monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 600)

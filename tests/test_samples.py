@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from charrnn.runs.samples import SampleLog
+from charrnn.runs.logs import SampleLog
 
 
 def test_samples_are_kept_by_step(tmp_path: Path) -> None:

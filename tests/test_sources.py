@@ -10,8 +10,7 @@ import pytest
 
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.order import SHUFFLED, SORTED, Order
-from charrnn.text.sources import Origin, find_origin, origin_at
+from charrnn.text.sources import SHUFFLED, SORTED, Order, Origin, find_origin, origin_at
 
 TEXT = "It was the best of times, it was the worst of times.\n"
 

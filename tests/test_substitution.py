@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.apps.write import substitution
 from charrnn.apps.write.known_bytes import known_characters
-from charrnn.text import substitution
-from charrnn.text.substitution import CachedReading, KnownCharacters, ReadText, Substitution, read_as_known
+from charrnn.apps.write.substitution import CachedReading, KnownCharacters, ReadText, Substitution, read_as_known
 from charrnn.text.vocab import Vocab
 
 ASCII = KnownCharacters(Vocab("char", ("", "\n", *map(chr, range(32, 127)), "é")))

@@ -20,7 +20,7 @@ import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
 from charrnn.file_lock import try_lock, unlock
-from charrnn.runs.lock import lock_folder
+from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.records import FAILED, FINISHED, STOPPED, RunEndEvent, SweepEndEvent, SweepReport, SweepRun
 from charrnn.scale.sweep.run_process import RunProcess, error_text, run_environment
 from charrnn.scale.sweep.seed_statistics import mean_interval, paired_difference, welch_difference

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.text.vocab import Vocab
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.trainer import StepResult, Trainer

@@ -29,7 +29,7 @@ def read_text(source: str, config: "Config", *, quiet: bool = False) -> str | by
     """
     from charrnn.text.corpus import read_corpus
     from charrnn.text.documents import Documents
-    from charrnn.text.order import SORTED
+    from charrnn.text.sources import SORTED
 
     print_waiting_notice(source, quiet=quiet)
     corpus = read_corpus(

@@ -236,7 +236,7 @@ def _print_config(config: "Config", origins: dict[str, str], *, show_as_json: bo
 
 
 def _start(config: "Config", view: TrainingView, *, out: Path | None, trackers: Sequence[str], quiet: bool) -> int:
-    from charrnn.runs.starting import clear_unsaved
+    from charrnn.runs.writer import clear_unsaved
 
     if out is not None and view.is_first:
         clear_unsaved(out)  # Before torch is imported, which takes seconds: an error should appear at once.
@@ -293,7 +293,7 @@ def _resume(
     run: str | None, changes: dict[str, Any], view: TrainingView, *, trackers: Sequence[str], quiet: bool
 ) -> int:
     from charrnn.runs.locate import open_run
-    from charrnn.runs.lock import lock_folder
+    from charrnn.runs.writer import lock_folder
 
     if view.is_first:
         with lock_folder(open_run(run).path):

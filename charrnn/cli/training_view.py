@@ -303,7 +303,7 @@ def _num_val_chars(start: "StartEvent") -> int:
 
 def _seconds_logged(run: str) -> float:
     """Return the seconds that a resumed run has trained before, as `charrnn runs` adds them up."""
-    from charrnn.runs.metrics import MetricsLog
+    from charrnn.runs.logs import MetricsLog
 
     return max((loss.seconds for loss in MetricsLog(Path(run) / "metrics.jsonl").losses([])), default=0.0)
 

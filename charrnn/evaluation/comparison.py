@@ -10,8 +10,8 @@ from charrnn.evaluation.records import BREAKDOWNS, MAX_SCORED, CharLoss, Evaluat
 from charrnn.lab.error_kinds_records import ErrorReport
 from charrnn.lab.long_range_records import LongRangeReport
 from charrnn.lab.ngrams import ORDERS
+from charrnn.text.corpus import CorpusPart
 from charrnn.text.documents import END, split_text
-from charrnn.text.part import CorpusPart
 from charrnn.text.vocab import IdArray, Vocab
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from charrnn.lab.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_
 from charrnn.lab.ngrams import num_counted
 from charrnn.lab.resets import MAX_CHARS, choose_groups, num_read
 from charrnn.lab.temperature import MAX_FITTED
-from charrnn.text.part import CorpusPart
+from charrnn.text.corpus import CorpusPart
 
 USUAL_FITTING_STEPS = 3
 """Steps of Newton's method that fitting a temperature usually takes; the real number is known only afterwards."""

@@ -17,7 +17,7 @@ from charrnn.evaluation.records import COMPRESSOR, NGRAM, EvaluationRow, LossRep
 from charrnn.lab.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES, Compressor
 from charrnn.lab.ngrams import NgramModel, check_order, num_counted
 from charrnn.lab.novelty import SlicedText
-from charrnn.text.part import CorpusPart
+from charrnn.text.corpus import CorpusPart
 
 ROWS_BYTES = 1 << 29
 """Memory of the losses of the n-gram orders that are computed together."""

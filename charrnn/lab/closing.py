@@ -17,9 +17,9 @@ from charrnn.bootstrap import MAX_BLOCKS, BlockSums
 from charrnn.evaluation.char_losses import consecutive_ranges
 from charrnn.evaluation.estimate import Estimate
 from charrnn.lab.long_range_records import DISTANCES, MAX_DISTANCE, ClosingBin, ClosingReport
+from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
-from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray, Vocab
 
 OPENERS = {

@@ -38,8 +38,8 @@ from charrnn.lab.error_kinds_records import (
 )
 from charrnn.lab.ngrams import NgramModel
 from charrnn.lab.words import Block, CharClass, count_words, read_block
+from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
-from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray, Vocab
 
 ERROR_NATS = np.float32(math.log(2))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
 from charrnn.generation.generator import Generating, Generator
 from charrnn.lab.mixture import MixedGenerator
-from charrnn.text.common import CommonAlphabet
 from charrnn.text.documents import END
 from charrnn.text.encoded import EncodedText, encode_text
+from charrnn.text.vocab import CommonAlphabet
 
 if TYPE_CHECKING:
     from charrnn.api import Model

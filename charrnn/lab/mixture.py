@@ -19,7 +19,7 @@ from charrnn.generation.options import Clamps, OnCompile, OnWarning, SampleOptio
 from charrnn.generation.sampling import Block, compiled_loop
 from charrnn.lab.compiled_stepper import CompiledStepper
 from charrnn.model.stepper import CharacterModel, Stepper
-from charrnn.text.common import CommonAlphabet
+from charrnn.text.vocab import CommonAlphabet
 
 _Advance = Callable[
     [CharacterModel, NDArray[np.int64], NDArray[np.float32]], tuple[NDArray[np.floating[Any]], NDArray[np.float32]]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.evaluation import classes
+from charrnn.text.batches import release_pages
 from charrnn.text.encoded import decode_each
-from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray, Vocab
 
 BLOCK_CHARS = 1 << 20

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.model.network import CharRNN
-from charrnn.text.common import CommonAlphabet
+from charrnn.text.vocab import CommonAlphabet
 
 
 class MixedNetwork(nn.Module):

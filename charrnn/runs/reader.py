@@ -1,4 +1,9 @@
-"""A run folder as its readers see it: lists, verifies and loads its checkpoints."""
+"""A run folder as its readers see it: lists, verifies and loads its checkpoints.
+
+The files `latest` and `best` have one line each with the name of a checkpoint. A process can be killed after it saved a
+checkpoint and before it updated them, and a flipped bit can make them name another one. So the newest checkpoint is the
+latest whatever `latest` says, and its state names the best one.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,15 @@ from pathlib import Path
 from charrnn.config import MODEL_FIELDS, Config
 from charrnn.errors import CheckpointError
 from charrnn.files import MAX_TEXT_BYTES, read_capped
-from charrnn.runs.checkpoint import Checkpoint, checkpoint_step, describes_itself, read_checkpoint
+from charrnn.runs.checkpoint import (
+    Checkpoint,
+    best_checkpoint,
+    checkpoint_step,
+    describes_itself,
+    is_checkpoint_name,
+    read_checkpoint,
+    read_state,
+)
 from charrnn.runs.description import (
     CONFIG,
     VOCAB,
@@ -21,7 +34,68 @@ from charrnn.runs.description import (
     check_seal,
     parse_config,
 )
-from charrnn.runs.pointers import KINDS, best_known, expected_checkpoint, list_checkpoints, read_pointer
+
+KINDS = {"latest": "newest", "best": "best"}
+"""The pointers, and which checkpoint each must name."""
+
+
+def list_checkpoints(run: Path) -> list[str]:
+    """List the names of the saved checkpoints, ascending. Raises CheckpointError if the folder cannot be read."""
+    try:
+        with os.scandir(run) as entries:
+            names = [e.name for e in entries if is_checkpoint_name(e.name) and e.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise CheckpointError(f"cannot read {run}: {error.strerror or error}") from error
+    return sorted(names, key=checkpoint_step)
+
+
+def read_pointer(run: Path, name: str) -> str | None:
+    """Return the checkpoint that the file `latest` or `best` names, None if it is missing or has other content."""
+    try:
+        text = read_capped(run / name, max_bytes=100).decode("ascii")
+    except (CheckpointError, UnicodeDecodeError):
+        return None
+    return text[:-1] if text.endswith("\n") and is_checkpoint_name(text[:-1]) else None
+
+
+def expected_checkpoint(run: Path, name: str) -> tuple[str | None, list[str]]:
+    """Return the checkpoint that the pointer `name` must name, and what is wrong with the pointer, if anything.
+
+    The checkpoint is None if only the pointer could name it. Raises CheckpointError if the folder cannot be read.
+    """
+    # Twice, because a training process updates its pointers just after it saved.
+    for _ in range(2):
+        pointed = read_pointer(run, name)
+        right, problem = (list_checkpoints(run)[-1], None) if name == "latest" else best_known(run)
+        if pointed == right or (right is None and pointed in list_checkpoints(run)):
+            return pointed, []
+        if pointed is not None and os.path.islink(run / pointed):
+            return pointed, []  # A link is not a checkpoint: reading it fails with an error that names it.
+    if problem is None:
+        if not os.path.lexists(run / name):
+            problem = f"{run / name} is missing"
+        elif pointed is None:
+            problem = f"{run / name} does not name a checkpoint"
+        else:
+            problem = f"{run / name} names {pointed}, which is not the {KINDS[name]} checkpoint"
+    return right, [problem]
+
+
+def best_known(run: Path) -> tuple[str | None, str | None]:
+    """Return the best checkpoint that the state of the newest one names, None if it names none.
+
+    If the newest checkpoint is damaged, an older one is used, and the damage is returned too. Raises NewerFormatError.
+    """
+    problem = None
+    for name in reversed(list_checkpoints(run)):
+        try:
+            return best_checkpoint(read_state(run / name)), problem
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            problem = problem or str(error)
+    return None, problem
+
 
 FIXED_FIELDS = (*MODEL_FIELDS, "seed", "corpus", "split", "encoding", "init_from")
 """Settings that are the same in all checkpoints of a run."""

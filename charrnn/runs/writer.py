@@ -2,7 +2,7 @@
 
 Order of a commit: data, fsync, manifest, fsync, rename folder, fsync parent, pointers, prune. Wherever that is
 interrupted, the newest complete checkpoint is the latest one, and its state names the best one: the files `latest` and
-`best` only repeat this.
+`best` only repeat this. A run that fails before its first save is removed again.
 """
 
 from __future__ import annotations
@@ -11,21 +11,25 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from charrnn.errors import CharRNNError, CheckpointError, UsageError, counted, named
+from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
+from charrnn.file_lock import try_lock, unlock
 from charrnn.files import (
     JSON,
+    check_regular,
     convert_os_errors,
     fsync_folder,
     make_folder,
+    read_capped,
     remove_temporaries,
     write_atomically,
     write_synced,
 )
+from charrnn.process_signals import ending_signals_delayed
 from charrnn.runs.checkpoint import (
     Checkpoint,
     Tensors,
@@ -38,8 +42,37 @@ from charrnn.runs.checkpoint import (
 )
 from charrnn.runs.description import CONFIG, VOCAB, Description, NewerFormatError
 from charrnn.runs.findings import discard_findings
-from charrnn.runs.lock import lock_folder
 from charrnn.runs.reader import RunReader
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock `folder` for this process; the operating system frees it when the process ends, however it ends.
+
+    Raises RunInUseError at once when another process has locked it, CharRNNError when the folder cannot be locked,
+    CheckpointError when its lock is a link, through which another file would be emptied.
+    """
+    with contextlib.ExitStack() as stack:
+        with convert_os_errors("lock", folder):
+            check_regular(folder / "lock")
+            # Opened for appending, which neither empties nor touches the file of a run in use.
+            path = folder / "lock"
+            file = stack.enter_context(path.open("a+b", buffering=0))
+            # A run without a checkpoint may have been removed and created again since: then this lock file is deleted.
+            if not try_lock(file) or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                file.seek(0)
+                owner = file.read(20).decode("ascii", "replace")
+                raise RunInUseError(
+                    f"{folder} is in use by {f'process {owner}' if owner.isdigit() else 'another process'}\n"
+                    "wait for it or stop it, or start a new run"
+                )
+            stack.callback(unlock, file)
+            owner = str(os.getpid())
+            with convert_os_errors("write", folder / "lock", num_bytes=len(owner)):
+                file.truncate(0)
+                file.write(owner.encode("ascii"))
+        stack.callback(file.truncate, 0)
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,3 +269,68 @@ def _set_aside(folder: Path) -> Path:
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     os.rename(folder, aside)
     return aside
+
+
+_FIRST_FILES = (CONFIG, VOCAB, "lock")
+"""The files in a run's folder before its first save, besides temporary ones. `lock`, which identifies it, goes last."""
+
+
+def clear_unsaved(path: Path) -> None:
+    """Empty the folder `path` if it belongs to a run that was killed before its first save.
+
+    Raises UsageError, as `RunWriter.create_at` does, if anything else exists there; RunInUseError if that run is
+    starting now.
+    """
+    if _is_unsaved(path):
+        with RunWriter(path).lock(), convert_os_errors("clean up", path):
+            if _is_unsaved(path):
+                _remove_first_files(path)
+    if os.path.lexists(path):
+        RunWriter.create_at(path)
+
+
+@contextlib.contextmanager
+def new_run(create: Callable[[], RunWriter]) -> Iterator[RunWriter]:
+    """Create a run's folder and lock it; if this block fails before anything is saved there, remove the folder.
+
+    Raises what `create` and `RunWriter.lock` raise.
+    """
+    with contextlib.ExitStack() as stack:
+        # A signal after the folder is made and before its removal is arranged would leave it behind.
+        with ending_signals_delayed():
+            run = create()
+            stack.enter_context(_removed_unless_saved(run))
+            stack.enter_context(run.lock())
+        yield run
+
+
+@contextlib.contextmanager
+def _removed_unless_saved(run: RunWriter) -> Iterator[None]:
+    """Remove a new run's folder if this block fails before anything is saved in it."""
+    try:
+        yield
+    except RunInUseError:
+        raise  # Another process has taken it over.
+    except BaseException:  # an interrupt, too; raised again
+        with contextlib.suppress(OSError, CheckpointError):
+            if not run.reader.checkpoints():
+                _remove_first_files(run.path)
+                run.path.rmdir()
+        raise
+
+
+def _remove_first_files(path: Path) -> None:
+    """Remove what a run without a save wrote, by name: any other file there is the user's. Raises OSError."""
+    remove_temporaries(path)
+    for name in _FIRST_FILES:
+        (path / name).unlink(missing_ok=True)
+
+
+def _is_unsaved(path: Path) -> bool:
+    try:
+        names = {name for name in os.listdir(path) if not name.startswith(".")}
+        # The lock contains the number of the process that died; a user's own file `lock` would contain something else.
+        owner = read_capped(path / "lock", max_bytes=20)
+    except (OSError, CheckpointError):
+        return False
+    return names <= set(_FIRST_FILES) and (not owner or owner.isdigit())

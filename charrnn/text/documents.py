@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config
 from charrnn.errors import DataError, counted, named
-from charrnn.text.lanes import split_ids
-from charrnn.text.mapped import release_pages
-from charrnn.text.order import SORTED, Order
+from charrnn.text.batches import release_pages, split_ids
+from charrnn.text.sources import SORTED, Order
 from charrnn.text.vocab import IdArray, Vocab
 
 END = "\0"

@@ -11,9 +11,8 @@ from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import Corpus, OpenText, open_text
 from charrnn.text.documents import Documents
-from charrnn.text.order import Order
 from charrnn.text.source_reader import OnProgress
-from charrnn.text.sources import Origin, find_origin, origin_at, standard_library
+from charrnn.text.sources import Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 
 MAX_LOCATIONS_LENGTH = 200_000

@@ -17,10 +17,9 @@ from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
-from charrnn.runs.starting import clear_unsaved, new_run
-from charrnn.runs.writer import RunWriter
+from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
 from charrnn.scale.processes.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
 from charrnn.scale.processes.distributed import World, joined
 from charrnn.text.source_reader import OnProgress

@@ -12,7 +12,7 @@ import torch
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
 from charrnn.scale.processes.distributed import ALONE, World
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.recipe import CPU_RATE, num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
 

@@ -16,12 +16,12 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run_to_read
 from charrnn.scale.processes.broadcasts import share_config
 from charrnn.scale.processes.distributed import ALONE, World
+from charrnn.text.batches import Lanes
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
-from charrnn.text.lanes import Lanes
-from charrnn.text.order import Order
 from charrnn.text.recorded import RecordedCorpus
 from charrnn.text.source_reader import OnProgress
+from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
 from charrnn.training.recipe import (

@@ -15,7 +15,7 @@ from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
 from charrnn.scale.processes.broadcasts import share_config
 from charrnn.scale.processes.distributed import World
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.text.recorded import recorded_corpus
 from charrnn.text.source_reader import OnProgress
 from charrnn.training.measuring import choose_precision

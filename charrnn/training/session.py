@@ -20,9 +20,8 @@ from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.description import Description
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.reader import RunReader
-from charrnn.runs.samples import SampleLog
 from charrnn.runs.writer import RunWriter
 from charrnn.scale.processes.broadcasts import share_checkpoint
 from charrnn.text.recorded import state_of_corpus

@@ -22,7 +22,7 @@ from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.scale.processes.diloco import OuterOptimizer
 from charrnn.scale.processes.distributed import ALONE, World
-from charrnn.text.lanes import Lanes
+from charrnn.text.batches import Lanes
 from charrnn.training.optim import Muon, Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
 
 

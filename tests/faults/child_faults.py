@@ -13,7 +13,7 @@ from typing import Any
 
 from charrnn import files
 from charrnn.runs import writer
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog
 from charrnn.runs.writer import RunWriter
 
 CHANGES = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir")

@@ -16,7 +16,7 @@ from environment import REPOSITORY, clean_environment, python_path
 from faulty_disk import Killed, faulty_disk, sync_nothing
 from saved_runs import FILES, commit, hidden, make_run
 
-from charrnn.runs.pointers import best_known
+from charrnn.runs.reader import best_known
 from charrnn.runs.writer import RunWriter
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds a descriptor's path in /proc")

@@ -16,9 +16,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.errors import CheckpointError
-from charrnn.runs.metrics import MetricsLog
+from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.reader import RunReader
-from charrnn.runs.samples import SampleLog
 
 BEFORE, LATEST = "step-00000004", "step-00000006"
 STEPS = ("step-00000000", "step-00000002", BEFORE, LATEST)

@@ -17,11 +17,9 @@ import charrnn
 from charrnn.errors import CharRNNError
 from charrnn.runs.checkpoint import seal_manifest
 from charrnn.runs.description import Description
-from charrnn.runs.metrics import MetricsLog
-from charrnn.runs.overview import learning_curves
+from charrnn.runs.logs import MetricsLog, SampleLog
+from charrnn.runs.overview import learning_curves, summarize
 from charrnn.runs.reader import RunReader
-from charrnn.runs.samples import SampleLog
-from charrnn.runs.summary import summarize
 from charrnn.settings import from_yaml, merge_settings, read_recipe, to_yaml
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.corpus import read_corpus

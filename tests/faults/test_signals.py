@@ -38,7 +38,7 @@ AMID_TRAINING = {
     ("charrnn.training.session:_generate_sample", 2): 1,
     ("charrnn.runs.writer:RunWriter.save_checkpoint", 2): 4,
     ("charrnn.training.session:stateful_nats", 1): 5,
-    ("charrnn.runs.metrics:MetricsLog.append", 8): 7,
+    ("charrnn.runs.logs:MetricsLog.append", 8): 7,
     ("charrnn.training.trainer:Trainer.take_step", 9): 9,
     ("charrnn.runs.writer:RunWriter.prune", 5): 10,
 }

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from charrnn.apps.write.continuations import ContinuationOptions, Continuations
 from charrnn.apps.write.draft_reader import DraftReader
 from charrnn.apps.write.known_bytes import known_characters
+from charrnn.apps.write.substitution import CachedReading, KnownCharacters, ReadText
 from charrnn.generation.generator import Generator
 from charrnn.generation.sampling import undrawable_ids
-from charrnn.text.substitution import CachedReading, KnownCharacters, ReadText
 
 OnRead = Callable[[int], object]
 """Called with the number of characters that were read since its last call; may raise to stop the work."""

@@ -23,11 +23,11 @@ from charrnn.apps.write.editor import Editor
 from charrnn.apps.write.keys import COMMAND, KEYS
 from charrnn.apps.write.offers import OfferSearch, offer_table
 from charrnn.apps.write.state import DraftFile, Settings, describe_reading, parse_path
+from charrnn.apps.write.substitution import ReadText
 from charrnn.apps.write.worker import Job, Worker
 from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, DataError, counted
 from charrnn.generation.records import Continuation
-from charrnn.text.substitution import ReadText
 from charrnn.views.palette import palette_of
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"

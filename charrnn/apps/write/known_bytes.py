@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from charrnn.apps.write.substitution import KnownCharacters
 from charrnn.generation.distribution import next_char_probs
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import generator_of, start_ids
 from charrnn.model.stepper import Stepper
-from charrnn.text.substitution import KnownCharacters
 from charrnn.text.vocab import Vocab
 
 NUM_CHARS = 400

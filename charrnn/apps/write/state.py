@@ -9,10 +9,10 @@ from typing import get_args
 from charrnn.apps.write.boundaries import Until
 from charrnn.apps.write.continuations import ContinuationOptions
 from charrnn.apps.write.drafts import Draft, FileFormat, save_draft, write_recovery
+from charrnn.apps.write.substitution import ReadText, Substitution
 from charrnn.errors import UsageError, counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import Continuation
-from charrnn.text.substitution import ReadText, Substitution
 from charrnn.views.visible import all_visible
 
 TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)

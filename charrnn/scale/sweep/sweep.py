@@ -27,8 +27,8 @@ from charrnn.files import (
     write_atomically,
 )
 from charrnn.process_signals import ENDING_SIGNALS
-from charrnn.runs.lock import lock_folder
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
+from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.records import (
     FAILED,
     FINISHED,

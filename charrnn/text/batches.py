@@ -1,9 +1,10 @@
-"""The batches of training: each batch row (lane) reads the corpus from its own start position, without end.
+"""The batches of training, the parts of a corpus, and pages of mapped ids out of memory again.
 
-Shapes: N ids of a corpus, T time (characters of a window), B batch (lanes).
+Shapes: N ids of a corpus, T time (characters of a window), B batch rows.
 """
 
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -12,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.mapped import release_pages
 from charrnn.text.vocab import IdArray
+
+
+def release_pages(ids: IdArray) -> None:
+    """Take ids that are mapped from a file out of this process's memory; they stay in the system's file cache."""
+    base: object = ids
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
 
 RELEASE_IDS = 1 << 23
 """Ids of a mapped text that are read before they are taken out of this process's memory: 8 MB of uint8 ids."""

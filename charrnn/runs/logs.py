@@ -1,4 +1,4 @@
-"""The log of a run, `metrics.jsonl`: one JSON object per line and event."""
+"""The logs of a run: `metrics.jsonl`, one JSON object per line and event, and `samples.txt`, a section per sample."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn, cast
 
-from charrnn.files import JSON, convert_os_errors, read_capped, write_atomically
+from charrnn.files import JSON, MAX_TEXT_BYTES, convert_os_errors, encode_text, read_capped, write_atomically
 
 MAX_BYTES = 1 << 30
 """A larger log is not read; it would have about six million steps."""
@@ -172,3 +172,38 @@ def _is_not_finite(value: JSON) -> bool:
 def _is_after(record: Mapping[str, JSON], step: int) -> bool:
     logged = record.get("step")
     return isinstance(logged, int) and logged > step
+
+
+_HEADING_LINE = re.compile(r"(?m)^--- step ")
+_HEADING = re.compile(r"(?m)^--- step ([0-9]{1,18}) ---\n")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLog:
+    """A `samples.txt`; the first `append` creates the file."""
+
+    path: Path
+
+    def append(self, step: int, text: str) -> None:
+        """Add the sample of `step`. Raises CharRNNError when the file cannot be written."""
+        # A line of the sample that looks like a heading is indented by one space.
+        text = _HEADING_LINE.sub(" --- step ", text)
+        section = encode_text(f"--- step {step} ---\n{text}\n\n")
+        with convert_os_errors("write", self.path, num_bytes=len(section)), self.path.open("ab") as file:
+            file.write(section)
+
+    def steps(self) -> list[int]:
+        """List the steps of the samples, in order. Raises CheckpointError if the file cannot be read."""
+        return [int(match[1]) for match in _HEADING.finditer(self._read())]
+
+    def rewind(self, step: int) -> None:
+        """Remove the samples after `step`, so that a resumed run writes each once. Raises as `steps` and `append`."""
+        text = self._read()
+        later = [match.start() for match in _HEADING.finditer(text) if int(match[1]) > step]
+        if later:
+            write_atomically(self.path, encode_text(text[: later[0]]))
+
+    def _read(self) -> str:
+        if not os.path.lexists(self.path):
+            return ""
+        return read_capped(self.path, max_bytes=MAX_TEXT_BYTES).decode("utf-8", "replace")
