@@ -21,8 +21,8 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.study import Study
-from charrnn.cells.targets import label_by_name
+from charrnn.cells.analysis import Study
+from charrnn.cells.scores import label_by_name
 from charrnn.cli.pictures import FoundCells, show_findings
 from charrnn.config import Config
 from charrnn.model.network import CharRNN

@@ -63,7 +63,7 @@ Text = str | bytes | EncodedText
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from charrnn.cells.study import Study
+    from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.lab.dynamic import DynamicSettings
@@ -220,7 +220,7 @@ class Model(Generating, Displayable):
     @cached_property
     def findings(self) -> FindingsCache:
         """The findings saved in the run for these weights; empty for a model that was not loaded from a run."""
-        from charrnn.cells.measured_json import program_digest
+        from charrnn.cells.saved import program_digest
 
         program = program_digest()
         if self.path is None or self.step_digest is None or program is None:
@@ -230,7 +230,7 @@ class Model(Generating, Displayable):
     @property
     def found_cells(self) -> tuple[FoundCell, ...]:
         """The cells saved in the run that follow a built-in detector better than an untrained network, best first."""
-        from charrnn.cells.measured_json import FOUND_CELLS, found_cells_from_json
+        from charrnn.cells.saved import FOUND_CELLS, found_cells_from_json
 
         kept = self.findings.get(FOUND_CELLS, {})
         return found_cells_from_json(kept, resolved(self.config.num_layers), resolved(self.config.hidden_size))
@@ -608,7 +608,7 @@ class Model(Generating, Displayable):
         *,
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> Direction:
-        """Fit a direction for a detector on the beginning of the run's validation text, as `Study.direction` does.
+        """Fit a direction for a detector on the beginning of the run's validation text: `study.direction`.
 
         It can be clamped: `model.sample(clamps={direction: direction.high})`. The result is saved in the run's folder.
         Raises UsageError, and DataError as `held_out`.
@@ -683,7 +683,7 @@ class Model(Generating, Displayable):
         cached: bool = False,
         on_progress: Callable[[int], object] = lambda num_chars: None,
     ) -> tuple[CellHistory, ...]:
-        """Score the best cell for each detector at every checkpoint of the run, as `Study.history` does.
+        """Score the best cell for each detector at every checkpoint of the run, as `CellAnalysis.history` does.
 
         The cells are those of `survey`. `on_progress` is called with the number of characters read by any of the models
         since its last call. Raises UsageError for a model that was not loaded from a run, and as `survey`.
@@ -734,21 +734,21 @@ class Model(Generating, Displayable):
         on_progress: Callable[[int], object] = lambda num_chars: None,
         on_cells: Callable[[int], object] = lambda num_cells: None,
     ) -> Atlas:
-        """Measure all cells over `text`, read after `context`: see `Study.atlas`, which says what is raised.
+        """Measure all cells over `text`, read after `context`: see `CellAnalysis.atlas`, which says what is raised.
 
         With `cached` the result is saved in the run's folder. `on_progress` is called with the number of characters
         read since its last call, `on_cells` with that of cells measured.
         """
         return self.study(text, context=context, cached=cached).atlas(on_progress=on_progress, on_cells=on_cells)
 
-    def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "Study":
+    def study(self, text: Text, *, context: str | bytes = "", cached: bool = False) -> "CellAnalysis":
         """Return a study of the cells over `text`, read after `context`: findings, rankings, passages, values, history.
 
         With `cached` each result is saved in the run's folder. Raises DataError for an empty text.
         """
-        from charrnn.cells.study import Study
+        from charrnn.cells.analysis import CellAnalysis
 
-        return Study(
+        return CellAnalysis(
             text=self.encode(text, context=context),
             num_layers=resolved(self.config.num_layers),
             num_units=resolved(self.config.hidden_size),
@@ -861,7 +861,7 @@ def follow_cells(
 
     `detectors` are those that `findings` scored. Raises UsageError, DataError.
     """
-    from charrnn.cells.targets import label_by_name
+    from charrnn.cells.scores import label_by_name
     from charrnn.lab.history import follow
 
     remaining = iter(models)
@@ -940,7 +940,7 @@ def find_cells(
     The cell is chosen on the first half of the trace and scored on the second; `untrained` is an untrained baseline's
     trace of the same text. Raises UsageError, DataError.
     """
-    from charrnn.cells import scores as survey
+    from charrnn.cells import scores
     from charrnn.detectors.registry import get_detectors
 
-    return survey.find_cells(trace, get_detectors(detectors), untrained)
+    return scores.find_cells(trace, get_detectors(detectors), untrained)

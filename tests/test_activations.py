@@ -13,8 +13,7 @@ import torch
 from encoded_texts import as_text
 from numpy.typing import NDArray
 
-from charrnn.cells.activations import Activations
-from charrnn.cells.trace import trace_text
+from charrnn.cells.trace import Activations, trace_text
 from charrnn.config import Config
 from charrnn.errors import CharRNNError
 from charrnn.lab.gates import count_gates
@@ -135,7 +134,7 @@ def test_a_full_disk_is_one_clear_error(has_fallocate: bool, monkeypatch: pytest
         monkeypatch.setattr(os, "posix_fallocate", fail, raising=False)
     else:
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
-        monkeypatch.setattr("charrnn.cells.activations.mmap.mmap", fail)
+        monkeypatch.setattr("charrnn.cells.trace.mmap.mmap", fail)
     with pytest.raises(CharRNNError, match="need 1,200 bytes in the folder for temporary files: No space left") as info:
         Activations(make_network("rnn"), make_text(50))
     assert "TMPDIR" in str(info.value) and str(info.value).count("\n") < 3
@@ -149,5 +148,5 @@ def test_a_file_system_that_cannot_reserve_space_gets_zeros(number: int, monkeyp
     network, text = make_network("rnn"), make_text(50)
     expected = Activations(network, text).values
     monkeypatch.setattr(os, "posix_fallocate", fail, raising=False)
-    monkeypatch.setattr("charrnn.cells.activations.ZEROS", bytes(100))
+    monkeypatch.setattr("charrnn.cells.trace.ZEROS", bytes(100))
     np.testing.assert_array_equal(Activations(network, text).values, expected)

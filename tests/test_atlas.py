@@ -9,16 +9,14 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
-from charrnn.cells import activations
-from charrnn.cells.cell_values_records import NUM_BINS, CellValues, PassagePlace
-from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells import trace as activations
+from charrnn.cells.records import NUM_BINS, CellFindings, CellScore, CellValues, PassagePlace
 from charrnn.lab import atlas
 from charrnn.lab.atlas import CELLS_PER_ENTRY, cells_from_json, cells_to_json
 from charrnn.lab.atlas_map import place_cells, spread
 from charrnn.lab.atlas_records import ATLAS_VERSION, Atlas, AtlasCell
 from charrnn.lab.atlas_view import COLUMNS, atlas_entries
-from charrnn.lab.packing import pack, unpack
-from charrnn.views.page import Page, chars_on_page, to_page
+from charrnn.views.page import Page, chars_on_page, pack, to_page, unpack
 
 TEXT = 'she said "wait" and left.\n    and so did we.\n' * 60
 

@@ -17,9 +17,9 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.page_records import CellPage, CellPassage
-from charrnn.cells.stages import page_in_stages
-from charrnn.cells.study import Study
+from charrnn.apps.explore.stages import page_in_stages
+from charrnn.cells.analysis import Study
+from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError
 from charrnn.lab.rules import RuleSearch
 from charrnn.views.cell_page import PassageList, bars, clipped, page_pictures, timescale_text, values_pictures
@@ -115,7 +115,7 @@ def test_the_second_page_is_read_from_the_run(
     def fail(*_: object) -> None:
         raise AssertionError("the text was read again")
 
-    monkeypatch.setattr("charrnn.cells.activations.Activations.__init__", fail)
+    monkeypatch.setattr("charrnn.cells.trace.Activations.__init__", fail)
     monkeypatch.setattr("charrnn.model.network.CharRNN.__init__", fail)
     again = charrnn.load(run).study(TEXT, cached=True).page(0, 5)
     assert again == first and isinstance(again.passages[0], CellPassage)

@@ -12,19 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from charrnn.cells.activations import Activations
-from charrnn.cells.cell_values import (
+from charrnn.cells.records import LAGS, NUM_BINS, CellValues, PassagePlace
+from charrnn.cells.trace import Activations
+from charrnn.cells.values import (
     CHARS_AFTER,
     CHARS_BEFORE,
+    MAX_SENTENCE,
     NUM_CORRELATED,
     NUM_DECILES,
     NUM_EXTREMES,
-    choose_passages,
     correlate,
+    extreme_passages,
     measure_values,
+    number_sentences,
 )
-from charrnn.cells.cell_values_records import LAGS, NUM_BINS, CellValues, PassagePlace
-from charrnn.cells.sentences import MAX_SENTENCE, number_sentences
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
 from charrnn.text.encoded import EncodedText
@@ -182,7 +183,7 @@ def test_the_passages_are_those_of_a_loop_over_all_values(num_chars: int, seed: 
     text = "".join(generator.choice(WORDS, num_chars))[:num_chars]
     values = (np.round(np.tanh(generator.normal(size=num_chars)) * num_levels) / num_levels).astype(np.float16)
     drawn = generator.permutation(num_chars)
-    passages = list(choose_passages(values, text, number_sentences(text), drawn))
+    passages = list(extreme_passages(values, text, number_sentences(text), drawn))
     assert [(one.kind, one.rank, one.index) for one in passages] == passages_by_loop(values, text, drawn.tolist())
     check_passages(passages, values, text)
 
@@ -201,7 +202,7 @@ def test_a_passage_begins_and_ends_between_words() -> None:
     values = np.zeros(len(text), np.float16)
     values[600] = 1
     drawn = np.arange(len(text))
-    top = next(iter(choose_passages(values, text, number_sentences(text), drawn)))
+    top = next(iter(extreme_passages(values, text, number_sentences(text), drawn)))
     assert (top.kind, top.rank, top.index) == ("top", 1, 600)
     assert text[top.begin - 1] == text[top.end] == " " and text[top.begin] != " "
 

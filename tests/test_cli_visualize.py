@@ -28,7 +28,7 @@ from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.cells.records import CellScore
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.scores import choose_targets
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader

@@ -21,7 +21,7 @@ from test_causal import ARCHITECTURES, make_ids, make_network, spell
 import charrnn
 from charrnn.architectures import CELLS
 from charrnn.cells.ablation import ablate_direction, ablate_text
-from charrnn.cells.study import Study
+from charrnn.cells.analysis import Study
 from charrnn.config import Config
 from charrnn.detectors.custom import custom_detector
 from charrnn.detectors.detector import Detector

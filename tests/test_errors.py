@@ -13,7 +13,7 @@ from conftest import REPOSITORY, Ran
 import charrnn
 import charrnn.cli.app  # registers the commands, whose options messages name
 import charrnn.errors
-from charrnn.cells.targets import choose_targets
+from charrnn.cells.scores import choose_targets
 from charrnn.cli.flags import OTHER_NAMES, with_flags
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CharRNNError, DataError, Message, UsageError, counted, install_command, named

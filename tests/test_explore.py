@@ -37,7 +37,7 @@ from charrnn.apps.explore.comparison import Comparison
 from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
 from charrnn.apps.explore.text_view import TextView
 from charrnn.apps.full_screen import Stopped
-from charrnn.cells.stages import measure_in_stages
+from charrnn.apps.explore.stages import measure_in_stages
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.cells.records import CellFindings, CellScore
-from charrnn.cells.scores import find_cells
+from charrnn.cells.scores import MIN_TEXT, find_cells
 from charrnn.cells.statistics import auc, average_ranks, spearman
-from charrnn.cells.targets import MIN_TEXT
 from charrnn.cells.trace import Trace
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels, why_not_scored

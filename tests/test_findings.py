@@ -18,7 +18,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells import measured_json, study
+from charrnn.cells import analysis as study
+from charrnn.cells import saved as measured_json
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs import findings as findings_module
 from charrnn.runs.findings import MAX_BYTES, MAX_ENTRY_BYTES, FindingsCache, findings_path
@@ -383,8 +384,7 @@ def test_numbers_come_back_exactly() -> None:
 
 @pytest.mark.parametrize("name", ["quote", "line-position"])
 def test_a_measurement_comes_back_as_it_was(lstm: TrainedRun, name: str) -> None:
-    from charrnn.cells.scores import measure
-    from charrnn.cells.targets import choose_targets
+    from charrnn.cells.scores import choose_targets, measure
 
     model = charrnn.load(lstm.path)
     targets, _ = choose_targets(TEXT, [DETECTORS[name]])

@@ -15,8 +15,8 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model, match_cells
+from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellFindings
-from charrnn.cells.study import Study
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, DataError, UsageError
 from charrnn.lab import matching

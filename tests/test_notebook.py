@@ -19,7 +19,6 @@ import charrnn
 from charrnn import display
 from charrnn.apps.notebook import MAX_CHARS, MAX_GUESSED, NOTEBOOK, to_html
 from charrnn.cells.directions import DirectionAblation, DirectionContribution, DirectionText
-from charrnn.cells.passage import Passage
 from charrnn.cells.records import (
     Ablation,
     AblationEffect,
@@ -27,6 +26,7 @@ from charrnn.cells.records import (
     ColouredText,
     GateUse,
     GradientReach,
+    Passage,
     SurpriseText,
 )
 from charrnn.display import Displayable, RecordList, RecordTuple

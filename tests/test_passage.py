@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from charrnn.cells.passage import (
+from charrnn.cells.records import CellScore
+from charrnn.cells.values import (
     MAX_LENGTH,
     NUM_CANDIDATES,
     NUM_LINES,
@@ -16,7 +17,6 @@ from charrnn.cells.passage import (
     contrasting_passages,
     most_changes,
 )
-from charrnn.cells.records import CellScore
 
 QUIET = "a plain line of words\n"
 

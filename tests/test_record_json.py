@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.cells.record_json import record_from_json, records_from_json
+from charrnn.cells.saved import record_from_json, records_from_json
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from synthetic import make_corpus
 import charrnn
 from charrnn.api import Model, follow_cells, load, load_steps
 from charrnn.cells import ablation as causal
-from charrnn.cells.study import CHARS_OF_HISTORY, Study
+from charrnn.cells.analysis import CHARS_OF_HISTORY, Study
 from charrnn.cli.modes import analyses
 from charrnn.detectors.custom import custom_detector
 from charrnn.errors import CheckpointError, UsageError
@@ -47,7 +47,7 @@ def test_the_ablation_uses_the_half_that_did_not_choose(study: Study, monkeypatc
         return real(network, text, *arguments, **options)
 
     monkeypatch.setattr(causal, "ablate_text", ablate_text)
-    monkeypatch.setattr("charrnn.cells.study.CHARS_ABLATED", 500)
+    monkeypatch.setattr("charrnn.cells.analysis.CHARS_ABLATED", 500)
     study.findings([custom_detector("b")], untrained=False, ablations=True)
     ((begin, length),) = ablated
     assert begin >= HALF and length == 500 and begin + length <= len(TEXT)
@@ -76,7 +76,7 @@ def test_the_passages_shown_come_from_that_half(study: Study, monkeypatch: pytes
     (values,) = study.values([(passage.score.layer, passage.score.unit)], slice(passage.begin, end))
     assert passage.coloured.values == tuple(values.tolist())
     assert passage.coloured.inside == tuple(character == "b" for character in passage.coloured.text)
-    monkeypatch.setattr("charrnn.cells.study.choose_passages", None)  # It is remembered.
+    monkeypatch.setattr("charrnn.cells.analysis.choose_passages", None)  # It is remembered.
     assert study.passages(findings, [custom_detector("b")])[0].begin == passage.begin
     assert study.passages(findings, [custom_detector("b")], 0) == ()
 

@@ -12,12 +12,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic import make_corpus
 
-from charrnn.cells.chance_level import best_by_chance
-from charrnn.cells.histograms import NUM_CALIBRATING, LabelledHistograms
-from charrnn.cells.probes import Moments
 from charrnn.cells.records import CellFindings, CellScore
-from charrnn.cells.scores import Read, num_read, survey
-from charrnn.cells.statistics import INTERIOR, auc, average_ranks, f1, interior, r_squared, spearman
+from charrnn.cells.scores import Read, num_read, score_cells
+from charrnn.cells.statistics import (
+    INTERIOR,
+    NUM_CALIBRATING,
+    LabelledHistograms,
+    Moments,
+    auc,
+    average_ranks,
+    best_by_chance,
+    f1,
+    interior,
+    r_squared,
+    spearman,
+)
 from charrnn.cells.trace import stream_cells
 from charrnn.config import Config
 from charrnn.detectors.detector import Detector
@@ -72,7 +81,7 @@ def only(findings: CellFindings) -> CellScore:
 
 
 def survey_cells(cells: Cells, labels: Labels, **lanes: int) -> CellScore:
-    return only(survey("x" * len(cells), reader(cells, **lanes), cells.shape[1], [fixed(labels)]))
+    return only(score_cells("x" * len(cells), reader(cells, **lanes), cells.shape[1], [fixed(labels)]))
 
 
 def fill(cells: Cells, labels: Float64Array, window: int = 700) -> LabelledHistograms:
@@ -177,7 +186,7 @@ def test_a_unit_wired_by_hand_copies_its_label_through_a_real_network() -> None:
     def read(begin: int, end: int) -> Iterator[tuple[NDArray[np.int64], Cells]]:
         return stream_cells(network, as_text(ids[:end], begin))
 
-    score = only(survey(text, read, 16, [fixed(labels)], read))
+    score = only(score_cells(text, read, 16, [fixed(labels)], read))
     assert (score.layer, score.unit, score.auc, score.f1, score.untrained) == (0, 7, 1.0, 1.0, 1.0)
 
 
@@ -299,7 +308,7 @@ def test_shuffled_labels_are_hardly_ever_a_finding() -> None:
     labels = [spans(num_chars, 100 + index) for index in range(200)]
     labels = [label if index % 2 else generator.permutation(label) for index, label in enumerate(labels)]
     detectors = [fixed(label, str(index)) for index, label in enumerate(labels)]
-    findings = survey("x" * num_chars, reader(cells), 8, detectors)
+    findings = score_cells("x" * num_chars, reader(cells), 8, detectors)
     assert len(findings.scores) == 200
     assert sum(score.is_significant for score in findings.scores) <= 10
     # The p-value alone is level, too: 20 of 200 expected at 0.1, with a standard deviation of 4.
@@ -344,7 +353,7 @@ def test_lanes_change_nothing() -> None:
 
 def test_progress_adds_up_to_what_is_read_twin_included() -> None:
     cells, told = slow_noise(5001, 3), []
-    survey("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells), told.append)
+    score_cells("x" * 5001, reader(cells), 3, [fixed(spans(5001, 14))], reader(cells), told.append)
     assert sum(told) == num_read(5001, has_baseline=True) == 10_002
     assert num_read(1_000_000, has_baseline=True) == 1_262_144 and num_read(5001, has_baseline=False) == 5001
 
@@ -374,7 +383,7 @@ def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.Mon
     cells[:, 4] += 0.1 * labels["inside"]
     cells[:, 2] -= labels["count"] / 200
     detectors = [fixed(label, name) for name, label in labels.items()]
-    scores = {score.detector: score for score in survey("x" * num_chars, reader(cells), 3, detectors).scores}
+    scores = {score.detector: score for score in score_cells("x" * num_chars, reader(cells), 3, detectors).scores}
     assert (scores["inside"].layer, scores["inside"].unit, scores["inside"].polarity) == (1, 1, 1)
     assert (scores["count"].layer, scores["count"].unit, scores["count"].polarity) == (0, 2, -1)
     assert all(score.is_significant for score in scores.values())
@@ -386,7 +395,7 @@ def test_each_detector_has_a_cell_and_a_level_of_its_own(monkeypatch: pytest.Mon
     assert scores["count"].null_level == pytest.approx(np.quantile(best, 0.95), abs=2 * BINNED)
     # Every third character: chance reaches a little higher, and nothing else changes.
     monkeypatch.setattr("charrnn.cells.scores.SAMPLE_VALUES", 6 * 1000)
-    for score in survey("x" * num_chars, reader(cells), 3, detectors).scores:
+    for score in score_cells("x" * num_chars, reader(cells), 3, detectors).scores:
         whole = scores[score.detector]
         assert score.null_level == pytest.approx(whole.null_level, abs=0.06) and score.null_level != whole.null_level
         assert (score.unit, score.auc, score.spearman) == (whole.unit, whole.auc, whole.spearman)

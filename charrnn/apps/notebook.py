@@ -13,16 +13,17 @@ from rich.console import Console, Group, RenderableType
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from charrnn.cells.cell_values_records import CellValues
 from charrnn.cells.directions import DirectionContribution, DirectionText
-from charrnn.cells.page_records import CellPage, CellPassage
-from charrnn.cells.passage import Passage
 from charrnn.cells.records import (
     Ablation,
     CellFindings,
     CellHistory,
+    CellPage,
+    CellPassage,
+    CellValues,
     ColouredText,
     GradientReach,
+    Passage,
     SurpriseText,
 )
 from charrnn.display import Displayable, RecordList, RecordTuple

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from charrnn.bootstrap import percentiles
 from charrnn.cells.directions import DirectionAblation, DirectionContribution
-from charrnn.cells.probes import LEAST_SPREAD
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
-from charrnn.cells.statistics import draw_blocks
+from charrnn.cells.statistics import LEAST_SPREAD, draw_blocks
 from charrnn.cells.trace import score_following
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import why_not_scored

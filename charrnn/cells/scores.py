@@ -7,27 +7,39 @@ by the labels and a few numbers per character and detector, and does not depend 
 Shapes: N characters (n of them in a window), C = L * H cells, D detectors, P probes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.chance_level import best_by_chance
-from charrnn.cells.histograms import LabelledHistograms
-from charrnn.cells.probes import Moments
-from charrnn.cells.records import CellFindings, CellScore
-from charrnn.cells.statistics import Choice, interior, measure_score, score_cell, score_from_association
-from charrnn.cells.targets import Target, choose_targets
+from charrnn.cells.records import CellFindings, CellScore, Skipped
+from charrnn.cells.statistics import (
+    Choice,
+    LabelledHistograms,
+    Moments,
+    auc,
+    average_ranks,
+    best_by_chance,
+    interior,
+    measure_score,
+    score_cell,
+    score_from_association,
+    spearman,
+)
 from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import why_not_scored
+from charrnn.detectors.labels import Labels, why_not_scored
+from charrnn.detectors.registry import get_detectors
+from charrnn.errors import DataError, UsageError, counted, named
 
 if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
 
-Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
+MIN_TEXT = 200
+"""Characters that a text needs for its halves to be scored."""
+Float32Array = NDArray[np.float32]
 Read = Callable[[int, int], Iterable[tuple[NDArray[np.int64], Float32Array]]]
 """Reads text[begin:end]: yields (indices (n,) from 0, cells (n, C)) so that each character occurs once, in any order.
 The first windows must be a fair sample of the text, as those from lanes are."""
@@ -37,6 +49,72 @@ SAMPLE_VALUES = 2**24
 """Values that the chance level is measured on: characters, spread evenly over the choosing half, times cells."""
 WINDOW = 8192
 """Characters of a trace that are processed at once."""
+CELLS_AT_ONCE = 32
+"""Cells that are ranked at once: their float64 ranks take twice as much memory as their values."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """One detector's labels (N,) of the whole text."""
+
+    name: str
+    labels: Labels
+    half: int
+
+    @property
+    def is_yes_no(self) -> bool:
+        """Whether the labels are booleans, not counts."""
+        return self.labels.dtype == bool
+
+    def scale(self, num_chars: int) -> tuple[Float64Array, float]:
+        """Return what histograms sum for the first `num_chars` characters (n,), and its spread; see `associations`."""
+        labels = self.labels[:num_chars]
+        if self.is_yes_no:
+            return labels.astype(np.float64), float(labels.sum()) * float((~labels).sum())
+        ranks = average_ranks(labels) - (num_chars + 1) / 2
+        return ranks, float((ranks**2).sum())
+
+
+def choose_targets(text: str, detectors: Sequence[Detector]) -> tuple[list[Target], list[Skipped]]:
+    """Label a text; return the detectors with enough labels in both halves, in order, and the others with the reason.
+
+    Raises DataError for a text under MIN_TEXT characters.
+    """
+    num_chars = len(text)
+    if num_chars < MIN_TEXT:
+        raise DataError(
+            f"The text has {counted(num_chars, 'character')}; scoring cells needs at least {MIN_TEXT}. "
+            f"Give a longer {named('text')}."
+        )
+    half = num_chars // 2
+    targets, skipped = [], []
+    for detector in detectors:
+        labels = detector.label_documents(text)
+        reason = why_not_scored(labels, detector.absence)
+        if reason is None and labels is not None:
+            reason = why_not_scored(labels[:half]) or why_not_scored(labels[half:])
+        if reason is not None or labels is None:
+            skipped.append(Skipped(detector=detector.name, reason=reason or ""))
+        else:
+            targets.append(Target(detector.name, labels, half))
+    return targets, skipped
+
+
+def label_by_name(
+    text: str, names: Sequence[str], detectors: Sequence[str | Detector] | None = None
+) -> dict[str, Labels]:
+    """Label a text of N characters by those of `detectors` (the built-in ones, if None) that `names` lists.
+
+    Returns labels (N,) by name. Raises UsageError if a detector is missing or does not apply to this text.
+    """
+    by_name = {detector.name: detector for detector in get_detectors(detectors)}
+    by_detector: dict[str, Labels] = {}
+    for name in dict.fromkeys(names):
+        labels = by_name[name].label_documents(text) if name in by_name else None
+        if labels is None:
+            raise UsageError(f"No detector {name!r} applies to this text: give the detectors of the findings.")
+        by_detector[name] = labels
+    return by_detector
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,12 +127,12 @@ class Measured:
 
 
 def num_read(num_chars: int, *, has_baseline: bool) -> int:
-    """Return how many characters a survey of a text reads: the text itself, and what the untrained baseline reads."""
+    """Return how many characters are read to score the cells: the text itself, and those of the untrained baseline."""
     half = num_chars // 2
     return num_chars + (min(half, BASELINE_CHARS) + min(num_chars - half, BASELINE_CHARS) if has_baseline else 0)
 
 
-def survey(
+def score_cells(
     text: str,
     read: Read,
     num_units: int,
@@ -80,12 +158,12 @@ def survey(
 
 
 def find_cells(trace: "Trace", detectors: list[Detector], untrained: "Trace | None" = None) -> CellFindings:
-    """Find the best cell for each detector in a trace, strongest first, as `survey` does.
+    """Find the best cell for each detector in a trace, strongest first, as `score_cells` does.
 
     `untrained` is the trace of an untrained baseline over the same text. Raises DataError for a text too short.
     """
     baseline = None if untrained is None else _read_from(untrained)
-    return survey(trace.text, _read_from(trace), trace.cells.shape[2], detectors, baseline)
+    return score_cells(trace.text, _read_from(trace), trace.cells.shape[2], detectors, baseline)
 
 
 def _read_from(trace: "Trace") -> Read:
@@ -277,3 +355,55 @@ def _score_baseline(read: Read, targets: list[Target], half: int) -> list[float 
     for index, choice, values in zip(scored, choices, kept, strict=True):
         scores[index] = measure_score(values, targets[index].labels[half : half + second], choice.polarity)
     return scores
+
+
+def measure_all(
+    cells: Float32Array, targets: Sequence[Target], on_progress: Callable[[int], object] = lambda num_cells: None
+) -> list[Float32Array]:
+    """Compute the association (C,) of every cell with each target on the scoring half: 2 * AUC - 1, or Spearman's rho.
+
+    cells (n, C) are the values over that half. `on_progress` is called with the number of cells measured since its last
+    call.
+    """
+    associations = np.empty((len(targets), cells.shape[1]), np.float32)
+    for begin in range(0, cells.shape[1], CELLS_AT_ONCE):
+        here = slice(begin, begin + CELLS_AT_ONCE)
+        ranks = average_ranks(cells[:, here])
+        for index, target in enumerate(targets):
+            associations[index, here] = _measure(ranks, target.labels[target.half :])
+        on_progress(ranks.shape[1])
+    return list(associations)
+
+
+def rank(target: Target, measured: Measured, second_half: Float32Array, num_units: int) -> tuple[CellScore, ...]:
+    """Return the scores of all cells for a target, ordered by their strength on the choosing half.
+
+    The first is the selected cell, with its score from `measure`. second_half (C,) is from `measure_all`; `num_units`
+    is H.
+    """
+    best = measured.score.layer * num_units + measured.score.unit
+    order = np.argsort(-np.abs(measured.first_half), kind="stable").tolist()
+    order.remove(best)  # rounded to float32, others may have the same strength
+    scores = [measured.score]
+    for cell in order:
+        chosen_on = float(measured.first_half[cell])
+        polarity = 1 if chosen_on >= 0 else -1
+        reached = score_from_association(float(second_half[cell]), polarity, is_yes_no=target.is_yes_no)
+        scores.append(
+            CellScore(
+                detector=target.name,
+                layer=cell // num_units,
+                unit=cell % num_units,
+                polarity=polarity,
+                num_positive=measured.score.num_positive,
+                auc=reached if target.is_yes_no else None,
+                spearman=None if target.is_yes_no else reached,
+                chosen_on=score_from_association(chosen_on, polarity, is_yes_no=target.is_yes_no),
+            )
+        )
+    return tuple(scores)
+
+
+def _measure(ranks: NDArray[np.float64], labels: Labels) -> NDArray[np.float64]:
+    """Compute the association of each column of ranks (n, C): 2 * AUC - 1 for yes/no labels, else Spearman's rho."""
+    return 2 * auc(ranks, labels) - 1 if labels.dtype == bool else spearman(ranks, labels)

@@ -17,7 +17,7 @@ from charrnn.progress import task
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.cells.study import Study
+    from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.text.encoded import EncodedText
@@ -87,12 +87,12 @@ class Subject:
         return self.options.values[option.flag]
 
     @cached_property
-    def study(self) -> "Study":
+    def study(self) -> "CellAnalysis":
         """The study of the cells over the text, with the findings saved in the run."""
         return self.model.study(self.text, cached=True)
 
     @cached_property
-    def whole_study(self) -> "Study":
+    def whole_study(self) -> "CellAnalysis":
         """The same over the whole text that was read, of which `text` may be the beginning."""
         return self.study if self.whole is None else self.model.study(self.whole, cached=True)
 

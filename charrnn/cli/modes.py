@@ -1,6 +1,6 @@
 """The analyses of `charrnn visualize` that every model has: what each of them measures, and the picture that shows it.
 
-Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.cells.study.Study`).
+Everything is measured by the Python interface (`charrnn.api.Model`, `charrnn.cells.analysis.CellAnalysis`).
 """
 
 from dataclasses import replace
@@ -93,7 +93,7 @@ def _measure_findings(subject: Subject) -> "CellFindings":
 
 
 def _measure_contributions(subject: Subject) -> FoundCells:
-    from charrnn.cells.study import CHARS_ABLATED
+    from charrnn.cells.analysis import CHARS_ABLATED
 
     findings = _measure_findings(subject)
     num_chars = min(CHARS_ABLATED, len(subject.text) - subject.study.half)
@@ -118,7 +118,7 @@ def _measure_best_cells(subject: Subject) -> FoundCells:
 
 def _find_cells(subject: Subject, findings: "CellFindings", num_passages: int) -> FoundCells:
     """Add the passages, and what the page of an exported .html shows of the scoring half."""
-    from charrnn.cells.targets import label_by_name
+    from charrnn.cells.scores import label_by_name
     from charrnn.views.page import CHARS_ON_PAGE
 
     study, detectors = subject.study, subject.options.detectors
@@ -153,7 +153,7 @@ def _show_contributions(subject: Subject, found: FoundCells) -> Shown:
 
 
 def _measure_cells(subject: Subject) -> ColouredCells:
-    from charrnn.cells.study import PAGE_PARTS
+    from charrnn.cells.analysis import PAGE_PARTS
 
     options = subject.options
     cells = list(dict.fromkeys(parse_cell("--cell", cell, subject.model) for cell in subject.value(CELL)))
@@ -293,7 +293,7 @@ def _show_ablation(subject: Subject, measured: "tuple[Ablation, Ablation] | Dire
 
 def _measure_history(subject: Subject) -> "tuple[CellHistory, ...]":
     from charrnn.api import load_steps
-    from charrnn.cells.study import CHARS_OF_HISTORY
+    from charrnn.cells.analysis import CHARS_OF_HISTORY
 
     steps = list(load_steps(_folder_of(subject.model)))
     findings = _measure_findings(subject)
@@ -326,7 +326,7 @@ def _measure_matches(subject: Subject) -> "MatchReport":
 
 
 def _show_history(subject: Subject, histories: "tuple[CellHistory, ...]") -> Shown:
-    from charrnn.cells.study import CHARS_OF_HISTORY
+    from charrnn.cells.analysis import CHARS_OF_HISTORY
 
     num_chars = min(CHARS_OF_HISTORY, len(subject.text) - subject.study.half)
     return pictures.show_history(subject.model, histories, num_chars)

@@ -11,14 +11,14 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from charrnn.cells.activations import Activations
-from charrnn.cells.cell_values import LARGEST_SNAP, correlate, measure_values
-from charrnn.cells.cell_values_records import CellValues, PassagePlace
-from charrnn.cells.record_json import record_from_json
+from charrnn.cells.records import CellValues, PassagePlace
+from charrnn.cells.saved import record_from_json
+from charrnn.cells.trace import Activations
+from charrnn.cells.values import LARGEST_SNAP, correlate, measure_values
 from charrnn.files import JSON
 from charrnn.lab.atlas_map import place_cells
 from charrnn.lab.atlas_records import AtlasCell
-from charrnn.lab.packing import pack
+from charrnn.views.page import pack
 
 NUM_AFTER = 12
 """Characters that are kept of those a cell was measured after: those that change its mean most."""

@@ -6,7 +6,7 @@ Shapes: C cells, n characters of a sample.
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.activations import Activations
+from charrnn.cells.trace import Activations
 
 SAMPLE_CHARS = 16_384
 """Characters, spread evenly over the text, over which correlations are computed, at most."""

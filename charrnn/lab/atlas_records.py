@@ -3,8 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from charrnn.cells.cell_values_records import CellValues
-from charrnn.cells.records import CellFindings
+from charrnn.cells.records import CellFindings, CellValues
 from charrnn.display import Displayable
 from charrnn.lab.cell_effects_records import CellInputs, CellOutputs
 from charrnn.lab.descriptions_records import Description, DescriptionReport

@@ -3,13 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
-from charrnn.cells.cell_values_records import CellValues
-from charrnn.cells.records import CellScore
+from charrnn.cells.records import CellScore, CellValues
 from charrnn.lab.atlas_records import Atlas, AtlasCell
 from charrnn.lab.cell_effects_records import CellInputs, CellOutputs
 from charrnn.lab.descriptions_records import Description
-from charrnn.lab.packing import unpack
-from charrnn.views.page import CellColumn, CellEntry, CellSection, ShownPassage
+from charrnn.views.page import CellColumn, CellEntry, CellSection, ShownPassage, unpack
 from charrnn.views.tables import MEANINGS, NO_GAIN_MARK, score_mark
 
 COLUMNS = (

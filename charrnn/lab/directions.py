@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from charrnn.bootstrap import percentiles
 from charrnn.cells.directions import DirectionContribution
-from charrnn.cells.probes import Moments
-from charrnn.cells.record_json import record_from_json
 from charrnn.cells.records import CellScore
-from charrnn.cells.scores import Read
-from charrnn.cells.statistics import measure_score, resample_score
-from charrnn.cells.targets import Target
+from charrnn.cells.saved import record_from_json
+from charrnn.cells.scores import Read, Target
+from charrnn.cells.statistics import Moments, measure_score, resample_score
 from charrnn.errors import DataError
 from charrnn.files import JSON
 from charrnn.model.clamping import Direction

@@ -8,8 +8,8 @@ C = L * H cells. What is read is checked, because a run may be untrusted.
 import math
 from collections.abc import Sequence
 
-from charrnn.cells.record_json import record_from_json
 from charrnn.cells.records import Ablation
+from charrnn.cells.saved import record_from_json
 from charrnn.files import JSON
 from charrnn.lab.cell_effects_records import CellInputs, Driver
 

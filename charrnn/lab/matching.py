@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.measured_json import floats_from_json, floats_to_json
-from charrnn.cells.probes import LEAST_SPREAD
+from charrnn.cells.saved import floats_from_json, floats_to_json
+from charrnn.cells.statistics import LEAST_SPREAD
 from charrnn.errors import DataError, UsageError, named
 from charrnn.files import JSON
 from charrnn.lab.matching_records import CellMatch, MatchReport, PairMatch, PropertyMatch
 
 if TYPE_CHECKING:
-    from charrnn.cells.study import Study
+    from charrnn.cells.analysis import CellAnalysis
     from charrnn.detectors.detector import Detector
 
 NUM_ROTATIONS = 99
@@ -186,7 +186,7 @@ _FLOATS = ("correlations", "nulls", "p_values", "levels", "null_histogram")
 
 
 def match_cells(
-    studies: "Sequence[Study]",
+    studies: "Sequence[CellAnalysis]",
     names: Sequence[str],
     detectors: "Sequence[str | Detector] | None" = None,
     on_progress: Callable[[int], object] = lambda num_chars: None,
@@ -225,7 +225,7 @@ def match_cells(
 
 
 def _match_all(
-    studies: "Sequence[Study]", places: Sequence[tuple[int, int]], on_progress: Callable[[int], object]
+    studies: "Sequence[CellAnalysis]", places: Sequence[tuple[int, int]], on_progress: Callable[[int], object]
 ) -> dict[tuple[int, int], _Matched]:
     """Look up every pair, and measure those that are missing in one pass over the text."""
     matched = {}
@@ -257,7 +257,7 @@ def _match_all(
     return matched
 
 
-def read_together(studies: "Sequence[Study]") -> Generator[list[NDArray[np.float32]], None, None]:
+def read_together(studies: "Sequence[CellAnalysis]") -> Generator[list[NDArray[np.float32]], None, None]:
     """Yield, window by window, the cells (n, C) of every study at the same characters.
 
     All texts must have the same number of characters: then they are read in the same lanes.
@@ -279,7 +279,7 @@ def read_together(studies: "Sequence[Study]") -> Generator[list[NDArray[np.float
             yield [cells for _, cells in windows]
 
 
-def _key(study: "Study", other: "Study") -> "dict[str, JSON] | None":
+def _key(study: "CellAnalysis", other: "CellAnalysis") -> "dict[str, JSON] | None":
     """Return what a match is cached by; None if one of the models belongs to no run."""
     if not study.cache.identity or not other.cache.identity:
         return None

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from charrnn.cells.passage import Passage
-from charrnn.cells.records import CellFindings
+from charrnn.cells.records import CellFindings, Passage
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.legend import Legend
 from charrnn.views.tables import contributions_table, findings_table, footnotes, polarity_text, skipped_lines

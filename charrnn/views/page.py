@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.lab.packing import pack
 from charrnn.views.palette import NUM_SHADES
 from charrnn.views.shade_rules import shade_rules
 from charrnn.views.visible import LINE_ENDS, all_visible, visible
@@ -33,6 +32,8 @@ MARK = 0xE000
 """The first code point for characters that are shown as several: the private use area of Unicode, to U+F8FF."""
 NUM_MARKS = 0x1900
 """Code points of that area."""
+NUM_LEVELS = 7
+"""Levels on either side of 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,3 +277,24 @@ def _packed(values: NDArray[np.float32]) -> tuple[str, float | None]:
 
 def _pack(values: NDArray[Any]) -> str:
     return base64.b64encode(np.rint(np.nan_to_num(values)).astype(np.int8).tobytes()).decode("ascii")
+
+
+def pack(values: NDArray[np.float32]) -> tuple[float, str]:
+    """Encode values (N,) as (scale, base64): levels from -7 to 7 in units of scale / 7.
+
+    There are two in a byte, the first in its upper half. The scale is the largest absolute value. `unpack` restores the
+    values to scale / 14.
+    """
+    scale = float(np.abs(values).max(initial=0))
+    levels = np.zeros(len(values) + len(values) % 2, np.int8)
+    if scale > 0:
+        levels[: len(values)] = np.rint(NUM_LEVELS * (values / scale))
+    pairs = (levels[::2] << 4) | (levels[1::2] & 15)
+    return scale, base64.b64encode(pairs.astype(np.int8).tobytes()).decode("ascii")
+
+
+def unpack(packed: str, scale: float, num_values: int) -> NDArray[np.float32]:
+    """Return the first `num_values` values that `pack` encoded with this scale."""
+    pairs = np.frombuffer(base64.b64decode(packed), np.int8)
+    levels = np.stack([pairs >> 4, (pairs << 4) >> 4], axis=1).ravel()[:num_values]
+    return (levels * (scale / NUM_LEVELS)).astype(np.float32)

@@ -12,11 +12,11 @@ from charrnn.apps.explore.browser import Browser
 from charrnn.apps.explore.comparison import Comparison
 from charrnn.apps.explore.keys import COMMAND
 from charrnn.apps.explore.pages import Page, Subject
+from charrnn.apps.explore.stages import OnShare, measure_in_stages, page_in_stages, share_of
 from charrnn.apps.explore.state import NUM_GUESSES, Clamp, TracedText
 from charrnn.apps.explore.work import Work
 from charrnn.apps.full_screen import FullScreenApp, Stopped
 from charrnn.cells.directions import NUM_CELLS
-from charrnn.cells.stages import OnShare, measure_in_stages, page_in_stages, share_of
 from charrnn.cli.flags import with_flags
 from charrnn.config import resolved
 from charrnn.errors import CharRNNError, DataError
@@ -26,7 +26,7 @@ from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures, summary_pictures
 
 if TYPE_CHECKING:
-    from charrnn.cells.study import Study
+    from charrnn.cells.analysis import CellAnalysis
 
 
 class Explorer(FullScreenApp[None]):
@@ -77,7 +77,7 @@ class Explorer(FullScreenApp[None]):
         self.browser.call_after_refresh(self.work.start, self._measure)
 
     @cached_property
-    def _study(self) -> "Study":
+    def _study(self) -> "CellAnalysis":
         # The cache is that of `charrnn visualize`: the same figures are measured once for both.
         return self.model.study(self._scored, cached=True)
 

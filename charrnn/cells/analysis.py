@@ -12,9 +12,20 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.cells.cell_values_records import CellValues
 from charrnn.cells.directions import NUM_CELLS, DirectionContribution, DirectionText
-from charrnn.cells.measured_json import (
+from charrnn.cells.records import (
+    Ablation,
+    CellFindings,
+    CellHistory,
+    CellPage,
+    CellPassage,
+    CellScore,
+    CellValues,
+    ColouredText,
+    Passage,
+    Skipped,
+)
+from charrnn.cells.saved import (
     FOUND_CELLS,
     floats_from_json,
     floats_to_json,
@@ -25,14 +36,11 @@ from charrnn.cells.measured_json import (
     measured_to_json,
     pair_from_json,
     part_from_json,
+    record_from_json,
+    records_from_json,
 )
-from charrnn.cells.page_records import CellPage, CellPassage
-from charrnn.cells.passage import Passage, choose_passages, most_changes
-from charrnn.cells.ranking import measure_all, rank
-from charrnn.cells.record_json import record_from_json, records_from_json
-from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellScore, ColouredText, Skipped
-from charrnn.cells.scores import Measured, Read, measure
-from charrnn.cells.targets import Target, choose_targets, label_by_name
+from charrnn.cells.scores import Measured, Read, Target, choose_targets, label_by_name, measure, measure_all, rank
+from charrnn.cells.values import choose_passages, most_changes
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.registry import get_detectors
@@ -58,9 +66,9 @@ from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
-    from charrnn.cells.activations import Activations
-    from charrnn.cells.sampled_states import SampledStates
+    from charrnn.cells.trace import Activations
     from charrnn.lab.conditions import Conditions
+    from charrnn.cells.sampled_states import SampledStates
     from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384
@@ -74,7 +82,7 @@ CHARS_OF_HISTORY = 16_384
 NUM_PASSAGES = 3
 """Findings that are shown over a passage, unless another number is asked for."""
 PAGE_PARTS = ("outputs", "ablation", "inputs", "description")
-"""Fields of a `CellPage` in the order in which `Study.page_in_parts` measures them, after passages and values."""
+"""Fields of a `CellPage` in the order in which they are measured, after passages and values."""
 OnProgress = Callable[[int], object]
 Result = TypeVar("Result")
 """What is measured."""
@@ -85,7 +93,7 @@ def ignore(num_done: int) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Study:
+class CellAnalysis:
     """A text of N characters and a model that reads it.
 
     Networks are built when something has to be read. Every measurement is looked up in `cache` and added to it.
@@ -115,7 +123,7 @@ class Study:
         on_ablation: OnProgress = ignore,
         on_score: OnProgress = ignore,
     ) -> CellFindings:
-        """Find the best cell for each detector (all, if none is named), as `survey` does.
+        """Find the best cell for each detector (all, if none is named), as `score_cells` does.
 
         `ablations` adds the contribution of each of these cells, on CHARS_ABLATED characters of the scoring half.
         `on_progress` is called with the number of characters read since its last call, `on_ablation` with those read
@@ -214,7 +222,7 @@ class Study:
         `on_progress` is called with the number of characters read since its last call. Raises CharRNNError if there is
         no room on the disk.
         """
-        from charrnn.cells.activations import Activations
+        from charrnn.cells.trace import Activations
 
         if not self._activations:
             self._activations.append(Activations(self.network(), self.text, on_progress))
@@ -241,7 +249,7 @@ class Study:
         known = report_from_json(self.cache.get("descriptions", key), self.num_layers, self.num_units)
         if known is not None:
             return known
-        from charrnn.cells.activations import Activations
+        from charrnn.cells.trace import Activations
 
         activations = self.activations(on_progress)
         baseline = (
@@ -481,7 +489,7 @@ class Study:
         """
         found = record_from_json(CellValues, self.cache.get("values of", self._cell_key(layer, unit)))
         if found is None or not found.fits(len(self.text)):
-            from charrnn.cells.cell_values import measure_values
+            from charrnn.cells.values import measure_values
 
             (found,) = measure_values(self.activations(on_progress), [(layer, unit)])
             self.cache.put("values of", self._cell_key(layer, unit), asdict(found))
@@ -490,7 +498,7 @@ class Study:
 
     def passages_of(self, layer: int, unit: int, on_progress: OnProgress = ignore) -> tuple[CellPassage, ...]:
         """Return the passages that `values_of` chose for a cell, with its value at each character."""
-        from charrnn.cells.cell_passages import read_passages, values_from_json
+        from charrnn.cells.values import read_passages, values_from_json
 
         places = self.values_of(layer, unit, on_progress).passages
         key = self._cell_key(layer, unit)
@@ -704,6 +712,10 @@ class Study:
     @cached_property
     def _ids_digest(self) -> str:
         return _digest(self.text.ids)
+
+
+Study = CellAnalysis
+"""The former name of the class."""
 
 
 def _unless_too_short(measure: Callable[[], Result]) -> Result | None:

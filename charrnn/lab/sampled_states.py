@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.cells.finite import check_finite
+from charrnn.cells.trace import check_finite
 from charrnn.errors import DataError, named
 from charrnn.model.network import CharRNN
 from charrnn.text.encoded import EncodedText

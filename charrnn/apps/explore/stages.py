@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from charrnn.cells.page_records import CellPage
-from charrnn.cells.records import CellFindings, CellScore
+from charrnn.cells.analysis import PAGE_PARTS, CellAnalysis
+from charrnn.cells.records import CellFindings, CellPage, CellScore
 from charrnn.cells.scores import num_read
-from charrnn.cells.study import PAGE_PARTS, Study
 from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class RankedFindings:
 
 
 def measure_in_stages(
-    study: Study, shown: EncodedText, *, num_guesses: int, on_share: OnShare
+    study: CellAnalysis, shown: EncodedText, *, num_guesses: int, on_share: OnShare
 ) -> "Iterator[Trace | RankedFindings]":
     """Yield the trace of `shown`, then the findings of `study`, then the same with all cells ranked.
 
@@ -54,8 +53,8 @@ def measure_in_stages(
         yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores], advance, on_cells))
 
 
-def page_in_stages(study: Study, layer: int, unit: int, *, on_share: OnShare) -> Iterator[CellPage]:
-    """Yield the page of a cell with its passages and values, and again with each of PAGE_PARTS; see `Study.page`.
+def page_in_stages(study: CellAnalysis, layer: int, unit: int, *, on_share: OnShare) -> Iterator[CellPage]:
+    """Yield the page of a cell with its passages and values, and again with each of PAGE_PARTS.
 
     What `on_share` raises ends the work.
     """
