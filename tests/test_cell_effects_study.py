@@ -7,8 +7,8 @@ import pytest
 from conftest import TrainedRun, copy_run
 
 import charrnn
+from charrnn.cells import sampled_states
 from charrnn.errors import DataError
-from charrnn.lab import sampled_states
 from charrnn.lab.effects_json import inputs_from_json
 
 TEXT = 'She said "wait" and left.\n    He did not.\n' * 40

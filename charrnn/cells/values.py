@@ -3,9 +3,12 @@
 Shapes: N characters, V vocabulary, C cells of the model, c cells that are measured, K lags, S sentences.
 """
 
+from __future__ import annotations
+
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +28,11 @@ from charrnn.cells.records import (
 from charrnn.cells.saved import floats_from_json
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
-from charrnn.cells.trace import Activations
 from charrnn.detectors.labels import Labels
 from charrnn.files import JSON
+
+if TYPE_CHECKING:
+    from charrnn.cells.trace import Activations
 
 NUM_EXTREMES = 3
 """Top passages, and as many bottom ones."""
