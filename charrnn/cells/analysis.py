@@ -66,9 +66,9 @@ from charrnn.runs.findings import FindingsCache
 from charrnn.text.encoded import EncodedText
 
 if TYPE_CHECKING:
+    from charrnn.cells.sampled_states import SampledStates
     from charrnn.cells.trace import Activations
     from charrnn.lab.conditions import Conditions
-    from charrnn.cells.sampled_states import SampledStates
     from charrnn.model.network import CharRNN
 
 CHARS_ABLATED = 16_384

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import GateUse, SurpriseText
 from charrnn.detectors.detector import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, CheckpointError, counted
-from charrnn.cells.gates import GateCounter
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import read_in_lanes
 from charrnn.text.encoded import EncodedText

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
 
     from charrnn.api import Model
     from charrnn.cells.directions import DirectionContribution
-    from charrnn.cells.records import CellPage
-    from charrnn.cells.values import Passage
-    from charrnn.cells.records import Ablation, CellFindings, CellHistory, GradientReach
+    from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellPage, GradientReach, Passage
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels

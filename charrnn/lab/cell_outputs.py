@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from charrnn.cells.ablation import clamping
+from charrnn.cells.sampled_states import SampledStates, characters_of
 from charrnn.errors import DataError, named
 from charrnn.lab.cell_effects_records import CellOutputs, CharacterEffect, ClampedCharacter, ClampedPrediction
 from charrnn.lab.effects_json import rounded
-from charrnn.cells.sampled_states import SampledStates, characters_of
 from charrnn.model.cells import Ops
 from charrnn.model.layer import TORCH, RecurrentLayer
 from charrnn.model.network import CharRNN

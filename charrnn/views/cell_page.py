@@ -8,10 +8,18 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.records import FROM_AUTOCORRELATION, NUM_BINS, AfterCharacter, CellValues
 from charrnn.cells.gates import GATE_NAMES
-from charrnn.cells.records import CellPage, CellPassage
-from charrnn.cells.records import Ablation, AblationEffect, ColouredText
+from charrnn.cells.records import (
+    FROM_AUTOCORRELATION,
+    NUM_BINS,
+    Ablation,
+    AblationEffect,
+    AfterCharacter,
+    CellPage,
+    CellPassage,
+    CellValues,
+    ColouredText,
+)
 from charrnn.lab.cell_effects_view import effects_text, inputs_pictures, outputs_pictures, shown_character
 from charrnn.lab.descriptions_view import description_lines
 from charrnn.views.heatmap import HeatMap, fold
