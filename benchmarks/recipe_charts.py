@@ -1,4 +1,4 @@
-"""Draw the charts of docs/recipe.md from its summary of the sweep, each for light and for dark pages.
+"""Draw the charts of docs/results.md from its summary of the sweep, each for light and for dark pages.
 
     python benchmarks/recipe_charts.py            # reads docs/recipe-sweep.csv, writes docs/recipe-*.svg
 

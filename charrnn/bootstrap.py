@@ -24,7 +24,7 @@ MIN_BLOCKS = 10
 """The fewest blocks that an interval is computed from."""
 MAX_BLOCKS = 20
 """The most blocks. More would be shorter: the losses of a text vary from passage to passage at every scale, and longer
-blocks contain more of that (docs/evaluation.md)."""
+blocks contain more of that (benchmarks/LOG.md)."""
 MIN_BLOCK_LENGTH = 100
 """Characters of a block, at least: about two lines."""
 MIN_VALUES = MIN_BLOCKS * MIN_BLOCK_LENGTH

@@ -16,7 +16,7 @@ MOST_TRAINING_BYTES = 1 << 23
 MOST_TEXT_BYTES = 1 << 22
 """Bytes of the text that are compressed: the first ones."""
 PPMD_ORDER = 16
-"""Bytes of context, at most, that PPMd uses; more do not help on the texts in docs/evaluation.md."""
+"""Bytes of context, at most, that PPMd uses; more do not help (benchmarks/LOG.md)."""
 BLOCK_BYTES = 1 << 16
 """Bytes that are compressed between two reports of progress."""
 

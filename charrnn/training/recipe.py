@@ -56,7 +56,7 @@ FORWARD_COST = 1 / 3
 
 MIN_READ = {128: 0, 256: 500_000, 512: 8_000_000, 1024: 25_000_000, 2048: 150_000_000}
 """Units of a layer, and the characters that a model of that size must read to be better than the next smaller one in
-the same time (docs/recipe.md)."""
+the same time (benchmarks/LOG.md)."""
 
 
 def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
