@@ -5,9 +5,7 @@
 It needs only NumPy, and prints four things: the loss while the network learns to predict the next character, a text
 that the network writes, the cell that follows quotations best (in a text without them: the position in the line), and
 a passage coloured by that cell. `charrnn train`, `sample` and `visualize` do the same, faster and with more choice;
-tests/test_minimal.py compares the two on equal weights. `OPENBLAS_NUM_THREADS=1 python docs/minimal.py shakespeare.txt`
-on 2 cores of an AMD EPYC, which other programs used too, 2026-11-22: 192 seconds of processor time, 1.703 nats per
-character of the held-out text, and a cell that follows the position in the line (AUC 0.877; untrained: 0.756).
+tests/test_minimal.py compares the two on equal weights.
 
 Shapes: T characters of a window (time), B rows of the batch, V characters of the vocabulary, H cells, N characters of a
 text. d_x is the gradient of the loss by x.
@@ -22,7 +20,7 @@ import numpy as np
 
 BATCH_ROWS, WINDOW, NUM_CELLS = 32, 64, 192  # B, T, H
 LEARNING_RATE = 5e-3  # at the first step; it falls to 0
-HELD_OUT = 50_000  # characters at the end of the text that the network is not trained on, at most a tenth of it
+MAX_HELD_OUT = 50_000  # the last tenth of the text is not trained on; so many of its characters are read afterwards
 RED_TO_BLUE = (203, 210, 217, 224, 231, 189, 147, 111, 69)  # of the 256 colours of a terminal, for values from -1 to 1
 LEVELS = "_.,-~=+*#"  # the same without colour
 
@@ -224,17 +222,17 @@ def main() -> None:
     vocabulary = sorted(set(text))
     number = {character: index for index, character in enumerate(vocabulary)}
     ids = np.array([number[character] for character in text])
-    num_held_out = min(HELD_OUT, len(text) // 10)
-    held_out, held_out_text = ids[-num_held_out:], text[-num_held_out:]
+    end = len(text) - len(text) // 10  # of the training text
+    held_out, held_out_text = ids[end : end + MAX_HELD_OUT], text[end : end + MAX_HELD_OUT]
     weights, untrained = (draw_weights(len(vocabulary), NUM_CELLS, random) for _ in range(2))
-    train(weights, ids[:-num_held_out], options.steps)
+    train(weights, ids[:end], options.steps)
     h, c, _ = read(weights, held_out[:, None], zero_state(weights, 1))
     outputs, memories = h[1:, 0], c[1:, 0]  # (N, H)
     loss = losses_of(predict(weights, outputs[:-1]), held_out[1:]).mean()
     print(f"The held-out text: {loss:.3f} nats per character.\n")
     print(sample(weights, vocabulary, 600, options.temperature, random), end="\n\n")
 
-    name, labels, half = "inside quotations", label_quotes(held_out_text), num_held_out // 2
+    name, labels, half = "inside quotations", label_quotes(held_out_text), len(held_out) // 2
     if not (labels[:half].any() and labels[half:].any()):
         name, labels = "late in the line", label_late_in_line(held_out_text)
     cell, score = find_cell(memories, labels)
