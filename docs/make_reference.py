@@ -43,26 +43,26 @@ the code; a test compares the two. The [glossary](glossary.md) defines the terms
 ## Examples
 
 ```
-charrnn train shakespeare.txt              # a file, folder, glob, .gz, - for stdin, or a name of `corpora list`
-charrnn train --resume                     # continue where Ctrl-C or a power cut stopped
-charrnn train book.txt --processes 2       # several processes; several machines: scaling.md
-charrnn train new.txt --init-from old-001  # start from the weights and alphabet of another run
-charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout; --seed N repeats it
-charrnn sample --beam 16 --length 200      # the most likely text, by beam search
-charrnn sample --temps 0.2,0.6,1           # several temperatures side by side
-charrnn sample --novelty                   # mark what is copied from the training text
-charrnn sample --adapt letters.txt         # learn from a text first, then continue it
-charrnn predict "To be or not to b"        # the most likely next characters
+charrnn train shakespeare.txt              # a file, folder, glob, .gz, - for stdin, or a name of the catalogue
+charrnn train --resume
+charrnn train book.txt --processes 2       # several machines: scaling.md
+charrnn train new.txt --init-from old-001
+charrnn sample --temp 0.8 --prime "ROMEO:" # only the text goes to stdout
+charrnn sample --beam 16 --length 200
+charrnn sample --temps 0.2,0.6,1
+charrnn sample --novelty
+charrnn sample --adapt letters.txt
+charrnn predict "To be or not to b"
 charrnn visualize                          # the best cell for each detector
-charrnn visualize --cell 0:17 --text my.py # one cell over a text of yours
-charrnn explore                            # browse the cells (extra `tui`)
-charrnn write draft.txt                    # an editor in which Tab offers continuations (extra `tui`)
-charrnn evaluate                           # losses with intervals; of several runs, their differences
-charrnn runs                               # list the runs
-charrnn export model.zip                   # one file to give away
-charrnn export model.onnx                  # a model for onnxruntime
-charrnn corpora make anbn --out anbn.txt   # strings of a formal language
-charrnn sweep --cell lstm,gru --steps 1000 # compare settings over several seeds
+charrnn visualize --cell 0:17 --text my.py
+charrnn explore                            # needs the extra `tui`, as `write`
+charrnn write draft.txt
+charrnn evaluate
+charrnn runs
+charrnn export model.zip
+charrnn export model.onnx
+charrnn corpora make anbn --out anbn.txt
+charrnn sweep --cell lstm,gru --steps 1000
 ```
 """
 """The beginning of the page."""
@@ -75,11 +75,23 @@ BRACKETS = {
 """What `--help` adds to the text of an option, and how the page says it."""
 COMMANDS = """## Commands
 
-`charrnn COMMAND --help` shows the same. A *run* is a folder that `train` makes. Without a run, a command uses the
+`charrnn COMMAND --help` shows more of each. A *run* is a folder that `train` makes. Without a run, a command uses the
 newest one with a validation loss, `train --resume` the newest with a checkpoint: in `checkpoints/` or directly in the
 current folder. Many commands take `[RUN]`, all but `explore` and `write` take `--json`, and all take the other two:
 """
 """The introduction of the commands."""
+EXPLAINED = {
+    "train": "training.md",
+    "sample": "generation.md",
+    "visualize": "visualize.md",
+    "explore": "visualize.md#explore",
+    "write": "write.md",
+    "evaluate": "evaluation.md",
+    "runs": "training.md#run-folders",
+    "sweep": "sweeps.md",
+    "export": "export.md",
+}
+"""The page that explains a command."""
 COMMON = {"run", "json", "quiet", "debug"}
 """Parameters that several commands share: described once where their text is that of `explore` or `runs`."""
 SETTINGS = """## Settings
@@ -182,9 +194,12 @@ def common_parameters() -> tuple[str, ...]:
 
 
 def describe_command(name: str, command: Any) -> str:
-    """Describe one command: its help, its arguments and its options, without those that are described elsewhere."""
+    """Describe one command: what it does, its arguments and its options, without those that are described elsewhere."""
     context = command.context_class(command, info_name=f"charrnn {name}")
-    paragraphs = [wrap(part) for part in inspect.cleandoc(command.help or "").split("\n\n")]
+    summary = inspect.cleandoc(command.help or "").split("\n\n")[0]
+    if name in EXPLAINED:
+        summary = f"{summary.removesuffix('.')} ([page]({EXPLAINED[name]}))."
+    paragraphs = [wrap(summary)]
     shown = [one for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
     if name in ("train", "sweep"):
         paragraphs.append("It also takes the options of [settings](#settings).")
@@ -215,7 +230,17 @@ def describe_field(name: str, text: str, options: Mapping[str, str]) -> str:
     shown = shown.lower() if isinstance(default, bool) else shown
     names = f"`{name}`, `{options[name]}`" if name in options else f"`{name}`"
     default_text = "none" if default in (None, ()) else f"`{shown}`"
-    return item(names, f"{text} Default {default_text}; {allowed_values(name)}.")
+    # The default is allowed, so it is not repeated.
+    allowed = allowed_values(name).removesuffix(", or null" if default is None else f", or {shown}")
+    values = words_of(allowed.removeprefix("one of "))
+    if allowed == "true or false" or {*values} <= {*words_of(text), shown}:
+        return item(names, f"{text} Default {default_text}.")
+    return item(names, f"{text} Default {default_text}; {allowed}.")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and numbers of a text."""
+    return re.findall(r"[\w-]+", text)
 
 
 def describe_settings() -> str:

@@ -40,7 +40,7 @@ DOCUMENTED = {
 WALKING = {
     "detectors": "prose detectors synthetic find_cells findings ranking plugins cli_visualize",
     "cells and depths": "cells gates compiled stepper network architectures",
-    "others": "readme export optim recipe layers config cli_misc language",
+    "others": "readme recipe layers config cli_misc language",
 }
 """Names of the test files that the page names, and of others that go through the registries."""
 ADDED = "ugrnn or parenthesis or every_detector or every_cell or formats or registry or equations or labels_are"
@@ -162,7 +162,7 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 @pytest.mark.trained
 def test_the_tests_hold_for_what_the_page_adds(site: Path, process: Process) -> None:
     files = "prose detectors find_cells cells gates compiled architectures readme export optim"
-    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 50
+    assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 40
 
 
 @pytest.mark.thorough
@@ -180,7 +180,7 @@ def test_what_the_page_adds_to_the_package_works(
     site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
 ) -> None:
     line = ("visualize", "--text", corpus_of_brackets)
-    *helps, _, sampled, (score,), _, characters = succeed(
+    *helps, _, sampled, (score,), characters = succeed(
         process,
         site,
         ("visualize", "--help"),
@@ -188,17 +188,15 @@ def test_what_the_page_adds_to_the_package_works(
         train(corpus_of_brackets, "--cell", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
-        (*line, "--cell", "0:0", "--export", "cell.ansi"),
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
-    assert all(name in shown for name in ("parenthesis", ".ansi", "ugrnn"))
+    assert all(name in shown for name in ("parenthesis", "ugrnn"))
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
     assert "cell: ugrnn" in config.splitlines()
     assert len(sampled) >= 20
     assert score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
-    assert "\x1b[" in (tmp_path / "cell.ansi").read_text(encoding="utf-8")
     assert set(TEXT) <= set(characters)
 
 

@@ -67,7 +67,7 @@ def options_of(text: str) -> set[str]:
 def test_a_setting_has_its_default_its_range_and_its_option(page: str) -> None:
     entries = {entry.split("`")[0]: " ".join(entry.split()) for entry in page.split("\n- `")}
     assert entries["hidden_size"].startswith("hidden_size`, `--hidden-size`: Units per layer.")
-    assert entries["hidden_size"].endswith("Default `auto`; between 1 and 16384, or auto.")
+    assert entries["hidden_size"].endswith("Default `auto`; between 1 and 16384.")
     assert entries["warmup_steps"].endswith("Default `50`; at least 0.")
 
 
