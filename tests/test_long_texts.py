@@ -21,7 +21,7 @@ from rich.console import Console
 
 import charrnn
 from charrnn.cli import sample_view
-from charrnn.cli.sample_request import MAX_JSON_CHARS, MAX_TABLE_CHARS
+from charrnn.cli.sample import MAX_JSON_CHARS, MAX_TABLE_CHARS
 from charrnn.cli.sample_view import print_long_json
 from charrnn.generation import generator
 from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions

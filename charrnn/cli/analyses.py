@@ -168,6 +168,4 @@ def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]
             raise UsageError(f"{option} does not apply to {chosen.name}: leave out one of them.")
         examples = [analysis.example or analysis.name for analysis in analyses if option in analysis.applying]
         raise UsageError(f"{option} needs another option: add {' or '.join(examples)}, or leave {option} out.")
-    if given["--guesses"] and given["--sparkline"]:
-        raise UsageError("--guesses and --sparkline are both drawn below the text: give one of them.")
     return chosen

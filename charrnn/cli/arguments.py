@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from charrnn.api import Model
     from charrnn.config import Config
@@ -249,23 +249,6 @@ def parse_mix(mix: "Sequence[str]") -> "tuple[list[str], list[float] | None]":
             f"The weights of --mix have the sum {sum(weights):g}; it must be at most 1: the first run has the rest."
         )
     return names, [max(0.0, 1 - sum(weights)), *weights]
-
-
-def check_mix(mix: "Sequence[str] | None", mode: str | None, of_one_model: "Mapping[str, object]") -> None:
-    """Raise UsageError, before a run is loaded, for --mix-mode without --mix, and for options that do not go with it.
-
-    `of_one_model` are options about one model, with their values; None for one that is not given.
-    """
-    from charrnn.errors import UsageError
-
-    if not mix:
-        if mode is not None:
-            raise UsageError(f"--mix-mode {mode} belongs to --mix: add --mix RUN=0.3, or leave it out.")
-        return
-    parse_mix(mix)
-    for option, value in of_one_model.items():
-        if value is not None:
-            raise UsageError(f"{option} is about one model, and --mix about several. Leave one of them out.")
 
 
 def load_mixture(first: "Model", mix: "Sequence[str]", mode: str | None, *, quiet: bool) -> "Mixture":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charrnn.cli.arguments import check_mix, load_mixture, load_models, read_common_text
+from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_common_text
 from charrnn.cli.evaluation_reports import measure_reports
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.flags import with_flags
@@ -14,6 +14,7 @@ from charrnn.cli.loss_lists import print_chars, print_lines
 from charrnn.cli.options import DebugOption, JsonOption, MixModeOption, MixOption, QuietOption, TextOption
 from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress_of_unknown
+from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_json, warn
 from charrnn.evaluation.records import MAX_SCORED
 from charrnn.views.export import describe_formats
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.evaluation.records import Evaluation
     from charrnn.lab.mixing import Mixture
-
-
-OF_RUNS = ("--errors", "--long-range", "--per-line", "--per-char")
-"""Reports that a mixture of runs has no part in."""
 
 
 def evaluate(
@@ -143,18 +140,26 @@ def evaluate(
     --ngrams compares the run with n-gram models (modified Kneser-Ney) of its training text, of orders up to 20; --json
     has all of them. Familiar references are xz and PPMd: a text costs what it adds to the compressed training text.
     """
-    reports = {
-        "--by": bool(by),
-        "--ngrams": ngrams,
-        "--dynamic": dynamic,
-        "--errors": errors,
-        "--long-range": long_range,
-        "--per-line": per_line,
-        "--per-char": per_char,
-    }
-    _check_together([name for name, is_given in reports.items() if is_given])
-    _check_output(text, part, export, json=json, is_list=per_line or per_char)
-    check_mix(mix, mix_mode, {name: reports[name] or None for name in OF_RUNS})
+    check_rules(
+        "evaluate",
+        {
+            "--by": by,
+            "--ngrams": ngrams,
+            "--dynamic": dynamic,
+            "--errors": errors,
+            "--long-range": long_range,
+            "--per-line": per_line,
+            "--per-char": per_char,
+            "--part": part,
+            "--text": text,
+            "--json": json,
+            "--export": export,
+            "--mix": mix,
+            "--mix-mode": mix_mode,
+        },
+    )
+    check_export(export, text, no_arrays="an evaluation has")
+    parse_mix(mix or ())
     models = load_models(runs or [], quiet=quiet)
     content = None if text is None else read_common_text(text, models, quiet=quiet)
     settings: dict[str, Any] = {"part": part or "validation", "precision": precision, "max_chars": chars or MAX_SCORED}
@@ -205,34 +210,6 @@ def _measure_losses(
         _warn_of_unknown(evaluation, quiet=quiet)
     view = evaluation_view(replace(evaluation, notes=tuple(map(with_flags, evaluation.notes))))
     return Shown(evaluation.rows[0].name, [view], evaluation.to_json())
-
-
-def _check_together(reports: list[str]) -> None:
-    """Raise UsageError for reports that one call cannot print together."""
-    from charrnn.errors import UsageError
-
-    for group in (("--by", "--ngrams", "--dynamic"), ("--errors", "--long-range"), ("--per-line",), ("--per-char",)):
-        others = [name for name in reports if name not in group]
-        if others and len(others) < len(reports):
-            given = next(name for name in reports if name in group)
-            raise UsageError(f"{given} and {others[0]} are reports of their own: give one of them at a time.")
-
-
-def _check_output(text: str | None, part: str | None, export: Path | None, *, json: bool, is_list: bool) -> None:
-    """Raise UsageError for options about the text and the output that exclude each other."""
-    from charrnn.errors import UsageError
-
-    if part is not None and text is not None:
-        raise UsageError("--part selects a part of the run's own text: give --part or --text, not both.")
-    check_export(export, text)
-    if export is None:
-        return
-    if json:
-        raise UsageError("Give --json or --export, not both.")
-    if is_list:
-        raise UsageError(f"--export {export}: the JSON Lines go to stdout; redirect them with >.")
-    if export.suffix.lower() == ".npz":
-        raise UsageError(f"--export {export}: an evaluation has no activations; use .json.")
 
 
 def _warn_of_unknown(evaluation: "Evaluation", *, quiet: bool) -> None:

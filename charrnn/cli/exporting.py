@@ -7,8 +7,11 @@ from charrnn.cli.streams import print_path, result_console
 from charrnn.views.export import find_format
 
 
-def check_export(export: Path | None, text: str | None) -> None:
-    """Raise UsageError, before anything is computed, for a file that cannot be written or that is the `text`."""
+def check_export(export: Path | None, text: str | None, *, no_arrays: str | None = None) -> None:
+    """Raise UsageError, before anything is computed, for a file that cannot be written or that is the `text`.
+
+    `no_arrays` is what has no activations, so that no .npz can be written.
+    """
     from charrnn.errors import UsageError
 
     if export is not None:
@@ -22,6 +25,8 @@ def check_export(export: Path | None, text: str | None) -> None:
         raise UsageError(f"--export {export}: that is a folder. Give the name of a file.")
     if export is not None and text is not None and export.exists() and Path(text).exists() and export.samefile(text):
         raise UsageError(f"--export {export}: that is the text, which it would replace. Give another name.")
+    if export is not None and no_arrays is not None and export.suffix.lower() == ".npz":
+        raise UsageError(f"--export {export}: {no_arrays} no activations; use .json.")
 
 
 def deliver(shown: Shown, export: Path | None) -> None:

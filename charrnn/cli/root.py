@@ -11,7 +11,7 @@ import typer.core
 import typer.main
 
 from charrnn import extensions
-from charrnn.cli.options import with_options
+from charrnn.cli.options import OTHER, with_options
 from charrnn.cli.signals import Signals
 from charrnn.errors import CharRNNError
 from charrnn.extensions import CommandEntry
@@ -129,22 +129,18 @@ class Command(typer.core.TyperCommand):
     """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the arguments, then each group where its first option is, then the options without a group."""
-        groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
-        ungrouped = []
+        """Write the arguments, the options without a group, each group, and the options that every command has."""
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
         for parameter in self.get_params(ctx):
             record = help_record(parameter, ctx)
-            panel = getattr(parameter, "rich_help_panel", None)
             if record is None:
                 continue
-            if parameter.param_type_name == "argument":
-                groups["Arguments"].append(record)
-            elif panel is None:
-                ungrouped.append(record)
-            else:
-                groups.setdefault(panel, []).append(record)
-        has_groups = len(groups) > 1
-        groups["Other options" if has_groups else "Options"] = ungrouped
+            is_argument = parameter.param_type_name == "argument"
+            panel = OTHER if parameter.name == "help" else getattr(parameter, "rich_help_panel", None) or "Options"
+            groups.setdefault("Arguments" if is_argument else panel, []).append(record)
+        others = groups.pop(OTHER)
+        has_groups = len(groups) > 2
+        groups.setdefault(OTHER if has_groups else "Options", []).extend(others)
         # One width for the names of all groups, so that their texts are aligned.
         width = max(len(name) for records in groups.values() for name, _ in records) if has_groups else 0
         for title, records in groups.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_csv, print_json, result_console, warn
 
 if TYPE_CHECKING:
@@ -56,15 +57,8 @@ def runs(
     With --plot, draws learning curves instead: of the runs that are named, or of the last 7 of the list that have a
     loss; with --sort, of the first 7.
     """
-    from charrnn.errors import UsageError
-
-    if sum((csv, json, export is not None)) > 1:
-        raise UsageError("Give one of --csv, --json and --export.")
-    if plot and csv:
-        raise UsageError("--plot has no --csv: use --json, which prints the losses of every run.")
-    for option, is_given in (("--against", against), ("--training", training), ("--export", export)):
-        if is_given and not plot:
-            raise UsageError(f"{option} says how to draw learning curves: add --plot.")
+    given = {"--csv": csv, "--json": json, "--export": export, "--plot": plot, "--against": against}
+    check_rules("runs", given | {"--training": training})
     if plot:
         _plot(run or (), sort, against or "steps", export, training=training, json=json, quiet=quiet)
     else:
@@ -111,13 +105,10 @@ def _plot(
     from charrnn.cli.exporting import check_export, deliver
     from charrnn.cli.pictures import Shown
     from charrnn.cli.progress import progress
-    from charrnn.errors import UsageError
     from charrnn.runs.overview import find_runs, learning_curves, select_runs
     from charrnn.views.learning_curves import LearningChart
 
-    check_export(export, None)
-    if export is not None and export.suffix.lower() == ".npz":
-        raise UsageError(f"--export {export}: learning curves have no activations; use .json.")
+    check_export(export, None, no_arrays="learning curves have")
     skipped: list[str] = []
     with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
         folders, num_listed = select_runs(

@@ -1,21 +1,31 @@
 """What `charrnn sample` generates from: a model, adapted or mixed, and the text to continue."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from charrnn.cli.arguments import load_mixture, load_model, print_waiting_notice, read_text, to_content
-from charrnn.cli.progress import progress
-from charrnn.cli.sample_request import Request, refuse
+from charrnn.cli.arguments import (
+    is_cell,
+    load_mixture,
+    load_model,
+    parse_cell,
+    parse_direction,
+    print_waiting_notice,
+    read_text,
+    to_content,
+)
 from charrnn.cli.streams import warn
 from charrnn.errors import DataError, UsageError
-from charrnn.generation.options import DEFAULT_LENGTH, DOCUMENT_LENGTH
+from charrnn.generation.options import DEFAULT_LENGTH, DEFAULT_UNKNOWN, DOCUMENT_LENGTH
+from charrnn.progress import task
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.lab.mixing import Mixture
     from charrnn.lab.novelty import NoveltyReference
+    from charrnn.model.clamping import Direction
 
 SLOW_PRIME = 20_000
 """Characters of a prime that takes a second or more to read."""
@@ -37,26 +47,29 @@ class Source:
     """The training text for --novelty."""
 
 
-def load_source(request: Request) -> Source:
-    """Load what is generated from, and print warnings on stderr.
+def load_source(run: str | None, values: Mapping[str, Any], *, quiet: bool) -> Source:
+    """Load what is generated from, and print warnings on stderr. `values` has the options by flag.
 
     Raises CheckpointError or DataError for a run or a file that cannot be read, and UsageError for options that do not
     go with this model.
     """
-    first = load_model(request.run, quiet=request.quiet)
-    if request.novelty and request.count is not None:
-        _check_count_of_new(first, request.min_copy)
-    length = _chosen_length(request, first)
-    reference = _novelty_reference(first, length) if request.novelty else None
+    first = load_model(run, quiet=quiet)
+    if values["--novelty"] and values["--count"] is not None:
+        _check_count_of_new(first, values["--min-copy"])
+    length = values["--length"]
+    if length is None:  # A search keeps all its texts.
+        is_document = first.config.end_id is not None and values["--beam"] is None
+        length = DOCUMENT_LENGTH if is_document else DEFAULT_LENGTH
+    reference = _novelty_reference(first, length) if values["--novelty"] else None
     learned = None
-    if request.adapt is not None:
-        learned = read_text(request.adapt, first.config, quiet=request.quiet)
-        first = _adapt(first, learned, request.unknown, quiet=request.quiet)
+    if values["--adapt"] is not None:
+        learned = read_text(values["--adapt"], first.config, quiet=quiet)
+        first = _adapt(first, learned, values["--unknown"] or DEFAULT_UNKNOWN, quiet=quiet)
     model: Model | Mixture = first
-    if request.mix:
-        model = load_mixture(first, request.mix, request.mix_mode, quiet=request.quiet)
-        warn(model.warnings, quiet=request.quiet)
-    prime = _load_prime(request, learned, model)
+    if values["--mix"]:
+        model = load_mixture(first, values["--mix"], values["--mix-mode"], quiet=quiet)
+        warn(model.warnings, quiet=quiet)
+    prime = _load_prime(values["--prime"] or "", values["--prime-file"], learned, model, quiet=quiet)
     return Source(first=first, model=model, prime=prime, length=length, reference=reference)
 
 
@@ -66,14 +79,8 @@ def _check_count_of_new(model: "Model", min_copy: int | None) -> None:
         raise UsageError(
             f"--novelty shows one text of {model.name}, which was not trained on documents: leave out --count."
         )
-    refuse({"--min-copy": min_copy}, "does not go with --count, which compares whole documents")
-
-
-def _chosen_length(request: Request, model: "Model") -> int:
-    """Return --length or its default, which is larger for documents, except in a search, which keeps all its texts."""
-    if request.length is not None:
-        return request.length
-    return DEFAULT_LENGTH if model.config.end_id is None or request.beam is not None else DOCUMENT_LENGTH
+    if min_copy is not None:
+        raise UsageError("--min-copy does not go with --count, which compares whole documents. Leave one of them out.")
 
 
 def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
@@ -92,7 +99,7 @@ def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "
     from charrnn.api import MAX_ADAPTED
     from charrnn.errors import counted
 
-    with progress(min(len(text), MAX_ADAPTED), "adapting", quiet=quiet) as advance:
+    with task("adapting", min(len(text), MAX_ADAPTED)) as advance:
         model = model.adapted(text, unknown=unknown, on_progress=advance)
     found = model.adaptation
     if found is not None and not quiet:
@@ -106,21 +113,20 @@ def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "
     return model
 
 
-def _load_prime(request: Request, learned: str | bytes | None, model: "Model | Mixture") -> str | bytes:
+def _load_prime(
+    typed: str, file: str | None, learned: str | bytes | None, model: "Model | Mixture", *, quiet: bool
+) -> str | bytes:
     """Return the prime that was typed or that a file contains, else the text that the model has learned from, if any.
 
     Bytes for the byte alphabet.
     """
     alphabet = model.vocab.kind
-    if learned is not None and not request.prime and request.prime_file is None:
+    if learned is not None and not typed and file is None:
         return learned
-    if request.prime_file is None:
-        prime = to_content(request.prime, alphabet)
-    else:
-        prime = _read_prime_file(request.prime_file, alphabet, quiet=request.quiet)
+    prime = to_content(typed, alphabet) if file is None else _read_prime_file(file, alphabet, quiet=quiet)
     if len(prime) > SLOW_PRIME:
-        warn((f"reading {len(prime):,} characters of the prime first",), quiet=request.quiet)
-    if request.prime_file is None or model.config.documents != "lines":
+        warn((f"reading {len(prime):,} characters of the prime first",), quiet=quiet)
+    if file is None or model.config.documents != "lines":
         return prime
     # A file ends with a newline, which is no part of the document.
     return prime.rstrip(b"\n") if isinstance(prime, bytes) else prime.rstrip("\n")
@@ -145,3 +151,37 @@ def _read_prime_file(name: str, alphabet: str, *, quiet: bool) -> str | bytes:
         raise DataError(f"{option}: {error.strerror}. Give a text file, or - for standard input.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{option}: not UTF-8 text (byte {error.start}). Convert it to UTF-8.") from None
+
+
+def print_compile_notice(*, quiet: bool) -> None:
+    """Print on stderr that the sampling loop is compiled, which takes a while."""
+    if not quiet:
+        sys.stderr.write("compiling the sampling loop, once on this machine (about 10 seconds) ...\n")
+
+
+def parse_clamp(text: str, model: "Model") -> "tuple[tuple[int, int] | Direction, float]":
+    """Parse --clamp: a cell and its value, or a direction and its output. Raises UsageError."""
+    what, _, number = text.rpartition("=") if "=" in text else (text, "", "")
+    if not is_cell(what):
+        return _parse_direction_clamp(text, what, number, model)
+    try:
+        layer_unit, value = parse_cell("--clamp", what, model), float(number)
+    except ValueError:
+        raise UsageError(f"--clamp is {text!r}; write layer:unit=value, such as 0:17=1.") from None
+    if not -1 <= value <= 1:
+        raise UsageError(f"--clamp {text}: a cell's value must lie between -1 and 1.")
+    return layer_unit, value
+
+
+def _parse_direction_clamp(text: str, what: str, number: str, model: "Model") -> "tuple[Direction, float]":
+    """Fit the direction of --clamp DETECTOR=V on the run's held-out text, or look it up in the run."""
+    detector, size = parse_direction("--clamp", what)
+    try:
+        value = None if number in ("high", "low") else float(number)
+    except ValueError:
+        raise UsageError(f"--clamp {text}: write high, low or a number after the =, such as quote=high.") from None
+    with task(f"fitting {what}") as advance:
+        direction = model.direction(detector, size, on_progress=advance)
+    if value is None:
+        value = direction.high if number == "high" else direction.low
+    return direction, value

@@ -15,6 +15,7 @@ from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import analyses, export_arrays
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
+from charrnn.cli.rules import check_rules, is_given
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
 from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
@@ -107,9 +108,8 @@ def visualize(
     from charrnn.errors import UsageError
 
     check_export(export, text)
-    if json and export is not None:
-        raise UsageError("Give --json or --export, not both.")
-    given = {flag: value is not None and value is not False and value != [] for flag, value in values.items()}
+    check_rules("visualize", {"--json": json, "--export": export, "--guesses": guesses, "--sparkline": sparkline})
+    given = {flag: value == "" or is_given(value) for flag, value in values.items()}
     shared = {"--detector": detector, "--detect": detect, "--guesses": guesses, "--sparkline": sparkline}
     analysis = choose_analysis(analyses(), given | {flag: bool(value) for flag, value in shared.items()})
     run, others = _split_runs(analysis, runs or [])
