@@ -82,8 +82,7 @@ def stock(num_layers: int, hidden_size: int, length: int) -> Callable[[], object
 
 def num_weights(stepper: Stepper) -> int:
     """Return the number of weights read per character; the input of the first layer is one row of a table."""
-    matrices: list[Matrix] = [stepper.output[0], *(layer.recurrent["hh"][0] for layer in stepper.layers)]
-    matrices += [layer.weight_ih for layer in stepper.layers[1:]]
+    matrices: list[Matrix] = [linear.weight for linear in stepper.products.values()]
     return sum(matrix.values.size for matrix in matrices)
 
 

@@ -85,7 +85,7 @@ for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid"
     reading = sampling.prime_model(stepper, np.array([1, 2]))
     blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(3, 0)], length=200, cell=(1, 2))
     parts = [np.concatenate(part, axis=1).tobytes() for part in list(zip(*blocks))[::2]]
-    print(cell, hashlib.sha256(b"".join([stepper.table.tobytes(), *parts])).hexdigest())
+    print(cell, hashlib.sha256(b"".join([stepper.tables["layers.0.ih"].tobytes(), *parts])).hexdigest())
 """
 PROCESSORS = {
     "this one": {},

@@ -37,8 +37,7 @@ from charrnn.text.vocab import Vocab
 onnx = pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
 
-from charrnn.apps.onnx_file import check_onnx, onnx_to_bytes  # noqa: E402
-from charrnn.apps.onnx_graph import IR_VERSION, OPSET, Graph, Value  # noqa: E402
+from charrnn.apps.onnx import IR_VERSION, OPSET, Graph, Value, check_onnx, onnx_to_bytes  # noqa: E402  # noqa: E402
 
 Command = Callable[..., Ran]
 VOCAB = Vocab("char", ("", *string.ascii_letters[: V - 1]))
@@ -209,7 +208,7 @@ def test_the_check_finds_a_wrong_weight(name: str) -> None:
 
 
 def test_a_model_too_large_for_the_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.apps.onnx_file.MAX_BYTES", 10_000)
+    monkeypatch.setattr("charrnn.apps.onnx.MAX_BYTES", 10_000)
     config = config_of("lstm", "stacked")
     with pytest.raises(UsageError, match=r"10,000.*Export a \.zip"):
         onnx_of(config, tensors_of(config))
@@ -278,7 +277,7 @@ def test_without_onnx_it_says_how_to_get_it(
 def test_without_onnxruntime_the_file_is_not_checked(
     command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.apps.onnx_file.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.apps.onnx.find_spec", lambda name: None)
     written = command("export", alphabet_run, tmp_path / "a.onnx")
     assert written.code == 0 and (tmp_path / "a.onnx").exists()
     assert written.err == "warning: the file was not checked, because onnxruntime is not installed\n"
@@ -287,7 +286,7 @@ def test_without_onnxruntime_the_file_is_not_checked(
 def test_nothing_is_written_that_the_check_refuses(
     command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.apps.onnx_file.TOLERANCE", -1.0)
+    monkeypatch.setattr("charrnn.apps.onnx.TOLERANCE", -1.0)
     refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert refused.code == 1 and "Nothing was written" in refused.err and len(refused.err.splitlines()) <= 3
     assert not (tmp_path / "a.onnx").exists()

@@ -60,7 +60,7 @@ def _zip(model: Model, path: Path) -> Content:
 
 
 def _onnx(model: Model, path: Path) -> Content:
-    from charrnn.apps.onnx_file import CHECKED_CHARS, check_onnx, onnx_to_bytes
+    from charrnn.apps.onnx import CHECKED_CHARS, check_onnx, onnx_to_bytes
     from charrnn.generation.options import SampleOptions
 
     data = onnx_to_bytes(

@@ -5,19 +5,18 @@ Shapes: B batch, V vocabulary, H hidden, G blocks, L layers, S state vectors per
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.config import Config, resolved
+from charrnn.config import Config
 from charrnn.errors import UsageError, named
-from charrnn.model.cells import Cell, Lstm, Ops, State
+from charrnn.model.cells import Ops, State
 from charrnn.model.clamping import ClampedSum
-from charrnn.model.depths import DEPTHS
 from charrnn.model.portable_math import EXACT, NUMPY, Doubles, Float32Array, Matrix, exact_product
-from charrnn.model.registry import cell_type
-from charrnn.model.shapes import check_shapes, check_unit, dilation_of, num_states
+from charrnn.model.shapes import check_shapes, check_unit
+from charrnn.model.walk import Architecture, Walk
 
 
 class CharacterModel(Protocol):
@@ -30,7 +29,7 @@ class CharacterModel(Protocol):
 
     @property
     def changes(self) -> str:
-        """What distinguishes it from others with the same weights: its precision and what is clamped."""
+        """Cache key among the models with the same weights: precision and clamps."""
 
     def initial_state(self, batch_size: int) -> Float32Array:
         """Return the state before a text, whose axis 2 is that of the batch rows."""
@@ -46,57 +45,66 @@ class CharacterModel(Protocol):
         """Read ids (N,), N >= 1, in one row; return the logits (1, V) and the state after the last."""
 
 
+class Linear(NamedTuple):
+    """A weight matrix and its bias."""
+
+    weight: Matrix
+    bias: Float32Array
+
+    def product(self, x: Float32Array) -> Float32Array:
+        """Compute x (B, C) @ weight.T + bias, (B, R)."""
+        return np.asarray(self.weight.product(x) + self.bias)
+
+
 class Stepper:
     """Maps one character per row and a state to the next character's logits and the new state.
 
-    The first layer's input product is a table with one row per character. With precision `fp32`, equal to
-    `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is rounded to eight bits
-    (`model.portable_math.Matrix`). Its parts are `table` (V, G*H), `layers`, `grids`,
-    `highways` and `output`.
+    With precision `fp32`, equal to `CharRNN.forward` in float32 up to rounding; with `int8`, every weight matrix is
+    rounded to eight bits (`model.portable_math.Matrix`).
+
+    `tables` (V, R) are the products of every character's vector that the walk needs, by name: `layers.0.ih`, and
+    `bottom` of a grid. `products` are the other weights by name (`model.walk.Walk.product`), `extras` the arrays of
+    `Cell.extras` of each layer.
     """
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], precision: str = "fp32") -> None:
         """Take the weights of `model.safetensors`. Raises CheckpointError if one is missing or has another shape."""
-        self.cell, self.cell_name, self.precision = cell_type(config.cell), config.cell, precision
-        self.depth, self.depth_name = DEPTHS[config.depth], config.depth
-        self.sum_outputs, self.zoneout = config.sum_outputs, np.float32(config.zoneout)
-        self.num_layers, self.hidden_size = resolved(config.num_layers), resolved(config.hidden_size)
-        self._num_states = num_states(config)
-        self._dilations = [dilation_of(config, index) for index in range(self.num_layers)]
-        self._num_grids = self.num_layers if self.depth.has_lstm else 0
-        self.end_id = config.end_id
-        self._learns_start = config.initial_state == "learned"
         self.vocab_size = check_shapes(config, tensors)
-        self._weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+        architecture = Architecture.of(config)
+        self.architecture = replace(architecture, kept=np.float32(1) - np.float32(config.zoneout))
+        self.cell, self.cell_name, self.depth_name = architecture.cell, config.cell, config.depth
+        self.num_layers, self.hidden_size = architecture.num_layers, architecture.hidden_size
+        self.precision, self.end_id = precision, config.end_id
+        weights = {name: np.asarray(value, np.float32) for name, value in tensors.items()}
+        self._learned_state = weights["learned_state"] if config.initial_state == "learned" else None
         is_int8 = precision == "int8"
         self.ops = EXACT if is_int8 else NUMPY
         self.clamped: dict[int, dict[int, float]] = {}
         """Layer to unit to the value of its memory."""
         self.clamped_sums: dict[int, list[ClampedSum]] = {}
         """Layer to the weighted sums of its cells that are clamped."""
-        self.layers = [Layer(self.cell, f"layers.{index}.", self._weights, is_int8) for index in range(self.num_layers)]
-        self.grids = [Layer(Lstm, f"grids.{index}.", self._weights, is_int8) for index in range(self._num_grids)]
-        self.highways = [
-            (
-                Matrix(self._weights[f"highways.{index}.weight"], is_int8=is_int8),
-                self._weights[f"highways.{index}.bias"],
-            )
-            for index in range(self.num_layers - 1 if self.depth.has_gates else 0)
-        ]
-        self.output = Matrix(self._weights["output.weight"], is_int8=is_int8), self._weights["output.bias"]
+        linear = architecture.linear_weights(weights)
         # Without an embedding, characters are one-hot vectors, whose products are the columns of the weight.
-        vectors = None if config.embedding_size == "one-hot" else self._weights["embedding.weight"].astype(np.float64)
-        if self.grids:
-            bottom = _products(vectors, self._weights["bottom.weight"]) + self._weights["bottom.bias"]
-            self._bottom = bottom.astype(np.float32)
-            vectors = bottom[:, : self.hidden_size]
-        first = _products(vectors, self._weights["layers.0.weight_ih_l0"])
-        with np.errstate(over="ignore"):  # in a model whose training diverged
-            self.table: Float32Array = (first + self.layers[0].bias_ih).astype(np.float32)
+        vectors = None if config.embedding_size == "one-hot" else weights["embedding.weight"].astype(np.float64)
+        self.tables: dict[str, Float32Array] = {}
+        for name in ("bottom", "layers.0.ih") if "bottom" in linear else ("layers.0.ih",):
+            weight, bias = linear.pop(name)
+            with np.errstate(over="ignore"):  # in a model whose training diverged
+                table = _products(vectors, weight) + bias
+                self.tables[name] = table.astype(np.float32)
+            vectors = table[:, : self.hidden_size]  # what the first layer of a grid reads
+        self.products = {name: Linear(Matrix(weight, is_int8=is_int8), bias) for name, (weight, bias) in linear.items()}
+        self.extras: list[dict[str, NDArray[Any]]] = [
+            {
+                name: weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float32)
+                for name, (_, kind) in self.cell.extras(self.hidden_size).items()
+            }
+            for layer in range(self.num_layers)
+        ]
 
     @property
     def changes(self) -> str:
-        """What distinguishes it from others with the same weights: its precision and what is clamped."""
+        """Cache key among the steppers of a model: precision and clamps."""
         return repr((self.precision, self.clamped, self.clamped_sums))
 
     def clamp(self, layer: int, unit: int, value: float) -> None:
@@ -128,7 +136,7 @@ class Stepper:
         """Raise UsageError if the model has no such cell."""
         check_unit(layer, unit, self.num_layers, self.hidden_size)
 
-    def _ops_of(self, layer: int) -> Ops[Float32Array]:
+    def ops_of(self, layer: int) -> Ops[Float32Array]:
         """Return the functions for the equations of a layer, with `clamp` for its clamped units."""
         clamped, sums = self.clamped.get(layer, {}), self.clamped_sums.get(layer, [])
         if not clamped and not sums:
@@ -145,21 +153,21 @@ class Stepper:
 
         return replace(self.ops, clamp=clamp)
 
+    def queue(self, state: Float32Array, layer: int) -> Float32Array:
+        """Return a view of a layer's D latest states in a state (L, S, B, H), oldest first: (num_states, D, B, H)."""
+        num_states, dilation = self.cell.num_states, self.architecture.dilations[layer]
+        return state[layer, : num_states * dilation].reshape(num_states, dilation, *state.shape[2:])
+
     def values(self, state: Float32Array) -> Float32Array:
         """Compute the cell values (L, B, H), in [-1, 1], from a state (L, S, B, H)."""
-        shown = []
-        for index in range(self.num_layers):
-            # The latest state of a dilated layer is at the end of its queue.
-            queue = state[index, : self.cell.num_states * self._dilations[index]]
-            latest = tuple(queue.reshape(self.cell.num_states, -1, *queue.shape[1:])[:, -1])
-            shown.append(self.cell.value(self.ops, latest))
-        return np.stack(shown)
+        layers = range(self.num_layers)
+        return np.stack([self.cell.value(self.ops, tuple(self.queue(state, layer)[:, -1])) for layer in layers])
 
     def initial_state(self, batch_size: int) -> Float32Array:
         """Return the initial state (L, S, B, H) of a text: zero, or the learned one."""
-        shape = (self.num_layers, self._num_states, batch_size, self.hidden_size)
-        if self._learns_start:
-            return np.array(np.broadcast_to(self._weights["learned_state"][:, :, None], shape))
+        shape = (self.num_layers, self.architecture.num_states, batch_size, self.hidden_size)
+        if self._learned_state is not None:
+            return np.array(np.broadcast_to(self._learned_state[:, :, None], shape))
         return np.zeros(shape, np.float32)
 
     def step(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> tuple[Float32Array, Float32Array]:
@@ -170,27 +178,8 @@ class Stepper:
         state = state.copy()
         if self.end_id is not None and (is_end := np.asarray(ids) == self.end_id).any():
             state[:, :, is_end] = self.initial_state(int(is_end.sum()))
-        below, total = self.table[ids], np.float32(0)
-        links = _Links(self, self._bottom[ids] if self.grids else None)
-        for index, layer in enumerate(self.layers):
-            ops = self._ops_of(index)
-            x = below if index == 0 else layer.weight_ih.product(below) + layer.bias_ih
-            # The D latest states of a dilated layer form a queue: its oldest is continued, and the result appended.
-            queue = state[index, : self.cell.num_states * self._dilations[index]]
-            queue = queue.reshape(self.cell.num_states, -1, *queue.shape[1:])
-            oldest = tuple(queue[:, 0])
-            latest = self.cell.step(ops, x, layer.product, oldest, layer.extras)
-            if self.zoneout:
-                latest = tuple(o + (1 - self.zoneout) * (n - o) for o, n in zip(oldest, latest, strict=True))
-                # Zoneout moved a clamped unit only part of the way.
-                latest = (*latest[:-1], ops.clamp(latest[-1]))
-            queue[:, :-1] = queue[:, 1:]
-            for part, value in zip(queue, latest, strict=True):
-                part[-1] = value
-            below = self.depth.join(links, index, below, latest[0])
-            total = total + below if self.sum_outputs else below
-        weight, bias = self.output
-        return weight.product(total) + bias, state
+        top = _Walk(self, ids, state).read(ids)
+        return self.products["output"].product(top), state
 
     def read(
         self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
@@ -213,46 +202,28 @@ def _products(vectors: Doubles | None, weight: Float32Array) -> Doubles:
     return weight.T.astype(np.float64) if vectors is None else exact_product(vectors, weight)
 
 
-class _Links:
-    """The weights of a stepper's depth in one step; see `model.depths.Links`."""
+class _Walk(Walk[Any]):
+    """The walk of a stepper from a state (L, S, B, H), which changes in place; it reads ids (B,) instead of vectors."""
 
-    def __init__(self, stepper: Stepper, bottom: Float32Array | None) -> None:
-        """Take the initial state (B, 2 * H) of the LSTM along depth, if there is one."""
-        self._stepper = stepper
-        self._along_depth: State[Float32Array] = () if bottom is None else tuple(np.split(bottom, 2, axis=-1))
+    def __init__(self, stepper: Stepper, ids: NDArray[Any], state: Float32Array) -> None:
+        super().__init__(stepper.architecture)
+        self._stepper, self._ids, self._state, self.ops = stepper, ids, state, stepper.ops
 
-    def gate(self, layer: int, x: Float32Array) -> Float32Array:
-        weight, bias = self._stepper.highways[layer - 1]
-        return self._stepper.ops.sigmoid(np.asarray(weight.product(x) + bias))
+    def ops_of(self, layer: int) -> Ops[Any]:
+        return self._stepper.ops_of(layer)
 
-    def climb(self, layer: int, x: Float32Array) -> Float32Array:
-        grid = self._stepper.grids[layer]
-        total = np.asarray(grid.weight_ih.product(x) + grid.bias_ih)
-        self._along_depth = Lstm.step(self._stepper.ops, total, grid.product, self._along_depth, {})
-        return self._along_depth[0]
+    def product(self, name: str, x: NDArray[Any]) -> Float32Array:
+        table = self._stepper.tables.get(name)
+        return self._stepper.products[name].product(x) if table is None else table[self._ids]
 
+    def extras_of(self, layer: int) -> Mapping[str, NDArray[Any]]:
+        return self._stepper.extras[layer]
 
-class Layer:
-    """The weights of one layer."""
+    def oldest(self, layer: int) -> State[Float32Array]:
+        return tuple(self._stepper.queue(self._state, layer)[:, 0])
 
-    def __init__(self, cell: type[Cell], prefix: str, weights: Mapping[str, Float32Array], is_int8: bool) -> None:
-        """Take the weights whose names begin with `prefix`."""
-        self.weight_ih = Matrix(weights[f"{prefix}weight_ih_l0"], is_int8=is_int8)
-        self.bias_ih = weights[f"{prefix}bias_ih_l0"]
-        self.recurrent = {
-            name: (
-                Matrix(cell.effective_weight(weights[f"{prefix}weight_{name}_l0"]), is_int8=is_int8),
-                weights[f"{prefix}bias_{name}_l0"],
-            )
-            for name in cell.products
-        }
-        size = len(self.bias_ih) // cell.input_blocks
-        self.extras: dict[str, NDArray[Any]] = {
-            name: weights[prefix + name].astype(np.int64 if kind == "permutation" else np.float32)
-            for name, (_, kind) in cell.extras(size).items()
-        }
-
-    def product(self, name: str, h: Float32Array) -> Float32Array:
-        """Compute h @ weight.T + bias with the recurrent weight `name`."""
-        weight, bias = self.recurrent[name]
-        return np.asarray(weight.product(h) + bias)
+    def append(self, layer: int, latest: State[Float32Array]) -> None:
+        queue = self._stepper.queue(self._state, layer)
+        queue[:, :-1] = queue[:, 1:]
+        for part, value in zip(queue, latest, strict=True):
+            part[-1] = value

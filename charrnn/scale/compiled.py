@@ -37,8 +37,6 @@ from charrnn.model.portable_math import (
     TANH_BOTTOM,
     TANH_LIMIT,
     TANH_TOP,
-    Float32Array,
-    Matrix,
 )
 from charrnn.model.stepper import Stepper
 from charrnn.scale.dot_products import (
@@ -188,28 +186,32 @@ def can_compile(stepper: Stepper) -> bool:
 
 def pack(stepper: Stepper) -> Weights:
     """Copy the weights of a stepper that `can_compile` into one block of memory."""
-    layers, size = stepper.layers, stepper.hidden_size
+    num_layers, size = stepper.num_layers, stepper.hidden_size
+    table = stepper.tables["layers.0.ih"]
     names = ("weight_ci", "weight_cf", "weight_co")
-    extras = np.zeros((len(layers), 3, size), np.float32)
-    is_clamped, clamped = np.zeros((len(layers), size), np.uint8), np.zeros((len(layers), size), np.float32)
-    for index, layer in enumerate(layers):
+    extras = np.zeros((num_layers, 3, size), np.float32)
+    is_clamped, clamped = np.zeros((num_layers, size), np.uint8), np.zeros((num_layers, size), np.float32)
+    for index, own in enumerate(stepper.extras):
         for row, name in enumerate(names):
-            if name in layer.extras:
-                extras[index, row] = layer.extras[name]
+            if name in own:
+                extras[index, row] = own[name]
         for unit, value in stepper.clamped.get(index, {}).items():
             is_clamped[index, unit], clamped[index, unit] = 1, value
-    by_role: dict[int, list[tuple[Matrix, Float32Array]]] = {
-        # The first layer reads a row of the table.
-        INPUT: [(layer.weight_ih, layer.bias_ih) for layer in layers[1:]],
-        RECURRENT: [layer.recurrent["hh"] for layer in layers],
-        MULTIPLICATIVE: [layer.recurrent["mh"] for layer in layers if "mh" in layer.recurrent],
-        HIGHWAYS: stepper.highways,
-        OUTPUT: [stepper.output],
+    # The first layer reads a row of the table. No network has all products.
+    by_role = {
+        INPUT: [f"layers.{layer}.ih" for layer in range(1, num_layers)],
+        RECURRENT: [f"layers.{layer}.hh" for layer in range(num_layers)],
+        MULTIPLICATIVE: [f"layers.{layer}.mh" for layer in range(num_layers)],
+        HIGHWAYS: [f"highways.{index}" for index in range(num_layers - 1)],
+        OUTPUT: ["output"],
     }
-    matrices = np.zeros((len(by_role), len(layers), NUM_FIELDS), np.int64)
-    parts: list[NDArray[Any]] = [matrices, stepper.table, extras, is_clamped, clamped]
-    for role, pairs in by_role.items():
-        for index, (matrix, bias) in enumerate(pairs):
+    matrices = np.zeros((len(by_role), num_layers, NUM_FIELDS), np.int64)
+    parts: list[NDArray[Any]] = [matrices, table, extras, is_clamped, clamped]
+    for role, names_of_role in by_role.items():
+        for index, name in enumerate(names_of_role):
+            if name not in stepper.products:
+                continue
+            matrix, bias = stepper.products[name]
             is_packed = 0 < matrix.bits <= MOST_BITS
             values, start = pack_matrix(matrix) if is_packed else (matrix.values.T.astype(np.float32), np.zeros(0))
             # Indices of parts, which are replaced by addresses below.
@@ -220,14 +222,14 @@ def pack(stepper: Stepper) -> Weights:
     matrices[..., VALUES:] = np.array(memory.addresses)[matrices[..., VALUES:]]
     memory.fill(parts)
     plan = Plan(
-        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth_name), stepper.sum_outputs),
-        kept=np.float32(1) - stepper.zoneout,
-        num_layers=len(layers),
+        *(KINDS.index(stepper.cell_name), DEPTHS.index(stepper.depth_name), stepper.architecture.sums_outputs),
+        kept=stepper.architecture.kept,
+        num_layers=num_layers,
         num_states=stepper.cell.num_states,
         size=size,
         clamps=bool(is_clamped.any()),
-        input_width=stepper.table.shape[1],
-        recurrent_width=len(layers[0].recurrent["hh"][1]),
+        input_width=table.shape[1],
+        recurrent_width=len(stepper.products["layers.0.hh"].bias),
         matrices=memory.addresses[0],
         table=memory.addresses[1],
         extras=memory.addresses[2],

@@ -24,7 +24,7 @@ from charrnn.cells.records import FoundCell
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import start_ids, undrawable_ids
-from charrnn.model.portable_math import MANTISSA_BITS, Matrix
+from charrnn.model.portable_math import MANTISSA_BITS
 from charrnn.model.stepper import Stepper
 from charrnn.runs.records import ModelDescription
 from charrnn.text.documents import END
@@ -124,11 +124,11 @@ def _describe_network(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Return what `model_network.js` reads of a model, and its arrays by name: int8, or float32."""
     end_id = config.end_id
-    matrices: dict[str, tuple[Matrix, NDArray[np.float32]]] = {"output": stepper.output}
-    for index, layer in enumerate(stepper.layers):
-        matrices[f"layers.{index}.recurrent"] = layer.recurrent["hh"]
+    matrices = {"output": stepper.products["output"]}
+    for index in range(stepper.num_layers):
+        matrices[f"layers.{index}.recurrent"] = stepper.products[f"layers.{index}.hh"]
         if index:
-            matrices[f"layers.{index}.input"] = layer.weight_ih, layer.bias_ih
+            matrices[f"layers.{index}.input"] = stepper.products[f"layers.{index}.ih"]
     arrays: dict[str, NDArray[Any]] = {}
     for name, (matrix, bias) in matrices.items():
         if not matrix.bits or not np.isfinite(bias).all():
@@ -168,11 +168,12 @@ def _describe_network(
 def _input_arrays(stepper: Stepper, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
     """Return the table of input products (V, R), or what it is computed from, if that is smaller."""
     if "embedding.weight" not in tensors:
-        return {"table": stepper.table}
+        return {"table": stepper.tables["layers.0.ih"]}
     names = {"embedding": "embedding.weight", "weight_ih": "layers.0.weight_ih_l0", "bias_ih": "layers.0.bias_ih_l0"}
     factors = {name: np.asarray(tensors[key], np.float32) for name, key in names.items()}
-    is_smaller = sum(factor.size for factor in factors.values()) < stepper.table.size
-    return factors if is_smaller else {"table": stepper.table}
+    table = stepper.tables["layers.0.ih"]
+    is_smaller = sum(factor.size for factor in factors.values()) < table.size
+    return factors if is_smaller else {"table": table}
 
 
 def _compress(arrays: Mapping[str, NDArray[Any]]) -> list[bytes]:

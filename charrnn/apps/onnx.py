@@ -1,0 +1,475 @@
+"""A model in one .onnx file: the network as an ONNX graph, the alphabet as metadata, and a check in onnxruntime.
+
+The graph maps ids (B, T) and a state (L, S, B, H) to logits (B, T, V) and the state after the last character. Its body,
+a Scan over the characters, is the walk of `model.walk`, computed with values that record their operations. Weights keep
+their names and are float32.
+
+Shapes: B batch, T time, V vocabulary, E embedding, H hidden, L layers, S state vectors per layer, D dilation.
+Needs the package onnx; the check needs onnxruntime (both: extra `onnx`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from charrnn.apps.export_records import OnnxCheck
+from charrnn.config import Config, resolved
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.model.cells import CELLS, Cell, Lstm, Ops, State
+from charrnn.model.shapes import check_shapes
+from charrnn.model.stepper import Stepper
+from charrnn.model.walk import Architecture, Walk
+from charrnn.text.vocab import Vocab
+from charrnn.version import __version__
+
+SUFFIX = ".onnx"
+"""Suffix of the file."""
+MAX_BYTES = 2_000_000_000
+"""Most bytes of weights: protobuf, the format of the file, ends at 2 GiB."""
+CHECKED_CHARS = 1_000
+"""Characters that the check reads."""
+TOLERANCE = 1e-4
+"""Allowed difference after one character, as a share of the largest value: a hundred times the rounding of float32
+products with 1,000 terms, and far less than what a wrong weight makes."""
+OPSET = 17
+"""Version of the operators: that of ONNX 1.12 of 2022, the first one with a Fourier transform."""
+IR_VERSION = 8
+"""Version of the file format, of the same release."""
+INPUTS, OUTPUTS = ("ids", "state"), ("logits", "new_state")
+"""Names of the inputs and outputs of the graph, in order."""
+
+
+class Graph:
+    """Nodes in the order in which they are computed, and the constants that they use."""
+
+    def __init__(self, outer: Graph | None = None) -> None:
+        """Start a graph, or the body of a loop in an `outer` one, whose constants and values the body may use."""
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, NDArray[Any]] = {} if outer is None else outer.constants
+        self._numbers: count[int] = count() if outer is None else outer._numbers
+
+    def value(self, name: str) -> Value:
+        """Return the value of that name, which is an input, a constant, or the output of a node."""
+        return Value(self, name)
+
+    def constant(self, array: NDArray[Any], name: str | None = None) -> Value:
+        """Return a constant; those without a name are kept once, by their values."""
+        if name is None:
+            name = "_".join(("constant", str(array.dtype), *map(str, array.shape), *map(str, array.ravel().tolist())))
+        self.constants[name] = array
+        return Value(self, name)
+
+    def nodes_of(self, operator: str, *inputs: Value, num_outputs: int = 1, **attributes: Any) -> list[Value]:
+        """Add a node and return its outputs."""
+        names = [f"{operator}_{next(self._numbers)}" for _ in range(num_outputs)]
+        self.nodes.append(helper.make_node(operator, [one.name for one in inputs], names, **attributes))
+        return [Value(self, name) for name in names]
+
+    def node(self, operator: str, *inputs: Value, **attributes: Any) -> Value:
+        """Add a node with one output and return that."""
+        return self.nodes_of(operator, *inputs, **attributes)[0]
+
+    def initializers(self) -> list[TensorProto]:
+        """Return the constants as they are stored in the file."""
+        return [numpy_helper.from_array(np.asarray(array, order="C"), name) for name, array in self.constants.items()]
+
+
+class Value:
+    """A tensor that a graph computes. Computing with it adds nodes to the graph; see `model.cells.Array`."""
+
+    __array_ufunc__ = None  # so that NumPy leaves number * value to `__rmul__`
+
+    def __init__(self, graph: Graph, name: str) -> None:
+        self.graph, self.name = graph, name
+
+    def __add__(self, other: Any) -> Value:
+        return self._with("Add", self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return self._with("Add", other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return self._with("Sub", self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return self._with("Sub", other, self)
+
+    def __neg__(self) -> Value:
+        return self.apply("Neg")
+
+    def __mul__(self, other: Any) -> Value:
+        return self._with("Mul", self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return self._with("Mul", other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return self._with("Div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return self._with("Div", other, self)
+
+    def __getitem__(self, index: Any) -> Value:
+        """Return one entry along the first axis, or the same with an axis of size 1 at the end.
+
+        Raises UsageError for another index, which only the cell of another package can use.
+        """
+        if isinstance(index, int):
+            return self.apply("Gather", self._integers(index), axis=0)
+        if index == (..., None):
+            return self.apply("Unsqueeze", self._integers([-1]))
+        raise UsageError(
+            f"The cell indexes an array by {index!r}, which cannot be written to a .onnx file.\nExport a .zip instead."
+        )
+
+    @property
+    def T(self) -> Value:
+        """The transposed matrix."""
+        return self.apply("Transpose")
+
+    def sum(self, axis: int | None = None) -> Value:
+        """Add up all entries, or those along an axis."""
+        axes = () if axis is None else (self._integers([axis]),)
+        return self.apply("ReduceSum", *axes, keepdims=0)
+
+    def apply(self, operator: str, *others: Value, **attributes: Any) -> Value:
+        """Add a node whose first input is this value, and return its output."""
+        return self.graph.node(operator, self, *others, **attributes)
+
+    def part(self, begin: int, end: int) -> Value:
+        """Return entries begin..end - 1 along the first axis."""
+        return self.apply("Slice", self._integers([begin]), self._integers([end]), self._integers([0]))
+
+    def stacked(self) -> Value:
+        """Return the same with an axis of size 1 at the beginning."""
+        return self.apply("Unsqueeze", self._integers([0]))
+
+    def _integers(self, values: int | Sequence[int]) -> Value:
+        return self.graph.constant(np.array(values, np.int64))
+
+    def _with(self, operator: str, *operands: Any) -> Value:
+        graph = self.graph
+        return graph.node(
+            operator,
+            *(one if isinstance(one, Value) else graph.constant(np.array(one, np.float32)) for one in operands),
+        )
+
+
+def _concatenate(parts: Sequence[Value], axis: int) -> Value:
+    return parts[0] if len(parts) == 1 else parts[0].apply("Concat", *parts[1:], axis=axis)
+
+
+def _fourier(re: Value, im: Value, num_points: int, *, is_inverse: bool) -> tuple[Value, Value]:
+    """Transform (B, N) along the last axis, divided by sqrt(N); the operator divides its inverse by N instead."""
+    signal = _concatenate([part[..., None] for part in (re, im)], axis=-1)
+    found = signal.apply("DFT", axis=1, inverse=int(is_inverse))
+    scaled = found * (math.sqrt(num_points) if is_inverse else 1 / math.sqrt(num_points))
+    real, imaginary = scaled.graph.nodes_of("Split", scaled, num_outputs=2, axis=-1)
+    axis = scaled.graph.constant(np.array([-1]))
+    return real.apply("Squeeze", axis), imaginary.apply("Squeeze", axis)
+
+
+def onnx_ops(hidden_size: int) -> Ops[Value]:
+    """Return the equations' functions as ONNX operators, for layers of `hidden_size` units."""
+    return Ops(
+        sigmoid=lambda x: x.apply("Sigmoid"),
+        tanh=lambda x: x.apply("Tanh"),
+        relu=lambda x: x.apply("Relu"),
+        sqrt=lambda x: x.apply("Sqrt"),
+        cos=lambda x: x.apply("Cos"),
+        sin=lambda x: x.apply("Sin"),
+        split=lambda x, blocks: x.graph.nodes_of("Split", x, num_outputs=blocks, axis=-1) if blocks > 1 else [x],
+        cat=lambda parts: _concatenate(parts, axis=-1),
+        permute=lambda x, order: x.apply("Gather", order, axis=-1),
+        fft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=False),
+        ifft=lambda re, im: _fourier(re, im, hidden_size // 2, is_inverse=True),
+        clamp=lambda memory: memory,
+    )
+
+
+class _Walk(Walk[Value]):
+    """The network at one character, recorded in the body of the Scan."""
+
+    def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], graph: Graph) -> None:
+        """Add the weights to the graph. Raises CheckpointError if one is missing or has another shape."""
+        super().__init__(Architecture.of(config))
+        self.graph, self.config, self.tensors = graph, config, tensors
+        self.vocab_size = check_shapes(config, tensors)
+        network = self.architecture
+        self.ops = onnx_ops(network.hidden_size)
+        self.before: list[State[Value]] = []
+        """For each layer its state, of arrays (B, H) or (D, B, H)."""
+        self.after: list[State[Value]] = []
+        """The same after the character, with the D latest states, oldest first."""
+        self._extras = [self._add_weights(f"layers.{layer}.", network.cell) for layer in range(network.num_layers)]
+        if network.depth.has_lstm:
+            for layer in range(network.num_layers):
+                self._add_weights(f"grids.{layer}.", Lstm)
+        for name, array in tensors.items():
+            if name.startswith(("embedding.", "output.", "highways.", "bottom.")):
+                graph.constant(array.astype(np.float32), name)
+
+    def _add_weights(self, prefix: str, cell: type[Cell]) -> dict[str, Value]:
+        """Add the weights of a cell, whose names begin with `prefix`, and return the values of `Cell.extras`."""
+        for name in ("ih", *cell.products):
+            weight = self.tensors[f"{prefix}weight_{name}_l0"]
+            effective = weight if name == "ih" else np.asarray(cell.effective_weight(weight))
+            self.graph.constant(effective.astype(np.float32), f"{prefix}weight_{name}_l0")
+            self.graph.constant(self.tensors[f"{prefix}bias_{name}_l0"].astype(np.float32), f"{prefix}bias_{name}_l0")
+        return {
+            name: self.graph.constant(
+                self.tensors[prefix + name].astype(np.int64 if kind == "permutation" else np.float32), prefix + name
+            )
+            for name, (_, kind) in cell.extras(self.architecture.hidden_size).items()
+        }
+
+    def step(self, ids: Value) -> Value:
+        """Map ids (B,) and `before` to logits (B, V) and `after`."""
+        if self.config.end_id is not None:
+            self._reset(ids)
+        # The vectors of characters are embeddings, or one-hot.
+        if self.config.embedding_size == "one-hot":
+            table = self.graph.constant(np.eye(self.vocab_size, dtype=np.float32), "one_hot")
+        else:
+            table = self.graph.value("embedding.weight")
+        return self.product("output", self.read(table.apply("Gather", ids, axis=0)))
+
+    def product(self, name: str, x: Value) -> Value:
+        prefix, _, last = name.rpartition(".")
+        if prefix.startswith(("layers", "grids")):
+            weight, bias = (f"{prefix}.{part}_{last}_l0" for part in ("weight", "bias"))
+        else:
+            weight, bias = f"{name}.weight", f"{name}.bias"
+        return x.apply("Gemm", self.graph.value(weight), self.graph.value(bias), transB=1)
+
+    def extras_of(self, layer: int) -> dict[str, Value]:
+        return self._extras[layer]
+
+    def oldest(self, layer: int) -> State[Value]:
+        dilation = self.architecture.dilations[layer]
+        return tuple(part if dilation == 1 else part[0] for part in self.before[layer])
+
+    def append(self, layer: int, latest: State[Value]) -> None:
+        dilation = self.architecture.dilations[layer]
+        if dilation > 1:
+            latest = tuple(
+                _concatenate([queue.part(1, dilation), new.stacked()], axis=0)
+                for queue, new in zip(self.before[layer], latest, strict=True)
+            )
+        self.after.append(latest)
+
+    def step_cell(
+        self,
+        cell: type[Cell],
+        prefix: str,
+        ops: Ops[Value],
+        x: Value,
+        state: State[Value],
+        extras: Mapping[str, Value],
+    ) -> State[Value]:
+        """Record the cell's equations. Raises UsageError where those of another package use more than `Ops` has."""
+        try:
+            return super().step_cell(cell, prefix, ops, x, state, extras)
+        except (AttributeError, TypeError) as error:
+            if self.config.cell in CELLS:
+                raise
+            raise UsageError(
+                f"The cell {self.config.cell} computes what cannot be written to a .onnx file: {error}.\n"
+                "Export a .zip instead."
+            ) from error
+
+    def _reset(self, ids: Value) -> None:
+        """Replace the state of rows that read END by the initial one."""
+        is_end = ids.apply("Equal", self.graph.constant(np.array(self.config.end_id, np.int64)))[..., None]
+        self.before = [
+            tuple(is_end.apply("Where", self._initial(layer, part), value) for part, value in enumerate(parts))
+            for layer, parts in enumerate(self.before)
+        ]
+
+    def _initial(self, layer: int, part: int) -> Value:
+        """Return a part of the initial state of a layer, (H,) or, where it has a dilation D, (D, 1, H)."""
+        dilation, size = self.architecture.dilations[layer], self.architecture.hidden_size
+        shape = (size,) if dilation == 1 else (dilation, 1, size)
+        rows = np.zeros(shape, np.float32)
+        if "learned_state" in self.tensors:
+            rows = self.tensors["learned_state"][layer, part * dilation : (part + 1) * dilation].astype(np.float32)
+        return self.graph.constant(rows.reshape(shape), f"initial_state.{layer}.{part}")
+
+
+def onnx_graph(config: Config, tensors: Mapping[str, NDArray[Any]]) -> GraphProto:
+    """Build the graph of a model from the weights of `model.safetensors`.
+
+    Raises CheckpointError if one is missing or has another shape, UsageError for a cell that cannot be written.
+    """
+    graph = Graph()
+    walk = _Walk(config, tensors, Graph(graph))
+    network = walk.architecture
+    num_parts, num_rows, dilations = network.cell.num_states, network.num_states, network.dilations
+    before: list[Value] = []
+    unused: list[list[Value]] = []
+    for layer, dilation in enumerate(dilations):
+        rows = graph.value("state")[layer]
+        for part in range(num_parts):
+            before.append(rows[part] if dilation == 1 else rows.part(part * dilation, (part + 1) * dilation))
+        # S is that of the layer with the largest dilation; the rest of the others stays as it is.
+        used = num_parts * dilation
+        unused.append([rows.part(used, num_rows)] if used < num_rows else [])
+    *after, logits = graph.nodes_of(
+        "Scan",
+        *before,
+        graph.value("ids"),
+        num_outputs=len(before) + 1,
+        body=_body(walk),
+        num_scan_inputs=1,
+        scan_input_axes=[1],
+        scan_output_axes=[1],
+    )
+    layers = []
+    for layer, dilation in enumerate(dilations):
+        parts = after[layer * num_parts : (layer + 1) * num_parts]
+        whole = [part.stacked() if dilation == 1 else part for part in parts]
+        layers.append(_concatenate([*whole, *unused[layer]], axis=0).stacked())
+    for value, name in zip((logits, _concatenate(layers, axis=0)), OUTPUTS, strict=True):
+        graph.nodes.append(helper.make_node("Identity", [value.name], [name]))
+    shape = (network.num_layers, num_rows, "batch", network.hidden_size)
+    shapes: dict[str, tuple[str | int, ...]] = {
+        "ids": ("batch", "time"),
+        "state": shape,
+        "logits": ("batch", "time", walk.vocab_size),
+        "new_state": shape,
+    }
+    described = {
+        name: helper.make_tensor_value_info(name, TensorProto.INT64 if name == "ids" else TensorProto.FLOAT, sizes)
+        for name, sizes in shapes.items()
+    }
+    inputs, outputs = ([described[name] for name in names] for names in (INPUTS, OUTPUTS))
+    return helper.make_graph(graph.nodes, "charrnn", inputs, outputs, graph.initializers())
+
+
+def _body(walk: _Walk) -> GraphProto:
+    """Build the body of the Scan: the state of each layer and an id (B,) to the new state and the logits (B, V)."""
+    body, network = walk.graph, walk.architecture
+    before = [
+        [f"layer_{layer}_state_{part}" for part in range(network.cell.num_states)]
+        for layer in range(network.num_layers)
+    ]
+    walk.before = [tuple(map(body.value, parts)) for parts in before]
+    logits = walk.step(body.value("id"))
+
+    def described(names: Iterable[str]) -> list[ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+
+    return helper.make_graph(
+        body.nodes,
+        "step",
+        [*described(chain(*before)), helper.make_tensor_value_info("id", TensorProto.INT64, None)],
+        described(value.name for value in (*chain(*walk.after), logits)),
+    )
+
+
+def onnx_to_bytes(
+    config: Config,
+    vocab: Vocab,
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    name: str,
+    step: int,
+    val_nats: float | None,
+) -> bytes:
+    """Return the content of an .onnx file. The same model gives the same bytes.
+
+    Raises UsageError for a model that is too large for the format, and as `onnx_graph`.
+    """
+    num_bytes = 4 * sum(array.size for array in tensors.values())
+    if num_bytes > MAX_BYTES:
+        raise UsageError(
+            f"The weights take {num_bytes:,} bytes; a {SUFFIX} file can hold {MAX_BYTES:,}. Export a .zip instead."
+        )
+    model = helper.make_model(
+        onnx_graph(config, tensors),
+        producer_name="charrnn",
+        producer_version=__version__,
+        ir_version=IR_VERSION,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        doc_string="A character-level recurrent language model. docs/onnx.md of charrnn explains inputs and metadata.",
+    )
+    helper.set_model_props(model, metadata(config, vocab, tensors, name=name, step=step, val_nats=val_nats))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def metadata(
+    config: Config,
+    vocab: Vocab,
+    tensors: Mapping[str, NDArray[Any]],
+    *,
+    name: str,
+    step: int,
+    val_nats: float | None,
+) -> dict[str, str]:
+    """Return the metadata of the file: strings by name, among them no path and no text."""
+    found = {
+        "charrnn": __version__,
+        "name": name,
+        "alphabet": json.dumps(vocab.to_json(), ensure_ascii=True),
+        "cell": config.cell,
+        "depth": config.depth,
+        "layers": str(resolved(config.num_layers)),
+        "units": str(resolved(config.hidden_size)),
+        "step": str(step),
+    }
+    if val_nats is not None:
+        found |= {"val_nats": repr(val_nats), "val_bpc": repr(val_nats / math.log(2))}
+    if config.end_id is not None:
+        found["end_id"] = str(config.end_id)
+    if "learned_state" in tensors:
+        found["initial_state"] = json.dumps(tensors["learned_state"].astype(float).tolist())
+    return found
+
+
+def check_onnx(content: bytes | Path, stepper: Stepper, ids: NDArray[Any]) -> OnnxCheck | None:
+    """Compare a file, or its content, in onnxruntime with the model over ids (N,); None without onnxruntime.
+
+    Each character is read twice: from the state that the model has before it, where the results must agree, and in one
+    call for all characters, whose largest difference is returned. Raises CharRNNError where they do not agree.
+    """
+    if find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime  # type: ignore[import-untyped]
+
+    source = content if isinstance(content, bytes) else str(content)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more threads wait for each other at every character
+    options.log_severity_level = 3  # errors only: its warnings are about speed
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    ids = ids.astype(np.int64)
+    initial = state = stepper.initial_state(1)
+    expected = np.empty((len(ids), stepper.vocab_size), np.float32)
+    for place, char in enumerate(ids):
+        found = session.run(None, {"ids": np.array([[char]]), "state": state})
+        logits, state = stepper.step(np.array([char]), state)
+        expected[place] = logits[0]
+        for one, other in zip(found, (logits[:, None], state), strict=True):
+            _check_close(one, other, place)
+    carried, _ = session.run(None, {"ids": ids[None], "state": initial})
+    return OnnxCheck(num_chars=len(ids), max_difference=float(np.abs(carried[0] - expected).max()))
+
+
+def _check_close(found: NDArray[np.float32], expected: NDArray[np.float32], place: int) -> None:
+    """Raise CharRNNError unless both are the same up to rounding."""
+    difference, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
+    if not difference <= TOLERANCE * max(1.0, largest):  # also for nan
+        raise CharRNNError(
+            f"onnxruntime computes something else than the model at character {place}: a difference of "
+            f"{difference:.2g}, where {TOLERANCE:g} of {largest:.2g} is allowed.\nNothing was written. Update "
+            "onnxruntime, or export a .zip."
+        )

@@ -1,0 +1,144 @@
+"""The way of one character up the layers of a network, for any array library.
+
+`Stepper` walks in NumPy, `apps.onnx` with values that record an ONNX graph. `network` does not: in torch, a layer reads
+a whole window at once. `scale.compiled` and the program of the model page repeat the walk by hand, as loops over single
+numbers that change arrays in place.
+
+Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from numpy.typing import NDArray
+
+from charrnn.config import Config, resolved
+from charrnn.model.cells import A, Cell, Lstm, Ops, State
+from charrnn.model.depths import DEPTHS, Depth
+from charrnn.model.registry import cell_type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """What a configuration says about the walk."""
+
+    cell: type[Cell]
+    depth: type[Depth]
+    num_layers: int
+    hidden_size: int
+    dilations: tuple[int, ...]
+    """From how many characters back each layer continues."""
+    kept: Any
+    """1 - zoneout: the share of a change of the state that is kept, as a number of the array library."""
+    sums_outputs: bool
+
+    @classmethod
+    def of(cls, config: Config) -> "Architecture":
+        """Return the architecture of a resolved configuration."""
+        depth, num_layers = DEPTHS[config.depth], resolved(config.num_layers)
+        return cls(
+            cell=cell_type(config.cell),
+            depth=depth,
+            num_layers=num_layers,
+            hidden_size=resolved(config.hidden_size),
+            dilations=tuple(map(depth.dilation, range(num_layers))),
+            kept=1 - config.zoneout,
+            sums_outputs=config.sum_outputs,
+        )
+
+    @property
+    def num_states(self) -> int:
+        """S: state vectors per layer, those of the cell type times the largest dilation."""
+        return self.cell.num_states * self.dilations[-1]
+
+    def linear_weights(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return weight (R, C) and bias (R,) of every product of the walk by its name; see `Walk.product`.
+
+        Recurrent weights are the effective ones. `tensors` are those of `model.safetensors`.
+        """
+        cells = [(f"layers.{layer}", self.cell) for layer in range(self.num_layers)]
+        names = ["output"]
+        if self.depth.has_gates:
+            names += [f"highways.{index}" for index in range(self.num_layers - 1)]
+        if self.depth.has_lstm:
+            names.append("bottom")
+            cells += [(f"grids.{layer}", Lstm) for layer in range(self.num_layers)]
+        found = {name: (tensors[f"{name}.weight"], tensors[f"{name}.bias"]) for name in names}
+        for prefix, cell in cells:
+            for name in ("ih", *cell.products):
+                weight, bias = tensors[f"{prefix}.weight_{name}_l0"], tensors[f"{prefix}.bias_{name}_l0"]
+                found[f"{prefix}.{name}"] = (weight if name == "ih" else cell.effective_weight(weight)), bias
+        return found
+
+
+class Walk(Generic[A]):
+    """One character's way up the layers. A library derives a class from it, with its products and its state.
+
+    It is what the depths call `Links`, too. An instance reads one character.
+    """
+
+    ops: Ops[A]
+    """The library's functions, without clamps."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+        self._along_depth: State[A] = ()
+
+    def product(self, name: str, x: A) -> A:
+        """Compute x @ weight.T + bias with the weights of that name.
+
+        Names are `layers.0.ih`, `layers.0.hh` and other recurrent weights of the cell, `highways.0`, `bottom`,
+        `grids.0.ih`, `grids.0.hh`, `output`.
+        """
+        raise NotImplementedError
+
+    def ops_of(self, layer: int) -> Ops[A]:
+        """Return the functions for the equations of a layer, in which `clamp` sets its clamped units."""
+        return self.ops
+
+    def extras_of(self, layer: int) -> Mapping[str, A]:
+        """Return the arrays of `Cell.extras` of a layer."""
+        raise NotImplementedError
+
+    def oldest(self, layer: int) -> State[A]:
+        """Return the state of D characters before, from which a layer continues."""
+        raise NotImplementedError
+
+    def append(self, layer: int, latest: State[A]) -> None:
+        """Keep the latest state of a layer in place of the oldest one."""
+        raise NotImplementedError
+
+    def step_cell(
+        self, cell: type[Cell], prefix: str, ops: Ops[A], x: A, state: State[A], extras: Mapping[str, A]
+    ) -> State[A]:
+        """Compute the equations of a cell that reads x (B, E) or (B, H); its weights have names with that prefix."""
+        inputs = self.product(f"{prefix}.ih", x)
+        return cell.step(ops, inputs, lambda name, h: self.product(f"{prefix}.{name}", h), state, extras)
+
+    def read(self, x: A) -> A:
+        """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
+        network, below, outputs = self.architecture, x, []
+        if network.depth.has_lstm:
+            self._along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
+            below = self._along_depth[0]
+        for layer in range(network.num_layers):
+            ops, before = self.ops_of(layer), self.oldest(layer)
+            latest = self.step_cell(network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer))
+            if network.kept != 1:
+                latest = tuple(old + network.kept * (new - old) for old, new in zip(before, latest, strict=True))
+                # Zoneout moved a clamped unit only part of the way.
+                latest = (*latest[:-1], ops.clamp(latest[-1]))
+            self.append(layer, latest)
+            below = network.depth.join(self, layer, below, latest[0])
+            outputs.append(below)
+        return sum(outputs[1:], start=outputs[0]) if network.sums_outputs else below
+
+    def gate(self, layer: int, x: A) -> A:
+        """Compute the gate of a highway; see `model.depths.Links`."""
+        return self.ops.sigmoid(self.product(f"highways.{layer - 1}", x))
+
+    def climb(self, layer: int, x: A) -> A:
+        """Feed x to the LSTM along depth; see `model.depths.Links`."""
+        self._along_depth = self.step_cell(Lstm, f"grids.{layer}", self.ops, x, self._along_depth, {})
+        return self._along_depth[0]
