@@ -6,6 +6,7 @@ Nothing of charrnn is imported but `charrnn.cli.app.run`, whatever stands behind
 from __future__ import annotations
 
 import contextlib
+import difflib
 import hashlib
 import io
 import json
@@ -171,14 +172,20 @@ def _shown(value: object) -> str:
 
 
 def _changed_lines(was: Mapping[str, Any], now: Mapping[str, Any], text: str) -> list[str]:
-    """Name the lines whose digests are new, at most eight, as they are now."""
-    old, new = (
-        {line[i : i + 3] for i in range(0, len(line), 3)} for line in (was.get("lines", ""), now.get("lines", ""))
+    """Say which lines are new, at most eight of them as they are now, and where lines are gone."""
+    first, second = (
+        [digests[i : i + 3] for i in range(0, len(digests), 3)]
+        for digests in (record.get("lines", "") for record in (was, now))
     )
-    if not old or not new:
+    if not first or not second:
         return []
-    lines = list(enumerate(text.splitlines(), 1))
-    return [f"    line {number} is new: {line}" for number, line in lines if _line_digest(line) not in old][:8]
+    lines, said = text.splitlines(), []
+    for kind, start, end, low, high in difflib.SequenceMatcher(None, first, second, autojunk=False).get_opcodes():
+        if kind in ("replace", "delete"):
+            said.append(f"    lines {start + 1} to {end} of {len(first)} are gone")
+        if kind in ("replace", "insert"):
+            said += [f"    line {number + 1} is new: {lines[number]}" for number in range(low, high)][:8]
+    return said
 
 
 def _reduced(text: str) -> object:
