@@ -30,8 +30,9 @@ import torch
 from measuring import Report, make_parser
 
 from charrnn.config import Config
-from charrnn.scale.processes.distributed import World, joined
+from charrnn.scale.processes.group import connect
 from charrnn.text.batches import Lanes
+from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer
 
 SIZES = ("1x128", "1x512", "2x512", "1x1024")
@@ -46,7 +47,7 @@ NETWORKS = {"1 Gbit/s": (0.125e9, 100e-6), "10 Gbit/s": (1.25e9, 50e-6), "100 Gb
 MACHINES = (2, 4, 8)
 
 
-def make_trainer(size: str, num_lanes: int, world: World) -> Trainer:
+def make_trainer(size: str, num_lanes: int, group: ProcessGroup) -> Trainer:
     """Build a trainer of `layers x units`."""
     num_layers, hidden_size = map(int, size.split("x"))
     config = Config(
@@ -62,7 +63,7 @@ def make_trainer(size: str, num_lanes: int, world: World) -> Trainer:
         steps=10**6,
         precision="fp32",
     )
-    return Trainer(config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"), world)
+    return Trainer(config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"), group)
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:
@@ -73,10 +74,10 @@ def seconds_of(call: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - begin) / repeats
 
 
-def measure_pairs(size: str, world: World) -> tuple[list[float], list[float]]:
+def measure_pairs(size: str, group: ProcessGroup) -> tuple[list[float], list[float]]:
     """Return the seconds per step of 1 x 2 and of 2 x 1, pair by pair; those of 1 x 2 in the first process only."""
-    together = make_trainer(size, NUM_LANES, world)
-    whole = make_trainer(size, NUM_LANES, World()) if world.is_first else None
+    together = make_trainer(size, NUM_LANES, group)
+    whole = make_trainer(size, NUM_LANES, SINGLE) if group.is_first else None
     one, two = [], []
     start = time.perf_counter()
     for pair in range(NUM_PAIRS + 1):
@@ -84,19 +85,19 @@ def measure_pairs(size: str, world: World) -> tuple[list[float], list[float]]:
             torch.set_num_threads(2)
             one.append(seconds_of(whole.take_step, STEPS_PER_PAIR))
         torch.set_num_threads(1)
-        world.any(True)  # The second process waits here, without computing.
+        group.any(True)  # The second process waits here, without computing.
         two.append(seconds_of(together.take_step, STEPS_PER_PAIR))
-        if world.any(pair >= 3 and time.perf_counter() - start > SECONDS_PER_SIZE)[0]:
+        if group.any(pair >= 3 and time.perf_counter() - start > SECONDS_PER_SIZE)[0]:
             break
     return one[1:], two[1:]  # The first pair warms up.
 
 
-def measure_exchange(size: str, world: World) -> tuple[int, float]:
+def measure_exchange(size: str, group: ProcessGroup) -> tuple[int, float]:
     """Return the bytes of all gradients, and the median seconds of their sum over both processes."""
     torch.set_num_threads(1)
-    gradients = [torch.ones_like(weight) for weight in make_trainer(size, NUM_LANES, World()).network.parameters()]
+    gradients = [torch.ones_like(weight) for weight in make_trainer(size, NUM_LANES, SINGLE).network.parameters()]
     num_bytes = sum(gradient.numel() * gradient.element_size() for gradient in gradients)
-    times = [seconds_of(lambda: world.sum_in_place(gradients), 1) for _ in range(12)]
+    times = [seconds_of(lambda: group.sum_in_place(gradients), 1) for _ in range(12)]
     return num_bytes, median(times[2:])
 
 
@@ -105,7 +106,7 @@ def measure_alone(size: str) -> list[float]:
     torch.set_num_threads(1)
     seconds = []
     for machines in (1, *MACHINES):
-        trainer = make_trainer(size, NUM_LANES // machines, World())
+        trainer = make_trainer(size, NUM_LANES // machines, SINGLE)
         trainer.take_step()
         seconds.append(median(seconds_of(trainer.take_step, 1) for _ in range(3)))
     return seconds
@@ -126,14 +127,14 @@ def speed_up(
 
 def work(sizes: Sequence[str], *, as_json: bool) -> None:
     """Measure as one of two processes; the first one prints."""
-    with joined() as world:
-        report = Report("scaling", as_json=as_json, with_limits=False) if world.is_first else None
+    with connect() as group:
+        report = Report("scaling", as_json=as_json, with_limits=False) if group.is_first else None
         measured = {}
         for size in sizes:
-            one, two = measure_pairs(size, world)
-            num_bytes, exchange = measure_exchange(size, world)
-            alone = measure_alone(size) if world.is_first else []
-            world.any(True)  # The second process waits here.
+            one, two = measure_pairs(size, group)
+            num_bytes, exchange = measure_exchange(size, group)
+            alone = measure_alone(size) if group.is_first else []
+            group.any(True)  # The second process waits here.
             if report is None:
                 continue
             measured[size] = alone, num_bytes, exchange

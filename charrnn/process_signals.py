@@ -10,6 +10,9 @@ from collections.abc import Iterator
 ENDING_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Ctrl-C, `kill` and a closed terminal; Windows has no SIGHUP."""
 
+SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
+"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
+
 
 @contextlib.contextmanager
 def ending_signals_delayed() -> Iterator[None]:

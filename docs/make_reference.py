@@ -26,7 +26,7 @@ from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.scale.processes.processes import check_processes
+from charrnn.scale.processes.launched import check_processes
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
 from charrnn.views.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
@@ -147,7 +147,7 @@ def refusals() -> dict[str, Callable[[], object]]:
         "sample --diversity": lambda: search(mode="diverse", diversity=-1),
         "sample --length-penalty": lambda: search(length_penalty=-1),
         "sample --no-repeat": lambda: search(no_repeat=0),
-        "train --processes": lambda: check_processes("0", None),
+        "train --processes": lambda: check_processes("0"),
         "corpora make --lines": lambda: next(make_strings(words, 0)),
         "corpora make --max-length": lambda: next(make_strings(words, 1, max_length=0)),
     }

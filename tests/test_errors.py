@@ -108,7 +108,7 @@ COMMANDS_OF_ROOMS = (
     "apps/write/",
     "lab/predict",
     "scale/processes/launcher",
-    "scale/processes/processes",
+    "scale/processes/launched",
     "scale/sweep/command",
 )
 """Modules of rooms that belong to the command line."""

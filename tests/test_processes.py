@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +21,9 @@ from conftest import Ran, clean_environment
 from safetensors.numpy import load_file
 from synthetic import make_corpus
 
-from charrnn.errors import CharRNNError
-from charrnn.scale.processes.launcher import codes_of_causes, exit_code, without_processes
-from charrnn.scale.processes.processes import Launch
-from charrnn.scale.processes.rank import Rank, this_rank
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.scale.processes.launched import Rank, RankedProcess, check_processes, this_rank
+from charrnn.scale.processes.launcher import exit_code, without_processes
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -78,44 +76,33 @@ def test_the_variables_of_torchrun_say_which_process_this_is() -> None:
         ({"LOCAL_RANK": "x"}, "LOCAL_RANK is 'x'"),
     ],
 )
-def test_variables_that_cannot_be_are_refused(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
-) -> None:
-    for name, value in (TORCHRUN | ADDRESS | changes).items():
-        monkeypatch.setenv(name, value)
-    ran = command("train", "text.txt", "--steps", 2, *SMALL)
-    assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"error: {message}")
-    assert len(ran.err.splitlines()) == 2, "the remedy"
-    assert not (text_file.parent / "checkpoints").exists()
+def test_variables_that_cannot_be_are_refused(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        this_rank(TORCHRUN | ADDRESS | changes)
+    assert len(str(caught.value).splitlines()) == 2, "the remedy"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "1.5", "", "1025", "9" * 30])
-def test_a_number_of_processes_that_cannot_be_is_refused(command: Command, text_file: Path, value: str) -> None:
-    ran = command("train", "text.txt", f"--processes={value}")
-    assert (ran.code, ran.out) == (2, "")
-    assert f"--processes is {value}; it must be a whole number from 1 to 1024" in ran.err
+def test_a_number_of_processes_that_cannot_be_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match=f"`processes` is {value}; it must be a whole number from 1 to 1024"):
+        check_processes(value)
 
 
-def test_processes_inside_torchrun_are_refused(
-    command: Command, text_file: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_refuses_processes_inside_torchrun_wrong_variables_and_standard_input(
+    command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ran = command("train", "-", "--processes", 2, stdin=b"text")
+    assert (ran.code, ran.out) == (2, "")
+    assert "standard input, which 2 processes cannot all read" in ran.err
     for name, value in (TORCHRUN | ADDRESS).items():
         monkeypatch.setenv(name, value)
     ran = command("train", "text.txt", "--processes", 2)
     assert ran.code == 2
     assert "--processes 2 starts processes, but WORLD_SIZE is 2: torchrun has started them" in ran.err
-
-
-def test_several_processes_cannot_read_standard_input(command: Command) -> None:
-    ran = command("train", "-", "--processes", 2, stdin=b"text")
+    monkeypatch.delenv("RANK")
+    ran = command("train", "text.txt", "--steps", 2, *SMALL)
     assert (ran.code, ran.out) == (2, "")
-    assert "standard input, which 2 processes cannot all read" in ran.err
-
-
-def test_one_process_needs_no_torchrun(command: Command, text_file: Path) -> None:
-    ran = command("train", "text.txt", "--processes", 1, "--steps", 2, "--quiet", *SMALL)
-    assert ran == Ran(0, "checkpoints/text-001\n", "")
+    assert ran.err.startswith("error: WORLD_SIZE is 2, but RANK is not set")
 
 
 def test_the_processes_get_the_same_command_line_without_their_number() -> None:
@@ -160,23 +147,6 @@ def test_a_killed_process_is_reported() -> None:
         exit_code({0: 1, 1: -9}, 0)
 
 
-@pytest.mark.parametrize(
-    ("failures", "codes"),
-    [
-        ({}, {}),
-        ({0: (-9, 130), 1: (-9, 100)}, {1: -9}),
-        ({0: (3, 100), 1: (-9, 120)}, {0: 3}),
-        ({0: (-9, 119), 1: (-9, 100)}, {0: -9, 1: -9}),
-        ({0: (1, 140), 1: (-11, 100)}, {1: -11}),
-    ],
-)
-def test_a_process_that_torchrun_kills_at_last_is_not_the_cause(
-    failures: dict[int, tuple[int, int]], codes: dict[int, int]
-) -> None:
-    found = {rank: SimpleNamespace(exitcode=code, timestamp=time) for rank, (code, time) in failures.items()}
-    assert codes_of_causes(found) == codes  # type: ignore[arg-type]
-
-
 # What the processes of a launch know together
 
 
@@ -189,49 +159,58 @@ def store() -> Iterator[Store]:
     yield server
 
 
-def launches(attempt: int = 0) -> list[Launch]:
-    return [Launch(Rank(number, 2, number, 2, attempt)) for number in range(2)]
+def members(attempt: int = 0) -> list[RankedProcess]:
+    return [RankedProcess(Rank(number, 2, number, 2, attempt)) for number in range(2)]
 
 
-def test_the_first_process_that_fails_prints_and_the_others_end_with_its_code(store: Store, tmp_path: Path) -> None:
+def test_the_first_process_that_fails_prints_and_the_others_end_with_its_code(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charrnn.scale.processes.launched.ERROR_SECONDS", 0)
     os.environ["TORCHELASTIC_ERROR_FILE"] = str(tmp_path / "error.json")
-    first, second = launches()
-    assert first.error_of_another(0) is None
+    first, second = members()
+    assert first.code_of_other_process() is None
     assert second.claim_error(3, "no such text") is None
     assert first.claim_error(1, "the other one is gone") == 3
-    assert first.error_of_another(0) == 3
+    assert first.code_of_other_process() == 3
     assert json.loads((tmp_path / "error.json").read_text())["message"]["extraInfo"]["py_callstack"]
 
 
-def test_what_ended_on_purpose_is_not_started_again(store: Store) -> None:
-    for launch in launches():
-        assert (launch.end, launch.run, launch.signal) == (None, None, 0)
-    first, second = launches()
-    first.run = Path("checkpoints/text-001")
-    second.signal = signal.SIGHUP
-    assert first.signal == signal.SIGHUP
+def train(member: RankedProcess, code: int = 0) -> tuple[int, list[str]]:
+    """Let a process train; return its exit code and what it did: begin (in a folder) or resume."""
+    done: list[str] = []
+
+    def work(what: str, folder: Path | None) -> int:
+        done.append(what if folder is None else f"{what} {folder}")
+        return code
+
+    return member.train(lambda folder: work("begin", folder), lambda folder: work("resume", folder)), done
+
+
+def test_another_attempt_continues_the_run_and_what_ended_on_purpose_is_not_started_again(
+    store: Store, tmp_path: Path
+) -> None:
+    first, second = members()
+    assert train(first) == train(second) == (0, ["begin"])
+    first.announce_run(tmp_path)
+    second.announce_stop(signal.SIGHUP)
+    assert first.stop_signal == signal.SIGHUP
     assert second.claim_error(1, "a connection was lost") is None
-    for launch in launches(attempt=1):
-        assert launch.run == Path("checkpoints/text-001")
-        assert (launch.end, launch.signal) == (None, 0), "training again may help, and nobody asked it to stop"
-    assert launches(attempt=1)[0].claim_error(2, "no such setting") is None
-    assert launches(attempt=2)[1].end == 2
+    first, second = members(attempt=1)
+    assert first.stop_signal == 0, "training again may help, and nobody asked it to stop"
+    assert train(first) == train(second) == (0, [f"begin {tmp_path}"]), "nothing was saved"
+    (tmp_path / "step-00000003").mkdir()
+    first, second = members(attempt=2)
+    assert train(first, 2) == (2, [f"resume {tmp_path}"])
+    assert train(second) == train(members(attempt=3)[1]) == (2, [])
 
 
-def test_the_first_process_decides(store: Store) -> None:
-    first, second = launches()
-    assert first.agree("question", lambda: True)
-    assert second.agree("question", lambda: False)
-    first.wait_for_first()
-    second.wait_for_first()
-
-
-def test_without_torchrun_every_process_prints() -> None:
-    first, second = launches()
+def test_without_a_launcher_every_process_prints() -> None:
+    first, second = members()
     assert first.claim_error(3, "no such text") is None
     assert second.claim_error(3, "no such text") is None
-    assert (second.run, second.end, second.signal) == (None, None, 0)
-    second.wait_for_first()
+    assert second.stop_signal == 0
+    assert train(second) == (0, ["begin"])
 
 
 # Real processes
@@ -306,6 +285,14 @@ def assert_close(run: Path, other: Path) -> None:
         np.testing.assert_allclose(value, theirs[name], atol=1e-4, err_msg=name)
 
 
+def test_real_processes_train_the_weights_of_one(command: Command, text_file: Path, tmp_path: Path) -> None:
+    budget = ("text.txt", "--steps", "20", "--evaluate-every", "20", *SMALL, "--out")
+    assert command("train", *budget, "alone", "--quiet") == Ran(0, "alone\n", "")
+    with started(tmp_path, *budget, "together", "--processes", "2", "--quiet") as process:
+        assert process.communicate(timeout=SECONDS) == ("together\n", "")
+    assert_close(tmp_path / "alone", tmp_path / "together")
+
+
 @linux_only
 def test_ctrl_c_stops_all_processes_and_resuming_goes_on(command: Command, text_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "checkpoints" / "text-001"
@@ -342,25 +329,11 @@ def test_if_a_process_is_killed_the_others_end_with_one_error(text_file: Path, t
     assert weights(run)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (("nowhere.txt",), 3, "no corpus 'nowhere.txt'"),
-        pytest.param(
-            ("text.txt", *SMALL, "--set", "num_lanes=1"),
-            2,
-            "2 processes cannot share 1 batch row",
-            marks=pytest.mark.thorough,
-        ),
-    ],
-)
-def test_an_error_of_all_processes_is_printed_once(
-    text_file: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, message: str
-) -> None:
-    with started(tmp_path, *arguments, "--processes", "2", "--steps", "2") as process:
+def test_an_error_of_all_processes_is_printed_once(tmp_path: Path) -> None:
+    with started(tmp_path, "nowhere.txt", "--processes", "2", "--steps", "2") as process:
         out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out) == (code, "")
-    assert err.count("error:") == 1 and message in err
+    assert (process.returncode, out) == (3, "")
+    assert err.count("error:") == 1 and "no corpus 'nowhere.txt'" in err
     assert len(err.splitlines()) <= 3
     assert not list(tmp_path.glob("checkpoints/*"))
 
@@ -390,14 +363,13 @@ def test_a_killed_process_is_started_again_and_changes_nothing(text_file: Path, 
 
 @linux_only
 @pytest.mark.thorough
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_to_one_process_stops_all(text_file: Path, tmp_path: Path, number: int, code: int) -> None:
+def test_a_signal_to_one_process_stops_all(text_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "checkpoints" / "text-001"
     with started(tmp_path, "text.txt", "--processes", "2", *FOREVER, *SMALL) as process:
         wait_for(lambda: saved_step(run) >= 5, process)
-        os.kill(ranks_of(tmp_path)[1], number)
+        os.kill(ranks_of(tmp_path)[1], signal.SIGHUP)
         out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out) == (code, "checkpoints/text-001\n"), err
+    assert (process.returncode, out) == (129, "checkpoints/text-001\n"), err
     assert f"Stopped at step {saved_step(run):,}; everything is saved." in err
     assert "error" not in err
 

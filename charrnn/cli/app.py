@@ -18,7 +18,7 @@ from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
 from charrnn.process_signals import ending_signals_delayed
 from charrnn.progress import using
-from charrnn.scale.processes.processes import claim_error, code_of_other_process, register_member
+from charrnn.training.process_group import LaunchedProcess, launched_process
 from charrnn.version import __version__
 
 
@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> int:
         what = f"cannot read or write {error.filename}" if error.filename else "cannot write the output"
         return _report(f"{what}: {error.strerror or error}", 1, arguments)
     except CharRNNError as error:
-        if isinstance(error, OtherProcessError) and (code := code_of_other_process()) is not None:
+        if isinstance(error, OtherProcessError) and (code := _launched().code_of_other_process()) is not None:
             return code
         if is_debugging:
             raise
@@ -86,10 +86,17 @@ def run(arguments: Sequence[str]) -> int:
 def _report(message: str, code: int, arguments: Sequence[str]) -> int:
     """Print an error and return the exit code. Of several processes that train, the first one to fail prints."""
     with ending_signals_delayed():  # torchrun ends all processes once one has failed: not before this one has printed
-        earlier = claim_error(code, message) if _command_name(arguments) == TRAIN else None
+        earlier = _launched().claim_error(code, message) if _command_name(arguments) == TRAIN else None
         if earlier is None:
             print_error(message)
     return code if earlier is None else earlier
+
+
+def _launched() -> LaunchedProcess:
+    try:
+        return launched_process()
+    except CharRNNError:  # reported already
+        return LaunchedProcess()
 
 
 def _prepare_process() -> str | None:
@@ -109,7 +116,6 @@ def _run_with_signals(arguments: Sequence[str]) -> int:
     """Run one command with its signals handled; return its exit code, or raise what ended it."""
     signals = Signals()
     with signals.handle():
-        register_member(os.environ)
         try:
             invocation = Invocation(signals, tuple(arguments))
             with using(TerminalProgress(quiet=not {"-q", "--quiet"}.isdisjoint(arguments))):

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from charrnn.process_signals import ENDING_SIGNALS
-
-SAVE_SIGNALS = tuple(getattr(signal, name) for name in ("SIGUSR1",) if hasattr(signal, name))
-"""Signals that ask training to save and continue. Windows has no SIGUSR1."""
+from charrnn.process_signals import ENDING_SIGNALS, SAVE_SIGNALS
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows lacks the name."""
@@ -56,6 +53,8 @@ class Signals:
         handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
         for number in handled:
             signal.signal(number, handlers[number])
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # blocked by `scale.child_process`
         show_unraisable, sys.unraisablehook = sys.unraisablehook, _skip_interrupts
         try:
             yield

@@ -1,8 +1,7 @@
 """charrnn train: train a model, or resume a run."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,8 +48,7 @@ from charrnn.cli.training_options import (
     setting_option,
 )
 from charrnn.cli.training_view import TrainingView
-from charrnn.scale.processes.processes import Launch, check_processes
-from charrnn.scale.processes.rank import this_rank
+from charrnn.training.process_group import launched_process, process_support
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -150,45 +148,43 @@ def train(
     """
     from charrnn.errors import UsageError
 
-    rank = this_rank(os.environ)
-    num_processes = 1 if processes is None else check_processes(processes, rank)
+    num_processes = 1 if processes is None else process_support().check_number(processes)
+    launched = launched_process()
     fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
     flags = _parse_flags(fields, set_ or [])
-    if log and (rank is None or rank.number == 0):
+    if log and launched.rank == 0:
         from charrnn.scale.trackers import check_trackers
 
         check_trackers(log)  # Before seconds are spent on reading the text.
     invocation: Invocation = context.obj
-    launched = None if rank is None else Launch(rank)
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
     if resume:
         if recipe is not None or out is not None or show_config:
             raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
-        begin: Callable[..., int] = partial(
-            _resume, corpus[0] if corpus else None, flags, view, trackers=log or (), quiet=quiet
-        )
+        config, run = None, corpus[0] if corpus else None
+
+        def begin(folder: Path | None) -> int:
+            return _resume(run, flags, view, trackers=log or (), quiet=quiet)
+
     else:
         config, origins = _configure(corpus or [], flags, recipe)
         if show_config:
             _print_config(config, origins, show_as_json=json)
             return 0
-        _check_no_stdin(config, num_processes)
-        begin = partial(_start, config, view, out=out, trackers=log or (), quiet=quiet)
+
+        def begin(folder: Path | None) -> int:
+            return _start(config, view, out=folder or out, trackers=log or (), quiet=quiet)
+
     if num_processes > 1:
-        from charrnn.scale.processes.launcher import launch
+        launch, sources = process_support().launch, () if config is None else config.corpus
+        return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
 
-        return launch(num_processes, invocation.arguments, invocation.signals, is_debugging=debug)
-    return begin() if launched is None else _train_together(launched, begin, view, trackers=log or (), quiet=quiet)
+    def continue_run(folder: Path) -> int:
+        return _resume(str(folder), {}, view, trackers=log or (), quiet=quiet)
 
-
-def _check_no_stdin(config: "Config", num_processes: int) -> None:
-    """Raise UsageError before processes start that cannot all read standard input."""
-    if num_processes > 1:
-        from charrnn.scale.processes.broadcasts import check_no_stdin
-
-        check_no_stdin(config.corpus, num_processes)
+    return launched.train(begin, continue_run)
 
 
 def _parse_flags(fields: Mapping[str, str], assignments: list[str]) -> dict[str, Any]:
@@ -265,28 +261,6 @@ def _tracked(
     from charrnn.scale.trackers import tracked
 
     return tracked(events, trackers)
-
-
-def _train_together(
-    launched: Launch, begin: Callable[..., int], view: TrainingView, *, trackers: Sequence[str], quiet: bool
-) -> int:
-    """Train as one of several processes with `begin`; continue what an earlier attempt of torchrun began."""
-    from charrnn.runs.reader import RunReader
-
-    if (code := launched.end) is not None:
-        return code
-    launched.rank.use_threads()
-    folder = launched.run
-    if folder is None:
-        code = begin()
-    elif launched.agree("has-saved", lambda: bool(RunReader(folder).checkpoints())):
-        code = _resume(str(folder), {}, view, trackers=trackers, quiet=quiet)
-    else:
-        code = begin(out=folder)
-    if code:
-        launched.end = code
-    launched.wait_for_first()
-    return code
 
 
 def _resume(

@@ -14,9 +14,9 @@ from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
 from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.training.process_group import LaunchedProcess
 
 if TYPE_CHECKING:
-    from charrnn.scale.processes.processes import Launch
     from charrnn.training.events import (
         DoneEvent,
         EvaluationEvent,
@@ -44,13 +44,15 @@ SAMPLE_LINES = 8
 class TrainingView:
     """Shows training events on stderr, or as JSON Lines on stdout; reports what signals request to the training."""
 
-    def __init__(self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: "Launch | None" = None) -> None:
+    def __init__(
+        self, signals: Signals, *, show_as_json: bool, quiet: bool, launched: LaunchedProcess | None = None
+    ) -> None:
         """Show events; `launched` is the state that several processes share, of which only the first shows anything."""
-        self._launched = launched
-        self.is_first = launched is None or launched.rank.number == 0
+        self._launched = launched = launched or LaunchedProcess()
+        self.is_first = launched.rank == 0
         """Whether to show anything: of several processes only the first one does."""
         quiet = quiet or not self.is_first
-        signals.is_quiet = quiet or (launched is not None and launched.is_watched)
+        signals.is_quiet = quiet or launched.is_supervised
         self.show_as_json = show_as_json
         self.quiet = quiet
         self._console: Any = None if quiet or show_as_json else message_console()
@@ -73,12 +75,11 @@ class TrainingView:
 
     def is_stop_asked(self) -> bool:
         """Return whether training should stop: a signal asked for it, or nobody reads the output."""
-        if self._launched is not None:
-            if self._launched.is_orphan:
-                self._signals.number = self._signals.number or signal.SIGTERM
-            if self._signals.number and not self._is_stop_passed_on:
-                self._is_stop_passed_on = True
-                self._launched.signal = self._signals.number
+        if self._launched.is_orphan:
+            self._signals.number = self._signals.number or signal.SIGTERM
+        if self._signals.number and not self._is_stop_passed_on:
+            self._is_stop_passed_on = True
+            self._launched.announce_stop(self._signals.number)
         return self._signals.number != 0
 
     def is_save_asked(self) -> bool:
@@ -97,8 +98,8 @@ class TrainingView:
                 for event in events:
                     # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                     self._signals.defers = True
-                    if isinstance(event, StartEvent) and self._launched is not None and self.is_first:
-                        self._launched.run = Path(event.run)
+                    if isinstance(event, StartEvent) and self.is_first:
+                        self._launched.announce_run(Path(event.run))
                     elif isinstance(event, DoneEvent):
                         self._is_complete = event.is_complete
                     try:
@@ -118,7 +119,7 @@ class TrainingView:
         if self._is_complete:
             return 0
         # The signal may have reached another process only.
-        return 128 + (self._signals.number or (self._launched.signal if self._launched else 0) or signal.SIGTERM)
+        return 128 + (self._signals.number or self._launched.stop_signal or signal.SIGTERM)
 
     def _draw(self, event: "TrainEvent") -> None:
         from charrnn.training.events import StartEvent, WarningEvent
@@ -171,7 +172,7 @@ class TrainingView:
         self._bar = training_bar(event.num_steps, BAR_FORMAT, initial=event.first_step)
 
     def _computing(self, config: Mapping[str, Any]) -> str:
-        num_processes = 1 if self._launched is None else self._launched.rank.world_size
+        num_processes = self._launched.size
         threads = f"threads: {config['threads']}"
         return (
             f"{config['precision']}, {threads if num_processes == 1 else f'processes: {num_processes}, {threads} each'}"

@@ -10,5 +10,5 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES: tuple[str, ...] = ()
+MODULES = ("charrnn.scale.processes.launcher",)
 """The modules that declare EXTENSIONS."""

@@ -20,8 +20,6 @@ from charrnn.runs.locate import open_run
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS
 from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
-from charrnn.scale.processes.broadcasts import check_no_stdin, check_same_text, in_turn, share_checkpoint, share_config
-from charrnn.scale.processes.distributed import World, joined
 from charrnn.text.source_reader import OnProgress
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.plan import (
@@ -33,6 +31,7 @@ from charrnn.training.plan import (
     read_new_text,
     validation_notes,
 )
+from charrnn.training.process_group import ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
 from charrnn.training.resumption import changed_config, parse_changes, plan_further, read_same_text
 from charrnn.training.session import TrainingSession
@@ -58,7 +57,7 @@ def train(
     stdin: BinaryIO | None = None,
     on_download: Download | None = None,
     on_reading: OnProgress | None = None,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, or continue with that of `config.init_from`; yield what happens, as it happens.
 
@@ -67,24 +66,24 @@ def train(
     `should_save` is called after every step; if it returns true, the step is saved and training goes on. The run stays
     locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
     `on_download` and `on_reading` are called while a corpus is downloaded and read, with the bytes so far and in all.
-    `world` is by default the processes that torchrun has started, or this one on its own.
+    `group` is by default the processes that torchrun has started, or this one on its own.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
     settings. NonFiniteError is raised when training diverges; the last checkpoint stays good.
     """
     start = time.perf_counter()
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(joined() if world is None else contextlib.nullcontext(world))
-        config, initial, device = _model_to_train(world, config, out, checkpoints)
-        text = in_turn(world, lambda: read_new_text(config, initial, stdin, on_download, on_reading))
-        check_same_text(world, text.corpus.digest)
-        planned, lanes = plan_run(config, text, device, start, world)
-        run = _new_run(stack, world, out, checkpoints, text.corpus.name)
-        if world.is_first:
+        group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
+        config, initial, device = _model_to_train(group, config, out, checkpoints)
+        text = group.in_turn(lambda: read_new_text(config, initial, stdin, on_download, on_reading))
+        group.check_same_text(text.corpus.digest)
+        planned, lanes = plan_run(config, text, device, start, group)
+        run = _new_run(stack, group, out, checkpoints, text.corpus.name)
+        if group.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
         notes = planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
-            trainer = Trainer(planned, lanes, len(text.vocab), device, world)
+            trainer = Trainer(planned, lanes, len(text.vocab), device, group)
         if initial is not None:
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
             notes = (*initial.warnings, *extension_note(config, initial, text), *notes)
@@ -99,34 +98,36 @@ def train(
 
 
 def _model_to_train(
-    world: World, config: Config, out: Path | None, checkpoints: Path
+    group: ProcessGroup, config: Config, out: Path | None, checkpoints: Path
 ) -> tuple[Config, Checkpoint | None, torch.device]:
     """Return the configuration of all processes, the step that a new run starts with, if any, and the device."""
     initial: Checkpoint | None = None
-    with world.together():
-        check_no_stdin(config.corpus, world.size)
-        device = world.device(pick_device(config.device))
+    with group.together():
+        group.check_corpus(config.corpus)
+        device = group.device(pick_device(config.device))
         if all(getattr(config, budget) is None for budget in BUDGETS):
             config = replace(config, minutes=DEFAULT_MINUTES)
-        if world.is_first:
+        if group.is_first:
             if out is not None:
                 clear_unsaved(out)
             config, initial = open_initial_model(config, checkpoints)
-    config = share_config(world, config)
+    config = group.share_config(config)
     if config.init_from is not None:
-        initial = share_checkpoint(world, initial)
+        initial = group.share_checkpoint(initial)
     return config, initial, device
 
 
-def _new_run(stack: contextlib.ExitStack, world: World, out: Path | None, checkpoints: Path, name: str) -> RunWriter:
+def _new_run(
+    stack: contextlib.ExitStack, group: ProcessGroup, out: Path | None, checkpoints: Path, name: str
+) -> RunWriter:
     """Create the run's folder in the first process, which locks it until the stack is closed; return it in all."""
 
     def create() -> RunWriter:
         return RunWriter.create(checkpoints, name) if out is None else RunWriter.create_at(out)
 
-    with world.together():
-        run = stack.enter_context(new_run(create)) if world.is_first else RunWriter(Path())
-    return RunWriter(Path(cast(str, world.of_first(str(run.path)))))
+    with group.together():
+        run = stack.enter_context(new_run(create)) if group.is_first else RunWriter(Path())
+    return RunWriter(Path(cast(str, group.of_first(str(run.path)))))
 
 
 def _budget_underused_warning(run: RunWriter, budget: float, seconds: float) -> Iterator[WarningEvent]:
@@ -148,38 +149,38 @@ def resume(
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
     on_reading: OnProgress | None = None,
-    world: World | None = None,
+    group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if it never stopped.
 
     `changes` may set the fields of CHANGEABLE. A budget in minutes or epochs counts from here. As with `train`, errors
     are raised when the first event is requested: CheckpointError if the run is missing or damaged, DataError if its
     text changed, UsageError for any other change, RunInUseError if another process trains it. Only the first process of
-    `world`, which is chosen as by `train`, uses the run's folder.
+    `group`, which is chosen as by `train`, uses the run's folder.
     """
     start = time.perf_counter()
     found: Checkpoint | None = None
     folder, config = RunWriter(Path()), Config()
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(joined() if world is None else contextlib.nullcontext(world))
-        with world.together():
+        group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
+        with group.together():
             parsed = parse_changes(changes or {})
-            if world.is_first:
+            if group.is_first:
                 folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
                 stack.enter_context(folder.lock())
                 found = folder.reader.load_checkpoint("latest", with_training=True)
-                config = changed_config(folder.reader, found, parsed, world.size)
+                config = changed_config(folder.reader, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
-        folder = RunWriter(Path(cast(str, world.of_first(str(folder.path)))))
-        loaded, config = share_checkpoint(world, found), share_config(world, config)
-        with world.together():
-            check_no_stdin(config.corpus, world.size)
-            device = world.device(pick_device(config.device))
-        text = in_turn(world, lambda: read_same_text(folder.path, config, loaded, stdin, on_reading))
-        planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, world)
-        trainer = Trainer(planned, lanes, len(text.vocab), device, world)
+        folder = RunWriter(Path(cast(str, group.of_first(str(folder.path)))))
+        loaded, config = group.share_checkpoint(found), group.share_config(config)
+        with group.together():
+            group.check_corpus(config.corpus)
+            device = group.device(pick_device(config.device))
+        text = group.in_turn(lambda: read_same_text(folder.path, config, loaded, stdin, on_reading))
+        planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
+        trainer = Trainer(planned, lanes, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
-        if world.is_first:
+        if group.is_first:
             folder.continue_from(loaded)
             folder.write_description(Description.of(folder.path, planned, text.vocab))
             damaged = MetricsLog(folder.path / "metrics.jsonl").rewind(trainer.step)

@@ -11,8 +11,8 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
-from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.batches import Lanes
+from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.recipe import CPU_RATE, num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
 
@@ -128,7 +128,7 @@ def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.
 
 
 def measure_step(
-    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float, world: World = ALONE
+    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float, group: ProcessGroup = SINGLE
 ) -> tuple[float, int]:
     """Measure for about `seconds`: return the seconds of one step and the number of threads to take it on.
 
@@ -137,10 +137,10 @@ def measure_step(
     The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise another process that
     is busy while this measures would cost the whole run its steps.
     """
-    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length), world)
+    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length), group)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     candidates = [most]
-    if most > 1 and config.threads == "auto" and device.type == "cpu" and trainer.world.size == 1:
+    if most > 1 and config.threads == "auto" and device.type == "cpu" and trainer.group.size == 1:
         # On one thread: on several, a step takes any time while other processes use the cores.
         short = _trial(config, lanes, vocab_size, device)
         alone = _warm_up(short, 1) * resolved(config.bptt_length) / resolved(short.config.bptt_length)
@@ -159,7 +159,7 @@ def _trial(
     vocab_size: int,
     device: torch.device,
     length: int | None = None,
-    world: World = ALONE,
+    group: ProcessGroup = SINGLE,
 ) -> Trainer:
     """Build a trainer for windows of `length` characters; by default those of the run, or fewer for a large model."""
     if length is None:
@@ -172,7 +172,7 @@ def _trial(
         config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
     )
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
-        return Trainer(trial, lanes, vocab_size, device, world)
+        return Trainer(trial, lanes, vocab_size, device, group)
 
 
 def _warm_up(trainer: Trainer, num_threads: int) -> float:
@@ -200,7 +200,7 @@ def _measure(trainer: Trainer, candidates: list[int], seconds: float) -> dict[in
             with on_threads(num_threads):
                 taken.append(_seconds(trainer.take_step))
         least = seconds if len(times[candidates[0]]) >= 3 else 2 * seconds
-        if trainer.world.any(time.perf_counter() - begin >= least)[0]:
+        if trainer.group.any(time.perf_counter() - begin >= least)[0]:
             return times
 
 

@@ -14,8 +14,6 @@ from charrnn.errors import CheckpointError, DataError, Message, UsageError, coun
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run_to_read
-from charrnn.scale.processes.broadcasts import share_config
-from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.batches import Lanes
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
@@ -24,6 +22,7 @@ from charrnn.text.source_reader import OnProgress
 from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
+from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.recipe import (
     MAX_STEPS,
     choose_embedding_size,
@@ -72,24 +71,24 @@ class Text:
 
 
 def plan_run(
-    config: Config, text: Text, device: torch.device, start: float, world: World = ALONE
+    config: Config, text: Text, device: torch.device, start: float, group: ProcessGroup = SINGLE
 ) -> tuple[Config, Lanes]:
     """Choose every setting that is left open, and the lanes; `start` is when a budget in minutes began.
 
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
     """
-    with world.together():
-        rate = assumed_rate(config, device, world.size)
+    with group.together():
+        rate = assumed_rate(config, device, group.size)
         sized = choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
         lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
-        world.rows(lanes.num_lanes)
-        if world.is_first:
+        group.rows(lanes.num_lanes)
+        if group.is_first:
             # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
             sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
     most_steps = most_useful_steps(sized, text.num_train)
-    return plan_steps(share_config(world, sized), text, lanes, device, start, world, most_steps), lanes
+    return plan_steps(group.share_config(sized), text, lanes, device, start, group, most_steps), lanes
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -203,7 +202,7 @@ def plan_steps(
     lanes: Lanes,
     device: torch.device,
     start: float,
-    world: World = ALONE,
+    group: ProcessGroup = SINGLE,
     most_steps: int = MAX_STEPS,
 ) -> Config:
     """Turn the budget into steps; choose what depends on them, and the number of threads.
@@ -215,16 +214,16 @@ def plan_steps(
     num_val = text.num_before_test - text.num_train
     if config.minutes is None:
         planned = with_whole_rounds(choose_steps(config, text.num_train, num_val))
-        if world.size > 1:
+        if group.size > 1:
             threads = torch.get_num_threads() if planned.threads == "auto" else planned.threads
-            return share_config(world, replace(planned, threads=threads))
+            return group.share_config(replace(planned, threads=threads))
         return replace(planned, threads=choose_threads(planned, lanes, len(text.vocab), device))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
-    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, world)
+    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     timed = replace(config, threads=threads)
     planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
-    return with_whole_rounds(share_config(world, planned))  # The same error, if any, in all processes.
+    return with_whole_rounds(group.share_config(planned))  # The same error, if any, in all processes.
 
 
 def with_whole_rounds(config: Config) -> Config:

@@ -13,13 +13,12 @@ from charrnn.config import BUDGETS, Config, parse_value, resolved
 from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.reader import RunReader
-from charrnn.scale.processes.broadcasts import share_config
-from charrnn.scale.processes.distributed import World
 from charrnn.text.batches import Lanes
 from charrnn.text.recorded import recorded_corpus
 from charrnn.text.source_reader import OnProgress
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import Text, plan_steps, read_text
+from charrnn.training.process_group import ProcessGroup
 
 CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
 """Fields that a resumed run may change: how long and where it trains, and what is kept; none that the weights fit."""
@@ -89,7 +88,7 @@ def plan_further(
     taken: int,
     device: torch.device,
     start: float,
-    world: World,
+    group: ProcessGroup,
 ) -> tuple[Config, Lanes]:
     """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the lanes.
 
@@ -97,11 +96,11 @@ def plan_further(
     """
     lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is measured.
-    with world.together():
-        world.rows(lanes.num_lanes)
-        if changes.get("precision") == "auto" and world.is_first:
+    with group.together():
+        group.rows(lanes.num_lanes)
+        if changes.get("precision") == "auto" and group.is_first:
             config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
-    planned = plan_steps(share_config(world, config), text, lanes, device, start, world)
+    planned = plan_steps(group.share_config(config), text, lanes, device, start, group)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:

@@ -23,7 +23,6 @@ from charrnn.runs.description import Description
 from charrnn.runs.logs import MetricsLog, SampleLog
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
-from charrnn.scale.processes.broadcasts import share_checkpoint
 from charrnn.text.recorded import state_of_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training.events import (
@@ -108,14 +107,14 @@ class TrainingSession:
         loaded: Checkpoint | None = None,
     ) -> None:
         """Train a new run, or continue from `loaded`, which the trainer has restored."""
-        self.run, self.trainer, self.text, self.world = run, trainer, text, trainer.world
+        self.run, self.trainer, self.text, self.group = run, trainer, text, trainer.group
         self.should_stop, self.should_save = should_stop, should_save
         self.loaded = loaded
         self._requests = (False, False)
         """Whether any of several processes was asked to stop, and to save, when they took the last step."""
         self.progress = Progress()
         if loaded is not None:
-            self.progress = Progress.restored(run.reader, loaded) if self.world.is_first else Progress.of(loaded)
+            self.progress = Progress.restored(run.reader, loaded) if self.group.is_first else Progress.of(loaded)
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
@@ -154,7 +153,7 @@ class TrainingSession:
                 if not math.isfinite(evaluation.val_nats):
                     yield self._not_finite_warning(evaluation.val_nats)
                 # Early stopping: end the loop here when `progress.best_step` is too long ago.
-            if trainer.step in self._sample_steps and not was_due and self.world.is_first:
+            if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
             if self._is_save_requested() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
                 yield self.save()
@@ -172,13 +171,13 @@ class TrainingSession:
 
     def _is_stop_requested(self) -> bool:
         """Whether to stop before the next step, the same in all processes."""
-        if self.world.size == 1:
+        if self.group.size == 1:
             return self.trainer.is_synced and self.should_stop()
         return self._requests[0]
 
     def _is_save_requested(self) -> bool:
         """Whether to save the step that was taken, the same in all processes."""
-        if self.world.size == 1:
+        if self.group.size == 1:
             return self.trainer.is_synced and self.should_save()
         return self._requests[1]
 
@@ -204,12 +203,12 @@ class TrainingSession:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
-            best = self.world.of_first([self.progress.best_nats, self.progress.best_step])
+            best = self.group.of_first([self.progress.best_nats, self.progress.best_step])
             self.progress.best_nats, self.progress.best_step = cast("tuple[float | None, int]", best)
             # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
-            if self.world.is_first:
+            if self.group.is_first:
                 self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
-        if self.world.is_first:
+        if self.group.is_first:
             # A process that was killed may have written samples of later steps than it saved.
             self._samples.rewind(trainer.step)
             if trainer.step in self._sample_steps and trainer.step not in self._samples.steps():
@@ -219,7 +218,7 @@ class TrainingSession:
         """Take one optimizer step and log it. Raises NonFiniteError, with nothing changed."""
         begin = time.perf_counter()
         # A process alone asks between the steps; several exchange their requests with the gradients.
-        is_exchanged = self.world.size > 1 and (self.trainer.step + 1) % self.trainer.config.sync_every == 0
+        is_exchanged = self.group.size > 1 and (self.trainer.step + 1) % self.trainer.config.sync_every == 0
         result = self.trainer.take_step((self.should_stop(), self.should_save()) if is_exchanged else ())
         self._requests = (result.flags[0], result.flags[1]) if result.flags else (False, False)
         event = StepEvent(
@@ -230,7 +229,7 @@ class TrainingSession:
             learning_rate=result.learning_rate,
             chars_per_second=self._chars_per_step / (time.perf_counter() - begin),
         )
-        if self.world.is_first:
+        if self.group.is_first:
             self._metrics.append(event.to_json())
         return event
 
@@ -240,16 +239,16 @@ class TrainingSession:
             raise error
         self.progress.has_gone_back = True
         trainer = self.trainer
-        with self.world.together():
-            saved = self.run.reader.load_checkpoint("latest", with_training=True) if self.world.is_first else None
-        saved = share_checkpoint(self.world, saved)
+        with self.group.together():
+            saved = self.run.reader.load_checkpoint("latest", with_training=True) if self.group.is_first else None
+        saved = self.group.share_checkpoint(saved)
         for message in saved.warnings:
             yield WarningEvent(message=message)
         trainer.restore(saved.model, saved.training, saved.state)
         rate = float(trainer.config.learning_rate) / 2
         trainer.config = replace(trainer.config, learning_rate=rate)
         self._description = Description.of(self.run.path, trainer.config, self.text.vocab)
-        if self.world.is_first:
+        if self.group.is_first:
             self.run.write_description(self._description)
             self._metrics.rewind(trainer.step)
             self._samples.rewind(trainer.step)
@@ -264,7 +263,7 @@ class TrainingSession:
         """
         progress, step = self.progress, self.trainer.step
         try:
-            val_nats = self._validation_nats() if self.world.size == 1 else self._validation_nats_of_first()
+            val_nats = self._validation_nats() if self.group.size == 1 else self._validation_nats_of_first()
         except _StopAsked:
             progress.is_validation_due, progress.is_stopped = True, True
             return None
@@ -282,23 +281,23 @@ class TrainingSession:
             is_best=is_best,
         )
         # A process that was killed may have logged it before it saved that it was done.
-        if self.world.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
+        if self.group.is_first and (not was_due or step not in self._metrics.steps("evaluation")):
             self._metrics.append(event.to_json())
         return event
 
     def _validation_nats_of_first(self) -> float:
         """Let the first process measure, on all cores of its host, while the others wait. Raises _StopAsked in all."""
-        if self.world.is_first:
-            with on_threads(resolved(self.trainer.config.threads) * self.world.local_size):
+        if self.group.is_first:
+            with on_threads(resolved(self.trainer.config.threads) * self.group.local_size):
                 val_nats = self._validation_nats()
-            self.world.any(True, False)
+            self.group.any(True, False)
         else:
             val_nats, is_done = 0.0, False
             while not is_done:
-                is_done, is_stop_requested = self.world.any(False, self.should_stop())
+                is_done, is_stop_requested = self.group.any(False, self.should_stop())
                 if is_stop_requested and not is_done:
                     raise _StopAsked
-        return float(cast(float, self.world.of_first(val_nats)))
+        return float(cast(float, self.group.of_first(val_nats)))
 
     def _validation_nats(self) -> float:
         """Nats per character of the averaged weights. Raises _StopAsked."""
@@ -310,7 +309,7 @@ class TrainingSession:
             if num_unchecked >= STOP_CHECK_CHARS:
                 num_unchecked = 0
                 # Several processes exchange whether the validation is done, and whether one of them was asked to stop.
-                if self.world.any(False, self.should_stop())[1]:
+                if self.group.any(False, self.should_stop())[1]:
                     raise _StopAsked
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
@@ -338,12 +337,12 @@ class TrainingSession:
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove those that are no longer kept. Raises CharRNNError."""
         trainer, progress = self.trainer, self.progress
-        if self.world.is_first:
+        if self.group.is_first:
             self.run.check_in_place()
         trainer.share()
         tensors, counters = trainer.snapshot()
         progress.saved_step = trainer.step
-        if not self.world.is_first:
+        if not self.group.is_first:
             return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
         state = {
             **counters,
@@ -351,8 +350,8 @@ class TrainingSession:
             "best_step": progress.best_step,
             **state_of_corpus(self.text.corpus),
         }
-        if self.world.size > 1:
-            state["num_processes"] = self.world.size
+        if self.group.size > 1:
+            state["num_processes"] = self.group.size
         if progress.is_validation_due:
             state["is_validation_due"] = True
         model, keep = trainer.model_tensors(), trainer.config.keep

@@ -20,10 +20,17 @@ from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.scale.processes.diloco import OuterOptimizer
-from charrnn.scale.processes.distributed import ALONE, World
 from charrnn.text.batches import Lanes
-from charrnn.training.optim import Muon, Optimizer, learning_rate_at, loss_scales, make_optimizers, update_average
+from charrnn.training.optim import (
+    Muon,
+    Optimizer,
+    OuterOptimizer,
+    learning_rate_at,
+    loss_scales,
+    make_optimizers,
+    update_average,
+)
+from charrnn.training.process_group import SINGLE, ProcessGroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +52,20 @@ class Trainer:
     `take_step` and `snapshot` must be called in all of them.
 
     With `sync_every` K > 1 each process takes K - 1 steps of its own, and after the K-th all take an outer step
-    together (`training.outer`). A snapshot is possible only then, when they have everything in common.
+    together (`OuterOptimizer`). A snapshot is possible only then, when they have everything in common.
 
     `snapshot` and `restore` carry all of it, so a restored trainer takes bit-identical steps on a CPU. A snapshot
     contains no random generator: whatever is random in step n is drawn from (seed, n).
     """
 
     def __init__(
-        self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device, world: World = ALONE
+        self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device, group: ProcessGroup = SINGLE
     ) -> None:
         """Build a network with the weights of `config.seed`. Raises UsageError for more processes than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
-        self.world = world
-        self.rows = self.world.rows(lanes.num_lanes)
+        self.group = group
+        self.rows = self.group.rows(lanes.num_lanes)
         self.config = config
         self.lanes = lanes
         self.device = device
@@ -67,7 +74,7 @@ class Trainer:
         self.optimizers = make_optimizers(self.network, config)
         for optimizer in self.optimizers:
             if isinstance(optimizer, Muon) and config.sync_every == 1:
-                optimizer.distribute(world)
+                optimizer.distribute(group)
         self._names: dict[torch.Tensor, str] = {weight: name for name, weight in self.network.named_parameters()}
         # Lists, because walking through the modules at every step takes a small model's step 3 % longer.
         self._weights: list[torch.Tensor] = list(self.network.parameters())
@@ -147,7 +154,7 @@ class Trainer:
             value for optimizer in self.optimizers for some in optimizer.state.values() for value in some.values()
         ]
         figures = torch.tensor([train_nats, self._failure is not None, *flags], device=self.device)
-        self.outer.step(self.world, self._share, [*moments, figures])
+        self.outer.step(self.group, self._share, [*moments, figures])
         mean_nats, failures, *found = figures.tolist()
         if failures > 0:
             failure, self._failure = self._failure, None
@@ -170,7 +177,7 @@ class Trainer:
         # What is random is drawn for all lanes, of which several processes take their own rows.
         num_lanes, length = self.lanes.num_lanes, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
-        is_summed = self.outer is None and self.world.size > 1
+        is_summed = self.outer is None and self.group.size > 1
         noise = Noise(generator, num_lanes, self.rows, loss_share=self._share if is_summed else 1.0)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
@@ -192,7 +199,7 @@ class Trainer:
         if flags and is_summed:
             figures = torch.cat((figures, to_device(torch.tensor(flags, dtype=loss.dtype), self.device)))
         if is_summed:
-            self.world.sum_in_place([*gradients, figures])
+            self.group.sum_in_place([*gradients, figures])
         grad_norm = nn.utils.clip_grad_norm_(self._weights, self.config.clip_norm, foreach=True)
         # One copy to main memory, for which the processor waits until the device has computed everything.
         train_nats, *sums, norm = torch.cat((figures, grad_norm.view(1))).tolist()
@@ -218,7 +225,7 @@ class Trainer:
             values += self.averaged.state_dict().values()
         for optimizer in self._all_optimizers():
             values += [value for moments in optimizer.state.values() for value in moments.values()]
-        self.world.broadcast_tensors(values)
+        self.group.share_tensors(values)
         if self.outer is not None:
             self.outer.start_from(self._weights)
 
@@ -249,7 +256,7 @@ class Trainer:
         for optimizer in self._all_optimizers():
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
-        tensors["state"] = self.world.gather_rows(self.state, self.lanes.num_lanes, dim=2)
+        tensors["state"] = self.group.gather_rows(self.state, self.lanes.num_lanes, dim=2)
         return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
 
     def restore(

@@ -1,55 +1,58 @@
-"""Start the command again in several processes of this machine, by torchrun, and watch over them."""
+"""Start the command again in several processes of this machine, and watch over them."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from charrnn.cli.signals import STOP_NOTICE, Signals
 from charrnn.errors import CharRNNError, named
-from charrnn.scale.processes.processes import MEMBERS_FOLDER
-
-if TYPE_CHECKING:
-    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+from charrnn.lazy import torch
+from charrnn.scale.child_process import ChildProcess, killer
+from charrnn.scale.processes.group import connect
+from charrnn.scale.processes.launched import SUPERVISED, check_no_stdin, check_processes, launched
+from charrnn.training.process_group import ProcessSupport
 
 WATCH_SECONDS = 0.1
 """Time between two looks at the signals and the processes."""
 ABORT_SECONDS = 3.0
 """Longest time that the processes get to end after a second Ctrl-C; then they are killed."""
-SHUTDOWN_SECONDS = 20
-"""Longest time that torchrun gives the other processes to end after one has died; then it kills them."""
+SHUTDOWN_SECONDS = 20.0
+"""Longest time that the other processes get to end after one has failed; then they are killed."""
 
 
-def launch(num_processes: int, arguments: Sequence[str], signals: Signals, *, is_debugging: bool) -> int:
+def launch(
+    num_processes: int, arguments: Sequence[str], signals: Signals, *, corpus: Sequence[str], is_debugging: bool
+) -> int:
     """Run `charrnn ARGUMENTS` in several processes of this machine, as torchrun does; return the exit code.
 
     The first process prints and writes. Signals are forwarded to all of them. The exit code is that of the process that
     failed, or 128 + the signal that ended training; if a process was killed, one error says so.
-    """
-    with tempfile.TemporaryDirectory(prefix="charrnn-") as folder, _environment(folder, is_debugging=is_debugging):
-        from torch.distributed import run  # noqa: F401  # here, where Ctrl-C can interrupt it
 
-        torchrun = _Torchrun(
-            ["--standalone", "--nproc-per-node", str(num_processes), "-m", "charrnn", *without_processes(arguments)]
+    Raises UsageError if `corpus` is standard input, CharRNNError if the processes cannot be started.
+    """
+    check_no_stdin(corpus, num_processes)
+    try:
+        store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+            "127.0.0.1", 0, is_master=True, wait_for_workers=False
         )
-        torchrun.start()
+    except torch.distributed.DistError as error:
+        raise CharRNNError(f"the processes could not be started: {error}") from error
+    command = without_processes(arguments)
+    with _killed_at_the_end() as children:
+        for rank in range(num_processes):
+            environment = process_environment(rank, num_processes, store.port, is_debugging=is_debugging)
+            children.append(ChildProcess(command, environment))
         try:
-            _watch(torchrun, signals, Path(folder))
+            codes = _watch(children, signals)
         except KeyboardInterrupt:
-            _abort(torchrun, Path(folder))
+            _abort(children)
             raise
-    if torchrun.error is not None:
-        raise CharRNNError(f"the processes could not be started: {torchrun.error}") from torchrun.error
-    return exit_code(codes_of_causes(torchrun.failures), signals.number)
+    return exit_code(codes, signals.number)
 
 
 def without_processes(arguments: Sequence[str]) -> list[str]:
@@ -66,118 +69,71 @@ def without_processes(arguments: Sequence[str]) -> list[str]:
     return kept
 
 
-class _Torchrun(threading.Thread):
-    """torchrun, in a thread: in the main thread it would handle the signals, and give saving 30 seconds."""
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        super().__init__(daemon=True)
-        self._arguments = arguments
-        self.failures: dict[int, ProcessFailure] = {}
-        """Why the processes that failed ended, by their rank."""
-        # `join` and `is_alive` take a thread for ended after an interrupt in `join` (Python 3.11).
-        self.has_ended = threading.Event()
-        """Whether all processes have ended."""
-        self.error: Exception | None = None
-        """What kept the processes from being started."""
-
-    def run(self) -> None:
-        from torch.distributed import run
-        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-        try:
-            run.run(run.parse_args(self._arguments))  # type: ignore[no-untyped-call]
-        except ChildFailedError as error:
-            self.failures = error.failures
-        except Exception as error:  # raised again in the main thread
-            self.error = error
-        finally:
-            self.has_ended.set()
-
-
-@contextlib.contextmanager
-def _environment(folder: str, *, is_debugging: bool) -> Iterator[None]:
-    """Set what the processes inherit, and suppress the messages of torchrun about them unless `is_debugging`."""
-    changes = {MEMBERS_FOLDER: folder}
+def process_environment(rank: int, num_processes: int, port: int, *, is_debugging: bool) -> Mapping[str, str]:
+    """Return the environment of a process: the variables that torchrun sets, with the port of the key-value store."""
     # One machine: nothing needs its name or its network, which may change or be missing.
-    defaults = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS), "OMP_NUM_THREADS": "1"}
+    defaults = {"OMP_NUM_THREADS": "1"}
     if sys.platform == "linux":
         defaults["GLOO_SOCKET_IFNAME"] = "lo"
     if not is_debugging:
         defaults["TORCH_CPP_LOG_LEVEL"] = "FATAL"
-    if sys.path and sys.path[0] not in ("", os.getcwd()):
-        # `python -m` would import modules from the current folder, which the command `charrnn` does not.
-        defaults["PYTHONSAFEPATH"] = "1"
-    before = dict(os.environ)
-    disabled = logging.root.manager.disable
-    os.environ.update(defaults | before | changes)
-    if not is_debugging:
-        logging.disable(logging.CRITICAL)
+    number, size = str(rank), str(num_processes)
+    own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, SUPERVISED: "1"}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    return defaults | os.environ | own | address
+
+
+@contextlib.contextmanager
+def _killed_at_the_end() -> Iterator[list[ChildProcess]]:
+    children: list[ChildProcess] = []
     try:
-        yield
+        yield children
     finally:
-        logging.disable(disabled)
-        for name in changes | defaults:
-            if name in before:
-                os.environ[name] = before[name]
-            else:
-                del os.environ[name]
+        for child in children:
+            child.kill()
 
 
-def _watch(torchrun: _Torchrun, signals: Signals, folder: Path) -> None:
-    """Forward signals until all processes have ended. Raises KeyboardInterrupt for a second Ctrl-C."""
+def _watch(children: Sequence[ChildProcess], signals: Signals) -> dict[int, int]:
+    """Forward signals until all processes have ended; return the exit codes of those that failed, by rank.
+
+    Once one has failed, the others get SIGTERM; those that have to be killed later are left out, because their exit
+    codes do not say why training ended. Raises KeyboardInterrupt for a second Ctrl-C.
+    """
     is_quiet, signals.is_quiet = signals.is_quiet, True
     signals.defers = True
-    is_announced = False
-    asked: set[int] = set()
-    while not torchrun.has_ended.wait(WATCH_SECONDS):
-        if signals.number:
-            # Each one once, also those that have just started. The first that gets it stops all of them.
-            members = _members(folder)
-            _send(signals.number, members - asked)
-            asked |= members
-            if members and not is_announced and not is_quiet:
-                is_announced = True
+    is_stopping = False
+    deadline: float | None = None
+    while any(child.exit_code is None for child in children):
+        time.sleep(WATCH_SECONDS)
+        if signals.number and not is_stopping:
+            is_stopping = True
+            _send(signals.number, children)
+            if not is_quiet:
                 with contextlib.suppress(OSError):
                     os.write(2, STOP_NOTICE)
         elif signals.pop_save_request():
-            _send(signal.SIGUSR1, set(sorted(_members(folder))[:1]))
+            children[0].send(signal.SIGUSR1)
+        if deadline is None and any(child.exit_code for child in children):
+            deadline = time.monotonic() + SHUTDOWN_SECONDS
+            _send(signal.SIGTERM, children)
+        elif deadline is not None and time.monotonic() > deadline:
+            break
+    return {rank: child.exit_code for rank, child in enumerate(children) if child.exit_code}
 
 
-def _abort(torchrun: _Torchrun, folder: Path) -> None:
-    """End all processes at once: send SIGINT once more, then kill those that are left."""
+def _abort(children: Sequence[ChildProcess]) -> None:
+    """End all processes at once: send SIGINT once more, and wait a moment before they are killed."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)  # `Signals` would raise the interrupt again.
-    _send(signal.SIGINT, _members(folder))
-    torchrun.has_ended.wait(ABORT_SECONDS)
+    _send(signal.SIGINT, children)
     deadline = time.monotonic() + ABORT_SECONDS
-    while not torchrun.has_ended.is_set() and time.monotonic() < deadline:
-        _send(signal.SIGKILL if sys.platform != "win32" else signal.SIGTERM, _members(folder))
-        torchrun.has_ended.wait(WATCH_SECONDS)
+    while any(child.exit_code is None for child in children) and time.monotonic() < deadline:
+        time.sleep(WATCH_SECONDS)
 
 
-def _members(folder: Path) -> set[int]:
-    """Return the process ids of the processes that handle signals by now."""
-    try:
-        return {int(name) for name in os.listdir(folder) if name.isdecimal()}
-    except OSError:
-        return set()
-
-
-def _send(number: int, members: set[int]) -> None:
-    for member in members:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(member, number)
-
-
-def codes_of_causes(failures: Mapping[int, ProcessFailure]) -> dict[int, int]:
-    """Return by rank the exit codes of the processes that failed within SHUTDOWN_SECONDS of the first failure.
-
-    After that time torchrun kills the processes that are left, so their exit codes do not say why training ended.
-    """
-    first = min((failure.timestamp for failure in failures.values()), default=0)
-    return {
-        rank: failure.exitcode for rank, failure in failures.items() if failure.timestamp - first < SHUTDOWN_SECONDS
-    }
+def _send(number: int, children: Sequence[ChildProcess]) -> None:
+    for child in children:
+        child.send(number)
 
 
 def exit_code(codes: Mapping[int, int], number: int) -> int:
@@ -186,14 +142,17 @@ def exit_code(codes: Mapping[int, int], number: int) -> int:
     `number` is the signal that the launcher got, or 0. Raises CharRNNError if a process was killed, which nothing else
     reports.
     """
-    # torchrun ends the other processes with SIGTERM once one has failed.
-    killed = {rank: -code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
+    # The others got SIGTERM once one had failed.
+    killed = {rank: code for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM}
     if killed and not number:
-        rank, killer = min(killed.items())
+        rank, code = min(killed.items())
         raise CharRNNError(
-            f"process {rank} was killed by {signal.Signals(killer).name}, so training ended: is there enough memory?\n"
+            f"process {rank} was killed by {killer(code)}, so training ended: is there enough memory?\n"
             f"what was saved is intact: continue with {named('resume')}"
         )
     own = [code for code in codes.values() if code > 0]
-    # An error has a lower code than the signal with which torchrun ended another process because of it.
+    # An error has a lower code than the signal with which another process ended because of it.
     return min(own) if own else 128 + (number or signal.SIGTERM) if codes else 0
+
+
+EXTENSIONS = (ProcessSupport(connect=connect, launched=launched, check_number=check_processes, launch=launch),)

@@ -1,7 +1,7 @@
 """Several processes train as one does: the same masks, gradients, weights and positions, whatever their number.
 
-Most tests run the processes as threads of this one, which exchange tensors in memory (`Threads`); the last ones start
-real processes. Shapes: T window length, B lanes, V vocabulary.
+The processes are threads of this one, which exchange tensors in memory (`Threads`); `test_processes.py` starts real
+ones. Shapes: T window length, B lanes, V vocabulary.
 """
 
 from __future__ import annotations
@@ -9,9 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +19,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 import torch
-from conftest import clean_environment
 from numpy.typing import NDArray
 from synthetic import make_corpus
 from torch import Tensor
@@ -31,12 +27,11 @@ from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.layer import Noise
-from charrnn.scale.processes.broadcasts import check_same_text
-from charrnn.scale.processes.diloco import OuterOptimizer
-from charrnn.scale.processes.distributed import ALONE, World, joined
+from charrnn.scale.processes.group import ConnectedProcesses
 from charrnn.text.batches import Lanes
 from charrnn.training import loop
-from charrnn.training.optim import orthogonal
+from charrnn.training.optim import OuterOptimizer, orthogonal
+from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer
 
 V, B, T = 9, 7, 6
@@ -67,7 +62,7 @@ class Meeting:
 
 
 @dataclass(frozen=True)
-class Threads(World):
+class Threads(ConnectedProcesses):
     """One of several threads that stand for processes."""
 
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
@@ -80,7 +75,7 @@ class Threads(World):
         tensor.copy_(self.meeting.exchange(self.rank, tensor)[source])
 
 
-def in_processes(size: int, work: Callable[[World], Result]) -> list[Result]:
+def in_processes(size: int, work: Callable[[ProcessGroup], Result]) -> list[Result]:
     """What `work` returns in each of `size` processes; raises the first error that is not about another process."""
     meeting = Meeting(size)
 
@@ -130,10 +125,10 @@ def make_config(**changes: Any) -> Config:
     return Config(**{**values, **changes})
 
 
-def make_trainer(world: World = ALONE, **changes: Any) -> Trainer:
+def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
     config = make_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(config, Lanes(ids, config.num_lanes), V, CPU, world)  # type: ignore[arg-type]
+    return Trainer(config, Lanes(ids, config.num_lanes), V, CPU, group)  # type: ignore[arg-type]
 
 
 def numbers(trainer: Trainer) -> dict[str, Tensor]:
@@ -158,54 +153,27 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [2, 3])
-def test_several_processes_take_the_steps_of_one(kind: str, size: int) -> None:
-    def train(world: World) -> tuple[list[float], dict[str, Tensor]]:
-        trainer = make_trainer(world, **KINDS[kind])
-        losses = [trainer.take_step().train_nats for _ in range(50)]
+@pytest.mark.parametrize(("kind", "size"), [*zip(KINDS, (3, 2, 2, 3, 2, 3), strict=True)])
+def test_several_processes_take_the_steps_of_one_and_hold_the_same_numbers_to_the_bit(kind: str, size: int) -> None:
+    def train(group: ProcessGroup) -> tuple[list[float], dict[str, Tensor]]:
+        trainer = make_trainer(group, **KINDS[kind])
+        losses = [trainer.take_step().train_nats for _ in range(12)]
         return losses, numbers(trainer)
 
-    expected_losses, expected = train(ALONE)
-    for losses, found in in_processes(size, train):
+    expected_losses, expected = train(SINGLE)
+    results = in_processes(size, train)
+    assert len({digest_of(found.values()) for _, found in results}) == 1
+    for losses, found in results[:1]:
         assert losses[0] == pytest.approx(expected_losses[0], abs=1e-6)
         for name, value in expected.items():
-            # Only the order of sums differs, which 50 steps amplify.
-            torch.testing.assert_close(found[name], value, atol=1e-4, rtol=0, msg=lambda text, name=name: name + text)
+            # Only the order of sums differs, which 12 steps amplify.
+            torch.testing.assert_close(found[name], value, atol=3e-5, rtol=0, msg=lambda text, name=name: name + text)
 
 
-def test_processes_hold_the_same_weights_to_the_bit_after_every_step() -> None:
-    def digests(world: World) -> list[str]:
-        trainer = make_trainer(world)
-        found = []
-        for _ in range(10):
-            trainer.take_step()
-            found.append(digest_of(numbers(trainer).values()))
-        return found
-
-    first, *others = in_processes(3, digests)
-    assert others == [first, first]
-    assert len(set(first)) == 10
-
-
-def test_the_summed_gradient_is_that_of_the_whole_batch() -> None:
-    def gradients(world: World) -> list[Tensor]:
-        trainer = make_trainer(world, optimizer="adamw", clip_norm=1e9)
-        trainer.take_step()
-        return [weight.grad.clone() for weight in trainer.network.parameters() if weight.grad is not None]
-
-    expected = gradients(ALONE)
-    assert len(expected) == len(list(make_trainer().network.parameters()))
-    for found in in_processes(3, gradients):
-        for one, other in zip(found, expected, strict=True):
-            torch.testing.assert_close(one, other, atol=1e-7, rtol=1e-5)  # float32 sums in another order
-
-
-@pytest.mark.parametrize("size", [2, 4, 7])
-def test_processes_draw_the_masks_of_one(size: int) -> None:
-    def draw(world: World) -> list[Tensor]:
-        noise = Noise(torch.Generator().manual_seed(5), B, world.rows(B))
-        num_own = len(range(B)[world.rows(B)])
+def test_processes_draw_the_masks_of_one() -> None:
+    def draw(group: ProcessGroup) -> list[Tensor]:
+        noise = Noise(torch.Generator().manual_seed(5), B, group.rows(B))
+        num_own = len(range(B)[group.rows(B)])
         return [
             noise.for_window((3, 4), 0.5),
             noise.for_rows(5, 0.5).unflatten(0, (1, num_own)),
@@ -214,8 +182,8 @@ def test_processes_draw_the_masks_of_one(size: int) -> None:
             noise.for_window((3, 4), 0.5),
         ]
 
-    shared, *rows, last = draw(ALONE)
-    parts = [draw(World(rank, size)) for rank in range(size)]
+    shared, *rows, last = draw(SINGLE)
+    parts = [draw(ConnectedProcesses(rank, 4)) for rank in range(4)]
     for part in parts:
         assert torch.equal(part[0], shared) and torch.equal(part[-1], last)
     for number, expected in enumerate(rows, start=1):
@@ -239,8 +207,8 @@ def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once
     lanes = RecordedLanes(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
     saved: Any = None
 
-    def train(world: World) -> Any:
-        trainer = Trainer(make_config(zoneout=0.2), lanes, V, CPU, world)
+    def train(group: ProcessGroup) -> Any:
+        trainer = Trainer(make_config(zoneout=0.2), lanes, V, CPU, group)
         if saved is not None:
             trainer.restore(*saved)
         for _ in range(4):
@@ -249,7 +217,7 @@ def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once
         return trainer.model_tensors(), tensors, counters
 
     for size in (2, 1, 2):
-        saved = in_processes(size, train)[0] if size > 1 else train(ALONE)
+        saved = in_processes(size, train)[0] if size > 1 else train(SINGLE)
     assert sorted(lanes.read) == [(lane, offset) for lane in range(B) for offset in range(12 * T)]
     trainer = make_trainer(zoneout=0.2)
     for _ in range(12):
@@ -259,10 +227,10 @@ def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once
 
 
 def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_step() -> None:
-    def train(world: World) -> tuple[list[tuple[bool, ...]], int]:
-        trainer = make_trainer(world, reset_probability=0.0)
-        flags = [trainer.take_step((world.rank == 1 and step == 2, False)).flags for step in range(4)]
-        if world.rank == 1:  # Only its own loss is not finite.
+    def train(group: ProcessGroup) -> tuple[list[tuple[bool, ...]], int]:
+        trainer = make_trainer(group, reset_probability=0.0)
+        flags = [trainer.take_step((group.rank == 1 and step == 2, False)).flags for step in range(4)]
+        if group.rank == 1:  # Only its own loss is not finite.
             trainer.state.fill_(torch.nan)
         with pytest.raises(NonFiniteError, match="Step 5: loss nan"):
             trainer.take_step()
@@ -272,33 +240,32 @@ def test_flags_and_a_loss_that_is_not_finite_reach_all_processes_at_the_same_ste
     assert in_processes(3, train) == [expected] * 3
 
 
-def exchange(world: World) -> list[Any]:
+def exchange(group: ProcessGroup) -> list[Any]:
     """Exchange something of every kind."""
     return [
-        world.broadcast_bytes(b"\xff%d" % world.rank).hex(),
-        world.broadcast_bytes(b"" if world.is_first else b"ignored").hex(),
-        world.of_first([world.rank, "ä", None]),
-        list(world.any(world.rank == 1, False)),
-        world.gather_rows(torch.arange(5)[world.rows(5)], 5, dim=0).tolist(),
+        group.of_first([] if group.is_first else ["ignored"]),
+        group.of_first([group.rank, "ä", None]),
+        list(group.any(group.rank == 1, False)),
+        group.gather_rows(torch.arange(5)[group.rows(5)], 5, dim=0).tolist(),
     ]
 
 
-def test_a_world_of_one_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> None:
-    assert exchange(ALONE) == ["ff30", "", [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
-    assert in_processes(3, exchange) == [["ff30", "", [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
+def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_of_the_first() -> None:
+    assert exchange(SINGLE) == [[], [0, "ä", None], [False, False], [0, 1, 2, 3, 4]]
+    assert in_processes(3, exchange) == [[[], [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]] * 3
 
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
-    spans = [World(rank, 4).rows(7) for rank in range(4)]
+    spans = [ConnectedProcesses(rank, 4).rows(7) for rank in range(4)]
     assert [lane for span in spans for lane in range(7)[span]] == list(range(7))
     assert {span.stop - span.start for span in spans} == {1, 2}
     with pytest.raises(
         UsageError,
         match="2 processes cannot share 1 batch row: each needs at least one\nstart at most 1 process, or train",
     ):
-        World(0, 2).rows(1)
+        ConnectedProcesses(0, 2).rows(1)
     with pytest.raises(UsageError, match="5 processes cannot share 4 batch rows"):
-        World(0, 5).rows(4)
+        ConnectedProcesses(0, 5).rows(4)
 
 
 def run_config(text: Path, **changes: Any) -> Config:
@@ -346,37 +313,27 @@ def assert_same_losses(run: Path, expected: Path) -> None:
 
 
 @pytest.mark.trained
-def test_several_processes_log_the_losses_of_one(text: Path) -> None:
-    config = run_config(text)
-    list(loop.train(config, out=Path("one"), world=ALONE))
-    first, second = in_processes(2, lambda world: list(loop.train(config, out=Path("two"), world=world)))
-    assert_same_losses(Path("two"), Path("one"))
-    # Samples are the first process's; all else happens in both.
-    assert [event.event for event in first if event.event != "sample"] == [event.event for event in second]
-    names = [sorted(path.name for path in Path(run).iterdir()) for run in ("one", "two")]
-    assert names[0] == names[1]
-
-
-@pytest.mark.trained
 def test_a_request_to_any_process_stops_and_saves_all_and_the_run_continues_in_other_numbers(text: Path) -> None:
     config = run_config(text, zoneout=0.1)
-    list(loop.train(config, out=Path("one"), world=ALONE))
+    list(loop.train(config, out=Path("one"), group=SINGLE))
 
-    def train(world: World) -> list[Any]:
+    def train(group: ProcessGroup) -> list[Any]:
         events: list[Any] = []
 
         def should_stop() -> bool:  # Process 1 is asked to stop while it takes step 7.
-            return world.rank == 1 and any(event.event == "step" and event.step == 6 for event in events)
+            return group.rank == 1 and any(event.event == "step" and event.step == 6 for event in events)
 
-        events.extend(loop.train(config, out=Path("two"), should_stop=should_stop, world=world))
+        events.extend(loop.train(config, out=Path("two"), should_stop=should_stop, group=group))
         return events
 
-    for events in in_processes(2, train):
-        assert events[-1].step == 7 and not events[-1].is_complete
-        assert events[-2].path.endswith("step-00000007")
-    list(loop.resume("two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists(), world=ALONE))
+    first, second = in_processes(2, train)
+    # Samples are the first process's; all else happens in both.
+    assert [event.event for event in first if event.event != "sample"] == [event.event for event in second]
+    assert first[-1].step == 7 and not first[-1].is_complete
+    assert first[-2].path.endswith("step-00000007")
+    list(loop.resume("two", {"steps": 12}, should_stop=lambda: (Path("two") / "step-00000009").exists(), group=SINGLE))
     assert (Path("two") / "latest").read_text() == "step-00000009\n"
-    in_processes(3, lambda world: list(loop.resume("two", world=world)))
+    in_processes(3, lambda group: list(loop.resume("two", group=group)))
     numbers_saved = [
         json.loads((Path("two") / name / "training.json").read_text()).get("num_processes")
         for name in ("step-00000009", "step-00000012")
@@ -393,62 +350,47 @@ def test_a_stop_during_the_validation_of_the_first_process_interrupts_it(
     monkeypatch.setattr("charrnn.training.session.STOP_CHECK_CHARS", 16)
     is_validating = threading.Event()
 
-    def check(world: World) -> list[Any]:
+    def check(group: ProcessGroup) -> list[Any]:
         def should_stop() -> bool:
-            return world.rank == 1 and is_validating.is_set()
+            return group.rank == 1 and is_validating.is_set()
 
         def watch(*args: Any, **changes: Any) -> float:
             is_validating.set()
             return stateful_nats(*args, **changes)
 
         monkeypatch.setattr("charrnn.training.session.stateful_nats", watch)
-        return list(loop.train(run_config(text), out=Path("run"), should_stop=should_stop, world=world))
+        return list(loop.train(run_config(text), out=Path("run"), should_stop=should_stop, group=group))
 
     for events in in_processes(2, check):
         assert events[-1].step == 4 and not events[-1].is_complete
     state = json.loads((Path("run") / "step-00000004" / "training.json").read_text())
     assert state["is_validation_due"] is True
-    for events in in_processes(2, lambda world: list(loop.resume("run", world=world))):
+    for events in in_processes(2, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [4, 8, 12]
         assert events[-1].is_complete
-
-
-@pytest.mark.trained
-def test_a_budget_in_minutes_is_measured_together_and_the_plan_is_that_of_the_first(text: Path) -> None:
-    config = run_config(text, steps=None, minutes=0.02, num_lanes="auto", threads="auto", precision="auto")
-    plans = in_processes(2, lambda world: next(loop.train(config, out=Path("run"), world=world)).config)
-    assert plans[0] == plans[1]
-    assert plans[0]["steps"] >= 1
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"corpus": ("-",)}, "standard input, which 2 processes cannot all read"),
-        ({"num_lanes": 1}, "2 processes cannot share 1 batch row"),
         ({"corpus": ("missing.txt",)}, "missing.txt"),
     ],
 )
 def test_what_several_processes_cannot_do_is_one_error(text: Path, changes: dict[str, Any], message: str) -> None:
-    def train(world: World) -> Any:
-        return list(loop.train(run_config(text, **changes), out=Path("run"), world=world))
+    def train(group: ProcessGroup) -> Any:
+        return list(loop.train(run_config(text, **changes), out=Path("run"), group=group))
 
     with pytest.raises(CharRNNError, match=message):
         in_processes(2, train)
     assert not Path("run").exists()
 
 
-def test_a_process_without_a_rank_is_refused() -> None:
-    message = r"^WORLD_SIZE is 2, but RANK is not set: the processes cannot find each other"
-    with pytest.raises(UsageError, match=message), joined({"WORLD_SIZE": "2"}):
-        pass
-
-
 def test_processes_that_read_different_texts_end() -> None:
-    def check(world: World) -> None:
-        check_same_text(world, str(world.rank // 2))
+    def check(group: ProcessGroup) -> None:
+        group.check_same_text(str(group.rank // 2))
 
-    check(ALONE)
+    check(SINGLE)
     in_processes(2, check)
     with pytest.raises(DataError, match="process 2 of 3 reads another text than the first one"):
         in_processes(3, check)
@@ -458,13 +400,13 @@ def test_processes_that_read_different_texts_end() -> None:
 def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[CharRNNError] = []
 
-    def train(world: World) -> Any:
-        events = loop.train(run_config(text), out=Path("run"), world=world)
+    def train(group: ProcessGroup) -> Any:
+        events = loop.train(run_config(text), out=Path("run"), group=group)
         try:
             for event in events:
-                if world.rank == 1 and event.event == "step" and event.step == 2:
+                if group.rank == 1 and event.event == "step" and event.step == 2:
                     events.close()
-                    world.meeting.leave()  # type: ignore[attr-defined]
+                    group.meeting.leave()  # type: ignore[attr-defined]
                     return None
         except CharRNNError as error:
             errors.append(error)
@@ -473,87 +415,19 @@ def test_an_error_of_one_process_ends_the_others(text: Path, monkeypatch: pytest
     in_processes(2, train)
     assert [type(error) for error in errors] == [OtherProcessError]
     # Nothing is lost: the run continues from its last save.
-    assert list(loop.resume("run", world=ALONE))[-1].is_complete
-
-
-SCRIPT = """
-import hashlib, json, sys
-import numpy as np, torch
-sys.path.insert(0, {tests!r})
-from test_distributed import CPU, V, exchange, make_trainer
-from charrnn.scale.processes.distributed import joined
-torch.set_num_threads(1)
-with joined() as world:
-    trainer = make_trainer(world)
-    steps = [trainer.take_step() for _ in range(10)]
-    tensors = trainer.snapshot()[0]
-    digest = hashlib.sha256(b"".join(value.tobytes() for value in tensors.values())).hexdigest()
-    print(json.dumps([[step.train_nats for step in steps], digest, exchange(world)]))
-"""
-
-
-def start_processes(script: str, size: int) -> list[subprocess.Popen[str]]:
-    """Start real processes, with the variables that torchrun sets."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(size)}
-    shared |= {"LOCAL_WORLD_SIZE": str(size), "GLOO_SOCKET_IFNAME": "lo"}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", script],
-            env=clean_environment() | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
-def test_real_processes_take_the_steps_of_threads_and_of_one() -> None:
-    children = start_processes(SCRIPT.format(tests=str(Path(__file__).parent)), 2)
-    ended = [child.communicate(timeout=120) for child in children]
-    assert [child.returncode for child in children] == [0, 0], ended
-    (losses, digest, exchanged), other = (json.loads(out) for out, _ in ended)
-    assert other == [losses, digest, exchanged]
-    trainer = make_trainer()
-    assert losses == pytest.approx([trainer.take_step().train_nats for _ in range(10)], abs=1e-5)
-    assert exchanged == ["ff30", "", [0, "ä", None], [True, False], [0, 1, 2, 3, 4]]
-
-
-@pytest.mark.thorough
-def test_a_process_whose_peer_was_killed_reports_that() -> None:
-    script = """
-import os, signal, torch
-from charrnn.errors import OtherProcessError
-from charrnn.scale.processes.distributed import joined
-with joined() as world:
-    world.any(False)
-    if world.rank == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    try:
-        world.any(False)
-    except OtherProcessError as error:
-        print(error)
-"""
-    first, second = start_processes(script, 2)
-    out, err = first.communicate(timeout=60)
-    second.communicate(timeout=60)
-    assert out.startswith("the connection to another process of this training is lost"), err
-    assert second.returncode == -9
+    assert list(loop.resume("run", group=SINGLE))[-1].is_complete
 
 
 def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
     arrived = {0: (1.0, 2.0), 1: (3.0, 8.0)}  # The weight of each process after its first and second round.
 
-    def take(world: World) -> list[float]:
+    def take(group: ProcessGroup) -> list[float]:
         weight = torch.tensor([5.0], dtype=torch.float64)
         outer, found = OuterOptimizer([weight]), []
-        for value in arrived[world.rank]:
+        for value in arrived[group.rank]:
             weight.fill_(value)
-            moment = torch.tensor([float(world.rank)], dtype=torch.float64)
-            outer.step(world, (0.25, 0.75)[world.rank], [moment])
+            moment = torch.tensor([float(group.rank)], dtype=torch.float64)
+            outer.step(group, (0.25, 0.75)[group.rank], [moment])
             found += [weight.item(), moment.item()]
         return found
 
@@ -566,8 +440,8 @@ def test_the_outer_step_is_nesterov_on_the_mean_difference() -> None:
 
 
 def test_with_sync_every_processes_differ_between_two_outer_steps_and_agree_after_each() -> None:
-    def train(world: World) -> list[str]:
-        trainer, found = make_trainer(world, sync_every=3), []
+    def train(group: ProcessGroup) -> list[str]:
+        trainer, found = make_trainer(group, sync_every=3), []
         for _ in range(7):
             trainer.take_step()
             found.append(digest_of([*trainer.network.state_dict().values(), *moments(trainer)]))
@@ -582,27 +456,27 @@ def moments(trainer: Trainer) -> list[Tensor]:
 
 
 def test_with_sync_every_a_restored_trainer_takes_the_same_steps_to_the_bit() -> None:
-    def run(world: World, num_rounds: int, saved: Any = None) -> Any:
-        trainer = make_trainer(world, sync_every=3, zoneout=0.2)
+    def run(group: ProcessGroup, num_rounds: int, saved: Any = None) -> Any:
+        trainer = make_trainer(group, sync_every=3, zoneout=0.2)
         if saved is not None:
             trainer.restore(*saved)
         for _ in range(3 * num_rounds):
             trainer.take_step()
         return trainer.model_tensors(), *trainer.snapshot(), numbers(trainer)
 
-    whole = in_processes(2, lambda world: run(world, 4))[0][-1]
-    *saved, _ = in_processes(2, lambda world: run(world, 1))[0]
-    parts = in_processes(2, lambda world: run(world, 3, saved))[0][-1]
+    whole = in_processes(2, lambda group: run(group, 4))[0][-1]
+    *saved, _ = in_processes(2, lambda group: run(group, 1))[0]
+    parts = in_processes(2, lambda group: run(group, 3, saved))[0][-1]
     assert "outer_momentum/output.bias" in parts
     assert [name for name, value in whole.items() if not torch.equal(value, parts[name])] == []
 
 
 def test_with_sync_every_a_loss_that_is_not_finite_reaches_all_processes_at_the_outer_step() -> None:
-    def train(world: World) -> int:
-        trainer = make_trainer(world, sync_every=4, reset_probability=0.0)
-        if world.rank == 1:
+    def train(group: ProcessGroup) -> int:
+        trainer = make_trainer(group, sync_every=4, reset_probability=0.0)
+        if group.rank == 1:
             trainer.state.fill_(torch.nan)
-        with pytest.raises(NonFiniteError, match="Step 1: loss nan" if world.rank else "Step 4: the loss of another"):
+        with pytest.raises(NonFiniteError, match="Step 1: loss nan" if group.rank else "Step 4: the loss of another"):
             for _ in range(4):
                 trainer.take_step()
         return trainer.step
@@ -615,20 +489,20 @@ def test_with_sync_every_a_loss_that_is_not_finite_reaches_all_processes_at_the_
 def test_with_sync_every_a_run_is_validated_saved_and_stopped_after_outer_steps(text: Path, size: int) -> None:
     config = run_config(text, sync_every=3, evaluate_every=4, save_every=2, steps=14)
 
-    def train(world: World) -> list[Any]:
+    def train(group: ProcessGroup) -> list[Any]:
         events: list[Any] = []
 
         def should_stop() -> bool:  # While step 8 is taken, or before it.
             return any(event.event == "step" and event.step == 7 for event in events)
 
-        events.extend(loop.train(config, out=Path("run"), should_stop=should_stop, world=world))
+        events.extend(loop.train(config, out=Path("run"), should_stop=should_stop, group=group))
         return events
 
     for events in in_processes(size, train):
         assert events[-1].step == 9
         assert [event.step for event in events if event.event == "saved"] == [0, 3, 6, 9]
         assert "`sync_every=3` needs its multiples: `steps=15`, `evaluate_every=6`, `save_every=3`" in events[0].notes
-    for events in in_processes(size, lambda world: list(loop.resume("run", world=world))):
+    for events in in_processes(size, lambda group: list(loop.resume("run", group=group))):
         assert [event.step for event in events if event.event == "evaluation"] == [12, 15]
     assert all(math.isfinite(nats) for _, nats in losses(Path("run"))["evaluation"])
 
@@ -641,13 +515,13 @@ def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.Mon
         counted[name] = counted.get(name, 0) + len(blocks)
         return orthogonal(blocks)
 
-    def train(world: World) -> dict[str, Tensor]:
-        trainer = make_trainer(world)
+    def train(group: ProcessGroup) -> dict[str, Tensor]:
+        trainer = make_trainer(group)
         for _ in range(5):
             trainer.take_step()
         return numbers(trainer)
 
-    expected = train(ALONE)
+    expected = train(SINGLE)
     monkeypatch.setattr("charrnn.training.optim.LEAST_TO_DISTRIBUTE", 1)
     monkeypatch.setattr("charrnn.training.optim.orthogonal", count)
     first, *others = in_processes(3, train)
@@ -661,8 +535,8 @@ def test_processes_of_one_host_divide_the_blocks_of_muon(monkeypatch: pytest.Mon
 @pytest.mark.trained
 def test_another_number_of_processes_chooses_its_threads_again(text: Path) -> None:
     config = run_config(text, threads=3, steps=3)
-    in_processes(2, lambda world: list(loop.train(config, out=Path("run"), world=world)))
-    same = in_processes(2, lambda world: next(loop.resume("run", {"steps": 6}, world=world)).config["threads"])
+    in_processes(2, lambda group: list(loop.train(config, out=Path("run"), group=group)))
+    same = in_processes(2, lambda group: next(loop.resume("run", {"steps": 6}, group=group)).config["threads"])
     assert same == [3, 3]
-    assert next(loop.resume("run", {"steps": 6}, world=ALONE)).config["threads"] == 1  # all that torch has here
-    assert next(loop.resume("run", {"steps": 6, "threads": 2}, world=ALONE)).config["threads"] == 2
+    assert next(loop.resume("run", {"steps": 6}, group=SINGLE)).config["threads"] == 1  # all that torch has here
+    assert next(loop.resume("run", {"steps": 6, "threads": 2}, group=SINGLE)).config["threads"] == 2

@@ -1,7 +1,6 @@
-"""The processes that train one model together: which of them this is, and what they exchange.
+"""Several processes that train one model together: how they meet, and what they exchange.
 
-`World()` is one process on its own: its methods do nothing, and torch.distributed is not imported. `joined` connects
-several, which torchrun has started. Nothing is pickled: numbers travel as tensors, everything else as bytes.
+Nothing is pickled: numbers travel as tensors, everything else as bytes.
 """
 
 from __future__ import annotations
@@ -9,17 +8,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from charrnn.errors import CharRNNError, OtherProcessError, UsageError, counted, named
+import safetensors.numpy
+
+from charrnn.config import Config
+from charrnn.errors import CharRNNError, DataError, OtherProcessError, UsageError, counted, named
 from charrnn.files import JSON
-from charrnn.scale.processes.rank import Rank, this_rank
+from charrnn.lazy import torch
+from charrnn.runs.checkpoint import Checkpoint, tensors_to_bytes
+from charrnn.runs.description import Description
+from charrnn.scale.processes.launched import Rank, agent_store, check_no_stdin, prefixed, this_rank
+from charrnn.settings import from_yaml, to_yaml
+from charrnn.training.process_group import SINGLE, ProcessGroup, Result
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from torch.distributed.distributed_c10d import Store
 
@@ -28,45 +34,33 @@ TIMEOUT_SECONDS = 600
 While one process validates, the others exchange flags with it, so no validation is too long."""
 
 
-@dataclass(frozen=True)
-class World:
-    """The processes that train one model together; this class itself is a world of one process."""
+class ConnectedProcesses(ProcessGroup):
+    """Processes that exchange tensors by two operations, `_sum` and `_broadcast`."""
 
-    rank: int = 0
-    """Which process this is, from 0. The first one plans, prints, writes and validates."""
-    size: int = 1
-    """Number of processes on all hosts."""
-    local_rank: int = 0
-    """Which process of its host this is, from 0."""
-    local_size: int = 1
-    """Number of processes on this host."""
+    def _sum(self, tensor: Tensor) -> None:
+        """Replace a contiguous tensor by its sum over all processes."""
+        raise NotImplementedError
 
-    @property
-    def is_first(self) -> bool:
-        """Whether this process plans, prints, writes and validates."""
-        return self.rank == 0
+    def _broadcast(self, tensor: Tensor, source: int) -> None:
+        """Overwrite a contiguous tensor by that of process `source`."""
+        raise NotImplementedError
 
-    def rows(self, num_lanes: int) -> slice:
-        """Return which batch rows this process computes: contiguous, and at most one more than any other process.
-
-        Raises UsageError if there are fewer rows than processes.
-        """
-        if num_lanes < self.size:
+    def rows(self, batch_size: int) -> slice:
+        """Return which batch rows this process computes: contiguous, and at most one more than any other process."""
+        if batch_size < self.size:
             raise UsageError(
-                f"{self.size} processes cannot share {counted(num_lanes, 'batch row')}: each needs at least one\n"
-                f"start at most {num_lanes} {'process' if num_lanes == 1 else 'processes'}, "
+                f"{self.size} processes cannot share {counted(batch_size, 'batch row')}: each needs at least one\n"
+                f"start at most {batch_size} {'process' if batch_size == 1 else 'processes'}, "
                 f"or train with a larger {named('num_lanes')}"
             )
-        return slice(self.rank * num_lanes // self.size, (self.rank + 1) * num_lanes // self.size)
+        return slice(self._first_row(self.rank, batch_size), self._first_row(self.rank + 1, batch_size))
+
+    def _first_row(self, rank: int, batch_size: int) -> int:
+        return rank * batch_size // self.size
 
     def device(self, device: torch.device) -> torch.device:
-        """Return the device that this process computes on: the GPU of its number if `device` is a GPU.
-
-        Raises UsageError if this host has more processes than GPUs.
-        """
-        import torch
-
-        if self.size == 1 or device.type != "cuda":
+        """Return the GPU of this process's number, if `device` is a GPU."""
+        if device.type != "cuda":
             return device
         if self.local_size > torch.cuda.device_count():
             raise UsageError(
@@ -76,15 +70,22 @@ class World:
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
+    def check_corpus(self, corpus: Sequence[str]) -> None:
+        """Raise UsageError for standard input, which only one process can read."""
+        check_no_stdin(corpus, self.size)
+
+    def check_same_text(self, digest: str) -> None:
+        """Raise DataError if this process read a text with another `digest` than the first one."""
+        first = self.of_first(digest)
+        with self.together():
+            if digest != first:
+                raise DataError(
+                    f"process {self.rank} of {self.size} reads another text than the first one under the same name\n"
+                    "copy the same files to every host"
+                )
+
     def sum_in_place(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor, all of one dtype, by its sum over all processes, in one exchange.
-
-        Every process gets the same sums to the bit.
-        """
-        import torch
-
-        if self.size == 1:
-            return
+        """Replace each tensor, all of one dtype, by its sum over all processes, in one exchange."""
         # One message: for a small model, the latency of several would take longer than the copies.
         bucket = torch.cat([tensor.reshape(-1) for tensor in tensors])
         self._sum(bucket)
@@ -93,20 +94,12 @@ class World:
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Return for each flag whether it is true in any process."""
-        import torch
-
-        if self.size == 1:
-            return flags
         sums = torch.tensor([float(flag) for flag in flags])
         self._sum(sums)
         return tuple(total > 0 for total in sums.tolist())
 
     def broadcast_bytes(self, data: bytes) -> bytes:
-        """Return the `data` of the first process; what the others pass is ignored."""
-        import torch
-
-        if self.size == 1:
-            return data
+        """Return the `data` of the first process; the data of the others are ignored."""
         length = torch.tensor([len(data)], dtype=torch.int64)
         self._broadcast(length, 0)
         shape = int(length.item())
@@ -117,16 +110,39 @@ class World:
         return bytes(message.numpy().tobytes())
 
     def of_first(self, value: JSON) -> JSON:
-        """Return the `value` of the first process; what the others pass is ignored."""
-        if self.size == 1:
-            return value
+        """Return the `value` of the first process; the values of the others are ignored."""
         parsed: JSON = json.loads(self.broadcast_bytes(json.dumps(value).encode("ascii") if self.is_first else b""))
         return parsed
 
-    def broadcast_tensors(self, tensors: Sequence[Tensor]) -> None:
+    def share_config(self, config: Config) -> Config:
+        """Return the configuration of the first process."""
+        return from_yaml(self.broadcast_bytes(to_yaml(config).encode("utf-8")).decode("utf-8"), "the first process", {})
+
+    def share_checkpoint(self, loaded: Checkpoint | None) -> Checkpoint:
+        """Return the checkpoint that the first process has `loaded`."""
+        head: dict[str, Any] = {}
+        parts: Sequence[bytes] = (b"",) * 4
+        if loaded is not None:
+            description = loaded.description
+            head = {name: getattr(loaded, name) for name in ("name", "step", "digest")}
+            head |= {"state": dict(loaded.state), "warnings": list(loaded.warnings), "folder": str(description.folder)}
+            tensors = map(tensors_to_bytes, (loaded.model, loaded.training))
+            parts = description.config_yaml, description.vocab_json, *tensors
+        sent: Any = self.of_first(head)
+        config_yaml, vocab_json, model, training = map(self.broadcast_bytes, parts)
+        return loaded or Checkpoint(
+            name=sent["name"],
+            step=sent["step"],
+            model=safetensors.numpy.load(model),
+            training=safetensors.numpy.load(training),
+            state=sent["state"],
+            description=Description(Path(sent["folder"]), config_yaml, vocab_json),
+            digest=sent["digest"],
+            warnings=tuple(sent["warnings"]),
+        )
+
+    def share_tensors(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite each tensor by that of the first process."""
-        if self.size == 1:
-            return
         for tensor in tensors:
             self._broadcast(tensor, 0)
 
@@ -137,16 +153,12 @@ class World:
             if len(part):
                 self._broadcast(part, rank)
 
-    def gather_rows(self, rows: Tensor, num_lanes: int, dim: int) -> Tensor:
+    def gather_rows(self, rows: Tensor, batch_size: int, dim: int) -> Tensor:
         """Join the batch rows of all processes, which lie along dimension `dim`, in order, in every process."""
-        import torch
-
-        if self.size == 1:
-            return rows
         parts = []
         for rank in range(self.size):
-            span = World(rank, self.size).rows(num_lanes)
-            shape = (*rows.shape[:dim], span.stop - span.start, *rows.shape[dim + 1 :])
+            num_rows = self._first_row(rank + 1, batch_size) - self._first_row(rank, batch_size)
+            shape = (*rows.shape[:dim], num_rows, *rows.shape[dim + 1 :])
             part = rows.contiguous() if rank == self.rank else rows.new_empty(shape)
             self._broadcast(part, rank)
             parts.append(part)
@@ -154,10 +166,7 @@ class World:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Run a block, in which nothing is exchanged, in every process: if it fails in one, none continues.
-
-        Raises OtherProcessError where the block itself succeeded.
-        """
+        """Run a block in every process; raise OtherProcessError where it succeeded but failed in another process."""
         try:
             yield
         except Exception:  # whatever it is, the others must not wait for this process; raised again
@@ -167,35 +176,28 @@ class World:
         if self.any(False)[0]:
             raise OtherProcessError("another process of this training failed: its message says why")
 
-    def _sum(self, tensor: Tensor) -> None:
-        """Replace a contiguous tensor by its sum over all processes."""
-
-    def _broadcast(self, tensor: Tensor, source: int) -> None:
-        """Overwrite a contiguous tensor by that of process `source`."""
-
-
-ALONE = World()
-"""One process on its own."""
+    def in_turn(self, read: Callable[[], Result]) -> Result:
+        """Return the result of `read`, called by the first process of each host and then by the others."""
+        with self.together():
+            result = read() if self.local_rank == 0 else None
+        with self.together():
+            return read() if result is None else result
 
 
-class ProcessGroup(World):
+class TorchProcesses(ConnectedProcesses):
     """Processes that torch.distributed connects: gloo for tensors on CPUs, nccl for those on GPUs."""
 
     def _sum(self, tensor: Tensor) -> None:
-        import torch.distributed
-
         with _lost_processes_reported():
             torch.distributed.all_reduce(tensor)
 
     def _broadcast(self, tensor: Tensor, source: int) -> None:
-        import torch.distributed
-
         with _lost_processes_reported():
             torch.distributed.broadcast(tensor, source)
 
 
 @contextlib.contextmanager
-def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
+def connect(environment: Mapping[str, str] = os.environ) -> Iterator[ProcessGroup]:
     """Connect with the other processes, as the variables that torchrun sets describe them; disconnect at the end.
 
     Without WORLD_SIZE, or if it is 1, this process is on its own. Raises UsageError as `this_rank` does, and if
@@ -203,12 +205,9 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
     """
     rank = this_rank(environment)
     if rank is None or rank.world_size == 1:
-        yield ALONE
+        yield SINGLE
         return
     size = rank.world_size
-    import torch
-    import torch.distributed
-
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         raise UsageError(f"This torch has no gloo, which connects processes: train in one process, not in {size}.")
     has_nccl = torch.cuda.is_available() and torch.distributed.is_nccl_available()
@@ -228,7 +227,7 @@ def joined(environment: Mapping[str, str] = os.environ) -> Iterator[World]:
         reason = str(error).strip().partition("\n")[0][:200]
         raise CharRNNError(f"process {rank.number} cannot reach the other {size - 1} at {where}: {reason}") from error
     try:
-        yield ProcessGroup(rank.number, size, rank.local_rank, rank.local_world_size)
+        yield TorchProcesses(rank.number, size, rank.local_rank, rank.local_world_size)
     finally:
         torch.distributed.destroy_process_group()
 
@@ -239,16 +238,8 @@ def _store_of_attempt(environment: Mapping[str, str], rank: Rank, timeout: timed
     torchrun keeps the store when it starts all processes again (`--max-restarts`), and torch.distributed would read the
     addresses that the processes of the last attempt left there.
     """
-    from torch import distributed
-    from torch.distributed.distributed_c10d import PrefixStore
-
-    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-        return None
-    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
-    store = distributed.TCPStore(  # type: ignore[attr-defined]
-        host, port, world_size=rank.world_size, is_master=False, timeout=timeout
-    )
-    return PrefixStore(f"charrnn-attempt-{rank.attempt}", store)
+    store = agent_store(environment, timeout)
+    return None if store is None else prefixed(store, f"charrnn-attempt-{rank.attempt}")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,278 @@
+"""This process as one of several that were started together: its number, and what all of them know.
+
+The numbers come from the variables that torchrun sets; `charrnn train --processes` sets the same ones. This module does
+not import torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from charrnn.errors import UsageError, named
+from charrnn.lazy import torch
+from charrnn.runs.reader import RunReader
+from charrnn.training.process_group import LaunchedProcess
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
+
+MAX_PROCESSES = 1024
+"""Processes that --processes starts at most."""
+MAX_WORLD_SIZE = 1 << 20
+"""Largest WORLD_SIZE."""
+MAX_THREADS = 1024
+"""Largest OMP_NUM_THREADS that counts as a choice."""
+SUPERVISED = "CHARRNN_SUPERVISED"
+"""Environment variable that `launcher` sets for its processes."""
+REACH_SECONDS = 5.0
+"""Longest wait for the key-value store, which runs in the parent of this process or on the first host."""
+LASTING = (2, 3, 4, 5)
+"""Exit codes of errors that the same command raises again: torchrun need not start it again (`--max-restarts`)."""
+ERROR_SECONDS = 2.0
+"""How long a process that lost another one waits for its error."""
+LOOK_SECONDS = 0.2
+"""Time between two looks at the store while a process waits for the first one to finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One of several processes that train one model, as torchrun numbers them."""
+
+    number: int
+    """Its number, from 0; the first process validates, prints and writes."""
+    world_size: int
+    """Number of processes on all hosts."""
+    local_rank: int
+    """Its number among the processes of this host, from 0."""
+    local_world_size: int
+    """Number of processes on this host, which share its cores."""
+    attempt: int
+    """How often torchrun has started all processes again (`--max-restarts`)."""
+
+    def num_threads(self) -> int:
+        """Return how many processor threads this process gets: the cores divided by the processes of this host.
+
+        torchrun sets OMP_NUM_THREADS to 1 if it is not set, so a 1 there is not a choice; a larger number is one.
+        """
+        chosen = os.environ.get("OMP_NUM_THREADS", "")
+        if chosen.isascii() and chosen.isdecimal() and 1 < int(chosen) <= MAX_THREADS:
+            return int(chosen)
+        num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, num_cores // self.local_world_size)
+
+
+def this_rank(environment: Mapping[str, str]) -> Rank | None:
+    """Return which of several processes this is, from the variables that torchrun sets; None without WORLD_SIZE.
+
+    Raises UsageError if the variables do not let the processes find each other.
+    """
+    if "WORLD_SIZE" not in environment:
+        return None
+    world_size = _number(environment, "WORLD_SIZE", 1, MAX_WORLD_SIZE)
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if not environment.get(name):
+            raise UsageError(
+                f"WORLD_SIZE is {world_size}, but {name} is not set: the processes cannot find each other\n"
+                f"start them with torchrun or with {named('processes')}, or unset WORLD_SIZE to train in one process"
+            )
+    _number(environment, "MASTER_PORT", 1, 65535)
+    number = _number(environment, "RANK", 0, world_size - 1)
+    local_rank, local_world_size = 0, 1
+    if "LOCAL_WORLD_SIZE" in environment:
+        local_world_size = _number(environment, "LOCAL_WORLD_SIZE", 1, world_size)
+    if "LOCAL_RANK" in environment:
+        local_rank = _number(environment, "LOCAL_RANK", 0, world_size - 1)
+    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "")
+    return Rank(number, world_size, local_rank, local_world_size, int(attempt) if attempt.isdecimal() else 0)
+
+
+def _number(environment: Mapping[str, str], name: str, lowest: int, highest: int) -> int:
+    value = environment[name].strip()
+    if not (value.isascii() and value.isdecimal() and len(value) < 10 and lowest <= int(value) <= highest):
+        raise UsageError(
+            f"{name} is {environment[name][:40]!r}; it must be a whole number from {lowest} to {highest}\n"
+            "torchrun sets it; unset WORLD_SIZE to train in one process"
+        )
+    return int(value)
+
+
+def check_processes(value: str) -> int:
+    """Parse --processes. Raises UsageError if it is no number, out of range, or given to one of several processes."""
+    digits = value.strip()
+    if not (digits.isascii() and digits.isdecimal() and len(digits) < 10 and 1 <= int(digits) <= MAX_PROCESSES):
+        raise UsageError(f"{named('processes')} is {value[:40]}; it must be a whole number from 1 to {MAX_PROCESSES}.")
+    if (rank := this_rank(os.environ)) is not None:
+        raise UsageError(
+            f"{named('processes', digits)} starts processes, but WORLD_SIZE is {rank.world_size}: torchrun has "
+            f"started them\nleave out {named('processes')}, or unset WORLD_SIZE"
+        )
+    return int(digits)
+
+
+def check_no_stdin(corpus: Iterable[str], num_processes: int) -> None:
+    """Raise UsageError if several processes are to read standard input, which only one of them can."""
+    if num_processes > 1 and "-" in corpus:
+        raise UsageError(
+            f"- is standard input, which {num_processes} processes cannot all read\n"
+            "save the text in a file, or train in one process"
+        )
+
+
+def agent_store(environment: Mapping[str, str], timeout: timedelta) -> Store | None:
+    """Connect with the key-value store of the launcher; None without one. Raises DistError if it has ended."""
+    if environment.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = environment["MASTER_ADDR"], int(environment["MASTER_PORT"])
+    store: Store = torch.distributed.TCPStore(  # type: ignore[attr-defined]
+        host, port, is_master=False, timeout=timeout, wait_for_workers=False
+    )
+    return store
+
+
+def prefixed(store: Store, prefix: str) -> Store:
+    """Return the part of a store whose keys start with `prefix`."""
+    part: Store = torch.distributed.PrefixStore(prefix, store)  # type: ignore[attr-defined]
+    return part
+
+
+class RankedProcess(LaunchedProcess):
+    """One of several processes, which share entries in the key-value store of their launch, restarts included.
+
+    Without a launcher, or once its store is gone, every entry is missing, and a process acts on its own.
+    """
+
+    def __init__(self, rank: Rank) -> None:
+        self.rank, self.size, self._attempt = rank.number, rank.world_size, rank.attempt
+        self.is_supervised = SUPERVISED in os.environ
+        self._num_threads = rank.num_threads()
+        self._parent = os.getppid()
+
+    @cached_property
+    def _store(self) -> Store | None:
+        try:
+            store = agent_store(os.environ, timedelta(seconds=REACH_SECONDS))
+        except torch.distributed.DistError:
+            return None
+        return None if store is None else prefixed(store, "charrnn")
+
+    def _get(self, key: str) -> str | None:
+        try:
+            return self._store.get(key).decode() if self._store is not None and self._store.check([key]) else None
+        except torch.distributed.DistError:
+            return None
+
+    def _set(self, key: str, value: str) -> None:
+        if self._store is not None:
+            with contextlib.suppress(torch.distributed.DistError):
+                self._store.set(key, value)
+
+    def _of_attempt(self, name: str) -> str:
+        """Return the key of an entry that later attempts of the launch do not see."""
+        return f"{name}/{self._attempt}"
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether the process that started this one has ended, so that no process supervises the others."""
+        return os.getppid() != self._parent
+
+    @property
+    def stop_signal(self) -> int:
+        """Number of the signal that asked one of the processes to stop, or 0."""
+        return int(self._get(self._of_attempt("signal")) or 0)
+
+    def announce_stop(self, number: int) -> None:
+        """Tell the others that this signal asked for a stop."""
+        self._set(self._of_attempt("signal"), str(int(number)))
+
+    def announce_run(self, folder: Path) -> None:
+        """Record the run's folder, with which a later attempt of the launch continues."""
+        self._set("run", str(folder))
+
+    def claim_error(self, code: int, message: str) -> int | None:
+        """Return None if this process is the first to fail and should print `message`, else the first one's code."""
+        _record_for_torchrun(message)
+        if self._store is None:
+            return None
+        mine = f"{self.rank} {code}"
+        try:
+            first = self._store.compare_set(self._of_attempt("failed"), "", mine).decode()
+        except torch.distributed.DistError:
+            return None
+        if first != mine:
+            return int(first.split()[1])
+        if code in LASTING:
+            self._set("end", str(code))
+        return None
+
+    def code_of_other_process(self) -> int | None:
+        """Return the exit code for a process that another one's end keeps from training; None: print an error.
+
+        The other one prints its error, and the launcher that a process was killed.
+        """
+        deadline = time.monotonic() + ERROR_SECONDS
+        while (first := self._get(self._of_attempt("failed"))) is None and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        if first is not None:
+            return int(first.split()[1])
+        return 1 if self.is_supervised else None
+
+    def train(self, begin: Callable[[Path | None], int], resume: Callable[[Path], int]) -> int:
+        """Train, and return the exit code: continue the run that an earlier attempt of the launch created or resumed.
+
+        An attempt that ended on purpose would end in the same way again: its exit code is returned.
+        """
+        if (ended := self._get("end")) is not None:
+            return int(ended)
+        torch.set_num_threads(self._num_threads)
+        folder = self._get("run")
+        if folder is not None and self._agree(lambda: bool(RunReader(Path(folder)).checkpoints())):
+            code = resume(Path(folder))
+        else:
+            code = begin(None if folder is None else Path(folder))
+        if code:
+            self._set("end", str(code))
+        self._wait_for_first()
+        return code
+
+    def _agree(self, has_saved: Callable[[], bool]) -> bool:
+        """Return the first process's `has_saved()`: only its host need have the run's files."""
+        key = self._of_attempt("has-saved")
+        if self.rank == 0:
+            answer = has_saved()
+            self._set(key, "yes" if answer else "no")
+            return answer
+        while (agreed := self._get(key)) is None and not self.is_orphan:
+            time.sleep(LOOK_SECONDS)
+        return agreed == "yes"
+
+    def _wait_for_first(self) -> None:
+        """Wait until the first process has finished, because torchrun ends all processes once one has failed."""
+        key = self._of_attempt("finished")
+        if self.rank == 0:
+            self._set(key, "yes")
+        elif self._store is not None:
+            while self._get(key) is None and not self.is_orphan:
+                time.sleep(LOOK_SECONDS)
+
+
+def _record_for_torchrun(message: str) -> None:
+    """Write the message where torchrun looks for the reason of a failure, which it shows when it ends."""
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        reason = {"message": message, "extraInfo": {"py_callstack": message, "timestamp": str(int(time.time()))}}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
+
+
+def launched() -> LaunchedProcess:
+    """Return this process as one of those that the environment describes. Raises UsageError as `this_rank`."""
+    rank = this_rank(os.environ)
+    return LaunchedProcess() if rank is None else RankedProcess(rank)
