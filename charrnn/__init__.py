@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from charrnn.lab.mixing import Mixture, mix
     from charrnn.runs.overview import learning_curves, run_summaries
     from charrnn.runs.records import LearningCurves, RunSummary
-    from charrnn.scale.sweep.records import SweepReport
     from charrnn.scale.sweep.sweep import read_sweep, sweep
+    from charrnn.scale.sweep.table import SweepReport
     from charrnn.scale.trackers import tracked
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
@@ -70,7 +70,7 @@ _HOMES = {
     "CellFindings": "charrnn.cells.records",
     "LearningCurves": "charrnn.runs.records",
     "RunSummary": "charrnn.runs.records",
-    "SweepReport": "charrnn.scale.sweep.records",
+    "SweepReport": "charrnn.scale.sweep.table",
     "TrainEvent": "charrnn.training.events",
     "learning_curves": "charrnn.runs.overview",
     "run_summaries": "charrnn.runs.overview",

@@ -42,7 +42,7 @@ from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction
 from charrnn.runs.overview import learning_curves
 from charrnn.runs.records import LearningCurves, ModelDescription
-from charrnn.scale.sweep.records import SweepReport, SweepRow
+from charrnn.scale.sweep.table import SweepReport, SweepRow
 from charrnn.views.learning_curves import LearningChart
 from charrnn.views.svg import DARK, to_svg
 

@@ -49,8 +49,7 @@ from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.lab.spectrum_view import NormChart, SpectrumChart
 from charrnn.model.clamping import Direction
 from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
-from charrnn.scale.sweep.records import SweepReport
-from charrnn.scale.sweep.view import sweep_view
+from charrnn.scale.sweep.table import SweepReport, sweep_view
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.guesses import ABOUT_GUESSES, GuessMap

@@ -52,7 +52,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from charrnn.config import Config
-    from charrnn.scale.sweep.records import AnySweepEvent, SweepReport, SweepRun
+    from charrnn.scale.sweep.plan import SweepRun
+    from charrnn.scale.sweep.sweep import AnySweepEvent
+    from charrnn.scale.sweep.table import SweepReport
 
 SWEEP = "Sweep"
 """Group of the options of the sweep itself."""
@@ -161,7 +163,7 @@ def sweep(
     elif csv:
         _print_csv(report)
     elif any(row.mean is not None for row in report.rows):
-        from charrnn.scale.sweep.view import sweep_view
+        from charrnn.scale.sweep.table import sweep_view
 
         result_console().print(sweep_view(report))
     view.explain(report)
@@ -190,7 +192,7 @@ def parse_settings(
 
     from charrnn.config import Config, check_field_name
     from charrnn.errors import UsageError
-    from charrnn.scale.sweep.sweep_plan import Range, parse_axis
+    from charrnn.scale.sweep.plan import Range, parse_axis
     from charrnn.settings import merge_settings, read_recipe
 
     given: dict[str, Any] = {name: parse_axis(name, text) for name, text in fields.items()}
@@ -227,7 +229,7 @@ class SweepView:
 
     def show(self, events: "Generator[AnySweepEvent, None, None]") -> "SweepReport":
         """Show all events; return the table."""
-        from charrnn.scale.sweep.records import SweepEndEvent
+        from charrnn.scale.sweep.sweep import SweepEndEvent
 
         try:
             # Closed explicitly, so that a second Ctrl-C ends the runs and unlocks the folder.
@@ -311,7 +313,7 @@ def _best_run(report: "SweepReport") -> "SweepRun | None":
 def _print_csv(report: "SweepReport") -> None:
     import csv
 
-    from charrnn.scale.sweep.view import SWEEP_CSV_COLUMNS, sweep_csv_rows
+    from charrnn.scale.sweep.table import SWEEP_CSV_COLUMNS, sweep_csv_rows
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*report.fields, *SWEEP_CSV_COLUMNS])

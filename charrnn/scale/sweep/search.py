@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from charrnn.config import number_type, parse_value
 from charrnn.errors import CharRNNError, CheckpointError, install_command
 from charrnn.files import convert_os_errors
-from charrnn.scale.sweep.records import FINISHED, SweepRun
-from charrnn.scale.sweep.sweep_plan import Axis, Range, SweepPlan, format_value, search_run_name
+from charrnn.scale.sweep.plan import FINISHED, Axis, Range, SweepPlan, SweepRun, format_value
 
 if TYPE_CHECKING:
     import optuna
@@ -111,7 +110,7 @@ def _runs_of_study(plan: SweepPlan, study: optuna.Study) -> list[SweepRun]:
 
 def _runs_of_trial(plan: SweepPlan, number: int, chosen: dict[str, Any]) -> list[SweepRun]:
     values = {name: parse_value(name, chosen[name]) for name in plan.axes}
-    return [SweepRun(name=search_run_name(number, seed), values=values, seed=seed) for seed in plan.seeds()]
+    return [SweepRun(name=f"trial-{number:03d}_seed-{seed}", values=values, seed=seed) for seed in plan.seeds()]
 
 
 def _trial_number(run: SweepRun) -> int:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import queue
 import signal
+import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import IO, Any, ClassVar, Protocol, cast
 
-from charrnn.config import Config
+from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
 from charrnn.file_lock import try_lock
 from charrnn.files import (
@@ -29,22 +32,20 @@ from charrnn.files import (
 from charrnn.process_signals import ENDING_SIGNALS
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
-from charrnn.scale.sweep.records import (
+from charrnn.scale.child_process import ChildProcess, killer
+from charrnn.scale.sweep.plan import (
     FAILED,
     FINISHED,
     STOPPED,
-    AnySweepEvent,
-    RunEndEvent,
-    RunProgressEvent,
-    SweepEndEvent,
-    SweepReport,
+    SweepPlan,
     SweepRun,
-    SweepStartEvent,
+    plan_sweep,
+    read_plan,
+    record_plan,
+    setting_arguments,
 )
-from charrnn.scale.sweep.run_process import RunProcess, error_text
 from charrnn.scale.sweep.search import SearchSource, check_installed, recorded_runs
-from charrnn.scale.sweep.sweep_plan import SweepPlan, plan_sweep, read_plan, record_plan
-from charrnn.scale.sweep.sweep_table import report_sweep
+from charrnn.scale.sweep.table import SweepReport, report_sweep
 from charrnn.scale.trackers import check_trackers
 
 FAILURES = "failures.json"
@@ -61,6 +62,54 @@ JOBS_LOCK = "jobs.lock"
 """The file in a sweep's folder that stays locked until all processes of its runs have ended."""
 MAX_JOBS = 256
 """Runs at a time at most."""
+MAX_MESSAGE_BYTES = 4096
+"""Bytes of the end of a process's messages that are kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepStartEvent:
+    """The sweep's folder is locked and its runs are known; those of a search are only counted."""
+
+    event: ClassVar[str] = "sweep-start"
+    folder: str
+    num_runs: int
+    num_finished: int
+    """Runs that an earlier start of the sweep has finished."""
+    jobs: int
+    threads: int
+    """Processor threads of each run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunProgressEvent:
+    """A run has taken a step, or has been started (at the step that it continues from)."""
+
+    event: ClassVar[str] = "run-progress"
+    name: str
+    step: int
+    num_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunEndEvent:
+    """A run has ended; `is_new` is false if an earlier start of the sweep has finished it."""
+
+    event: ClassVar[str] = "run-end"
+    run: SweepRun
+    is_new: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepEndEvent:
+    """All runs have ended, or a stop was requested (`is_complete` is false); everything is saved."""
+
+    event: ClassVar[str] = "sweep-end"
+    report: SweepReport
+    is_complete: bool
+
+
+AnySweepEvent = SweepStartEvent | RunProgressEvent | RunEndEvent | SweepEndEvent
+"""Any event of a sweep."""
 
 
 class RunSource(Protocol):
@@ -107,7 +156,7 @@ def sweep(
 
     What another start of the sweep has finished is not trained again, and what it began is continued. `should_stop` is
     called all the time; if it returns the number of a signal, the runs are saved and the sweep ends. `log` names
-    trackers that follow every run (`training.trackers`).
+    trackers that follow every run (`scale.trackers`).
 
     Errors are raised when the first event is requested: UsageError for settings that cannot be swept, or if the folder
     has a sweep with other settings; RunInUseError if another process runs the sweep.
@@ -182,11 +231,80 @@ def read_sweep(folder: str | Path) -> SweepReport:
     folder = Path(folder)
     plan = read_plan(folder)
     failures = _read_failures(folder)
-    if plan.num_trials is None:
-        runs = [run_state(folder, plan, run, failures) for run in plan.grid()]
-    else:
-        runs = [run_state(folder, plan, run, failures) for run in recorded_runs(plan, folder)]
-    return report_sweep(plan, folder, runs)
+    planned = plan.grid() if plan.num_trials is None else recorded_runs(plan, folder)
+    return report_sweep(plan, folder, [run_state(folder, plan, run, failures) for run in planned])
+
+
+class RunProcess(ChildProcess):
+    """Trains a run in its own process, so that no failure of it, and no signal that kills it, ends the others.
+
+    If this process dies, the other one saves and stops at its next event, because nobody reads them any more.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        on_event: Callable[[dict[str, Any] | None], object],
+        trackers: Sequence[str] = (),
+        locked: int | None = None,
+    ) -> None:
+        """Start the run in `folder`, or resume what is saved there; `trackers` follow it (`scale.trackers`).
+
+        `on_event` is called in another thread with each event as a JSON object, and at the end with None.
+        """
+        followed = [part for tracker in trackers for part in ("--log", tracker)]
+        if folder.is_dir() and RunReader(folder).checkpoints():
+            arguments = ["--resume", "--", str(folder)]
+        else:
+            arguments = ["--out", str(folder), *setting_arguments(config), "--", *config.corpus]
+        # A file, not a pipe: a message after this process has died must not fail.
+        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # closed in `close`
+        super().__init__(
+            ["train", "--json", *followed, *arguments],
+            run_environment(os.environ),
+            output=subprocess.PIPE,
+            messages=self._messages,
+            locked=locked,
+        )
+        self._on_event = on_event
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in cast("IO[bytes]", self.popen.stdout):
+            with contextlib.suppress(ValueError):  # The process was killed amid a line.
+                self._on_event(json.loads(line))
+        self._on_event(None)
+
+    def wait(self) -> tuple[int, str]:
+        """Wait for the end of the process; return its exit code (below 0: minus a signal) and its last messages."""
+        code = self.popen.wait()
+        self._reader.join()
+        self._messages.seek(max(0, self._messages.seek(0, os.SEEK_END) - MAX_MESSAGE_BYTES))
+        return code, self._messages.read().decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Kill the process if it runs, and free its resources. The checkpoints are intact."""
+        self.kill()
+        self._reader.join()
+        cast("IO[bytes]", self.popen.stdout).close()
+        self._messages.close()
+
+
+def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a run's process: without settings, which its command line contains."""
+    settings = {f"CHARRNN_{name.upper()}" for name in FIELD_NAMES}
+    return {name: value for name, value in environment.items() if name not in settings}
+
+
+def error_text(code: int, messages: str) -> str:
+    """Return why a process failed: its error message, or the signal that killed it."""
+    if code < 0:
+        return f"killed by {killer(code)}{' (is there enough memory?)' if code == -signal.SIGKILL else ''}"
+    _, separator, error = messages.rpartition("error: ")
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    return " ".join(lines[:3]) if separator and lines else f"exit code {code}"
 
 
 class _Sweeping:
@@ -272,7 +390,10 @@ class _Sweeping:
                 yield self._end(state, is_new=False)
             else:
                 config = self.plan.config_of(run, self.threads)
-                receive = partial(self._receive, run.name)
+
+                def receive(event: dict[str, Any] | None, name: str = run.name) -> None:
+                    self._events.put((name, event))
+
                 process = RunProcess(self.folder / run.name, config, receive, self._trackers, self._locked)
                 self._active[run.name] = run, process
             self._pass_on_stop()
@@ -284,9 +405,6 @@ class _Sweeping:
         if due:
             return due[0]
         return self.source.next_run() if len(self._active) + len(waiting) < self.jobs else None
-
-    def _receive(self, name: str, event: dict[str, Any] | None) -> None:
-        self._events.put((name, event))
 
     def _next_event(self) -> Iterator[AnySweepEvent]:
         """Wait a moment for an event of any run; yield what it means for the sweep."""

@@ -1,4 +1,4 @@
-"""What a sweep varies, the runs that follow from it, and the file in its folder by which it is recognised."""
+"""Plan a sweep: the values that it varies, the runs that follow, and the file in its folder that records them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from charrnn.config import (
 from charrnn.errors import CheckpointError, UsageError, named
 from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
 from charrnn.runs.reader import SWEEP
-from charrnn.scale.sweep.records import SweepRun
 
+FINISHED, FAILED, STOPPED, WAITING = "finished", "failed", "stopped", "waiting"
+"""States of a run of a sweep: trained to its end; ended by an error; saved before its end; not started."""
 FORMAT = 1
-"""Number of the format of that file."""
+"""Number of the format of the file that records a sweep."""
 MAX_RUNS = 10_000
 """Runs of a sweep at most."""
 MAX_SEEDS = 1000
@@ -41,6 +42,30 @@ TEXT_FIELDS = (
 """Fields that change which characters a run is validated on, or how they are counted."""
 UNPAIRED_FIELDS = (*MODEL_FIELDS, *WIDTHS, *TEXT_FIELDS, *BUDGETS, "init_from", "device", "precision", "num_lanes")
 """Fields of which other values give other initial weights or other batches, so that a seed has nothing in common."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRun:
+    """One run of a sweep: one setting with one seed."""
+
+    name: str
+    """Name of its folder in that of the sweep."""
+    values: dict[str, Any]
+    """The swept fields of the configuration."""
+    seed: int
+    status: str = WAITING
+    """FINISHED, FAILED, STOPPED or WAITING."""
+    nats_per_char: float | None = None
+    """Lowest validation loss of a finished run: that of its best step, which every command loads."""
+    best_step: int | None = None
+    step: int = 0
+    num_steps: int | None = None
+    """Steps of its budget; None before it was planned."""
+    num_parameters: int | None = None
+    text_digest: str | None = None
+    """SHA-256 of its text."""
+    message: str | None = None
+    """Why it failed, or what is unusual about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +111,7 @@ class SweepPlan:
         for seed in self.seeds():
             for combination in itertools.product(*values):
                 setting = dict(zip(self.axes, combination, strict=True))
-                yield SweepRun(name=_run_name(setting.values(), seed), values=setting, seed=seed)
+                yield SweepRun(name="_".join([*map(_slug, combination), f"seed-{seed}"]), values=setting, seed=seed)
 
     def seeds(self) -> range:
         """The seeds of every setting."""
@@ -151,17 +176,12 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
         raise UsageError(f"The sweep has {plan.num_runs:,} runs; at most {MAX_RUNS:,}: give fewer values or seeds.")
     if num_trials is None:
         for run in itertools.islice(plan.grid(), plan.num_runs // num_seeds):
-            _check_together(plan, run)
+            try:
+                plan.config_of(run, 1)
+            except UsageError as error:
+                together = ", ".join(f"{name}={format_value(value)}" for name, value in run.values.items())
+                raise UsageError(f"{together}: {error.marked}") from None
     return plan
-
-
-def _check_together(plan: SweepPlan, run: SweepRun) -> None:
-    """Raise UsageError if the values of a run exclude each other, naming them."""
-    try:
-        plan.config_of(run, 1)
-    except UsageError as error:
-        together = ", ".join(f"{name}={format_value(value)}" for name, value in run.values.items())
-        raise UsageError(f"{together}: {error.marked}") from None
 
 
 def parse_axis(name: str, values: object) -> Axis:
@@ -176,7 +196,7 @@ def parse_axis(name: str, values: object) -> Axis:
         low, dots, high = values.partition("..")
         if dots and number_type(name) is not None and "," not in values:
             return _parse_range(name, low, high, values)
-        given: Sequence[object] = split_values(values)
+        given: Sequence[object] = next(csv.reader([values], skipinitialspace=True), [""])
     else:
         given = list(values) if isinstance(values, list | tuple) else [values]
     if not given or any(isinstance(value, str) and not value.strip() for value in given):
@@ -184,20 +204,11 @@ def parse_axis(name: str, values: object) -> Axis:
     parsed = []
     for value in given:
         parsed.append(parse_value(name, value))
-        Config(**{name: parsed[-1], **_needed_with(name, parsed[-1])})
+        # `documents=column` needs a column beside it.
+        Config(**{name: parsed[-1], **({"column": "text"} if (name, parsed[-1]) == ("documents", "column") else {})})
         if parsed[-1] in parsed[:-1]:
             raise UsageError(f"{named(name)} has the value {format_value(parsed[-1])} twice: leave one out.")
     return tuple(parsed)
-
-
-def _needed_with(name: str, value: object) -> dict[str, Any]:
-    """Return what a value needs beside it, so that it can be checked alone."""
-    return {"column": "text"} if (name, value) == ("documents", "column") else {}
-
-
-def split_values(text: str) -> list[str]:
-    """Split text at commas outside double quotes."""
-    return next(csv.reader([text], skipinitialspace=True), [""])
 
 
 def _parse_range(name: str, low: str, high: str, text: str) -> Range:
@@ -234,20 +245,11 @@ def setting_arguments(config: Config) -> list[str]:
     return [part for name, value in changed.items() for part in ("--set", f"{name}={format_value(value)}")]
 
 
-def _run_name(values: Any, seed: int) -> str:
-    return "_".join([*map(_slug, values), f"seed-{seed}"])
-
-
 def _slug(value: object) -> str:
     """Return a value as part of a folder's name, with a digest where characters of it are left out."""
     text = format_value(value)
     plain = re.sub(r"[^A-Za-z0-9.+-]", "", text).lstrip("-.")[:40]
     return plain if plain == text else f"{plain}{'-' if plain else ''}{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-
-def search_run_name(number: int, seed: int) -> str:
-    """Return the name of the run of one seed in a trial of a search."""
-    return f"trial-{number:03d}_seed-{seed}"
 
 
 def record_plan(folder: Path, plan: SweepPlan, threads: int) -> int:

@@ -1,0 +1,254 @@
+"""The table of a sweep: one row per setting, best first, each compared with the best by statistics over the seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.display import Displayable
+from charrnn.errors import Message
+from charrnn.evaluation.estimate import Estimate
+from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPlan, SweepRun
+from charrnn.student_t import t_quantile
+from charrnn.views.tables import plain_table
+
+SWEEP_CSV_COLUMNS = (
+    *("mean", "spread", "low", "high", "difference", "difference_low", "difference_high", "is_paired"),
+    *("num_finished", "num_failed", "num_runs", "num_parameters"),
+)
+"""Columns of `sweep_csv_rows` after the swept fields: attributes of `SweepRow`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepRow:
+    """One setting of a sweep: mean, spread and interval over its seeds.
+
+    Everything but `values` is None where too few runs are finished: `mean` needs one, the rest two.
+    """
+
+    values: dict[str, Any]
+    num_finished: int
+    num_failed: int
+    num_runs: int
+    num_parameters: int | None
+    """Weights of the largest of its models."""
+    mean: float | None
+    """Mean validation loss in nats per character."""
+    spread: float | None
+    """Standard deviation over the seeds, with n - 1."""
+    low: float | None
+    """Ends of the 95 % interval of the mean: Student's t over the seeds."""
+    high: float | None
+    difference: float | None
+    """Mean minus that of the first row; None for the first row."""
+    difference_low: float | None
+    """Ends of the 95 % interval of the difference."""
+    difference_high: float | None
+    is_paired: bool
+    """Whether the interval of the difference is that of pairs of runs with one seed, else Welch's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepReport(Displayable):
+    """The table of a sweep, and its runs."""
+
+    folder: str
+    fields: tuple[str, ...]
+    """The swept fields, in the order of the command."""
+    num_seeds: int
+    rows: tuple[SweepRow, ...]
+    """Best first: settings without a failed run by their mean, then the others."""
+    runs: tuple[SweepRun, ...]
+    notes: tuple[str, ...] = ()
+    """What limits the comparison."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that `sweep --json` prints."""
+        return {**asdict(self), "notes": [str(Message(note)) for note in self.notes]}
+
+
+def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> SweepReport:
+    """Build the table of a sweep from its runs, finished or not."""
+    groups: dict[str, list[SweepRun]] = {}
+    for run in runs:
+        groups.setdefault(repr(run.values), []).append(run)
+    rows = sorted(((_row(group), group) for group in groups.values()), key=lambda pair: _order(pair[0]))
+    compared = [_with_difference(row, group, rows[0][1]) for row, group in rows]
+    notes = list(plan.notes())
+    if len({run.text_digest for run in runs if run.status == FINISHED}) > 1:
+        notes.append("the text changed between the runs, so their losses do not compare: start another sweep")
+    return SweepReport(
+        folder=str(folder),
+        fields=tuple(plan.axes),
+        num_seeds=plan.num_seeds,
+        rows=tuple(compared),
+        runs=tuple(runs),
+        notes=tuple(notes),
+    )
+
+
+def _row(group: Sequence[SweepRun]) -> SweepRow:
+    losses = list(_losses(group).values())
+    estimate = mean_interval(losses) if losses else None
+    return SweepRow(
+        values=group[0].values,
+        num_finished=len(losses),
+        num_failed=sum(run.status == FAILED for run in group),
+        num_runs=len(group),
+        num_parameters=max((run.num_parameters for run in group if run.num_parameters is not None), default=None),
+        mean=None if estimate is None else estimate.mean,
+        spread=stdev(losses) if len(losses) > 1 else None,
+        low=None if estimate is None else estimate.low,
+        high=None if estimate is None else estimate.high,
+        difference=None,
+        difference_low=None,
+        difference_high=None,
+        is_paired=False,
+    )
+
+
+def _losses(group: Sequence[SweepRun]) -> dict[int, float]:
+    """Return the losses of the finished runs by seed."""
+    return {run.seed: run.nats_per_char for run in group if run.nats_per_char is not None}
+
+
+def _order(row: SweepRow) -> tuple[bool, bool, float]:
+    # A mean over the seeds that did not diverge is too good.
+    return row.mean is None, row.num_failed > 0, row.mean or 0.0
+
+
+def _with_difference(row: SweepRow, group: Sequence[SweepRun], first: Sequence[SweepRun]) -> SweepRow:
+    """Return a row with its difference to the first one, if both have a finished run and it is another row.
+
+    Runs with one seed are compared in pairs where it gives both the same initial weights and batches.
+    """
+    losses, reference = _losses(group), _losses(first)
+    if group is first or not losses or not reference:
+        return row
+    changed = {name for name, value in row.values.items() if value != first[0].values[name]}
+    sizes = {run.num_parameters for run in (*group, *first) if run.num_parameters is not None}
+    common = sorted(losses.keys() & reference.keys())
+    is_paired = not changed & {*UNPAIRED_FIELDS} and len(sizes) == 1 and len(common) > 1
+    estimate: Estimate
+    if is_paired:
+        estimate = paired_difference([losses[seed] for seed in common], [reference[seed] for seed in common])
+    else:
+        estimate = welch_difference([*losses.values()], [*reference.values()])
+    return replace(
+        row,
+        difference=estimate.mean,
+        difference_low=estimate.low,
+        difference_high=estimate.high,
+        is_paired=is_paired,
+    )
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """Estimate the mean of independent values: mean ± t · s / √n, with n - 1 degrees of freedom (Student 1908)."""
+    mean, num = fmean(values), len(values)
+    if num < 2:
+        return Estimate(mean=mean)
+    half = t_quantile(num - 1) * stdev(values) / math.sqrt(num)
+    return Estimate(mean=mean, low=mean - half, high=mean + half)
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Estimate the mean difference of pairs, value minus reference, from the differences themselves."""
+    return mean_interval([value - other for value, other in zip(values, reference, strict=True)])
+
+
+def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Estimate the difference of the means of two independent groups whose variances differ (Welch 1947)."""
+    difference = fmean(values) - fmean(reference)
+    if min(len(values), len(reference)) < 2:
+        return Estimate(mean=difference)
+    squares = [stdev(group) ** 2 / len(group) for group in (values, reference)]
+    if not sum(squares):
+        return Estimate(mean=difference, low=difference, high=difference)
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (len(group) - 1) for square, group in zip(squares, (values, reference), strict=True)
+    )
+    half = t_quantile(freedom) * math.sqrt(sum(squares))
+    return Estimate(mean=difference, low=difference - half, high=difference + half)
+
+
+def sweep_csv_rows(report: SweepReport) -> list[list[object]]:
+    """Return one row per setting of a sweep: its values, then SWEEP_CSV_COLUMNS; what is unknown is empty."""
+    cells = [
+        (*map(row.values.get, report.fields), *(getattr(row, name) for name in SWEEP_CSV_COLUMNS))
+        for row in report.rows
+    ]
+    return [["" if cell is None else _setting_text(cell) for cell in row] for row in cells]
+
+
+def _setting_text(value: object) -> object:
+    """Return a value of a setting as it is typed: 80/10/10 for a tuple, true for True."""
+    if isinstance(value, tuple | list):
+        return "/".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def sweep_table(report: SweepReport) -> Table:
+    """Build the table of a sweep, one row per setting, best first, in nats per character; ± are 95 % intervals.
+
+    The column `to best` is the difference of the mean to that of the first row.
+    """
+    columns = ["nats", "±", "spread", "to best", "± ", "weights", "runs"]
+    columns += ["failed"] * any(row.num_failed for row in report.rows)
+    table = plain_table(", ".join(report.fields) or "setting", *columns, right=columns)
+    table.padding = (0, 1, 0, 0)  # to fit 80 columns
+    for row in report.rows:
+        values = [_short(row.values[name]) for name in report.fields]
+        cells = [
+            ", ".join(values) or "all alike",
+            "" if row.mean is None else f"{row.mean:.4f}",
+            _half_width(row.low, row.high),
+            "" if row.spread is None else f"{row.spread:.4f}",
+            "" if row.difference is None else f"{row.difference:+.4f}",
+            _half_width(row.difference_low, row.difference_high),
+            "" if row.num_parameters is None else _thousands(row.num_parameters),
+            f"{row.num_finished}/{row.num_runs}",
+            str(row.num_failed or ""),
+        ]
+        table.add_row(*cells[: 1 + len(columns)], style="bold" if row is report.rows[0] else None)
+    return table
+
+
+def sweep_view(report: SweepReport) -> RenderableType:
+    """Draw the table of a sweep and, below it, what its columns mean."""
+    has_seeds = any(row.spread is not None for row in report.rows)
+    seeds = (
+        "nats: mean over the seeds; spread: their standard deviation; "
+        f"±: 95 % interval by Student's t over {report.num_seeds} seeds (few seeds make it wide); "
+    )
+    caption = (
+        "Validation loss in nats per character: lower is better. "
+        f"{seeds if has_seeds else ''}to best: difference to the first row."
+    )
+    return Group(sweep_table(report), Text(caption))
+
+
+def _thousands(number: int) -> str:
+    """Return a number with three digits: 987, 12.3k, 1.23M."""
+    for size, suffix in ((1, ""), (1e3, "k"), (1e6, "M")):
+        if number < 999.5 * size:
+            return f"{number / size:.3g}{suffix}"
+    return f"{number / 1e6:,.0f}M"
+
+
+def _half_width(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"±{(high - low) / 2:.4f}"
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(_setting_text(value))
