@@ -22,7 +22,6 @@ from charrnn.text.vocab import Vocab
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.trainer import StepResult, Trainer
 
-CELLS = ("lstm", "gru", "rnn")
 V, B, T = 9, 6, 7
 CPU = torch.device("cpu")
 
@@ -82,9 +81,7 @@ def take_steps(trainer: Trainer, num_steps: int) -> list[StepResult]:
     return [trainer.take_step() for _ in range(num_steps)]
 
 
-@pytest.mark.parametrize("weight_average", [0.9, 0.0])
-@pytest.mark.parametrize("num_before", [0, 1, 7])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(("cell", "num_before", "weight_average"), [("lstm", 7, 0.9), ("gru", 1, 0.0), ("rnn", 0, 0.9)])
 def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_before: int, weight_average: float) -> None:
     trainer = make_trainer(cell, weight_average=weight_average)
     take_steps(trainer, num_before)
@@ -99,23 +96,8 @@ def test_a_restored_trainer_takes_the_same_steps_to_the_bit(cell: str, num_befor
     assert take_steps(restored, 5) == expected
     assert_equal(everything(restored), everything(trainer))
     assert len({result.train_nats for result in expected}) == 5
-
-
-def test_a_trainer_can_go_back_to_what_it_was() -> None:
-    trainer = make_trainer()
-    take_steps(trainer, 3)
-    saved = save(trainer)
-    expected = take_steps(trainer, 5)
     trainer.restore(*saved)
-    assert take_steps(trainer, 5) == expected
-
-
-def test_a_trainer_can_go_back_to_its_very_start() -> None:
-    trainer = make_trainer()
-    saved = save(trainer)
-    expected = take_steps(trainer, 3)
-    trainer.restore(*saved)
-    assert take_steps(trainer, 3) == expected
+    assert take_steps(trainer, 5) == expected, "a trainer can go back"
 
 
 def test_a_snapshot_stays_what_it_was_while_training_goes_on() -> None:
@@ -128,27 +110,15 @@ def test_a_snapshot_stays_what_it_was_while_training_goes_on() -> None:
     assert all(np.array_equal(value, before[name]) for name, value in (*model.items(), *tensors.items()))
 
 
-def test_what_was_restored_from_is_left_as_it_was() -> None:
-    trainer = make_trainer()
-    take_steps(trainer, 2)
-    model, training, counters = save(trainer)
-    before = {name: value.copy() for name, value in training.items()}
-    restored = make_trainer()
-    restored.restore(model, training, counters)
-    take_steps(restored, 2)
-    assert all(np.array_equal(value, before[name]) for name, value in training.items())
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_same_seed_trains_the_same_weights_to_the_bit(cell: str) -> None:
+def test_the_same_seed_trains_the_same_weights_to_the_bit() -> None:
     torch.manual_seed(1)
-    first = make_trainer(cell, seed=3)
+    first = make_trainer(seed=3)
     first_results = take_steps(first, 6)
     torch.manual_seed(2)
-    second = make_trainer(cell, seed=3)
+    second = make_trainer(seed=3)
     assert take_steps(second, 6) == first_results
     assert_equal(everything(second), everything(first))
-    assert take_steps(make_trainer(cell, seed=4), 6) != first_results
+    assert take_steps(make_trainer(seed=4), 6) != first_results
 
 
 def expected_loss(trainer: Trainer, state: Tensor) -> float:
@@ -213,8 +183,8 @@ def test_the_scheduled_rate_is_the_one_applied() -> None:
             torch.testing.assert_close(moved, torch.full_like(moved, rate), rtol=1e-3, atol=0.0)
 
 
-@pytest.mark.parametrize("decay", [0.5, 0.99])
-def test_the_averaged_weights_follow_their_formula_and_are_what_is_kept(decay: float) -> None:
+def test_the_averaged_weights_follow_their_formula_and_are_what_is_kept() -> None:
+    decay = 0.5
     trainer = make_trainer(weight_average=decay)
     averaged = {name: value.double().clone() for name, value in trainer.network.state_dict().items()}
     for step in range(1, 13):
@@ -242,19 +212,14 @@ def test_without_averaging_the_weights_themselves_are_kept() -> None:
 
 def poison(trainer: Trainer, fault: str) -> None:
     with torch.no_grad():
-        weight = trainer.network.output.weight
-        if fault == "infinite weight":
-            weight[0, 0] = torch.inf
-        elif fault == "nan weight":
-            trainer.network.recurrent_layers()[0].weight_hh_l0[1, 1] = torch.nan
-        elif fault == "nan state":
+        if fault == "nan state":
             trainer.state[0, 0, 0, 0] = torch.nan
         else:
-            weight.mul_(1e25)  # the loss is finite; the square of the gradient's norm is beyond float32
+            # The loss is finite; the square of the gradient's norm is beyond float32.
+            trainer.network.output.weight.mul_(1e25)
 
 
-@pytest.mark.parametrize("num_before", [0, 2])
-@pytest.mark.parametrize("fault", ["infinite weight", "nan weight", "nan state", "infinite gradient"])
+@pytest.mark.parametrize(("fault", "num_before"), [("nan state", 2), ("infinite gradient", 0)])
 def test_a_step_that_is_not_finite_is_refused_before_anything_changed(fault: str, num_before: int) -> None:
     trainer = make_trainer(reset_probability=0.0, dropout=0.0)
     take_steps(trainer, num_before)
@@ -278,9 +243,7 @@ def break_saved(saved: Saved, fault: str) -> None:
         name = fault.removeprefix("short ")
         training[name] = training[name][:-1].copy()
     elif fault.startswith("step "):
-        counters["step"] = {"step none": None, "step text": "3", "step negative": -1, "step half": 2.5}[fault]  # type: ignore[assignment]
-    elif fault == "cursor missing":
-        del counters["cursor"]
+        counters["step"] = {"step text": "3", "step negative": -1}[fault]  # type: ignore[assignment]
     elif fault == "cursor negative":
         counters["cursor"] = -7
     elif fault == "model missing":
@@ -295,18 +258,11 @@ def break_saved(saved: Saved, fault: str) -> None:
     "fault",
     [
         "no state",
-        "no weights/embedding.weight",
         "no momentum/layers.1.weight_hh_l0",
-        "no exp_avg_sq/output.bias",
         "short state",
-        "short weights/layers.0.bias_hh_l0",
         "short exp_avg/output.weight",
-        "short exp_avg_sq/output.bias",
-        "step none",
         "step text",
         "step negative",
-        "step half",
-        "cursor missing",
         "cursor negative",
         "model missing",
         "model misshapen",
@@ -326,10 +282,9 @@ def test_what_does_not_fit_is_refused_before_anything_changed(fault: str) -> Non
     assert_equal(everything(other), before)
 
 
-@pytest.mark.parametrize("fault", ["model missing", "model misshapen", "model of another"])
-def test_weights_to_start_with_that_do_not_fit_change_nothing(fault: str) -> None:
+def test_weights_to_start_with_that_do_not_fit_change_nothing() -> None:
     saved = save(make_trainer())
-    break_saved(saved, fault)
+    break_saved(saved, "model misshapen")
     other = make_trainer(seed=1)
     before = everything(other)
     with pytest.raises(CheckpointError, match=r"The weights to start with do not fit: (output|layers)"):
@@ -352,12 +307,10 @@ TEXT = """It was the best of times, it was the worst of times, it was the age of
 it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was"""[:200]
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_text_of_200_characters_is_memorised(cell: str) -> None:
+def test_a_text_of_200_characters_is_memorised() -> None:
     assert len(TEXT) == 200
     vocab = Vocab.from_text(TEXT)
     config = make_config(
-        cell,
         num_layers=1,
         hidden_size=64,
         embedding_size=32,
@@ -399,14 +352,13 @@ def test_a_new_run_begins_in_the_old_ones_learned_state() -> None:
     assert bool((trainer.state == 0.5).all())
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "mlstm"])
-def test_fp16_trains_with_finite_numbers(cell: str) -> None:
-    trainer, precise = make_trainer(cell, precision="fp16"), make_trainer(cell)
+def test_fp16_trains_with_finite_numbers() -> None:
+    trainer, precise = make_trainer("gru", precision="fp16"), make_trainer("gru")
     losses = [[each.take_step().train_nats for _ in range(8)] for each in (trainer, precise)]
     # Rounding to 11 bits moves a loss of 2.2 nats by less than a thousandth, and the steps before move it again.
     assert losses[0] == pytest.approx(losses[1], abs=0.02)
     assert all(tensor.isfinite().all() for tensor in everything(trainer).values())
-    restored = make_trainer(cell, precision="fp16")
+    restored = make_trainer("gru", precision="fp16")
     restored.restore(*save(trainer))
     for each in (trainer, restored):
         each.take_step()

@@ -63,19 +63,18 @@ def files_of(run: Path, step: int) -> dict[str, bytes]:
 # The very first and the last, before, at and after the end of an epoch, and where it validates.
 @pytest.mark.parametrize(
     "steps",
-    [(0, 1, 7, EPOCH - 1, EPOCH, EPOCH + 1, 2 * EPOCH), pytest.param(range(2 * EPOCH + 1), marks=pytest.mark.thorough)],
+    [(0, 7, EPOCH - 1, EPOCH, 2 * EPOCH), pytest.param(range(2 * EPOCH + 1), marks=pytest.mark.thorough)],
     ids=["some steps", "every step"],
 )
 @pytest.mark.parametrize(
     "changes",
     [
         {},
-        {"cell": "gru", "num_layers": 2, "weight_average": 0.0},
+        {"cell": "gru", "num_layers": 2, "weight_average": 0.0, "optimizer": "rmsprop"},
         {"initial_state": "learned", "optimizer": "adamw"},
-        {"optimizer": "rmsprop"},
-        {"optimizer": "sgd"},
+        pytest.param({"optimizer": "sgd"}, marks=pytest.mark.thorough),
     ],
-    ids=["lstm", "gru", "learned state", "rmsprop", "sgd"],
+    ids=["lstm", "gru rmsprop", "learned state", "sgd"],
 )
 def test_resuming_at_any_step_equals_the_uninterrupted_run(steps: Any, changes: dict[str, Any]) -> None:
     uninterrupted = train("uninterrupted", save_every=1, keep=100, **changes)
@@ -189,35 +188,26 @@ def test_every_setting_is_classified_as_changeable_or_fixed() -> None:
     assert set(CHANGEABLE) == set(MAY_CHANGE)
 
 
-@pytest.mark.parametrize("name", MAY_CHANGE)
-def test_a_changeable_setting_changes(name: str) -> None:
-    if name == "precision" and not cpu_computes_bf16():
-        pytest.skip("oneDNN has no bf16 here")
-    run = train("run", stop=5)
-    start, *_, done = charrnn.resume(run, {name: MAY_CHANGE[name]}, should_stop=stop_after(3))
-    assert start.first_step == 5
-    assert done.step == latest_step(run) <= 8
-    if name not in ("minutes", "epochs"):
-        assert start.config[name] == MAY_CHANGE[name]
-    # Seen by the next resume, too, and by nobody else's run.
-    again, *_ = charrnn.resume(run, should_stop=stop_after(0))
-    assert {**again.config, "threads": None} == {**start.config, "threads": None}
+def test_a_changeable_setting_changes() -> None:
+    stopped = train("run", stop=5)
+    for name, value in MAY_CHANGE.items():
+        if name == "precision" and not cpu_computes_bf16():
+            continue
+        run = Path(shutil.copytree(stopped, f"run-{name}"))
+        start, *_, done = charrnn.resume(run, {name: value}, should_stop=stop_after(3))
+        assert start.first_step == 5
+        assert done.step == latest_step(run) <= 8
+        if name not in ("minutes", "epochs"):
+            assert start.config[name] == value
+        # Seen by the next resume, too.
+        again, *_ = charrnn.resume(run, should_stop=stop_after(0))
+        assert {**again.config, "threads": None} == {**start.config, "threads": None}
 
 
-@pytest.fixture(scope="module")
-def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run for those who change nothing."""
-    folder = tmp_path_factory.mktemp("lasting")
-    (folder / "text.txt").write_text(make_corpus(num_chars=NUM_CHARS).text)
-    config = charrnn.Config(corpus=(str(folder / "text.txt"),), **{**SETTINGS, "steps": 1})
-    list(charrnn.train(config, out=folder / "run"))
-    return folder / "run"
-
-
-@pytest.mark.parametrize("name", MAY_NOT)
-def test_a_fixed_setting_is_refused_by_name(lasting_run: Path, name: str) -> None:
-    run = lasting_run
+def test_a_fixed_setting_is_refused_by_name() -> None:
+    run = train("run", steps=1)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=rf"^`resume` cannot change `{name}`: .*It can change `minutes`, .*new run"):
-        list(charrnn.resume(run, {name: MAY_NOT[name], "steps": 30}))
+    for name, value in MAY_NOT.items():
+        with pytest.raises(UsageError, match=f"^`resume` cannot change `{name}`: .*It can change `minutes`, "):
+            list(charrnn.resume(run, {name: value, "steps": 30}))
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()} == before
