@@ -108,7 +108,7 @@ def test_the_chart_of_the_readme_is_that_of_its_figures() -> None:
 
 
 def test_the_pages_count_the_settings_that_may_change_on_resume() -> None:
-    from charrnn.training.resumption import CHANGEABLE
+    from charrnn.training.loop import CHANGEABLE
 
     page = (REPOSITORY / "docs" / "reliability.md").read_text(encoding="utf-8")
     assert "Nine settings may change on resume" in page and len(CHANGEABLE) == 9

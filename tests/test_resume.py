@@ -20,7 +20,7 @@ import charrnn
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.runs.writer import RunWriter
 from charrnn.settings import from_yaml
-from charrnn.training import measuring, plan, resumption
+from charrnn.training import loop, measuring, plan
 from charrnn.training.trainer import Trainer
 
 Command = Callable[..., Ran]
@@ -349,7 +349,7 @@ def test_threads_and_precision_may_be_measured_anew(
 ) -> None:
     run = train("run", stop=3, threads=2)
     monkeypatch.setattr(plan, "choose_threads", lambda config, *_: 1 if config.threads == "auto" else config.threads)
-    monkeypatch.setattr(resumption, "choose_precision", lambda *arguments: "bf16")
+    monkeypatch.setattr(loop, "choose_precision", lambda *arguments: "bf16")
     changes = ("--steps", 4), ("--steps", 5, "--set", "threads=auto"), ("--steps", 6, "--precision", "auto")
     found = []
     for change in changes:

@@ -13,7 +13,7 @@ import charrnn
 from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.runs.writer import RunWriter
 from charrnn.training.plan import plan_run, read_text
-from charrnn.training.session import Progress, TrainingSession
+from charrnn.training.session import SessionState, TrainingSession
 from charrnn.training.trainer import Trainer
 
 pytestmark = pytest.mark.trained
@@ -68,14 +68,14 @@ def made(tmp_path: Path) -> Iterator[Session]:
 
 
 def test_a_new_session_knows_nothing(made: Session) -> None:
-    assert made.session.progress == Progress()
+    assert made.session.state == SessionState()
 
 
 def test_a_step_is_logged_before_it_is_reported(made: Session) -> None:
     event = made.session.step()
     (line,) = (made.run.path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line) == event.to_json()
-    assert (event.step, made.session.progress) == (1, Progress())
+    assert (event.step, made.session.state) == (1, SessionState())
 
 
 def test_the_lowest_validation_loss_is_the_best(made: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +86,9 @@ def test_the_lowest_validation_loss_is_the_best(made: Session, monkeypatch: pyte
         session.step()
         evaluation = session.validate()
         assert evaluation is not None
-        found.append((evaluation.is_best, session.progress.best_nats, session.progress.best_step))
+        found.append((evaluation.is_best, session.state.best_nats, session.state.best_step))
     assert found == [(True, 2.0, 1), (False, 2.0, 1), (True, 1.5, 3)]
-    assert session.progress.val_nats == 1.5
+    assert session.state.val_nats == 1.5
 
 
 def test_an_interrupted_validation_is_saved_as_due_and_done_later(
@@ -99,14 +99,16 @@ def test_an_interrupted_validation_is_saved_as_due_and_done_later(
     session.step()
     made.is_stop_asked = True
     assert session.validate() is None
-    assert session.progress.is_validation_due and session.progress.is_stopped
+    assert session.state.is_validation_due and session.state.is_stopped
     session.save()
     assert made.saved_state()["is_validation_due"] is True
     loaded = made.run.reader.load_checkpoint("latest", with_training=True)
-    assert Progress.restored(made.run.reader, loaded) == Progress(saved_step=1, is_validation_due=True)
+    assert SessionState.restored(loaded, made.run.reader.checkpoints()) == SessionState(
+        saved_step=1, is_validation_due=True
+    )
     made.is_stop_asked = False
     assert session.validate() is not None
-    assert not session.progress.is_validation_due
+    assert not session.state.is_validation_due
     session.save()
     assert "is_validation_due" not in made.saved_state()
 
@@ -118,10 +120,10 @@ def test_a_best_checkpoint_that_is_gone_is_no_longer_the_best(made: Session) -> 
     assert evaluation is not None
     session.save()
     loaded = made.run.reader.load_checkpoint("latest", with_training=True)
-    restored = Progress.restored(made.run.reader, loaded)
-    assert restored == Progress(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
+    restored = SessionState.restored(loaded, made.run.reader.checkpoints())
+    assert restored == SessionState(best_nats=evaluation.val_nats, best_step=1, saved_step=1)
     (made.run.path / "step-00000001").rename(made.run.path.parent / "elsewhere")
-    assert Progress.restored(made.run.reader, loaded) == Progress(saved_step=1)
+    assert SessionState.restored(loaded, made.run.reader.checkpoints()) == SessionState(saved_step=1)
 
 
 def test_it_recovers_once(made: Session) -> None:
@@ -158,7 +160,7 @@ def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytes
     assert steps["saved"] == [0, 2, 3, 5, 6, 7]
     assert steps["sample"] == [0, 1, 2, 7]
     assert steps["done"] == [7]
-    assert not made.session.progress.is_stopped
+    assert not made.session.state.is_stopped
 
 
 def test_a_stop_saves_the_step_it_ends_at(made: Session) -> None:
@@ -177,7 +179,7 @@ def test_a_validation_that_was_logged_before_it_was_saved_as_done_is_not_logged_
     session.step()
     session.validate()
     logged = (made.run.path / "metrics.jsonl").read_text()
-    session.progress.is_validation_due = True
+    session.state.is_validation_due = True
     evaluation = session.validate()
     assert evaluation is not None and evaluation.step == 1
     assert (made.run.path / "metrics.jsonl").read_text() == logged != ""
@@ -188,7 +190,7 @@ def test_a_step_whose_validation_was_due_is_not_taken_or_sampled_again(made: Ses
     for _ in range(7):
         session.step()
     session.write_sample()
-    session.progress.is_validation_due = True
+    session.state.is_validation_due = True
     steps = run_all(made)
     assert "step" not in steps and "sample" not in steps
     assert (steps["evaluation"], steps["done"]) == ([7], [7])

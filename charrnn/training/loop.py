@@ -6,34 +6,39 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import torch
 
-from charrnn.config import BUDGETS, Config, resolved
-from charrnn.errors import named
+from charrnn.config import BUDGETS, Config, parse_value, resolved
+from charrnn.errors import CheckpointError, DataError, UsageError, named
 from charrnn.model.device import computed_on_threads, on_threads, pick_device
 from charrnn.model.shapes import check_shapes, extend_rows
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.description import Description
 from charrnn.runs.locate import open_run
 from charrnn.runs.logs import MetricsLog
-from charrnn.runs.reader import CHECKPOINTS
+from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
+from charrnn.text.batches import Lanes
+from charrnn.text.recorded import recorded_corpus
 from charrnn.text.source_reader import OnProgress
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
+from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import (
     Download,
+    Text,
     extension_note,
     open_initial_model,
     plan_run,
+    plan_steps,
     planning_notes,
     read_new_text,
+    read_text,
     validation_notes,
 )
 from charrnn.training.process_group import ProcessGroup, connected
 from charrnn.training.recipe import DEFAULT_MINUTES, ends_early
-from charrnn.training.resumption import changed_config, parse_changes, plan_further, read_same_text
 from charrnn.training.session import TrainingSession
 from charrnn.training.trainer import Trainer
 
@@ -41,6 +46,8 @@ MIN_REPORTED_BUDGET = 30
 """Seconds of the shortest budget whose underuse is reported: a small one is often underused."""
 MIN_BUDGET_SHARE = 0.6
 """Share of a budget in minutes below which a warning says that training took less."""
+CHANGEABLE = (*BUDGETS, "device", "precision", "threads", "evaluate_every", "save_every", "keep")
+"""Fields that a resumed run may change: how long and where it trains, and what is kept; none that the weights fit."""
 
 
 def _never() -> bool:
@@ -164,20 +171,20 @@ def resume(
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
         with group.together():
-            parsed = parse_changes(changes or {})
+            parsed = _parse_changes(changes or {})
             if group.is_first:
                 folder = RunWriter(open_run(None if run is None else str(run), checkpoints).path)
                 stack.enter_context(folder.lock())
                 found = folder.reader.load_checkpoint("latest", with_training=True)
-                config = changed_config(folder.reader, found, parsed, group.size)
+                config = _changed_config(folder.reader, found, parsed, group.size)
                 check_shapes(config, found.model, folder.path)
         folder = RunWriter(Path(cast(str, group.of_first(str(folder.path)))))
         loaded, config = group.share_checkpoint(found), group.share_config(config)
         with group.together():
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
-        text = group.in_turn(lambda: read_same_text(folder.path, config, loaded, stdin, on_reading))
-        planned, lanes = plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
+        text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin, on_reading))
+        planned, lanes = _plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
         trainer = Trainer(planned, lanes, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
@@ -191,3 +198,87 @@ def resume(
         notes = (*text.corpus.notes, *validation_notes(planned, text))
         with closing(computed_on_threads(resolved(planned.threads), session.events(notes))) as events:
             yield from events
+
+
+def _parse_changes(changes: Mapping[str, object]) -> dict[str, Any]:
+    """Parse the settings that a resumed run is to change. Raises UsageError for any outside CHANGEABLE."""
+    fixed = [name for name in changes if name not in CHANGEABLE]
+    if fixed:
+        raise UsageError(
+            f"{named('resume')} cannot change {', '.join(map(named, fixed))}: the saved weights depend on it. "
+            f"It can change {', '.join(map(named, CHANGEABLE))}; for all else start a new run."
+        )
+    return {name: parse_value(name, value) for name, value in changes.items()}
+
+
+def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, Any], num_processes: int = 1) -> Config:
+    """Return the run's configuration with `changes`, which `_parse_changes` returned.
+
+    The threads are chosen again if another number of processes continues. A new budget replaces one of any kind.
+
+    Raises UsageError for a value out of range.
+    """
+    # The run's own configuration, if it is whole: it may have been changed since that step was saved.
+    try:
+        config = run.read_config()
+    except CheckpointError:
+        config = loaded.description.config()
+    changed = {name: value for name, value in changes.items() if name not in BUDGETS}
+    if any(changes.get(name) is not None for name in BUDGETS):
+        changed |= {name: changes.get(name) for name in BUDGETS}
+    is_other_number = loaded.state.get("num_processes", 1) != num_processes
+    if (changed.get("minutes") is not None or is_other_number) and "threads" not in changed:
+        changed["threads"] = "auto"  # Measured again, with the steps.
+    elif config.threads == "auto":  # A run from before threads were recorded: it used all there are.
+        changed.setdefault("threads", torch.get_num_threads())
+    return replace(config, **changed)
+
+
+def _read_same_text(
+    run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None, on_reading: OnProgress | None = None
+) -> Text:
+    """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
+    recorded = recorded_corpus(run.name, config, loaded.state)
+    if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
+        raise CheckpointError(f"{run.name} does not record the digest of its text.")
+    try:
+        text = read_text(config, stdin, None, loaded.description.vocab(), recorded, on_reading)
+    except DataError as error:
+        if "-" not in config.corpus:
+            raise
+        raise DataError(f"{error.marked}\nPipe the same text into standard input again.") from None
+    if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
+        # `choose_sizes` never does that, and such a step could need any memory.
+        raise CheckpointError(
+            f"{run / 'config.yaml'} is damaged: {config.num_lanes} lanes of {config.bptt_length} "
+            f"characters per step are more than the {text.num_train:,} of its text"
+        )
+    return text
+
+
+def _plan_further(
+    name: str,
+    config: Config,
+    changes: Mapping[str, Any],
+    text: Text,
+    taken: int,
+    device: torch.device,
+    start: float,
+    group: ProcessGroup,
+) -> tuple[Config, Lanes]:
+    """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the lanes.
+
+    A budget in minutes or epochs counts from here, `start`. Raises UsageError for fewer steps than were taken.
+    """
+    lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
+    # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is measured.
+    with group.together():
+        group.rows(lanes.num_lanes)
+        if changes.get("precision") == "auto" and group.is_first:
+            config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
+    planned = plan_steps(group.share_config(config), text, lanes, device, start, group)
+    if config.steps is None:
+        planned = replace(planned, steps=taken + (planned.steps or 0))
+    elif config.steps < taken:
+        raise UsageError(f"{named('steps')} is {config.steps}, but {name} has taken {taken} steps already.")
+    return planned, lanes

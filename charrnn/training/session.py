@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
@@ -21,7 +21,6 @@ from charrnn.model.stepper import Stepper
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.logs import MetricsLog, SampleLog
-from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.text.recorded import state_of_corpus
 from charrnn.text.vocab import Vocab
@@ -51,8 +50,8 @@ class _StopAsked(Exception):
 
 
 @dataclass(slots=True)
-class Progress:
-    """The state of a session, apart from the numbers that the trainer owns (its step among them)."""
+class SessionState:
+    """What a session knows beside the numbers of its trainer, such as the step."""
 
     best_nats: float | None = None
     """Lowest finite validation loss so far."""
@@ -70,19 +69,14 @@ class Progress:
     """Whether `should_stop` ended the session before its last step."""
 
     @classmethod
-    def of(cls, loaded: Checkpoint) -> Progress:
-        """The progress that a checkpoint recorded, without the best step."""
-        return cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
-
-    @classmethod
-    def restored(cls, run: RunReader, loaded: Checkpoint) -> Progress:
-        """The progress that a checkpoint recorded."""
-        progress = cls.of(loaded)
+    def restored(cls, loaded: Checkpoint, saved_names: Sequence[str]) -> SessionState:
+        """Return the state that a checkpoint recorded, in a run with these checkpoints."""
+        state = cls(saved_step=loaded.step, is_validation_due=loaded.state.get("is_validation_due") is True)
         best = best_checkpoint(loaded.state)
         # If the best step was damaged and removed, the next one that is validated becomes the best.
-        if best is not None and best in run.checkpoints():
-            progress.best_nats, progress.best_step = cast(float, loaded.state["best_nats"]), checkpoint_step(best)
-        return progress
+        if best is not None and best in saved_names:
+            state.best_nats, state.best_step = cast(float, loaded.state["best_nats"]), checkpoint_step(best)
+        return state
 
 
 class TrainingSession:
@@ -112,9 +106,9 @@ class TrainingSession:
         self.loaded = loaded
         self._requests = (False, False)
         """Whether any of several processes was asked to stop, and to save, when they took the last step."""
-        self.progress = Progress()
+        self.state = SessionState()
         if loaded is not None:
-            self.progress = Progress.restored(run.reader, loaded) if self.group.is_first else Progress.of(loaded)
+            self.state = SessionState.restored(loaded, run.reader.checkpoints() if self.group.is_first else [])
         config = trainer.config
         self.num_steps = config.steps or 0
         self._evaluate_every, self._save_every = resolved(config.evaluate_every), resolved(config.save_every)
@@ -128,13 +122,13 @@ class TrainingSession:
 
     def events(self, notes: tuple[str, ...] = ()) -> Generator[TrainEvent, None, None]:
         """Train until the last step, or until `should_stop`, and yield what happened. `notes` go to the start event."""
-        progress, trainer = self.progress, self.trainer
+        state, trainer = self.state, self.trainer
         yield from self._start(notes)
-        while trainer.step < self.num_steps or progress.is_validation_due:
+        while trainer.step < self.num_steps or state.is_validation_due:
             if self._is_stop_requested():
-                progress.is_stopped = True
+                state.is_stopped = True
                 break
-            was_due = progress.is_validation_due  # Then this step was taken, logged and sampled before.
+            was_due = state.is_validation_due  # Then this step was taken, logged and sampled before.
             if not was_due:
                 try:
                     # Gradient accumulation: `Trainer.take_step` reads several windows and calls its optimizers once.
@@ -152,21 +146,21 @@ class TrainingSession:
                 yield evaluation
                 if not math.isfinite(evaluation.val_nats):
                     yield self._not_finite_warning(evaluation.val_nats)
-                # Early stopping: end the loop here when `progress.best_step` is too long ago.
+                # Early stopping: end the loop here when `state.best_step` is too long ago.
             if trainer.step in self._sample_steps and not was_due and self.group.is_first:
                 yield self.write_sample()
             if self._is_save_requested() or is_last or is_best or was_due or trainer.step % self._save_every == 0:
                 yield self.save()
-        if progress.saved_step != trainer.step:
+        if state.saved_step != trainer.step:
             yield self.save()
         yield DoneEvent(
             step=trainer.step,
             seconds=seconds_since_start(),
-            val_nats=progress.val_nats,
-            best_nats=progress.best_nats,
-            best_step=progress.best_step,
+            val_nats=state.val_nats,
+            best_nats=state.best_nats,
+            best_step=state.best_step,
             run=str(self.run.path),
-            is_complete=not progress.is_stopped,
+            is_complete=not state.is_stopped,
         )
 
     def _is_stop_requested(self) -> bool:
@@ -203,8 +197,8 @@ class TrainingSession:
             # Before hours are spent: a full disk or a read-only folder shows now.
             yield self.save()
         else:
-            best = self.group.of_first([self.progress.best_nats, self.progress.best_step])
-            self.progress.best_nats, self.progress.best_step = cast("tuple[float | None, int]", best)
+            best = self.group.of_first([self.state.best_nats, self.state.best_step])
+            self.state.best_nats, self.state.best_step = cast("tuple[float | None, int]", best)
             # A process that was killed after it moved `latest` has not removed the steps that are no longer kept.
             if self.group.is_first:
                 self.run.prune(trainer.config.keep, loaded.name, best_checkpoint(loaded.state))
@@ -235,9 +229,9 @@ class TrainingSession:
 
     def recover(self, error: NonFiniteError) -> Generator[WarningEvent, None, None]:
         """Go back to the last checkpoint with half the peak learning rate; the second time, raise `error`."""
-        if self.progress.has_gone_back:
+        if self.state.has_gone_back:
             raise error
-        self.progress.has_gone_back = True
+        self.state.has_gone_back = True
         trainer = self.trainer
         with self.group.together():
             saved = self.run.reader.load_checkpoint("latest", with_training=True) if self.group.is_first else None
@@ -261,17 +255,17 @@ class TrainingSession:
 
         An interrupted validation stays due, and is saved as such.
         """
-        progress, step = self.progress, self.trainer.step
+        state, step = self.state, self.trainer.step
         try:
             val_nats = self._validation_nats() if self.group.size == 1 else self._validation_nats_of_first()
         except _StopAsked:
-            progress.is_validation_due, progress.is_stopped = True, True
+            state.is_validation_due, state.is_stopped = True, True
             return None
-        was_due, progress.is_validation_due = progress.is_validation_due, False
-        is_best = math.isfinite(val_nats) and (progress.best_nats is None or val_nats < progress.best_nats)
-        progress.val_nats = val_nats
+        was_due, state.is_validation_due = state.is_validation_due, False
+        is_best = math.isfinite(val_nats) and (state.best_nats is None or val_nats < state.best_nats)
+        state.val_nats = val_nats
         if is_best:
-            progress.best_nats, progress.best_step = val_nats, step
+            state.best_nats, state.best_step = val_nats, step
         event = EvaluationEvent(
             step=step,
             seconds=seconds_since_start(),
@@ -336,23 +330,23 @@ class TrainingSession:
 
     def save(self) -> SavedEvent:
         """Commit the present step to disk, and remove those that are no longer kept. Raises CharRNNError."""
-        trainer, progress = self.trainer, self.progress
+        trainer, session = self.trainer, self.state
         if self.group.is_first:
             self.run.check_in_place()
         trainer.share()
         tensors, counters = trainer.snapshot()
-        progress.saved_step = trainer.step
+        session.saved_step = trainer.step
         if not self.group.is_first:
             return SavedEvent(step=trainer.step, path=str(self.run.path / checkpoint_name(trainer.step)))
         state = {
             **counters,
-            "best_nats": progress.best_nats,
-            "best_step": progress.best_step,
+            "best_nats": session.best_nats,
+            "best_step": session.best_step,
             **state_of_corpus(self.text.corpus),
         }
         if self.group.size > 1:
             state["num_processes"] = self.group.size
-        if progress.is_validation_due:
+        if session.is_validation_due:
             state["is_validation_due"] = True
         model, keep = trainer.model_tensors(), trainer.config.keep
         path = self.run.commit(trainer.step, model, tensors, state, self._description, keep=keep)

@@ -22,7 +22,7 @@ from charrnn.errors import UsageError
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.runs.checkpoint import best_checkpoint, checkpoint_name, read_state
 from charrnn.runs.writer import RunWriter
-from charrnn.training.resumption import CHANGEABLE
+from charrnn.training.loop import CHANGEABLE
 
 NUM_CHARS = 711  # 639 to learn from, in 4 lanes of 16: just under ten steps an epoch, which so ends amid a window.
 EPOCH = 10
