@@ -296,11 +296,9 @@ def sections() -> Iterator[str]:
     yield describe_recipes()
     looks_for = {detector.name: detector.looks_for for detector in DETECTORS.values()}
     yield f"## Detectors\n\nValues of `--detector`. Each labels every character of a text.\n\n{items(looks_for)}"
-    catalogue = {
-        entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}. Look for: {entry.look_for}"
-        for entry in load_catalogue()
-    }
-    yield f"## Texts of the catalogue\n\nNames that `charrnn train` downloads.\n\n{items(catalogue)}"
+    catalogue = {entry.name: f"{entry.num_bytes:,} bytes, {entry.licence}" for entry in load_catalogue()}
+    intro = "Names that `charrnn train` downloads; `charrnn corpora list` says what to look for in them."
+    yield f"## Texts of the catalogue\n\n{intro}\n\n{items(catalogue)}"
     yield describe_exit_codes()
 
 
