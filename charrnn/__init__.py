@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from charrnn.lab.mixing import Mixture, mix
     from charrnn.runs.overview import learning_curves, run_summaries
     from charrnn.runs.records import LearningCurves, RunSummary
-    from charrnn.scale.sweep.sweep import read_sweep, sweep
-    from charrnn.scale.sweep.table import SweepReport
-    from charrnn.scale.trackers import tracked
     from charrnn.training.events import TrainEvent
     from charrnn.training.loop import resume, train
 
@@ -70,15 +67,11 @@ _HOMES = {
     "CellFindings": "charrnn.cells.records",
     "LearningCurves": "charrnn.runs.records",
     "RunSummary": "charrnn.runs.records",
-    "SweepReport": "charrnn.scale.sweep.table",
     "TrainEvent": "charrnn.training.events",
     "learning_curves": "charrnn.runs.overview",
     "run_summaries": "charrnn.runs.overview",
     "resume": "charrnn.training.loop",
     "train": "charrnn.training.loop",
-    "read_sweep": "charrnn.scale.sweep.sweep",
-    "sweep": "charrnn.scale.sweep.sweep",
-    "tracked": "charrnn.scale.trackers",
 }
 
 __all__ = [
@@ -95,7 +88,6 @@ __all__ = [
     "Novelty",
     "Prediction",
     "RunSummary",
-    "SweepReport",
     "Trace",
     "TrainEvent",
     "error_kinds",
@@ -110,11 +102,8 @@ __all__ = [
     "losses_by_line",
     "match_cells",
     "mix",
-    "read_sweep",
     "resume",
     "run_summaries",
-    "sweep",
-    "tracked",
     "train",
     "training_spectrum",
 ]

@@ -27,7 +27,6 @@ from charrnn.cells.records import (
     SurpriseText,
 )
 from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.errors import Message
 from charrnn.evaluation.records import Evaluation, LossReport
 from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
 from charrnn.lab.cell_effects_records import CellInputs, CellOutputs, Patch
@@ -49,7 +48,6 @@ from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.lab.spectrum_view import NormChart, SpectrumChart
 from charrnn.model.clamping import Direction
 from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
-from charrnn.scale.sweep.table import SweepReport, sweep_view
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
 from charrnn.views.findings import findings_pictures, passage_pictures
 from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
@@ -228,4 +226,3 @@ _show(RecordList, _records_pictures)
 _show(RecordTuple, _records_pictures)
 _show(SurpriseText, _surprise_pictures)
 _show(TrainingSpectrum, lambda spectrum: [SpectrumChart([spectrum]), NormChart([spectrum])])
-_show(SweepReport, lambda report: [sweep_view(report), *(Text(Message(note)) for note in report.notes)])

@@ -48,6 +48,7 @@ from charrnn.cli.training_options import (
     setting_option,
 )
 from charrnn.cli.training_view import TrainingView
+from charrnn.extensions import PackageFunction, find_function
 from charrnn.training.process_group import launched_process, process_support
 
 if TYPE_CHECKING:
@@ -152,10 +153,6 @@ def train(
     launched = launched_process()
     fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
     flags = _parse_flags(fields, set_ or [])
-    if log and launched.rank == 0:
-        from charrnn.scale.trackers import check_trackers
-
-        check_trackers(log)  # Before seconds are spent on reading the text.
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
     if resume:
@@ -258,9 +255,12 @@ def _tracked(
     """Send the events to the trackers of --log, in the first of several processes."""
     if not trackers or not view.is_first:
         return events
-    from charrnn.scale.trackers import tracked
+    from charrnn.errors import UsageError
 
-    return tracked(events, trackers)
+    if (tracked := find_function(PackageFunction, "tracked")) is None:
+        raise UsageError("--log needs the package charrnn.scale, which is not installed.")
+    followed: Generator[TrainEvent, None, None] = tracked(events, trackers)  # checked before the text is read
+    return followed
 
 
 def _resume(

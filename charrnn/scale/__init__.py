@@ -10,5 +10,5 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES = ("charrnn.scale.processes.launcher",)
+MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep", "charrnn.scale.trackers")
 """The modules that declare EXTENSIONS."""

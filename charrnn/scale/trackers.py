@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from charrnn.errors import CharRNNError, CheckpointError, UsageError, did_you_mean, install_command, named
+from charrnn.extensions import PackageFunction
 from charrnn.files import MAX_TEXT_BYTES, json_to_bytes, parse_json, read_capped, write_atomically
 from charrnn.training.events import (
     DoneEvent,
@@ -252,10 +253,13 @@ def _is_installed(package: str) -> bool:
 def tracked(events: Generator[TrainEvent, None, None], names: Sequence[str]) -> Generator[TrainEvent, None, None]:
     """Yield the events of training (`charrnn.train`, `charrnn.resume`), and send them to the named trackers.
 
-    Raises as `check_trackers` does, and as the events; a failure of a tracker is a WarningEvent, and is its last.
+    Raises as `check_trackers` at once, and as the events; a failure of a tracker is a WarningEvent, and is its last.
     """
     check_trackers(names)
-    following = _Following(names)
+    return _followed(events, _Following(names))
+
+
+def _followed(events: Generator[TrainEvent, None, None], following: _Following) -> Generator[TrainEvent, None, None]:
     try:
         with closing(events):
             for event in events:
@@ -363,3 +367,6 @@ def _html(text: str) -> str:
     import html
 
     return f"<pre>{html.escape(text)}</pre>"
+
+
+EXTENSIONS = (PackageFunction(name="tracked", function=tracked),)

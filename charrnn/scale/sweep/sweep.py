@@ -19,6 +19,7 @@ from typing import IO, Any, ClassVar, Protocol, cast
 
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
+from charrnn.extensions import PackageFunction
 from charrnn.file_lock import try_lock
 from charrnn.files import (
     MAX_TEXT_BYTES,
@@ -500,3 +501,8 @@ def _read_failures(folder: Path) -> dict[str, str]:
 
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+EXTENSIONS = tuple(
+    PackageFunction(name=function.__name__, function=function) for function in (sweep, read_sweep, SweepReport)
+)

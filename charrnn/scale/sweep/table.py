@@ -74,6 +74,10 @@ class SweepReport(Displayable):
         """Return the object that `sweep --json` prints."""
         return {**asdict(self), "notes": [str(Message(note)) for note in self.notes]}
 
+    def view(self) -> Sequence[RenderableType]:
+        """Draw the table, below it the meaning of its columns, and the notes."""
+        return [sweep_view(self), *(Text(Message(note)) for note in self.notes)]
+
 
 def report_sweep(plan: SweepPlan, folder: Path, runs: Sequence[SweepRun]) -> SweepReport:
     """Build the table of a sweep from its runs, finished or not."""
