@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import pytest
 from conftest import Ran
@@ -85,11 +85,13 @@ def literals(node: ast.AST) -> Iterator[str]:
 
 def commands() -> list[tuple[str, ...]]:
     """Return the arguments that name the program, each of its commands, and each command of a group."""
+    from typer.main import get_command
+
     from charrnn.cli.app import app
 
-    groups = [((), app), *(((group.name,), group.typer_instance) for group in app.registered_groups)]
-    own = [(*prefix, command.name) for prefix, group in groups for command in group.registered_commands]
-    return [*(prefix for prefix, _ in groups), *own]
+    found: dict[str, Any] = dict(get_command(app).commands)  # type: ignore[attr-defined]
+    below = [(name, one) for name, command in found.items() for one in getattr(command, "commands", ())]
+    return [(), *((name,) for name in found), *below]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
