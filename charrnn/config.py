@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named
 from charrnn.optimizers import OPTIMIZERS
+from charrnn.options import option
 from charrnn.plugins import plugin_names
 
 Auto = Literal["auto"]
@@ -49,6 +50,8 @@ LARGEST_NUMBER = 10**100
 """Integers must be smaller: Python cannot convert much larger ones to floats."""
 LONGEST_NAMES = 100_000
 """Total bytes of a corpus's names at most, with non-ASCII characters escaped as in `config.yaml`."""
+MODEL, TEXT, TRAINING, MACHINE, FOLDER = "Model", "Text", "Training", "Machine", "Run folder"
+"""Panels of the options in `charrnn train --help`."""
 MODEL_FIELDS = ("alphabet", "cell", "depth", "sum_outputs", "initial_state", *SIZES)
 """Fields that determine the shapes of a model's weights."""
 
@@ -62,12 +65,22 @@ class Config:
 
     corpus: tuple[str, ...] = ()
     """Files, folders, globs, `.gz`, `-` or catalogue names; empty: the standard library's own source."""
-    alphabet: str = "char"
+    alphabet: str = option(
+        "char", "--alphabet", help="char (rare ones become one symbol), exact (all that occur) or byte.", metavar="KIND"
+    )
     """`char` (characters; rare ones become one unknown symbol), `exact` (exactly the characters that occur, without an
     unknown symbol) or `byte` (the file's bytes as they are)."""
-    encoding: str = "utf-8"
+    encoding: str = option(
+        "utf-8", "--encoding", help="Encoding of the text: utf-8, latin-1, utf-16, …", metavar="NAME", panel=TEXT
+    )
     """Encoding of the files: utf-8, latin-1, cp1252, utf-16, … (not for `byte`)."""
-    order: str = "shuffled"
+    order: str = option(
+        "shuffled",
+        "--order",
+        help="Join the files of a folder in shuffled order (the default) or sorted.",
+        metavar="HOW",
+        panel=TEXT,
+    )
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
     by path."""
     order_seed: int = 0
@@ -75,30 +88,52 @@ class Config:
     min_count: int = MIN_COUNT
     """Characters that occur fewer times than this become the unknown symbol (small texts keep every character); the
     alphabet `exact` keeps all."""
-    split: tuple[float, ...] = (0.9, 0.1)
+    split: tuple[float, ...] = option(
+        (0.9, 0.1), "--split", help="Training/validation[/test] shares; default: 90/10.", metavar="A/B", panel=TEXT
+    )
     """Shares of the text, from its start: training, validation and, if a third is given, test."""
-    documents: str = "none"
+    documents: str = option(
+        "none",
+        "--documents",
+        help="Many short texts, each with an end: files, lines or blank-lines (parted by blank lines).",
+        metavar="KIND",
+        panel=TEXT,
+    )
     """Short texts that each end in an END symbol: files, lines, blank-lines (what stands between blank lines) or
     column (the values of `column`); the state is reset between them, so `reset_probability` has no effect."""
-    column: str | None = None
+    column: str | None = option(
+        None, "--column", help="CSV files: each value of this column is a document.", metavar="NAME", panel=TEXT
+    )
     """Column of CSV files whose values are the documents."""
 
-    cell: str = "auto"
+    cell: str = option(
+        "auto", "--cell", help=f"{', '.join(CELLS)}, a cell of an installed package, or auto.", metavar="CELL"
+    )
     """Cell type: a name of `architectures.CELLS`, or of a cell that an installed package provides."""
-    depth: str = "stacked"
+    depth: str = option("stacked", "--depth", help=f"{', '.join(DEPTHS)}.", metavar="HOW", panel=MODEL)
     """How layers are connected: a name of `architectures.DEPTHS`."""
     sum_outputs: bool = False
     """Whether the output layer reads the sum of all layers instead of the last one."""
-    num_layers: int | Auto = "auto"
+    num_layers: int | Auto = option("auto", "--layers", help="Number of recurrent layers.", metavar="L")
     """Number of recurrent layers."""
-    hidden_size: int | Auto = "auto"
+    hidden_size: int | Auto = option("auto", "--hidden-size", help="Units per layer.", metavar="H")
     """Units per layer."""
-    parameters: int | None = None
+    parameters: int | None = option(
+        None, "--parameters", help="Instead of --hidden-size: at most N weights (300k, 1.5M).", metavar="N", panel=MODEL
+    )
     """Number of weights: `hidden_size` becomes the largest with which the model has at most so many. Runs record that
     size, and null here."""
-    embedding_size: int | Auto | OneHot = "auto"
+    embedding_size: int | Auto | OneHot = option(
+        "auto",
+        "--embedding-size",
+        help="Size of a character's embedding, or one-hot for none.",
+        metavar="E",
+        panel=MODEL,
+    )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
-    dropout: float | Auto = "auto"
+    dropout: float | Auto = option(
+        "auto", "--dropout", help="Share of units dropped at the output of every layer.", metavar="P", panel=TRAINING
+    )
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
     """Share of the entries of a character's embedding dropped, the same entries for a whole window (Gal 2016)."""
@@ -110,18 +145,28 @@ class Config:
     """Weight of Ω, the regulariser against vanishing and exploding gradients of a plain rnn (Pascanu 2013)."""
     initial_state: str = "zero"
     """Initial state of a text: zero, or learned with the weights."""
-    init_from: str | None = None
+    init_from: str | None = option(
+        None,
+        "--init-from",
+        help="Start a new run from this run's best weights, or from a .zip of charrnn export.",
+        metavar="RUN",
+        panel=MODEL,
+    )
     """A run (its folder, or its name under checkpoints/): training starts with its best weights and its alphabet."""
-    extend_alphabet: bool = False
+    extend_alphabet: bool = option(
+        False, "--extend-alphabet", help="With --init-from: learn the new characters of the text, too.", panel=MODEL
+    )
     """Whether the characters of the text that the run of `init_from` does not know are added to its alphabet."""
     forget_bias: float = 1.0
     """Initial bias of an LSTM's forget gate (Gers 2000; Jozefowicz 2015)."""
 
-    minutes: float | None = None
+    minutes: float | None = option(None, "--minutes", help="Train for about M minutes (default: 3).", metavar="M")
     """Budget in minutes; converted to a number of steps after a few seconds of measuring."""
-    epochs: float | None = None
+    epochs: float | None = option(
+        None, "--epochs", help="Train for E passes over the text.", metavar="E", panel=TRAINING
+    )
     """Budget in passes over the training text."""
-    steps: int | None = None
+    steps: int | None = option(None, "--steps", help="Train for N optimizer steps.", metavar="N", panel=TRAINING)
     """Budget in optimizer steps."""
     num_lanes: int | Auto = "auto"
     """B: segments of the text that are read in parallel, one per batch row."""
@@ -135,7 +180,9 @@ class Config:
     """Learning rate at the end of the cosine schedule, as a share of the peak."""
     warmup_steps: int = 50
     """Steps of linear warm-up (at most a tenth of all steps)."""
-    optimizer: str = "muon"
+    optimizer: str = option(
+        "muon", "--optimizer", help=f"{', '.join(OPTIMIZERS)}. Default: muon.", metavar="NAME", panel=TRAINING
+    )
     """muon (Muon for the matrices of the recurrent layers, AdamW for all else), adamw, rmsprop or sgd."""
     muon_scale: float = 2.0
     """Learning rate of Muon as a multiple of AdamW's. 0 is another way to write `optimizer: adamw`, of older runs."""
@@ -147,27 +194,43 @@ class Config:
     """Weight decay, on weight matrices only."""
     clip_norm: float = 1.0
     """Largest global gradient norm (Pascanu 2013)."""
-    sync_every: int = 1
+    sync_every: int = option(
+        1,
+        "--sync-every",
+        help="For slow networks: processes agree on the weights every K steps, not on every gradient.",
+        metavar="K",
+        panel=MACHINE,
+    )
     """K: steps that each of several processes takes on its own batch rows before they agree on the weights by an outer
     step (DiLoCo, Douillard 2023); 1: their gradients are summed at every step."""
     weight_average: float = 0.99
     """Decay per step of the averaged weights, which are evaluated, sampled and saved; 0: no averaging."""
 
-    seed: int = 0
+    seed: int = option(
+        0, "--seed", help="Seed of the weights, the dropout and the samples.", metavar="N", panel=TRAINING
+    )
     """Seed of the initial weights, the dropout and the samples."""
-    device: str = "auto"
+    device: str = option("auto", "--device", help="auto, cpu, cuda or mps.", metavar="DEVICE", panel=MACHINE)
     """auto, cpu, cuda or mps."""
-    precision: str = "auto"
+    precision: str = option("auto", "--precision", help="auto, fp32, bf16 or fp16.", metavar="P", panel=MACHINE)
     """fp32, bf16 or fp16 (autocast); auto: bf16 if the processor has instructions for it and it is faster."""
     threads: int | Auto = "auto"
     """Processor threads; auto: the number that measures fastest (fewer if other processes use the cores)."""
-    evaluate_every: int | Auto = "auto"
+    evaluate_every: int | Auto = option(
+        "auto",
+        "--evaluate-every",
+        help="Validate every N steps; default: about eight times.",
+        metavar="N",
+        panel=TRAINING,
+    )
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"
     """Characters of the validation text that each validation reads, in segments spread evenly over it; null: all."""
-    save_every: int | Auto = "auto"
+    save_every: int | Auto = option(
+        "auto", "--save-every", help="Save every N steps; default: at every validation.", metavar="N", panel=FOLDER
+    )
     """Steps between two checkpoints."""
-    keep: int = 2
+    keep: int = option(2, "--keep", help="Checkpoints to keep besides best and latest.", metavar="N", panel=FOLDER)
     """Number of checkpoints to keep besides `best` and `latest`."""
 
     def __post_init__(self) -> None:

@@ -19,7 +19,8 @@ import charrnn.config
 import charrnn.settings
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.cli.app import app
-from charrnn.cli.training_options import FIELDS
+from charrnn.cli.rules import describe_rules
+from charrnn.cli.training_options import FIELD_OPTIONS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError
@@ -92,6 +93,8 @@ EXPLAINED = {
     "export": "export.md",
 }
 """The page that explains a command."""
+FIELDS = {option.parameter for option in FIELD_OPTIONS} - {"sync_every"}
+"""Settings with an option that `train` and `sweep` share."""
 COMMON = {"run", "json", "quiet", "debug"}
 """Parameters that several commands share: described once where their text is that of `explore` or `runs`."""
 SETTINGS = """## Settings
@@ -178,8 +181,12 @@ def describe_parameter(parameter: Any, context: Any) -> str:
         return item(f"`{parameter.get_usage_pieces(context)[0]}`", parameter.help or "")
     names, text = parameter.get_help_record(context)
     text = without_brackets(text)
-    limit = limits().get(f"{context.info_name} {parameter.opts[0]}".removeprefix("charrnn "))
-    return item(f"`{names}`", text if limit is None else f"{text} It must be {limit}.")
+    command = context.info_name.removeprefix("charrnn ")
+    limit = limits().get(f"{command} {parameter.opts[0]}")
+    limits_and_rules = [] if limit is None else [f"It must be {limit}."]
+    if parameter.name not in COMMON:
+        limits_and_rules += describe_rules(command, parameter.opts[0])
+    return item(f"`{names}`", " ".join([text, *limits_and_rules]))
 
 
 @cache
@@ -246,7 +253,7 @@ def words_of(text: str) -> list[str]:
 def describe_settings() -> str:
     """Describe every setting."""
     train = dict(commands())["train"]
-    options = {FIELDS[one.name]: one.opts[0] for one in train.params if one.name in FIELDS}
+    options = {one.name: one.opts[0] for one in train.params if one.name in FIELDS}
     texts = field_docstrings()
     listed = "\n".join(describe_field(name, texts[name], options) for name in FIELD_NAMES)
     return f"{SETTINGS.strip()}\n\n{listed}"

@@ -87,12 +87,18 @@ def test_other_names_lead_to_options() -> None:
 
 
 def _texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and value of each string that is not a docstring."""
+    """Line and value of each string that is neither a docstring nor part of the declaration of an option."""
     docstrings = {
         id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
+    declared = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("option", "Option")
+        for part in ast.walk(node)
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | declared:
             yield node.lineno, node.value
 
 

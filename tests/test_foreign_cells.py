@@ -310,7 +310,7 @@ def test_help_searches_no_packages(process: Process) -> None:
 import charrnn.plugins
 charrnn.plugins._scan = None
 import charrnn.cli.app
-for line in (["train", "--help"], ["--help"]):
+for line in (["train", "--help"], ["sample", "--help"]):
     assert charrnn.cli.app.run(line) == 0
 """
     ran = process("-c", code)

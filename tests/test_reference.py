@@ -74,9 +74,10 @@ def test_a_setting_has_its_default_its_range_and_its_option(page: str) -> None:
 def test_options_have_their_range(page: str) -> None:
     sample = page.split("### charrnn sample\n")[1].split("\n### ")[0]
     entries = {re.findall("`(.*?)`", entry)[0]: " ".join(entry.split()) for entry in sample.split("\n- ")[1:]}
-    assert entries["--top-p P"].endswith("It must be more than 0 and at most 1.")
-    assert entries["--beam N"].endswith("It must be between 1 and 4096.")
-    assert entries["--temp, --temperature T"].endswith("Default: 0.8. It must be 0 (greedy) or more, and finite.")
+    assert "It must be more than 0 and at most 1. Not with" in entries["--top-p P"]
+    assert "It must be between 1 and 4096. Not with `--temp`" in entries["--beam N"]
+    assert entries["--min-copy N"].endswith("Needs `--novelty`.")
+    assert "Default: 0.8. It must be 0 (greedy) or more, and finite." in entries["--temp, --temperature T"]
 
 
 def test_the_allowed_values_are_those_of_the_check() -> None:

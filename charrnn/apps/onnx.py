@@ -401,7 +401,7 @@ def onnx_to_bytes(
         producer_version=__version__,
         ir_version=IR_VERSION,
         opset_imports=[helper.make_opsetid("", OPSET)],
-        doc_string="A character-level recurrent language model. docs/export.md explains inputs and metadata.",
+        doc_string="A character-level recurrent language model. docs/onnx.md of charrnn explains inputs and metadata.",
     )
     helper.set_model_props(model, metadata(config, vocab, tensors, name=name, step=step, val_nats=val_nats))
     return bytes(model.SerializeToString(deterministic=True))

@@ -5,7 +5,7 @@ An analysis is one file. It ends with EXTENSIONS = (Analysis(...), ...); see `ch
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ("DETECTOR_OPTIONS", "WITH", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 
+EVERYDAY = ("--cell", "--find", "--surprise")
+"""The options of analyses in the first group of the help, of the options that everybody uses."""
+ANALYSES = "More analyses"
+"""The group of the other ones."""
 DETECTOR_OPTIONS = frozenset({"--detector", "--detect"})
 """For `Analysis.takes`: the options that choose detectors."""
 WITH = Option(
@@ -147,22 +151,28 @@ class Analysis(Generic[Measured]):
 def analysis_options(analyses: Sequence[Analysis[Any]]) -> tuple[Option, ...]:
     """Return the options that analyses declare, each once: after the option of an analysis its further ones."""
     declared = [option for one in analyses for option in (one.option, *one.options) if option is not None]
-    return tuple({option.flag: option for option in declared}.values())
+    return tuple(
+        {
+            option.flag: option if option.flag in EVERYDAY else replace(option, panel=option.panel or ANALYSES)
+            for option in declared
+        }.values()
+    )
 
 
 def choose_analysis(analyses: Sequence[Analysis[Any]], given: Mapping[str, bool]) -> Analysis[Any]:
     """Return the analysis that the given options select.
 
-    `given` says of every option that selects an analysis or applies to some analyses only whether it was given. Raises
-    UsageError for two analyses at once and for an option that does not apply to the analysis.
+    `given` says of every option whether it was given. Raises UsageError for two analyses at once and for an option that
+    does not apply to the analysis.
     """
     by_name = {analysis.name: analysis for analysis in analyses}
     names = [name for name in by_name if name and given[name]]
     if len(names) > 1:
         raise UsageError(f"{' and '.join(names)} are different pictures: give one of them.")
     chosen = by_name[names[0] if names else ""]
+    limited = frozenset().union(*(analysis.applying for analysis in analyses))
     for option, is_given in given.items():
-        if option in by_name or not is_given or option in chosen.applying:
+        if option not in limited or not is_given or option in chosen.applying:
             continue
         if chosen.name:
             raise UsageError(f"{option} does not apply to {chosen.name}: leave out one of them.")

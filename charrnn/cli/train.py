@@ -8,46 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.arguments import print_waiting_notice
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import DebugOption, JsonOption, Option, QuietOption
 from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
+from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_json, result_console
-from charrnn.cli.training_options import (
-    FOLDER,
-    MACHINE,
-    SETTINGS,
-    AlphabetOption,
-    CellOption,
-    ColumnOption,
-    DepthOption,
-    DeviceOption,
-    DocumentsOption,
-    DropoutOption,
-    EmbeddingSizeOption,
-    EncodingOption,
-    EpochsOption,
-    EvaluateEveryOption,
-    ExtendAlphabetOption,
-    HiddenSizeOption,
-    InitFromOption,
-    KeepOption,
-    LayersOption,
-    LogOption,
-    MinutesOption,
-    OptimizerOption,
-    OrderOption,
-    ParametersOption,
-    PrecisionOption,
-    RecipeOption,
-    SaveEveryOption,
-    SeedOption,
-    SetOption,
-    SplitOption,
-    StepsOption,
-    given_fields,
-    setting_option,
-)
+from charrnn.cli.training_options import FIELD_OPTIONS, LOG, RECIPE, SETTING_OPTIONS, SETTINGS, parse_settings
 from charrnn.cli.training_view import TrainingView
+from charrnn.config import MACHINE
 from charrnn.extensions import PackageFunction, find_function
 from charrnn.training.process_group import launched_process, process_support
 
@@ -56,6 +24,23 @@ if TYPE_CHECKING:
 
     from charrnn.config import Config
     from charrnn.training.events import TrainEvent
+
+
+PROCESSES = Option(
+    flag="--processes",
+    help="Train in N processes of this machine, as torchrun starts them.",
+    metavar="N",
+    panel=MACHINE,
+)
+OUT = Option(
+    flag="--out", help="Save the run in this new folder instead of one in checkpoints/.", metavar="DIR", kind=Path
+)
+RESUME = Option(
+    flag="--resume", help="Continue the named run, or else the newest, exactly where it stopped.", kind=bool
+)
+SHOW_CONFIG = Option(
+    flag="--show-config", help="Print every setting and its source; do not train.", kind=bool, panel=SETTINGS
+)
 
 
 def train(
@@ -68,78 +53,11 @@ def train(
             "Default: the standard library's own Python source. With --resume: the run.",
         ),
     ] = None,
-    minutes: MinutesOption = None,
-    epochs: EpochsOption = None,
-    steps: StepsOption = None,
-    cell: CellOption = None,
-    layers: LayersOption = None,
-    depth: DepthOption = None,
-    hidden_size: HiddenSizeOption = None,
-    parameters: ParametersOption = None,
-    embedding_size: EmbeddingSizeOption = None,
-    optimizer: OptimizerOption = None,
-    dropout: DropoutOption = None,
-    alphabet: AlphabetOption = None,
-    encoding: EncodingOption = None,
-    documents: DocumentsOption = None,
-    column: ColumnOption = None,
-    split: SplitOption = None,
-    order: OrderOption = None,
-    recipe: RecipeOption = None,
-    set_: SetOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    processes: Annotated[
-        str | None,
-        setting_option(
-            "--processes",
-            text="Train in N processes of this machine, as torchrun starts them.",
-            panel=MACHINE,
-            metavar="N",
-        ),
-    ] = None,
-    sync_every: Annotated[
-        str | None,
-        setting_option(
-            "--sync-every",
-            text="For slow networks: processes agree on the weights every K steps, not on every gradient.",
-            panel=MACHINE,
-            metavar="K",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Save the run in this new folder instead of one in checkpoints/.",
-            rich_help_panel=FOLDER,
-            metavar="DIR",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Continue the named run, or else the newest, exactly where it stopped.",
-            rich_help_panel=FOLDER,
-        ),
-    ] = False,
-    init_from: InitFromOption = None,
-    extend_alphabet: ExtendAlphabetOption = False,
-    save_every: SaveEveryOption = None,
-    evaluate_every: EvaluateEveryOption = None,
-    keep: KeepOption = None,
-    log: LogOption = None,
-    show_config: Annotated[
-        bool,
-        typer.Option(
-            "--show-config", help="Print every setting and its source; do not train.", rich_help_panel=SETTINGS
-        ),
-    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
+    *,
+    values: Mapping[str, Any],
 ) -> int:
     """Train a model on a text.
 
@@ -147,64 +65,55 @@ def train(
     `kill -USR1` saves without stopping.
     The run's folder is printed on stdout, everything else on stderr.
     """
-    from charrnn.errors import UsageError
+    from charrnn.errors import UsageError, named
 
+    processes, log, out = values[PROCESSES.flag], tuple(values[LOG.flag] or ()), values[OUT.flag]
     num_processes = 1 if processes is None else process_support().check_number(processes)
     launched = launched_process()
-    fields = given_fields(context.params) | ({} if sync_every is None else {"sync_every": sync_every})
-    flags = _parse_flags(fields, set_ or [])
+    for option in FIELD_OPTIONS:
+        if isinstance(values[option.flag], str) and not values[option.flag].strip():  # of an unset shell variable
+            raise UsageError(f"{named(option.parameter)} is empty: give a value, or leave it out.")
+    flags = parse_settings(values, _parse_setting, example="learning_rate=4e-3")
     invocation: Invocation = context.obj
     view = TrainingView(invocation.signals, show_as_json=json, quiet=quiet, launched=launched)
-    if resume:
-        if recipe is not None or out is not None or show_config:
-            raise UsageError("--resume continues a run as it is: leave out --recipe, --out and --show-config.")
+    if values[RESUME.flag]:
+        check_rules("train", values)
         if len(corpus or []) > 1:
             raise UsageError(f"--resume takes one run, not {len(corpus or [])}: charrnn train --resume RUN")
         config, run = None, corpus[0] if corpus else None
 
         def begin(folder: Path | None) -> int:
-            return _resume(run, flags, view, trackers=log or (), quiet=quiet)
+            return _resume(run, flags, view, trackers=log, quiet=quiet)
 
     else:
-        config, origins = _configure(corpus or [], flags, recipe)
-        if show_config:
+        config, origins = _configure(corpus or [], flags, values[RECIPE.flag])
+        if values[SHOW_CONFIG.flag]:
             _print_config(config, origins, show_as_json=json)
             return 0
 
         def begin(folder: Path | None) -> int:
-            return _start(config, view, out=folder or out, trackers=log or (), quiet=quiet)
+            return _start(config, view, out=folder or out, trackers=log, quiet=quiet)
 
     if num_processes > 1:
         launch, sources = process_support().launch, () if config is None else config.corpus
         return launch(num_processes, invocation.arguments, invocation.signals, corpus=sources, is_debugging=debug)
 
     def continue_run(folder: Path) -> int:
-        return _resume(str(folder), {}, view, trackers=log or (), quiet=quiet)
+        return _resume(str(folder), {}, view, trackers=log, quiet=quiet)
 
     return launched.train(begin, continue_run)
 
 
-def _parse_flags(fields: Mapping[str, str], assignments: list[str]) -> dict[str, Any]:
-    """Parse field values from flags and `--set field=value`. Raises UsageError that names the field."""
-    from charrnn.config import Config, check_field_name, parse_value
-    from charrnn.errors import UsageError, named
+train.further_options = lambda: (*SETTING_OPTIONS, PROCESSES, OUT, RESUME, SHOW_CONFIG)  # type: ignore[attr-defined]
 
-    flags: dict[str, Any] = {}
-    for name, value in fields.items():
-        if not value.strip():  # of a shell variable that is not set
-            raise UsageError(f"{named(name)} is empty: give a value, or leave it out.")
-        flags[name] = parse_value(name, value)
-        Config(**{name: flags[name]})  # Checks the range.
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set learning_rate=4e-3.")
-        try:
-            flags[check_field_name(name.strip())] = parse_value(name.strip(), value)
-            Config(**{name.strip(): flags[name.strip()]})
-        except UsageError as error:
-            raise UsageError(f"--set {assignment}: {error.marked}") from None
-    return flags
+
+def _parse_setting(name: str, text: str) -> Any:
+    """Parse the value of a field. Raises UsageError that names the field, also for one out of its range."""
+    from charrnn.config import Config, parse_value
+
+    value = parse_value(name, text)
+    Config(**{name: value})
+    return value
 
 
 def _configure(corpus: list[str], flags: dict[str, Any], recipe: str | None) -> "tuple[Config, dict[str, str]]":

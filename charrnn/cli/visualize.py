@@ -5,16 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cells.records import CHARS_SCORED
 from charrnn.cli.analyses import Analysis, Options, Subject, analysis_options, choose_analysis
 from charrnn.cli.arguments import load_model, read_passage
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.modes import analyses, export_arrays
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption, RunsArgument, TextOption
+from charrnn.cli.options import OTHER, DebugOption, JsonOption, Option, QuietOption, RunsArgument, TextOption
 from charrnn.cli.rules import check_rules, is_given
 from charrnn.cli.streams import can_animate, print_json, warn
 from charrnn.detectors.registry import DETECTORS, get_detectors
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
     from charrnn.detectors.labels import Labels
     from charrnn.views.layout import Layout
 
+COLOURS, EXPORTS = "Coloured text", "Exported pictures"
+"""Groups of options in the help."""
 CHARS_SHOWN = 1_200
 """Characters that --cell and --surprise colour, unless another number is asked for."""
 NUM_PASSAGES = 3
@@ -33,66 +33,78 @@ MAX_LABEL_SECONDS = 20
 """The time limit for a detector of --detect to label a text, in seconds."""
 
 
+OPTIONS = (
+    Option(
+        flag="--detector",
+        help=f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
+        metavar="NAME",
+        repeatable=True,
+    ),
+    Option(
+        flag="--top",
+        help=f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
+        metavar="N",
+        kind=int,
+        minimum=0,
+    ),
+    Option(
+        flag="--detect",
+        help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a function "
+        "label(text).",
+        metavar="REGEX|FILE.py",
+        repeatable=True,
+    ),
+    Option(flag="--export", help=f"Write to FILE instead: {describe_formats()}.", metavar="FILE", kind=Path),
+    Option(
+        flag="--chars",
+        help="Characters to colour with --cell or --surprise.",
+        metavar="N",
+        kind=int,
+        default=CHARS_SHOWN,
+        minimum=1,
+        panel=COLOURS,
+    ),
+    Option(
+        flag="--guesses",
+        help="With --cell: the five most likely next characters below each.",
+        kind=bool,
+        panel=COLOURS,
+    ),
+    Option(
+        flag="--sparkline",
+        help="Also draw the values as blocks below each line of text.",
+        kind=bool,
+        panel=COLOURS,
+    ),
+    Option(
+        flag="--columns", help="Width of an exported .svg or .png in characters.", metavar="N", kind=int, panel=EXPORTS
+    ),
+    Option(
+        flag="--aspect",
+        help="Shape of an exported .svg or .png, such as 16:9 for a slide.",
+        metavar="W:H",
+        panel=EXPORTS,
+    ),
+    Option(
+        flag="--font-size",
+        help="Font of an exported .svg or .png in pixels.  [default: 20]",
+        metavar="PX",
+        kind=float,
+        panel=EXPORTS,
+    ),
+    Option(
+        flag="--recompute",
+        help="Ignore the findings saved in the run and measure again.",
+        kind=bool,
+        panel=OTHER,
+    ),
+)
+"""The options that no analysis declares."""
+
+
 def visualize(
     runs: RunsArgument = None,
-    detector: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--detector",
-            help=f"Score only those named (repeatable): {', '.join(DETECTORS)}, or one of an installed package.",
-            metavar="NAME",
-        ),
-    ] = None,
-    top: Annotated[
-        int | None,
-        typer.Option(
-            "--top",
-            help=f"How many cells to colour ({NUM_PASSAGES} by default), or to list with --describe (20).",
-            metavar="N",
-            min=0,
-        ),
-    ] = None,
     text: TextOption = None,
-    chars: Annotated[
-        int, typer.Option("--chars", help="Characters to colour with --cell or --surprise.", metavar="N", min=1)
-    ] = CHARS_SHOWN,
-    guesses: Annotated[
-        bool, typer.Option("--guesses", help="With --cell: the five most likely next characters below each.")
-    ] = False,
-    sparkline: Annotated[
-        bool, typer.Option("--sparkline", help="Also draw the values as blocks below each line of text.")
-    ] = False,
-    detect: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--detect",
-            help="Score a detector of your own: a regular expression, NAME=REGEX to name it, or FILE.py with a "
-            "function label(text).",
-            metavar="REGEX|FILE.py",
-        ),
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            "--export",
-            help=f"Write to FILE instead: {describe_formats()}.",
-            metavar="FILE",
-        ),
-    ] = None,
-    columns: Annotated[
-        int | None, typer.Option("--columns", help="Width of an exported .svg or .png in characters.", metavar="N")
-    ] = None,
-    aspect: Annotated[
-        str | None,
-        typer.Option("--aspect", help="Shape of an exported .svg or .png, such as 16:9 for a slide.", metavar="W:H"),
-    ] = None,
-    font_size: Annotated[
-        float | None,
-        typer.Option("--font-size", help="Font of an exported .svg or .png in pixels.  [default: 20]", metavar="PX"),
-    ] = None,
-    recompute: Annotated[
-        bool, typer.Option("--recompute", help="Ignore the findings saved in the run and measure again.")
-    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -107,34 +119,34 @@ def visualize(
     """
     from charrnn.errors import UsageError
 
+    export = values["--export"]
     check_export(export, text)
-    check_rules("visualize", {"--json": json, "--export": export, "--guesses": guesses, "--sparkline": sparkline})
+    check_rules("visualize", {**values, "--json": json})
     given = {flag: value == "" or is_given(value) for flag, value in values.items()}
-    shared = {"--detector": detector, "--detect": detect, "--guesses": guesses, "--sparkline": sparkline}
-    analysis = choose_analysis(analyses(), given | {flag: bool(value) for flag, value in shared.items()})
+    analysis = choose_analysis(analyses(), given)
     run, others = _split_runs(analysis, runs or [])
     options = Options(
         values=values,
         runs=tuple(others),
-        ignores_saved=recompute,
-        detectors=_chosen_detectors(detector or (), detect or ()),
-        has_chosen_detectors=bool(detector or detect),
-        num_passages=0 if json else NUM_PASSAGES if top is None else top,
-        num_listed=top,
-        has_guesses=guesses,
-        has_sparkline=sparkline,
+        ignores_saved=values["--recompute"],
+        detectors=_chosen_detectors(values["--detector"] or (), values["--detect"] or ()),
+        has_chosen_detectors=bool(values["--detector"] or values["--detect"]),
+        num_passages=0 if json else NUM_PASSAGES if values["--top"] is None else values["--top"],
+        num_listed=values["--top"],
+        has_guesses=values["--guesses"],
+        has_sparkline=values["--sparkline"],
         export=export,
-        layout=_layout(export, columns, aspect, font_size),
+        layout=_layout(values),
         quiet=quiet,
     )
     if options.suffix == ".npz" and not analysis.exports_arrays:
         raise UsageError(f"--export {export}: {analysis.name} has no activations; use .json.")
-    num_chars = _num_chars_read(analysis, options, text, chars)
+    num_chars = _num_chars_read(analysis, options, text, values["--chars"])
     reads_more = analysis.reads_more and options.suffix != ".npz"
     _show(analysis, _prepare(run, text, options, num_chars, reads_more=reads_more), as_json=json)
 
 
-visualize.further_options = lambda: analysis_options(analyses())  # type: ignore[attr-defined]
+visualize.further_options = lambda: (*OPTIONS, *analysis_options(analyses()))  # type: ignore[attr-defined]
 
 
 def _show(analysis: Analysis[Any], subject: Subject, *, as_json: bool) -> None:
@@ -150,19 +162,19 @@ def _show(analysis: Analysis[Any], subject: Subject, *, as_json: bool) -> None:
         deliver(replace(shown, layout=subject.options.layout), export)
 
 
-def _layout(export: Path | None, columns: int | None, aspect: str | None, font_size: float | None) -> "Layout | None":
+def _layout(values: Mapping[str, Any]) -> "Layout | None":
     """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
     from charrnn.errors import UsageError
     from charrnn.views.layout import Layout, parse_aspect
 
-    given = {"--columns": columns, "--aspect": aspect, "--font-size": font_size}
-    names = [name for name, value in given.items() if value is not None]
+    export = values["--export"]
+    names = [flag for flag in ("--columns", "--aspect", "--font-size") if values[flag] is not None]
     if not names:
         return None
     if export is None or export.suffix.lower() not in PICTURE_SUFFIXES:
         raise UsageError(f"{names[0]} applies to exported pictures: add --export FILE.svg or FILE.png.")
-    ratio = None if aspect is None else parse_aspect(aspect)
-    return Layout(columns=columns, aspect=ratio, font_size=font_size)
+    ratio = None if values["--aspect"] is None else parse_aspect(values["--aspect"])
+    return Layout(columns=values["--columns"], aspect=ratio, font_size=values["--font-size"])
 
 
 def _num_chars_read(analysis: Analysis[Any], options: Options, text: str | None, num_coloured: int) -> int:

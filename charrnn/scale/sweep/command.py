@@ -10,43 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charrnn.cli.flags import with_flags
-from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.options import DebugOption, JsonOption, Option, QuietOption
 from charrnn.cli.progress import training_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import message_console, print_json, printable, result_console
-from charrnn.cli.training_options import (
-    AlphabetOption,
-    CellOption,
-    ColumnOption,
-    DepthOption,
-    DeviceOption,
-    DocumentsOption,
-    DropoutOption,
-    EmbeddingSizeOption,
-    EncodingOption,
-    EpochsOption,
-    EvaluateEveryOption,
-    ExtendAlphabetOption,
-    HiddenSizeOption,
-    InitFromOption,
-    KeepOption,
-    LayersOption,
-    LogOption,
-    MinutesOption,
-    OptimizerOption,
-    OrderOption,
-    ParametersOption,
-    PrecisionOption,
-    RecipeOption,
-    SaveEveryOption,
-    SeedOption,
-    SetOption,
-    SplitOption,
-    StepsOption,
-    given_fields,
-    setting_option,
-)
+from charrnn.cli.training_options import LOG, RECIPE, SETTING_OPTIONS, parse_settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -62,71 +31,33 @@ BAR_FORMAT = "{percentage:3.0f}% {bar} {n:.1f}/{total} runs [{elapsed}<{remainin
 """The progress bar, in the format of tqdm."""
 
 
+SEEDS = Option(
+    flag="--seeds", help="Train each setting with N seeds (default: 3; in a search 1).", metavar="N", panel=SWEEP
+)
+SEARCH = Option(
+    flag="--search",
+    help="Let Optuna choose N settings from lists and ranges such as learning_rate=1e-3..1e-1.",
+    metavar="N",
+    panel=SWEEP,
+)
+JOBS = Option(flag="--jobs", help="Train N runs at a time, which share the cores.", metavar="N", panel=SWEEP)
+OUT = Option(
+    flag="--out", help="Folder of the sweep; default: checkpoints/sweep-TEXT.", metavar="DIR", kind=Path, panel=SWEEP
+)
+CSV = Option(flag="--csv", help="Print the table as CSV on stdout.", kind=bool, panel=SWEEP)
+
+
 def sweep(
     context: typer.Context,
     corpus: Annotated[
         list[str] | None,
         typer.Argument(metavar="CORPUS", help="The text, as for train. Default: the standard library's own source."),
     ] = None,
-    seeds: Annotated[
-        str | None,
-        setting_option(
-            "--seeds", text="Train each setting with N seeds (default: 3; in a search 1).", panel=SWEEP, metavar="N"
-        ),
-    ] = None,
-    search: Annotated[
-        str | None,
-        setting_option(
-            "--search",
-            text="Let Optuna choose N settings from lists and ranges such as learning_rate=1e-3..1e-1.",
-            panel=SWEEP,
-            metavar="N",
-        ),
-    ] = None,
-    jobs: Annotated[
-        str | None,
-        setting_option("--jobs", text="Train N runs at a time, which share the cores.", panel=SWEEP, metavar="N"),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", help="Folder of the sweep; default: checkpoints/sweep-TEXT.", rich_help_panel=SWEEP, metavar="DIR"
-        ),
-    ] = None,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Print the table as CSV on stdout.", rich_help_panel=SWEEP)
-    ] = False,
-    minutes: MinutesOption = None,
-    epochs: EpochsOption = None,
-    steps: StepsOption = None,
-    cell: CellOption = None,
-    layers: LayersOption = None,
-    depth: DepthOption = None,
-    hidden_size: HiddenSizeOption = None,
-    parameters: ParametersOption = None,
-    embedding_size: EmbeddingSizeOption = None,
-    optimizer: OptimizerOption = None,
-    dropout: DropoutOption = None,
-    alphabet: AlphabetOption = None,
-    encoding: EncodingOption = None,
-    documents: DocumentsOption = None,
-    column: ColumnOption = None,
-    split: SplitOption = None,
-    order: OrderOption = None,
-    recipe: RecipeOption = None,
-    set_: SetOption = None,
-    seed: SeedOption = None,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    init_from: InitFromOption = None,
-    extend_alphabet: ExtendAlphabetOption = False,
-    save_every: SaveEveryOption = None,
-    evaluate_every: EvaluateEveryOption = None,
-    keep: KeepOption = None,
-    log: LogOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
+    *,
+    values: "Mapping[str, Any]",
 ) -> int:
     """Train every combination of settings, and compare the runs.
 
@@ -140,20 +71,21 @@ def sweep(
     from charrnn.errors import UsageError
     from charrnn.scale.sweep import sweep as sweeping
 
+    csv = values[CSV.flag]
     if json and csv:
         raise UsageError("--json and --csv both print the result on stdout: give one of them.")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageError("A sweep starts its own processes: run it without torchrun, or unset WORLD_SIZE.")
     invocation: Invocation = context.obj
-    config, axes = parse_settings(corpus or [], given_fields(context.params), set_ or [], recipe)
+    config, axes = plan_settings(corpus or [], values)
     events = sweeping.sweep(
         config,
         axes,
-        seeds=None if seeds is None else _whole_number("seeds", seeds),
-        search=None if search is None else _whole_number("search", search),
-        jobs=1 if jobs is None else _whole_number("jobs", jobs),
-        out=out,
-        log=log or (),
+        seeds=None if values[SEEDS.flag] is None else _whole_number(values, SEEDS),
+        search=None if values[SEARCH.flag] is None else _whole_number(values, SEARCH),
+        jobs=1 if values[JOBS.flag] is None else _whole_number(values, JOBS),
+        out=values[OUT.flag],
+        log=values[LOG.flag] or (),
         should_stop=lambda: invocation.signals.number,
     )
     view = SweepView(invocation.signals, quiet=quiet)
@@ -172,38 +104,35 @@ def sweep(
     return int(any(run.status == "failed" for run in report.runs))
 
 
-def _whole_number(name: str, text: str) -> int:
+sweep.further_options = lambda: (
+    *(SEEDS, SEARCH, JOBS, OUT, CSV),
+    *(option for option in SETTING_OPTIONS if option.flag != "--sync-every"),
+)  # type: ignore[attr-defined]
+
+
+def _whole_number(values: "Mapping[str, Any]", option: Option) -> int:
     from charrnn.errors import UsageError, named
 
+    text = values[option.flag]
     digits = text.strip()
     if not (digits.isascii() and digits.isdecimal() and len(digits) < 10):
-        raise UsageError(f"{named(name)} is {text[:40] or 'empty'}; it must be a whole number.")
+        raise UsageError(f"{named(option.parameter)} is {text[:40] or 'empty'}; it must be a whole number.")
     return int(digits)
 
 
-def parse_settings(
-    corpus: "Sequence[str]", fields: "Mapping[str, str]", assignments: "Sequence[str]", recipe: str | None
-) -> "tuple[Config, dict[str, Any]]":
+def plan_settings(corpus: "Sequence[str]", values: "Mapping[str, Any]") -> "tuple[Config, dict[str, Any]]":
     """Part the settings of a command line into those with one value and the swept ones, with several or a range.
 
     Raises UsageError that names the option or the --set at fault.
     """
     from dataclasses import replace
 
-    from charrnn.config import Config, check_field_name
-    from charrnn.errors import UsageError
+    from charrnn.config import Config
     from charrnn.scale.sweep.plan import Range, parse_axis
     from charrnn.settings import merge_settings, read_recipe
 
-    given: dict[str, Any] = {name: parse_axis(name, text) for name, text in fields.items()}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set learning_rate=3e-3,6e-3.")
-        try:
-            given[check_field_name(name.strip())] = parse_axis(name.strip(), text)
-        except UsageError as error:
-            raise UsageError(f"--set {assignment}: {error.marked}") from None
+    recipe = values[RECIPE.flag]
+    given = parse_settings(values, parse_axis, example="learning_rate=3e-3,6e-3")
     # A swept field, too, replaces what a file or the environment sets: merged by its first value.
     first = {name: axis.low if isinstance(axis, Range) else axis[0] for name, axis in given.items()}
     if corpus:
