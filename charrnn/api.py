@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from charrnn.apps.explore.incremental import IncrementalReader
 from charrnn.apps.write.assistant import DraftAssistant
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions
-from charrnn.apps.write.incremental import IncrementalReader
 from charrnn.cells.directions import NUM_CELLS
 from charrnn.cells.records import (
     CHARS_SCORED,

@@ -14,9 +14,8 @@ from rich.text import Text
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.app import Writer
-from charrnn.apps.write.drafts import Draft
-from charrnn.apps.write.state import SURPRISE, DraftFile, Settings
+from charrnn.apps.write.drafts import SURPRISE, Draft, DraftFile, Settings
+from charrnn.apps.write.screen import Writer
 from charrnn.views.layout import Layout
 from charrnn.views.svg import RECORDING, to_svg
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.boundaries import MAX_CHARS, Until, end_of, may_end
-from charrnn.apps.write.continuations import MAX_BEAM_CHARS, ContinuationOptions
-from charrnn.apps.write.draft_reader import MAX_STATES, DraftReader
+from charrnn.apps.write.assistant import MAX_STATES, DraftReader
+from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, Until, end_of, may_end
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
 from charrnn.generation.records import Continuation
@@ -209,8 +208,8 @@ def test_a_draft_is_read_from_the_nearest_state(model: Model) -> None:
 
 
 def test_the_states_that_are_kept_are_bounded(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.apps.write.draft_reader.MAX_STATES", 8)
-    monkeypatch.setattr("charrnn.apps.write.draft_reader.SPACING", 16)
+    monkeypatch.setattr("charrnn.apps.write.assistant.MAX_STATES", 8)
+    monkeypatch.setattr("charrnn.apps.write.assistant.SPACING", 16)
     reader = DraftReader(model.generator.int8_stepper, model.vocab)
     ids = model.vocab.encode("The lamp is lit. " * 100)
     reader.state_after(ids)

@@ -29,7 +29,6 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import FRESH, play, screen, shown, until, until_scored
 from textual.widgets import DataTable, Input
 
-from charrnn.apps.dialogs import Help, Question
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
 from charrnn.apps.explore.app import Explorer
@@ -37,7 +36,7 @@ from charrnn.apps.explore.comparison import Comparison
 from charrnn.apps.explore.stages import measure_in_stages
 from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
 from charrnn.apps.explore.text_view import TextView
-from charrnn.apps.full_screen import Stopped
+from charrnn.apps.full_screen import Help, Question, Stopped
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:

@@ -17,13 +17,12 @@ pytest.importorskip("textual", reason="the extra `tui` is not installed")
 from exploring import illegible, play, screen, until
 from textual.widgets import Input, Static
 
-from charrnn.apps.dialogs import Choice, Help, Question
 from charrnn.apps.explore.app import Explorer
 from charrnn.apps.explore.comparison import Comparison
 from charrnn.apps.explore.pages import Page
-from charrnn.apps.write.app import Writer
-from charrnn.apps.write.drafts import Draft
-from charrnn.apps.write.state import SURPRISE, DraftFile, Settings
+from charrnn.apps.full_screen import Choice, Help, Question
+from charrnn.apps.write.drafts import SURPRISE, Draft, DraftFile, Settings
+from charrnn.apps.write.screen import Writer
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

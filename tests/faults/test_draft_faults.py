@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from faulty_disk import Killed, faulty_disk
 
-from charrnn.apps.write.drafts import FileFormat, read_draft, save_draft
+from charrnn.apps.write.drafts import read_draft, save_draft
 from charrnn.errors import CharRNNError
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the faulty disk needs /proc")
 
 
 def save(path: Path) -> None:
-    save_draft(path, "new text", FileFormat(), known=read_draft(path).digest)
+    save_draft(path, "new text", "\n", known=read_draft(path).digest)
 
 
 def num_operations(path: Path) -> int:

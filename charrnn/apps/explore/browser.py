@@ -14,14 +14,13 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
-from charrnn.apps.dialogs import Help, Question
 from charrnn.apps.explore.comparison import Comparison
 from charrnn.apps.explore.keys import COLOURS, COMMAND, KEYS
 from charrnn.apps.explore.pages import Page, Subject
 from charrnn.apps.explore.stages import RankedFindings
 from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
 from charrnn.apps.explore.text_view import TextView
-from charrnn.apps.full_screen import StatusLine
+from charrnn.apps.full_screen import Help, Question, StatusLine
 from charrnn.cli.streams import printable
 from charrnn.model.clamping import Direction
 from charrnn.model.registry import cell_type

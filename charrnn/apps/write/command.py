@@ -12,13 +12,12 @@ from charrnn.cli.arguments import load_model, parse_cell
 from charrnn.cli.options import DebugOption, QuietOption
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import check_full_screen, warn
-from charrnn.errors import CharRNNError
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.apps.write.app import Writer
-    from charrnn.apps.write.state import Colour
+    from charrnn.apps.write.drafts import Colour
+    from charrnn.apps.write.screen import Writer
 
 POLL_SECONDS = 0.2
 """Seconds between two looks for a signal."""
@@ -79,10 +78,9 @@ def write(
     model = load_model(run, quiet=quiet)
     colour = _parse_colour(color, model)
 
-    from charrnn.apps.write.app import Writer
-    from charrnn.apps.write.boundaries import check_until
-    from charrnn.apps.write.drafts import Draft
-    from charrnn.apps.write.state import DraftFile, Settings
+    from charrnn.apps.write.continuations import check_until
+    from charrnn.apps.write.drafts import Draft, DraftFile, Settings
+    from charrnn.apps.write.screen import Writer
 
     file = DraftFile(path, read or Draft())
     settings = Settings(check_until(options.until), options.temperature, options.seed, colour)
@@ -95,7 +93,7 @@ def write(
 
 def _parse_colour(color: str | None, model: "Model") -> "Colour":
     """Return what --color asks for. Raises UsageError if it is neither `surprise` nor a cell of the model."""
-    from charrnn.apps.write.state import SURPRISE
+    from charrnn.apps.write.drafts import SURPRISE
     from charrnn.errors import UsageError
 
     if color in (None, SURPRISE):
@@ -106,34 +104,25 @@ def _parse_colour(color: str | None, model: "Model") -> "Colour":
 
 
 def _run(writer: "Writer", signals: Signals, *, quiet: bool) -> int:
-    """Run the editor; text that is not saved when something else than its keys ends it is written beside the draft."""
+    """Run the editor; if something else than its keys ends it, say that text was not saved."""
     is_left, is_over = False, threading.Event()
-    threading.Thread(target=_end_anyway, args=(writer, signals, is_over), daemon=True).start()
+    threading.Thread(target=_end_anyway, args=(signals, is_over), daemon=True).start()
     try:
         is_left = bool(writer.run_until(lambda: signals.number != 0))
         writer.finish()
     finally:
         is_over.set()
-        if not is_left:
-            _recover(writer)
+        screen = writer.draft_screen
+        if not is_left and screen.file.is_unsaved(screen.editor.draft):
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                warn(("the changes since the last save are lost",), quiet=quiet)
     return writer.exit_code(0) if is_left else writer.exit_code(signals.number) or 1
 
 
-def _end_anyway(writer: "Writer", signals: Signals, is_over: threading.Event) -> None:
+def _end_anyway(signals: Signals, is_over: threading.Event) -> None:
     """End the process after a signal, if Textual does not: it waits forever to write to a terminal that is gone."""
     while not signals.number:
         if is_over.wait(POLL_SECONDS):
             return
     if not is_over.wait(GRACE_SECONDS):
-        with contextlib.suppress(CharRNNError):
-            _recover(writer)
         os._exit(128 + signals.number)
-
-
-def _recover(writer: "Writer") -> None:
-    """Write text that is not saved to a file, and print its path."""
-    file, text = writer.draft_screen.file, writer.draft_screen.editor.draft
-    if file.is_unsaved(text):
-        path = file.recover(text)
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            warn((f"the text that was not saved is in {path}",), quiet=False)

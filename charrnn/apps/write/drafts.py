@@ -1,21 +1,25 @@
-"""Reads and saves the file of a text that is being edited: every character stays as its author wrote it.
+"""The file of a text that is being edited, and what of the text is saved: every character stays as its author wrote it.
 
 A save is atomic, and refuses to replace a file that something else changed.
 """
 
 import codecs
-import contextlib
 import os
 import re
-import shutil
 import stat
-import tempfile
+import unicodedata
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
-from charrnn.errors import CharRNNError, DataError, counted, named
+from charrnn.apps.write.assistant import ReadText, Substitution
+from charrnn.apps.write.continuations import ContinuationOptions, Until
+from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
+from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.generation.records import Continuation
+from charrnn.views.visible import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
 """Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""
@@ -26,12 +30,6 @@ _UNREADABLE = re.compile("[\0\ud800-\udfff]")
 _WIDE_MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of a ZIP archive, which the files of word processors are."""
-_RECOVERED = ".charrnn-recovered"
-"""End of the name of a file with text that was not saved."""
-_ELSEWHERE = "charrnn-recovered-"
-"""Start of its name in a folder that is not the draft's; a digest of the draft's path follows."""
-_DIGITS = 16
-"""Hexadecimal digits of that digest."""
 
 
 class ChangedOnDiskError(CharRNNError):
@@ -39,26 +37,12 @@ class ChangedOnDiskError(CharRNNError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FileFormat:
-    """What belongs to a file and not to its text."""
-
-    newline: str = "\n"
-    """The line end, if all are the same; else "\\n", and each carriage return is a character of the text."""
-    has_mark: bool = False
-    """Whether the file begins with a byte-order mark."""
-
-    def encode(self, text: str) -> bytes:
-        """Return the content of the file for a text whose lines end with "\\n"."""
-        mark = codecs.BOM_UTF8 if self.has_mark else b""
-        return mark + text.replace("\n", self.newline).encode("utf-8", "surrogatepass")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Draft:
-    """The text of a file, whose lines end with "\\n", and how it is written."""
+    """The text of a file, whose lines end with "\\n"."""
 
     text: str = field(default="", repr=False)
-    format: FileFormat = FileFormat()
+    newline: str = "\n"
+    """The line end of the file, if all are the same; else "\\n", and a carriage return is a character of the text."""
     digest: str | None = None
     """SHA-256 of the file; None if there is none yet."""
 
@@ -101,9 +85,8 @@ def _decode(path: Path, data: bytes) -> Draft:
         raise DataError(f"{path} is an archive, as word processors save: save it there as plain text (UTF-8)")
     if b"\0" in data:
         raise DataError(f"{path} is not text: byte {data.index(0):,} is NUL. Give a text file.")
-    has_mark = data.startswith(codecs.BOM_UTF8)
     try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not UTF-8 text: {error.reason} at byte {error.start:,}. "
@@ -112,11 +95,7 @@ def _decode(path: Path, data: bytes) -> Draft:
     newline = _newline_of(text)
     text = text.replace(newline, "\n")
     check_lines(path, text)
-    return Draft(
-        text=text,
-        format=FileFormat(newline=newline, has_mark=has_mark),
-        digest=sha256(data).hexdigest(),
-    )
+    return Draft(text=text, newline=newline, digest=sha256(data).hexdigest())
 
 
 def check_saved(path: Path, text: str) -> None:
@@ -151,12 +130,12 @@ def _newline_of(text: str) -> str:
     return "\r" if num_returns and not num_feeds else "\n"
 
 
-def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, overwrite: bool = False) -> str:
+def save_draft(path: Path, text: str, newline: str, *, known: str | None, overwrite: bool = False) -> str:
     """Write a draft and return the digest of the file; the file is the old one or the new one, never a part.
 
-    A link stays a link, and owner, group, permissions and extended attributes stay as they were, as far as the system
-    allows. Raises ChangedOnDiskError if the file's digest is not `known`, which is None where there should be no file,
-    unless `overwrite`; DataError for characters that no text file contains; CharRNNError if it cannot be written.
+    A link stays a link, and the permissions stay as they were. Raises ChangedOnDiskError if the file's digest is not
+    `known`, which is None where there should be no file, unless `overwrite`; DataError for characters that no text file
+    contains; CharRNNError if it cannot be written.
     """
     if found := _UNREADABLE.search(text):
         line = text.count("\n", 0, found.start()) + 1
@@ -165,7 +144,7 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
             f"cannot write {path}: character {found.start() + 1:,}, in line {line:,}, is {what}, "
             "which a text file cannot contain: delete it"
         )
-    data = format.encode(text)
+    data = text.replace("\n", newline).encode("utf-8")
     target = Path(os.path.realpath(path))
     with convert_os_errors("write", path, num_bytes=len(data)):
         status = _status_of(path, target)
@@ -175,34 +154,8 @@ def save_draft(path: Path, text: str, format: FileFormat, *, known: str | None, 
             # Others may not be allowed to read the text, not even until the permissions are those of the draft.
             write_synced(temporary, data, mode=None if status is None else status.st_mode & 0o777 | 0o600)
             if status is not None:
-                _keep_attributes(target, status, temporary)
+                temporary.chmod(stat.S_IMODE(status.st_mode) & 0o777)
     return sha256(data).hexdigest()
-
-
-def _keep_attributes(old: Path, status: os.stat_result, new: Path) -> None:
-    """Give a new file what belongs to the old one: owner, group, permissions, extended attributes. Raises OSError."""
-    written = new.stat()
-    is_same_owner = _try_chown(new, status.st_uid, -1) if written.st_uid != status.st_uid else True
-    is_same_group = _try_chown(new, -1, status.st_gid) if written.st_gid != status.st_gid else True
-    with contextlib.suppress(OSError):  # a text is saved without attributes rather than not at all
-        shutil.copystat(old, new)
-    os.utime(new, ns=(written.st_atime_ns, written.st_mtime_ns))
-    mode = stat.S_IMODE(status.st_mode)
-    if not is_same_owner:
-        mode &= ~stat.S_ISUID
-    if not is_same_group:
-        # What the old group may do, another one may do only if everybody may.
-        mode &= ~stat.S_ISGID & (~stat.S_IRWXG | (mode & stat.S_IRWXO) << 3)
-    new.chmod(mode)
-
-
-def _try_chown(path: Path, owner: int, group: int) -> bool:
-    # Whoever may write to the folder may replace the file of another owner, but only root may give it to them.
-    try:
-        os.chown(path, owner, group)
-    except OSError:
-        return False
-    return True
 
 
 def _status_of(path: Path, target: Path) -> os.stat_result | None:
@@ -218,100 +171,127 @@ def _status_of(path: Path, target: Path) -> os.stat_result | None:
     return status
 
 
-def recovery_files(path: Path | None) -> list[Path]:
-    """Return the files of `write_recovery` for a draft, or for drafts without a name, the newest first.
-
-    In a folder that others may write to, only the user's own files count.
-    """
-    beside = _beside(path)
-    ages: dict[Path, tuple[int, str]] = {}
-    for begin in (beside, *_elsewhere(path)):
-        with contextlib.suppress(OSError):
-            for one in begin.parent.iterdir():
-                if one.name.startswith(begin.name) and _is_regular(one.lstat(), only_own=begin != beside):
-                    ages[one] = one.lstat().st_mtime_ns, one.name
-    return sorted(ages, key=lambda one: ages[one], reverse=True)
+TEMPERATURES = (0.2, 0.5, SAMPLE_TEMPERATURE, 1.0, 1.2)
+"""Temperatures that Ctrl-T goes through."""
+SURPRISE = "surprise"
+"""The word that colours by surprise."""
+_LISTED = 12
+"""Kinds of substitutions that are listed."""
+Colour = tuple[int, int] | str | None
+"""What the text is coloured by: a cell, `SURPRISE`, or nothing."""
 
 
-def _is_regular(status: os.stat_result, *, only_own: bool) -> bool:
-    # Windows has no geteuid, and its folder of temporary files belongs to the user.
-    is_own = not hasattr(os, "geteuid") or status.st_uid == os.geteuid()
-    return stat.S_ISREG(status.st_mode) and (is_own or not only_own)
+@dataclass
+class DraftFile:
+    """A draft, where it belongs, and what of it is saved."""
+
+    path: Path | None
+    draft: Draft
+
+    def __post_init__(self) -> None:
+        self.saved_text: str = self.draft.text
+        self.digest: str | None = self.draft.digest
+
+    def is_unsaved(self, text: str) -> bool:
+        """Return whether a text differs from what was read or saved last."""
+        return text != self.saved_text
+
+    def save(self, text: str, path: Path | None = None, *, overwrite: bool = False) -> None:
+        """Save a text, from now on as `path` if it is given. Raises ChangedOnDiskError, CharRNNError."""
+        target = path or self.path
+        assert target is not None, "whoever saves has asked for a name"
+        known = self.digest if path is None or path == self.path else None
+        self.digest = save_draft(target, text, self.draft.newline, known=known, overwrite=overwrite)
+        self.path, self.saved_text = target, text
 
 
-def read_recovery(path: Path, format: FileFormat) -> str:
-    """Read the text of a file of `write_recovery` for a draft of this format, with line ends "\\n".
+@dataclass
+class Settings:
+    """What Tab offers, and what colours the text."""
 
-    It may have any size, and any characters that were in the editor: NUL and lone surrogates, too. Raises DataError if
-    it cannot be read.
-    """
+    until: Until = "word"
+    temperature: float = SAMPLE_TEMPERATURE
+    seed: int = 0
+    colour: Colour = None
+    cell: tuple[int, int] | None = field(default=None)
+    """The cell that was asked for, which the colours come back to."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.colour, tuple):
+            self.cell = self.colour
+
+    def options(self) -> ContinuationOptions:
+        """Return the options of the continuations."""
+        return ContinuationOptions(until=self.until, temperature=self.temperature, seed=self.seed)
+
+    def next_until(self) -> None:
+        """Change to the next of word, line and sentence."""
+        words: tuple[Until, ...] = get_args(Until)
+        self.until = words[(words.index(self.until) + 1) % len(words)]
+
+    def next_temperature(self) -> None:
+        """Change to the next higher one of `TEMPERATURES`, from the highest to the lowest."""
+        self.temperature = next((one for one in TEMPERATURES if one > self.temperature), TEMPERATURES[0])
+
+    def next_colour(self) -> None:
+        """Change from no colours to those of surprise, then of the cell if there is one, then to none."""
+        colours: list[Colour] = [None, SURPRISE, *([self.cell] if self.cell else [])]
+        self.colour = colours[(colours.index(self.colour) + 1) % len(colours)]
+
+    @property
+    def colour_name(self) -> str:
+        """The colour as it is shown and typed."""
+        return (
+            f"cell {self.colour[0]}:{self.colour[1]}" if isinstance(self.colour, tuple) else self.colour or "no colour"
+        )
+
+
+def describe_reading(read: ReadText, name: str) -> list[str]:
+    """Return what a model reads as something else or does not know, in one line; nothing if it knows all."""
+    if not read.substitutions:
+        return []
+    listed = [f"{_shown(one.character)} {_fate(one)} ({one.count:,})" for one in read.substitutions[:_LISTED]]
+    num = sum(one.count for one in read.substitutions)
+    more = ["…"] if len(read.substitutions) > _LISTED else []
+    return [f"{name} does not know {counted(num, 'character')}: {', '.join([*listed, *more])}"]
+
+
+def _fate(one: Substitution) -> str:
+    if one.replacement == one.character:
+        return "stays unknown"
+    return f"is read as {_shown(one.replacement)}" if one.replacement else "is left out"
+
+
+def _shown(text: str) -> str:
+    """Return a text, or the name of a white or invisible character in Unicode."""
+    is_visible = any(char.isprintable() and not char.isspace() for char in text)
+    return all_visible(text) if is_visible else ", ".join(unicodedata.name(char, repr(char)).lower() for char in text)
+
+
+def source_of(one: Continuation) -> str:
+    """Return in a word what found a continuation: `beam`, or `T` and the temperature of a sample."""
+    return "beam" if one.temperature is None else f"T {one.temperature:g}"
+
+
+def shown_continuation(one: Continuation) -> str:
+    """Return the text of a continuation in one line: spaces at its ends are marked, and … if it was cut."""
+    text = all_visible(one.text)
+    begin = len(text) - len(text.lstrip(" "))
+    end = len(text) - len(text.rstrip(" "))
+    text = "␣" * begin + text[begin : len(text) - end] + "␣" * end if text.strip(" ") else "␣" * len(text)
+    return text if one.is_complete else text + "…"
+
+
+def parse_path(name: str) -> Path:
+    """Return the path of a file that was typed; ~ is the home folder. Raises UsageError for what names no file."""
+    if not name.strip() or "\0" in name:
+        raise UsageError("Write the name of a file.")
     try:
-        data = path.read_bytes()
-        text = data.removeprefix(codecs.BOM_UTF8 if format.has_mark else b"").decode("utf-8", "surrogatepass")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}. It stays where it is.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"cannot read {path}: {error.reason} at byte {error.start:,}; the editor did not write it. "
-            "It stays where it is."
-        ) from None
-    return text.replace(format.newline, "\n")
-
-
-def write_recovery(path: Path | None, text: str, format: FileFormat) -> Path:
-    """Write text that was not saved to a new hidden file beside the draft, and return its path.
-
-    A draft without a name has it in the current folder. Where that cannot be written, the text is put in the home
-    folder or among the temporary files. Only its owner may read it. Raises CharRNNError if none of them works.
-    """
-    data = format.encode(text)
-    parts: list[Path] = []
-    try:
-        return _write_numbered(_beside(path), data, parts)
-    except CharRNNError:
-        for other in _elsewhere(path):
-            with contextlib.suppress(CharRNNError):
-                target = _write_numbered(other, data, parts)
-                for part in parts:
-                    with contextlib.suppress(OSError):
-                        part.unlink()
-                return target
-        raise
-
-
-def _write_numbered(path: Path, data: bytes, parts: list[Path]) -> Path:
-    """Write a new file of this name, or with the first number after it that is free.
-
-    Raises CharRNNError; what may be left of the file then is added to `parts`.
-    """
-    target, number = path, 1
-    while True:
-        try:
-            with convert_os_errors("write", target):
-                write_synced(target, data, mode=0o600)
-        except CharRNNError as error:
-            if not isinstance(error.__cause__, FileExistsError):
-                parts.append(target)
-                raise
-            number += 1
-            target = path.with_name(f"{path.name}-{number}")
-        else:
-            return target
-
-
-def _beside(path: Path | None) -> Path:
-    """Return the first name of a recovery file beside a draft."""
-    named = Path("unnamed") if path is None else path
-    return named.with_name(f".{named.name}{_RECOVERED}")
-
-
-def _elsewhere(path: Path | None) -> list[Path]:
-    """Return the first name of a draft's recovery file in the home folder and among the temporary files."""
-    place = os.path.abspath("unnamed" if path is None else path)
-    name = _ELSEWHERE + sha256(os.fsencode(place)).hexdigest()[:_DIGITS]
-    folders = []
-    for find in (Path.home, tempfile.gettempdir):
-        # RuntimeError: there is no home folder
-        with contextlib.suppress(OSError, RuntimeError):
-            folders.append(Path(find()))
-    return [folder / name for folder in folders]
+        path = Path(name.strip()).expanduser()
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: of a user who has no home folder
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"That name cannot be used: {reason}. Write another one.") from None
+    if is_folder:
+        raise UsageError(f"{path} is a folder: write the name of a file.")
+    return path

@@ -1,7 +1,7 @@
-"""The text that is edited: coloured by one value per character."""
+"""The text that is edited: coloured by one value per character, without characters that a terminal would interpret."""
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from rich.style import Style
 from rich.text import Text
@@ -13,27 +13,60 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from charrnn.apps.write.drafts import MAX_LINE_CHARS
-from charrnn.apps.write.hidden import hide, hide_copied, hide_pasted, marks, reveal
+from charrnn.errors import DataError
+from charrnn.views.visible import visible
+
+_BASE = 0x100000
+"""Start of plane 16, which is private use as a whole."""
+_STEERING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters except a tab and a newline; line separators; marks that change the direction of the text; lone
+surrogates, which no terminal can be sent."""
+_PRIVATE = re.compile("[\U00100000-\U0010ffff]")
+_NARROW = "␦"
+"""Mark of a character whose own mark would be wider than one column."""
+
+
+def hide(text: str) -> str:
+    """Replace what cannot be shown, one character by one. Raises DataError for a text with such private characters."""
+    if found := _PRIVATE.search(text):
+        raise DataError(
+            f"the text has the private-use character U+{ord(found[0]):X}, which the editor needs for itself: "
+            "leave such characters out"
+        )
+    return _STEERING.sub(lambda match: chr(_BASE + ord(match[0])), text)
+
+
+def hide_pasted(text: str) -> str:
+    """Replace what cannot be shown in a text that comes from elsewhere; line ends of any kind become a newline."""
+    return hide_copied(re.sub("\r\n?|[\x0b\x0c\x85\u2028\u2029]", "\n", text))
+
+
+def hide_copied(text: str) -> str:
+    """Replace what cannot be shown in a text that was copied in the editor; its own line separators stay."""
+    return hide(_PRIVATE.sub("\ufffd", text))
+
+
+def reveal(text: str) -> str:
+    """Return the text that `hide` was given."""
+    return _PRIVATE.sub(lambda match: chr(ord(match[0]) - _BASE), text)
+
+
+def marks(text: str) -> str:
+    """Return what is drawn for a text from `hide`: a mark of one column for each character that was replaced."""
+    return _PRIVATE.sub(_mark, text)
+
+
+def _mark(match: "re.Match[str]") -> str:
+    mark = visible(chr(ord(match[0]) - _BASE))
+    return mark if len(mark) == 1 else _NARROW
+
 
 MAX_UNDO = 1000
 """Steps that can be undone."""
 MAX_COLOURED_CHARS = 4_000
 """Characters of a line that is coloured at most: Textual lays out all of them again for each row of it."""
-
-
-@dataclass
-class _Replacement(Edit):
-    """A change that knows whether it is undone."""
-
-    is_undone: bool = field(init=False, default=False)
-
-    def do(self, text_area: TextArea, record_selection: bool = True) -> EditResult:
-        self.is_undone = False
-        return super().do(text_area, record_selection)
-
-    def undo(self, text_area: TextArea) -> EditResult:
-        self.is_undone = True
-        return super().undo(text_area)
 
 
 class Editor(TextArea):
@@ -153,14 +186,6 @@ class Editor(TextArea):
     def insert_continuation(self, text: str) -> None:
         """Insert a text at the cursor, as one step to undo."""
         self._insert(hide_pasted(text))
-
-    def replace_all(self, text: str) -> Callable[[], bool]:
-        """Replace the whole text, as one step to undo, and return a function that says whether it is undone."""
-        change = _Replacement(hide(text), (0, 0), self.document.end, False)
-        self.history.checkpoint()
-        self.edit(change)
-        self.history.checkpoint()
-        return lambda: change.is_undone
 
     def action_paste(self) -> None:
         """Insert what was copied in the editor."""

@@ -1,9 +1,10 @@
-"""The screen of the editor: the draft, the continuations below it, and the keys."""
+"""The editor: the draft, the continuations below it, the keys, until it is left or a signal ends it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 from rich.style import Style
 from rich.text import Text
 from textual import events
@@ -15,20 +16,68 @@ from textual.timer import Timer
 from textual.widgets import Static
 
 from charrnn.api import Model
-from charrnn.apps.dialogs import Choice, Help, Question
-from charrnn.apps.full_screen import StatusLine
-from charrnn.apps.write.colours import line_styles
-from charrnn.apps.write.drafts import ChangedOnDiskError, check_lines, check_saved, read_recovery, recovery_files
-from charrnn.apps.write.editor import Editor
-from charrnn.apps.write.keys import COMMAND, KEYS
-from charrnn.apps.write.offers import OfferSearch, offer_table
-from charrnn.apps.write.state import DraftFile, Settings, describe_reading, parse_path
-from charrnn.apps.write.substitution import ReadText
-from charrnn.apps.write.worker import Job, Worker
+from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Question, StatusLine
+from charrnn.apps.write.assistant import DraftAssistant, ReadText
+from charrnn.apps.write.drafts import (
+    ChangedOnDiskError,
+    Colour,
+    DraftFile,
+    Settings,
+    check_saved,
+    describe_reading,
+    parse_path,
+)
+from charrnn.apps.write.editor import Editor, reveal
+from charrnn.apps.write.offers import Job, OfferSearch, Worker, offer_table
 from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, DataError, counted
 from charrnn.generation.records import Continuation
-from charrnn.views.palette import palette_of
+from charrnn.views.heatmap import MAX_BITS
+from charrnn.views.palette import Palette, palette_of
+
+COMMAND = "write"
+"""The command whose options messages name."""
+KEYS = (
+    ("Tab", "five continuations; once more: five others. Any other key but a digit dismisses them"),
+    ("1 to 5", "insert that one; Ctrl-Z takes it out again"),
+    ("Esc", "dismiss the continuations, or stop looking for them"),
+    ("Ctrl-U F3", "where continuations end: word, line or sentence"),
+    ("Ctrl-T F2", "the temperature of the samples"),
+    ("F4", "colours: none, surprise, the cell of --color"),
+    ("Ctrl-Z Ctrl-Y", "undo, redo"),
+    ("Ctrl-S", "save; F5 saves under another name"),
+    ("Ctrl-X Ctrl-C Ctrl-V", "cut, copy and paste what is selected (Shift with the arrow keys)"),
+    ("Ctrl-Q", "quit; asks if something is not saved. So does Ctrl-C where nothing is selected"),
+    ("F1", "these keys, and how the model reads the draft"),
+)
+"""Keys and what they do, for the help."""
+
+
+def line_styles(
+    assistant: DraftAssistant,
+    palette: Palette,
+    colour: Colour,
+    text: str,
+    begin: int,
+    lengths: Sequence[int],
+    check: Callable[[], object],
+) -> list[list[Style]]:
+    """Return a style for each character of some lines of a text, by a cell or by surprise; no style where nan.
+
+    The lines have these `lengths` without their ends, and the first one begins at `begin`. `check` is called often;
+    what it raises ends the work.
+    """
+    starts = np.cumsum([begin, *(length + 1 for length in lengths)]).tolist()
+    end = min(len(text), starts[-1])
+    style_of: Callable[[float], Style] = palette.surprise
+    if isinstance(colour, tuple):
+        values = assistant.cell_values(text, colour, begin, end, on_read=lambda num_chars: check()).tolist()
+        style_of = palette.value
+    else:
+        values = (assistant.surprise(text, begin, end, on_read=lambda num_chars: check()) / MAX_BITS).tolist()
+    styles = [style_of(value) if value == value else Style() for value in values]
+    return [styles[start - begin : start - begin + length] for start, length in zip(starts, lengths, strict=False)]
+
 
 HINT = "Tab continue  ^U until  ^T temperature  ^Z undo  ^S save  F1 help  ^Q quit"
 """Keys at the bottom of the screen."""
@@ -347,35 +396,47 @@ class DraftScreen(Screen[None]):
         answers = {"s": ("save and quit", lambda: self._save(then=self._leave)), "d": ("discard and quit", self._leave)}
         self.app.push_screen(Choice(f"{name} has changes that are not saved.", answers))
 
-    def ask_about_recovery(self) -> None:
-        """Ask what to do with text that was not saved when an editor ended, if there is any."""
-        found = recovery_files(self.file.path)
-        if not found:
-            return
-        answers = {
-            "r": ("recover it", lambda: self._take_over(found[0])),
-            "d": ("delete it", lambda: self._delete(found[0])),
-        }
-        self.app.push_screen(Choice(f"{found[0]} has text that was not saved when the editor ended.", answers))
-
-    def _take_over(self, path: Path) -> None:
-        try:
-            text = read_recovery(path, self.file.format)
-            check_lines(path, text)
-            is_undone = self.editor.replace_all(text)
-        except CharRNNError as error:
-            self.say(str(error))
-            return
-        self.file.take_over(path, text, is_undone)
-        self.editor.move_cursor(self._end_of_text())
-        self._show()
-        self._note_reading()
-
-    def _delete(self, path: Path) -> None:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            self.say(f"cannot delete {path}: {error.strerror}")
-
     def _leave(self) -> None:
         self.app.exit(True)
+
+
+class Writer(FullScreenApp[bool]):
+    """`charrnn write`: a draft, and continuations of it. The result is True if it was left by its keys."""
+
+    CSS = (
+        FullScreenApp.CSS
+        + """
+    #settings { width: auto; }
+    Editor { height: 1fr; border: none; padding: 0 1; background: ansi_default; color: ansi_default; }
+    Editor:focus { border: none; }
+    Editor { scrollbar-size: 1 1; }
+    Editor .text-area--cursor { text-style: reverse; background: ansi_default; color: ansi_default; }
+    Editor .text-area--selection { text-style: reverse; background: ansi_default; color: ansi_default; }
+    #offers { height: auto; max-height: 11; display: none; border-top: solid ansi_default; }
+    .name { width: 21; }
+    """
+    )
+
+    def __init__(self, model: Model, file: DraftFile, settings: Settings) -> None:
+        """Edit the draft of a file with continuations by a model."""
+        super().__init__()
+        self.draft_screen = DraftScreen(model, file, settings, self.call_later, self.fail)
+        self.work = self.draft_screen.worker
+
+    def on_mount(self) -> None:
+        """Show the draft."""
+        self.push_screen(self.draft_screen)
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy a text; that of the draft with the author's own characters."""
+        super().copy_to_clipboard(reveal(text) if self.screen is self.draft_screen else text)
+
+    async def action_quit(self) -> None:
+        """Quit from any screen; ask first if something is not saved."""
+        if not isinstance(self.screen, Choice):
+            self.draft_screen.action_leave()
+
+    def action_help_quit(self) -> None:
+        """Quit by Ctrl-C from a dialog, as by Ctrl-Q."""
+        if not isinstance(self.screen, Choice):
+            self.draft_screen.action_leave()
