@@ -1,6 +1,6 @@
 """Every number of a small network while it reads a text: products, gates, states, logits, losses. In NumPy, float64.
 
-The equations are those of `model.cells` and `model.depths`, called with functions that record their arguments.
+The equations are those of `model.walk`, called with products and functions that record arguments and results.
 
 Shapes: E embedding (V for one-hot vectors), V vocabulary, H hidden; arrays have one row, (1, …).
 """
@@ -17,10 +17,9 @@ from charrnn.config import Config, resolved
 from charrnn.errors import UsageError, counted, named
 from charrnn.lab.numbers_records import MAX_STEPS, MAX_UNITS, LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
 from charrnn.model.cells import Cell, Lstm, Ops, Unitary
-from charrnn.model.depths import DEPTHS
 from charrnn.model.portable_math import NUMPY
-from charrnn.model.registry import cell_type
-from charrnn.model.shapes import check_shapes, dilation_of
+from charrnn.model.shapes import check_shapes
+from charrnn.model.walk import Architecture, Walk
 
 Doubles = NDArray[np.float64]
 """An array of float64."""
@@ -82,113 +81,125 @@ class _Network:
     """A network and its state, which `step` moves on by one character."""
 
     def __init__(self, config: Config, tensors: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> None:
-        self._config = config
-        self._vocabulary = vocabulary
+        self.config, self.vocabulary = config, vocabulary
+        self.architecture = Architecture.of(config)
         self._weights = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        self._cell, self._depth = cell_type(config.cell), DEPTHS[config.depth]
-        self._size = resolved(config.hidden_size)
-        self._dilations = [dilation_of(config, layer) for layer in range(resolved(config.num_layers))]
-        self._queues = self._initial_queues()
+        self.linear = self.architecture.linear_weights(self._weights)
+        cell, size = self.architecture.cell, self.architecture.hidden_size
+        self.extras: list[dict[str, Any]] = [
+            {
+                name: self._weights[f"layers.{layer}.{name}"].astype(np.int64 if kind == "permutation" else np.float64)
+                for name, (_, kind) in cell.extras(size).items()
+            }
+            for layer in range(self.architecture.num_layers)
+        ]
+        self.queues = self._initial_queues()
+        """For each layer the states from which its next characters continue, the next one first."""
 
     def _initial_queues(self) -> list[list[tuple[Doubles, ...]]]:
-        """Return for each layer the states from which its next characters continue, the next one first."""
-        learned, num_states = self._weights.get("learned_state"), self._cell.num_states
+        learned, num_states = self._weights.get("learned_state"), self.architecture.cell.num_states
         queues = []
-        for layer, dilation in enumerate(self._dilations):
-            states = np.zeros((num_states, dilation, 1, self._size))
+        for layer, dilation in enumerate(self.architecture.dilations):
+            states = np.zeros((num_states, dilation, 1, self.architecture.hidden_size))
             if learned is not None:
-                states += learned[layer, : num_states * dilation].reshape(num_states, dilation, 1, self._size)
+                states += learned[layer, : num_states * dilation].reshape(states.shape)
             queues.append([tuple(states[:, place]) for place in range(dilation)])
         return queues
 
     def step(self, char: int, target: int | None) -> StepNumbers:
         """Read a character, and compare the prediction with the target."""
-        if char == self._config.end_id:
-            self._queues = self._initial_queues()
+        if char == self.config.end_id:
+            self.queues = self._initial_queues()
         vector = self._vector(char)
-        entries = self._vocabulary if self._config.embedding_size == "one-hot" else _units(vector.shape[1])
-        links = _Links(self._weights, self._size)
-        below, total, layers = vector, np.zeros((1, self._size)), []
-        if self._depth.has_lstm:
-            below = links.start(vector)
-        for index, queue in enumerate(self._queues):
-            links.rows = links.rows if index == 0 else []
-            rows, latest = self._read(index, below, queue.pop(0))
-            queue.append(latest)
-            num_rows = len(links.rows)
-            joined = self._depth.join(links, index, below, latest[0])
-            rows = [*links.rows[:num_rows], *rows, *links.rows[num_rows:]]
-            if joined is not latest[0] and not self._depth.has_lstm:
-                rows.append(_row("y", joined, _units(self._size)))
-            layers.append(LayerNumbers(tuple(rows)))
-            below = joined
-            total = total + joined if self._config.sum_outputs else joined
-        weight, bias = self._weights["output.weight"], self._weights["output.bias"]
-        product = total @ weight.T
-        logits = product + bias
+        entries = self.vocabulary if self.config.embedding_size == "one-hot" else _units(vector.shape[1])
+        walk = _Walk(self)
+        top = walk.read(vector)
+        if self.config.sum_outputs:
+            walk.rows.append(_row("sum", top, _units(self.architecture.hidden_size)))
+        logits = walk.product("output", top)
         shifted = logits - logits.max()
         logprobs = shifted - np.log(np.exp(shifted).sum())
-        output = [_row("W_hy h", product, self._vocabulary), _row("b_y", bias, self._vocabulary)]
-        if self._config.sum_outputs:
-            output.insert(0, _row("sum", total, _units(self._size)))
         return StepNumbers(
-            character=self._vocabulary[char],
-            target=None if target is None else self._vocabulary[target],
+            character=self.vocabulary[char],
+            target=None if target is None else self.vocabulary[target],
             input=_row("x", vector, entries),
-            layers=tuple(layers),
-            output=tuple(output),
-            logits=_row("logits", logits, self._vocabulary),
-            probabilities=_row("softmax", np.exp(logprobs), self._vocabulary),
+            layers=tuple(walk.layers),
+            output=tuple(walk.rows),
+            logits=_row("logits", logits, self.vocabulary),
+            probabilities=_row("softmax", np.exp(logprobs), self.vocabulary),
             loss=None if target is None else float(-logprobs[0, target]),
         )
 
     def _vector(self, char: int) -> Doubles:
-        if self._config.embedding_size == "one-hot":
-            return np.eye(len(self._vocabulary))[[char]]
+        if self.config.embedding_size == "one-hot":
+            return np.eye(len(self.vocabulary))[[char]]
         return np.asarray(self._weights["embedding.weight"][[char]])
 
-    def _read(self, index: int, x: Doubles, before: tuple[Doubles, ...]) -> tuple[list[NumberRow], tuple[Doubles, ...]]:
-        """Return the vectors of a layer that reads x from a state, and its state after that."""
-        rows, latest = _step(self._cell, self._config.cell, f"layers.{index}.", self._weights, x, before)
-        share = 1 - self._config.zoneout
-        if share < 1:
-            latest = tuple(old + share * (new - old) for old, new in zip(before, latest, strict=True))
-        return _with_states(rows, before, latest), latest
 
+class _Walk(Walk[Any]):
+    """The walk of one character, which lists all products, arguments and results of functions, and states."""
 
-class _Links:
-    """The weights of a depth in one step, which records their products; see `model.depths.Links`."""
-
-    def __init__(self, weights: Mapping[str, Doubles], size: int) -> None:
-        self._weights, self._size = weights, size
-        self._along_depth: tuple[Doubles, ...] = ()
+    def __init__(self, network: _Network) -> None:
+        super().__init__(network.architecture)
+        self._network, self._size, self.ops = network, network.architecture.hidden_size, DOUBLE
+        self.layers: list[LayerNumbers] = []
         self.rows: list[NumberRow] = []
+        """The vectors since the last layer ended."""
+        self._before: tuple[Doubles, ...] = ()
+        self._begin = 0
 
-    def start(self, vector: Doubles) -> Doubles:
-        """Compute the first state of the LSTM along depth from a character's vector; return its h."""
-        product, bias = vector @ self._weights["bottom.weight"].T, self._weights["bottom.bias"]
-        labels = [*_units(self._size, "h"), *_units(self._size, "c")]
-        self.rows += [_row("W_bottom x", product, labels), _row("b_bottom", bias, labels)]
-        h, c = np.split(product + bias, 2, axis=-1)
-        self._along_depth = h, c
-        return h
+    def product(self, name: str, x: Doubles) -> Doubles:
+        weight, bias = self._network.linear[name]
+        product, units = x @ weight.T, _units(self._size)
+        prefix, _, last = name.rpartition(".")
+        if name == "output":
+            names, entries = ("W_hy h", "b_y"), tuple(self._network.vocabulary)
+        elif name == "bottom":
+            names, entries = ("W_bottom x", "b_bottom"), (*_units(self._size, "h"), *_units(self._size, "c"))
+        elif prefix == "highways":
+            names, entries = ("W_t x", "b_t"), units
+        else:
+            cell_name = self._network.config.cell if prefix.startswith("layers") else "lstm"
+            argument = "x" if last == "ih" else ARGUMENTS.get(cell_name, {}).get(last, "h")
+            names, entries = (f"W_{last} {argument}", f"b_{last}"), _block_labels(cell_name, len(weight), self._size)
+        self.rows += [_row(names[0], product, entries), _row(names[1], bias, entries)]
+        if last == "ih" and self.architecture.cell is Unitary and prefix.startswith("layers"):
+            rotated = Unitary.rotate(DOUBLE, self._before[0], self.extras_of(len(self.layers)))
+            self.rows.append(_row("U h", np.concatenate(rotated, axis=-1), units))
+        return np.asarray(product + bias)
+
+    def ops_of(self, layer: int) -> Ops[Any]:
+        return _recording(self.rows, self.architecture.cell, self._network.config.cell)
+
+    def extras_of(self, layer: int) -> dict[str, Any]:
+        return self._network.extras[layer]
+
+    def oldest(self, layer: int) -> tuple[Doubles, ...]:
+        self._before, self._begin = self._network.queues[layer].pop(0), len(self.rows)
+        return self._before
+
+    def append(self, layer: int, latest: tuple[Doubles, ...]) -> None:
+        self._network.queues[layer].append(latest)
+        self.rows[self._begin :] = _with_states(self.rows[self._begin :], self._before, latest)
+
+    def pass_on(self, layer: int, joined: Doubles) -> None:
+        h, depth = self._network.queues[layer][-1][0], self.architecture.depth
+        if joined is not h and not depth.has_lstm:
+            self.rows.append(_row("y", joined, _units(self._size)))
+        self.layers.append(LayerNumbers(tuple(self.rows)))
+        self.rows = []
 
     def gate(self, layer: int, x: Doubles) -> Doubles:
-        """Compute the gate t of a highway."""
-        product = x @ self._weights[f"highways.{layer - 1}.weight"].T
-        bias = self._weights[f"highways.{layer - 1}.bias"]
-        gate = 0.5 * np.tanh(0.5 * (product + bias)) + 0.5
-        units = _units(self._size)
-        self.rows += [_row("W_t x", product, units), _row("b_t", bias, units), _row("t", gate, units)]
+        gate = super().gate(layer, x)
+        self.rows.append(_row("t", gate, _units(self._size)))
         return np.asarray(gate)
 
     def climb(self, layer: int, x: Doubles) -> Doubles:
-        """Compute the output of the LSTM along depth, which reads x."""
-        before = self._along_depth
-        rows, self._along_depth = _step(Lstm, "lstm", f"grids.{layer}.", self._weights, x, before)
-        rows = _with_states(rows, before, self._along_depth)
-        self.rows += [replace(row, name=f"depth {row.name}") for row in rows]
-        return self._along_depth[0]
+        before, begin, ops = self.along_depth, len(self.rows), _recording(self.rows, Lstm, "lstm")
+        self.along_depth = self.step_cell(Lstm, f"grids.{layer}", ops, x, before, {})
+        rows = _with_states(self.rows[begin:], before, self.along_depth)
+        self.rows[begin:] = [replace(row, name=f"depth {row.name}") for row in rows]
+        return np.asarray(self.along_depth[0])
 
 
 def _with_states(
@@ -210,44 +221,13 @@ def _with_states(
     ]
 
 
-def _step(
-    cell: type[Cell],
-    cell_name: str,
-    prefix: str,
-    weights: Mapping[str, Doubles],
-    x: Doubles,
-    before: tuple[Doubles, ...],
-) -> tuple[list[NumberRow], tuple[Doubles, ...]]:
-    """Compute the equations of a cell type, and record every product and every function."""
-    size = before[0].shape[1]
-    rows: list[NumberRow] = []
-    letters = INPUT_BLOCKS.get(cell_name, "")
-
-    def labels(num_blocks: int) -> tuple[str, ...]:
-        if num_blocks == 1:
-            return _units(size)
-        names = letters or [f"{block}:" for block in range(num_blocks)]
-        return tuple(label for name in names[:num_blocks] for label in _units(size, name))
-
-    def multiply(name: str, weight: Doubles, vector: Doubles, argument: str) -> Doubles:
-        result, bias = vector @ weight.T, weights[f"{prefix}bias_{name}_l0"]
-        entries = labels(len(weight) // size)
-        rows.extend((_row(f"W_{name} {argument}", result, entries), _row(f"b_{name}", bias, entries)))
-        return np.asarray(result + bias)
-
-    def product(name: str, h: Doubles) -> Doubles:
-        weight = np.asarray(cell.effective_weight(weights[f"{prefix}weight_{name}_l0"]))
-        return multiply(name, weight, h, ARGUMENTS.get(cell_name, {}).get(name, "h"))
-
-    extras: dict[str, Any] = {
-        name: weights[prefix + name].astype(np.int64) if kind == "permutation" else weights[prefix + name]
-        for name, (_, kind) in cell.extras(size).items()
-    }
-    inputs = multiply("ih", weights[f"{prefix}weight_ih_l0"], x, "x")
-    if cell is Unitary:
-        rows.append(_row("U h", np.concatenate(Unitary.rotate(DOUBLE, before[0], extras), axis=-1), _units(size)))
-    ops = _recording(rows, cell, cell_name)
-    return rows, tuple(cell.step(ops, inputs, product, before, extras))
+def _block_labels(cell_name: str, num_rows: int, size: int) -> tuple[str, ...]:
+    """Return the labels of a product's rows: its units, with the letter of the block if there are several."""
+    num_blocks = num_rows // size
+    if num_blocks == 1:
+        return _units(size)
+    names = INPUT_BLOCKS.get(cell_name) or [f"{block}:" for block in range(num_blocks)]
+    return tuple(label for name in names[:num_blocks] for label in _units(size, name))
 
 
 def _recording(rows: list[NumberRow], cell: type[Cell], cell_name: str) -> Ops[Any]:

@@ -1,8 +1,8 @@
 """The way of one character up the layers of a network, for any array library.
 
-`Stepper` walks in NumPy, `apps.onnx` with values that record an ONNX graph. `network` does not: in torch, a layer reads
-a whole window at once. `scale.compiled` and the program of the model page repeat the walk by hand, as loops over single
-numbers that change arrays in place.
+`Stepper` walks in NumPy, `lab.numbers` in float64 and lists every number, `apps.onnx` walks with values that record an
+ONNX graph. `network` does not: in torch, a layer reads a whole window at once. `scale.compiled` and the program of the
+model page repeat the walk by hand, as loops over single numbers that change arrays in place.
 
 Shapes: B batch, E embedding, H hidden, D dilation, R rows and C columns of a weight.
 """
@@ -83,7 +83,8 @@ class Walk(Generic[A]):
 
     def __init__(self, architecture: Architecture) -> None:
         self.architecture = architecture
-        self._along_depth: State[A] = ()
+        self.along_depth: State[A] = ()
+        """State of the LSTM along depth, if there is one."""
 
     def product(self, name: str, x: A) -> A:
         """Compute x @ weight.T + bias with the weights of that name.
@@ -109,6 +110,9 @@ class Walk(Generic[A]):
         """Keep the latest state of a layer in place of the oldest one."""
         raise NotImplementedError
 
+    def pass_on(self, layer: int, joined: A) -> None:
+        """Take note of what a layer passes on to the next one."""
+
     def step_cell(
         self, cell: type[Cell], prefix: str, ops: Ops[A], x: A, state: State[A], extras: Mapping[str, A]
     ) -> State[A]:
@@ -120,8 +124,8 @@ class Walk(Generic[A]):
         """Read a character's vector (B, E), and return what the output layer reads, (B, H)."""
         network, below, outputs = self.architecture, x, []
         if network.depth.has_lstm:
-            self._along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
-            below = self._along_depth[0]
+            self.along_depth = tuple(self.ops.split(self.product("bottom", x), 2))
+            below = self.along_depth[0]
         for layer in range(network.num_layers):
             ops, before = self.ops_of(layer), self.oldest(layer)
             latest = self.step_cell(network.cell, f"layers.{layer}", ops, below, before, self.extras_of(layer))
@@ -131,6 +135,7 @@ class Walk(Generic[A]):
                 latest = (*latest[:-1], ops.clamp(latest[-1]))
             self.append(layer, latest)
             below = network.depth.join(self, layer, below, latest[0])
+            self.pass_on(layer, below)
             outputs.append(below)
         return sum(outputs[1:], start=outputs[0]) if network.sums_outputs else below
 
@@ -140,5 +145,5 @@ class Walk(Generic[A]):
 
     def climb(self, layer: int, x: A) -> A:
         """Feed x to the LSTM along depth; see `model.depths.Links`."""
-        self._along_depth = self.step_cell(Lstm, f"grids.{layer}", self.ops, x, self._along_depth, {})
-        return self._along_depth[0]
+        self.along_depth = self.step_cell(Lstm, f"grids.{layer}", self.ops, x, self.along_depth, {})
+        return self.along_depth[0]
