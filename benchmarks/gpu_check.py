@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from graph_sampler import GraphSampler
 from measuring import describe_machine, in_turn, matmul_rate, waiting
 from train_speed import num_operations, our_step, stock_step
 
@@ -46,7 +47,6 @@ from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pic
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.scale.graphed import GraphSampler
 from charrnn.text.batches import Lanes
 from charrnn.text.encoded import encode_text
 from charrnn.text.vocab import Vocab

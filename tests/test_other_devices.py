@@ -12,12 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
-from charrnn.generation.options import Shaping
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import FUNCTIONS
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.scale.graphed import GraphSampler
 from charrnn.training.optim import make_optimizers, update_average
 
 META = torch.device("meta")
@@ -72,12 +70,3 @@ def test_a_step_stays_on_its_device(case: dict[str, Any]) -> None:
         optimizer.step(0.01, 1)
         assert {value.device for moments in optimizer.state.values() for value in moments.values()} == {META}
     update_average([weight.detach().clone() for weight in weights], weights, 0.9, 1)
-
-
-@pytest.mark.parametrize("shaping", [Shaping(banned=(0,)), Shaping(top_k=3, top_p=0.9, min_p=0.1)])
-@pytest.mark.parametrize("case", [{}, {"cell": "mlstm", "depth": "highway"}, {"depth": "grid"}, {"documents": "lines"}])
-def test_drawing_stays_on_its_device(case: dict[str, Any], shaping: Shaping) -> None:
-    config = make_config(**case)
-    sampler = GraphSampler(config, V, CharRNN(config, V).state_dict(), [shaping] * B, META, block=2)
-    sampler._advance()
-    assert {sampler._ids.device, sampler._logprobs.device, sampler._state.device} == {META}

@@ -1,4 +1,4 @@
-"""Draws characters with torch on any device; on an NVIDIA GPU, a block of characters is one captured CUDA graph.
+"""Draw characters with torch on any device, for gpu_check.py; on an NVIDIA GPU, a block is one captured CUDA graph.
 
 Python would take longer to launch the kernels of one character than the GPU takes to run them. A graph is launched as a
 whole: it reads and writes the same memory every time, so its inputs and results are buffers. Without CUDA the same
