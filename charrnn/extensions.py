@@ -46,6 +46,16 @@ class CommandEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledSampling:
+    """A module with compiled loops that draw characters, imported where a text is long enough.
+
+    A room declares it in its own EXTENSIONS. The module has what `generation.sampling` uses of `scale.compiled`.
+    """
+
+    module: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMethod:
     """A method of `charrnn.Model`: a function that takes the model as its first argument."""
 
@@ -109,6 +119,12 @@ def _declared() -> tuple[object, ...]:
 def offered(kind: type[Kind]) -> tuple[Kind, ...]:
     """Return all declared objects of a class, in the order of the rooms and of their modules. Raises as `commands`."""
     return tuple(declared for declared in _declared() if isinstance(declared, kind))
+
+
+def offered_by_rooms(kind: type[Kind]) -> tuple[Kind, ...]:
+    """Return the objects of a class that the rooms themselves declare; their MODULES are not imported."""
+    declared = (one for _, room in _rooms() for one in getattr(room, "EXTENSIONS", ()))
+    return tuple(one for one in declared if isinstance(one, kind))
 
 
 def find_function(kind: type[ModelMethod] | type[PackageFunction], name: str) -> Callable[..., Any] | None:

@@ -452,7 +452,7 @@ def test_kept_code_serves_a_python_that_optimizes(
     options: list[str], kept_code: Path, process: Callable[..., Any], tmp_path: Path
 ) -> None:
     code = (
-        "from charrnn.generation import compiled;"
+        "from charrnn.scale import compiled;"
         "print(compiled.prepare('write', may_compile=False, on_compile=None, on_warning=None) is not None)"
     )
     assert process(*options, "-c", code).stdout == b"True\n"
@@ -505,8 +505,7 @@ def test_numpy_begins_what_the_compiled_loop_goes_on_with(
     stepper = make_stepper(BASE, "int8")
     choose(True)
     expected = draw_all(stepper, range(3), length)
-    monkeypatch.delitem(sys.modules, sampling.COMPILED)
-    monkeypatch.setattr(sampling.importlib, "import_module", lambda name: compiled)
+    sampling._compiled_module.cache_clear()
     monkeypatch.setattr(sampling, "BEFORE_LOADING", 50)
     found = draw_all(stepper, range(3), length)
     assert np.array_equal(found.ids, expected.ids) and np.array_equal(found.values, expected.values)

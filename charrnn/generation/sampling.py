@@ -5,16 +5,17 @@ Shapes: B streams, N characters, V vocabulary; state as in `model.stepper`. Work
 
 import importlib
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charrnn import extensions
 from charrnn.generation.distribution import Float64Array, char_weights, log_softmax
 from charrnn.generation.options import OnCompile, OnWarning, Shaping, warn
 from charrnn.model.stepper import CharacterModel, Stepper
@@ -31,8 +32,6 @@ FIRST_BLOCK, LAST_BLOCK = 32, 1024
 """Sizes of the first and the largest block of the compiled loop: small at first, so that text appears soon."""
 BEFORE_LOADING = 16
 """Characters that NumPy draws before the compiled loop is loaded, so that the first text appears at once."""
-COMPILED = "charrnn.scale.compiled"
-"""The module of the compiled loop, which needs numba."""
 
 
 class Block(NamedTuple):
@@ -50,6 +49,17 @@ class PrimedState(NamedTuple):
     state: NDArray[np.float32]
 
 
+@cache
+def _compiled_module() -> ModuleType | None:
+    """Import the compiled loops that a room offers; None if there are none, or if numba is missing."""
+    for offer in extensions.offered_by_rooms(extensions.CompiledSampling):
+        try:
+            return importlib.import_module(offer.module)
+        except ImportError:
+            return None
+    return None
+
+
 def compiled_loop(
     stepper: CharacterModel,
     num_chars: int,
@@ -57,18 +67,14 @@ def compiled_loop(
     on_compile: OnCompile = lambda: None,
     on_warning: OnWarning = warn,
 ) -> ModuleType | None:
-    """Return `generation.compiled` if it can run this model and its `loop` saves time for `num_chars`, else None.
+    """Return the module of the compiled loops if it can run this model and saves time for `num_chars`, else None.
 
     Calls `on_compile` before the loop is compiled, and `on_warning` with a message if something is wrong with it.
     """
     if num_chars < COMPILED_FROM or not isinstance(stepper, Stepper):
         return None
-    try:
-        # Imported by name, because numba may be missing.
-        compiled = importlib.import_module(COMPILED)
-    except ImportError:
-        return None
-    if not compiled.can_compile(stepper):
+    compiled = _compiled_module()
+    if compiled is None or not compiled.can_compile(stepper):
         return None
     may_compile = num_chars >= UNCACHED_FROM
     found = compiled.prepare(loop, may_compile=may_compile, on_compile=on_compile, on_warning=on_warning)
@@ -149,7 +155,7 @@ def sample_ids(
         shapings,
     )
     drawn, num_chars = 0, length * num_streams
-    if num_chars >= COMPILED_FROM and COMPILED not in sys.modules:
+    if num_chars >= COMPILED_FROM and not _compiled_module.cache_info().currsize:
         drawn = min(length, BEFORE_LOADING // num_streams)
         yield from _numpy_blocks(stepper, streams, drawn, max_line, newline, cell)
     if ends_early and num_chars >= UNCACHED_FROM > 0:

@@ -1,6 +1,6 @@
 """More of the same: several processes, sweeps, trackers, compiled sampling."""
 
-from charrnn.extensions import CommandEntry
+from charrnn.extensions import CommandEntry, CompiledSampling
 
 COMMANDS = (
     CommandEntry(
@@ -12,3 +12,5 @@ COMMANDS = (
 """The commands of this room."""
 MODULES = ("charrnn.scale.processes.launcher", "charrnn.scale.sweep.sweep", "charrnn.scale.trackers")
 """The modules that declare EXTENSIONS."""
+EXTENSIONS = (CompiledSampling(module="charrnn.scale.compiled"),)
+"""What this room offers without importing a module."""
