@@ -16,7 +16,7 @@ from measuring import Report, make_parser, seconds
 from train_speed import IDS, VOCAB_SIZE, our_step
 
 from charrnn.model.device import on_threads
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.measuring import choose_threads, measure_step
 from charrnn.training.plan import MEASURE_SECONDS
 from charrnn.training.trainer import Trainer
@@ -39,7 +39,7 @@ def measure(report: Report, shape: tuple[int, int, int, int], machine: str) -> N
     """Add the chosen threads, and the rates with them and with all threads."""
     num_layers, hidden_size, num_lanes, length = shape
     trainer = our_step("lstm", num_layers, hidden_size, num_lanes, length, "auto")
-    given = trainer.config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu")
+    given = trainer.config, BatchRows(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu")
     _, for_minutes = measure_step(*given, MEASURE_SECONDS)
     for_steps = choose_threads(*given)
     chars, most = num_lanes * length, torch.get_num_threads()

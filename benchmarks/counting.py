@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.model.network import CharRNN
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.formal_languages import END, FORMAL_LANGUAGES, FormalString, find_language, make_strings
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
@@ -101,7 +101,7 @@ def train(task: Task, strings: Sequence[FormalString], vocab: Vocab) -> tuple[Ch
         seed=task.seed,
     )
     config = choose_steps(choose_sizes(config, len(ids)), len(ids), 0)
-    trainer = Trainer(config, Lanes(ids, NUM_LANES), len(vocab), torch.device("cpu"))
+    trainer = Trainer(config, BatchRows(ids, NUM_LANES), len(vocab), torch.device("cpu"))
     loss = 0.0
     for _ in range(task.steps):
         loss = trainer.take_step().train_nats

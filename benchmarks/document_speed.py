@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from charrnn.config import PRECISIONS, Config
 from charrnn.model import reading
 from charrnn.model.device import chosen_precision
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.trainer import Trainer
 
 VOCAB_SIZE = 65
@@ -66,7 +66,7 @@ def main() -> None:
                 precision=chosen_precision(torch.device("cpu"), arguments.precision),
             )
             for name, mean in MEANS.items():
-                lanes = Lanes(make_ids(mean), NUM_LANES)
+                lanes = BatchRows(make_ids(mean), NUM_LANES)
                 plain, documents = (
                     Trainer(replace(config, documents=kind), lanes, VOCAB_SIZE, torch.device("cpu"))
                     for kind in ("none", "lines")

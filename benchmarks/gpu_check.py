@@ -47,7 +47,7 @@ from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pic
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
 from charrnn.optimizers import OPTIMIZERS
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.encoded import encode_text
 from charrnn.text.vocab import Vocab
 from charrnn.training.events import DoneEvent
@@ -183,7 +183,7 @@ def make_trainer(device: torch.device, **changes: Any) -> Trainer:
         **changes,
     }
     config = Config(**values)
-    return Trainer(config, Lanes(IDS, resolved(config.num_lanes)), len(VOCAB), device)
+    return Trainer(config, BatchRows(IDS, resolved(config.num_lanes)), len(VOCAB), device)
 
 
 def digest(trainer: Trainer) -> str:

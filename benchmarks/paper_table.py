@@ -35,7 +35,7 @@ from charrnn.config import Config, resolved
 from charrnn.errors import NonFiniteError
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.shapes import fit_parameters, num_parameters
-from charrnn.text.batches import Lanes, split_ids
+from charrnn.text.batches import BatchRows, split_ids
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_embedding_size, choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
@@ -166,7 +166,7 @@ def train_at_rate(
     config = entry.config(train.stop, val.stop - val.start)
     config = dataclasses.replace(config, learning_rate=factor * float(config.learning_rate))
     torch.set_num_threads(1)
-    lanes = Lanes(ids[train], resolved(config.num_lanes))
+    lanes = BatchRows(ids[train], resolved(config.num_lanes))
     trainer = Trainer(config, lanes, VOCAB_SIZE, torch.device("cpu"))
     progress = load_saved(saved, trainer)
     num_steps, chars_per_step = config.steps or 0, resolved(config.num_lanes) * resolved(config.bptt_length)

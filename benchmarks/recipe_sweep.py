@@ -24,7 +24,7 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.evaluation.loss import stateful_nats
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps
 from charrnn.training.trainer import Trainer
@@ -152,7 +152,8 @@ def train_point(folder: Path, saved: Path, point: Point, deadline: float) -> dic
     vocab, ids, digest = read_parts(folder, point)
     config = point.config()
     torch.set_num_threads(1)
-    trainer = Trainer(config, Lanes(ids[: point.chars], resolved(config.num_lanes)), len(vocab), torch.device("cpu"))
+    batches = BatchRows(ids[: point.chars], resolved(config.num_lanes))
+    trainer = Trainer(config, batches, len(vocab), torch.device("cpu"))
     curve: list[list[float]] = []
     losses: list[float] = []
     before = 0.0

@@ -31,7 +31,7 @@ from measuring import Report, make_parser
 
 from charrnn.config import Config
 from charrnn.scale.processes.group import connect
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.trainer import Trainer
 
@@ -63,7 +63,7 @@ def make_trainer(size: str, num_lanes: int, group: ProcessGroup) -> Trainer:
         steps=10**6,
         precision="fp32",
     )
-    return Trainer(config, Lanes(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"), group)
+    return Trainer(config, BatchRows(IDS, num_lanes), VOCAB_SIZE, torch.device("cpu"), group)
 
 
 def seconds_of(call: Callable[[], object], repeats: int) -> float:

@@ -32,7 +32,7 @@ from charrnn.architectures import CELLS
 from charrnn.config import PRECISIONS, Config, resolved
 from charrnn.model.cells import CELLS as EQUATIONS
 from charrnn.model.device import DTYPES
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.measuring import choose_precision
 from charrnn.training.trainer import Trainer
 
@@ -68,7 +68,7 @@ def our_step(
         precision=precision,
         muon_scale=muon_scale,
     )
-    lanes = Lanes(IDS, num_lanes)
+    lanes = BatchRows(IDS, num_lanes)
     chosen = choose_precision(config, lanes, VOCAB_SIZE, device)
     return Trainer(replace(config, precision=chosen), lanes, VOCAB_SIZE, device)
 

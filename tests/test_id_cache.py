@@ -22,7 +22,7 @@ from charrnn.config import Config
 from charrnn.errors import CharRNNError, TextChangedError, TooLargeError
 from charrnn.text import corpus as corpus_module
 from charrnn.text import files, id_builder, id_cache
-from charrnn.text.batches import Lanes, release_pages
+from charrnn.text.batches import BatchRows, release_pages
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.id_cache import IdCache
 from charrnn.text.vocab import Vocab
@@ -67,7 +67,7 @@ def test_a_large_text_has_the_ids_it_has_in_memory(way: str, cache: Path, monkey
         assert isinstance(found.ids, np.memmap)
         assert_same(found, expected)
         for num_lanes in (1, 7):
-            lanes, like = (Lanes(one.ids, num_lanes).window(len(one) - 9, 40) for one in (found, expected))
+            lanes, like = (BatchRows(one.ids, num_lanes).window(len(one) - 9, 40) for one in (found, expected))
             assert np.array_equal(lanes, like)
     assert len(entries(cache)) == 1
     release_pages(found.ids)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training import measuring
 from charrnn.training.measuring import MIN_BUDGET_SECONDS, MIN_STEPS, choose_precision, choose_threads, measure_step
 from charrnn.training.trainer import Trainer
@@ -36,8 +36,8 @@ def make_config(**changes: Any) -> Config:
     return Config(**{**values, **changes})
 
 
-def make_lanes() -> Lanes:
-    return Lanes(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
+def make_batches() -> BatchRows:
+    return BatchRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def by_threads(milliseconds: dict[int, float]) -> Callable[[Trainer], float]:
 
 @pytest.mark.parametrize("dropout", ["auto", 0.0])
 def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> None:
-    trainer, twin = (Trainer(make_config(), make_lanes(), V, CPU) for _ in range(2))
+    trainer, twin = (Trainer(make_config(), make_batches(), V, CPU) for _ in range(2))
     config = make_config(dropout=dropout, steps=None, minutes=1.0)
     state_of_torch = torch.get_rng_state()
     begin = time.perf_counter()
-    seconds, threads = measure_step(config, trainer.lanes, V, CPU, 0.05)
+    seconds, threads = measure_step(config, trainer.batches, V, CPU, 0.05)
     assert 0 < seconds <= (time.perf_counter() - begin) / 3
     assert torch.equal(torch.get_rng_state(), state_of_torch)
     assert [trainer.take_step() for _ in range(2)] == [twin.take_step() for _ in range(2)]
@@ -119,7 +119,7 @@ def test_a_busy_neighbour_is_left_its_core(
     torch.set_num_threads(2 if asked == 2 else 4)
     try:
         config = make_config(steps=None, minutes=1.0, threads=asked)
-        seconds, threads = measure_step(config, make_lanes(), V, CPU, 0.5)
+        seconds, threads = measure_step(config, make_batches(), V, CPU, 0.5)
         assert torch.get_num_threads() == (2 if asked == 2 else 4)
     finally:
         torch.set_num_threads(before)
@@ -133,7 +133,7 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
     durations = itertools.cycle([0.0002, *[0.001] * 3, *[0.005] * 6])
     stepped = clock(lambda trainer: next(durations))
     config = make_config(steps=None, minutes=1.0, threads=1)
-    seconds, _ = measure_step(config, make_lanes(), V, CPU, 0.5)
+    seconds, _ = measure_step(config, make_batches(), V, CPU, 0.5)
     assert seconds == pytest.approx(0.001), "neither the median nor the fastest"
     assert 140 < len(stepped) < 160, "half a second of steps of 3.3 ms"
 
@@ -146,20 +146,20 @@ def test_a_budget_in_steps_takes_the_fastest_threads_too(
     four_threads: None, clock: Clock, milliseconds: dict[int, float], expected: int
 ) -> None:
     stepped = clock(by_threads(milliseconds))
-    assert choose_threads(make_config(), make_lanes(), V, CPU) == expected
+    assert choose_threads(make_config(), make_batches(), V, CPU) == expected
     assert torch.get_num_threads() == 4
     assert len(stepped) * min(milliseconds.values()) < 700, "about half a second of steps"
 
 
 def test_a_step_that_takes_long_is_not_measured_again(clock: Clock, four_threads: None) -> None:
     stepped = clock(by_threads({4: 600, 3: 600, 1: 600}))
-    assert choose_threads(make_config(), make_lanes(), V, CPU) == 4
+    assert choose_threads(make_config(), make_batches(), V, CPU) == 4
     assert len(stepped) == 2, "the first, which chooses its kernels, and one"
 
 
 def test_threads_that_wait_for_each_other_are_measured_for_a_moment_only(clock: Clock, four_threads: None) -> None:
     stepped = clock(by_threads({4: 5000, 3: 4000, 1: 50}))
-    assert choose_threads(make_config(), make_lanes(), V, CPU) == 1
+    assert choose_threads(make_config(), make_batches(), V, CPU) == 1
     assert len(stepped) == 2 + 3
 
 
@@ -176,7 +176,7 @@ def test_threads_are_not_measured_where_there_is_nothing_to_gain(
 ) -> None:
     torch.set_num_threads(available)
     stepped = clock(lambda trainer: 0.01)
-    assert choose_threads(make_config(**changes), make_lanes(), V, CPU) == expected
+    assert choose_threads(make_config(**changes), make_batches(), V, CPU) == expected
     assert stepped == []
 
 
@@ -210,7 +210,7 @@ def test_bf16_is_taken_unless_fp32_is_clearly_faster(
         return pair[trainer.config.precision == "fp32"] / 1000
 
     stepped = clock(seconds_of)
-    assert choose_precision(make_config(precision="auto"), make_lanes(), V, CPU) == expected
+    assert choose_precision(make_config(precision="auto"), make_batches(), V, CPU) == expected
     assert {trainer.config.precision for trainer in stepped} == {"bf16", "fp32"}
     assert torch.get_num_threads() == 4
 
@@ -232,7 +232,7 @@ def test_the_precision_is_measured_no_longer_than_needed(
 ) -> None:
     monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: True)
     stepped = clock(lambda trainer: milliseconds[trainer.config.precision == "fp32"] / 1000)
-    choose_precision(make_config(precision="auto"), make_lanes(), V, CPU)
+    choose_precision(make_config(precision="auto"), make_batches(), V, CPU)
     assert len(stepped) == num_steps
 
 
@@ -253,7 +253,7 @@ def test_precision_is_not_measured_where_there_is_nothing_to_gain(
 ) -> None:
     monkeypatch.setattr(measuring, "has_fast_bf16", lambda device: has_instructions)
     stepped = clock(lambda trainer: 0.01)
-    assert choose_precision(make_config(**changes), make_lanes(), V, CPU) == expected
+    assert choose_precision(make_config(**changes), make_batches(), V, CPU) == expected
     assert stepped == []
 
 
@@ -265,7 +265,7 @@ def test_a_trial_step_of_a_large_model_reads_fewer_characters(monkeypatch: pytes
         stepped = clock(lambda trainer: 0.01)
         for hidden_size, expected in ((12, 25), (200, measuring.MIN_TRIAL_WINDOW)):
             stepped.clear()
-            choose_threads(make_config(bptt_length=25, hidden_size=hidden_size), make_lanes(), V, CPU)
+            choose_threads(make_config(bptt_length=25, hidden_size=hidden_size), make_batches(), V, CPU)
             assert {trainer.config.bptt_length for trainer in stepped} == {expected}
     finally:
         torch.set_num_threads(before)
@@ -273,5 +273,5 @@ def test_a_trial_step_of_a_large_model_reads_fewer_characters(monkeypatch: pytes
 
 def test_a_rate_that_would_diverge_does_not_end_the_measurement() -> None:
     config = make_config(learning_rate=10.0, precision="fp32", muon_scale=0.0, weight_decay=0.0)
-    seconds, _ = measure_step(config, make_lanes(), V, CPU, 0.2)
+    seconds, _ = measure_step(config, make_batches(), V, CPU, 0.2)
     assert seconds > 0

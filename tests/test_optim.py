@@ -241,11 +241,11 @@ IMPORTS = """
 import sys
 import numpy as np, torch
 from charrnn.config import Config
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.trainer import Trainer
 sizes = dict(num_layers=1, hidden_size=8, embedding_size=4, num_lanes=4, bptt_length=8, dropout=0.0, learning_rate=0.01)
 ids = np.random.default_rng(0).integers(0, 9, 300).astype(np.uint16)
-Trainer(Config(cell="lstm", steps=2, **sizes), Lanes(ids, 4), 9, torch.device("cpu")).take_step()
+Trainer(Config(cell="lstm", steps=2, **sizes), BatchRows(ids, 4), 9, torch.device("cpu")).take_step()
 print("torch._dynamo" in sys.modules)
 """
 

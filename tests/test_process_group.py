@@ -1,7 +1,7 @@
 """Several processes train as one does: the same masks, gradients, weights and positions, whatever their number.
 
 The processes are threads of this one, which exchange tensors in memory (`Threads`); `test_processes.py` starts real
-ones. Shapes: T window length, B lanes, V vocabulary.
+ones. Shapes: T window length, B batch rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcess
 from charrnn.evaluation.loss import stateful_nats
 from charrnn.model.layer import Noise
 from charrnn.scale.processes.group import ConnectedProcesses
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training import loop
 from charrnn.training.optim import OuterOptimizer, orthogonal
 from charrnn.training.process_group import SINGLE, ProcessGroup
@@ -128,7 +128,7 @@ def make_config(**changes: Any) -> Config:
 def make_trainer(group: ProcessGroup = SINGLE, **changes: Any) -> Trainer:
     config = make_config(**changes)
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(config, Lanes(ids, config.num_lanes), V, CPU, group)  # type: ignore[arg-type]
+    return Trainer(config, BatchRows(ids, config.num_lanes), V, CPU, group)  # type: ignore[arg-type]
 
 
 def numbers(trainer: Trainer) -> dict[str, Tensor]:
@@ -191,24 +191,24 @@ def test_processes_draw_the_masks_of_one() -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class RecordedLanes(Lanes):
-    """Lanes that record which characters of which lane were read."""
+class RecordedRows(BatchRows):
+    """Batch rows that record which of their characters were read."""
 
     read: list[tuple[int, int]] = field(default_factory=list)
 
     def window(
         self, cursor: int, length: int, rows: slice = slice(None)
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        self.read.extend((lane, cursor + t) for lane in range(self.num_lanes)[rows] for t in range(length))
+        self.read.extend((row, cursor + t) for row in range(self.batch_size)[rows] for t in range(length))
         return super().window(cursor, length, rows)
 
 
 def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once() -> None:
-    lanes = RecordedLanes(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
+    batches = RecordedRows(np.random.default_rng(1).integers(0, V, 300).astype(np.uint16), B)
     saved: Any = None
 
     def train(group: ProcessGroup) -> Any:
-        trainer = Trainer(make_config(zoneout=0.2), lanes, V, CPU, group)
+        trainer = Trainer(make_config(zoneout=0.2), batches, V, CPU, group)
         if saved is not None:
             trainer.restore(*saved)
         for _ in range(4):
@@ -218,7 +218,7 @@ def test_a_run_that_moves_between_2_1_and_2_processes_reads_every_character_once
 
     for size in (2, 1, 2):
         saved = in_processes(size, train)[0] if size > 1 else train(SINGLE)
-    assert sorted(lanes.read) == [(lane, offset) for lane in range(B) for offset in range(12 * T)]
+    assert sorted(batches.read) == [(row, offset) for row in range(B) for offset in range(12 * T)]
     trainer = make_trainer(zoneout=0.2)
     for _ in range(12):
         trainer.take_step()
@@ -257,7 +257,7 @@ def test_a_single_process_returns_everything_as_it_is_and_the_others_the_values_
 
 def test_rows_are_contiguous_and_as_many_in_each_process_up_to_one() -> None:
     spans = [ConnectedProcesses(rank, 4).rows(7) for rank in range(4)]
-    assert [lane for span in spans for lane in range(7)[span]] == list(range(7))
+    assert [row for span in spans for row in range(7)[span]] == list(range(7))
     assert {span.stop - span.start for span in spans} == {1, 2}
     with pytest.raises(
         UsageError,

@@ -42,12 +42,12 @@ class Session:
         self.is_stop_asked = False
         self.is_save_asked = False
         self.text = read_text(config, None, None)
-        self.config, self.lanes = plan_run(config, self.text, CPU, 0.0)
+        self.config, self.batches = plan_run(config, self.text, CPU, 0.0)
         self.run = RunWriter.create_at(folder / "run")
         self.session = self.make(self.run)
 
     def make(self, run: RunWriter) -> TrainingSession:
-        trainer = Trainer(self.config, self.lanes, len(self.text.vocab), CPU)
+        trainer = Trainer(self.config, self.batches, len(self.text.vocab), CPU)
         return TrainingSession(
             run, trainer, self.text, should_stop=lambda: self.is_stop_asked, should_save=lambda: self.is_save_asked
         )

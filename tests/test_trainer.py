@@ -1,6 +1,6 @@
 """The trainer: one step is what the formulas say, a restored one is the same to the bit, a failed one changes nothing.
 
-Shapes: T window length, B lanes, V vocabulary.
+Shapes: T window length, B batch rows, V vocabulary.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.config import Config
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.model.network import CharRNN
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import Vocab
 from charrnn.training.optim import learning_rate_at
 from charrnn.training.trainer import StepResult, Trainer
@@ -46,7 +46,7 @@ def make_config(cell: str = "lstm", **changes: Any) -> Config:
 
 def make_trainer(cell: str = "lstm", **changes: Any) -> Trainer:
     ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-    return Trainer(make_config(cell, **changes), Lanes(ids, B), V, CPU)
+    return Trainer(make_config(cell, **changes), BatchRows(ids, B), V, CPU)
 
 
 def everything(trainer: Trainer) -> dict[str, Tensor]:
@@ -123,7 +123,7 @@ def test_the_same_seed_trains_the_same_weights_to_the_bit() -> None:
 
 def expected_loss(trainer: Trainer, state: Tensor) -> float:
     """Mean loss of the trainer's next window, read from `state`, nothing dropped."""
-    inputs, targets = trainer.lanes.window(trainer.cursor, T)
+    inputs, targets = trainer.batches.window(trainer.cursor, T)
     with torch.no_grad():
         logits, _ = trainer.network(torch.from_numpy(inputs), state)
     return cross_entropy(logits.flatten(0, 1), torch.from_numpy(targets).flatten()).item()
@@ -152,12 +152,12 @@ def test_lanes_are_reset_one_by_one_as_often_as_asked() -> None:
     for _ in range(60):
         trainer.take_step()
         was_reset.append((states[-1] == 0).all(dim=0).all(dim=0).all(dim=-1))
-    is_zero = torch.stack(was_reset[1:])  # (steps, lanes); the first step starts from zero anyway
+    is_zero = torch.stack(was_reset[1:])  # (steps, rows); the first step starts from zero anyway
     # 354 coins of chance 1/4: a standard deviation is 0.023, so 0.115 is five of them.
     assert is_zero.double().mean().item() == pytest.approx(0.25, abs=0.115)
-    assert any(0 < row.sum() < B for row in is_zero), "not all lanes at once"
-    # A lane that 59 coins of chance 1/4 never reset comes once in 25 million.
-    assert is_zero.any(dim=0).all() and not is_zero.all(dim=0).any(), "and not always the same lanes"
+    assert any(0 < row.sum() < B for row in is_zero), "not all rows at once"
+    # A row that 59 coins of chance 1/4 never reset comes once in 25 million.
+    assert is_zero.any(dim=0).all() and not is_zero.all(dim=0).any(), "and not always the same rows"
 
 
 def test_the_gradient_is_clipped_and_its_norm_told_from_before() -> None:
@@ -298,7 +298,7 @@ def test_a_run_of_another_size_does_not_fit() -> None:
     for changes in ({"hidden_size": 13}, {"num_layers": 1}, {"cell": "gru"}):
         with pytest.raises(CheckpointError, match=r"does not fit config\.yaml"):
             make_trainer(**changes).restore(*save(trainer))
-    fewer_lanes = Trainer(trainer.config, Lanes(trainer.lanes.ids, B - 1), V, CPU)
+    fewer_lanes = Trainer(trainer.config, BatchRows(trainer.batches.ids, B - 1), V, CPU)
     with pytest.raises(CheckpointError, match=r"does not fit config\.yaml: .*state of shape"):
         fewer_lanes.restore(*save(trainer))
 
@@ -319,7 +319,7 @@ def test_a_text_of_200_characters_is_memorised() -> None:
         steps=300,
         bptt_length=50,
     )
-    trainer = Trainer(replace(config, num_lanes=4), Lanes(vocab.encode(TEXT), 4), len(vocab), CPU)
+    trainer = Trainer(replace(config, num_lanes=4), BatchRows(vocab.encode(TEXT), 4), len(vocab), CPU)
     assert trainer.take_step().train_nats == pytest.approx(np.log(len(vocab)), rel=0.15), "it begins knowing nothing"
     results = take_steps(trainer, 299)
     # Guessing letters by their frequency costs 2.7 nats, by the letter before 1.3; 0.1 takes the text by heart.
@@ -379,7 +379,7 @@ def test_a_gradient_that_overflows_in_fp16_is_computed_again_with_a_smaller_scal
 
     def make(precision: str) -> Trainer:
         ids = np.random.default_rng(1).integers(0, V, 300).astype(np.uint16)
-        return Watched(make_config(precision=precision), Lanes(ids, B), V, CPU)
+        return Watched(make_config(precision=precision), BatchRows(ids, B), V, CPU)
 
     expected, trainer = make("fp16"), make("fp16")
     expected.take_step()
@@ -408,5 +408,5 @@ def test_a_full_memory_of_the_device_is_named(monkeypatch: pytest.MonkeyPatch) -
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(trainer.network, "forward", fail)
-    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 6 lanes of 7 .*`num_lanes=3`"):
+    with pytest.raises(UsageError, match=r"memory of the device cpu is full.* 6 batch rows of 7 .*`num_lanes=3`"):
         trainer.take_step()

@@ -31,7 +31,7 @@ RELEASE_IDS = 1 << 23
 
 # No generated __eq__: comparing arrays gives an array, not a truth value.
 @dataclass(frozen=True, eq=False)
-class Lanes:
+class BatchRows:
     """B batch rows over ids (N,), for truncated BPTT: row b starts at floor(b * N / B) and reads on contiguously.
 
     The ids form a ring: a row that reaches the start of the next row reads on, and the last id is followed by the
@@ -39,20 +39,20 @@ class Lanes:
     After N / B characters per row every id has been read once: one epoch. The position in the corpus is one number,
     the cursor: how many characters each row has read.
 
-    Raises ValueError unless 1 <= num_lanes <= N and N >= 2.
+    Raises ValueError unless 1 <= batch_size <= N and N >= 2.
     """
 
     ids: IdArray
     """(N,)"""
-    num_lanes: int
+    batch_size: int
     """B"""
 
     def __post_init__(self) -> None:
         num_ids = len(self.ids)
         if num_ids < 2:
-            raise ValueError(f"lanes need at least 2 ids, not {num_ids}")
-        if not 1 <= self.num_lanes <= num_ids:
-            raise ValueError(f"num_lanes must be in 1..{num_ids} (the number of ids), not {self.num_lanes}")
+            raise ValueError(f"batch rows need at least 2 ids, not {num_ids}")
+        if not 1 <= self.batch_size <= num_ids:
+            raise ValueError(f"batch_size must be in 1..{num_ids} (the number of ids), not {self.batch_size}")
 
     def window(
         self, cursor: int, length: int, rows: slice = slice(None)
@@ -67,7 +67,7 @@ class Lanes:
         if cursor < 0 or length < 1:
             raise ValueError(f"a window needs cursor >= 0 and length >= 1, not {cursor} and {length}")
         num_ids = len(self.ids)
-        starts = np.arange(self.num_lanes, dtype=np.int64)[rows] * num_ids // self.num_lanes
+        starts = np.arange(self.batch_size, dtype=np.int64)[rows] * num_ids // self.batch_size
         steps = np.arange(length + 1, dtype=np.int64)[:, None] + cursor % num_ids
         block = self.ids[(starts + steps) % num_ids].astype(np.int64)  # (T + 1, B)
         if cursor // length % max(1, RELEASE_IDS // block.size) == 0:

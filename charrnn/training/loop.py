@@ -20,7 +20,7 @@ from charrnn.runs.locate import open_run
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.recorded import recorded_corpus
 from charrnn.text.source_reader import OnProgress
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
@@ -84,13 +84,13 @@ def train(
         config, initial, device = _model_to_train(group, config, out, checkpoints)
         text = group.in_turn(lambda: read_new_text(config, initial, stdin, on_download, on_reading))
         group.check_same_text(text.corpus.digest)
-        planned, lanes = plan_run(config, text, device, start, group)
+        planned, batches = plan_run(config, text, device, start, group)
         run = _new_run(stack, group, out, checkpoints, text.corpus.name)
         if group.is_first:
             run.write_description(Description.of(run.path, planned, text.vocab))
         notes = planning_notes(config, planned, text)
         with on_threads(resolved(planned.threads)):
-            trainer = Trainer(planned, lanes, len(text.vocab), device, group)
+            trainer = Trainer(planned, batches, len(text.vocab), device, group)
         if initial is not None:
             trainer.start_with(extend_rows(initial.model, trainer.model_tensors()))
             notes = (*initial.warnings, *extension_note(config, initial, text), *notes)
@@ -184,8 +184,8 @@ def resume(
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
         text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin, on_reading))
-        planned, lanes = _plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
-        trainer = Trainer(planned, lanes, len(text.vocab), device, group)
+        planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
+        trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
         if group.is_first:
             folder.continue_from(loaded)
@@ -250,7 +250,7 @@ def _read_same_text(
     if resolved(config.num_lanes) * resolved(config.bptt_length) > text.num_train:
         # `choose_sizes` never does that, and such a step could need any memory.
         raise CheckpointError(
-            f"{run / 'config.yaml'} is damaged: {config.num_lanes} lanes of {config.bptt_length} "
+            f"{run / 'config.yaml'} is damaged: {config.num_lanes} batch rows of {config.bptt_length} "
             f"characters per step are more than the {text.num_train:,} of its text"
         )
     return text
@@ -265,20 +265,20 @@ def _plan_further(
     device: torch.device,
     start: float,
     group: ProcessGroup,
-) -> tuple[Config, Lanes]:
-    """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the lanes.
+) -> tuple[Config, BatchRows]:
+    """Plan the steps of the run `name` beyond the `taken` ones; return the configuration and the batch rows.
 
     A budget in minutes or epochs counts from here, `start`. Raises UsageError for fewer steps than were taken.
     """
-    lanes = Lanes(text.ids[: text.num_train], resolved(config.num_lanes))
+    batches = BatchRows(text.ids[: text.num_train], resolved(config.num_lanes))
     # An older run that recorded `auto` continues as `autocast` resolves it; only an explicit `auto` is measured.
     with group.together():
-        group.rows(lanes.num_lanes)
+        group.rows(batches.batch_size)
         if changes.get("precision") == "auto" and group.is_first:
-            config = replace(config, precision=choose_precision(config, lanes, len(text.vocab), device))
-    planned = plan_steps(group.share_config(config), text, lanes, device, start, group)
+            config = replace(config, precision=choose_precision(config, batches, len(text.vocab), device))
+    planned = plan_steps(group.share_config(config), text, batches, device, start, group)
     if config.steps is None:
         planned = replace(planned, steps=taken + (planned.steps or 0))
     elif config.steps < taken:
         raise UsageError(f"{named('steps')} is {config.steps}, but {name} has taken {taken} steps already.")
-    return planned, lanes
+    return planned, batches

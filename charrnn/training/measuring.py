@@ -11,7 +11,7 @@ import torch
 
 from charrnn.config import Config, resolved
 from charrnn.model.device import has_fast_bf16, on_threads
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.process_group import SINGLE, ProcessGroup
 from charrnn.training.recipe import CPU_RATE, num_recurrent_weights, steps_of_budget
 from charrnn.training.trainer import Trainer
@@ -29,7 +29,7 @@ MIN_SPEEDUP = 1.1
 LARGE_UNITS = 256
 """From this many units on, bf16 products are more than twice as fast on every processor with instructions for them."""
 MAX_TRIAL_WINDOW = 64
-"""Characters per lane of a trial step that compares precisions, at most."""
+"""Characters per batch row of a trial step that compares precisions, at most."""
 TRIAL_STEPS = 3
 """Trial steps of each precision on one thread, of which the fastest counts; twice as many on all threads."""
 CLEAR_SPEEDUP = 1.5
@@ -40,7 +40,7 @@ the cores."""
 TRIAL_OPERATIONS = 1e9
 """Operations of a trial step, about: a large model reads fewer characters."""
 MIN_TRIAL_WINDOW = 16
-"""Characters per lane of any trial step, at least."""
+"""Characters per batch row of any trial step, at least."""
 GPU_RATE = 5e12
 """Assumed operations per second of training on a device other than the CPU: not measured."""
 FP32_SHARE = 0.3
@@ -61,7 +61,7 @@ def assumed_rate(config: Config, device: torch.device, num_processes: int = 1) -
     return CPU_RATE * math.sqrt(num_threads * num_processes) * (FP32_SHARE if is_fp32 else 1)
 
 
-def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> str:
+def choose_precision(config: Config, batches: BatchRows, vocab_size: int, device: torch.device) -> str:
     """Choose `fp32` or `bf16` if the configuration's precision is `auto`; else return it.
 
     The choice is bf16 if the processor has instructions for it, unless trial steps are clearly faster in fp32: small
@@ -72,13 +72,13 @@ def choose_precision(config: Config, lanes: Lanes, vocab_size: int, device: torc
         return config.precision
     if not has_fast_bf16(device):
         return "fp32"
-    num_steps = steps_of_budget(config, len(lanes.ids))
+    num_steps = steps_of_budget(config, len(batches.ids))
     is_short = num_steps < MIN_STEPS if num_steps is not None else 60 * (config.minutes or 0) < MIN_BUDGET_SECONDS
     if device.type != "cpu" or is_short or resolved(config.hidden_size) >= LARGE_UNITS:
         return "bf16"
     length = min(MAX_TRIAL_WINDOW, resolved(config.bptt_length))
     configs = {name: replace(config, precision=name) for name in ("bf16", "fp32")}
-    trials = {name: _trial(trial, lanes, vocab_size, device, length) for name, trial in configs.items()}
+    trials = {name: _trial(trial, batches, vocab_size, device, length) for name, trial in configs.items()}
     # On one thread and by that thread's own clock, which other processes do not delay.
     least = _fastest_steps(trials, 1, time.thread_time, TRIAL_STEPS)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
@@ -109,7 +109,7 @@ def _fastest_steps(
     return least
 
 
-def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.device) -> int:
+def choose_threads(config: Config, batches: BatchRows, vocab_size: int, device: torch.device) -> int:
     """Choose the processor threads of a configuration with a number of steps, if they are `auto`, by measuring.
 
     All threads, without measuring, if there is only one, for fewer than MIN_STEPS steps, and on a device other than
@@ -119,7 +119,7 @@ def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.
     num_steps = resolved(config.steps or 0)
     if config.threads != "auto" or most == 1 or num_steps < MIN_STEPS or device.type != "cpu":
         return most
-    trainer = _trial(config, lanes, vocab_size, device)
+    trainer = _trial(config, batches, vocab_size, device)
     # On one thread: on several, a step takes any time while other processes use the cores.
     one_step = _warm_up(trainer, 1)
     budget = num_steps * one_step * resolved(config.bptt_length) / resolved(trainer.config.bptt_length)
@@ -128,7 +128,12 @@ def choose_threads(config: Config, lanes: Lanes, vocab_size: int, device: torch.
 
 
 def measure_step(
-    config: Config, lanes: Lanes, vocab_size: int, device: torch.device, seconds: float, group: ProcessGroup = SINGLE
+    config: Config,
+    batches: BatchRows,
+    vocab_size: int,
+    device: torch.device,
+    seconds: float,
+    group: ProcessGroup = SINGLE,
 ) -> tuple[float, int]:
     """Measure for about `seconds`: return the seconds of one step and the number of threads to take it on.
 
@@ -137,12 +142,12 @@ def measure_step(
     The seconds are the lower quartile of those on the chosen threads, not the median. Otherwise another process that
     is busy while this measures would cost the whole run its steps.
     """
-    trainer = _trial(config, lanes, vocab_size, device, resolved(config.bptt_length), group)
+    trainer = _trial(config, batches, vocab_size, device, resolved(config.bptt_length), group)
     most = torch.get_num_threads() if config.threads == "auto" else config.threads
     candidates = [most]
     if most > 1 and config.threads == "auto" and device.type == "cpu" and trainer.group.size == 1:
         # On one thread: on several, a step takes any time while other processes use the cores.
-        short = _trial(config, lanes, vocab_size, device)
+        short = _trial(config, batches, vocab_size, device)
         alone = _warm_up(short, 1) * resolved(config.bptt_length) / resolved(short.config.bptt_length)
         candidates = [n for n in _candidates(most) if n == most or alone / n <= seconds]
     _warm_up(trainer, candidates[-1])
@@ -155,7 +160,7 @@ def measure_step(
 
 def _trial(
     config: Config,
-    lanes: Lanes,
+    batches: BatchRows,
     vocab_size: int,
     device: torch.device,
     length: int | None = None,
@@ -163,7 +168,7 @@ def _trial(
 ) -> Trainer:
     """Build a trainer for windows of `length` characters; by default those of the run, or fewer for a large model."""
     if length is None:
-        per_character = 6 * lanes.num_lanes * num_recurrent_weights(config)
+        per_character = 6 * batches.batch_size * num_recurrent_weights(config)
         affordable = max(MIN_TRIAL_WINDOW, int(TRIAL_OPERATIONS / per_character))
         length = min(affordable, resolved(config.bptt_length))
     # A step takes the same time with any dropout and any learning rate.
@@ -172,7 +177,7 @@ def _trial(
         config, minutes=None, epochs=None, steps=10**6, bptt_length=length, learning_rate=TRIAL_RATE, **shares
     )
     with on_threads(1):  # Drawing weights is no faster on several, and much slower if other processes use the cores.
-        return Trainer(trial, lanes, vocab_size, device, group)
+        return Trainer(trial, batches, vocab_size, device, group)
 
 
 def _warm_up(trainer: Trainer, num_threads: int) -> float:

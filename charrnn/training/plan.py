@@ -14,7 +14,7 @@ from charrnn.errors import CheckpointError, DataError, Message, UsageError, coun
 from charrnn.model.shapes import check_memory, check_multiple, check_shapes, fit_parameters
 from charrnn.runs.checkpoint import Checkpoint
 from charrnn.runs.locate import open_run_to_read
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.recorded import RecordedCorpus
@@ -72,8 +72,8 @@ class Text:
 
 def plan_run(
     config: Config, text: Text, device: torch.device, start: float, group: ProcessGroup = SINGLE
-) -> tuple[Config, Lanes]:
-    """Choose every setting that is left open, and the lanes; `start` is when a budget in minutes began.
+) -> tuple[Config, BatchRows]:
+    """Choose every setting that is left open, and the batch rows; `start` is when a budget in minutes began.
 
     Several processes get the choices of the first one. Raises UsageError for a model that cannot be trained here.
     """
@@ -82,13 +82,13 @@ def plan_run(
         sized = choose_sizes(with_fitting_size(config, text), text.num_train, rate)
         check_multiple(sized)
         check_memory(sized, len(text.vocab))
-        lanes = Lanes(text.ids[: text.num_train], resolved(sized.num_lanes))
-        group.rows(lanes.num_lanes)
+        batches = BatchRows(text.ids[: text.num_train], resolved(sized.num_lanes))
+        group.rows(batches.batch_size)
         if group.is_first:
             # The precision is recorded, so that the run continues, and can be repeated, in the one it started with.
-            sized = replace(sized, precision=choose_precision(sized, lanes, len(text.vocab), device))
+            sized = replace(sized, precision=choose_precision(sized, batches, len(text.vocab), device))
     most_steps = most_useful_steps(sized, text.num_train)
-    return plan_steps(group.share_config(sized), text, lanes, device, start, group, most_steps), lanes
+    return plan_steps(group.share_config(sized), text, batches, device, start, group, most_steps), batches
 
 
 def with_fitting_size(config: Config, text: Text) -> Config:
@@ -199,7 +199,7 @@ def check_alphabet(run: str, text: Text, *, extended: bool) -> None:
 def plan_steps(
     config: Config,
     text: Text,
-    lanes: Lanes,
+    batches: BatchRows,
     device: torch.device,
     start: float,
     group: ProcessGroup = SINGLE,
@@ -217,9 +217,9 @@ def plan_steps(
         if group.size > 1:
             threads = torch.get_num_threads() if planned.threads == "auto" else planned.threads
             return group.share_config(replace(planned, threads=threads))
-        return replace(planned, threads=choose_threads(planned, lanes, len(text.vocab), device))
+        return replace(planned, threads=choose_threads(planned, batches, len(text.vocab), device))
     seconds = min(MEASURE_SECONDS, max(MIN_MEASURE_SECONDS, MEASURE_SHARE * 60 * config.minutes))
-    seconds_per_step, threads = measure_step(config, lanes, len(text.vocab), device, seconds, group)
+    seconds_per_step, threads = measure_step(config, batches, len(text.vocab), device, seconds, group)
     seconds_left = max(0.0, 60 * config.minutes - (time.perf_counter() - start))
     timed = replace(config, threads=threads)
     planned = choose_steps(timed, text.num_train, num_val, seconds_per_step, seconds_left, most_steps)
@@ -267,8 +267,8 @@ def planning_notes(asked: Config, planned: Config, text: Text) -> tuple[str, ...
     notes += validation_notes(planned, text)
     sizes = [(getattr(asked, name), getattr(planned, name)) for name in ("num_lanes", "bptt_length")]
     if any(value not in ("auto", got) for value, got in sizes):
-        lanes, length = (got for _, got in sizes)
-        notes.append(f"the text is short: it is read in {lanes} batch rows of {length} characters per step")
+        batch_size, length = (got for _, got in sizes)
+        notes.append(f"the text is short: it is read in {batch_size} batch rows of {length} characters per step")
     rounded = [name for name in ("steps", "evaluate_every", "save_every") if getattr(asked, name) not in ("auto", None)]
     if rounded := [name for name in rounded if getattr(asked, name) != getattr(planned, name)]:
         changed = ", ".join(named(name, getattr(planned, name)) for name in rounded)

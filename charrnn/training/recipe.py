@@ -37,7 +37,7 @@ CELLS_WITH_LOW_DEEP_RATES = frozenset({"rnn"})
 SHORT_READ = 3_000_000
 """A budget in minutes that reads fewer characters is short: many small steps reach a lower loss than few large ones."""
 SHORT_WINDOW = 48
-"""Characters per lane and step for a short budget."""
+"""Characters per batch row and step for a short budget."""
 SHORT_BUDGET_FACTOR = 1.5
 """Factor of the learning rate for a short budget."""
 DROPOUT_PER_EPOCH = 0.03
@@ -60,11 +60,12 @@ the same time (benchmarks/LOG.md)."""
 
 
 def choose_sizes(config: Config, num_train_chars: int, operations_per_second: float = CPU_RATE) -> Config:
-    """Choose the model's size, the lanes and the learning rate for a training text of that many characters.
+    """Choose the model's size, the batch rows and the learning rate for a training text of that many characters.
 
-    More text and more time allow more units; more units need a lower learning rate; a short text gets fewer lanes and
-    shorter windows. `operations_per_second` is assumed of the machine; it matters only for a budget in minutes. Raises
-    UsageError for a model that cannot be trained.
+    More text and more time allow more units; more units need a lower learning rate; a short text gets fewer batch rows
+    and shorter windows. `operations_per_second` is assumed of the machine; it matters only for a budget in minutes.
+
+    Raises UsageError for a model that cannot be trained.
     """
     # Raises UsageError where a package provides a cell by the name of a built-in one.
     find_plugin(CELL_GROUP, "cell", config.cell, CELLS)
@@ -76,14 +77,14 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     cell = "lstm" if config.cell == "auto" else config.cell
     num_layers = 1 if config.num_layers == "auto" else config.num_layers
     config = replace(config, cell=cell, num_layers=num_layers)
-    bptt_length, num_lanes = choose_lanes(config, num_train_chars, 128)
+    bptt_length, batch_size = choose_batch_shape(config, num_train_chars, 128)
     hidden_size = config.hidden_size
     if hidden_size == "auto":
-        hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, num_lanes * bptt_length)
+        hidden_size = choose_hidden_size(config, num_train_chars, operations_per_second, batch_size * bptt_length)
     config = replace(config, hidden_size=hidden_size, embedding_size=choose_embedding_size(config, hidden_size))
     factor = 1.0
     if config.minutes is not None and chars_of_minutes(config, operations_per_second) < SHORT_READ:
-        bptt_length, num_lanes = choose_lanes(config, num_train_chars, SHORT_WINDOW)
+        bptt_length, batch_size = choose_batch_shape(config, num_train_chars, SHORT_WINDOW)
         factor = SHORT_BUDGET_FACTOR
     max_rate = MAX_IRNN_RATE if cell == "irnn" else MAX_RATE
     peak = min(max_rate, factor * CELL_RATES.get(cell, PEAK_RATE) * 512 / hidden_size)
@@ -93,20 +94,20 @@ def choose_sizes(config: Config, num_train_chars: int, operations_per_second: fl
     return replace(
         config,
         bptt_length=bptt_length,
-        num_lanes=num_lanes,
+        num_lanes=batch_size,
         learning_rate=peak if config.learning_rate == "auto" else config.learning_rate,
     )
 
 
-def choose_lanes(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
-    """Return the characters per lane and step, `window` if they are not given, and the number of lanes."""
+def choose_batch_shape(config: Config, num_train_chars: int, window: int) -> tuple[int, int]:
+    """Return the characters per batch row and step, `window` if they are not given, and the number of batch rows."""
     if config.bptt_length == "auto":
         bptt_length = max(1, min(window, num_train_chars // 4))
     else:
         bptt_length = max(1, min(config.bptt_length, num_train_chars // 2))
-    # Two windows per lane at least: shorter lanes would read the same text twice in one step.
-    max_lanes = max(1, num_train_chars // (2 * bptt_length))
-    return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, max_lanes)
+    # Two windows per batch row at least: shorter ones would read the same text twice in one step.
+    most_rows = max(1, num_train_chars // (2 * bptt_length))
+    return bptt_length, min(32 if config.num_lanes == "auto" else config.num_lanes, most_rows)
 
 
 def choose_hidden_size(config: Config, num_train_chars: int, operations_per_second: float, num_per_step: int) -> int:
@@ -144,7 +145,7 @@ def choose_embedding_size(config: Config, hidden_size: int) -> int | OneHot:
 def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int | None = None) -> int | None:
     """Return the steps of a budget in steps or epochs; None for minutes, whose steps must be measured.
 
-    Lanes and window are resolved, or `chars_per_step` is given.
+    BatchRows and window are resolved, or `chars_per_step` is given.
     """
     if config.epochs is not None:
         if chars_per_step is None:
@@ -156,7 +157,7 @@ def steps_of_budget(config: Config, num_train_chars: int, chars_per_step: int | 
 def most_useful_steps(config: Config, num_train_chars: int) -> int:
     """Return the steps after which a longer schedule ends in a higher loss, because the model learns the text by heart.
 
-    Sizes, lanes and window are resolved.
+    Sizes, batch rows and window are resolved.
     """
     chars_per_step = resolved(config.num_lanes) * resolved(config.bptt_length)
     num_steps = round(useful_chars(num_recurrent_weights(config), num_train_chars) / chars_per_step)

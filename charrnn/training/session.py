@@ -115,7 +115,7 @@ class TrainingSession:
         assert config.validation_chars != "auto", "the share of the validation text was not chosen"
         self._max_chars = config.validation_chars
         self._sample_steps = {math.ceil(self.num_steps * share) for share in SAMPLE_SHARES}
-        self._chars_per_step = trainer.lanes.num_lanes * resolved(config.bptt_length)
+        self._chars_per_step = trainer.batches.batch_size * resolved(config.bptt_length)
         self._description = Description.of(run.path, config, text.vocab)
         self._metrics = MetricsLog(run.path / "metrics.jsonl")
         self._samples = SampleLog(run.path / "samples.txt")

@@ -1,6 +1,6 @@
 """The trainer: all numbers that change while training, and the step that changes them.
 
-Shapes: T window length, B lanes, V vocabulary; state as in `model.network`.
+Shapes: T window length, B batches, V vocabulary; state as in `model.network`.
 """
 
 import copy
@@ -20,7 +20,7 @@ from charrnn.errors import CheckpointError, NonFiniteError, UsageError, named
 from charrnn.model.device import autocast, exact_arithmetic, keep_freed_memory, to_device
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
-from charrnn.text.batches import Lanes
+from charrnn.text.batches import BatchRows
 from charrnn.training.optim import (
     Muon,
     Optimizer,
@@ -59,15 +59,15 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, lanes: Lanes, vocab_size: int, device: torch.device, group: ProcessGroup = SINGLE
+        self, config: Config, batches: BatchRows, vocab_size: int, device: torch.device, group: ProcessGroup = SINGLE
     ) -> None:
         """Build a network with the weights of `config.seed`. Raises UsageError for more processes than batch rows."""
         assert config.steps is not None, "the budget was not turned into steps"
         keep_freed_memory()
         self.group = group
-        self.rows = self.group.rows(lanes.num_lanes)
+        self.rows = self.group.rows(batches.batch_size)
         self.config = config
-        self.lanes = lanes
+        self.batches = batches
         self.device = device
         self.network = CharRNN(config, vocab_size).to(device)
         self.averaged = copy.deepcopy(self.network) if config.weight_average > 0 else self.network
@@ -80,7 +80,7 @@ class Trainer:
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._averages: list[torch.Tensor] = list(self.averaged.parameters())
         self.outer: OuterOptimizer | None = OuterOptimizer(self._weights) if config.sync_every > 1 else None
-        self._share = (self.rows.stop - self.rows.start) / lanes.num_lanes
+        self._share = (self.rows.stop - self.rows.start) / batches.batch_size
         self._failure: NonFiniteError | None = None
         """Why this process has taken no step of its own since one in which its loss was not finite."""
         self.state = self._initial_state().detach()
@@ -93,7 +93,7 @@ class Trainer:
         return self.step % self.config.sync_every == 0
 
     def take_step(self, flags: Sequence[bool] = ()) -> StepResult:
-        """Train on the next window of every lane (truncated BPTT with carried state; Williams & Peng 1990).
+        """Train on the next window of every batch row (truncated BPTT with carried state; Williams & Peng 1990).
 
         The `flags` of all processes are exchanged with the gradients, or at the outer step. Raises NonFiniteError, with
         nothing changed, if the loss or the gradient is not finite, or at the outer step, if that happened in any
@@ -104,15 +104,15 @@ class Trainer:
             with exact_arithmetic(self.device):
                 return self._take_step(flags)
         except torch.OutOfMemoryError:
-            num_lanes, length = self.lanes.num_lanes, self.config.bptt_length
+            batch_size, length = self.batches.batch_size, self.config.bptt_length
             raise UsageError(
-                f"The memory of the device {self.device} is full: a step reads {num_lanes} lanes of {length} "
-                f"characters. Use {named('num_lanes', str(max(1, num_lanes // 2)))} or a smaller model."
+                f"The memory of the device {self.device} is full: a step reads {batch_size} batch rows of {length} "
+                f"characters. Use {named('num_lanes', str(max(1, batch_size // 2)))} or a smaller model."
             ) from None
 
     def _take_step(self, flags: Sequence[bool]) -> StepResult:
         learning_rate = learning_rate_at(self.step, self.config)
-        window = self.lanes.window(self.cursor, resolved(self.config.bptt_length), self.rows)
+        window = self.batches.window(self.cursor, resolved(self.config.bptt_length), self.rows)
         inputs, targets = (to_device(torch.from_numpy(part), self.device) for part in window)
         for scale in loss_scales(self.config):
             state, (train_nats, grad_norm, *found) = self._compute_gradients(inputs, targets, flags, scale)
@@ -174,19 +174,19 @@ class Trainer:
         `scale` multiplies the loss before the backward pass and divides the gradient after it. Returns the state after
         the window, and: the loss in nats, the gradient's norm before clipping, the flags summed over all processes.
         """
-        # What is random is drawn for all lanes, of which several processes take their own rows.
-        num_lanes, length = self.lanes.num_lanes, len(inputs)
+        # What is random is drawn for all batches, of which several processes take their own rows.
+        batch_size, length = self.batches.batch_size, len(inputs)
         generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + self.step) % 2**32)
         is_summed = self.outer is None and self.group.size > 1
-        noise = Noise(generator, num_lanes, self.rows, loss_share=self._share if is_summed else 1.0)
+        noise = Noise(generator, batch_size, self.rows, loss_share=self._share if is_summed else 1.0)
         state = self.state
         if self.config.end_id is None:  # With documents, the network resets the state where one begins.
-            is_kept = torch.rand(num_lanes, 1, generator=generator)[self.rows] >= self.config.reset_probability
+            is_kept = torch.rand(batch_size, 1, generator=generator)[self.rows] >= self.config.reset_probability
             state = torch.where(to_device(is_kept, self.device), state, self._initial_state())
         with autocast(self.device, self.config.precision):
             logits, state = self.network(inputs, state, noise)
         # Divided by the number of targets in all processes, so that the sum over them is the mean.
-        num_targets = length * num_lanes if self.outer is None else targets.numel()
+        num_targets = length * batch_size if self.outer is None else targets.numel()
         loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="sum") / num_targets
         for weight in self._weights:
             weight.grad = None
@@ -250,13 +250,13 @@ class Trainer:
         return _numpy(self.averaged.state_dict())
 
     def snapshot(self) -> tuple[dict[str, NDArray[Any]], dict[str, int]]:
-        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all lanes."""
+        """Return what training needs to continue: (tensors, {"step", "cursor"}), with the states of all batch rows."""
         tensors = {f"weights/{name}": value for name, value in self.network.state_dict().items()}
         assert self.is_synced, "processes have different weights between two outer steps"
         for optimizer in self._all_optimizers():
             for parameter, moments in optimizer.state.items():
                 tensors |= {f"{moment}/{self._names[parameter]}": value for moment, value in moments.items()}
-        tensors["state"] = self.group.gather_rows(self.state, self.lanes.num_lanes, dim=2)
+        tensors["state"] = self.group.gather_rows(self.state, self.batches.batch_size, dim=2)
         return _numpy(tensors), {"step": self.step, "cursor": self.cursor}
 
     def restore(
@@ -272,7 +272,7 @@ class Trainer:
             raise CheckpointError(f"training.json has no usable step and cursor (step {shown[0]}, cursor {shown[1]}).")
         try:
             # Everything is checked before anything is copied.
-            whole = self.network.initial_state(self.lanes.num_lanes)
+            whole = self.network.initial_state(self.batches.batch_size)
             state = _fit(whole, training, "state")[1][:, :, self.rows]
             copies = [_fit(value, training, f"weights/{name}") for name, value in self.network.state_dict().items()]
             if self.averaged is not self.network:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError
-from charrnn.text.batches import Lanes, split_ids
+from charrnn.text.batches import BatchRows, split_ids
 
 SIZES = st.integers(2, 60).flatmap(lambda num_ids: st.tuples(st.just(num_ids), st.integers(1, num_ids)))
 
@@ -22,13 +22,13 @@ def positions(num_ids: int) -> NDArray[np.uint16]:
 @given(SIZES)
 @settings(max_examples=60)
 def test_an_epoch_reads_every_position(sizes: tuple[int, int]) -> None:
-    num_ids, num_lanes = sizes
-    length = -(-num_ids // num_lanes)
-    inputs, _ = Lanes(positions(num_ids), num_lanes).window(0, length)
-    assert inputs.shape == (length, num_lanes)
+    num_ids, batch_size = sizes
+    length = -(-num_ids // batch_size)
+    inputs, _ = BatchRows(positions(num_ids), batch_size).window(0, length)
+    assert inputs.shape == (length, batch_size)
     assert set(inputs.ravel().tolist()) == set(range(num_ids))
-    # Not one character more is read twice than the unequal lane lengths make necessary.
-    assert inputs.size - num_ids < num_lanes
+    # Not one character more is read twice than the unequal row lengths make necessary.
+    assert inputs.size - num_ids < batch_size
 
 
 @given(SIZES, st.integers(0, 200), st.integers(1, 70))
@@ -36,12 +36,12 @@ def test_an_epoch_reads_every_position(sizes: tuple[int, int]) -> None:
 def test_a_window_reads_on_from_each_lane_s_start_around_the_ring(
     sizes: tuple[int, int], cursor: int, length: int
 ) -> None:
-    num_ids, num_lanes = sizes
-    inputs, targets = Lanes(positions(num_ids), num_lanes).window(cursor, length)
-    for lane in range(num_lanes):
-        start = int(lane * num_ids / num_lanes)
-        assert inputs[:, lane].tolist() == [(start + cursor + t) % num_ids for t in range(length)]
-        assert targets[:, lane].tolist() == [(start + cursor + t + 1) % num_ids for t in range(length)]
+    num_ids, batch_size = sizes
+    inputs, targets = BatchRows(positions(num_ids), batch_size).window(cursor, length)
+    for row in range(batch_size):
+        start = int(row * num_ids / batch_size)
+        assert inputs[:, row].tolist() == [(start + cursor + t) % num_ids for t in range(length)]
+        assert targets[:, row].tolist() == [(start + cursor + t + 1) % num_ids for t in range(length)]
 
 
 @given(SIZES, st.integers(0, 200), st.lists(st.integers(1, 20), min_size=1, max_size=6))
@@ -50,13 +50,13 @@ def test_windows_of_any_lengths_chain_into_one_long_window(
     sizes: tuple[int, int], cursor: int, lengths: list[int]
 ) -> None:
     ids = np.random.default_rng(sizes[0]).integers(0, 50, sizes[0]).astype(np.uint16)
-    lanes = Lanes(ids, sizes[1])
+    rows = BatchRows(ids, sizes[1])
     pieces = []
     at = cursor
     for length in lengths:
-        pieces.append(lanes.window(at, length))
+        pieces.append(rows.window(at, length))
         at += length
-    inputs, targets = lanes.window(cursor, sum(lengths))
+    inputs, targets = rows.window(cursor, sum(lengths))
     assert np.array_equal(np.concatenate([piece[0] for piece in pieces]), inputs)
     assert np.array_equal(np.concatenate([piece[1] for piece in pieces]), targets)
     assert np.array_equal(inputs[1:], targets[:-1])
@@ -66,28 +66,28 @@ def test_arrays_are_contiguous_int64_also_from_a_memory_map(tmp_path: Path) -> N
     ids = positions(1000)
     ids.tofile(tmp_path / "ids.bin")
     mapped = np.memmap(tmp_path / "ids.bin", dtype=np.uint16, mode="r")
-    for array, expected in zip(Lanes(mapped, 7).window(990, 30), Lanes(ids, 7).window(990, 30), strict=True):
+    for array, expected in zip(BatchRows(mapped, 7).window(990, 30), BatchRows(ids, 7).window(990, 30), strict=True):
         assert array.dtype == np.int64 and array.flags.c_contiguous
         assert np.array_equal(array, expected)
 
 
 def test_a_cursor_beyond_int64_still_reads() -> None:
-    lanes = Lanes(positions(10), 2)
-    assert np.array_equal(lanes.window(10**30 + 3, 4)[0], lanes.window(3, 4)[0])
+    rows = BatchRows(positions(10), 2)
+    assert np.array_equal(rows.window(10**30 + 3, 4)[0], rows.window(3, 4)[0])
 
 
 @pytest.mark.parametrize(
-    ("num_ids", "num_lanes", "fault"), [(0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")]
+    ("num_ids", "batch_size", "fault"), [(0, 1, "2 ids"), (1, 1, "2 ids"), (5, 0, "1..5"), (5, 6, "1..5")]
 )
-def test_impossible_lanes_are_refused(num_ids: int, num_lanes: int, fault: str) -> None:
+def test_impossible_lanes_are_refused(num_ids: int, batch_size: int, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
-        Lanes(positions(num_ids), num_lanes)
+        BatchRows(positions(num_ids), batch_size)
 
 
 @pytest.mark.parametrize(("cursor", "length"), [(-1, 3), (0, 0)])
 def test_impossible_windows_are_refused(cursor: int, length: int) -> None:
     with pytest.raises(ValueError, match="window needs"):
-        Lanes(positions(5), 2).window(cursor, length)
+        BatchRows(positions(5), 2).window(cursor, length)
 
 
 @given(st.integers(2, 2_000_000))
