@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     )
     from charrnn.evaluation.records import Evaluation, LossReport
     from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
-    from charrnn.lab.mixing import Mixture, mix
     from charrnn.runs.overview import learning_curves, run_summaries
     from charrnn.runs.records import LearningCurves, RunSummary
     from charrnn.training.events import TrainEvent
@@ -56,8 +55,6 @@ _HOMES = {
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.cells.trace",
-    "Mixture": "charrnn.lab.mixing",
-    "mix": "charrnn.lab.mixing",
     "Evaluation": "charrnn.evaluation.records",
     "LossReport": "charrnn.evaluation.records",
     "DocumentNovelty": "charrnn.generation.records",
@@ -83,7 +80,6 @@ __all__ = [
     "GeneratedText",
     "LearningCurves",
     "LossReport",
-    "Mixture",
     "Model",
     "Novelty",
     "Prediction",
@@ -101,7 +97,6 @@ __all__ = [
     "losses_by_char",
     "losses_by_line",
     "match_cells",
-    "mix",
     "resume",
     "run_summaries",
     "train",

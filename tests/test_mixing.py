@@ -23,8 +23,7 @@ from charrnn.cli.arguments import parse_mix
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.generation import sampling
-from charrnn.lab.compiled_stepper import CompiledStepper
-from charrnn.lab.mixing import MixMode, Mixture, mix
+from charrnn.lab.mixing import CompiledStepper, MixMode, Mixture, mix
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import Vocab
 

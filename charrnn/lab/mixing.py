@@ -1,29 +1,52 @@
-"""Several models that predict together: a weighted mixture or a product of what each predicts."""
+"""Several models that predict together: a weighted mixture or a product of what each predicts.
 
+Shapes: T time, B batch, V vocabulary, M models, N values of all their states.
+"""
+
+from __future__ import annotations
+
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, get_args
+from math import prod
+from threading import local
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from charrnn.config import Config
 from charrnn.errors import DataError, UsageError, counted, did_you_mean, named
-from charrnn.generation.generator import Generating, Generator
-from charrnn.lab.mixture import MixedGenerator
+from charrnn.extensions import PackageFunction
+from charrnn.generation.distribution import log_softmax
+from charrnn.generation.generator import Generating, Generator, Variant
+from charrnn.generation.options import Clamps, OnCompile, OnWarning, SampleOptions
+from charrnn.generation.sampling import Block, compiled_loop
+from charrnn.lazy import torch
+from charrnn.model.portable_math import Float32Array
+from charrnn.model.stepper import CharacterModel, Stepper
 from charrnn.text.documents import END
 from charrnn.text.encoded import EncodedText, encode_text
 from charrnn.text.vocab import CommonAlphabet
 
 if TYPE_CHECKING:
     from charrnn.api import Model
-    from charrnn.model.network import Predictor
+    from charrnn.model.network import CharRNN, Predictor
 
 MixMode = Literal["mixture", "product"]
 """How predictions are mixed; see `mix`."""
 ROUNDING = 1e-6
 """How far the sum of the weights may be from 1."""
+_Advance = Callable[
+    [CharacterModel, NDArray[np.int64], NDArray[np.float32]], tuple[NDArray[np.floating[Any]], NDArray[np.float32]]
+]
+"""From a model, the ids that its alphabet has for the common one (V,) and its state to its logits and new state."""
 
 
-def mix(models: "Sequence[Model]", weights: Sequence[float] | None = None, *, mode: MixMode = "mixture") -> "Mixture":
+def mix(models: Sequence[Model], weights: Sequence[float] | None = None, *, mode: MixMode = "mixture") -> Mixture:
     """Return a mixture of models: all of them read the text, and what they predict is mixed with `weights`.
 
     `mixture`: p = sum of w_i p_i. `product`: p proportional to the product of p_i^w_i, where each model can veto a
@@ -62,7 +85,7 @@ class Mixture(Generating):
     what the texts are, from the first model; `vocab`, the common alphabet; `generator`; `warnings`.
     """
 
-    def __init__(self, models: "Sequence[Model]", weights: Sequence[float], mode: MixMode) -> None:
+    def __init__(self, models: Sequence[Model], weights: Sequence[float], mode: MixMode) -> None:
         """Take what `mix` has checked. Raises UsageError for models without a common alphabet."""
         self.models, self.weights, self.mode = tuple(models), tuple(weights), mode
         self.name: str = mode
@@ -99,10 +122,8 @@ class Mixture(Generating):
         return (f"{self.name}: {self.described}.", *warnings)
 
     @cached_property
-    def network(self) -> "Predictor":
+    def network(self) -> Predictor:
         """The mixture as a torch module; the network of the model itself, if there is only one."""
-        from charrnn.model.mixed_network import MixedNetwork
-
         networks = [model.network for model in self.models]
         if len(networks) == 1:
             return networks[0]
@@ -144,3 +165,214 @@ class Mixture(Generating):
             return ()
         known = counted(len(self.vocab), "character")
         return (f"the {self.name} chooses among the {known} that all runs know; left out: {', '.join(lacking)}",)
+
+
+class _ScratchOfThread(local):
+    """The scratch buffers of the compiled loop: each thread that steps a model has its own."""
+
+    def __init__(self, compiled: ModuleType, weights: Any) -> None:
+        self.buffers = compiled.make_scratch(weights, 1)
+
+
+class CompiledStepper:
+    """A `Stepper` of precision int8 whose logits and states are the same, bit for bit, and take less time."""
+
+    def __init__(self, stepper: Stepper, compiled: ModuleType) -> None:
+        """Take the module that `sampling.compiled_loop` returned for the loop `read` of this stepper."""
+        self._stepper, self._weights, self._loop = stepper, compiled.pack(stepper), compiled.LOOPS["read"]
+        self._scratch = _ScratchOfThread(compiled, self._weights)
+        self.vocab_size, self.precision, self.changes = stepper.vocab_size, stepper.precision, stepper.changes
+
+    def initial_state(self, batch_size: int) -> Float32Array:
+        """Return the state (L, S, B, H) before a text."""
+        return self._stepper.initial_state(batch_size)
+
+    def step(self, ids: NDArray[np.integer[Any]], state: Float32Array) -> tuple[Float32Array, Float32Array]:
+        """Map ids (B,) and a state (L, S, B, H) to logits (B, V) and a new state, row by row."""
+        rows = [self.read(ids[row : row + 1], state[:, :, row : row + 1]) for row in range(len(ids))]
+        logits, states = zip(*rows, strict=True)
+        return np.concatenate(logits), np.concatenate(states, axis=2)
+
+    def read(
+        self, ids: NDArray[np.integer[Any]], state: Float32Array | None = None
+    ) -> tuple[Float32Array, Float32Array]:
+        """Read ids (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
+        if len(ids) == 0:
+            raise ValueError("the text is empty")
+        if self._stepper.end_id is not None and (ends := np.flatnonzero(ids == self._stepper.end_id)).size:
+            ids, state = ids[ends[-1] :], None  # what is before an END makes no difference
+        state = self.initial_state(1) if state is None else np.array(state, order="C")
+        logits = np.zeros((1, self.vocab_size), np.float32)
+        self._loop(self._weights, np.asarray(ids, np.int64), state, logits, self._scratch.buffers)
+        return logits, state
+
+
+class MixedStepper:
+    """Several models one character at a time; its logits are the logarithms of the mixed probabilities, in float64."""
+
+    def __init__(
+        self, steppers: Sequence[CharacterModel], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
+    ) -> None:
+        """Mix `steppers` (M) with `weights` (M), all positive with the sum 1, over their common alphabet.
+
+        `mode` is that of `charrnn.mix`.
+        """
+        self._steppers, self._places, self._is_product = list(steppers), alphabet.places, mode == "product"
+        self._weights = np.asarray(weights, np.float64)[:, None, None]
+        self.vocab_size, self.precision = len(alphabet.vocab), steppers[0].precision
+        self._shapes = [stepper.initial_state(1).shape for stepper in steppers]
+
+    @property
+    def changes(self) -> str:
+        """What distinguishes it from others of the same models: its precision."""
+        return self.precision
+
+    def compile_steps(self, num_chars: int, on_compile: OnCompile, on_warning: OnWarning) -> None:
+        """Compile the steps of each model that can be compiled, if that saves time for `num_chars` characters.
+
+        In int8 only, where the logits stay the same. `on_compile` and `on_warning` as in `sampling.compiled_loop`.
+        """
+        if self.precision != "int8":
+            return
+        num_steps, messages = num_chars * len(self._steppers), set[str]()  # the same message comes from every model
+        for index, stepper in enumerate(self._steppers):
+            if isinstance(stepper, Stepper):
+                compiled = compiled_loop(stepper, num_steps, "read", on_compile, messages.add)
+                if compiled is not None:
+                    self._steppers[index] = CompiledStepper(stepper, compiled)
+        for message in sorted(messages):
+            on_warning(message)
+
+    def initial_state(self, batch_size: int) -> NDArray[np.float32]:
+        """Return the initial states of all models as one array (1, 1, B, N)."""
+        return self._pack([stepper.initial_state(batch_size) for stepper in self._steppers])
+
+    def step(self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
+        """Map ids (B,) and a state (1, 1, B, N) to log-probabilities (B, V), not normalized, and the new state."""
+        return self._advance(lambda stepper, places, own: stepper.step(places[ids], own), state)
+
+    def read(
+        self, ids: NDArray[np.integer[Any]], state: NDArray[np.float32] | None = None
+    ) -> tuple[Any, NDArray[np.float32]]:
+        """Read a text (N,), N >= 1, in one row, as `Stepper.read`. Raises ValueError for an empty text."""
+        before = self.initial_state(1) if state is None else state
+        return self._advance(lambda stepper, places, own: stepper.read(places[ids], own), before)
+
+    def _advance(self, advance: _Advance, state: NDArray[np.float32]) -> tuple[Any, NDArray[np.float32]]:
+        """Advance every model from its part of a state, and mix their logits over the common alphabet."""
+        scores, states = [], []
+        for stepper, places, own in zip(self._steppers, self._places, self._unpack(state), strict=True):
+            logits, after = advance(stepper, places, own)
+            scores.append(log_softmax(logits[:, places]))
+            states.append(after)
+        return self._mix(np.stack(scores)), self._pack(states)
+
+    def _mix(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mix log-probabilities (M, B, V)."""
+        if self._is_product:
+            return np.asarray((self._weights * scores).sum(axis=0))
+        return np.asarray(np.logaddexp.reduce(scores + np.log(self._weights), axis=0))
+
+    def _pack(self, states: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        rows = [state.transpose(2, 0, 1, 3).reshape(state.shape[2], -1) for state in states]
+        return np.concatenate(rows, axis=1)[None, None]
+
+    def _unpack(self, state: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        ends = itertools.accumulate((prod(shape) for shape in self._shapes), initial=0)
+        return [
+            state[0, 0, :, begin:end].reshape(-1, shape[0], shape[1], shape[3]).transpose(1, 2, 0, 3)
+            for shape, (begin, end) in zip(self._shapes, itertools.pairwise(ends), strict=True)
+        ]
+
+
+class MixedGenerator(Generator):
+    """Generates text with several models; options and errors are those of `Generator`, but no cell can be clamped."""
+
+    def __init__(
+        self,
+        config: Config,
+        generators: Sequence[Generator],
+        alphabet: CommonAlphabet,
+        weights: Sequence[float],
+        mode: str,
+        name: str,
+    ) -> None:
+        """Take the generators of the models; `config` says what the mixture's texts are, as for one model."""
+        super().__init__(config, alphabet.vocab, {}, name)
+        self._generators, self._alphabet, self._shares, self._mode = generators, alphabet, weights, mode
+        self._mixed: dict[str, MixedStepper] = {}
+
+    def model_for(self, precision: str, clamps: Clamps) -> MixedStepper:
+        if clamps:
+            raise UsageError(f"{named('clamps')} sets a cell of one model, and this is a mixture: leave it out.")
+        precision = "fp32" if precision == "fp32" else "int8"
+        if precision not in self._mixed:
+            models = [one.model_for(precision, {}) for one in self._generators]
+            self._mixed[precision] = MixedStepper(models, self._alphabet, self._shares, self._mode)
+        return self._mixed[precision]
+
+    def _draw(self, variants: Sequence[Variant], options: SampleOptions) -> Iterator[Block]:
+        num_chars = len(options.prime) + options.length * len(variants)
+        model = self.model_for(options.precision, options.clamps)
+        model.compile_steps(num_chars, options.on_compile, options.on_warning)
+        return super()._draw(variants, options)
+
+
+class MixedNetwork:
+    """Maps ids (T, B) and a state (1, 1, B, N) to the logarithms of mixed probabilities (T, B, V), and a new state.
+
+    Ids and probabilities are those of the common alphabet: those of each network are normalized over its characters.
+    """
+
+    def __init__(
+        self, networks: Sequence[CharRNN], alphabet: CommonAlphabet, weights: Sequence[float], mode: str
+    ) -> None:
+        """Mix `networks` (M) with `weights` (M), all positive with the sum 1. `mode` is that of `charrnn.mix`."""
+        self._networks = list(networks)
+        self._is_product, self._weights = mode == "product", [float(weight) for weight in weights]
+        self.vocab_size = len(alphabet.vocab)
+        self._places = [torch.from_numpy(places) for places in alphabet.places]
+        end = networks[0].end_id
+        self.end_id = None if end is None else alphabet.places[0].tolist().index(end)
+        self._shapes = [tuple(network.initial_state(1).shape) for network in networks]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return self._networks[0].device
+
+    def initial_state(self, batch_size: int) -> torch.Tensor:
+        """Return the initial states of all networks as one tensor (1, 1, B, N)."""
+        return self._pack([network.initial_state(batch_size) for network in self._networks])
+
+    def __call__(self, ids: torch.Tensor, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read ids (T, B) with every network, and mix what they predict, in float32."""
+        scores, states = [], []
+        for network, places, own in zip(self._networks, self._places, self._unpack(state), strict=True):
+            places = places.to(ids.device)
+            logits, after = network(places[ids], own)
+            scores.append(logits.float()[..., places].log_softmax(-1))
+            states.append(after)
+        if self._is_product:
+            mixed = sum(
+                (weight * one for weight, one in zip(self._weights[1:], scores[1:], strict=True)),
+                start=self._weights[0] * scores[0],
+            )
+        else:
+            logs = torch.tensor(self._weights, device=ids.device, dtype=torch.float64).log().float()
+            mixed = (torch.stack(scores, -1) + logs).logsumexp(-1)
+        return mixed, self._pack(states)
+
+    def _pack(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([state.movedim(2, 0).flatten(1) for state in states], dim=1)[None, None]
+
+    def _unpack(self, state: torch.Tensor) -> list[torch.Tensor]:
+        parts = torch.split(state[0, 0], [prod(shape) for shape in self._shapes], dim=1)
+        return [
+            part.reshape(-1, shape[0], shape[1], shape[3]).movedim(0, 2).contiguous()
+            for part, shape in zip(parts, self._shapes, strict=True)
+        ]
+
+
+EXTENSIONS = (PackageFunction(name="mix", function=mix), PackageFunction(name="Mixture", function=Mixture))
+"""`charrnn.mix` and the class of its result."""
