@@ -626,7 +626,7 @@ class Model(Generating, Displayable):
         network: "CharRNN | None" = None,
         name: str | None = None,
         is_untrained: bool = False,
-        on_progress: Callable[[int], object] = lambda num_losses: None,
+        on_progress: Callable[[int], object] = lambda _: None,
     ) -> GradientReach:
         """Compute how far the gradient reaches back in `text`, read after `context`: its mean norm by lag.
 
@@ -652,7 +652,7 @@ class Model(Generating, Displayable):
         *,
         context: str | bytes = "",
         max_lag: int = MAX_LAG,
-        on_progress: Callable[[int], object] = lambda num_losses: None,
+        on_progress: Callable[[int], object] = lambda _: None,
     ) -> tuple[GradientReach, ...]:
         """Compute `gradients` of this model and of other models over the same text, each with its untrained baseline.
 
@@ -804,7 +804,7 @@ def training_spectrum(
     run: str | Path | None = None,
     *,
     checkpoints: Path = CHECKPOINTS,
-    on_progress: Callable[[int], object] = lambda num_matrices: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of a run at every checkpoint that is whole, and read its gradient norms.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.errors import UsageError
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib import metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Plugin:
     name: str
     package: str
     """The name and the version of the package."""
-    entry_point: "EntryPoint"
+    entry_point: "metadata.EntryPoint"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name!r} of the package {self.package}"
@@ -98,7 +98,7 @@ def run_foreign(
         raise UsageError(f"{what} failed{where}: {type(error).__name__}: {message}") from error
 
 
-def _scan(group: str) -> "list[EntryPoint]":
+def _scan(group: str) -> "list[metadata.EntryPoint]":
     from importlib import metadata
 
     try:
@@ -109,7 +109,7 @@ def _scan(group: str) -> "list[EntryPoint]":
         raise UsageError(f"Cannot read the entry points of {package}: {error}. Reinstall or remove it.") from None
 
 
-def _is_damaged(distribution: "Distribution") -> bool:
+def _is_damaged(distribution: "metadata.Distribution") -> bool:
     try:
         list(distribution.entry_points)
     except (TypeError, ValueError, OSError):
@@ -117,7 +117,7 @@ def _is_damaged(distribution: "Distribution") -> bool:
     return False
 
 
-def _plugin(kind: str, entry_point: "EntryPoint") -> Plugin:
+def _plugin(kind: str, entry_point: "metadata.EntryPoint") -> Plugin:
     distribution = entry_point.dist
     package = "unknown" if distribution is None else f"{distribution.name} {distribution.version}"
     return Plugin(kind, entry_point.name, package, entry_point)

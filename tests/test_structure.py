@@ -1,17 +1,38 @@
-"""The shape of the package: no import cycle between modules, no long function without a stated reason."""
+"""The shape of the package: a ceiling of its size, no import cycle, no long function without a stated reason."""
 
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import typer.main
 
 import charrnn
+from charrnn.cli.app import app
 
 PACKAGE = Path(charrnn.__file__).parent
+ROOMS = ("lab", "apps", "scale")
+CEILING = {
+    "lines of code": 32_150,
+    "lines of the core": 20_800,
+    "modules": 251,
+    "words of documentation": 39_500,
+    "options": 113,
+}
+"""The package may not grow beyond this: a feature pays for itself with a deletion."""
+NO_CODE = (
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENDMARKER,
+)
 MAX_LINES = 60
 """Lines of a function without its signature; a longer one states its reason."""
 REASON = "# Long because "
@@ -98,6 +119,47 @@ def find_cycle(imports: Mapping[str, set[str]]) -> list[str]:
         return []
 
     return next(filter(None, (visit(module, []) for module in sorted(imports))), [])
+
+
+def code_lines(source: str) -> int:
+    """Count the lines with code: not the blank ones, nor those of comments and docstrings."""
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in NO_CODE:
+            lines |= {*range(token.start[0], token.end[0] + 1)}
+    return len(lines - docstrings)
+
+
+def option_flags() -> set[str]:
+    """Return the options of all commands, each name once."""
+    group = typer.main.get_command(app)
+    commands = [*group.commands.values()]  # type: ignore[attr-defined]
+    commands += [one for command in commands for one in getattr(command, "commands", {}).values()]
+    parameters = [one for command in commands for one in command.params if one.name != "help"]
+    return {one.opts[0] for one in parameters if one.param_type_name == "option" and not one.hidden}
+
+
+def test_the_package_is_not_larger_than_its_ceiling() -> None:
+    counts = {path: code_lines(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")}
+    in_rooms = sum(count for path, count in counts.items() if path.relative_to(PACKAGE).parts[0] in ROOMS)
+    pages = (PACKAGE.parent / "docs").rglob("*.md")
+    found = {
+        "lines of code": sum(counts.values()),
+        "lines of the core": sum(counts.values()) - in_rooms,
+        "modules": sum(count > 0 for count in counts.values()),
+        "words of documentation": sum(len(page.read_text(encoding="utf-8").split()) for page in pages),
+        "options": len(option_flags()),
+    }
+    print(found)
+    assert [f"{name}: {count:,}" for name, count in found.items() if count > CEILING[name]] == []
+
+
+def test_lines_of_code_are_counted_without_comments_and_docstrings() -> None:
+    assert code_lines('"""Doc."""\n\n# comment\nx = """a\nb"""  # why\n\n\ndef f():\n    "Doc."\n    return 1\n') == 4
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:

@@ -115,6 +115,7 @@ def evaluate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
+    # Long because its docstring is the help of the command.
     """Measure how well models predict a text.
 
     Prints the loss on the validation text, the test text or --text, in nats and bits per character and in bits per

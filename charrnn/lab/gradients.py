@@ -32,7 +32,7 @@ def measure_reach(
     max_lag: int = MAX_LAG,
     name: str = "model",
     is_untrained: bool = False,
-    on_progress: Callable[[int], object] = lambda num_losses: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> GradientReach:
     """Compute the mean norm of d loss_t / d state_{t-k} for k from 1 to `max_lag`, per layer.
 

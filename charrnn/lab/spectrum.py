@@ -58,7 +58,7 @@ def measure_spectrum(
     checkpoints: Iterable[tuple[int, Mapping[str, NDArray[Any]]]],
     log: Iterable[Mapping[str, JSON]],
     *,
-    on_progress: Callable[[int], object] = lambda num_matrices: None,
+    on_progress: Callable[[int], object] = lambda _: None,
 ) -> TrainingSpectrum:
     """Measure the recurrent matrices of (step, tensors) in `checkpoints`; the gradient norms are those of a run's log.
 
