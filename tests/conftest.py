@@ -1,11 +1,14 @@
 """Shared fixtures: a synthetic corpus, tiny models that are trained on it once, and functions that run the command.
 
-Training the models takes about two seconds. Tests that change a run change a copy of it (`lab`).
+Each model is trained once per run of the tests: in a folder that all workers share, from which each takes a copy. Tests
+that change a run change a copy of it (`lab`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import random
 import shutil
@@ -13,10 +16,12 @@ import string
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import environment
 import pytest
@@ -189,22 +194,59 @@ def corpus() -> SyntheticCorpus:
 
 
 @pytest.fixture(scope="session")
-def corpus_file(corpus: SyntheticCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of this run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Wait until no other worker has a file locked; lock it."""
+    from charrnn.file_lock import try_lock, unlock
+
+    with path.open("a+b") as file:
+        while not try_lock(file):
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            unlock(file)
+
+
+@pytest.fixture(scope="session")
+def corpus_file(corpus: SyntheticCorpus, shared: Path) -> Path:
     """Write the corpus to `synthetic.txt`; an absolute path, so that its runs find it from any folder."""
-    path = tmp_path_factory.mktemp("corpora") / "synthetic.txt"
-    path.write_bytes(corpus.text.encode())
+    path = shared / "synthetic.txt"
+    with locked(shared / "synthetic.lock"):
+        if not path.exists():
+            path.write_bytes(corpus.text.encode())
     return path
 
 
 @pytest.fixture(scope="session")
-def train_run(corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
-    """Return a function that trains a run of that name on the corpus; settings as for `Config`."""
+def train_run(corpus_file: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TrainedRun]:
+    """Return a function that trains a run of that name on the corpus; settings as for `Config`.
+
+    With the same settings in another worker it copies the run.
+    """
     import charrnn
+    from charrnn.training.events import TrainEvent
+
+    classes = {cls.event: cls for cls in get_args(TrainEvent)}
 
     def make(name: str, **settings: Any) -> TrainedRun:
         config = charrnn.Config(**{"corpus": (str(corpus_file),), **SMALL_RUN, **settings})
-        folder = tmp_path_factory.mktemp("runs") / name
-        return TrainedRun(folder, tuple(charrnn.train(config, out=folder)))
+        key = hashlib.sha256(repr((name, config)).encode()).hexdigest()[:16]
+        trained, log = shared / key / name, shared / f"{key}.json"
+        with locked(shared / f"{key}.lock"):
+            if not log.exists():
+                made = [event.to_json() for event in charrnn.train(config, out=trained)]
+                log.write_text(json.dumps(made), encoding="utf-8")
+        events = [classes[one.pop("event")](**one) for one in json.loads(log.read_text(encoding="utf-8"))]
+        return TrainedRun(copy_run(trained, tmp_path_factory.mktemp("runs") / name), tuple(events))
 
     return make
 
@@ -238,10 +280,12 @@ def rnn(train_run: Callable[..., TrainedRun]) -> TrainedRun:
 
 
 @pytest.fixture(scope="session")
-def byte_run(train_run: Callable[..., TrainedRun], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+def byte_run(train_run: Callable[..., TrainedRun], shared: Path) -> TrainedRun:
     """Train an LSTM on the bytes of a text with characters of one, two, three and four bytes."""
-    path = tmp_path_factory.mktemp("bytes") / "bytes.txt"
-    path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
+    path = shared / "bytes.txt"
+    with locked(shared / "bytes.lock"):
+        if not path.exists():
+            path.write_bytes("zäb «molü» 語 🙂\n".encode() * 400)
     return train_run("byte-001", corpus=(str(path),), alphabet="byte", steps=150, learning_rate=0.03)
 
 

@@ -30,6 +30,8 @@ from charrnn.training.events import StepEvent
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
+pytestmark = pytest.mark.docs
+
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Any:

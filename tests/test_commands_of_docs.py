@@ -48,6 +48,7 @@ class {1}:
 LETTERS = string.ascii_letters + string.digits + string.punctuation + " "
 """Characters that every text contains."""
 pytestmark = [
+    pytest.mark.docs,
     pytest.mark.trained,
     pytest.mark.skipif(sys.platform == "win32" or shutil.which("bash") is None, reason="the pages use bash"),
 ]

@@ -37,14 +37,9 @@ DOCUMENTED = {
     ],
 }
 """What the page asks to document: in each file, texts and what takes their place."""
-WALKING = {
-    "detectors": "prose detectors synthetic find_cells findings ranking plugins cli_visualize",
-    "cells and depths": "cells gates compiled stepper network architectures",
-    "others": "readme recipe layers config cli_misc language",
-}
-"""Names of the test files that the page names, and of others that go through the registries."""
 ADDED = "ugrnn or parenthesis or every_detector or every_cell or formats or registry or equations or labels_are"
 """For `pytest -k`: the parameters that the page adds, and the fast tests that go through a whole registry."""
+pytestmark = pytest.mark.docs
 Process = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -161,17 +156,8 @@ def test_every_snippet_is_part_of_a_step(steps: list[re.Match[str]]) -> None:
 @pytest.mark.slow
 @pytest.mark.trained
 def test_the_tests_hold_for_what_the_page_adds(site: Path, process: Process) -> None:
-    files = "prose detectors find_cells cells gates compiled architectures readme export optim"
+    files = "prose detectors cells compiled architectures readme"
     assert run_tests(process, site, files, "-m", "not slow and not thorough", "-k", ADDED) > 40
-
-
-@pytest.mark.thorough
-@pytest.mark.trained
-@pytest.mark.parametrize("files", WALKING.values(), ids=WALKING)
-def test_all_tests_that_go_through_the_registries_hold_for_what_the_page_adds(
-    files: str, site: Path, process: Process
-) -> None:
-    assert run_tests(process, site, files, "-m", "not thorough") > 150
 
 
 @pytest.mark.slow

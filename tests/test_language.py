@@ -13,6 +13,8 @@ import pytest
 from conftest import Ran
 from environment import REPOSITORY
 
+pytestmark = pytest.mark.docs
+
 MAX_LINE = 120
 """Characters of a line of the documentation."""
 MAX_WORDS = 40

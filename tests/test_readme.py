@@ -14,6 +14,8 @@ from environment import REPOSITORY
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 DOCS = REPOSITORY / "docs"
 
+pytestmark = pytest.mark.docs
+
 
 @pytest.mark.trained
 def test_the_python_example_runs(

@@ -16,6 +16,8 @@ from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
 from charrnn.optimizers import OPTIMIZERS
 
+pytestmark = pytest.mark.docs
+
 
 def load(name: str) -> ModuleType:
     """Import a script of docs/."""
