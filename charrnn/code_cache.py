@@ -2,8 +2,8 @@
 
 numba's own cache unpickles its files unchecked: a truncated file raises any error at all, and a changed one can crash
 the process. Here every file begins with the SHA-256 of its contents. The name of a file is the key of the code: the
-source files, the values of the globals that numba compiled into it, the versions, the processor and the argument
-types. So code of another processor, version or constant is never loaded, and `KeptFunction.find` tells in advance
+source files, the versions, the processor and the argument types. So code of another processor or version is never
+loaded, and `KeptFunction.find` tells in advance
 whether a function must be compiled.
 
 A digest shows damage, not who wrote a file, and whoever writes machine code into one can do anything. So only files are
@@ -17,19 +17,15 @@ import pickle
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import CodeType, FunctionType
 from typing import Any
 
 import llvmlite  # type: ignore[import-untyped]
 import numba
-from numba import njit, types
-from numba.core import caching, compiler, dispatcher, serialize
+from numba import njit
+from numba.core import caching, compiler, serialize
 from numba.core.registry import cpu_target
-from numpy import generic, ndarray
 
 from charrnn.files import replacing, write_synced
 
@@ -71,11 +67,11 @@ class KeptFunction:
     def __init__(self, function: Callable[..., Any], sources: Sequence[Path], target: Sequence[str] = TARGET) -> None:
         """Key the code by the contents of `sources`, and by `target`, a description of the processor.
 
-        Files of the functions that `function` calls, and the values that numba compiles into them, are part of the key
-        without being listed. The code is kept beside the first source, or in the user's cache folder.
+        `sources` are the files of the function and of all that numba compiles into it: the functions that it calls and
+        the constants that it reads. The code is kept beside the first one, or in the user's cache folder.
         """
         self.name = function.__name__
-        self._function, self._named_sources, self._target = function, tuple(sources), tuple(target)
+        self._sources, self._target = tuple(sources), tuple(target)
         # Without the global interpreter lock. numba's error model: Python's own would look at every divisor, and no
         # loop with a division in it would become vector code.
         self._dispatcher: Any = njit(error_model="numpy", nogil=True)(function)
@@ -87,7 +83,7 @@ class KeptFunction:
 
     def path(self, arguments: Sequence[Any]) -> Path:
         """Return the file with the code for arguments of these types, or where it would be kept."""
-        paths = [folder / self._file_name(arguments) for folder in cache_folders(self._named_sources[0])]
+        paths = [folder / self._file_name(arguments) for folder in cache_folders(self._sources[0])]
         return next((path for path in paths if os.path.isfile(path) and _is_trusted(path.stat())), paths[0])
 
     def is_ready(self, arguments: Sequence[Any]) -> bool:
@@ -131,7 +127,7 @@ class KeptFunction:
     def cannot_keep(self) -> str:
         """Return a sentence that says why code compiled now could not be kept; "" if it can."""
         problem = ""
-        for folder in cache_folders(self._named_sources[0]):
+        for folder in cache_folders(self._sources[0]):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=folder) as file:
@@ -150,7 +146,7 @@ class KeptFunction:
         payload = dumps(compiled.result._reduce())
         data = HEADER + hashlib.sha256(payload).digest() + payload
         problem = ""
-        for folder in cache_folders(self._named_sources[0]):
+        for folder in cache_folders(self._sources[0]):
             path = folder / self._file_name(arguments)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,20 +171,15 @@ class KeptFunction:
         self._loaded.add(types)
         return True
 
-    @cached_property
-    def _compiled_in(self) -> "Frozen":
-        return find_frozen(self._function)
-
     def _source_digest(self) -> str:
         digest = hashlib.sha256()
-        for source in (*self._named_sources, *sorted(self._compiled_in.sources), Path(__file__)):
+        for source in (*self._sources, Path(__file__)):
             digest.update(source.read_bytes())
         return digest.hexdigest()[:12]
 
     def _file_name(self, arguments: Sequence[Any]) -> str:
         parts = (numba.__version__, llvmlite.__version__, sys.implementation.cache_tag, *self._target)
-        # Apart from the sources: constants may differ between processors that share a folder, and each keeps its code.
-        key = repr((parts, _types(arguments), sorted(self._compiled_in.values))).encode()
+        key = repr((parts, _types(arguments))).encode()
         return f"{self.name}-{self._source_digest()}-{hashlib.sha256(key).hexdigest()[:12]}.code"
 
     def _remove_older(self, path: Path) -> None:
@@ -197,70 +188,6 @@ class KeptFunction:
             if not other.name.startswith(f"{self.name}-{self._source_digest()}-"):
                 with contextlib.suppress(OSError):
                     other.unlink()
-
-
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """What compiled code depends on besides its arguments."""
-
-    values: frozenset[tuple[str, str]]
-    """Names and values of the globals and closure variables that numba compiles into the code."""
-    sources: frozenset[Path]
-    """The files of all functions that are compiled into it."""
-
-
-def find_frozen(function: Callable[..., Any]) -> Frozen:
-    """Find what compiled code of `function` depends on, in all functions of its package that it calls.
-
-    Numba reads a global or a closure variable when it compiles, and never again. The functions that write the code of
-    an intrinsic, and the classes they use, are followed too. Attributes of modules, such as np.tanh, are numba's.
-    """
-    package = function.__module__.partition(".")[0]
-    values: set[tuple[str, str]] = set()
-    sources: set[Path] = set()
-    found: list[Any] = [function]
-    for one in found:  # grows
-        if isinstance(one, dispatcher.Dispatcher):
-            options = str(_value_text(sorted(one.targetoptions.items())))
-            values.add((f"{one.py_func.__module__}.{one.py_func.__qualname__}", options))
-        members = _members(one, package)
-        for code in members:
-            sources.add(Path(code.__code__.co_filename))
-            for name, value in _used_values(code):
-                if _members(value, package):
-                    if not any(value is other for other in found):
-                        found.append(value)
-                elif (text := _value_text(value)) is not None:
-                    values.add((f"{code.__module__}.{name}", text))
-    return Frozen(frozenset(values), frozenset(sources))
-
-
-def _members(value: Any, package: str) -> list[FunctionType]:
-    """List the Python functions of the package in a compiled function, an intrinsic, a class or a function."""
-    value = getattr(value, "py_func", getattr(value, "_defn", value))
-    members = [value] if not isinstance(value, type) else list(vars(value).values())
-    return [one for one in members if isinstance(one, FunctionType) and one.__module__.partition(".")[0] == package]
-
-
-def _used_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Names and values of the globals and closure variables that a function and the functions in it read."""
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        yield f"{function.__qualname__}.{name}", cell.cell_contents
-    codes = [function.__code__]
-    for code in codes:  # grows
-        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
-        yield from ((name, function.__globals__[name]) for name in code.co_names if name in function.__globals__)
-
-
-def _value_text(value: Any) -> str | None:
-    """Return a text that differs if values differ, or None for what is no constant, such as a module."""
-    if isinstance(value, ndarray):
-        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    if isinstance(value, tuple | list | set | frozenset):
-        texts = [_value_text(item) for item in value]
-        return f"{type(value).__name__} {sorted(map(str, texts)) if isinstance(value, set | frozenset) else texts}"
-    is_constant = value is None or isinstance(value, bool | int | float | complex | str | bytes | generic | types.Type)
-    return f"{type(value).__name__} {value!r}" if is_constant else None
 
 
 def _types(arguments: Sequence[Any]) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ import pytest
 numba = pytest.importorskip("numba")
 
 from charrnn import code_cache  # noqa: E402
-from charrnn.code_cache import HEADER, KeptFunction, cache_folders, find_frozen  # noqa: E402
+from charrnn.code_cache import HEADER, KeptFunction, cache_folders  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
 
@@ -83,63 +83,6 @@ def test_code_of_another_source_processor_or_type_is_not_found(make: Callable[..
     source.write_text("second version")
     assert not make().find(ARGUMENTS, warnings) and not warnings
     assert compiled_file(make()) != path and not path.exists(), "code of the first version is removed"
-
-
-OFFSET, SIZES, TABLE = 1, (2, 3.5), np.array([1.0, 2.0])
-
-
-def make_shift(amount: int) -> Any:
-    @numba.njit
-    def shift(number: Any) -> Any:
-        return number + amount
-
-    return shift
-
-
-shift = make_shift(1)
-
-
-@numba.njit(fastmath={"nsz", "reassoc"})
-def scale(number: Any) -> Any:
-    return number * (SIZES[0] + TABLE[1])
-
-
-def compute(numbers: Any) -> None:
-    for index in range(len(numbers)):
-        numbers[index] = shift(scale(numbers[index])) + OFFSET
-
-
-CHANGES = {
-    "a global": {"OFFSET": 2},
-    "a global that was a whole number": {"OFFSET": 1.0},
-    "a tuple in a function that is called": {"SIZES": (2, 3.6)},
-    "an array": {"TABLE": np.array([1.0, 2.5])},
-    "a closure variable": {"shift": make_shift(2)},
-    "an option of a function that is called": {"scale": numba.njit(scale.py_func)},
-}
-
-
-@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES.keys())
-def test_a_value_that_is_compiled_into_the_code_is_part_of_its_key(
-    changes: dict[str, Any], source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def key() -> str:
-        return KeptFunction(compute, [source]).path((np.zeros(2),)).name
-
-    before = key()
-    assert key() == before
-    with monkeypatch.context() as patch:
-        for name, value in changes.items():
-            patch.setitem(globals(), name, value)
-        assert key() != before
-    assert key() == before
-
-
-def test_the_values_and_sources_of_a_function_are_found() -> None:
-    frozen = find_frozen(compute)
-    names = {name.rpartition(".")[2] for name, _ in frozen.values}
-    assert {"OFFSET", "SIZES", "TABLE", "amount", "scale", "shift"} == names
-    assert frozen.sources == {Path(__file__)}
 
 
 def test_a_key_is_the_same_in_every_process(process: Callable[..., Any]) -> None:

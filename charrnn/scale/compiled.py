@@ -17,6 +17,7 @@ R rows and C columns of a matrix.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from numba import config, njit
 from numpy.typing import NDArray
 
 from charrnn.code_cache import ADVICE, KeptFunction
+from charrnn.model import cells, portable_math
 from charrnn.model.cells import Antisymmetric
 from charrnn.model.portable_math import (
     EXP_LIMIT,
@@ -39,6 +41,7 @@ from charrnn.model.portable_math import (
     TANH_TOP,
 )
 from charrnn.model.stepper import Stepper
+from charrnn.scale import dot_products
 from charrnn.scale.dot_products import (
     CHOSEN,
     COLUMN_MULTIPLE,
@@ -841,7 +844,9 @@ def write(
                 shown[stream, index] = _value(plan, state, shown_layer, stream, shown_unit)
 
 
-LOOPS = {loop.__name__: KeptFunction(loop, [Path(__file__)]) for loop in (read, write)}
+SOURCES = [Path(str(module.__file__)) for module in (sys.modules[__name__], dot_products, portable_math, cells)]
+"""The files of all that is compiled into the loops."""
+LOOPS = {loop.__name__: KeptFunction(loop, SOURCES) for loop in (read, write)}
 """The loops that `prepare` loads or compiles."""
 
 
