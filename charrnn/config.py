@@ -169,11 +169,11 @@ class Config:
     steps: int | None = option(None, "--steps", help="Train for N optimizer steps.", metavar="N", panel=TRAINING)
     """Budget in optimizer steps."""
     num_lanes: int | Auto = "auto"
-    """B: segments of the text that are read in parallel, one per batch row."""
+    """B: segments of the text that are read in parallel, one per batch row. `batch_size` is another name of it."""
     bptt_length: int | Auto = "auto"
-    """T: characters per lane and step, over which back-propagation runs."""
+    """T: characters per batch row and step, over which back-propagation runs."""
     reset_probability: float = 0.05
-    """Probability per lane and step that the state is reset to the initial one, so that the model learns to start."""
+    """Probability per batch row and step that the state is reset to the initial one, to learn the start of a text."""
     learning_rate: float | Auto = "auto"
     """Peak learning rate, after the warm-up."""
     final_learning_rate: float = 0.02
@@ -408,6 +408,8 @@ AUTO_FIELDS = tuple(name for name, hint in _TYPES.items() if Auto in get_args(hi
 """Fields that may be `auto` until a run starts."""
 FIELD_NAMES = tuple(field.name for field in fields(Config))
 """Every setting, in the order of `Config`."""
+FIELD_ALIASES = {"batch_size": "num_lanes"}
+"""Other names of settings: the standard name of one that older configurations have under its own name."""
 
 
 def _kinds_of(hint: Any) -> tuple[Any, ...]:
@@ -469,7 +471,8 @@ def number_type(name: str) -> type | None:
 
 
 def check_field_name(name: str) -> str:
-    """Return `name` if it is a setting; else raise UsageError with the most similar name."""
+    """Return the name of the field that `name` means; raise UsageError with the most similar one if there is none."""
+    name = FIELD_ALIASES.get(name, name)
     if name in FIELD_NAMES:
         return name
     name = name[:60]

@@ -384,6 +384,11 @@ def test_an_unknown_field_is_refused_with_the_nearest_name_wherever_it_is_given(
         merge_settings(flags={misspelt: 1})
 
 
+def test_the_standard_name_of_a_field_sets_it() -> None:
+    assert check_field_name("batch_size") == "num_lanes"
+    assert read_yaml("batch_size: 8", "a recipe") == {"num_lanes": 8}
+
+
 def test_an_unknown_field_like_no_other_is_refused_with_all_names() -> None:
     with pytest.raises(UsageError, match=r"The fields are corpus, alphabet, .*, keep\.$"):
         read_yaml("42: 1", "recipe.yaml")

@@ -88,6 +88,10 @@ def test_every_setting_is_run_with_the_first_seed_first() -> None:
     assert plan.config_of(runs[5], threads=2) == Config(steps=10, seed=6, threads=2, cell="lstm", learning_rate=6e-3)
 
 
+def test_a_field_is_swept_under_its_standard_name_too() -> None:
+    assert grid(batch_size="8,16") == grid(num_lanes="8,16")
+
+
 def test_a_sweep_without_values_varies_the_seed() -> None:
     assert [run.name for run in grid(seeds=2).grid()] == ["seed-0", "seed-1"]
 

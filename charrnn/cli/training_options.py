@@ -51,7 +51,8 @@ def parse_settings(values: Mapping[str, Any], parse: Callable[[str, str], Any], 
         if not equals:
             raise UsageError(f"--set {assignment}: write it as field=value, e.g. --set {example}.")
         try:
-            parsed[check_field_name(name.strip())] = parse(name.strip(), text)
+            field = check_field_name(name.strip())
+            parsed[field] = parse(field, text)
         except UsageError as error:
             raise UsageError(f"--set {assignment}: {error.marked}") from None
     return parsed

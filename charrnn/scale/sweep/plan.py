@@ -148,7 +148,8 @@ def plan_sweep(config: Config, axes: Mapping[str, object], *, num_seeds: int, nu
     """
     parsed: dict[str, Axis] = {}
     for name, values in axes.items():
-        axis = parse_axis(check_field_name(name), values)
+        name = check_field_name(name)
+        axis = parse_axis(name, values)
         if name in ("corpus", "seed"):
             other = "give the text itself" if name == "corpus" else f"{named('seeds')} says how many there are"
             raise UsageError(f"{named(name)} cannot be swept: {other}.")
