@@ -34,7 +34,7 @@ from graph_sampler import GraphSampler
 from measuring import describe_machine, in_turn, matmul_rate, waiting
 from train_speed import num_operations, our_step, stock_step
 
-from charrnn.architectures import CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cells.scores import find_cells
 from charrnn.cells.trace import trace_text
 from charrnn.config import Config, resolved
@@ -46,7 +46,6 @@ from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device
 from charrnn.model.network import CharRNN
 from charrnn.model.stepper import Stepper
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.text.batches import BatchRows
 from charrnn.text.encoded import encode_text
 from charrnn.text.vocab import Vocab

@@ -1,4 +1,4 @@
-"""Names of the cell types and depths, and what each is in a few words: for the command line, errors and tables.
+"""Names of the cell types, depths and optimizers, and what each is in a few words: for options, errors and tables.
 
 docs/extending.md shows how to add one.
 """
@@ -25,3 +25,10 @@ DEPTHS = {
 """What `--depth` takes. Equations: `model.depths.DEPTHS`."""
 CELL_GROUP = "charrnn.cells"
 """Entry points of this group are subclasses of `model.cells.Cell`; the entry point's name is what `--cell` takes."""
+OPTIMIZERS = {
+    "muon": "Muon for the matrices of the recurrent layers, AdamW for all else",
+    "adamw": "AdamW for all weights",
+    "rmsprop": "RMSProp for all weights",
+    "sgd": "gradient descent with momentum for all weights",
+}
+"""What `--optimizer` takes. How each is built: `training.optim.OPTIMIZERS`. How to add one: docs/extending.md."""

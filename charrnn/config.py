@@ -11,11 +11,10 @@ from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS
+from charrnn.architectures import CELL_GROUP, CELLS, DEPTHS, OPTIMIZERS
 from charrnn.errors import UnknownFieldError, UsageError, did_you_mean, named
-from charrnn.optimizers import OPTIMIZERS
+from charrnn.extensions import plugin_names
 from charrnn.options import option
-from charrnn.plugins import plugin_names
 
 Auto = Literal["auto"]
 """A value that the recipe chooses."""

@@ -17,7 +17,7 @@ import typer.main
 
 import charrnn.config
 import charrnn.settings
-from charrnn.architectures import CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.cli.app import app
 from charrnn.cli.rules import describe_rules
 from charrnn.cli.training_options import FIELD_OPTIONS
@@ -26,7 +26,6 @@ from charrnn.detectors.registry import DETECTORS
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.generator import MAX_COUNT
 from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.scale.processes.launched import check_processes
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings

@@ -20,8 +20,8 @@ from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
+from charrnn.architectures import OPTIMIZERS
 from charrnn.config import ALPHABETS, DEVICES, PRECISIONS
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.runs.writer import RunWriter
 from charrnn.text import catalogue
 

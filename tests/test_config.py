@@ -15,10 +15,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import charrnn.config
-from charrnn.architectures import CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config import BUDGETS, DOCUMENTS, FIELD_NAMES, Config, check_field_name, parse_value
 from charrnn.errors import DataError, UsageError
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.settings import _FLAT, from_yaml, load_yaml, merge_settings, read_recipe, read_yaml, to_yaml
 
 RECIPES = Path(charrnn.config.__file__).parent / "recipes"

@@ -307,8 +307,8 @@ def test_a_cell_that_no_package_provides_is_refused() -> None:
 
 def test_help_searches_no_packages(process: Process) -> None:
     code = """
-import charrnn.plugins
-charrnn.plugins._scan = None
+import charrnn.extensions
+charrnn.extensions._scan = None
 import charrnn.cli.app
 for line in (["train", "--help"], ["sample", "--help"]):
     assert charrnn.cli.app.run(line) == 0

@@ -10,12 +10,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from charrnn.architectures import CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config import Config
 from charrnn.model.layer import Noise
 from charrnn.model.network import CharRNN
 from charrnn.model.recurrence import FUNCTIONS
-from charrnn.optimizers import OPTIMIZERS
 from charrnn.training.optim import make_optimizers, update_average
 
 META = torch.device("meta")

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from charrnn.process_signals import ENDING_SIGNALS, ending_signals_delayed
+from charrnn.process import ENDING_SIGNALS, ending_signals_delayed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot raise SIGTERM in a process")
 

@@ -11,10 +11,9 @@ from xml.etree import ElementTree
 import pytest
 from environment import REPOSITORY
 
-from charrnn.architectures import CELLS, DEPTHS
+from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
 from charrnn.config import FIELD_NAMES, Config, allowed_values
 from charrnn.detectors.registry import DETECTORS
-from charrnn.optimizers import OPTIMIZERS
 
 pytestmark = pytest.mark.docs
 

@@ -19,7 +19,7 @@ from synthetic import make_corpus
 import charrnn.scale.sweep.sweep as sweeping
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError
-from charrnn.file_lock import try_lock, unlock
+from charrnn.files import try_lock, unlock
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.sweep.plan import FAILED, FINISHED, STOPPED, plan_sweep
 from charrnn.scale.sweep.sweep import (

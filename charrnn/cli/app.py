@@ -16,7 +16,7 @@ from charrnn.cli.root import EndOfFile, Invocation, app, command_names
 from charrnn.cli.signals import Signals
 from charrnn.cli.streams import describe_unexpected, discard_output, print_error
 from charrnn.errors import CharRNNError, OtherProcessError
-from charrnn.process_signals import ending_signals_delayed
+from charrnn.process import ending_signals_delayed
 from charrnn.progress import using
 from charrnn.training.process_group import LaunchedProcess, launched_process
 from charrnn.version import __version__

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from charrnn.process_signals import ENDING_SIGNALS, SAVE_SIGNALS
+from charrnn.process import ENDING_SIGNALS, SAVE_SIGNALS
 
 READER_GONE = getattr(signal, "SIGPIPE", 13)
 """Number of SIGPIPE, the signal that ended training if the reader of its output exited. Windows lacks the name."""

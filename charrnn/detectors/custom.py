@@ -14,7 +14,7 @@ from charrnn.detectors.detector import Detector, Label
 from charrnn.detectors.labels import Labels
 from charrnn.detectors.prose import label_spans
 from charrnn.errors import UsageError
-from charrnn.plugins import Plugin, run_foreign
+from charrnn.extensions import Plugin, run_foreign
 
 Run = Callable[..., Any]
 """Calls a function with arguments, and turns what it raises into a UsageError."""

@@ -109,7 +109,10 @@ def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
 
 
 def _find(name: str) -> Detector:
-    from charrnn.plugins import find_plugin, plugin_names  # here, so that commands that name no detector start sooner
+    from charrnn.extensions import (  # here, so that commands that name no detector start sooner
+        find_plugin,
+        plugin_names,
+    )
 
     plugin = find_plugin(GROUP, "detector", name, DETECTORS)
     if plugin is not None:

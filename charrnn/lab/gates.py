@@ -21,11 +21,10 @@ from charrnn.cells.records import GateUse
 from charrnn.cli.analyses import Analysis, Option, Shown, Subject
 from charrnn.display import Displayable
 from charrnn.errors import UsageError
-from charrnn.extensions import ModelMethod
+from charrnn.extensions import ModelMethod, plugin_names
 from charrnn.lazy import inference_mode, torch
 from charrnn.model.cells import CELLS
 from charrnn.model.reading import read_in_lanes
-from charrnn.plugins import plugin_names
 from charrnn.progress import task
 from charrnn.views.canvas import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.architectures import CELL_GROUP
 from charrnn.errors import UsageError, counted
+from charrnn.extensions import find_plugin
 from charrnn.model.cells import CELLS, Cell
-from charrnn.plugins import find_plugin
 
 if TYPE_CHECKING:
     from charrnn.model.cells import Ops
     from charrnn.model.portable_math import Float32Array
 
 Call = Callable[..., Any]
-"""(function, *arguments): calls code of another package, as `plugins.Plugin.run` does."""
+"""(function, *arguments): calls code of another package, as `extensions.Plugin.run` does."""
 
 NUM_ROWS, HIDDEN_SIZE = 3, 8
 """B and H of the check: different, and H even, as the unitary cell needs it."""

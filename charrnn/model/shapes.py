@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from charrnn.config import MAX_HIDDEN_SIZE, Config, OneHot, resolved
 from charrnn.errors import CheckpointError, UsageError, counted, named
-from charrnn.memory import memory_bytes
 from charrnn.model.cells import Lstm
 from charrnn.model.depths import DEPTHS
 from charrnn.model.registry import cell_type
+from charrnn.process import memory_bytes
 
 MAX_HEADER_BYTES = 1 << 20
 """Limit of the header that lists the tensors of a file: ten times what the largest number of layers needs."""

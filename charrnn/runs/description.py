@@ -15,8 +15,8 @@ from pathlib import Path
 from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import AUTO_FIELDS, Config
 from charrnn.errors import CheckpointError, DataError, UnknownFieldError, UsageError
+from charrnn.extensions import plugin_names
 from charrnn.files import MAX_TEXT_BYTES, encode_text, parse_json, read_capped
-from charrnn.plugins import plugin_names
 from charrnn.settings import from_yaml, to_yaml
 from charrnn.text.vocab import Vocab
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from charrnn.errors import CharRNNError, CheckpointError, RunInUseError, UsageError, counted, named
-from charrnn.file_lock import try_lock, unlock
 from charrnn.files import (
     JSON,
     check_regular,
@@ -26,10 +25,12 @@ from charrnn.files import (
     make_folder,
     read_capped,
     remove_temporaries,
+    try_lock,
+    unlock,
     write_atomically,
     write_synced,
 )
-from charrnn.process_signals import ending_signals_delayed
+from charrnn.process import ending_signals_delayed
 from charrnn.runs.checkpoint import (
     Checkpoint,
     Tensors,

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
-from charrnn.process_signals import ENDING_SIGNALS, SAVE_SIGNALS
+from charrnn.process import ENDING_SIGNALS, SAVE_SIGNALS
 
 
 class ChildProcess:

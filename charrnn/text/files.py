@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from charrnn.errors import DataError, TextChangedError, TooLargeError, named
-from charrnn.memory import memory_bytes
+from charrnn.process import memory_bytes
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 """The byte-order mark that some editors write at the start of UTF-8 files."""

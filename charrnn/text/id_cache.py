@@ -31,8 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import CharRNNError, CheckpointError, counted
-from charrnn.file_lock import try_lock
-from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, write_synced
+from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, try_lock, write_synced
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import UNKNOWN_TYPE, IdBuilder
 from charrnn.text.vocab import IdArray, Vocab

@@ -378,7 +378,7 @@ OPTIMIZERS = {
     "rmsprop": OptimizerKind(_build_rmsprop),
     "sgd": OptimizerKind(_build_sgd, SGD_RATE),
 }
-"""The values of `Config.optimizer`, which `charrnn.optimizers` describes. How to add one: docs/extending.md."""
+"""The values of `Config.optimizer`, which `charrnn.architectures` describes. How to add one: docs/extending.md."""
 
 
 def make_optimizers(network: CharRNN, config: Config) -> list[Optimizer]:

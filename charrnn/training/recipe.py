@@ -6,9 +6,9 @@ from dataclasses import replace
 from charrnn.architectures import CELL_GROUP, CELLS
 from charrnn.config import Config, OneHot, resolved
 from charrnn.errors import UsageError
+from charrnn.extensions import find_plugin
 from charrnn.model.reading import SEGMENT_LENGTH
 from charrnn.model.registry import cell_type
-from charrnn.plugins import find_plugin
 from charrnn.training.optim import OPTIMIZERS
 
 DEFAULT_MINUTES = 3.0

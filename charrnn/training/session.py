@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from charrnn.clock import seconds_since_start
 from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
 from charrnn.evaluation.char_losses import num_scored_chars
@@ -18,6 +17,7 @@ from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undr
 from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
+from charrnn.process import seconds_since_start
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.logs import MetricsLog, SampleLog

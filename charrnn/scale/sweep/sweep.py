@@ -20,7 +20,6 @@ from typing import IO, Any, ClassVar, Protocol, cast
 from charrnn.config import FIELD_NAMES, Config
 from charrnn.errors import CheckpointError, RunInUseError, UsageError, named
 from charrnn.extensions import PackageFunction
-from charrnn.file_lock import try_lock
 from charrnn.files import (
     MAX_TEXT_BYTES,
     check_regular,
@@ -28,9 +27,10 @@ from charrnn.files import (
     json_to_bytes,
     parse_json,
     read_capped,
+    try_lock,
     write_atomically,
 )
-from charrnn.process_signals import ENDING_SIGNALS
+from charrnn.process import ENDING_SIGNALS
 from charrnn.runs.reader import CHECKPOINTS, SWEEP, RunReader
 from charrnn.runs.writer import lock_folder
 from charrnn.scale.child_process import ChildProcess, killer
