@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from built_runs import build_chain
 from conftest import REPOSITORY, TrainedRun, clean_environment
 from hand_built import TEXTS, text_hash
 from numpy.typing import NDArray
@@ -237,29 +236,6 @@ def test_100_000_draws_are_as_frequent_as_predict_says(
     assert ((observed - off) ** 2 / off).sum() > max(limit, 24.0)
 
 
-def test_the_compiled_draw_shapes_as_numpy_does() -> None:
-    generator = np.random.default_rng(4)
-    for index in range(400):
-        size = int(generator.integers(2, 12))
-        # Whole numbers, so that ties are common.
-        scores = generator.integers(-3, 4, size).astype(np.float64)
-        banned = tuple(np.flatnonzero(generator.random(size - 1) < 0.2).tolist())
-        shaping = Shaping(
-            temperature=float(generator.choice([0.0, 0.3, 1.0, 5.0])),
-            top_k=int(generator.integers(1, size + 3)) if index % 2 else None,
-            top_p=float(generator.uniform(0.05, 1)) if index % 3 else None,
-            min_p=float(generator.uniform(0, 1)) if index % 5 == 0 else None,
-            banned=banned,
-        )
-        probs = next_char_probs(scores[None], shaping)[0]
-        drawing = compiled.Drawing(**sampling._limits([shaping], size), max_line=0, newline=-1)
-        uniforms = (np.arange(500) + 0.5) / 500
-        drawn = [compiled._draw(scores, drawing, 0, uniform, np.empty(size)) for uniform in uniforms]
-        counts = np.bincount(drawn, minlength=size)
-        # 500 evenly spaced numbers hit an interval of length p either floor(500 p) or one more times.
-        assert np.abs(counts - 500 * probs).max() <= 1 + 1e-6, (scores, shaping)
-
-
 def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
     generator = np.random.default_rng(5)
     for index in range(300):
@@ -280,21 +256,6 @@ def test_the_compiled_draw_is_that_of_numpy_bit_for_bit() -> None:
             assert drawn == sampling.draw(weights, total, uniform), (logits, shaping, uniform)
         assert np.array_equal(probs, weights)
         assert np.allclose(weights / total, next_char_probs(logits[None], shaping)[0], rtol=1e-13, atol=1e-300)
-
-
-def test_of_equals_at_the_border_of_top_p_the_same_are_kept() -> None:
-    for size in range(2, 25):
-        scores = np.zeros(size)
-        for twentieths in range(1, 21):
-            # The fewest of `size` equal ones that reach so many twentieths.
-            num_kept = -(-twentieths * size // 20)
-            if twentieths * size % 20 == 0 and float(size) * (twentieths / 20) != num_kept:
-                continue  # p itself is rounded to the other side
-            shaping = Shaping(top_p=twentieths / 20)
-            drawing = compiled.Drawing(**sampling._limits([shaping], size), max_line=0, newline=-1)
-            drawn = {compiled._draw(scores, drawing, 0, (i + 0.5) / 50, np.empty(size)) for i in range(50)}
-            assert drawn == set(range(num_kept)), (size, twentieths)
-            assert np.flatnonzero(next_char_probs(scores[None], shaping)[0]).tolist() == list(range(num_kept))
 
 
 @pytest.fixture
@@ -395,14 +356,6 @@ def test_documents_compile_nothing_before_it_pays(ends_early: bool, monkeypatch:
     assert num_drawn == 10 and asked == ([39] if ends_early else [240])
     assert sum(block.ids.shape[1] for block in blocks) == 50
     assert asked == ([39, 200] if ends_early else [240])
-
-
-def test_short_documents_are_written_without_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(sampling, "compiled_loop", lambda stepper, num_chars, *_: asked.append(num_chars))
-    model = charrnn.load(build_chain(tmp_path / "names", "abcd\0", documents="lines"))
-    assert len(model.samples(20, length=10_000, seed=0)) == 20
-    assert asked and max(asked) < sampling.UNCACHED_FROM
 
 
 def test_every_call_has_the_types_that_were_compiled(choose: Callable[[bool], None]) -> None:
@@ -535,12 +488,6 @@ def test_inputs_of_every_size_are_multiplied_as_by_numpy(size: float, is_integer
 def test_exp_is_that_of_numpy_bit_for_bit() -> None:
     xs = -np.random.default_rng(0).exponential(30, 2000)
     assert np.array_equal([compiled._exp(x) for x in xs], exact_exp(xs))
-
-
-def test_exp_is_exp() -> None:
-    for x in [0.0, -1e-300, -0.3, -0.34657, -0.34658, -1.0, -20.5, -300.0, -699.9]:
-        assert compiled._exp(x) == pytest.approx(math.exp(x), rel=3e-16)
-    assert [compiled._exp(x) for x in (-700.1, -1e300, -math.inf, math.nan)] == [0, 0, 0, 0]
 
 
 def test_every_constant_that_the_loops_use_is_part_of_the_key_of_their_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ Shapes: T time, B batch, I input, H hidden, G gates, S state vectors, V vocabula
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from charrnn.config import Config
 from charrnn.model.device import cpu_computes_bf16
-from charrnn.model.layer import Noise, RecurrentLayer
+from charrnn.model.layer import RecurrentLayer
 from charrnn.model.network import CharRNN
 
 T, B, I, H, V = 3, 2, 4, 5, 6  # noqa: E741  # I: input, in the legend of every cell
@@ -51,56 +50,6 @@ def make_network(cell: str, *, num_layers: int = 2, dropout: float = 0.0, forget
     return CharRNN(config, V)
 
 
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
-
-
-def naive_step(cell: str, layer: RecurrentLayer, x: Sequence[float], state: list[list[float]]) -> list[list[float]]:
-    """One row's state (S, H) after the input x (I,): a number at a time, gate by gate, as the papers write it."""
-    w_ih, w_hh, b_ih, b_hh = (
-        getattr(layer, f"{name}_l0").tolist() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    )
-    h = state[0]
-
-    def from_input(gate: int, unit: int) -> Any:
-        row = gate * H + unit
-        return sum(w_ih[row][k] * x[k] for k in range(I)) + b_ih[row]
-
-    def from_hidden(gate: int, unit: int) -> Any:
-        row = gate * H + unit
-        return sum(w_hh[row][k] * h[k] for k in range(H)) + b_hh[row]
-
-    new: list[list[float]] = [[] for _ in state]
-    for unit in range(H):
-        if cell == "lstm":
-            i, f, g, o = (from_input(gate, unit) + from_hidden(gate, unit) for gate in range(4))
-            c = sigmoid(f) * state[1][unit] + sigmoid(i) * math.tanh(g)
-            new[0].append(sigmoid(o) * math.tanh(c))
-            new[1].append(c)
-        elif cell == "gru":
-            r, z = (sigmoid(from_input(gate, unit) + from_hidden(gate, unit)) for gate in range(2))
-            n = math.tanh(from_input(2, unit) + r * from_hidden(2, unit))
-            new[0].append((1 - z) * n + z * h[unit])
-        else:
-            new[0].append(math.tanh(from_input(0, unit) + from_hidden(0, unit)))
-    return new
-
-
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_a_cell_equals_a_naive_loop_over_its_gates(cell: str) -> None:
-    layer = make_layer(cell)
-    inputs, state = make_inputs(layer)
-    with torch.no_grad():
-        outputs, last = layer(inputs, state)
-    assert outputs.shape == (T, B, H) and last.shape == (layer.cell.num_states, B, H)
-    for row in range(B):
-        naive = state[:, row].tolist()
-        for t in range(T):
-            naive = naive_step(cell, layer, inputs[t, row].tolist(), naive)
-            np.testing.assert_allclose(outputs[t, row].numpy(), naive[0], **EXACT)
-        np.testing.assert_allclose(last[:, row].numpy(), naive, **EXACT)
-
-
 @pytest.mark.parametrize("cell", REFERENCES)
 def test_a_cell_s_tensors_load_into_torch_nn_and_compute_the_same(cell: str) -> None:
     layer = make_layer(cell)
@@ -130,24 +79,6 @@ def test_a_network_s_tensors_load_into_a_stacked_torch_nn_layer(cell: str) -> No
     torch.testing.assert_close(logits, network.output(outputs), **EXACT)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("cell", REFERENCES)
-def test_the_gradient_of_a_whole_network_is_the_numerical_one(cell: str, dropout: float) -> None:
-    network = make_network(cell, dropout=dropout).double()
-    names = [name for name, _ in network.named_parameters()]
-    weights = [parameter.detach().clone().requires_grad_() for parameter in network.parameters()]
-    ids = torch.tensor([[0, 5], [3, 1], [2, 2]])
-    generator = torch.Generator().manual_seed(2)
-    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64).mul_(0.5)
-
-    def compute(state: Tensor, *weights: Tensor) -> Any:
-        mask = Noise(torch.Generator().manual_seed(3), B)  # anew at each call, for the same units to be dropped
-        return torch.func.functional_call(network, dict(zip(names, weights, strict=True)), (ids, state, mask))
-
-    # gradcheck's own bounds for float64: central differences over 1e-6 are right to some 1e-9, its limit is 1e-5.
-    assert torch.autograd.gradcheck(compute, (state.requires_grad_(), *weights), eps=1e-6, atol=1e-5, rtol=1e-3)
-
-
 def cells_step_by_step(cell: str, layer: RecurrentLayer, inputs: Tensor, state: Tensor) -> NDArray[np.float64]:
     """tanh(c) for an LSTM, else h, (T, B, H), from one forward per character."""
     cells = []
@@ -171,25 +102,6 @@ def test_a_trace_is_the_forward_pass_with_the_cells_of_single_steps(cell: str, n
     assert cells.abs().max() <= 1
     # 40 steps of a forgetting memory do not add up rounding: still some 1e-15.
     np.testing.assert_allclose(cells.numpy(), cells_step_by_step(cell, layer, inputs, state), **EXACT)
-
-
-@pytest.mark.parametrize("cell", REFERENCES)
-@torch.no_grad()
-def test_a_network_s_trace_is_its_forward_pass_with_every_layer_shown(cell: str) -> None:
-    network = make_network(cell).double()
-    generator = torch.Generator().manual_seed(4)
-    ids = torch.randint(V, (T, B), generator=generator)
-    state = torch.randn(network.initial_state(B).shape, generator=generator, dtype=torch.float64).tanh()
-    logits, last = network(ids, state)
-    traced, cells, hidden, traced_last = network.trace(ids, state)
-    assert torch.equal(traced, logits) and torch.equal(traced_last, last)
-    assert cells.shape == hidden.shape == (T, B, 2, H)
-    inputs = network.embedding(ids)
-    for index, layer in enumerate(network.recurrent_layers()):
-        expected = cells_step_by_step(cell, layer, inputs, state[index])
-        np.testing.assert_allclose(cells[:, :, index].numpy(), expected, **EXACT)
-        inputs, _ = layer(inputs, state[index])
-        torch.testing.assert_close(hidden[:, :, index], inputs, **EXACT)
 
 
 @pytest.mark.skipif(not cpu_computes_bf16(), reason="oneDNN has no bf16 here")

@@ -3,7 +3,6 @@
 Shapes: T time, B batch, V vocabulary, E embedding, H hidden, L layers, S state vectors.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,40 +37,6 @@ def make_inputs(network: CharRNN, batch_size: int = B, seed: int = 1) -> tuple[T
     ids = torch.randint(V, (T, batch_size), generator=generator)
     state = torch.randn(network.initial_state(batch_size).shape, generator=generator, dtype=torch.float64).tanh()
     return ids, state
-
-
-@pytest.mark.parametrize("lengths", [[5, 7], [1, 10, 1], [1] * T])
-@pytest.mark.parametrize("cell", CELLS)
-@torch.no_grad()
-def test_a_text_read_whole_or_in_pieces_gives_the_same_logits(cell: str, lengths: Sequence[int]) -> None:
-    network = CharRNN(make_config(cell), V).double()
-    ids, state = make_inputs(network)
-    before = state.clone()
-    whole, whole_last = network(ids, state)
-    assert torch.equal(state, before)
-    assert whole.shape == (T, B, V)
-    pieces = []
-    for piece in torch.split(ids, list(lengths)):
-        logits, state = network(piece, state)
-        pieces.append(logits)
-    torch.testing.assert_close(torch.cat(pieces), whole, **EXACT)
-    torch.testing.assert_close(state, whole_last, **EXACT)
-
-
-@pytest.mark.parametrize("cell", CELLS)
-def test_a_row_never_affects_another(cell: str) -> None:
-    network = CharRNN(make_config(cell), V).double()
-    ids, state = make_inputs(network)
-    state.requires_grad_()
-    logits, last = network(ids, state)
-    for row in range(B):
-        alone, alone_last = network(ids[:, row : row + 1], state[:, :, row : row + 1])
-        torch.testing.assert_close(alone[:, 0], logits[:, row], **EXACT)
-        torch.testing.assert_close(alone_last[:, :, 0], last[:, :, row], **EXACT)
-        (gradient,) = torch.autograd.grad(logits[:, row].square().sum(), state, retain_graph=True)
-        is_other = torch.arange(B) != row
-        assert gradient[:, :, is_other].count_nonzero() == 0
-        assert gradient[:, :, row].count_nonzero() == gradient[:, :, row].numel()
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -73,16 +73,6 @@ def test_it_is_the_network_with_an_identity_embedding(cell: str, depth: str, noi
     torch.testing.assert_close(gradients, others, **EXACT)
 
 
-@pytest.mark.parametrize(("cell", "depth"), SHAPES)
-def test_cell_values_are_the_same(cell: str, depth: str) -> None:
-    networks = pair_of(config_of(cell, depth))
-    ids = torch.randint(V, (T, B), generator=torch.Generator().manual_seed(4))
-    with torch.no_grad():
-        one, other = (network.float().trace(ids, network.initial_state(B).float()) for network in networks)
-    for found, expected in zip(one, other, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # float32
-
-
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize(("cell", "depth"), SHAPES)
 def test_the_stepper_reads_the_same_table_bit_for_bit(cell: str, depth: str, precision: str) -> None:
@@ -92,17 +82,10 @@ def test_the_stepper_reads_the_same_table_bit_for_bit(cell: str, depth: str, pre
     ]
     one = Stepper(config, tensors[0], precision)
     other = Stepper(replace(config, embedding_size=V), tensors[1], precision)
-    assert np.array_equal(one.table, other.table)
+    assert np.array_equal(one.tables["layers.0.ih"], other.tables["layers.0.ih"])
     ids = np.array([0, 3, 3, 1, 4, 2])
     for found, expected in zip(one.read(ids), other.read(ids), strict=True):
         assert np.array_equal(found, expected)
-
-
-def test_the_first_product_is_a_column_of_the_weight() -> None:
-    config = config_of("rnn")
-    tensors = {name: value.float().numpy() for name, value in pair_of(config)[0].state_dict().items()}
-    table = Stepper(config, tensors).table
-    assert np.array_equal(table[2], tensors["layers.0.weight_ih_l0"][:, 2] + tensors["layers.0.bias_ih_l0"])
 
 
 @pytest.mark.parametrize(("depth", "name"), [("stacked", "layers.0.weight_ih_l0"), ("grid", "bottom.weight")])

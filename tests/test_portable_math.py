@@ -1,0 +1,260 @@
+"""Arithmetic that rounds alike everywhere: right, whatever the order of a sum, and the same on imitated processors."""
+
+import math
+import subprocess
+import sys
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import clean_environment
+from environment import python_path
+from hand_built import TEXTS, text_hash
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charrnn.model.cells import Array, Ops
+from charrnn.model.layer import TORCH
+from charrnn.model.portable_math import (
+    EXACT,
+    NUMPY,
+    SUM_BITS,
+    TANH_LIMIT,
+    Float32Array,
+    Matrix,
+    exact_cos,
+    exact_cos_sin,
+    exact_fft,
+    exact_ifft,
+    exact_product,
+    exact_sin,
+    exact_tanh,
+)
+
+
+@pytest.mark.parametrize("num_terms", [0, 1, 3, 64, 5000])
+def test_a_product_does_not_depend_on_the_order_of_its_sums(num_terms: int) -> None:
+    generator = np.random.default_rng(1)
+    x, weight = (generator.standard_normal((rows, num_terms)).astype(np.float32) for rows in (4, 9))
+    found = exact_product(x, weight)
+    assert found.shape == (4, 9)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(num_terms)
+        assert np.array_equal(exact_product(x[:, order], weight[:, order]), found)
+    plain = x.astype(np.float64) @ weight.T.astype(np.float64)
+    # Both are off by a few units of the last bit of their largest terms; the parts of 20 bits lose 2^-40 of them.
+    np.testing.assert_allclose(found, plain, rtol=0, atol=2.0**-36 * max(num_terms, 1))
+    assert np.array_equal(found.astype(np.float32), plain.astype(np.float32)) or num_terms > 64
+
+
+def test_a_product_is_the_exact_sum_of_what_its_parts_hold() -> None:
+    x = np.array([[1.0, 2.0**-40, -3.5, 1e-30]], np.float32)
+    weight = np.array([[1.0, 2.0**22, 7.25, 5.0], [0, 0, 0, 0], [2.0**100, 2.0**99, 1, 1]], np.float32)
+    found = exact_product(x, weight)[0]
+    exact = [sum(Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x[0], row, strict=True)) for row in weight]
+    for value, expected, row in zip(found, exact, weight, strict=True):
+        assert abs(Fraction(float(value)) - expected) <= Fraction(2) ** -45 * Fraction(
+            float(4 * 3.5 * np.abs(row).max())
+        )
+
+
+def test_values_that_are_not_finite_stay_so() -> None:
+    assert np.isnan(exact_product(np.array([[np.nan, 1.0]]), np.ones((2, 2)))).all()
+    assert (exact_product(np.array([[np.inf, 1.0]]), np.ones((2, 2))) == np.inf).all()
+
+
+def test_cosine_and_sine_are_right() -> None:
+    angles = np.concatenate([np.linspace(-50, 50, 100_001), np.arange(-9, 9) * np.pi / 4, [0.0, 1e-300, 1e5]])
+    cos, sin = exact_cos_sin(angles)
+    np.testing.assert_allclose(cos, np.cos(angles), rtol=0, atol=4e-16)
+    np.testing.assert_allclose(sin, np.sin(angles), rtol=0, atol=4e-16)
+    angles = np.linspace(-7, 7, 1001).astype(np.float32)
+    assert np.array_equal(exact_cos(angles), np.cos(angles.astype(np.float64)).astype(np.float32))
+    assert np.array_equal(exact_sin(angles), np.sin(angles.astype(np.float64)).astype(np.float32))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8, 12, 17, 60, 97, 256])
+def test_the_transform_is_that_of_numpy(size: int) -> None:
+    generator = np.random.default_rng(size)
+    re, im = generator.standard_normal((2, 5, size)).astype(np.float32)
+    expected = np.fft.fft(re.astype(np.float64) + 1j * im, norm="ortho")
+    found = exact_fft(re, im)
+    # Sums of some 20 terms in float64, rounded to float32.
+    np.testing.assert_allclose(found[0], expected.real, rtol=6e-8, atol=1e-13)
+    np.testing.assert_allclose(found[1], expected.imag, rtol=6e-8, atol=1e-13)
+    for part, original in zip(exact_ifft(*found), (re, im), strict=True):
+        np.testing.assert_allclose(part, original, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("cell", TEXTS)
+def test_a_seed_writes_the_same_text_as_ever(cell: str) -> None:
+    assert text_hash(cell) == TEXTS[cell]
+
+
+WRITE = """
+import hashlib, sys
+import numpy as np
+from hand_built import hand_built_stepper
+from charrnn.generation import sampling
+from charrnn.generation.options import Shaping
+sampling.COMPILED_FROM = 10**9
+for cell, depth in (("unitary", "stacked"), ("lstm", "stacked"), ("lstm", "grid")):
+    stepper = hand_built_stepper(cell, depth)
+    reading = sampling.prime_model(stepper, np.array([1, 2]))
+    blocks = sampling.sample_ids(stepper, reading, [Shaping()], [(3, 0)], length=200, cell=(1, 2))
+    parts = [np.concatenate(part, axis=1).tobytes() for part in list(zip(*blocks))[::2]]
+    print(cell, hashlib.sha256(b"".join([stepper.tables["layers.0.ih"].tobytes(), *parts])).hexdigest())
+"""
+PROCESSORS = {
+    "this one": {},
+    "without AVX2 in NumPy": {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"},
+    "BLAS for Haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "BLAS for Nehalem": {"OPENBLAS_CORETYPE": "Nehalem"},
+}
+
+
+def test_the_same_text_and_states_on_every_imitated_processor() -> None:
+    path = python_path(Path(__file__).parent)
+    printed = {}
+    for name, changes in PROCESSORS.items():
+        environment = clean_environment(**{"PYTHONPATH": path, "PYTHONWARNINGS": "ignore"} | changes)
+        done = subprocess.run(
+            [sys.executable, "-c", WRITE], capture_output=True, text=True, env=environment, check=True
+        )
+        printed[name] = done.stdout
+    assert len(printed["this one"].splitlines()) == 3
+    assert {name: text for name, text in printed.items() if text != printed["this one"]} == {}
+
+
+def random_matrix(rows: int, columns: int, seed: int = 0) -> Float32Array:
+    return np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 512, 3000])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_a_product_in_eight_bits_is_the_exact_sum_of_what_was_rounded(columns: int, scale: float) -> None:
+    weight, x = random_matrix(5, columns), random_matrix(3, columns, seed=1) * np.float32(scale)
+    matrix = Matrix(weight, is_int8=True)
+    found = matrix.product(x)
+    for row in range(3):
+        exponent = math.frexp(float(np.abs(x[row]).max()))[1]
+        step = Fraction(2) ** (exponent - matrix.bits)
+        whole = [round(Fraction(float(value)) / step) for value in x[row]]
+        for output in range(5):
+            total = sum(int(q) * n for q, n in zip(matrix.values[output], whole, strict=True))
+            assert abs(total) <= 2**SUM_BITS
+            expected = np.float32(total) * (matrix.scale[output] * np.float32(float(step)))
+            assert found[row, output] == expected
+
+
+def test_the_order_of_a_sum_changes_nothing_in_eight_bits_and_something_in_float32() -> None:
+    weight, x = random_matrix(40, 700), random_matrix(1, 700, seed=1)
+    order = np.random.default_rng(2).permutation(700)
+    for is_int8 in (True, False):
+        straight = Matrix(weight, is_int8=is_int8).product(x)
+        shuffled = Matrix(weight[:, order], is_int8=is_int8).product(x[:, order])
+        assert np.array_equal(straight, shuffled) == is_int8
+
+
+def test_the_largest_sum_there_can_be_is_a_whole_number_that_float32_holds() -> None:
+    for columns in (1, 3, 1024, 5000):
+        matrix = Matrix(np.full((2, columns), 0.3, np.float32), is_int8=True)
+        assert 127 * columns * 2**matrix.bits <= 2**SUM_BITS < 2 * 127 * columns * 2 ** (matrix.bits + 1)
+
+
+def test_a_product_in_eight_bits_is_near_the_product() -> None:
+    weight, x = random_matrix(64, 256), np.tanh(random_matrix(10, 256, seed=1))
+    exact = x.astype(np.float64) @ weight.T.astype(np.float64)
+    # A weight is off by at most half of its row's largest over 127, an input by 2^-(bits + 1) of its largest.
+    matrix = Matrix(weight, is_int8=True)
+    bound = np.abs(x).sum(1, keepdims=True) * matrix.scale / 2 + np.abs(weight).sum(1) * 2.0 ** -(matrix.bits + 1)
+    error = np.abs(matrix.product(x) - exact)
+    assert (error <= bound + 1e-4).all()
+    assert error.max() > 1e-3, "eight bits are not 24"
+    assert np.abs(Matrix(weight, is_int8=False).product(x) - exact).max() < 1e-4
+
+
+@pytest.mark.parametrize("is_int8", [True, False])
+def test_rows_and_inputs_of_zeros_stay_zero(is_int8: bool) -> None:
+    weight = random_matrix(3, 8)
+    weight[1] = 0
+    product = Matrix(weight, is_int8=is_int8).product(np.stack([np.zeros(8, np.float32), weight[0]]))
+    assert np.isfinite(product).all() and not product[0].any() and product[1, 1] == 0 and product[1, 0] > 0
+
+
+@pytest.mark.parametrize("largest", [1e-45, 2.66e-43, 1e-38, 1e-30, 1e38])
+def test_rows_of_extreme_weights_are_rounded_or_taken_for_zeros(largest: float) -> None:
+    weight = np.float32([[largest, -largest / 2, 0]])
+    matrix = Matrix(weight, is_int8=True)
+    assert matrix.values[0, 0] == (127 if largest > 2.0**-100 else 0)
+    assert matrix.product(np.float32([[1, 0, 0]]))[0, 0] == pytest.approx(largest, rel=1e-6, abs=2.0**-100)
+
+
+@pytest.mark.parametrize("size", [1e-45, 1e-30, 2.0**-60, 1e30, 3e38])
+def test_inputs_of_extreme_size_neither_overflow_nor_lose_more_than_is_said(size: float) -> None:
+    matrix = Matrix(np.float32([[1, 0.5]]), is_int8=True)
+    found = matrix.product(np.float32([[size, 0]]))[0, 0]
+    assert found == pytest.approx(size, rel=2.0**-matrix.bits, abs=2.0 ** (-61 - matrix.bits))
+
+
+def test_tanh_is_tanh() -> None:
+    x = np.linspace(-20, 20, 400_001, dtype=np.float32)
+    assert np.abs(exact_tanh(x) - np.tanh(x.astype(np.float64))).max() < 5e-7
+    assert np.array_equal(exact_tanh(-x), -exact_tanh(x))
+    assert exact_tanh(np.float32([np.inf, TANH_LIMIT])).tolist() == [exact_tanh(np.float32([TANH_LIMIT]))[0]] * 2
+    assert exact_tanh(x).dtype == np.float32
+
+
+@given(st.floats(-30, 30, width=32))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_tanh_is_the_same_alone_and_in_a_row(value: float) -> None:
+    alone = exact_tanh(np.float32([value]))[0]
+    row = exact_tanh(np.full(37, value, np.float32))
+    assert (row == alone).all()
+
+
+rng = np.random.default_rng(0)
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "sqrt": (rng.random((2, 6), np.float32),),
+    "split": (rng.standard_normal((2, 6), np.float32), 3),
+    "cat": ((rng.standard_normal((2, 3), np.float32), rng.standard_normal((2, 4), np.float32)),),
+    "permute": (rng.standard_normal((2, 6), np.float32), rng.permutation(6)),
+    **{name: tuple(rng.standard_normal((2, 2, 6), np.float32)) for name in ("fft", "ifft")},
+}
+DEFAULT = (4 * rng.standard_normal(12, np.float32),)
+
+
+def to_torch(argument: Any) -> Any:
+    if isinstance(argument, tuple):
+        return tuple(map(to_torch, argument))
+    return torch.from_numpy(argument) if isinstance(argument, np.ndarray) else argument
+
+
+@pytest.mark.parametrize("ops", [NUMPY, EXACT], ids=["NUMPY", "EXACT"])
+@pytest.mark.parametrize("name", [field.name for field in fields(Ops)])
+def test_a_function_of_numpy_is_that_of_torch(name: str, ops: Ops[Any]) -> None:
+    arguments = ARGUMENTS.get(name, DEFAULT)
+    found, expected = getattr(ops, name)(*arguments), getattr(TORCH, name)(*map(to_torch, arguments))
+    if isinstance(found, np.ndarray):
+        found, expected = (found,), (expected,)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == np.float32 and one.shape == other.shape
+        # `exact_tanh` is off by 4e-7, a transform of six numbers by a few roundings.
+        np.testing.assert_allclose(one, other.numpy(), rtol=2e-6, atol=1e-6)
+
+
+def test_a_variant_differs_in_what_it_replaces() -> None:
+    variant = replace(TORCH, tanh=torch.sin)
+    assert variant.tanh is torch.sin and TORCH.tanh is torch.tanh
+    assert all(
+        getattr(variant, field.name) is getattr(TORCH, field.name) for field in fields(Ops) if field.name != "tanh"
+    )
+
+
+@pytest.mark.parametrize("operation", ["add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "neg"])
+def test_equations_may_use_the_usual_arithmetic_in_either_order(operation: str) -> None:
+    assert all(callable(getattr(kind, f"__{operation}__")) for kind in (Array, np.ndarray, torch.Tensor))
