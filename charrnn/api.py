@@ -199,13 +199,13 @@ class Model(Generating, Displayable):
         return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
 
     def export(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the model to a file in the format of its suffix (`exports.FORMATS`), and return its path.
+        """Write the model to a file in the format of its suffix (`apps.export.FORMATS`), and return its path.
 
         `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
         UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless
         `force`; CharRNNError if it cannot be written.
         """
-        from charrnn.apps.exports import export_model
+        from charrnn.apps.export import export_model
 
         return export_model(self, Path(path), force=force).path
 

@@ -16,14 +16,13 @@ from rich.text import Text
 import charrnn
 from charrnn.api import Model
 from charrnn.apps.explore.app import Explorer
+from charrnn.apps.explore.screens import TextView
 from charrnn.apps.explore.state import BEST
-from charrnn.apps.explore.text_view import TextView
 from charrnn.cells.records import CHARS_SCORED
 from charrnn.cells.scores import label_by_name
 from charrnn.cells.values import most_changes
 from charrnn.text.encoded import EncodedText
-from charrnn.views.layout import Layout
-from charrnn.views.svg import INK, PAPER, RECORDING, to_svg
+from charrnn.views.svg import INK, PAPER, RECORDING, Layout, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "explore.svg"
 """Where the picture goes."""

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import charrnn
 from charrnn.views.findings import passage_pictures
-from charrnn.views.layout import Layout
-from charrnn.views.svg import to_svg
+from charrnn.views.svg import Layout, to_svg
 
 FOLDER = Path(__file__).with_name("pictures")
 """Where the picture goes."""

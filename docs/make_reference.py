@@ -29,7 +29,7 @@ from charrnn.generation.options import SampleOptions, SearchOptions, Shaping
 from charrnn.scale.processes.launched import check_processes
 from charrnn.text.catalogue import load_catalogue
 from charrnn.text.formal_languages import FORMAL_LANGUAGES, make_strings
-from charrnn.views.layout import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
+from charrnn.views.svg import MAX_ASPECT, MAX_COLUMNS, MAX_FONT_SIZE, MIN_COLUMNS, MIN_FONT_SIZE
 
 PAGE = Path(__file__).with_name("reference.md")
 """The page that is written."""

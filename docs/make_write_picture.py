@@ -16,8 +16,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.apps.write.drafts import SURPRISE, Draft, DraftFile, Settings
 from charrnn.apps.write.screen import Writer
-from charrnn.views.layout import Layout
-from charrnn.views.svg import RECORDING, to_svg
+from charrnn.views.svg import RECORDING, Layout, to_svg
 
 FILE = Path(__file__).parent / "pictures" / "write.svg"
 """Where the picture goes."""

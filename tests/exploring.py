@@ -17,7 +17,7 @@ import charrnn.cli.app  # noqa: F401 - registers the options that messages name
 from charrnn.api import Model
 from charrnn.apps.explore.app import Explorer
 from charrnn.apps.explore.state import BEST
-from charrnn.views.palette import MIN_CONTRAST, contrast
+from charrnn.views.theme import MIN_CONTRAST, contrast
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from charrnn.views.canvas import Canvas
+from charrnn.views.charts import Canvas
 
 RED, BLUE = Style(color="red"), Style(color="blue")
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)

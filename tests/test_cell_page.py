@@ -17,7 +17,7 @@ from synthetic import make_corpus
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.explore.stages import page_in_stages
+from charrnn.apps.explore.app import page_in_stages
 from charrnn.cells.analysis import Study
 from charrnn.cells.records import CellPage, CellPassage
 from charrnn.errors import UsageError

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from charrnn.generation.records import Copy, Novelty
 from charrnn.lab.novelty_view import ASCII_LINES, LINES, STYLES, CopiedText
-from charrnn.views.documents import to_html
-from charrnn.views.visible import visible
+from charrnn.views.html import to_html
+from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 

@@ -106,9 +106,8 @@ STARTS_THE_COMMAND = ("scale/sweep/plan.py", "scale/sweep/sweep.py")
 """Modules that start `charrnn train`: their bare options are arguments, not messages."""
 
 COMMANDS_OF_ROOMS = (
-    "apps/dialogs",
     "apps/explore/",
-    "apps/export_command",
+    "apps/export.",
     "apps/full_screen",
     "apps/keyboard",
     "apps/write/",
@@ -119,7 +118,7 @@ COMMANDS_OF_ROOMS = (
 )
 """Modules of rooms that belong to the command line."""
 
-STYLE_SHEETS = ("views/shade_rules.py",)
+STYLE_SHEETS = ("views/theme.py",)
 """Modules that write CSS, whose variables begin with two hyphens."""
 
 

@@ -22,7 +22,7 @@ import charrnn
 from charrnn.api import Model
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.text.encoded import undo_decode_each
-from charrnn.views.palette import BLOCKS, block, palette_of
+from charrnn.views.theme import BLOCKS, block, palette_of
 
 pytest.importorskip("textual", reason="the extra `tui` is not installed")
 
@@ -31,11 +31,9 @@ from textual.widgets import DataTable, Input
 
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
-from charrnn.apps.explore.app import Explorer
-from charrnn.apps.explore.comparison import Comparison
-from charrnn.apps.explore.stages import measure_in_stages
+from charrnn.apps.explore.app import Explorer, measure_in_stages
+from charrnn.apps.explore.screens import Comparison, TextView
 from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
-from charrnn.apps.explore.text_view import TextView
 from charrnn.apps.full_screen import Help, Question, Stopped
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 

@@ -23,13 +23,9 @@ from exploring import play, screen, shown, until, until_scored
 from textual.widgets import Input, Static
 
 from charrnn.apps.explore import app as explorer
-from charrnn.apps.explore.app import Explorer
-from charrnn.apps.explore.comparison import Comparison
-from charrnn.apps.explore.pages import Page
-from charrnn.apps.explore.stages import measure_in_stages, page_in_stages
+from charrnn.apps.explore.app import Explorer, Work, measure_in_stages, page_in_stages
+from charrnn.apps.explore.screens import Comparison, Page, TextView
 from charrnn.apps.explore.state import ALL, BEST
-from charrnn.apps.explore.text_view import TextView
-from charrnn.apps.explore.work import Work
 from charrnn.apps.full_screen import Help, Question
 from charrnn.cells.analysis import Study
 from charrnn.views.cell_page import contribution_text

@@ -22,16 +22,12 @@ from rich.text import Text
 from charrnn.cells.records import ColouredText, GradientReach
 from charrnn.errors import UsageError
 from charrnn.lab.gradients_view import GradientChart
-from charrnn.views.documents import to_html, to_text
 from charrnn.views.export import FORMATS, ExportFormat, describe_formats, find_format
-from charrnn.views.heatmap import HeatMap
-from charrnn.views.layout import Layout
-from charrnn.views.legend import Legend
-from charrnn.views.palette import NUM_SHADES, steps
-from charrnn.views.raster import to_png
-from charrnn.views.svg import COLUMN_WIDTH, to_svg
+from charrnn.views.heatmap import HeatMap, Legend
+from charrnn.views.html import to_html, to_text
+from charrnn.views.svg import COLUMN_WIDTH, Layout, to_png, to_svg
 from charrnn.views.tables import plain_table
-from charrnn.views.visible import visible
+from charrnn.views.theme import NUM_SHADES, steps, visible
 
 EXAMPLES = settings(max_examples=25, deadline=None, derandomize=True)
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
@@ -189,7 +185,7 @@ def test_html_has_the_shades_for_readers_who_prefer_dark_pages() -> None:
 
 def test_a_png_shows_the_colours_of_the_picture() -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
-    from charrnn.views import raster
+    from charrnn.views import svg as raster
 
     picture = to_svg([heat_map(" " * 30, -1.0), heat_map(" " * 30, 1.0)])
     if not raster._has_font():
@@ -208,7 +204,7 @@ def test_a_png_shows_the_colours_of_the_picture() -> None:
 
 def test_without_a_font_there_is_no_png_and_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
-    monkeypatch.setattr("charrnn.views.raster._has_font", lambda: False)
+    monkeypatch.setattr("charrnn.views.svg._has_font", lambda: False)
     with pytest.raises(UsageError, match="this machine has none: install a monospaced one"):
         to_png(to_svg([heat_map("lamp")]))
 

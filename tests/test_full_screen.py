@@ -18,8 +18,7 @@ from exploring import illegible, play, screen, until
 from textual.widgets import Input, Static
 
 from charrnn.apps.explore.app import Explorer
-from charrnn.apps.explore.comparison import Comparison
-from charrnn.apps.explore.pages import Page
+from charrnn.apps.explore.screens import Comparison, Page
 from charrnn.apps.full_screen import Choice, Help, Question
 from charrnn.apps.write.drafts import SURPRISE, Draft, DraftFile, Settings
 from charrnn.apps.write.screen import Writer

@@ -4,10 +4,8 @@ import io
 
 from rich.console import Console
 
-from charrnn.views.guesses import GuessMap, guess_style
-from charrnn.views.heatmap import SurpriseMap
-from charrnn.views.legend import SURPRISE_LEGEND
-from charrnn.views.palette import Palette
+from charrnn.views.heatmap import SURPRISE_LEGEND, GuessMap, SurpriseMap, guess_style
+from charrnn.views.theme import Palette
 
 
 def lines(renderable: object, width: int = 60) -> list[str]:

@@ -15,10 +15,8 @@ from rich.console import Console
 from rich.segment import Segment
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.heatmap import HeatMap
-from charrnn.views.legend import LEGEND_WIDTH, SURPRISE_LEGEND, Legend
-from charrnn.views.palette import ASCII_BLOCKS, BLOCKS, Palette
-from charrnn.views.visible import visible
+from charrnn.views.heatmap import LEGEND_WIDTH, SURPRISE_LEGEND, HeatMap, Legend
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Palette, visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

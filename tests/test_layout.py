@@ -12,9 +12,17 @@ from rich.text import Text
 from charrnn.cells.records import ColouredText
 from charrnn.errors import UsageError
 from charrnn.views.heatmap import HeatMap
-from charrnn.views.layout import MAX_COLUMNS, MIN_COLUMNS, Layout, parse_aspect
-from charrnn.views.raster import to_png
-from charrnn.views.svg import COLUMN_WIDTH, FONT_SIZE, MARGIN, to_svg
+from charrnn.views.svg import (
+    COLUMN_WIDTH,
+    FONT_SIZE,
+    MARGIN,
+    MAX_COLUMNS,
+    MIN_COLUMNS,
+    Layout,
+    parse_aspect,
+    to_png,
+    to_svg,
+)
 
 Command = Callable[..., Ran]
 PROSE = HeatMap(ColouredText(text="the lamp was lit at once " * 60, values=(0.5,) * 25 * 60))

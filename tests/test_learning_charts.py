@@ -14,9 +14,18 @@ from rich.console import Console
 
 from charrnn.runs.logs import MAX_VALUE
 from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
-from charrnn.views.charts import ASCII_MARKS, MARKS, MAX_TICKS, enclosing_ticks
-from charrnn.views.documents import to_html
-from charrnn.views.learning_curves import EMPTY_NOTICE, MAX_POINTS, MAX_RISE, LearningChart, _multiples
+from charrnn.views.charts import (
+    ASCII_MARKS,
+    EMPTY_NOTICE,
+    MARKS,
+    MAX_POINTS,
+    MAX_RISE,
+    MAX_TICKS,
+    LearningChart,
+    _multiples,
+    enclosing_ticks,
+)
+from charrnn.views.html import to_html
 from charrnn.views.svg import GRID, to_svg
 
 

@@ -28,7 +28,7 @@ from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
 from charrnn.lab.novelty import MAX_CHARS, longest_comparable
-from charrnn.views.strict_json import to_json
+from charrnn.views.export import to_json
 
 Command = Callable[..., Ran]
 MIB = 2**20

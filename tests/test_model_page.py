@@ -24,7 +24,7 @@ from test_page import Reader
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps import exports
+from charrnn.apps import export as exports
 from charrnn.apps.model_page import page as model_page
 from charrnn.apps.model_page.page import MAX_BYTES, to_base91, to_model_page
 from charrnn.cells.records import FoundCell

@@ -43,7 +43,7 @@ from charrnn.model.clamping import Direction
 from charrnn.runs.overview import learning_curves
 from charrnn.runs.records import LearningCurves, ModelDescription
 from charrnn.scale.sweep.table import SweepReport, SweepRow
-from charrnn.views.learning_curves import LearningChart
+from charrnn.views.charts import LearningChart
 from charrnn.views.svg import DARK, to_svg
 
 HOSTILE = "<script>alert('x')</script>&\x1b[2J"

@@ -22,7 +22,7 @@ from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.apps.exports import export_model
+from charrnn.apps.export import export_model
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
@@ -266,7 +266,7 @@ def test_the_command_writes_and_checks_it(command: Command, alphabet_run: Path, 
 def test_without_onnx_it_says_how_to_get_it(
     command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charrnn.apps.exports.find_spec", lambda name: None)
+    monkeypatch.setattr("charrnn.apps.export.find_spec", lambda name: None)
     refused = command("export", alphabet_run, tmp_path / "a.onnx")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: A .onnx file needs the package onnx.")

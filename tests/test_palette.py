@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.style import Style
 
-from charrnn.views import palette
-from charrnn.views.palette import (
+from charrnn.views import theme as palette
+from charrnn.views.theme import (
     BACKGROUND_VARIABLE,
     HUES,
     MIN_CONTRAST,

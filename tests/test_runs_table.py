@@ -10,8 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from charrnn.runs.records import RunSummary
-from charrnn.views.runs_table import DISPENSABLE_RUN_COLUMNS, RunsTable
-from charrnn.views.short_numbers import short_number
+from charrnn.views.tables import DISPENSABLE_RUN_COLUMNS, RunsTable
+from charrnn.views.theme import short_number
 
 RUN = RunSummary(
     name="shakespeare-001",

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from charrnn.views.stacked_bar import ASCII_FILLS, FILLS, MAX_WIDTH, StackedBar, part_widths
+from charrnn.views.charts import ASCII_FILLS, FILLS, MAX_WIDTH, StackedBar, part_widths
 
 PARTS = [("n-gram", 0.5), ("memory", 0.25), ("rare word", 0.125), ("boost", 0.125)]
 

@@ -21,8 +21,8 @@ from charrnn.settings import merge_settings
 from charrnn.text.catalogue import load_catalogue
 from charrnn.views.findings import findings_pictures
 from charrnn.views.losses import how_to_read, losses_table
-from charrnn.views.runs_table import RunsTable
 from charrnn.views.tables import (
+    RunsTable,
     catalogue_table,
     contributions_table,
     findings_table,

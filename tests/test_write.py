@@ -375,7 +375,7 @@ def test_a_search_says_how_far_it_has_read_and_that_it_found_nothing() -> None:
 @pytest.mark.parametrize("colour", ["surprise", (0, 3)])
 def test_the_draft_is_coloured(model: Model, path: Path, colour: Any) -> None:
     from charrnn.views.heatmap import MAX_BITS
-    from charrnn.views.palette import palette_of
+    from charrnn.views.theme import palette_of
 
     def colours(app: Writer) -> list[Any]:
         line = app.draft_screen.editor.get_line(0)

@@ -12,7 +12,7 @@ COMMANDS = (
     CommandEntry(
         name="export",
         summary="Write a model to one file, in the format of its suffix.",
-        function="charrnn.apps.export_command:export",
+        function="charrnn.apps.export:export",
     ),
 )
 """The commands of this room."""

@@ -49,15 +49,13 @@ from charrnn.lab.spectrum_view import NormChart, SpectrumChart
 from charrnn.model.clamping import Direction
 from charrnn.runs.records import LearningCurve, LearningCurves, ModelDescription, RunSummary
 from charrnn.views.cell_page import PassageList, page_pictures, values_pictures
+from charrnn.views.charts import LearningChart
 from charrnn.views.findings import findings_pictures, passage_pictures
-from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
-from charrnn.views.heatmap import HeatMap, SurpriseMap
-from charrnn.views.learning_curves import LearningChart
-from charrnn.views.legend import SURPRISE_LEGEND, Legend
+from charrnn.views.heatmap import ABOUT_GUESSES, SURPRISE_LEGEND, GuessMap, HeatMap, Legend, SurpriseMap
 from charrnn.views.losses import evaluation_view, losses_table
-from charrnn.views.runs_table import RunsTable
 from charrnn.views.svg import COLUMNS, FONTS, RECORDING, Drawing, to_svg
 from charrnn.views.tables import (
+    RunsTable,
     ablation_table,
     document_novelty_table,
     history_table,
@@ -65,7 +63,7 @@ from charrnn.views.tables import (
     plain_table,
     predictions_table,
 )
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 MAX_CHARS = 4_000
 """Characters of a text that are drawn at most; a notebook keeps its outputs."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import chain, count
 from pathlib import Path
@@ -22,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from charrnn.apps.export_records import OnnxCheck
 from charrnn.config import Config, resolved
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.model.cells import CELLS, Cell, Lstm, Ops, State
@@ -47,6 +47,16 @@ IR_VERSION = 8
 """Version of the file format, of the same release."""
 INPUTS, OUTPUTS = ("ids", "state"), ("logits", "new_state")
 """Names of the inputs and outputs of the graph, in order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxCheck:
+    """How closely onnxruntime computes what the model computes, over a text that the model wrote."""
+
+    num_chars: int
+    """Characters of the text."""
+    max_difference: float
+    """The largest absolute difference of a logit, with the state carried through the whole text."""
 
 
 class Graph:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
     from charrnn.detectors.detector import Detector
     from charrnn.text.encoded import EncodedText
-    from charrnn.views.layout import Layout
+    from charrnn.views.svg import Layout
 
 __all__ = ("DETECTOR_OPTIONS", "WITH", "Analysis", "Option", "Options", "Shown", "Subject", "choose_analysis")
 

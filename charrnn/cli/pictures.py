@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from charrnn.lab.descriptions_records import DescriptionReport
     from charrnn.lab.matching_records import MatchReport
     from charrnn.lab.spectrum_records import TrainingSpectrum
-    from charrnn.views.layout import Layout
     from charrnn.views.page import Page, PageRow
+    from charrnn.views.svg import Layout
 
 NUM_GUESSES = 5
 """Next characters that are shown below each character."""
@@ -84,11 +84,9 @@ def show_cells(model: "Model", text: str, found: ColouredCells, *, shows_guesses
     from charrnn.cells.records import ColouredText
     from charrnn.model.registry import cell_type
     from charrnn.views.cell_page import page_pictures
-    from charrnn.views.guesses import ABOUT_GUESSES, GuessMap
-    from charrnn.views.heatmap import HeatMap
-    from charrnn.views.legend import Legend
+    from charrnn.views.heatmap import ABOUT_GUESSES, GuessMap, HeatMap, Legend
     from charrnn.views.page import PageRow
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     kind = cell_type(model.config.cell).shows
     guesses = model.guesses(found.trace) if found.trace is not None and shows_guesses else []
@@ -149,9 +147,8 @@ def show_surprise(model: "Model", trace: "Trace", *, has_sparkline: bool) -> Sho
     import numpy as np
     from rich.text import Text
 
-    from charrnn.views.heatmap import SurpriseMap
-    from charrnn.views.legend import SURPRISE_LEGEND
-    from charrnn.views.visible import all_visible
+    from charrnn.views.heatmap import SURPRISE_LEGEND, SurpriseMap
+    from charrnn.views.theme import all_visible
 
     bits = trace.bits
     caption = Text.assemble(
@@ -179,7 +176,7 @@ def show_findings(
     """
     from charrnn.model.registry import cell_type
     from charrnn.views.findings import findings_pictures, passage_pictures
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     findings = found.findings
     looks_for = {detector.name: detector.looks_for for detector in detectors}
@@ -230,7 +227,7 @@ def show_descriptions(
 ) -> Shown:
     """Draw the table of the cells that rules describe best: NUM_LISTED of them, unless a number or all are wanted."""
     from charrnn.lab.descriptions_view import NUM_LISTED, description_pictures
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     num_cells = len(report.descriptions)
     title = f"{all_visible(model.name)}: {num_cells:,} cells over {report.num_chars:,} characters, described by rules"
@@ -268,7 +265,7 @@ def show_ablation(model: "Model", at_mean: "Ablation", at_zero: "Ablation") -> S
     from rich.text import Text
 
     from charrnn.views.tables import ablation_table, skipped_lines
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     name = f"{at_mean.layer}:{at_mean.unit}"
     caption = Text.assemble(
@@ -295,7 +292,7 @@ def show_patch(model: "Model", patch: "Patch") -> Shown:
 def show_direction_ablation(model: "Model", found: "DirectionContribution") -> Shown:
     """Draw a direction and the table of its contribution, beside its best cell and random directions."""
     from charrnn.lab.directions_view import contribution_pictures
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     title = f"direction {found.direction.name} of {model.name}"
     return Shown(
@@ -310,7 +307,7 @@ def show_history(model: "Model", histories: "Sequence[CellHistory]", num_chars: 
     from rich.text import Text
 
     from charrnn.views.tables import history_table
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     title = f"Cells of {all_visible(model.name)} over its checkpoints, on {num_chars:,} characters"
     pictures: list[RenderableType] = [Text(title, style="bold")]

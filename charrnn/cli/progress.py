@@ -41,7 +41,7 @@ class _Bar(Task):
         super().__init__(label, total, unit)
         from tqdm import tqdm
 
-        from charrnn.views.visible import all_visible
+        from charrnn.views.theme import all_visible
 
         self._bar: tqdm[Any] = tqdm(
             total=total,

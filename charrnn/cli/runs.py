@@ -82,7 +82,7 @@ def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, qu
             [field.name for field in fields(RunSummary)], [tuple(asdict(summary).values()) for summary in summaries]
         )
     elif summaries:
-        from charrnn.views.runs_table import RunsTable
+        from charrnn.views.tables import RunsTable
 
         result_console().print(RunsTable(summaries))
     elif names:
@@ -106,7 +106,7 @@ def _plot(
     from charrnn.cli.pictures import Shown
     from charrnn.cli.progress import progress
     from charrnn.runs.overview import find_runs, learning_curves, select_runs
-    from charrnn.views.learning_curves import LearningChart
+    from charrnn.views.charts import LearningChart
 
     check_export(export, None, no_arrays="learning curves have")
     skipped: list[str] = []

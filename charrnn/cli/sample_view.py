@@ -14,7 +14,7 @@ from charrnn.cli.streams import can_animate, printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import MIN_COPY_LENGTH
-from charrnn.views.strict_json import replace_non_finite
+from charrnn.views.export import replace_non_finite
 
 if TYPE_CHECKING:
     from charrnn.api import Model
@@ -312,7 +312,7 @@ def write_coloured(prime: str, pieces: Iterable["Piece"]) -> None:
 
     from charrnn.cells.records import ColouredText
     from charrnn.views.heatmap import HeatMap
-    from charrnn.views.palette import palette_of
+    from charrnn.views.theme import palette_of
 
     console = result_console()
     if not console.is_terminal:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO
 
 from charrnn.cli.flags import with_flags
-from charrnn.views.strict_json import to_json
+from charrnn.views.export import to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -120,7 +120,7 @@ def printable(text: str) -> str:
 
     Of a carriage return and a newline, the line end of Windows, only the newline stays.
     """
-    from charrnn.views.visible import visible
+    from charrnn.views.theme import visible
 
     lines = text.replace("\r\n", "\n")
     return "".join(character if character in "\n\t" else visible(character) for character in lines)

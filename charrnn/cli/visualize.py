@@ -21,7 +21,7 @@ from charrnn.views.export import PICTURE_SUFFIXES, describe_formats
 if TYPE_CHECKING:
     from charrnn.detectors.detector import Detector
     from charrnn.detectors.labels import Labels
-    from charrnn.views.layout import Layout
+    from charrnn.views.svg import Layout
 
 COLOURS, EXPORTS = "Coloured text", "Exported pictures"
 """Groups of options in the help."""
@@ -165,7 +165,7 @@ def _show(analysis: Analysis[Any], subject: Subject, *, as_json: bool) -> None:
 def _layout(values: Mapping[str, Any]) -> "Layout | None":
     """Return the layout of an exported picture, if any. Raises UsageError for a value out of range, or no picture."""
     from charrnn.errors import UsageError
-    from charrnn.views.layout import Layout, parse_aspect
+    from charrnn.views.svg import Layout, parse_aspect
 
     export = values["--export"]
     names = [flag for flag in ("--columns", "--aspect", "--font-size") if values[flag] is not None]

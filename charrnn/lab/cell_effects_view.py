@@ -22,7 +22,7 @@ from charrnn.lab.cell_effects_records import (
 )
 from charrnn.views.heatmap import HeatMap
 from charrnn.views.tables import plain_table
-from charrnn.views.visible import LINE_ENDS, all_visible, visible
+from charrnn.views.theme import LINE_ENDS, all_visible, visible
 
 NUM_DRIVERS = 4
 """Drivers of a gate that are shown: more do not fit a line of 80 columns."""

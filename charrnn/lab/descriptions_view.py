@@ -6,7 +6,7 @@ from rich.text import Text
 
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.views.tables import plain_table
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 NUM_LISTED = 20
 """Cells that the table lists, unless another number is asked for."""

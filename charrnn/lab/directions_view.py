@@ -11,7 +11,7 @@ from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.records import AblationEffect
 from charrnn.model.clamping import Direction
 from charrnn.views.tables import plain_table, skipped_lines
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 MOST_CELLS = 8
 """Cells of a direction whose weights are shown, those with the largest."""

@@ -7,9 +7,9 @@ from rich.text import Text
 
 from charrnn.errors import counted
 from charrnn.lab.error_kinds_records import ErrorReport, ModelErrors
-from charrnn.views.stacked_bar import StackedBar
+from charrnn.views.charts import StackedBar
 from charrnn.views.tables import Bar, plain_table
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
 """Stands above the bars."""

@@ -26,7 +26,7 @@ from charrnn.lazy import inference_mode, torch
 from charrnn.model.cells import CELLS
 from charrnn.model.reading import read_in_lanes
 from charrnn.progress import task
-from charrnn.views.canvas import Canvas
+from charrnn.views.charts import Canvas
 from charrnn.views.svg import GRID, INK, LINE_HEIGHT, colour_of, dots, label, path
 
 if TYPE_CHECKING:

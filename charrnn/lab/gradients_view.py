@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from charrnn.cells.records import GradientReach
 from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 TITLE = "Mean norm of the loss's gradient by earlier states (nats)"
 """Title of the chart."""

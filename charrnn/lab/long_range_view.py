@@ -11,7 +11,7 @@ from charrnn.evaluation.estimate import Estimate
 from charrnn.lab.long_range_records import MAX_DISTANCE, ClosingReport, LongRangeReport, ModelResets
 from charrnn.views.charts import Line, LineChart, Tick, enclosing_ticks
 from charrnn.views.tables import plain_table
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 MIN_PAIRS = 20
 """A closing character with fewer pairs has no table of its own."""

@@ -11,7 +11,7 @@ from charrnn.cells.records import CellScore
 from charrnn.lab.matching_records import LARGE_EXCESS, SHARED, MatchReport, PairMatch
 from charrnn.views.charts import ChartOfRecords, Line, LineChart, Point, round_step
 from charrnn.views.tables import MEANINGS, plain_table, score_mark
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 HISTOGRAM_TITLE = "Share of the cells by their best |r| with a cell of the other run; without marks: with rotations"
 """Title of the chart."""

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from charrnn.lab.numbers_records import LayerNumbers, NetworkNumbers, NumberRow, StepNumbers
-from charrnn.views.visible import all_visible, visible
+from charrnn.views.theme import all_visible, visible
 
 COLUMN_WIDTH = 9
 """Columns of the terminal for the numbers of a time step."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from charrnn.lab.gradients_view import HIGHEST, LOWEST, decades
 from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
 """Title of the first chart."""

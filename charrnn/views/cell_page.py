@@ -22,11 +22,9 @@ from charrnn.cells.records import (
 )
 from charrnn.lab.cell_effects_view import effects_text, inputs_pictures, outputs_pictures, shown_character
 from charrnn.lab.descriptions_view import description_lines
-from charrnn.views.heatmap import HeatMap, fold
-from charrnn.views.legend import Legend
-from charrnn.views.palette import ASCII_BLOCKS, BLOCKS
+from charrnn.views.heatmap import HeatMap, Legend, fold
 from charrnn.views.tables import ablation_table
-from charrnn.views.visible import LINE_ENDS, all_visible, visible
+from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, LINE_ENDS, all_visible, visible
 
 LABEL_WIDTH = 27
 """Columns beside a passage that say which one it is, where it is, and the value it was chosen for."""

@@ -1,18 +1,101 @@
-"""Line charts: drawn with characters in a terminal, and as shapes in an exported picture."""
+"""Charts: drawn with characters in a terminal, and as shapes in an exported picture."""
 
 import math
 from abc import ABC, abstractmethod
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from textwrap import wrap
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.style import Style
 from rich.text import Text
 
-from charrnn.views.canvas import Canvas
+from charrnn.runs.records import LearningCurve, LearningCurves, LossCurve
 from charrnn.views.svg import COLUMN_WIDTH, GRID, INK, LINE_HEIGHT, PAPER, colour_of, label, path, shape
+from charrnn.views.theme import all_visible, is_plain, short_number
+
+BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+"""The bit of each dot of a braille character, 4 rows of 2 (Unicode block U+2800)."""
+CROWDS = " .:+#"
+"""ASCII characters for no dot, one, two, three, and more dots."""
+
+
+class Canvas:
+    """A grid of characters to draw on. Positions (x, y) are in [0, 1], from the lower left corner.
+
+    A braille character has 2 x 4 dots, all in the style of the dot drawn last; an ASCII character stands for the number
+    of its dots. A mark replaces the character at its position.
+    """
+
+    def __init__(self, width: int, height: int, *, ascii_only: bool) -> None:
+        """Create an empty canvas of `width` columns and `height` lines."""
+        self.width, self.height, self.ascii_only = width, height, ascii_only
+        self._per_column, self._per_line = (1, 1) if ascii_only else (2, 4)
+        self._dots: Counter[tuple[int, int]] = Counter()
+        self._marks: dict[tuple[int, int], str] = {}
+        self._styles: dict[tuple[int, int], Style] = {}
+
+    def column(self, x: float) -> int:
+        """Return the column of a position, from the left."""
+        return round(x * (self.width * self._per_column - 1)) // self._per_column
+
+    def row(self, y: float) -> int:
+        """Return the line of a position, from the top."""
+        return round((1 - y) * (self.height * self._per_line - 1)) // self._per_line
+
+    def dot(self, x: float, y: float, style: Style) -> None:
+        """Draw a dot."""
+        self._draw(*self._place(x, y), style)
+
+    def line(self, start: tuple[float, float], end: tuple[float, float], style: Style) -> None:
+        """Draw a straight line of dots, its ends included. Dots that are already drawn stay as they are."""
+        (x, y), (to_x, to_y) = self._place(*start), self._place(*end)
+        num_steps = max(abs(to_x - x), abs(to_y - y), 1)
+        for step in range(num_steps + 1):
+            place = x + round((to_x - x) * step / num_steps), y + round((to_y - y) * step / num_steps)
+            if place not in self._dots:
+                self._draw(*place, style)
+
+    def mark(self, x: float, y: float, mark: str, style: Style) -> None:
+        """Put a character over the dots at a position."""
+        place = self.column(x), self.row(y)
+        self._marks[place], self._styles[place] = mark, style
+
+    def lines(self) -> list[Text]:
+        """Return the drawing line by line, from the top."""
+        shown = [Text() for _ in range(self.height)]
+        for row, line in enumerate(shown):
+            for column in range(self.width):
+                line.append(
+                    self._marks.get((column, row)) or self._character(column, row), self._styles.get((column, row))
+                )
+        return shown
+
+    def _place(self, x: float, y: float) -> tuple[int, int]:
+        """Return column and row, from the top, of the nearest dot."""
+        return round(x * (self.width * self._per_column - 1)), round((1 - y) * (self.height * self._per_line - 1))
+
+    def _draw(self, column: int, row: int, style: Style) -> None:
+        self._dots[column, row] += 1
+        place = column // self._per_column, row // self._per_line
+        if place not in self._marks:
+            self._styles[place] = style
+
+    def _character(self, column: int, row: int) -> str:
+        if self.ascii_only:
+            return CROWDS[min(self._dots[column, row], len(CROWDS) - 1)]
+        bits = [
+            bit
+            for down, across in enumerate(BRAILLE)
+            for right, bit in enumerate(across)
+            if (2 * column + right, 4 * row + down) in self._dots
+        ]
+        return chr(0x2800 + sum(bits)) if bits else " "
+
 
 STYLES = tuple(Style(color=color) for color in ("blue", "red", "green", "magenta", "cyan", "yellow"))
 """Colours of the lines, in turn."""
@@ -295,3 +378,142 @@ def _legend(entries: Sequence[tuple[str, Style]], width: int) -> Iterator[Text]:
             line = Text(overflow="fold")
         line.append("   " if line else "").append(name, style)
     yield line
+
+
+MAX_WIDTH = 80
+"""Columns of a bar, at most."""
+FILLS = "█▓▒░▞·"
+"""What the parts consist of, in turn, on a console without colours."""
+ASCII_FILLS = "#+=:x."
+"""The same for streams that carry ASCII only."""
+
+
+@dataclass(frozen=True)
+class StackedBar:
+    """A renderable of shares that add up to 1: a bar as wide as the console, and a legend with the percentages.
+
+    Parts differ in colour or, on a console without colours, in what they consist of.
+    """
+
+    parts: Sequence[tuple[str, float]]
+    """The name and the share of each part."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        plain = is_plain(console)
+        fills = ASCII_FILLS if options.ascii_only else FILLS if plain else "█"
+        bar = Text(no_wrap=True, overflow="crop")
+        legend = [Text(no_wrap=True, overflow="crop")]
+        widths = part_widths([share for _, share in self.parts], min(MAX_WIDTH, options.max_width))
+        for number, ((name, share), width) in enumerate(zip(self.parts, widths, strict=True)):
+            style = "" if plain else STYLES[number % len(STYLES)]
+            fill = fills[number % len(fills)]
+            bar.append(fill * width, style)
+            entry = Text.assemble((fill, style), f" {name} {share:.1%}")
+            if legend[-1] and legend[-1].cell_len + 2 + entry.cell_len > options.max_width:
+                legend.append(Text(no_wrap=True, overflow="crop"))
+            legend[-1].append("  " if legend[-1] else "").append_text(entry)
+        yield bar
+        yield from legend
+
+
+def part_widths(shares: Sequence[float], width: int) -> list[int]:
+    """Divide `width` columns among shares that add up to 1 (or are all 0): every edge is at its nearest column."""
+    edges = [round(width * min(1.0, total)) for total in accumulate(shares, initial=0.0)]
+    return [end - begin for begin, end in pairwise(edges)]
+
+
+TITLE = "Validation loss (nats per character)"
+"""Title of the chart."""
+TRAINING_NOTE = "Lines without marks: training loss"
+"""Starts the note below a chart that shows training losses, too."""
+EMPTY_NOTICE = "No loss has been logged yet."
+"""Shown instead of an empty chart."""
+MAX_RISE = 10.0
+"""Nats above the lowest loss from which on a loss is not drawn. A model that knows nothing of a text with 20,000
+different characters is below that; one that diverges would flatten all other lines."""
+MIN_ACROSS = 1e-6
+"""Smallest end of the horizontal axis, in its unit; if all points are nearer to 0, the axis ends at 1."""
+MAX_POINTS = 200
+"""Points of a drawn training curve at the most; each is the mean of several steps."""
+
+
+@dataclass(frozen=True)
+class LearningChart:
+    """A renderable of the validation losses of several runs, and of their training losses if there are any.
+
+    Losses more than `MAX_RISE` nats above the lowest one are not drawn.
+    """
+
+    curves: LearningCurves
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._chart(ascii_only=options.ascii_only)
+        for note in self._notes():
+            yield Text(note)
+
+    def to_shapes(self, width: float) -> tuple[float, Sequence[str]]:
+        """Return the height of the chart and its SVG shapes; see `charrnn.views.svg`."""
+        height, shapes = self._chart(ascii_only=False).to_shapes(width)
+        lines = [line for note in self._notes() for line in wrap(note, int(width / COLUMN_WIDTH))]
+        texts = [label(0, height + (row + 1) * LINE_HEIGHT, line) for row, line in enumerate(lines)]
+        return height + (len(texts) + 0.5) * LINE_HEIGHT, [*shapes, *texts]
+
+    def _notes(self) -> Iterator[str]:
+        most = max((len(curve.training.steps) for curve in self.curves), default=0)
+        if most:
+            size = math.ceil(most / MAX_POINTS)
+            yield f"{TRAINING_NOTE}{f', each point the mean of up to {size} steps' if size > 1 else ''}."
+        yield from self.curves.notes
+
+    def _chart(self, *, ascii_only: bool) -> LineChart:
+        lines = [
+            line
+            for number, curve in enumerate(self.curves)
+            for line in _lines(curve, number, self.curves.against, ascii_only=ascii_only)
+        ]
+        least = min((y for line in lines for _, y in _points(line)), default=0.0)
+        lines = [_without_higher(line, least + MAX_RISE) for line in lines]
+        points = [point for line in lines for point in _points(line)]
+        furthest = max((x for x, _ in points), default=0.0)
+        furthest = furthest if furthest >= MIN_ACROSS else 1.0
+        return LineChart(
+            title=TITLE,
+            lines=lines,
+            across=(0, furthest),
+            across_label=self.curves.against,
+            across_ticks=lambda most: _multiples(furthest, most),
+            up_ticks=enclosing_ticks(least, max((y for _, y in points), default=1.0)),
+            empty_notice=EMPTY_NOTICE,
+        )
+
+
+def _lines(curve: LearningCurve, number: int, against: str, *, ascii_only: bool) -> Iterator[Line]:
+    """Yield the line of a run's training, if it has one, then that of its validation, which is drawn over it."""
+    name = all_visible(curve.run, ascii_only=ascii_only)
+    if curve.training.steps:
+        yield Line(name, [_thinned(curve.training, against)], number, is_marked=False)
+    points = list(zip(curve.validation.against(against), curve.validation.nats, strict=True))
+    yield Line(name, [points], number)
+
+
+def _thinned(curve: LossCurve, against: str) -> list[Point]:
+    """Return at most `MAX_POINTS` points: the mean loss of as many steps in a row, where the last of them ended."""
+    size = math.ceil(len(curve.steps) / MAX_POINTS)
+    across = curve.against(against)
+    groups = [range(begin, min(begin + size, len(across))) for begin in range(0, len(across), size)]
+    return [(across[group[-1]], sum(curve.nats[i] for i in group) / len(group)) for group in groups]
+
+
+def _points(line: Line) -> Iterable[Point]:
+    return (point for segment in line.segments for point in segment)
+
+
+def _without_higher(line: Line, highest: float) -> Line:
+    segments = [[point for point in segment if point[1] <= highest] for segment in line.segments]
+    return Line(line.name, segments, line.number, line.is_marked)
+
+
+def _multiples(furthest: float, most: int) -> list[Tick]:
+    """Return 0 and the multiples of a round number up to `furthest`, about `most` but at least one."""
+    step = next(step for step in (round_step(furthest, number) for number in range(most, most + 3)) if step <= furthest)
+    return [(index * step, short_number(index * step)) for index in range(int(furthest / step + 1e-9) + 1)]

@@ -3,6 +3,7 @@
 This module imports neither rich nor NumPy, so that the help texts can list the formats at no cost.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,14 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.errors import UsageError, install_command
-from charrnn.views.strict_json import to_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import RenderableType
 
-    from charrnn.views.layout import Layout
     from charrnn.views.page import Page
+    from charrnn.views.svg import Layout
+
+
+def to_json(value: Any) -> str:
+    """Encode a value as one line of printable ASCII. Also escapes DEL, the one control character JSON leaves as it is.
+
+    Numbers that are not finite become null.
+    """
+    return json.dumps(replace_non_finite(value), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def replace_non_finite(value: Any) -> Any:
+    """Replace infinities and nan in a nested value by None, because JSON has no notation for them."""
+    if isinstance(value, dict):
+        return {key: replace_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_non_finite(item) for item in value]
+    return None if isinstance(value, float) and value - value != 0 else value
 
 
 class Exportable(Protocol):
@@ -66,7 +83,7 @@ class ExportFormat:
 
 
 def _html(shown: Exportable) -> bytes:
-    from charrnn.views.documents import to_html
+    from charrnn.views.html import to_html
     from charrnn.views.page import to_page
 
     page = to_html(shown.pictures, shown.title) if shown.page is None else to_page(shown.page)
@@ -80,14 +97,13 @@ def _svg(shown: Exportable) -> bytes:
 
 
 def _png(shown: Exportable) -> bytes:
-    from charrnn.views.raster import to_png
-    from charrnn.views.svg import to_svg
+    from charrnn.views.svg import to_png, to_svg
 
     return to_png(to_svg(shown.pictures, shown.title, shown.layout))
 
 
 def _text(shown: Exportable) -> bytes:
-    from charrnn.views.documents import to_text
+    from charrnn.views.html import to_text
 
     return to_text(shown.pictures).encode("utf-8")
 
@@ -99,7 +115,7 @@ def _json(shown: Exportable) -> bytes:
 def _npz(shown: Exportable) -> bytes:
     import numpy as np
 
-    from charrnn.views.visible import all_visible
+    from charrnn.views.theme import all_visible
 
     file = BytesIO()
     # A regular expression, the name of a detector, can contain characters that no file name in an archive can.

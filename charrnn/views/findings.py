@@ -6,10 +6,9 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from charrnn.cells.records import CellFindings, Passage
-from charrnn.views.heatmap import HeatMap
-from charrnn.views.legend import Legend
+from charrnn.views.heatmap import HeatMap, Legend
 from charrnn.views.tables import contributions_table, findings_table, footnotes, polarity_text, skipped_lines
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 LEGEND = (
     "chance: chance level, from shifted labels; untrained: the same choice in an untrained baseline; inner: interior "

@@ -1,4 +1,4 @@
-"""Draw a text with one value per character, as colours or as blocks below each line."""
+"""Draw a text with one value per character, as colours or as blocks below each line; scale and guesses, too."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,20 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.palette import ASCII_BLOCKS, BLOCKS, block, is_plain, palette_of
-from charrnn.views.visible import LINE_ENDS, visible, visible_in_ascii
+from charrnn.views.theme import (
+    ASCII_BLOCKS,
+    BLOCKS,
+    LINE_ENDS,
+    Palette,
+    block,
+    is_plain,
+    palette_of,
+    visible,
+    visible_in_ascii,
+)
 
 MAX_BITS = 8.0
 """Surprise from which on the colour no longer changes: probability 1/256."""
@@ -163,3 +173,105 @@ def without_carriage_returns(characters: Iterable[tuple[str, Value]]) -> Iterato
             yield item
     if held is not None:
         yield held
+
+
+LEGEND_WIDTH = 21
+"""Columns of the scale without its ends, where they fit."""
+GAP = "   "
+"""What is between the scale and the sample of an underline, if both fit into one line."""
+
+
+@dataclass(frozen=True)
+class Legend:
+    """A renderable of the scale between two ends, in colours or, on a console without colours, in blocks.
+
+    What is underlined is on a line of its own, wrapped at words, where the scale leaves no space for it.
+
+    The colours are those of cell values from -1 to +1, or those of a `hue` from 0 to its full colour.
+    """
+
+    ends: tuple[str, str] = ("-1", "+1")
+    hue: str = ""
+    underlined: str = ""
+    """What is underlined in the text, if anything."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        plain, palette = is_plain(console), palette_of(console)
+        blocks = ASCII_BLOCKS if options.ascii_only else BLOCKS
+        width_of_ends = cell_len("".join(self.ends)) + 2
+        length = max(2, min(LEGEND_WIDTH, options.max_width - width_of_ends))
+        yield Segment(f"{self.ends[0]} ")
+        for index in range(length):
+            share = index / (length - 1)
+            style = palette.share(self.hue, share) if self.hue else palette.value(2 * share - 1)
+            yield Segment(block(2 * share - 1, blocks)) if plain else Segment(" ", style)
+        yield Segment(f" {self.ends[1]}")
+        if not self.underlined:
+            yield Segment.line()
+            return
+        mark = f"{ASCII_UNDERLINE if options.ascii_only else UNDERLINE} below:" if plain else "underlined:"
+        sample = Text.assemble((mark, UNDERLINED), f" {self.underlined}")
+        fits = width_of_ends + length + len(GAP) + sample.cell_len <= options.max_width
+        yield Segment(GAP) if fits else Segment.line()
+        yield from console.render(sample, options)
+
+
+SURPRISE_LEGEND = Legend(("0", f"{MAX_BITS:g} bits or more"), "surprise")
+"""The scale of a `SurpriseMap`."""
+
+
+ABOUT_GUESSES = "Below each character: the most likely next ones, best first (2 % or more; stronger is more likely)."
+"""What is drawn below the characters with --guesses."""
+MIN_PROBABILITY = 0.02
+"""Guesses less likely than this are not drawn."""
+FAINTEST = 0.2
+"""The share of the full colour that an unlikely guess has, so that all guesses differ from the page."""
+
+
+@dataclass(frozen=True)
+class GuessMap:
+    """A renderable of a text, coloured by a cell's values, with the guesses below each character, most likely first.
+
+    The background of a guess shows its probability. ␣ is a space.
+    """
+
+    text: str
+    values: Sequence[float]
+    guesses: Sequence[Sequence[tuple[str, float]]]
+    """For each character of the text: (text, probability) of the guesses for the next one."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        plain, palette = is_plain(console), palette_of(console)
+        show = visible_in_ascii if options.ascii_only else visible
+        space = "_" if options.ascii_only else "␣"
+        characters = zip(self.text, zip(self.values, self.guesses, strict=True), strict=True)
+        for line in fold(characters, options.max_width, ascii_only=options.ascii_only):
+            for shown, (value, _) in line:
+                yield Segment(shown, None if plain else palette.value(value))
+            yield Segment.line()
+            for rank in range(max(len(guesses) for _, (_, guesses) in line)):
+                row = [_guess(guesses, rank) for _, (_, guesses) in line]
+                if not any(guess for guess, _ in row):
+                    break
+                for (shown, _), (guess, probability) in zip(line, row, strict=True):
+                    text = _fit("".join(map(show, guess)) if guess != " " else space, cell_len(shown))
+                    yield Segment(text, None if plain else guess_style(probability, palette))
+                yield Segment.line()
+            yield Segment.line()
+
+
+def guess_style(probability: float, palette: Palette) -> Style:
+    """Return the style of a guess: the more likely, the stronger the background. Probability 0 has none."""
+    return palette.share("guess", FAINTEST + (1 - FAINTEST) * probability if probability else 0.0)
+
+
+def _guess(guesses: Sequence[tuple[str, float]], rank: int) -> tuple[str, float]:
+    """Return the guess of that rank, or an empty one with probability 0 if there is none above MIN_PROBABILITY."""
+    return guesses[rank] if rank < len(guesses) and guesses[rank][1] >= MIN_PROBABILITY else ("", 0.0)
+
+
+def _fit(text: str, width: int) -> str:
+    """Cut or pad a guess to the width of the character above it; a dot if its first character is wider."""
+    while cell_len(text) > width:
+        text = text[:-1] if len(text) > 1 else "·"
+    return text + " " * (width - cell_len(text))

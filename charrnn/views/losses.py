@@ -7,7 +7,7 @@ from rich.text import Text
 
 from charrnn.evaluation.records import NGRAM, Difference, Evaluation, EvaluationRow, LineLoss, LossBreakdown, LossReport
 from charrnn.views.tables import Bar, plain_table
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 SHOWN_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 """The orders of n-grams that are drawn, and the best one; a record and --json have all."""

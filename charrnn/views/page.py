@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.views.palette import NUM_SHADES
-from charrnn.views.shade_rules import shade_rules
-from charrnn.views.visible import LINE_ENDS, all_visible, visible
+from charrnn.views.theme import LINE_ENDS, NUM_SHADES, all_visible, shade_rules, visible
 
 TEMPLATE = Path(__file__).with_name("page.html")
 """The page without its data."""

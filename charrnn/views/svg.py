@@ -1,12 +1,14 @@
-"""Renderables as one SVG picture with the same layout in every viewer.
+"""Renderables as one SVG picture with the same layout in every viewer, and that as a PNG.
 
 Each word is positioned on its own, because viewers differ in the widths of spaces and fonts; spaces stay in the text
 for copying. Block characters and charts are drawn as shapes. Lengths are in pixels.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from io import StringIO
 from itertools import groupby
@@ -20,14 +22,62 @@ from rich.segment import Segment
 from rich.style import Style
 from rich.terminal_theme import TerminalTheme
 
-from charrnn.views.layout import MAX_COLUMNS, Layout
-from charrnn.views.layout import MIN_COLUMNS as LEAST_COLUMNS
-from charrnn.views.palette import BACKGROUND_VARIABLE, PAPERS, dark_colours
-from charrnn.views.visible import all_visible
+from charrnn.errors import UsageError, named
+from charrnn.views.theme import BACKGROUND_VARIABLE, PAPERS, all_visible, dark_colours
+
+MIN_COLUMNS, MAX_COLUMNS = 20, 400
+"""Columns of text in a picture, at least and at most."""
+MIN_FONT_SIZE, MAX_FONT_SIZE = 4.0, 200.0
+"""Size of the font in pixels, at least and at most."""
+MAX_ASPECT = 5.0
+"""The longer side of a picture divided by the shorter one, at most."""
+MAX_PIXELS = 200_000_000
+"""Pixels of a .png, at most: they take four bytes each while it is drawn."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """How a picture is laid out. Raises UsageError for a value out of range; None leaves a choice to the picture."""
+
+    columns: int | None = None
+    """Columns at which lines are broken; the picture is as wide."""
+    aspect: float | None = None
+    """Width divided by height. Without `columns`, those that fill the shape best are chosen."""
+    font_size: float | None = None
+    """Size of the font in pixels."""
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and not MIN_COLUMNS <= self.columns <= MAX_COLUMNS:
+            raise UsageError(
+                f"{named('columns', self.columns)}: a picture has {MIN_COLUMNS} to {MAX_COLUMNS} columns. Try 80."
+            )
+        if self.aspect is not None and not 1 / MAX_ASPECT <= self.aspect <= MAX_ASPECT:
+            raise UsageError(
+                f"{named('aspect', f'{self.aspect:g}')}: width to height is from 1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1. "
+                "Try 16:9."
+            )
+        if self.font_size is not None and not MIN_FONT_SIZE <= self.font_size <= MAX_FONT_SIZE:
+            raise UsageError(
+                f"{named('font_size', f'{self.font_size:g}')}: a font has {MIN_FONT_SIZE:g} to {MAX_FONT_SIZE:g} "
+                "pixels. Try 20."
+            )
+
+
+def parse_aspect(text: str) -> float:
+    """Return width divided by height of `16:9` or `1.78`. Raises UsageError for anything else."""
+    width, colon, height = text.partition(":")
+    try:
+        ratio = float(width) / float(height if colon else 1)
+    except (ValueError, ZeroDivisionError):
+        ratio = math.nan
+    if not math.isfinite(ratio):
+        raise UsageError(f"{named('aspect', text)}: give width to height, such as 16:9, 4:3 or 1.5.")
+    return ratio
+
 
 COLUMNS = 100
 """Columns of text and drawings."""
-MIN_COLUMNS = 50
+MIN_FITTED_COLUMNS = 50
 """Columns of a picture of text at least; otherwise it is as wide as its longest line."""
 FONT_SIZE = 20.0
 """Size of the font."""
@@ -118,7 +168,7 @@ def to_svg(renderables: Sequence[RenderableType], title: str = "charrnn", layout
     Without a `layout` it is as wide as its longest line, at most COLUMNS.
     """
     layout = layout or Layout()
-    box = _compose(renderables, layout.columns or MIN_COLUMNS, layout.columns or COLUMNS)
+    box = _compose(renderables, layout.columns or MIN_FITTED_COLUMNS, layout.columns or COLUMNS)
     if layout.aspect and layout.columns is None:
         box = _fill(renderables, layout.aspect)
     least = [box.width + 2 * MARGIN, box.height + 2 * MARGIN]
@@ -161,11 +211,11 @@ def _fill(renderables: Sequence[RenderableType], aspect: float) -> _Box:
 
     The more columns, the wider and the lower is what they fill: the right number is found by bisection.
     """
-    low, high = LEAST_COLUMNS, MAX_COLUMNS
+    low, high = MIN_COLUMNS, MAX_COLUMNS
     boxes: list[_Box] = []
     while low <= high:
         middle = (low + high) // 2
-        box = _compose(renderables, LEAST_COLUMNS, middle)
+        box = _compose(renderables, MIN_COLUMNS, middle)
         boxes.append(box)
         if box.width + 2 * MARGIN < aspect * (box.height + 2 * MARGIN):
             low = middle + 1
@@ -299,3 +349,39 @@ def _escape(text: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+ZOOM = 2.0
+"""Pixels of the PNG per pixel of the SVG; 2 is sharp on a slide."""
+
+
+def to_png(svg: str) -> bytes:
+    """Rasterize an SVG of `to_svg`. Raises UsageError for a picture too large, or without a font for its text."""
+    import resvg_py
+
+    width, height = (round(ZOOM * float(size)) for size in re.findall('(?:width|height)="([0-9.]+)"', svg)[:2])
+    if width * height > MAX_PIXELS:
+        raise UsageError(
+            f"A .png of {width:,} × {height:,} pixels is too large; {MAX_PIXELS:,} pixels are the most.\n"
+            f"Choose less text, or a smaller {named('font_size')}; or export a .svg."
+        )
+    if not _has_font():
+        raise UsageError(
+            "Drawing a .png needs a font, and this machine has none: install a monospaced one, such as the "
+            "package fonts-dejavu-core.\nOr export a .svg, which is drawn with the fonts of the viewer."
+        )
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=ZOOM))
+
+
+@cache
+def _has_font() -> bool:
+    """Return whether drawing a letter changes any pixel."""
+    import resvg_py
+
+    drawn = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">'
+        f'<text x="5" y="30" font-size="20" font-family="{FONTS}">{letter}</text></svg>'
+        for letter in ("M", "")
+    )
+    with_letter, without = (bytes(resvg_py.svg_to_bytes(svg_string=svg)) for svg in drawn)
+    return with_letter != without

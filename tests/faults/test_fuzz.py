@@ -25,9 +25,9 @@ from charrnn.text.catalogue import load_catalogue
 from charrnn.text.corpus import read_corpus
 from charrnn.text.vocab import Vocab
 from charrnn.training import loop
-from charrnn.views.documents import to_text
-from charrnn.views.learning_curves import LearningChart
-from charrnn.views.runs_table import RunsTable
+from charrnn.views.charts import LearningChart
+from charrnn.views.html import to_text
+from charrnn.views.tables import RunsTable
 
 TOKENS = [
     *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800", b"{", b"}"),

@@ -1,6 +1,7 @@
-"""The application: the browser, and threads that measure the cells meanwhile."""
+"""The application: the browser, and threads that measure the cells meanwhile, quickest results first."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -9,14 +10,13 @@ from textual.binding import Binding, BindingType
 
 from charrnn.api import Model
 from charrnn.apps.explore.browser import Browser
-from charrnn.apps.explore.comparison import Comparison
-from charrnn.apps.explore.keys import COMMAND
-from charrnn.apps.explore.pages import Page, Subject
-from charrnn.apps.explore.stages import OnShare, measure_in_stages, page_in_stages, share_of
-from charrnn.apps.explore.state import NUM_GUESSES, Clamp, TracedText
-from charrnn.apps.explore.work import Work
+from charrnn.apps.explore.screens import COMMAND, Comparison, Page, Subject
+from charrnn.apps.explore.state import NUM_GUESSES, Clamp, RankedFindings, TracedText
 from charrnn.apps.full_screen import FullScreenApp, Stopped
+from charrnn.cells.analysis import PAGE_PARTS, CellAnalysis
 from charrnn.cells.directions import NUM_CELLS
+from charrnn.cells.records import CellPage
+from charrnn.cells.scores import num_read
 from charrnn.cli.flags import with_flags
 from charrnn.config import resolved
 from charrnn.errors import CharRNNError, DataError
@@ -26,7 +26,134 @@ from charrnn.text.encoded import EncodedText
 from charrnn.views.cell_page import page_pictures, summary_pictures
 
 if TYPE_CHECKING:
-    from charrnn.cells.analysis import CellAnalysis
+    from charrnn.cells.trace import Trace
+
+
+OnShare = Callable[[str, float], object]
+"""Called with the name of what is being measured and the share in [0, 1] that is done."""
+_LABELS = {
+    "outputs": "measuring what it writes",
+    "ablation": "ablating",
+    "inputs": "measuring what sets it",
+    "description": "searching a rule",
+}
+"""What is said while a part of a page is measured."""
+
+
+def measure_in_stages(
+    study: CellAnalysis, shown: EncodedText, *, num_guesses: int, on_share: OnShare
+) -> "Iterator[Trace | RankedFindings]":
+    """Yield the trace of `shown`, then the findings of `study`, then the same with all cells ranked.
+
+    What `on_share` raises ends the work. Raises DataError if the text of the study is too short to score.
+    """
+
+    from charrnn.cells.trace import trace_text
+
+    yield trace_text(study.network(), shown, share_of("reading", len(shown), on_share), num_guesses=num_guesses)
+    num_chars = len(study.text)
+    total = num_read(num_chars, has_baseline=True)
+    findings = study.findings(on_progress=share_of("reading, to score the cells", total, on_share))
+    yield RankedFindings(findings, {})
+    if findings.scores:
+        advance = share_of("reading, to score all cells", num_chars - study.half, on_share)
+        on_cells = share_of("scoring all cells", study.num_layers * study.num_units, on_share)
+        yield RankedFindings(findings, study.ranking([score.detector for score in findings.scores], advance, on_cells))
+
+
+def page_in_stages(study: CellAnalysis, layer: int, unit: int, *, on_share: OnShare) -> Iterator[CellPage]:
+    """Yield the page of a cell with its passages and values, and again with each of PAGE_PARTS.
+
+    What `on_share` raises ends the work.
+    """
+    label = ""
+
+    def check() -> None:
+        on_share(label, 0.0)
+
+    pages = study.page_in_parts(layer, unit, share_of("reading", len(study.text), on_share), check)
+    yield next(pages)
+    for part in PAGE_PARTS:
+        label = _LABELS[part]
+        check()
+        yield next(pages)
+
+
+def share_of(label: str, total: int, on_share: OnShare) -> Callable[[int], object]:
+    """Return a callback that takes how many of `total` were done since its last call, and calls `on_share`."""
+    num_done = 0
+
+    def advance(num: int) -> None:
+        nonlocal num_done
+        num_done += num
+        on_share(label, min(1, num_done / max(1, total)))
+
+    on_share(label, 0.0)
+    return advance
+
+
+Job = Callable[[Callable[[], None]], None]
+"""Something to compute, given a function that it calls often: it lets newer jobs run first, and raises Stopped."""
+
+
+class Work:
+    """Jobs of which one runs at a time, the newest first, so that no two use torch or the findings at once."""
+
+    def __init__(self, on_failure: Callable[[Exception], object]) -> None:
+        """Call `on_failure` with what a job raises, except Stopped, in the job's thread."""
+        self._on_failure = on_failure
+        self._changed = threading.Condition()
+        self._jobs: list[object] = []
+        self._running: object | None = None
+        self._is_closed = False
+
+    def start(self, job: Job) -> None:
+        """Run a job in a thread."""
+        name = object()
+        with self._changed:
+            self._jobs.append(name)
+
+        def run() -> None:
+            try:
+                self._take_turn(name)
+                job(lambda: self._take_turn(name))
+            except Stopped:
+                pass
+            except Exception as error:  # of a worker thread: raised again where the command ends
+                self._on_failure(error)
+            finally:
+                with self._changed:
+                    self._jobs.remove(name)
+                    if self._running is name:
+                        self._running = None
+                    self._changed.notify_all()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def close(self) -> None:
+        """End all jobs, and wait for the one that runs; none runs afterwards."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+            # A thread that runs torch code while the process ends can crash it.
+            self._changed.wait_for(lambda: self._running is None)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no job runs any more."""
+        return self._is_closed and self._running is None
+
+    def _take_turn(self, name: object) -> None:
+        with self._changed:
+            if self._running is name and self._jobs[-1] is not name and not self._is_closed:
+                self._running = None
+                self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._is_closed or (self._jobs[-1] is name and self._running in (None, name))
+            )
+            if self._is_closed:
+                raise Stopped
+            self._running = name
 
 
 class Explorer(FullScreenApp[None]):

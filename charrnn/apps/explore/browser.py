@@ -14,18 +14,23 @@ from textual.screen import Screen
 from textual.widgets import DataTable, Static
 
 from charrnn.api import Model
-from charrnn.apps.explore.comparison import Comparison
-from charrnn.apps.explore.keys import COLOURS, COMMAND, KEYS
-from charrnn.apps.explore.pages import Page, Subject
-from charrnn.apps.explore.stages import RankedFindings
-from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, Clamp, Exploration, TracedText, TypedText, columns
-from charrnn.apps.explore.text_view import TextView
+from charrnn.apps.explore.screens import COLOURS, COMMAND, KEYS, Comparison, Page, Subject, TextView
+from charrnn.apps.explore.state import (
+    ALL,
+    BEST,
+    MAX_TYPED,
+    Clamp,
+    Exploration,
+    RankedFindings,
+    TracedText,
+    TypedText,
+    columns,
+)
 from charrnn.apps.full_screen import Help, Question, StatusLine
 from charrnn.cli.streams import printable
 from charrnn.model.clamping import Direction
 from charrnn.model.registry import cell_type
-from charrnn.views.palette import block, palette_of
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible, block, palette_of
 
 if TYPE_CHECKING:
     from charrnn.cells.trace import Trace

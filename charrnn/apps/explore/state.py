@@ -161,6 +161,15 @@ def columns(order: str) -> tuple[str, ...]:
     return ("cell", "follows", "score", "strength ▼" if order == BEST else "1st half ▼", "polarity")
 
 
+@dataclass(frozen=True, slots=True)
+class RankedFindings:
+    """The best cell for each detector and, once they are ranked, all cells for each."""
+
+    findings: CellFindings
+    ranking: dict[str, tuple[CellScore, ...]]
+    """The scores of all cells by detector; empty until they are ranked."""
+
+
 @dataclass
 class Exploration:
     """The lists of cells, which of them is shown, the selected row, and the text that its cell colours."""

@@ -29,8 +29,7 @@ from charrnn.model.stepper import Stepper
 from charrnn.runs.records import ModelDescription
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
-from charrnn.views.palette import NUM_SHADES
-from charrnn.views.shade_rules import shade_rules
+from charrnn.views.theme import NUM_SHADES, shade_rules
 
 TEMPLATE = Path(__file__).with_name("model_page.html")
 """The page without its model and its programs."""

@@ -19,7 +19,7 @@ from charrnn.errors import CharRNNError, DataError, UsageError, counted, named
 from charrnn.files import convert_os_errors, replacing, write_synced
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import Continuation
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 MAX_DRAFT_BYTES = 4 * 1024 * 1024
 """Size of a draft at most: as long as War and Peace, and short enough that a key is handled in half a second."""

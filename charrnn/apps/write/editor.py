@@ -14,7 +14,7 @@ from textual.widgets import TextArea
 
 from charrnn.apps.write.drafts import MAX_LINE_CHARS
 from charrnn.errors import DataError
-from charrnn.views.visible import visible
+from charrnn.views.theme import visible
 
 _BASE = 0x100000
 """Start of plane 16, which is private use as a whole."""

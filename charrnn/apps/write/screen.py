@@ -33,7 +33,7 @@ from charrnn.cli.streams import printable
 from charrnn.errors import CharRNNError, DataError, counted
 from charrnn.generation.records import Continuation
 from charrnn.views.heatmap import MAX_BITS
-from charrnn.views.palette import Palette, palette_of
+from charrnn.views.theme import Palette, palette_of
 
 COMMAND = "write"
 """The command whose options messages name."""

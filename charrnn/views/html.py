@@ -8,7 +8,7 @@ from io import StringIO
 from rich.console import Console, RenderableType
 
 from charrnn.views.svg import COLUMNS, DARK, INK, LIGHT, ON_DARK, PAPER, RECORDING, Drawing, to_svg
-from charrnn.views.visible import all_visible
+from charrnn.views.theme import all_visible
 
 # Both pages load nothing from the network: fonts are those of the reader's machine.
 # The padding extends background colours below the letters: browsers draw underscores at the lower edge of the coloured

@@ -1,17 +1,19 @@
-"""Map values to colours and blocks: a diverging palette for cells, one hue for surprise and one for guesses.
+"""Colours, characters and numbers: how every picture shows them.
 
-Red is low and blue is high, after Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is the
-middle of the palette: from there to either end, lightness and chroma change in equal steps of OKLCH, a perceptual
-colour space (Ottosson 2020, "A perceptual color space for image processing"). Both ends are equally light and equally
-colourful. Terminals, pictures and web pages take their colours from here.
+The palette is diverging for cells, and has one hue for surprise and one for guesses. Red is low and blue is high, after
+Karpathy, Johnson & Li (2015), who colour a text by tanh(c). The background is the middle of the palette: from there to
+either end, lightness and chroma change in equal steps of OKLCH, a perceptual colour space (Ottosson 2020, "A perceptual
+color space for image processing"). Both ends are equally light and equally colourful. Terminals, pictures and web pages
+take their colours from here.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal, TypeVar
 
+from rich.cells import cell_len
 from rich.color import Color
 from rich.console import Console
 from rich.style import Style
@@ -277,3 +279,80 @@ def _encoded(*linear: float) -> str:
     clipped = (min(1.0, max(0.0, part)) for part in linear)
     encoded = (12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055 for part in clipped)
     return "#" + "".join(f"{round(255 * part):02x}" for part in encoded)
+
+
+def shade_rules() -> str:
+    """Return a variable and a class for every shade, for both colour schemes of a page."""
+    light, dark = (_variables(dark=dark) for dark in (False, True))
+    classes = "\n".join(
+        f".s{step} {{ background: var(--s{step}); color: var(--i{step}); }}"
+        for step in range(-NUM_SHADES, NUM_SHADES + 1)
+    )
+    return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{classes}"
+
+
+def _variables(*, dark: bool) -> str:
+    """Return the background and the text of each shade as variables; the middle, which is the page, has none."""
+    shades = enumerate(steps(dark), start=-NUM_SHADES)
+    return " ".join(f"--s{step}: {paper}; --i{step}: {ink};" for step, (paper, ink) in shades if step)
+
+
+TAB_WIDTH = 4
+"""Columns of a tab."""
+LINE_ENDS = ("\n", "\0")
+"""Characters after which a picture of a text begins a new line: a newline and the END of a document."""
+
+
+@lru_cache(maxsize=4096)
+def visible(character: str) -> str:
+    """Return how a character is shown: a newline as ↵, a tab as → and spaces, control and format characters as marks.
+
+    The result contains nothing that moves the cursor or reverses the direction of the text.
+    """
+    if character == "\n":
+        return "↵"
+    if character == "\t":
+        return "→".ljust(TAB_WIDTH)
+    code = ord(character)
+    if code < 32:
+        return chr(0x2400 + code)
+    if code == 127:
+        return "␡"
+    # The last two code points of every plane are no characters: XML, and so an exported picture, does not allow them.
+    if (
+        128 <= code < 160
+        or cell_len(character) == 0
+        or 0xD800 <= code < 0xE000
+        or _is_bidi(code)
+        or code & 0xFFFE == 0xFFFE
+    ):
+        return f"<{code:02x}>"
+    return character
+
+
+def all_visible(text: str, *, ascii_only: bool = False) -> str:
+    """Apply `visible`, or `visible_in_ascii`, to every character of a text; the result is one line."""
+    return "".join(map(visible_in_ascii if ascii_only else visible, text))
+
+
+def visible_in_ascii(character: str) -> str:
+    """Return how a character is shown on a stream that carries ASCII only: other characters are backslash escapes."""
+    if character == "\t":
+        return "\\t".ljust(TAB_WIDTH)
+    return character if " " <= character <= "~" else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _is_bidi(code: int) -> bool:
+    return 0x200E <= code <= 0x200F or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code == 0x061C
+
+
+def short_number(value: float) -> str:
+    """Return a number with at most four significant digits: 0.25, 950, 1,200, 15k, 1.5M, 2G, 3T."""
+    if abs(value) < 1000:
+        return f"{value:.4g}"
+    if abs(value) < 10_000:
+        return f"{value:,.0f}"
+    for unit, size in (("k", 1e3), ("M", 1e6), ("G", 1e9)):
+        if abs(value) < 999.5 * size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value / 1e12:.4g}T"

@@ -1,22 +1,39 @@
-"""A model in one file, to be given away: the formats of `charrnn export` and `Model.export`, by suffix.
-
-A format is a function from the model and the path to the bytes of the file; `FORMATS` lists them all.
-"""
+"""charrnn export: a model in one file, to be given away, in the format of the file's suffix."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from charrnn.apps.export_records import ExportedModel, OnnxCheck
+import typer
+
+from charrnn.cli.arguments import load_model
+from charrnn.cli.options import DebugOption, JsonOption, QuietOption
+from charrnn.cli.streams import print_json, print_path, warn
+from charrnn.display import Displayable
 from charrnn.errors import UsageError, install_command, named
 
 if TYPE_CHECKING:
     from charrnn.api import Model
+    from charrnn.apps.onnx import OnnxCheck
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportedModel(Displayable):
+    """A file that contains a model."""
+
+    path: Path
+    num_bytes: int
+    """Size of the file."""
+    check: OnnxCheck | None = None
+    """The check of an .onnx file; None for other formats, and without onnxruntime."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the file, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,3 +152,41 @@ def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedMo
     elif not write_new_atomically(path, content.data):  # an export takes long, and another program has written the file
         raise _already_exists(path, is_replaceable=path.is_file())
     return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)
+
+
+def export(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] FILE", help=f"The file to write: {describe_model_formats()}; before it, optionally, a run."
+        ),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write a model to one file, in the format of its suffix.
+
+    It contains the weights with the lowest validation loss and the alphabet: no optimizer state, no text, and no folder
+    names of this machine. A .zip can be used in place of a run by sample, predict, visualize, explore, write, evaluate
+    and train --init-from. The path is printed on stdout.
+    """
+    if len(arguments) > 2:
+        raise UsageError(f"export takes [RUN] FILE, not {len(arguments)} words. Put quotes around names with spaces.")
+    *run, file = arguments
+    check_target(Path(file), is_replaced=force)  # before a large run is loaded
+    model = load_model(run[0] if run else None, quiet=quiet)
+    exported = export_model(model, Path(file), force=force)
+    warn(exported.notes, quiet=quiet)
+    check = exported.check
+    if check is not None and not quiet and not json:
+        sys.stderr.write(
+            f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model is "
+            f"{check.max_difference:.2g} (logits)\n"
+        )
+    if json:
+        described = {"file": file, "bytes": exported.num_bytes, "step": model.step, "val_nats": model.val_nats}
+        print_json(described | ({} if check is None else {"check": asdict(check)}))
+    else:
+        print_path(file)
