@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.apps.explore.incremental import IncrementalReader
 from charrnn.apps.write.assistant import DraftAssistant
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions
 from charrnn.cells.directions import NUM_CELLS
@@ -197,21 +196,6 @@ class Model(Generating, Displayable):
             raise UsageError("The text is empty: give at least one character.")
         check_vocab_size(check_shapes(self.config, self.tensors), self.vocab, self.name)
         return compute_numbers(self.config, self.tensors, self.generator.vocabulary(), ids, name=self.name)
-
-    def export(self, path: str | Path, *, force: bool = False) -> Path:
-        """Write the model to a file in the format of its suffix (`apps.export.FORMATS`), and return its path.
-
-        `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
-        UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless
-        `force`; CharRNNError if it cannot be written.
-        """
-        from charrnn.apps.export import export_model
-
-        return export_model(self, Path(path), force=force).path
-
-    def incremental_reader(self) -> IncrementalReader:
-        """Return a reader of a text that grows: cell values and guesses after each character, without torch."""
-        return IncrementalReader(self.stepper, self.vocab, self.config.end_id)
 
     def character(self, id: int) -> str:
         """Return the character of an id, `\\xNN` for a byte that is none by itself, "" for the unknown symbol."""

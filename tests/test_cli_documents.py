@@ -18,6 +18,7 @@ from conftest import SMALL_RUN, Ran
 from saved_runs import FILES
 
 import charrnn
+from charrnn.apps.explore.incremental import IncrementalReader
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.text.documents import END
@@ -158,7 +159,7 @@ def test_documents_from_python(chain: Callable[[str], str]) -> None:
     assert "".join(model.write(seed=1)) == "".join(piece.text for piece in model.stream(seed=1)) == drawn[0].text
     assert model.predict("")[0].character == "a"
     assert model.predict("abcde")[0].character == END
-    reader = model.incremental_reader()
+    reader = IncrementalReader(model.stepper, model.vocab, model.config.end_id)
     reader.read("a")
     trace = model.trace("a" + END)
     np.testing.assert_allclose(reader.values(0, 2)[0], trace.cells[0, 0, 2], atol=1e-6)

@@ -96,7 +96,7 @@ def test_the_layers_are_those_of_the_contributing_guide() -> None:
     assert set().union(*rows[len(upper) :]) == bottom
 
 
-MOST_WRONG_IMPORTS = 136
+MOST_WRONG_IMPORTS = 134
 """Imports that still point up; each change may only lower the number."""
 
 
@@ -123,7 +123,7 @@ def test_no_import_points_up_or_sideways() -> None:
         ("model/cells.py", "from .. import runs", True),
         ("cells/scores.py", "from charrnn.cells.trace import Trace", False),
         ("cells/scores.py", "from charrnn.evaluation.loss import bits", True),
-        ("training/loop.py", "from charrnn.views.theme import visible", True),
+        ("training/loop.py", "from charrnn.views.visible import visible", True),
         ("training/loop.py", "from charrnn.evaluation.loss import bits", False),
         ("detectors/prose.py", "from charrnn.text.vocab import Vocab", True),
         ("detectors/prose.py", "from charrnn.model.network import CharRNN", True),

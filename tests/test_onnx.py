@@ -22,7 +22,7 @@ from hand_built import V, hand_built_tensors
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.apps.export import export_model
+from charrnn.apps.export import write_model
 from charrnn.architectures import CELL_GROUP
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, UsageError
@@ -216,9 +216,9 @@ def test_a_model_too_large_for_the_format_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_the_metadata_says_all_that_a_reader_needs(lstm: TrainedRun, corpus_file: Path, tmp_path: Path) -> None:
     model = charrnn.load(lstm.path)
-    exported = export_model(model, tmp_path / "given.onnx")
-    content = exported.path.read_bytes()
-    assert exported.num_bytes == len(content) and exported.check is not None and exported.check.num_chars == 1000
+    exported = write_model(model, tmp_path / "given.onnx")
+    content = (tmp_path / "given.onnx").read_bytes()
+    assert exported.data == content and exported.check is not None and exported.check.num_chars == 1000
     assert exported.check.max_difference < 1e-3
     metadata = session_of(content).get_modelmeta().custom_metadata_map
     assert Vocab.from_json(json.loads(metadata.pop("alphabet"))) == model.vocab

@@ -16,5 +16,5 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES: tuple[str, ...] = ()
+MODULES = ("charrnn.apps.export",)
 """The modules that declare EXTENSIONS."""

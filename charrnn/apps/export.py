@@ -15,25 +15,12 @@ import typer
 from charrnn.cli.arguments import load_model
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.streams import print_json, print_path, warn
-from charrnn.display import Displayable
 from charrnn.errors import UsageError, install_command, named
+from charrnn.extensions import ModelMethod
 
 if TYPE_CHECKING:
     from charrnn.api import Model
     from charrnn.apps.onnx import OnnxCheck
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportedModel(Displayable):
-    """A file that contains a model."""
-
-    path: Path
-    num_bytes: int
-    """Size of the file."""
-    check: OnnxCheck | None = None
-    """The check of an .onnx file; None for other formats, and without onnxruntime."""
-    notes: tuple[str, ...] = ()
-    """What a reader must know of the file, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +29,9 @@ class Content:
 
     data: bytes
     check: OnnxCheck | None = None
+    """The check of an .onnx file; None for other formats, and without onnxruntime."""
     notes: tuple[str, ...] = ()
+    """What a reader must know of the file, one sentence each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,8 +131,8 @@ def _already_exists(path: Path, *, is_replaceable: bool) -> UsageError:
     return UsageError(f"{path} exists: {remedy}.")
 
 
-def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedModel:
-    """Write a model to a file in the format of its suffix. Raises as `Model.export`, which returns the path alone."""
+def write_model(model: Model, path: Path, *, force: bool = False) -> Content:
+    """Write a model to a file in the format of its suffix, and return its content. Raises as `export_model`."""
     from charrnn.files import behind_links, write_atomically, write_new_atomically
 
     content = check_target(path, is_replaced=force).write(model, path)
@@ -151,7 +140,18 @@ def export_model(model: Model, path: Path, *, force: bool = False) -> ExportedMo
         write_atomically(behind_links(path), content.data)
     elif not write_new_atomically(path, content.data):  # an export takes long, and another program has written the file
         raise _already_exists(path, is_replaceable=path.is_file())
-    return ExportedModel(path=path, num_bytes=len(content.data), check=content.check, notes=content.notes)
+    return content
+
+
+def export_model(model: Model, path: str | Path, *, force: bool = False) -> Path:
+    """Write the model to a file in the format of its suffix (`FORMATS`), and return its path: `Model.export`.
+
+    `load` and every command take a .zip. No format contains the optimizer, a text or the name of a folder. Raises
+    UsageError for another suffix, for a folder or a package that is missing, and for a file that exists unless `force`;
+    CharRNNError if it cannot be written.
+    """
+    write_model(model, Path(path), force=force)
+    return Path(path)
 
 
 def export(
@@ -177,16 +177,19 @@ def export(
     *run, file = arguments
     check_target(Path(file), is_replaced=force)  # before a large run is loaded
     model = load_model(run[0] if run else None, quiet=quiet)
-    exported = export_model(model, Path(file), force=force)
-    warn(exported.notes, quiet=quiet)
-    check = exported.check
+    content = write_model(model, Path(file), force=force)
+    warn(content.notes, quiet=quiet)
+    check = content.check
     if check is not None and not quiet and not json:
         sys.stderr.write(
             f"onnxruntime read {check.num_chars:,} characters; the largest difference to the model is "
             f"{check.max_difference:.2g} (logits)\n"
         )
     if json:
-        described = {"file": file, "bytes": exported.num_bytes, "step": model.step, "val_nats": model.val_nats}
+        described = {"file": file, "bytes": len(content.data), "step": model.step, "val_nats": model.val_nats}
         print_json(described | ({} if check is None else {"check": asdict(check)}))
     else:
         print_path(file)
+
+
+EXTENSIONS = (ModelMethod(name="export", function=export_model),)

@@ -251,8 +251,7 @@ def show_spectra(spectra: "Sequence[TrainingSpectrum]") -> Shown:
     """Draw the recurrent matrices of runs at their checkpoints, and the norms of their gradients."""
     from rich.text import Text
 
-    from charrnn.lab.spectrum_view import NormChart, SpectrumChart
-    from charrnn.views.tables import spectra_table
+    from charrnn.lab.spectrum_view import NormChart, SpectrumChart, spectra_table
 
     pictures: list[RenderableType] = [SpectrumChart(spectra), NormChart(spectra), spectra_table(spectra)]
     if min(len(spectrum.steps) for spectrum in spectra) < FEW_STEPS:

@@ -4,9 +4,12 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rich.table import Table
+
 from charrnn.lab.gradients_view import HIGHEST, LOWEST, decades
 from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.views.charts import MAX_TICKS, ChartOfRecords, Line, LineChart, Point, round_step
+from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
 
 SPECTRUM_TITLE = "Largest singular value of the recurrent matrix, of the blocks of gates the largest"
@@ -89,3 +92,20 @@ def _step_ticks(last: float, most: int) -> Iterator[tuple[float, str]]:
     step = max(1, round(round_step(last, most)))
     for tick in range(0, math.floor(last) + 1, step):
         yield tick, f"{tick:,}"
+
+
+def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
+    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
+    numbers = ("σ first", "σ last", "ρ first", "ρ last")
+    table = plain_table("run", "matrix", *numbers, right=numbers)
+    for spectrum in spectra:
+        for matrix in spectrum.matrices:
+            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
+            values = matrix.largest_singular_values, matrix.spectral_radii
+            table.add_row(
+                spectrum.name,
+                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
+                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
+            )
+    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
+    return table

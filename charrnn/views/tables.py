@@ -15,7 +15,6 @@ from rich.text import Text
 from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellScore, Skipped
 from charrnn.errors import counted
 from charrnn.generation.records import DocumentNovelty, Novelty, Prediction
-from charrnn.lab.spectrum_records import TrainingSpectrum
 from charrnn.runs.records import RunSummary, comparison_notes
 from charrnn.text.catalogue import CatalogueEntry
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, all_visible, block, short_number, visible
@@ -236,23 +235,6 @@ def contributions_table(findings: CellFindings) -> Table:
 
 def _three(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def spectra_table(spectra: Sequence[TrainingSpectrum]) -> Table:
-    """Build the table of recurrent matrices at the first and the last checkpoint of each run."""
-    numbers = ("σ first", "σ last", "ρ first", "ρ last")
-    table = plain_table("run", "matrix", *numbers, right=numbers)
-    for spectrum in spectra:
-        for matrix in spectrum.matrices:
-            layer = f"{matrix.layer}: " if any(other.layer for other in spectrum.matrices) else ""
-            values = matrix.largest_singular_values, matrix.spectral_radii
-            table.add_row(
-                spectrum.name,
-                f"{layer}{matrix.matrix} {matrix.gate}".rstrip(),
-                *(f"{series[place]:.3f}" for series in values for place in (0, -1)),
-            )
-    table.caption = "σ: largest singular value, ρ: largest absolute eigenvalue, at the first and the last checkpoint"
-    return table
 
 
 def history_table(histories: Sequence[CellHistory]) -> Table:

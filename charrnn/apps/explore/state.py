@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.api import Model
+from charrnn.apps.explore.incremental import IncrementalReader
 from charrnn.cells.records import CellFindings, CellScore
 from charrnn.config import resolved
 from charrnn.detectors.registry import DETECTORS
@@ -105,7 +106,7 @@ class TypedText(ViewedText):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._reader = model.incremental_reader()
+        self._reader = IncrementalReader(model.stepper, model.vocab, model.config.end_id)
 
     @property
     def text(self) -> str:
