@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from charrnn.apps.write.assistant import DraftAssistant
-from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions
 from charrnn.cells.directions import NUM_CELLS
 from charrnn.cells.records import (
     CHARS_SCORED,
@@ -25,13 +23,13 @@ from charrnn.cells.records import (
     GradientReach,
 )
 from charrnn.config import Config, resolved
-from charrnn.display import Displayable, RecordList, RecordTuple
+from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
-from charrnn.generation.generator import Generating, Generator, check_vocab_size, fresh_seed
-from charrnn.generation.options import DEFAULT_UNKNOWN, SAMPLE_TEMPERATURE
-from charrnn.generation.records import MIN_COPY_LENGTH, Continuation, DocumentNovelty, Novelty
+from charrnn.generation.generator import Generating, Generator, check_vocab_size
+from charrnn.generation.options import DEFAULT_UNKNOWN
+from charrnn.generation.records import MIN_COPY_LENGTH, DocumentNovelty, Novelty
 from charrnn.lab.atlas_records import Atlas
 from charrnn.lab.cell_effects_records import Patch
 from charrnn.lab.matching_records import MatchReport
@@ -159,29 +157,6 @@ class Model(Generating, Displayable):
     def stepper(self) -> Stepper:
         """The model one character at a time, in NumPy and float32. Raises CheckpointError if weights do not fit."""
         return self.generator.stepper
-
-    @cached_property
-    def assistant(self) -> DraftAssistant:
-        """What an editor needs of the model: `charrnn write` reads and continues a draft with it."""
-        return DraftAssistant(self.generator)
-
-    def continuations(
-        self,
-        text: str,
-        *,
-        count: int = NUM_CONTINUATIONS,
-        until: str = "word",
-        temperature: float = SAMPLE_TEMPERATURE,
-        seed: int | None = None,
-    ) -> list[Continuation]:
-        """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
-
-        Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
-        `assistant.read` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
-        Raises UsageError for an option out of range.
-        """
-        options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
-        return RecordList(self.assistant.continue_text(text, options).take(count))
 
     def numbers(self, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN) -> NetworkNumbers:
         """Compute every number of a small network that reads `text` from the initial state, in float64.

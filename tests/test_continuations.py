@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import charrnn
 from charrnn.api import Model
-from charrnn.apps.write.assistant import MAX_STATES, DraftReader
+from charrnn.apps.write.assistant import MAX_STATES, DraftReader, assistant_of
 from charrnn.apps.write.continuations import MAX_BEAM_CHARS, MAX_CHARS, ContinuationOptions, Until, end_of, may_end
 from charrnn.errors import UsageError
 from charrnn.generation.distribution import log_softmax
@@ -85,7 +85,7 @@ def naive_logprobs(model: Model, text: str, continuation: str) -> list[float]:
     stepper = model.generator.int8_stepper
     state, scores = stepper.initial_state(1), []
     logits = np.zeros((1, len(model.vocab)), np.float32)
-    ids = model.assistant.read(text).ids.tolist()
+    ids = assistant_of(model).read(text).ids.tolist()
     for place, id in enumerate([*ids, *model.vocab.encode(continuation).tolist()]):
         if place >= len(ids):
             scores.append(float(log_softmax(logits)[0, id]))
@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_ones_and_another_others(model: Model) -> N
 
 def test_the_next_five_are_five_others(model: Model) -> None:
     options = ContinuationOptions(until="word", seed=5)
-    offers = model.assistant.continue_text("The ", options)
+    offers = assistant_of(model).continue_text("The ", options)
     first, second = offers.take(5), offers.take(5)
     assert len({one.text for one in (*first, *second)}) == 10
     assert {one.how for one in second} <= {"stochastic", "sample"}
@@ -222,7 +222,7 @@ def test_the_states_that_are_kept_are_bounded(model: Model, monkeypatch: pytest.
 
 def test_values_are_those_of_a_naive_loop(model: Model) -> None:
     text = "“The lamp—is lit,” she said.\u00ad"
-    assistant = model.assistant
+    assistant = assistant_of(model)
     read = assistant.read(text)
     stepper = model.generator.int8_stepper
     state, logits = stepper.initial_state(1), np.zeros((1, len(model.vocab)), np.float32)

@@ -16,5 +16,5 @@ COMMANDS = (
     ),
 )
 """The commands of this room."""
-MODULES = ("charrnn.apps.export",)
+MODULES = ("charrnn.apps.export", "charrnn.apps.write.assistant")
 """The modules that declare EXTENSIONS."""

@@ -10,16 +10,25 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.apps.write.continuations import ContinuationOptions, Continuations
+from charrnn.apps.write.continuations import NUM_CONTINUATIONS, ContinuationOptions, Continuations
+from charrnn.display import RecordList
+from charrnn.extensions import ModelMethod
 from charrnn.generation.distribution import log_softmax
-from charrnn.generation.generator import Generator
+from charrnn.generation.generator import Generator, fresh_seed
+from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.generation.records import Continuation
 from charrnn.generation.sampling import Ids, PrimedState, compiled_loop, start_ids, undrawable_ids
 from charrnn.model.stepper import Stepper
 from charrnn.text.vocab import IdArray, Vocab
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,3 +305,37 @@ class DraftAssistant:
         found = np.full(end - begin, np.nan)
         found[places >= 0] = values[places[places >= 0]]
         return found
+
+
+_assistants: WeakKeyDictionary[Any, DraftAssistant] = WeakKeyDictionary()
+"""The assistant of each model, which knows what was read before."""
+
+
+def assistant_of(model: "Model") -> DraftAssistant:
+    """Return what an editor needs of a model: always the same assistant."""
+    if model not in _assistants:
+        _assistants[model] = DraftAssistant(model.generator)
+    return _assistants[model]
+
+
+def continuations(
+    model: "Model",
+    text: str,
+    *,
+    count: int = NUM_CONTINUATIONS,
+    until: str = "word",
+    temperature: float = SAMPLE_TEMPERATURE,
+    seed: int | None = None,
+) -> list[Continuation]:
+    """Return `count` different continuations of a text to the end of a `word`, a `line` or a `sentence`.
+
+    Two of five come from a beam search, the others are samples. Characters that the model does not know are read as
+    `DraftAssistant.read` says. Fewer are returned only if there are no others. Without a seed a new one is drawn.
+    Raises UsageError for an option out of range.
+    """
+    options = ContinuationOptions(until=until, temperature=temperature, seed=fresh_seed() if seed is None else seed)
+    return RecordList(assistant_of(model).continue_text(text, options).take(count))
+
+
+EXTENSIONS = (ModelMethod(name="continuations", function=continuations),)
+"""The method `Model.continuations`."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from charrnn.api import Model
 from charrnn.apps.full_screen import Stopped
+from charrnn.apps.write.assistant import assistant_of
 from charrnn.apps.write.continuations import NUM_CONTINUATIONS, Continuations
 from charrnn.apps.write.drafts import Settings, shown_continuation, source_of
 from charrnn.errors import CharRNNError, counted
@@ -152,7 +153,7 @@ class OfferSearch:
                 if num_read % LONG_READ < num and num_read >= LONG_READ:
                     self._call_later(self._say_share, job, num_read, len(text))
 
-            return self._model.assistant.continue_text(text, options, on_read=count, on_step=self._check)
+            return assistant_of(self._model).continue_text(text, options, on_read=count, on_step=self._check)
 
         self._submit(begin, settings)
 

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from charrnn.api import Model
 from charrnn.apps.full_screen import Choice, FullScreenApp, Help, Question, StatusLine
-from charrnn.apps.write.assistant import DraftAssistant, ReadText
+from charrnn.apps.write.assistant import DraftAssistant, ReadText, assistant_of
 from charrnn.apps.write.drafts import (
     ChangedOnDiskError,
     Colour,
@@ -296,7 +296,7 @@ class DraftScreen(Screen[None]):
         begin, palette = self.editor.offset_of(first), palette_of(self.app.console)
 
         def work(job: Job) -> dict[int, list[Style]]:
-            styles = line_styles(self.model.assistant, palette, colour, text, begin, lengths, job.check)
+            styles = line_styles(assistant_of(self.model), palette, colour, text, begin, lengths, job.check)
             return dict(enumerate(styles, start=first))
 
         self.worker.submit(Job(COLOURS, work, lambda styles: self._call_later(self._take_styles, colour, styles)))
@@ -312,9 +312,9 @@ class DraftScreen(Screen[None]):
         text = self.editor.draft
 
         def work(job: Job) -> ReadText:
-            read = self.model.assistant.read(text)
+            read = assistant_of(self.model).read(text)
             self._call_later(self._take_reading, read)
-            self.model.assistant.reader.state_after(read.ids, lambda num_chars: job.check())
+            assistant_of(self.model).reader.state_after(read.ids, lambda num_chars: job.check())
             return read
 
         self.worker.submit(Job(NOTES, work, lambda read: self._call_later(self._colour_soon)))
