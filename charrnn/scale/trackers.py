@@ -7,6 +7,7 @@ and training continues without it.
 from __future__ import annotations
 
 import contextlib
+import html
 import importlib
 import importlib.util
 import json
@@ -53,14 +54,15 @@ MAX_PARAM_LENGTH = 500
 class Tracker(ABC):
     """Sends one run to a tracker. The methods raise whatever the tracker raises.
 
-    `id` identifies the run at the tracker; a resumed run is opened with the one it had.
+    `id` identifies the run at the tracker; a resumed run is opened with the one it had. Settings and facts are numbers,
+    booleans and texts.
     """
 
     name: ClassVar[str]
     package: ClassVar[str]
     """The module that must be installed."""
     remedy: ClassVar[str]
-    """What installs it."""
+    """The command that installs it."""
 
     id: str | None = None
 
@@ -89,11 +91,9 @@ class TensorBoard(Tracker):
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # Hides what an interrupted run has logged beyond the checkpoint that it continues from.
-        purge_step = first_step + 1 if first_step else None
-        self._writer: Any = SummaryWriter(str(folder), purge_step=purge_step)
-        self._settings = {name: value if _is_plain(value) else _text(value) for name, value in settings.items()}
-        self._writer.add_text("config", "\n".join(f"    {name}: {value}" for name, value in settings.items()))
+        # Hides the values that an interrupted run has logged beyond the checkpoint that it continues from.
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+        self._settings = dict(settings)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Log the values of a step."""
@@ -109,10 +109,9 @@ class TensorBoard(Tracker):
         from torch.utils.tensorboard.summary import hparams
 
         # Not `add_hparams`, which makes a run of its own for them.
-        for part in hparams(dict(self._settings), dict(summary)):  # type: ignore[no-untyped-call]
+        for part in hparams(self._settings, dict(summary)):  # type: ignore[no-untyped-call]
             self._writer.file_writer.add_summary(part)
-        for name, value in summary.items():
-            self._writer.add_scalar(name, value, step)
+        self.log(summary, step)
         self._writer.close()
 
 
@@ -123,13 +122,10 @@ class WandB(Tracker):
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         self._module: Any = importlib.import_module("wandb")
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        quiet = self._module.Settings(console="off")
         self._run = self._module.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT),
-            name=folder.name,
-            id=id,
-            resume="allow",
-            config=dict(settings),
-            settings=self._module.Settings(console="off"),
+            project=project, name=folder.name, id=id, resume="allow", config=dict(settings), settings=quiet
         )
         self.id = str(self._run.id)
         # By our own steps: wandb's must rise, and a resumed run repeats some.
@@ -141,7 +137,7 @@ class WandB(Tracker):
 
     def log_text(self, text: str, step: int) -> None:
         """Log a sample."""
-        self._run.log({SAMPLE: self._module.Html(_html(text)), "step": step})
+        self._run.log({SAMPLE: self._module.Html(f"<pre>{html.escape(text)}</pre>"), "step": step})
 
     def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
         """Log the final values, and finish the run."""
@@ -160,10 +156,9 @@ class MLflow(Tracker):
         self._client: Any = mlflow.MlflowClient()
         self._batch: list[Any] = []
         if id is None:
-            name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
-            experiment = mlflow.set_experiment(name)
+            experiment = mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
             id = self._client.create_run(experiment.experiment_id, run_name=folder.name).info.run_id
-            parameters = [self._entities.Param(key, _text(value)[:MAX_PARAM_LENGTH]) for key, value in settings.items()]
+            parameters = [self._entities.Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in settings.items()]
             self._client.log_batch(id, params=parameters)
         else:
             self._client.update_run(id, status="RUNNING")
@@ -198,14 +193,10 @@ class Trackio(Tracker):
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], first_step: int, id: str | None) -> None:
         self._module: Any = importlib.import_module("trackio")
-        plain = {key: value if _is_plain(value) else _text(value) for key, value in settings.items()}
+        project = os.environ.get("TRACKIO_PROJECT", PROJECT)
         # Trackio resumes runs by name. A new run is never that of another folder of the same name.
-        self._run = self._module.init(
-            project=os.environ.get("TRACKIO_PROJECT", PROJECT),
-            name=id or folder.name,
-            config=plain,
-            resume="never" if id is None else "allow",
-        )
+        resume = "never" if id is None else "allow"
+        self._run = self._module.init(project=project, name=id or folder.name, config=dict(settings), resume=resume)
         self.id = str(self._run.name)
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
@@ -218,7 +209,7 @@ class Trackio(Tracker):
 
     def close(self, summary: Mapping[str, float], step: int, *, is_complete: bool) -> None:
         """Log the final values, and finish the run."""
-        self._run.log(dict(summary), step=step)
+        self.log(summary, step)
         # Not the run's own `finish`, after which Trackio would print on stdout at exit.
         self._module.finish()
 
@@ -315,8 +306,12 @@ class _Following:
         assert self._start is not None, "training begins with its start event"
         folder = Path(self._start.run)
         ids = _read_ids(folder)
-        facts = {"num_parameters": self._start.num_parameters, "text": self._start.corpus}
-        tracker = TRACKERS[name](folder, {**self._start.config, **facts}, self._start.first_step, ids.get(name))
+        facts = {**self._start.config, "num_parameters": self._start.num_parameters, "text": self._start.corpus}
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+            for key, value in facts.items()
+        }
+        tracker = TRACKERS[name](folder, plain, self._start.first_step, ids.get(name))
         self._open[name] = tracker
         if tracker.id is not None and tracker.id != ids.get(name):
             write_atomically(folder / IDS, json_to_bytes({**ids, name: tracker.id}))
@@ -353,20 +348,6 @@ def _read_ids(folder: Path) -> dict[str, str]:
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in values.items() if math.isfinite(value)}
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool | int | float | str)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _html(text: str) -> str:
-    import html
-
-    return f"<pre>{html.escape(text)}</pre>"
 
 
 EXTENSIONS = (PackageFunction(name="tracked", function=tracked),)
