@@ -12,7 +12,6 @@ import charrnn
 from charrnn.cli.app import run as run_command
 from charrnn.errors import CheckpointError, NonFiniteError, UsageError
 from charrnn.runs.description import seal
-from charrnn.runs.logs import SampleLog
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 from charrnn.training import loop, plan, recipe
@@ -92,13 +91,6 @@ def test_nothing_saved_is_touched_by_a_failure_at_the_first_step(fail_at: Any) -
     assert not Path("run/metrics.jsonl").exists()
 
 
-def test_what_it_wrote_after_the_step_it_goes_back_to_is_written_again(fail_at: Any) -> None:
-    fail_at(2)
-    events = list(charrnn.train(charrnn.Config(**SETTINGS), out=Path("run")))
-    assert [event.step for event in events if event.event == "sample"] == [0, 1, 1, 3, 12]
-    assert SampleLog(Path("run/samples.txt")).steps() == [0, 1, 3, 12]
-
-
 def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,14 +109,6 @@ def test_a_validation_loss_that_is_not_finite_is_never_the_best(
     run = RunReader(Path("run"))
     assert run.read_pointer("best") == "step-00000016"
     assert json.loads((run.path / "step-00000016" / "training.json").read_text())["best_nats"] == 2.0
-
-
-def test_advice_names_the_peak_of_the_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("text.txt").write_text(TEXT, encoding="utf-8")
-    settings = {**SETTINGS, "weight_decay": 1e30, "muon_scale": 0.0, "warmup_steps": 1}
-    with pytest.raises(NonFiniteError, match=r"`learning_rate=0\.0025` \(its peak\)"):
-        list(charrnn.train(charrnn.Config(**settings), out=Path("run")))
 
 
 def test_a_model_that_no_memory_holds_is_refused_before_it_is_built(

@@ -92,14 +92,11 @@ def test_a_step_is_measured_on_a_trainer_of_its_own(dropout: float | str) -> Non
 @pytest.mark.parametrize(
     ("asked", "milliseconds", "expected"),
     [
-        ("auto", {4: 10, 3: 12, 1: 30}, 4),
         ("auto", {4: 40, 3: 12, 1: 30}, 3),  # a neighbour on one core
-        ("auto", {4: 40, 3: 38, 1: 12}, 1),
         ("auto", {4: 10.0, 3: 9.7, 1: 30}, 4),  # not worth it
         ("auto", {4: 300, 3: 350, 1: 1200}, 4),  # one thread takes more than the half second there is
         ("auto", {4: 6000, 3: 5000, 1: 50}, 1),  # several threads wait for each other: a crowded machine
-        (4, {4: 40}, 4),  # what is asked for is not measured against anything
-        (2, {2: 10}, 2),
+        (2, {2: 10}, 2),  # what is asked for is not measured against anything
     ],
 )
 def test_a_busy_neighbour_is_left_its_core(
@@ -140,7 +137,7 @@ def test_a_step_takes_the_lower_quartile_of_the_measured_seconds(clock: Clock) -
 
 @pytest.mark.parametrize(
     ("milliseconds", "expected"),
-    [({4: 10, 3: 9.5, 1: 30}, 4), ({4: 40, 3: 12, 1: 30}, 3), ({4: 40, 3: 38, 1: 12}, 1)],
+    [({4: 10, 3: 9.5, 1: 30}, 4), ({4: 40, 3: 12, 1: 30}, 3)],
 )
 def test_a_budget_in_steps_takes_the_fastest_threads_too(
     four_threads: None, clock: Clock, milliseconds: dict[int, float], expected: int
@@ -149,18 +146,6 @@ def test_a_budget_in_steps_takes_the_fastest_threads_too(
     assert choose_threads(make_config(), make_batches(), V, CPU) == expected
     assert torch.get_num_threads() == 4
     assert len(stepped) * min(milliseconds.values()) < 700, "about half a second of steps"
-
-
-def test_a_step_that_takes_long_is_not_measured_again(clock: Clock, four_threads: None) -> None:
-    stepped = clock(by_threads({4: 600, 3: 600, 1: 600}))
-    assert choose_threads(make_config(), make_batches(), V, CPU) == 4
-    assert len(stepped) == 2, "the first, which chooses its kernels, and one"
-
-
-def test_threads_that_wait_for_each_other_are_measured_for_a_moment_only(clock: Clock, four_threads: None) -> None:
-    stepped = clock(by_threads({4: 5000, 3: 4000, 1: 50}))
-    assert choose_threads(make_config(), make_batches(), V, CPU) == 1
-    assert len(stepped) == 2 + 3
 
 
 @pytest.mark.parametrize(
@@ -184,11 +169,9 @@ def test_threads_are_not_measured_where_there_is_nothing_to_gain(
     ("alone", "together", "expected"),
     [
         ((10, 40), None, "bf16"),  # so clear that threads are not tried
-        ((10, 14), (8, 12), "bf16"),
         ((10, 9.5), (8, 7.5), "bf16"),  # within what a short measurement may be wrong by
         ((10, 14), (8, 7), "fp32"),  # threads gain the larger products more
         ((10, 14), (800, 9.5), "bf16"),  # a neighbour delayed bf16: it would be trained on one thread
-        ((10, 5), (8, 4), "fp32"),
         ((10, 5), (80, 90), "fp32"),
     ],
 )

@@ -48,7 +48,7 @@ def of_size(config: Config, size: int) -> Config:
     st.one_of(st.just("auto"), st.integers(4, 30)),
     st.integers(10, 300),
 )
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 def test_one_more_unit_would_be_too_many(
     budget: int, cell: str, depth: str, num_layers: int, initial: str, embedding: int | str, vocab_size: int
 ) -> None:
@@ -65,16 +65,12 @@ def test_one_more_unit_would_be_too_many(
     assert num_parameters(fitted, vocab_size) <= budget < num_parameters(wider, vocab_size)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize(
+    ("cell", "depth"), [*((cell, "stacked") for cell in CELLS), *(("gru", depth) for depth in DEPTHS)]
+)
 def test_weights_are_counted_as_the_network_counts_them(cell: str, depth: str) -> None:
     config = fit(20_000, cell=cell, depth=depth, num_layers=3, initial_state="learned")
     assert num_parameters(config, 40) == CharRNN(config, 40).num_parameters
-
-
-def test_three_hundred_thousand_weights_are_met_within_a_hundredth_by_every_cell() -> None:
-    for cell in CELLS:
-        assert 297_000 <= num_parameters(fit(300_000, cell=cell, vocab_size=65), 65) <= 300_000
 
 
 @pytest.mark.parametrize("memory", [None, 24_000_000])

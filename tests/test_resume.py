@@ -227,18 +227,6 @@ def test_more_steps_extend_a_finished_run(command: Command, text_file: Path) -> 
     assert (run / "latest").read_text() == "step-00000017\n"
 
 
-def test_a_run_extended_is_as_if_it_had_been_asked_for_at_once_but_for_its_schedule(
-    command: Command, text_file: Path
-) -> None:
-    # With a constant learning rate there is no schedule that could differ.
-    constant = {"final_learning_rate": 1.0, "warmup_steps": 0, "evaluate_every": 100, "save_every": 100}
-    at_once = train("at-once", **constant, steps=14)
-    in_two = train("in-two", **constant, steps=9)
-    assert command("train", "--resume", "in-two", "--steps", 14).code == 0
-    assert saved_files(at_once)["training.safetensors"] == saved_files(in_two)["training.safetensors"]
-    assert saved_files(at_once)["model.safetensors"] == saved_files(in_two)["model.safetensors"]
-
-
 def test_epochs_and_minutes_count_from_here(command: Command, text_file: Path) -> None:
     run = train("run", stop=3)
     steps_per_epoch = int(0.9 * len(TEXT)) / (SETTINGS["num_lanes"] * SETTINGS["bptt_length"])
@@ -261,16 +249,6 @@ def test_fewer_steps_than_were_taken_are_refused(command: Command, text_file: Pa
     assert (run / "config.yaml").read_text() == before
 
 
-def test_how_often_it_saves_may_change(command: Command, text_file: Path) -> None:
-    straight = train("straight")
-    run = train("run", stop=6)
-    flags = ("--save-every", 1, "--evaluate-every", 2, "--keep", 1)
-    assert command("train", "--resume", "run", *flags).code == 0
-    assert [r["step"] for r in read_metrics(run) if r["event"] == "evaluation"] == [5, 8, 10, 12]
-    assert len(list(run.glob("step-*"))) <= 3
-    assert saved_files(run)["training.safetensors"] == saved_files(straight)["training.safetensors"]
-
-
 def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Path) -> None:
     run = train("run")
     before = (saved_files(run), read_metrics(run), (run / "samples.txt").read_text())
@@ -280,14 +258,6 @@ def test_nothing_is_left_to_do_in_a_finished_run(command: Command, text_file: Pa
     assert "Nothing was left to train: give a larger --steps" in ran.err
     assert (saved_files(run), read_metrics(run), (run / "samples.txt").read_text()) == before
     assert "Nothing was left" not in command("train", "--resume", "--steps", 14).err
-
-
-def test_without_a_name_the_newest_run_goes_on(command: Command, text_file: Path) -> None:
-    train("older", stop=2)
-    train("newer", stop=3)
-    assert command("train", "--resume").out == "checkpoints/newer\n"
-    assert num_steps_told(Path("checkpoints/newer")) == list(range(1, 13))
-    assert num_steps_told(Path("checkpoints/older")) == [1, 2]
 
 
 def test_a_run_learned_from_a_pipe_needs_the_same_pipe_again(command: Command) -> None:

@@ -67,10 +67,6 @@ def made(tmp_path: Path) -> Iterator[Session]:
         yield made
 
 
-def test_a_new_session_knows_nothing(made: Session) -> None:
-    assert made.session.state == SessionState()
-
-
 def test_a_step_is_logged_before_it_is_reported(made: Session) -> None:
     event = made.session.step()
     (line,) = (made.run.path / "metrics.jsonl").read_text().splitlines()
@@ -161,17 +157,6 @@ def test_it_validates_and_saves_when_it_should(made: Session, monkeypatch: pytes
     assert steps["sample"] == [0, 1, 2, 7]
     assert steps["done"] == [7]
     assert not made.session.state.is_stopped
-
-
-def test_a_stop_saves_the_step_it_ends_at(made: Session) -> None:
-    kinds = []
-    for event in made.session.events():
-        kinds.append(event.event)
-        made.is_stop_asked = event.event == "step" and event.step == 5
-        if event.event == "saved":
-            last_saved = event.step
-    assert (last_saved, kinds[-2:]) == (5, ["saved", "done"])
-    assert event.event == "done" and not event.is_complete
 
 
 def test_a_validation_that_was_logged_before_it_was_saved_as_done_is_not_logged_again(made: Session) -> None:
