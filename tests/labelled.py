@@ -9,6 +9,12 @@ from charrnn.detectors.registry import DETECTORS
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
+def rows(table: str) -> dict[str, tuple[str, str]]:
+    """Read a table with three lines a row: what the row shows, a text, and the mark below each character."""
+    lines = table.strip("\n").split("\n")
+    return {what: (text, marks) for what, text, marks in zip(lines[::3], lines[1::3], lines[2::3], strict=True)}
+
+
 def label(name: str, text: str) -> Labels:
     """Return the labels of a detector that applies to the text."""
     labels = DETECTORS[name].label(text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +18,7 @@ from saved_runs import FILES
 
 import charrnn
 from charrnn.apps.explore.incremental import IncrementalReader
-from charrnn.detectors.registry import get_detectors
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import DataError
 from charrnn.text.documents import END
 from charrnn.text.vocab import Vocab
 from charrnn.training.plan import Text, read_text
@@ -217,26 +215,6 @@ def test_files_and_columns_are_documents(command: Command) -> None:
         assert sorted(all_of(parts_of(read_text(config, None, None)))) == ["one\ntwo", "three, four"]
 
 
-def test_evaluate_reads_another_text_as_documents_and_counts_end(command: Command, chain: Callable[[str], str]) -> None:
-    Path("text.txt").write_bytes(b"abcde\n\nab\n")
-    reports = as_json(command("evaluate", chain("lines"), "--text", "text.txt", "--json"))
-    assert reports[0]["num_chars"] == len("abcde") + 1 + len("ab") + 1
-
-
-def test_end_is_the_end_of_a_line_to_detectors() -> None:
-    (detector,) = get_detectors(["line-position"])
-    labels = detector.label_documents(f"ab{END}cde{END}")
-    assert labels is not None
-    assert labels.tolist() == [1, 2, 0, 1, 2, 3, 0]
-
-
-def test_end_is_visible_in_a_picture(command: Command, chain: Callable[[str], str]) -> None:
-    Path("text.txt").write_bytes(b"abcde\nab\n")
-    ran = command("visualize", chain("lines"), "--cell", "0:1", "--text", "text.txt")
-    assert ran.code == 0
-    assert "\nabcde␀\n" in ran.out and "\nab␀\n" in ran.out, "each document begins a line"
-
-
 @pytest.mark.trained
 def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> None:
     whole, stopped = (Path("checkpoints", name) for name in ("whole", "stopped"))
@@ -252,15 +230,6 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(names: list[str]) -> 
         name: (second / name).read_bytes() for name in FILES
     }
 
-
-@pytest.mark.trained
-def test_a_run_starts_from_one_with_documents(names: list[str]) -> None:
-    for _ in charrnn.train(charrnn.Config(**SETTINGS), out=Path("checkpoints/first")):
-        pass
-    Path("more.txt").write_text("\n\n".join(make_names(50, seed=2)), "utf-8")
-    changes = {**SETTINGS, "corpus": ("more.txt",), "init_from": "first", "steps": 1}
-    start = next(iter(charrnn.train(charrnn.Config(**{**changes, "documents": "blank-lines"}))))
-    assert start.config["documents"] == "blank-lines"
     # `tests/test_init_from.py` has the other combinations.
 
 
@@ -287,14 +256,6 @@ def test_a_text_without_usable_documents_is_one_error(
         read_text(charrnn.Config(corpus=("text.txt",), **settings), None, None)
 
 
-def test_a_folder_of_csv_files_without_the_column_names_those_that_there_are(command: Command) -> None:
-    Path("rows").mkdir()
-    Path("rows/a.csv").write_bytes(b"id,body\n1,a\n2,b\n")
-    ran = command("train", "rows", "--column", "text", "--steps", 1)
-    assert (ran.code, ran.err.count("\n")) == (3, 1)
-    assert "no column 'text'; its header has id, body: give one of them as --column" in ran.err
-
-
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
 def test_a_large_corpus_of_documents_is_mapped_and_the_same(
     names: list[str], order: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -317,17 +278,3 @@ def test_a_large_corpus_of_documents_is_mapped_and_the_same(
 def test_documents_from_standard_input(command: Command) -> None:
     ran = command("train", "-", "--documents", "lines", "--steps", 1, "-q", stdin="\n".join(make_names(40)).encode())
     assert (ran.code, ran.out) == (0, "checkpoints/stdin-001\n")
-
-
-def test_documents_and_a_column_of_another_kind() -> None:
-    assert charrnn.Config(column="text").documents == "column"
-    with pytest.raises(UsageError, match="give `column` alone"):
-        charrnn.Config(documents="lines", column="text")
-    with pytest.raises(UsageError, match=r"no column is named: give `column` with the name of one\.$"):
-        charrnn.Config(documents="column")
-
-
-def test_a_copied_run_of_documents_keeps_its_vocabulary(chain: Callable[[str], str]) -> None:
-    run = Path(chain("lines"))
-    moved = shutil.copytree(run, "moved")
-    assert charrnn.load(moved).vocab.characters[1] == END

@@ -16,105 +16,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL_RUN, Ran, TrainedRun, clean_environment
-from saved_runs import forge_description, rewrite_manifest, turn_to_format_1
+from conftest import SMALL_RUN, Ran, clean_environment
+from saved_runs import forge_description
 from synthetic import make_corpus
 from test_cli_sample import Terminal
 
-import charrnn
 from charrnn.cli import streams
 from charrnn.cli.arguments import print_waiting_notice
-from charrnn.errors import DataError, did_you_mean
+from charrnn.config import FIELD_NAMES, Config
 from charrnn.runs.description import seal
 from charrnn.runs.writer import RunWriter
-from charrnn.text.catalogue import load_catalogue
 
 Command = Callable[..., Ran]
 USAGE, DATA, CHECKPOINT = 2, 3, 4
 
 # The command line, its exit code, and what the message must name.
 TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
-    ("train nosuch.txt", DATA, ("'nosuch.txt'", "corpora", *(entry.name for entry in load_catalogue()))),
     ("train goood.txt", DATA, ("'goood.txt'", "Did you mean 'good.txt'?")),
     ("train ''", DATA, ("name of a corpus is empty",)),
-    ("train empty.txt", DATA, ("empty.txt is empty",)),
     ("train one.txt", DATA, ("one.txt", "1 character ")),
     ("train same.txt", DATA, ("same.txt", "'a'")),
     ("train binary.dat", DATA, ("binary.dat", "NUL at byte offset 3", "--alphabet byte")),
-    ("train latin.txt", DATA, ("latin.txt", "UTF-8 at byte offset 3")),
     ("train damaged.gz", DATA, ("damaged.gz",)),
     ("train folder", DATA, ("folder is an empty folder",)),
     ("train '*.none'", DATA, ("'*.none'",)),
     ("train good.txt empty.txt", DATA, ("empty.txt is empty",)),
     ("train - -", USAGE, ("standard input",)),
-    ("train short.txt --split 1/1/99 --steps 1", DATA, ("length 20", "split")),
-    ("train good.txt --steps 0", USAGE, ("steps is 0", "between 1 and")),
-    ("train good.txt --steps many", USAGE, ("--steps", "'many'", "whole number")),
-    ("train good.txt --steps 2.5", USAGE, ("--steps", "'2.5'")),
-    ("train good.txt --minutes -1", USAGE, ("minutes is -1",)),
-    ("train good.txt --minutes nan", USAGE, ("minutes is nan",)),
-    ("train good.txt --epochs inf", USAGE, ("epochs is inf",)),
-    ("train good.txt --epochs soon", USAGE, ("--epochs", "'soon'")),
-    ("train good.txt --steps 5 --minutes 1", USAGE, ("one budget", "minutes", "steps")),
     ("train good.txt --epochs 1 --set steps=5", USAGE, ("one budget", "epochs", "steps")),
     ("train good.txt --split 90", USAGE, ("split is 90", "90/10")),
     ("train good.txt --split 90/0", USAGE, ("split is 90.0/0.0",)),
-    ("train good.txt --split half/half", USAGE, ("--split", "'half/half'", "such as 90/10")),
-    ("train good.txt --cell lstn", USAGE, ("--cell", "cell is lstn", "lstm, gru, rnn", "Did you mean lstm?")),
     ("train good.txt --depth stackd", USAGE, ("--depth", "Did you mean stacked?")),
-    ("train good.txt --depth dilated --layers 20", USAGE, ("--layers is 20", "at most 12")),
-    ("train good.txt --cell unitary --hidden-size 7", USAGE, ("--hidden-size is 7", "even")),
-    ("train good.txt --init-from lstm-01 --steps 1", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
     ("train good.txt --init-from folder --steps 1", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
-    ("train good.txt --layers 0", USAGE, ("layers is 0", "between 1 and")),
-    ("train good.txt --hidden-size wide", USAGE, ("--hidden-size", "'wide'")),
-    ("train good.txt --hidden-size -5", USAGE, ("--hidden-size is -5",)),
-    ("train good.txt --embedding-size 99999", USAGE, ("--embedding-size is 99999", "16384")),
-    ("train good.txt --parameters many", USAGE, ("--parameters is 'many'", "whole number")),
-    ("train good.txt --parameters 0", USAGE, ("--parameters is 0", "between 1 and")),
     ("train good.txt --parameters 3 --steps 1", USAGE, ("--parameters is 3", "must be between", "1 layer of cell")),
-    ("train good.txt --parameters 9k --hidden-size 7", USAGE, ("--hidden-size is 7", "--parameters 9,000", "Leave")),
     ("train --resume lstm-001 --parameters 9k", USAGE, ("--resume cannot change --parameters",)),
-    ("train good.txt --order sorte", USAGE, ("--order is sorte", "shuffled, sorted", "Did you mean sorted?")),
-    ("train good.txt --set order_seed=-1", USAGE, ("order_seed is -1", "between 0 and")),
-    ("train good.txt --documents file", USAGE, ("--documents is file", "blank-lines", "Did you mean files?")),
-    ("train good.txt --column nosuch --steps 1", DATA, ("good.txt, line 2, is not CSV",)),
-    ("train short.txt --column nosuch --steps 1", DATA, ("short.txt has no column 'nosuch'", "as --column")),
-    ("train good.txt --column ''", USAGE, ("--column is empty", "give a value, or leave it out")),
     ("train good.txt --documents lines --column a", USAGE, ("--documents is lines", "give --column alone")),
-    ("train good.txt --processes 0", USAGE, ("--processes is 0", "from 1 to 1024")),
     ("train good.txt --processes two", USAGE, ("--processes is two", "must be a whole number")),
-    ("train good.txt --sync-every 0", USAGE, ("--sync-every is 0", "between 1 and")),
-    ("train good.txt --sync-every often", USAGE, ("--sync-every is 'often'", "whole number")),
-    ("train good.txt --extend-alphabet --steps 1", USAGE, ("--extend-alphabet", "use it with --init-from")),
-    ("train good.txt --set validation_chars=0", USAGE, ("validation_chars is 0", "at least 1")),
-    ("train --resume lstm-001 --extend-alphabet", USAGE, ("--resume cannot change --extend-alphabet",)),
-    ("train --resume lstm-001 --order sorted", USAGE, ("--resume cannot change --order",)),
-    ("train --resume lstm-001 --documents lines", USAGE, ("--resume cannot change --documents",)),
-    ("train --resume lstm-001 --sync-every 4", USAGE, ("--resume cannot change --sync-every",)),
-    ("train good.txt --dropout 1", USAGE, ("dropout is 1", "below 1")),
-    ("train good.txt --alphabet runes", USAGE, ("alphabet is runes", "char, exact, byte")),
-    ("train good.txt --seed -1", USAGE, ("seed is -1",)),
-    ("train good.txt --seed 99999999999999999999", USAGE, ("seed is 99999999999999999999",)),
-    ("train good.txt --device toaster", USAGE, ("device is toaster", "cpu")),
-    ("train good.txt --precision fp8", USAGE, ("precision is fp8", "bf16")),
-    ("train good.txt --save-every 0", USAGE, ("--save-every is 0",)),
-    ("train good.txt --evaluate-every never", USAGE, ("--evaluate-every", "'never'")),
-    ("train good.txt --keep -1", USAGE, ("keep is -1",)),
-    ("train good.txt --set hiden_size=3", USAGE, ("--set hiden_size=3", "'hiden_size'", "Did you mean hidden_size?")),
-    ("train good.txt --set zzz=3", USAGE, ("'zzz'", "hidden_size")),
-    ("train good.txt --set hidden_size", USAGE, ("--set hidden_size", "field=value")),
     ("train good.txt --set =3", USAGE, ("''",)),
-    ("train good.txt --set hidden_size=", USAGE, ("--hidden-size is ''",)),
-    (
-        "train good.txt --set learning_rate=fast",
-        USAGE,
-        ("--set learning_rate=fast", "is 'fast'", "number"),
-    ),
     ("train good.txt --set learning_rate=11", USAGE, ("--set learning_rate=11", "learning_rate is 11", "at most 10")),
-    ("train good.txt --set clip_norm=nan", USAGE, ("clip_norm is nan",)),
-    ("train good.txt --recipe nosuch", USAGE, ("'nosuch'", "tiny")),
-    ("train good.txt --recipe tinny", USAGE, ("'tinny'", "Did you mean tiny?")),
     ("train good.txt --recipe nosuch.yaml", USAGE, ("'nosuch.yaml'", "No such file")),
     ("train good.txt --recipe folder.yaml", USAGE, ("'folder.yaml'",)),
     ("train good.txt --recipe latin.yaml", USAGE, ("'latin.yaml'", "UTF-8")),
@@ -125,204 +63,69 @@ TRAIN: list[tuple[str, int, tuple[str, ...]]] = [
     ("train good.txt --recipe tag.yaml", DATA, ("tag.yaml", "python/object")),
     ("train good.txt --recipe nested.yaml", USAGE, ("nested.yaml", "`steps` is", "whole number")),
     ("train good.txt --recipe wrong.yaml", USAGE, ("`hidden_size` is 'wide'",)),
-    ("train good.txt --steps 1 --out checkpoints", USAGE, ("checkpoints exists already", "--resume")),
     ("train good.txt --steps 1 --out good.txt", USAGE, ("good.txt exists already",)),
     ("train good.txt --step 5", USAGE, ("--step", "--steps", "charrnn train --help")),
-    ("train good.txt --resum", USAGE, ("--resum", "--resume")),
-    ("train --hidden 3 good.txt", USAGE, ("--hidden", "--hidden-size")),
     ("train good.txt --steps", USAGE, ("--steps", "argument")),
-    ("train --resume nosuch", CHECKPOINT, ("'nosuch'", "lstm-001")),
     ("train --resume folder", CHECKPOINT, ("folder is not a run", "config.yaml", "newest runs: lstm-001")),
     ("train --resume lstm-001 other", USAGE, ("--resume", "one run")),
     ("train --resume --out new", USAGE, ("--resume", "--out")),
     ("train --resume --recipe tiny", USAGE, ("--resume", "--recipe")),
     ("train --resume --show-config", USAGE, ("--resume", "--show-config")),
-    ("train --resume lstm-001 --cell gru", USAGE, ("--resume cannot change --cell",)),
     ("train --resume lstm-001 --seed 3", USAGE, ("--resume cannot change --seed", "start a new run")),
-    ("train --resume lstm-001 --set corpus=good.txt", USAGE, ("--resume cannot change corpus",)),
-    ("train --resume lstm-001 --steps 0", USAGE, ("steps is 0",)),
     ("train --resume lstm-001 --steps 400 --epochs 2", USAGE, ("one budget",)),
 ]
 READ: list[tuple[str, int, tuple[str, ...]]] = [
-    ("sample nosuch", CHECKPOINT, ("'nosuch'", "checkpoints", "lstm-001")),
     ("sample lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
-    ("sample folder", CHECKPOINT, ("folder is not a run", "config.yaml", "vocab.json")),
     ("sample good.txt", CHECKPOINT, ("'good.txt'",)),
-    ("sample ''", CHECKPOINT, ("''",)),
-    ("sample --temp nan", USAGE, ("--temp is nan", "0.8")),
-    ("sample --temp -1", USAGE, ("--temp is -1",)),
-    ("sample --temp inf", USAGE, ("--temp is inf",)),
-    ("sample --temp hot", USAGE, ("--temp", "number")),
-    ("sample --temperature nan", USAGE, ("--temp", "nan")),
-    ("sample --top-p 0", USAGE, ("--top-p is 0", "at most 1")),
-    ("sample --top-p 1.5", USAGE, ("--top-p is 1.5",)),
-    ("sample --top-p nan", USAGE, ("--top-p is nan",)),
-    ("sample --top-k 0", USAGE, ("--top-k is 0", "at least 1")),
-    ("sample --top-k 2.5", USAGE, ("--top-k", "integer")),
-    ("sample --min-p 2", USAGE, ("--min-p is 2", "between 0 and 1")),
-    ("sample --min-p -0.1", USAGE, ("--min-p is -0.1",)),
-    ("sample --beam 0", USAGE, ("--beam is 0", "4096")),
-    ("sample --beam 5000", USAGE, ("--beam is 5000", "4096")),
-    ("sample --beam wide", USAGE, ("--beam", "integer")),
     ("sample --beam 2 --length 0", USAGE, ("--length is 0",)),
-    ("sample --length -1", USAGE, ("--length is -1",)),
-    ("sample --length long", USAGE, ("--length", "integer")),
-    ("sample --seed -1", USAGE, ("--seed",)),
-    ("sample --count 0", USAGE, ("--count is 0", "4096")),
-    ("sample --count 5000", USAGE, ("--count is 5000",)),
-    ("sample --temps 0.2,hot", USAGE, ("--temps is '0.2,hot'", "0.2,0.5,1")),
-    ("sample --temps ''", USAGE, ("--temps is ''", "0.2,0.5,1")),
-    ("sample --temps 0.2,-1", USAGE, ("--temp is -1",)),
     ("sample --temps 0.2 --temp 1", USAGE, ("--temp does not go with --temps", "Leave one of them out")),
-    ("sample --temps 0.2,1 --count 2", USAGE, ("--count does not go with --temps",)),
     ("sample --stop ''", USAGE, ("--stop has an empty string",)),
-    ("sample --max-line 0", USAGE, ("--max-line",)),
     ("sample --unknown neerest", USAGE, ("--unknown is neerest", "Did you mean nearest?")),
-    ("sample --unknown guess", USAGE, ("--unknown is guess", "error, skip, nearest")),
-    ("sample --precision int9", USAGE, ("--precision is int9", "Did you mean int8?")),
-    ("sample --precision fp64", USAGE, ("--precision is fp64", "int8")),
-    ("sample --clamp 0:1", USAGE, ("--clamp is '0:1'", "0:17=1")),
-    ("sample --clamp x=1", USAGE, ("--clamp is 'x'", "layer:unit")),
     ("sample --clamp quote", USAGE, ("--clamp quote", "high, low or a number")),
-    ("sample --clamp quote=hi", USAGE, ("--clamp quote=hi", "quote=high")),
     ("sample --clamp qoute=high", USAGE, ("--clamp is 'qoute'", "Did you mean quote?")),
-    ("sample --clamp quote@0=high", USAGE, ("--clamp quote@0", "quote@8, quote@all")),
     ("sample --clamp quote@99=high", USAGE, ("A direction of 99 cells", "Use 1 to 32, or all")),
-    ("sample --clamp 0:1=much", USAGE, ("--clamp is '0:1=much'", "0:17=1")),
     ("sample --clamp 0:1=2", USAGE, ("--clamp 0:1=2", "between -1 and 1")),
-    ("sample --clamp 0:1=nan", USAGE, ("--clamp 0:1=nan", "between -1 and 1")),
-    ("sample --clamp 7:1=0", USAGE, ("--clamp 7:1", "layers go from 0 to 0")),
-    ("sample --show-cell 0", USAGE, ("--show-cell 0", "layer:unit")),
-    ("sample --show-cell 0:999", USAGE, ("--show-cell 0:999", "units from 0 to 31")),
     ("sample --show-cell 0:1 --count 2", USAGE, ("--show-cell shows one text",)),
-    ("sample --min-copy 9", USAGE, ("--min-copy belongs to --novelty", "leave it out")),
-    ("sample --novelty --min-copy 0", USAGE, ("--min-copy is 0", "at least 1")),
     (
         "sample --novelty --count 2",
         USAGE,
         ("--novelty shows one text", "not trained on documents"),
     ),
-    ("sample --novelty --temps 1,2", USAGE, ("--novelty shows one text",)),
     ("sample --novelty --show-cell 0:1", USAGE, ("--show-cell does not go with --novelty",)),
     ("sample --beam 4 --count 5", USAGE, ("--count is 5", "1 to 4 texts", "widen --beam")),
-    ("sample --beam 4 --count 0", USAGE, ("--count is 0", "1 to 4 texts")),
     ("sample --beam 4 --temps 1,2", USAGE, ("--temps does not go with --beam",)),
-    ("sample --beam 4 --count 2 --novelty", USAGE, ("--novelty shows one text",)),
     ("sample --beam 4 --precision int8", USAGE, ("--precision does not go with --beam",)),
-    ("sample --beam-mode diverse", USAGE, ("--beam-mode belongs to a beam search", "--beam 8")),
-    ("sample --beam 4 --beam-mode wild", USAGE, ("--beam-mode is 'wild'", "stochastic")),
     ("sample --beam 4 --beam-mode divers", USAGE, ("--beam-mode is 'divers'", "Did you mean diverse?")),
-    ("sample --beam 4 --temp 1", USAGE, ("--temp does not go with --beam", "Leave one of them out")),
-    ("sample --beam 4 --show-cell 0:1", USAGE, ("--show-cell does not go with --beam",)),
-    ("sample --beam 4 --groups 2", USAGE, ("--groups is 2", "diverse")),
-    ("sample --beam 4 --beam-mode diverse --groups 3", USAGE, ("--groups is 3", "1, 2, 4")),
-    ("sample --beam 4 --beam-mode diverse --diversity 0", USAGE, ("--diversity is 0",)),
     ("sample --beam 4 --length-penalty 1", USAGE, ("--length-penalty is 1", "--stop")),
-    ("sample --beam 4 --no-repeat 0", USAGE, ("--no-repeat is 0", "20")),
-    ("sample --no-repeat 5", USAGE, ("--no-repeat belongs to a beam search",)),
-    ("sample --seed x", USAGE, ("--seed", "integer")),
     ("sample --prime 'zib Ж語'", DATA, ("'Ж'", "'語'", "--alphabet byte")),
-    ("sample --prime Ж --beam 2", DATA, ("'Ж'",)),
-    ("sample --prime a --prime-file good.txt", USAGE, ("--prime", "--prime-file")),
-    ("sample --prime-file nosuch", DATA, ("--prime-file nosuch", "No such file", "Give a text file")),
     ("sample --prime-file latin.txt", DATA, ("--prime-file latin.txt", "byte 3", "UTF-8")),
     ("sample --prime-file folder", DATA, ("--prime-file folder",)),
     ("sample --lenght 5", USAGE, ("--lenght", "--length", "charrnn sample --help")),
     ("sample lstm-001 more", USAGE, ("more",)),
-    ("predict", USAGE, ("TEXT",)),
-    ("predict Ж", DATA, ("'Ж'",)),
-    ("predict zib --unknown neerest", USAGE, ("--unknown is neerest", "Did you mean nearest?")),
-    ("predict zib --top many", USAGE, ("--top", "integer")),
     ("predict zib fon jora", USAGE, ("3 words", "quotes")),
-    ("predict nosuch zib", CHECKPOINT, ("'nosuch'",)),
-    ("predict zib --top 0", USAGE, ("--top is 0",)),
-    ("visualize nosuch", CHECKPOINT, ("'nosuch'",)),
-    ("visualize --cell 1:0", USAGE, ("--cell 1:0", "layers go from 0 to 0", "units from 0 to 31")),
-    ("visualize --cell 0:32", USAGE, ("--cell 0:32", "units from 0 to 31")),
-    ("visualize --cell 7", USAGE, ("--cell 7", "layer:unit")),
-    ("visualize --cell a:b", USAGE, ("--cell a:b", "layer:unit")),
     ("visualize --cell 0:1:2", USAGE, ("--cell 0:1:2", "layer:unit")),
-    ("visualize --cell 0:-1", USAGE, ("--cell 0:-1", "layer:unit")),
-    ("visualize --cell ''", USAGE, ("--cell", "layer:unit")),
     ("visualize --detector qoute", USAGE, ("'qoute'", "indentation", "Did you mean quote?")),
-    ("visualize --detector QUOTE", USAGE, ("'QUOTE'", "Did you mean quote?")),
-    ("visualize --detect zib --detector qoute", USAGE, ("'qoute'", "Did you mean quote?")),
-    ("visualize --guess", USAGE, ("--guess", "--guesses")),
-    ("visualize --guesses", USAGE, ("--guesses", "--cell 0:17")),
     ("visualize --surprise --find", USAGE, ("--surprise", "--find")),
-    ("visualize --surprise --cell 0:1", USAGE, ("--surprise", "--cell", "different pictures")),
     ("visualize --gates --gradients", USAGE, ("--gates and --gradients", "different pictures")),
-    ("visualize --history --gates", USAGE, ("--gates and --history", "different pictures")),
-    ("visualize --history --surprise", USAGE, ("--surprise and --history", "different pictures")),
     ("visualize --gates --detect zib", USAGE, ("--detect does not apply to --gates", "leave out")),
-    ("visualize --gates --detector quote", USAGE, ("--detector does not apply to --gates",)),
-    ("visualize --with lstm-001", USAGE, ("--with", "--gradients")),
-    ("visualize --gradients --with nosuch", CHECKPOINT, ("nosuch",)),
-    ("visualize --gradients --with lstm-01", CHECKPOINT, ("'lstm-01'", "did you mean lstm-001?")),
     ("visualize --gradients --with folder", CHECKPOINT, ("folder is not a run", "newest runs: lstm-001")),
-    ("visualize --ablate 0:32", USAGE, ("--ablate 0:32", "units from 0 to 31")),
-    ("visualize --ablate 0:1 --cell 0:1", USAGE, ("--cell and --ablate", "different pictures")),
-    ("visualize --ablate 9:1", USAGE, ("--ablate 9:1", "layers go from 0 to 0")),
     ("visualize --ablate quote@x", USAGE, ("--ablate quote@x", "a number of cells, or all")),
-    ("visualize --ablate qoute@2", USAGE, ("--ablate is 'qoute@2'", "Did you mean quote?")),
-    ("visualize --ablate x", USAGE, ("--ablate is 'x'", "layer:unit")),
-    ("visualize --detect '('", USAGE, ("'('", "not a regular expression")),
     ("visualize --detect 'x*'", USAGE, ("'x*'", "Write x+")),
     ("visualize --detect none.py", USAGE, ("none.py", "label(text)")),
     ("visualize --detect raises.py", USAGE, ("raises.py, line 2", "ZeroDivisionError")),
     ("visualize --detect nosuch.py", USAGE, ("nosuch.py",)),
     ("visualize --gates --export a.npz", USAGE, ("--gates has no activations", ".json")),
-    ("visualize --surprise --export a.npz", USAGE, ("--surprise has no activations", ".json")),
     ("visualize --json --export a.html", USAGE, ("--json or --export",)),
     ("visualize --export folder.svg", USAGE, ("--export folder.svg", "that is a folder")),
-    ("visualize --export picture.pdf", USAGE, ("--export picture.pdf", ".html, .svg, .png, .txt, .json or .npz")),
-    ("visualize --export picture", USAGE, ("--export picture", ".html, .svg, .png, .txt, .json or .npz")),
-    ("visualize --export nosuch/picture.svg", USAGE, ("--export nosuch/picture.svg", "no folder nosuch")),
-    ("visualize --text nosuch.txt", DATA, ("'nosuch.txt'",)),
-    ("visualize --text empty.txt", DATA, ("empty.txt is empty",)),
     ("visualize --text short.txt", DATA, ("20 characters", "at least 200", "--text")),
     ("visualize --text binary.dat", DATA, ("binary.dat",)),
-    ("visualize --top -1", USAGE, ("--top",)),
-    ("visualize --top many", USAGE, ("--top", "integer")),
-    ("visualize lstm-001 more", USAGE, ("more",)),
-    ("visualize --chars 0", USAGE, ("--chars",)),
-    ("evaluate nosuch", CHECKPOINT, ("'nosuch'",)),
-    ("evaluate --text nosuch.txt", DATA, ("'nosuch.txt'",)),
     ("evaluate --text latin.txt", DATA, ("latin.txt",)),
-    ("evaluate --precision fp8", USAGE, ("precision is 'fp8'", "bf16")),
-    ("evaluate --part both", USAGE, ("'both'", "validation or test")),
-    ("evaluate --part tset", USAGE, ("'tset'", "Did you mean test?")),
-    ("evaluate --part test", USAGE, ("no test text", "--split 80/10/10")),
     ("evaluate --part test --text good.txt", USAGE, ("--part", "--text")),
-    ("evaluate --precison fp32", USAGE, ("--precison", "--precision")),
     ("explore", USAGE, ("fills a terminal", "charrnn visualize")),
-    ("explore --chars 0", USAGE, ("--chars",)),
-    ("explore --txt good.txt", USAGE, ("--txt", "--text")),
     ("write", USAGE, ("fills a terminal", "charrnn sample --prime-file DRAFT")),
-    ("write good.txt lstm-001", USAGE, ("lstm-001",)),
-    ("write --untill line", USAGE, ("--untill", "--until")),
-    ("runs --jsn", USAGE, ("--jsn", "--json")),
     ("runs all", CHECKPOINT, ("no run 'all'", "newest runs: lstm-001")),
-    ("corpora fetch nosuch", DATA, ("'nosuch'", *(entry.name for entry in load_catalogue()))),
     ("corpora fetch shakespere", DATA, ("'shakespere'", "Did you mean shakespeare?")),
-    ("corpora fetch", USAGE, ("NAME",)),
-    ("corpora list more", USAGE, ("more",)),
     ("corpora lst", USAGE, ("'lst'", "list")),
-    ("corpora fecth shakespeare", USAGE, ("'fecth'", "'fetch'")),
-    ("trian good.txt", USAGE, ("'trian'", "'train'")),
-    *(
-        (f"{near} lstm-001", USAGE, (f"'{near}'", f"'{meant}'"))
-        for near, meant in (
-            ("smaple", "sample"),
-            ("predcit", "predict"),
-            ("visulize", "visualize"),
-            ("explor", "explore"),
-            ("wirte", "write"),
-            ("evalute", "evaluate"),
-            ("run", "runs"),
-            ("corpus", "corpora"),
-        )
-    ),
     ("frobnicate", USAGE, ("'frobnicate'",)),
     ("--versio", USAGE, ("--versio", "--version")),
 ]
@@ -395,6 +198,19 @@ def test_a_bad_command_line_is_explained(
     assert everything_below(mess) == before, "nothing is left behind"
 
 
+@pytest.mark.parametrize("name", FIELD_NAMES)
+def test_every_setting_refuses_what_it_cannot_be(command: Command, mess: Path, name: str) -> None:
+    is_number = isinstance(getattr(Config(), name), int | float)
+    for wrong in ("", "-7", "nan", "no such value"):
+        ran = command("train", "good.txt", "--show-config", "--set", f"{name}={wrong}")
+        if is_number and wrong in ("nan", "no such value"):
+            assert ran.code == USAGE
+        if ran.code:
+            assert_is_clear(ran, USAGE)
+            assert WAY_OUT.search(ran.err)
+            assert name in ran.err or f"--{name.replace('_', '-')}" in ran.err
+
+
 @pytest.mark.parametrize("line", ["train nosuch.txt", "sample --temp nan", "visualize --cell 7", "evaluate nosuch"])
 def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: Path, line: str) -> None:
     plain = command(*line.split())
@@ -402,28 +218,9 @@ def test_errors_are_told_on_stderr_in_every_mode(command: Command, mess: Path, l
         assert command(*line.split(), flag) == plain
 
 
-def test_three_lines_are_the_most(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise DataError("one\n\ntwo\nthree\nfour")
-
-    monkeypatch.setattr(charrnn.Model, "predict", fail)
-    assert command("predict", "zib") == Ran(DATA, "", "error: one\n       two\n       three\n")
-
-
 @pytest.mark.parametrize("line", ["sample", "visualize", "evaluate", "predict zib", "train --resume"])
 def test_without_any_run_it_says_how_to_get_one(command: Command, line: str) -> None:
     assert_is_clear(command(*line.split()), CHECKPOINT, ("no runs here or in checkpoints yet", "charrnn train"))
-
-
-@pytest.mark.parametrize(
-    ("file", "field"),
-    [
-        ("wrong.yaml", "hidden_size"),
-        ("misspelt.yaml", "hiden_size"),
-    ],
-)
-def test_a_wrong_setting_is_traced_to_its_file(command: Command, mess: Path, file: str, field: str) -> None:
-    assert_is_clear(command("train", "good.txt", "--recipe", file), USAGE, (field, file))
 
 
 def test_a_wrong_setting_is_traced_to_the_environment(
@@ -431,12 +228,6 @@ def test_a_wrong_setting_is_traced_to_the_environment(
 ) -> None:
     monkeypatch.setenv("CHARRNN_HIDDEN_SIZE", "wide")
     assert_is_clear(command("train", "good.txt"), USAGE, ("CHARRNN_HIDDEN_SIZE", "'wide'"))
-
-
-def test_what_is_said_cannot_steer_the_terminal(command: Command, mess: Path) -> None:
-    ran = command("train", "\x1b[2J\x1b]0;title\x07\u202e.txt")
-    assert_is_clear(ran, DATA)
-    assert "\u202e" not in ran.err
 
 
 READERS = ("sample", "predict zib", "visualize --find", "evaluate", "train --resume --steps 301")
@@ -449,13 +240,6 @@ def test_a_damaged_checkpoint(command: Command, lab: Path, line: str) -> None:
         data[len(data) // 2] ^= 1
         (step / "model.safetensors").write_bytes(data)
     assert_is_clear(command(*line.split()), CHECKPOINT, ("lstm-001", "model.safetensors is damaged", "SHA-256"))
-
-
-@pytest.mark.parametrize("line", READERS)
-def test_a_newer_format(command: Command, lab: Path, line: str) -> None:
-    for step in lab.glob("step-*"):
-        rewrite_manifest(RunWriter(lab), step.name, format=3)
-    assert_is_clear(command(*line.split()), CHECKPOINT, ("newer charrnn (format 3)", "upgrade"))
 
 
 DAMAGES = {
@@ -479,50 +263,6 @@ def test_the_saved_step_stands_in_for_a_damaged_configuration_or_alphabet(
     assert told.startswith(f"warning: checkpoints/lstm-001/{file} is damaged") and "; using step-00000" in told
     if "--resume" in line:
         assert command("sample", "--seed", 0, "--length", 5).err == "", "it was mended"
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
-def test_whatever_the_damage(lab: Path, file: str, damage: str) -> None:
-    was = charrnn.load(lab)
-    (lab / file).write_bytes(DAMAGES[damage]((lab / file).read_bytes()))
-    model = charrnn.load(lab)
-    (told,) = model.warnings
-    assert f"{file} is damaged" in told
-    assert (model.config, model.vocab) == (was.config, was.vocab)
-
-
-@pytest.mark.parametrize("line", READERS)
-@pytest.mark.parametrize("file", ["config.yaml", "vocab.json"])
-def test_a_damaged_configuration_or_alphabet_of_format_1(command: Command, lab: Path, file: str, line: str) -> None:
-    turn_to_format_1(RunWriter(lab))
-    (lab / file).write_text("{{{")
-    assert_is_clear(command(*line.split()), CHECKPOINT, (f"{file} is damaged",))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "sample",
-        "sample --beam 2",
-        "predict zib",
-        *READERS[2:],
-    ],
-)
-def test_an_alphabet_of_another_model(command: Command, lab: Path, line: str) -> None:
-    saved = json.loads((lab / "vocab.json").read_text())
-    saved["characters"] = saved["characters"][:-5]
-    forge_description(RunWriter(lab), "vocab.json", json.dumps(saved).encode())
-    assert_is_clear(command(*line.split()), CHECKPOINT)
-
-
-@pytest.mark.parametrize("line", ["visualize --find", "evaluate", "train --resume --steps 301"])
-@pytest.mark.parametrize("change", ["hidden_size: 31", "num_layers: 2", "cell: gru", "embedding_size: 3"])
-def test_a_configuration_of_another_model(command: Command, lab: Path, change: str, line: str) -> None:
-    text = (lab / "config.yaml").read_text().partition("\n")[2]
-    changed = re.sub(rf"(?m)^{change.split(':')[0]}: .*$", change, text)
-    forge_description(RunWriter(lab), "config.yaml", seal(changed))
-    assert_is_clear(command(*line.split()), CHECKPOINT, ("config.yaml",))
 
 
 @pytest.mark.parametrize("line", ["sample", "evaluate", "train --resume --steps 301"])
@@ -562,26 +302,6 @@ def test_training_that_leaves_the_finite_numbers(command: Command, mess: Path) -
     assert command("sample", "good-001", "--length", 5).code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written(command: Command, mess: Path) -> None:
-    (mess / "folder").chmod(0o500)
-    ran = command("train", "good.txt", "--steps", 1, "--out", "folder/run", "--quiet")
-    assert_is_clear(ran, 1, ("folder/run",))
-
-
-def test_a_cell_that_a_gru_has_not(command: Command, gru: TrainedRun) -> None:
-    assert_is_clear(
-        command("visualize", gru.path, "--cell", "2:0"), USAGE, ("layers go from 0 to 1", "units from 0 to 11")
-    )
-
-
-def test_a_device_that_is_not_there(command: Command, mess: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert_is_clear(command("train", "good.txt", "--device", "cuda"), USAGE, ("cuda", "--device auto"))
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_is_named(lab: Path, tmp_path: Path, unbuffered: str) -> None:
@@ -619,12 +339,6 @@ def test_there_is_a_traceback_only_with_debug(command: Command, mess: Path, line
     with pytest.raises(Exception) as raised:
         command(*line.split(), "--debug")
     assert type(raised.value).__module__.startswith(("charrnn.errors", "typer"))
-
-
-def test_words_that_are_near_are_suggested() -> None:
-    assert did_you_mean("qoute", ("quote", "line")) == " Did you mean quote?"
-    assert did_you_mean("QUOTE", ("line", "quote")) == " Did you mean quote?"
-    assert did_you_mean("lamp", ("quote", "line")) == did_you_mean("", ()) == ""
 
 
 LONG_MESSAGE = "first line of it\n" + "more than anybody reads \x1b[2J " * 1_000
@@ -761,17 +475,6 @@ def test_a_text_from_the_keyboard_is_waited_for_aloud(
     assert capsys.readouterr().err == ""
     print_waiting_notice("-", quiet=False)
     assert capsys.readouterr().err == "waiting for text from the keyboard (Ctrl-D ends it)\n"
-
-
-@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
-def test_the_pipe_of_a_shell_s_substitution_has_a_writer(capsys: pytest.CaptureFixture[str]) -> None:
-    reader, writer = os.pipe()
-    try:
-        print_waiting_notice(f"/dev/fd/{reader}", quiet=False)
-    finally:
-        os.close(reader)
-        os.close(writer)
-    assert capsys.readouterr().err == ""
 
 
 def test_a_prime_that_does_not_fit_in_memory_is_refused(

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,33 +15,18 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran, TrainedRun, copy_run
-from rich.cells import cell_len
 from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
-from charrnn.architectures import OPTIMIZERS
-from charrnn.config import ALPHABETS, DEVICES, PRECISIONS
 from charrnn.runs.writer import RunWriter
 from charrnn.text import catalogue
 
 Command = Callable[..., Ran]
 Process = Callable[..., "subprocess.CompletedProcess[bytes]"]
-COMMANDS = {
-    "train": {"--minutes", "--epochs", "--steps", "--cell", "--layers", "--hidden-size", "--resume", "--show-config"},
-    "sample": {"--temp", "--temperature", "--top-k", "--top-p", "--min-p", "--prime", "--prime-file", "--beam"},
-    "predict": {"--top"},
-    "visualize": {"--cell", "--detector", "--find", "--top", "--text", "--export"},
-    "explore": {"--text", "--chars"},
-    "write": {"--run", "--until", "--temp", "--seed", "--color"},
-    "evaluate": {"--text", "--precision"},
-    "runs": {"--sort", "--csv", "--plot", "--export"},
-    "sweep": {"--cell", "--set", "--seeds", "--minutes", "--search", "--jobs"},
-    "export": {"--force"},
-    "corpora list": set(),
-    "corpora fetch": set(),
-    "corpora make": {"--lines", "--min-length", "--max-length", "--brackets", "--seed", "--out"},
-}
-"""Options of the contract by command; each has --json, --quiet and --debug besides."""
+COMMANDS = (
+    *("train", "sample", "predict", "visualize", "explore", "write", "evaluate", "runs", "sweep", "export"),
+    *("corpora list", "corpora fetch", "corpora make"),
+)
 
 
 def as_json(ran: Ran) -> Any:
@@ -50,71 +34,12 @@ def as_json(ran: Ran) -> Any:
     return json.loads(ran.out)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_every_command_has_help(command: Command, name: str, flag: str) -> None:
-    ran = command(*name.split(), flag)
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith(f"Usage: charrnn {name}")
-    options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", ran.out))
-    # What fills the terminal has nothing to report to a program.
-    reports = {"--json"} if name not in ("explore", "write") else set()
-    assert options >= COMMANDS[name] | reports | {"--quiet", "--debug", "--help"}
-    assert max(map(len, ran.out.splitlines())) <= 80
-    assert not re.search(r"<\w+(\[\w+\])?>|\[default:\s+\(", ran.out), "no types of Python, no default in brackets"
-
-
-def test_the_help_of_train_names_every_choice(command: Command) -> None:
-    out = command("train", "--help").out
-    shown = {match[1]: match[2] for match in re.finditer(r"(?s)(--[a-z-]+) [A-Z]+ +(.*?)(?=\n  -|$)", out)}
-    choices = {"--optimizer": OPTIMIZERS, "--alphabet": ALPHABETS, "--device": DEVICES, "--precision": PRECISIONS}
-    for option, names in choices.items():
-        assert set(names) <= set(re.findall(r"\w+", shown[option])), option
-
-
-@pytest.mark.parametrize("columns", [80, 120])
-def test_the_help_of_train_has_groups(command: Command, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    out = command("train", "--help").out
-    assert columns - 12 < max(map(len, out.splitlines())) <= columns
-    groups = dict(re.findall(r"(?ms)^([A-Z][a-z ]+):\n(.*?)(?=^[A-Z]|\Z)", out))
-    options = {title: re.findall(r"(?m)^  (?:-., )?(\S+)", lines) for title, lines in groups.items()}
-    assert list(options) == [
-        *("Arguments", "Budget", "Model", "Training", "Text"),
-        *("All settings", "Machine", "Run folder", "Other options"),
-    ]
-    assert options["Arguments"] == ["[CORPUS]..."] and options["Budget"] == ["--minutes", "--epochs", "--steps"]
-    assert {"--parameters", "--init-from", "--extend-alphabet"} <= {*options["Model"]}
-    assert {"--order", "--documents", "--column"} <= {*options["Text"]}
-    assert {"--processes", "--sync-every"} <= {*options["Machine"]}
-    assert options["Other options"] == ["--json", "--quiet", "--debug", "--help"]
-    assert all(len(names) <= 12 for names in options.values())
-    begins = [re.match(r"  -\S*(?: \S+)*? {2,}", line) for line in out.splitlines()]
-    assert len({len(begin[0]) for begin in begins if begin}) == 1, "the texts of all groups are aligned"
-
-
-def test_the_help_of_all_names_the_commands(command: Command) -> None:
-    ran = command("--help")
-    assert (ran.code, ran.err) == (0, "")
-    listed = re.findall(r"(?m)^  ([a-z]+)  ", ran.out)
-    assert listed == list(dict.fromkeys(name.split()[0] for name in COMMANDS))
-    assert "..." not in ran.out.partition("Commands:")[2], "no summary is cut"
-    assert "--install-completion" in ran.out and "--version" in ran.out
-
-
-def test_without_a_command_there_is_help(command: Command) -> None:
-    ran = command()
-    help_text = command("--help").out.strip()
-    assert help_text in (ran.out + ran.err)
-    assert "error" not in ran.err
-
-
 def test_help_imports_neither_torch_nor_numpy(process: Process) -> None:
     script = f"""
 import sys
 import charrnn
 from charrnn.cli.app import run
-for name in ["", *{list(COMMANDS)!r}, "--version"]:
+for name in ["", *{COMMANDS!r}, "--version"]:
     assert run([*name.split(), *([] if name == "--version" else ["--help"])]) == 0
 print(sorted({{"torch", "numpy", "rich", "yaml", "tqdm"}} & {{*sys.modules}}), file=sys.stderr)
 """
@@ -172,30 +97,6 @@ sys.exit(run({arguments.split()!r}))
     assert ran.stderr == b"error: the current folder was removed: change to another one (cd)\n"
 
 
-def test_a_bug_of_ours_is_one_line_and_the_way_to_see_more(
-    command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("what nobody thought of")
-
-    monkeypatch.setattr(charrnn.Model, "predict", fail)
-    ran = command("predict", "zib")
-    assert (ran.code, ran.out) == (1, "")
-    assert "ZeroDivisionError: what nobody thought of" in ran.err and "--debug" in ran.err
-    assert len(ran.err.splitlines()) == 2
-    with pytest.raises(ZeroDivisionError):
-        command("predict", "zib", "--debug")
-
-
-def test_ctrl_c_before_there_is_anything_to_save(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(charrnn.Model, "predict", interrupt)
-    ran = command("predict", "zib")
-    assert (ran.code, ran.out, ran.err) == (130, "", "")
-
-
 def test_predict_lists_the_likeliest_characters(command: Command, lab: Path) -> None:
     found = as_json(command("predict", "molu tarn nibbe", "--json"))
     assert [set(item) for item in found] == [{"character", "probability"}] * 5
@@ -208,34 +109,6 @@ def test_predict_lists_the_likeliest_characters(command: Command, lab: Path) -> 
     assert [(item["character"], item["probability"]) for item in found] == [
         (p.character, pytest.approx(p.probability)) for p in expected
     ]
-
-
-def test_predict_takes_a_run_and_a_number(command: Command, lab: Path, gru: TrainedRun) -> None:
-    newest = as_json(command("predict", "zib", "--json", "--top", 3))
-    assert len(newest) == 3
-    assert as_json(command("predict", "lstm-001", "zib", "--json", "--top", 3)) == newest
-    assert as_json(command("predict", gru.path, "zib", "--json", "--top", 3)) != newest
-    everything = as_json(command("predict", "zib", "--json", "--top", 999))
-    assert sum(item["probability"] for item in everything) == pytest.approx(1)
-    vocab = json.loads((lab / "vocab.json").read_text())["characters"]
-    assert sorted(item["character"] for item in everything) == sorted(vocab[1:])
-
-
-def test_predict_draws_a_table(command: Command, lab: Path) -> None:
-    ran = command("predict", "nibber", "--top", 4)
-    assert (ran.code, ran.err) == (0, "")
-    rows = [line.split() for line in ran.out.splitlines() if re.search(r"\d\.\d{4}", line)]
-    found = as_json(command("predict", "nibber", "--top", 4, "--json"))
-    assert [float(row[1]) for row in rows] == [pytest.approx(item["probability"], abs=6e-5) for item in found]
-    shown = {" ": "␣", "\n": "↵"}
-    assert [row[0] for row in rows] == [shown.get(item["character"], item["character"]) for item in found]
-    assert [len("".join(row[2:])) for row in rows] == [round(30 * item["probability"]) for item in found]
-
-
-def test_predict_spells_bytes_that_are_no_character(command: Command, byte_run: TrainedRun) -> None:
-    found = as_json(command("predict", byte_run.path, "z", "--json", "--top", 256))
-    assert sum(item["probability"] for item in found) == pytest.approx(1)
-    assert {item["character"] for item in found} >= {"\\xc3", "z", "\n"}
 
 
 def test_evaluate_agrees_with_training(command: Command, lab: Path, lstm: TrainedRun) -> None:
@@ -251,17 +124,6 @@ def test_evaluate_agrees_with_training(command: Command, lab: Path, lstm: Traine
     assert windowed["protocol"] == "windowed-256"
     # Each window begins from nothing and so loses a little.
     assert found["nats_per_char"] < windowed["nats_per_char"] < found["nats_per_char"] + 0.5
-
-
-def test_evaluate_draws_a_table_of_both_protocols(command: Command, lab: Path) -> None:
-    ran = command("evaluate", "--precision", "fp32")
-    found = as_json(command("evaluate", "--precision", "fp32", "--json"))
-    assert (ran.code, ran.err) == (0, "")
-    rows = {line.split()[0]: line.split()[1:] for line in ran.out.splitlines() if line.strip()}
-    for name, report in (("stateful", found), ("windowed-256", found["windowed_256"])):
-        numbers = [f"{report[key]:.4f}" for key in ("nats_per_char", "bpc", "bits_per_byte")]
-        assert rows[name] == [*numbers, f"{report['num_chars']:,}", "fp32"]
-    assert found["skipped"] == []
 
 
 def test_evaluate_names_the_precision_that_it_computed_in(
@@ -327,32 +189,6 @@ def test_evaluate_reads_another_text(command: Command, lab: Path, corpus: Synthe
     assert command("evaluate", "--text", "unlike.txt", "--quiet").err == ""
 
 
-def test_evaluate_counts_bits_of_bytes(command: Command, byte_run: TrainedRun) -> None:
-    found = as_json(command("evaluate", byte_run.path, "--json"))
-    assert found["bpc"] == pytest.approx(found["bits_per_byte"])
-    assert found["num_chars"] == len("zäb «molü» 語 🙂\n".encode()) * 400 // 10
-
-
-def test_runs_are_listed_oldest_first(command: Command, lab: Path, gru: TrainedRun) -> None:
-    copy_run(gru.path, lab.parent / gru.name)
-    for name, seconds in ((lab.name, 200), (gru.name, 100)):
-        os.utime(lab.parent / name / "latest", (seconds, seconds))
-    (lab.parent / "notes").mkdir()
-    found = as_json(command("runs", "--json"))
-    assert [run["name"] for run in found] == ["gru-001", "lstm-001"]
-    first, second = found
-    assert (first["cell"], first["num_layers"], first["hidden_size"], first["step"]) == ("gru", 2, 12, 12)
-    assert (second["cell"], second["num_layers"], second["hidden_size"], second["num_steps"]) == ("lstm", 1, 32, 300)
-    evaluations = [json.loads(line).get("val_nats") for line in (lab / "metrics.jsonl").read_text().splitlines()]
-    assert second["best_nats"] == min(nats for nats in evaluations if nats is not None)
-    ran = command("runs")
-    assert (ran.code, ran.err) == (0, "")
-    rows = [line.split() for line in ran.out.splitlines() if "-001" in line]
-    assert rows[1][:4] == ["lstm-001", "synthetic", "lstm", "1×32"]
-    assert rows[1][5:8] == ["0", "300", f"{second['best_nats']:.4f}"]
-    assert [row[0] for row in rows] == ["gru-001", "lstm-001"]
-
-
 def test_a_damaged_run_does_not_hide_the_others(command: Command, lab: Path, gru: TrainedRun) -> None:
     copy_run(gru.path, lab.parent / gru.name)
     (lab.parent / gru.name / "config.yaml").write_text("hidden_size: [")
@@ -390,46 +226,6 @@ def test_the_newest_run_that_was_validated_is_read_and_named_where_a_person_read
     assert (ran.code, ran.out, ran.err) == (0, expected.out, f"Run: {lab.name}\n")
     assert command(name, lab.name, *options).err == "", "who names a run knows its name"
     assert command(name, *options, "--quiet").err == ""
-
-
-def test_where_no_run_was_validated_that_is_said(command: Command, lab: Path, abandoned: str) -> None:
-    shutil.rmtree(lab)
-    ran = command("predict", "zib")
-    assert ran.code == 0
-    assert ran.err == (
-        f"warning: no run here or in checkpoints has been validated yet; using the newest, {abandoned}, at step 0\n"
-    )
-    assert command("predict", "zib", "--quiet").err == ""
-    assert command("predict", abandoned, "zib").err == ""
-
-
-def test_what_was_abandoned_is_what_is_resumed(command: Command, lab: Path, abandoned: str) -> None:
-    assert command("train", "--resume", "--quiet").out == f"checkpoints/{abandoned}\n"
-
-
-def test_no_runs_yet(command: Command) -> None:
-    ran = command("runs")
-    assert (ran.code, ran.out) == (0, "")
-    assert "charrnn train" in ran.err
-    assert command("runs", "--json").out == "[]\n"
-    assert command("runs", "--quiet") == Ran(0, "", "")
-
-
-def test_the_catalogue_is_listed(command: Command) -> None:
-    entries = catalogue.load_catalogue()
-    found = as_json(command("corpora", "list", "--json"))
-    assert [(item["name"], item["num_bytes"], item["sha256"]) for item in found] == [
-        (entry.name, entry.num_bytes, entry.sha256) for entry in entries
-    ]
-    for arguments in (("corpora",), ("corpora", "list")):
-        ran = command(*arguments)
-        assert (ran.code, ran.err) == (0, "")
-        assert all(entry.name in ran.out and f"{entry.num_bytes:,}" in ran.out for entry in entries)
-        assert max(map(cell_len, ran.out.splitlines())) <= 80
-
-
-def test_the_bare_catalogue_speaks_json_too(command: Command) -> None:
-    assert as_json(command("corpora", "--json")) == as_json(command("corpora", "list", "--json"))
 
 
 def test_an_unknown_option_names_the_help_of_the_command_that_has_the_others(command: Command) -> None:

@@ -57,35 +57,6 @@ def test_csv_is_quoted_and_has_the_same_values(command: Command, checkpoints: Pa
     assert '"a,""2"""' in ran.out
 
 
-def test_csv_of_no_runs_has_the_names_of_the_columns(command: Command) -> None:
-    ran = command("runs", "--csv")
-    assert (ran.code, ran.err) == (0, "") and ran.out.startswith("name,cell,") and ran.out.count("\n") == 1
-
-
-@pytest.mark.parametrize("options", [("--sort", "loss"), ("--sort=name",)])
-def test_runs_are_sorted_on_request(command: Command, checkpoints: Path, options: tuple[str, ...]) -> None:
-    found = json.loads(command("runs", "--json", *options).out)
-    assert [run["name"] for run in found] == ['a,"2"', "b-001", "c-001"]
-
-
-def test_only_the_named_runs_are_shown(command: Command, checkpoints: Path) -> None:
-    found = json.loads(command("runs", "c-001", checkpoints / "b-001", "--json").out)
-    assert [run["name"] for run in found] == ["c-001", "b-001"]
-    ran = command("runs", "b-001")
-    assert "b-001" in ran.out and "c-001" not in ran.out
-
-
-def test_learning_curves_are_drawn(command: Command, checkpoints: Path) -> None:
-    ran = command("runs", "--plot")
-    assert (ran.code, ran.err) == (0, "")
-    assert "Validation loss (nats per character)" in ran.out
-    assert '● b-001   ▲ a,"2"' in ran.out and "c-001" not in ran.out
-    assert "seconds" in command("runs", "--plot", "--against", "seconds", "--sort", "loss").out
-    assert "Lines without marks: training loss." in command("runs", "--plot", "--training").out
-    ran = command("runs", "--plot", "b-001", "c-001")
-    assert (ran.code, ran.err) == (0, "warning: c-001: no validation loss is logged yet\n")
-
-
 def test_losses_are_printed_as_json(command: Command, checkpoints: Path) -> None:
     (curve,) = json.loads(command("runs", "--plot", "--json", "--training", "b-001").out)
     assert curve["validation"] == {"steps": [1, 2], "characters": [2, 4], "seconds": [90, 150], "nats": [3, 2]}
@@ -98,14 +69,6 @@ def test_losses_are_printed_as_json(command: Command, checkpoints: Path) -> None
     )
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".html", ".txt", ".json"])
-def test_learning_curves_are_exported(command: Command, checkpoints: Path, tmp_path: Path, suffix: str) -> None:
-    ran = command("runs", "--plot", "--export", f"curves{suffix}")
-    assert (ran.code, ran.out, ran.err) == (0, f"curves{suffix}\n", "")
-    written = (tmp_path / f"curves{suffix}").read_text(encoding="utf-8")
-    assert "b-001" in written and "<script" not in written
-
-
 def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, checkpoints: Path) -> None:
     for number in range(MAX_CURVES):
         path = build_chain(checkpoints / f"d-{number}", "\nabcd")
@@ -116,39 +79,3 @@ def test_as_many_curves_are_drawn_as_there_are_marks(command: Command, checkpoin
     assert all(f"d-{number}" in ran.out for number in range(MAX_CURVES)) and "b-001" not in ran.out
     ran = command("runs", "--plot", "--sort", "loss", "--quiet")
     assert "b-001" in ran.out and "d-6" not in ran.out and ran.err == ""
-
-
-@pytest.mark.parametrize(
-    ("line", "code", "parts"),
-    [
-        ("--sort losss", 2, ("--sort", "'losss'", "Did you mean loss?")),
-        ("--sort qqqq", 2, ("--sort", "'qqqq'", "parameters")),
-        ("--plot --sort qqqq", 2, ("--sort", "'qqqq'")),
-        ("--plot --against hours", 2, ("--against", "'hours'", "steps, characters or seconds")),
-        ("--plot --export curves.foo", 2, ("--export curves.foo", ".svg")),
-        ("--plot --export curves.npz", 2, ("--export curves.npz", ".json")),
-        ("--plot --export nowhere/curves.svg", 2, ("nowhere",)),
-        ("--export curves.svg", 2, ("--export", "add --plot")),
-        ("--training", 2, ("--training", "add --plot")),
-        ("--against steps", 2, ("--against", "add --plot")),
-        ("--csv --json", 2, ("--csv", "--json")),
-        ("--plot --csv", 2, ("--plot", "--csv", "--json")),
-        ("--plot --json --export curves.svg", 2, ("--json", "--export")),
-        ("b-002", 4, ("no run 'b-002'", "did you mean b-001?")),
-        ("--plot nope", 4, ("no run 'nope'",)),
-        ("--plot c-001", 4, ("no validation loss yet", "--training")),
-        ("--plot --training c-001", 4, ("no loss yet",)),
-    ],
-)
-def test_bad_input_is_one_clear_error(
-    command: Command, checkpoints: Path, line: str, code: int, parts: tuple[str, ...]
-) -> None:
-    ran = command("runs", *line.split())
-    assert (ran.code, ran.out) == (code, "")
-    assert ran.err.startswith("error: ") and len(ran.err.splitlines()) <= 3
-    assert all(part in ran.err for part in parts), ran.err
-
-
-def test_there_is_nothing_to_plot_without_a_run(command: Command) -> None:
-    ran = command("runs", "--plot")
-    assert ran.code == 4 and "no runs here or in checkpoints yet" in ran.err and "charrnn train" in ran.err

@@ -8,19 +8,17 @@ from __future__ import annotations
 import base64
 import html.parser
 import json
-import os
 import re
 import shutil
 import struct
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran, TrainedRun, copy_run
+from conftest import Ran, TrainedRun
 from numpy.typing import NDArray
 from rich.cells import cell_len
 from saved_runs import forge, forge_description
@@ -28,14 +26,12 @@ from synthetic import SyntheticCorpus, make_corpus
 
 import charrnn
 from charrnn.cells.records import CellScore
-from charrnn.cells.scores import choose_targets
 from charrnn.detectors.registry import DETECTORS
 from charrnn.runs.description import seal
 from charrnn.runs.reader import RunReader
 from charrnn.runs.writer import RunWriter
 
 Command = Callable[..., Ran]
-DOCUMENTED = {"detector", "layer", "unit", "ci_low", "ci_high", "untrained", "polarity", "num_positive"}
 BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -63,12 +59,6 @@ def table_rows(out: str) -> dict[str, list[str]]:
     """The cells of the ranked table's rows by detector, in order."""
     rows = (re.split(r" {2,}", line.strip()) for line in out.splitlines())
     return {row[0]: row[1:] for row in rows if row[0] in DETECTORS and len(row) > 3}
-
-
-def is_count(detector: str, text: str) -> bool:
-    labels = DETECTORS[detector].label(text)
-    assert labels is not None
-    return labels.dtype != bool
 
 
 def naive_auc(values: NDArray[np.float32], is_inside: NDArray[np.bool_]) -> float:
@@ -100,68 +90,6 @@ def test_by_itself_it_shows_the_table_and_the_three_best_cells(
     assert re.search(r"(?m)^([\w-]+, )*comment: not scored, there are none in this text$", ran.out)
 
 
-def test_every_cell_is_described_and_the_second_call_measures_nothing(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ran = command("visualize", "--describe", "--text", fresh_file, "--top", 3)
-    assert (ran.code, ran.err) == (0, "")
-    monkeypatch.setattr("charrnn.lab.descriptions.describe_cells", None)
-    report = json.loads(command("visualize", "--describe", "--text", fresh_file, "--json").out)
-    found = report["descriptions"]
-    assert sorted((one["layer"], one["unit"]) for one in found) == [(0, unit) for unit in range(32)]
-    assert report["num_explained"] == sum(one["explained"] for one in found)
-    assert [one["score"] for one in found if one["explained"]] == sorted(
-        (one["score"] for one in found if one["explained"]), reverse=True
-    )
-    listed = re.findall(r"(?m)^ *(0:\d+) +(-?\d\.\d{3}) ", ran.out)
-    assert listed == [(f"0:{one['unit']}", f"{one['score']:.3f}") for one in found[:3]]
-    assert f"explains {report['num_explained']} of 32 cells" in ran.out
-    assert "3 of 32 cells are listed." in ran.out
-    exported = command("visualize", "--describe", "--text", fresh_file, "--export", "cells.txt")
-    assert exported.code == 0
-    assert len(re.findall(r"(?m)^ *0:\d+ ", Path("cells.txt").read_text(encoding="utf-8"))) == 32
-
-
-@pytest.mark.parametrize(("arguments", "num_pictures"), [(("--find",), 0), (("--top", 0), 0), (("--top", 5), 5)])
-def test_how_many_pictures(command: Command, lab: Path, arguments: tuple[object, ...], num_pictures: int) -> None:
-    ran = command("visualize", *arguments)
-    assert ran.code == 0
-    assert ran.out.count(" follows ") == num_pictures
-    assert table_rows(ran.out)
-
-
-def test_the_table_shows_the_figures_of_the_json(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
-    rows = table_rows(command("visualize", "--top", 0).out)
-    for score in find(command):
-        cell, value, interval, chance, untrained, *_ = rows[score["detector"]]
-        assert cell == f"{score['layer']}:{score['unit']}"
-        kind, number = value.split()
-        assert kind == ("ρ" if is_count(score["detector"], corpus.text) else "AUC")
-        reached = score.get("auc", abs(score.get("spearman", 0)))
-        assert number.endswith("?") or reached > score["null_level"], "what chance reaches is marked"
-        assert float(number.rstrip("?~")) == pytest.approx(score.get("auc", score.get("spearman")), abs=6e-4)
-        low, high = interval.replace("…", " ").split()
-        assert (float(low), float(high)) == pytest.approx((score["ci_low"], score["ci_high"]), abs=6e-4)
-        assert float(chance) == pytest.approx(score["null_level"], abs=6e-4)
-        assert float(untrained) == pytest.approx(score["untrained"], abs=6e-4)
-
-
-def test_json_lists_the_scores_with_their_documented_keys(command: Command, lab: Path, corpus: SyntheticCorpus) -> None:
-    scores = find(command)
-    for score in scores:
-        measure = "spearman" if is_count(score["detector"], corpus.text) else "auc"
-        assert score.keys() >= DOCUMENTED | {measure}
-        assert not {"auc", "spearman"} - {measure} & score.keys()
-        assert (score["layer"], score["unit"] in range(32), score["polarity"] in (-1, 1)) == (0, True, True)
-        assert score["ci_low"] <= score[measure] <= score["ci_high"]
-    strengths = [max(0.0, 2 * s["auc"] - 1) if "auc" in s else abs(s["spearman"]) for s in scores]
-    assert strengths == sorted(strengths, reverse=True)
-    # Only `--find` measures contributions, which takes as long as all the rest.
-    assert all(score["ablation_inside"] is not None and score["ablation_outside"] is not None for score in scores)
-    untold = {"ablation_inside": None, "ablation_outside": None}
-    assert json.loads(command("visualize", "--json").out) == [score | untold for score in scores]
-
-
 def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
     command: Command, fresh_file: Path, lab: Path, fresh: SyntheticCorpus
 ) -> None:
@@ -184,18 +112,6 @@ def test_the_quote_cell_is_the_best_on_one_half_and_scored_on_the_other(
     assert score["num_positive"] == second.sum()
     # Better than chance, which takes cells and labels that belong to the same characters.
     assert score["auc"] > 0.6
-
-
-def test_one_detector_or_two(command: Command, lab: Path) -> None:
-    def found(*arguments: str) -> dict[str, Any]:
-        # Measured each time: what is found for a detector does not depend on what it is measured beside.
-        return {score["detector"]: score for score in find(command, *arguments, "--recompute")}
-
-    everything = found()
-    assert found("--detector", "quote") == {"quote": everything["quote"]}
-    two = found("--detector", "indentation", "--detector", "line-length")
-    assert two == {name: everything[name] for name in ("indentation", "line-length")}
-    assert list(table_rows(command("visualize", "--detector", "quote").out)) == ["quote"]
 
 
 def test_without_quotations_there_is_no_quote_cell_and_it_says_so(command: Command, lab: Path, tmp_path: Path) -> None:
@@ -237,44 +153,6 @@ def test_a_cell_is_shown_over_the_text(command: Command, fresh_file: Path, lab: 
     assert levels == [min(7, int((value + 1) / 2 * 8)) for value in found["values"]]
 
 
-def test_each_of_several_cells_has_its_picture_on_the_same_text(command: Command, fresh_file: Path, lab: Path) -> None:
-    options = ("visualize", "--text", fresh_file, "--chars", 200)
-    single = [command(*options, "--cell", cell).out.splitlines() for cell in ("0:7", "0:3")]
-    ran = command(*options, "--cell", "0:7", "--cell", "0:3", "--cell", "0:7")
-    assert (ran.code, ran.err) == (0, "")
-    # The second without a legend of its own; named again, the first is shown once.
-    assert ran.out.splitlines() == [*single[0], "", single[1][0], *single[1][2:]]
-    guesses = command(*options, "--cell", "0:7", "--cell", "0:3", "--guesses").out
-    assert guesses.count("most likely next ones") == 1 and "cell 0:3 of" in guesses
-
-
-def test_several_cells_are_one_object_and_one_page(command: Command, fresh_file: Path, lab: Path) -> None:
-    options = ("visualize", "--text", fresh_file, "--chars", 200)
-    single = [json.loads(command(*options, "--cell", cell, "--json").out) for cell in ("0:7", "0:3")]
-    found = json.loads(command(*options, "--cell", "0:7", "--cell", "0:3", "--json").out)
-    assert single[0].keys() == {"run", "layer", "unit", "text", "values", "cells"} == found.keys()
-    assert found == {**single[0], "cells": [single[0]["cells"][0], single[1]["cells"][0]]}
-    own = {name: single[1][name] for name in ("layer", "unit", "values")}
-    assert found["cells"][1] == {**own, "page": single[1]["cells"][0]["page"]}
-    assert (found["cells"][1]["page"]["layer"], found["cells"][1]["page"]["unit"]) == (0, 3)
-    for suffix in ("html", "svg", "txt", "json", "npz"):
-        assert command(*options, "--cell", "0:7", "--cell", "0:3", "--export", f"cells.{suffix}").code == 0
-    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("cells.html").read_text(encoding="utf-8"))[1])
-    assert [cell["name"] for cell in data["cells"]] == ["0:7", "0:3"] and len(data["rows"]) == 2
-    for suffix in ("svg", "txt"):
-        picture = Path(f"cells.{suffix}").read_text(encoding="utf-8")
-        for cell in ("0:7", "0:3"):
-            assert f"cell {cell} of" in re.sub("<[^>]*>", "", picture)
-    assert json.loads(Path("cells.json").read_text()) == found
-    with np.load("cells.npz", allow_pickle=False) as arrays:
-        assert arrays["cells"][:, 0, 3].tolist() == pytest.approx(found["cells"][1]["values"], abs=1e-6)
-
-
-def test_a_cell_there_is_not_among_several_is_refused(command: Command, lab: Path) -> None:
-    ran = command("visualize", "--cell", "0:7", "--cell", "0:99")
-    assert (ran.code, ran.out) == (2, "") and "--cell 0:99" in ran.err
-
-
 def test_a_png_is_the_picture_of_the_svg(command: Command, fresh_file: Path, lab: Path) -> None:
     pytest.importorskip("resvg_py", reason="the extra `png` is not installed")
     options = ("visualize", "--text", fresh_file, "--cell", "0:7", "--chars", 200)
@@ -304,12 +182,6 @@ def test_the_default_text_is_what_was_held_out(command: Command, lab: Path, corp
     # Read after the training text, so the first values are not those of a model that has just woken up.
     trace = charrnn.load(lab).trace(corpus.text[: begin + 100])
     assert found["values"] == pytest.approx(trace.cells[begin:, 0, 0].tolist(), abs=1e-3)
-
-
-def test_the_text_may_come_from_a_pipe(command: Command, fresh_file: Path, fresh: SyntheticCorpus) -> None:
-    from_file = command("visualize", "--cell", "0:3", "--text", fresh_file, "--chars", 80)
-    from_pipe = command("visualize", "--cell", "0:3", "--text", "-", "--chars", 80, stdin=fresh.text.encode())
-    assert (from_pipe.code, from_pipe.out) == (0, from_file.out)
 
 
 def test_colours_take_the_place_of_the_blocks(
@@ -378,57 +250,6 @@ def test_html_is_whole_and_needs_nothing_else(
     assert names == ["0:7"] if "--cell" in arguments else len(names) > 1
 
 
-@pytest.mark.parametrize("arguments", [("--cell", "0:7", "--chars", 300), ("--top", 2)])
-def test_svg_is_well_formed(command: Command, fresh_file: Path, arguments: tuple[object, ...]) -> None:
-    ran = command("visualize", "--text", fresh_file, *arguments, "--export", "picture.SVG")
-    assert (ran.code, ran.out, ran.err) == (0, "picture.SVG\n", "")
-    root = ElementTree.fromstring(Path("picture.SVG").read_text(encoding="utf-8"))
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
-    text = "".join(root.itertext()).replace("\xa0", " ")
-    assert "cell 0:" in text
-    assert {element.get("fill") for element in root.iter("{http://www.w3.org/2000/svg}rect")} - {None, "#fcfcfa"}
-
-
-@pytest.mark.parametrize("width", [60, *(pytest.param(width, marks=pytest.mark.thorough) for width in (80, 120))])
-def test_no_line_is_wider_than_the_window(
-    command: Command, lab: Path, byte_run: TrainedRun, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(width))
-    Path("long.txt").write_bytes(make_corpus(num_chars=3_000).text.replace("\n", " ").encode())
-    guesses = ("--cell", "0:7", "--guesses", "--chars", 200)
-    pictures = (
-        ("--surprise", "--sparkline"),
-        ("--gates",),
-        ("--gradients", "--text", "long.txt"),
-        ("--history",),
-        guesses,
-    )
-    for arguments in ((), ("--find",), ("--ablate", "0:7"), *pictures, ("--cell", "0:1", "--text", "long.txt")):
-        ran = command("visualize", *arguments)
-        assert ran.code == 0
-        widths = [cell_len(line) for line in ran.out.splitlines()]
-        assert max(widths) <= width, ran.out
-    assert max(widths) == width, "a long line is folded where the window ends"
-    ran = command("visualize", byte_run.path, "--cell", "0:1")
-    assert max(cell_len(line) for line in ran.out.splitlines()) <= width
-
-
-@pytest.mark.trained
-@pytest.mark.parametrize(("run", "cell"), [("gru", "1:11"), ("rnn", "0:2")])
-def test_the_cells_of_a_gru_or_a_plain_rnn_are_its_h(
-    command: Command, run: str, cell: str, corpus: SyntheticCorpus, request: pytest.FixtureRequest
-) -> None:
-    trained: TrainedRun = request.getfixturevalue(run)
-    ran = command("visualize", trained.path, "--cell", cell, "--chars", 50)
-    assert ran.code == 0
-    assert ran.out.splitlines()[0].rstrip() == f"cell {cell} of {trained.name}, h"
-    scores = find(command, trained.path)
-    assert {score["layer"] for score in scores} <= set(range(2 if run == "gru" else 1))
-    held_out = corpus.text[int(0.9 * len(corpus.text)) :]
-    expected = {target.name for target in choose_targets(held_out, list(DETECTORS.values()))[0]}
-    assert {score["detector"] for score in scores} == expected and len(expected) >= 9
-
-
 def test_a_byte_model_is_read_byte_by_byte(command: Command, byte_run: TrainedRun) -> None:
     Path("bytes.txt").write_bytes("zäb «molu»\n".encode() * 3)
     found = json.loads(
@@ -436,11 +257,6 @@ def test_a_byte_model_is_read_byte_by_byte(command: Command, byte_run: TrainedRu
     )
     assert found["text"].encode("latin-1") == ("zäb «molu»\n".encode() * 3)[:28]
     assert len(found["values"]) == 28
-
-
-def test_quotations_are_found_by_a_byte_model_too(command: Command, byte_run: TrainedRun, fresh_file: Path) -> None:
-    (score,) = find(command, byte_run.path, "--detector", "quote", "--text", fresh_file)
-    assert score["num_positive"] > 500
 
 
 @pytest.mark.parametrize("options", ["--cell 0:1", "--cell 0:1 --guesses", "--surprise", "--gates", "--ablate 0:1", ""])
@@ -519,49 +335,6 @@ def test_arrays_are_the_trace_and_say_where_cells_were_scored(
         assert len(arrays["ids"]) == 90 and not arrays["scored"].any(), "nothing was scored for one cell"
 
 
-@pytest.mark.parametrize("mode", [("--find",), ("--cell", "0:3"), ("--surprise",)])
-def test_text_and_json_exports_are_what_is_printed(
-    command: Command, lab: Path, fresh_file: Path, mode: tuple[str, ...]
-) -> None:
-    options = ("visualize", "--text", fresh_file, *mode)
-    assert command(*options, "--export", "page.json").out == "page.json\n"
-    assert json.loads(Path("page.json").read_text()) == json.loads(command(*options, "--json").out)
-    assert command(*options, "--export", "page.txt").out == "page.txt\n"
-    page, printed = Path("page.txt").read_text(encoding="utf-8"), command(*options).out
-    assert "\x1b" not in page and max(map(len, page.splitlines())) <= 100
-    assert sorted(set("".join(page.split()))) == sorted(set("".join(printed.split())))
-
-
-def test_gates_are_those_of_the_library(command: Command, lab: Path, fresh_file: Path) -> None:
-    found = json.loads(command("visualize", "--text", fresh_file, "--gates", "--json").out)
-    expected = charrnn.load(lab).gates(fresh_file.read_text()).to_json()
-    assert [(gate["layer"], gate["gate"]) for gate in found["gates"]] == [(0, "f"), (0, "i"), (0, "o")]
-    assert found["gates"][0]["left"] == pytest.approx(list(expected["gates"][0]["left"]))
-    ran = command("visualize", "--text", fresh_file, "--gates")
-    assert (ran.code, ran.err) == (0, "") and "layer 0: forget" in ran.out
-    assert max(map(cell_len, ran.out.splitlines())) <= 80
-
-
-def test_gradients_of_runs_share_a_chart_and_those_of_their_baselines_another(
-    command: Command, lab: Path, fresh_file: Path, rnn: TrainedRun
-) -> None:
-    copy_run(rnn.path, lab.parent / rnn.name)
-    options = ("visualize", lab.name, "--text", fresh_file, "--gradients", "--with", rnn.name)
-    found = json.loads(command(*options, "--json").out)
-    names = [lab.name, f"{lab.name}, untrained", rnn.name, f"{rnn.name}, untrained"]
-    assert [reach["name"] for reach in found] == names
-    assert [reach["is_untrained"] for reach in found] == [False, True, False, True]
-    assert all(len(reach["norms"][0]) == len(reach["lags"]) for reach in found)
-    assert all(norm > 0 for norm in found[0]["norms"][0][:20])
-    ran = command(*options)
-    assert (ran.code, ran.err) == (0, "") and rnn.name in ran.out and "characters before" in ran.out
-    assert [line.split(", ")[-1] for line in ran.out.splitlines() if line.startswith("Mean norm")] == [
-        "trained",
-        "untrained",
-    ]
-    assert max(map(cell_len, ran.out.splitlines())) <= 80
-
-
 def test_ablation_is_that_of_the_library_for_built_in_and_own_detectors(
     command: Command, lab: Path, fresh_file: Path
 ) -> None:
@@ -593,20 +366,6 @@ def test_a_detector_of_one_s_own_finds_its_cell(command: Command, lab: Path, fre
     assert "inside matches of" not in shown, "the name of a pattern without a name says it all"
 
 
-def test_a_pattern_may_be_named(command: Command, lab: Path, fresh_file: Path) -> None:
-    options = ("visualize", "--text", fresh_file)
-    ran = command(*options, "--detect", "zm=[zm]", "--detect", "a[=]|[uz]")
-    assert ran.code == 0, ran.err
-    assert "follows zm (inside matches of [zm]): " in ran.out
-    for specs, part in (
-        (("quote=[zm]",), "quote is a detector of charrnn"),
-        (("zm=z", "zm=m"), "two detectors are named zm"),
-        (("zm=(",), "The detector '(' is not a regular expression"),
-    ):
-        ran = command(*options, *(word for spec in specs for word in ("--detect", spec)))
-        assert (ran.code, ran.out) == (2, "") and part in ran.err and len(ran.err.splitlines()) <= 3, ran.err
-
-
 def test_the_history_of_a_cell_ends_where_the_cell_is_now(
     command: Command, train_run: Callable[..., TrainedRun], tmp_path: Path
 ) -> None:
@@ -630,50 +389,6 @@ def test_the_history_of_a_cell_ends_where_the_cell_is_now(
     assert any(block in ran.out for block in "▃▄▅▆")
 
 
-def test_a_history_is_of_the_run_that_was_loaded_though_another_is_newer_by_then(
-    command: Command, lab: Path, gru: TrainedRun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from charrnn.api import load
-
-    def load_and_finish_another(*arguments: Any) -> charrnn.Model:
-        model = load(*arguments)
-        copy_run(gru.path, lab.parent / gru.name)
-        os.utime(lab / "latest", (100, 100))
-        return model
-
-    expected = command("visualize", lab.name, "--history", "--detector", "quote", "--json")
-    assert expected.code == 0, expected.err
-    monkeypatch.setattr("charrnn.api.load", load_and_finish_another)
-    assert command("visualize", "--history", "--detector", "quote", "--json") == expected
-    assert charrnn.api.open_run_to_read(None)[0].path.name == gru.name
-
-
-def test_a_sparkline_stands_under_each_line_also_in_colour(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without colour it stands there anyway; in colour the blocks are those of the uncoloured picture."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    options = ("visualize", "--text", fresh_file, "--chars", 200)
-    for picture, above in ((("--cell", "0:3"), text_above_page), (("--surprise",), str.splitlines)):
-        coloured, with_line = (above(command(*options, *picture, *more).out) for more in ((), ("--sparkline",)))
-        plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in with_line]
-        lines = [line for line in plain[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
-        assert len(lines) >= 3
-        assert len(with_line) == len(coloured) + len(lines)
-        monkeypatch.delenv("FORCE_COLOR")
-        uncoloured = above(command(*options, *picture).out)
-        assert lines == [line for line in uncoloured[2:] if line and set(line) <= set("▁▂▃▄▅▆▇█ ")]
-        monkeypatch.setenv("FORCE_COLOR", "1")
-    assert command("visualize", "--text", fresh_file, "--top", 1, "--sparkline").out.count("█") > 3
-
-
-@pytest.mark.parametrize("other", [("--find",), ("--gates",), ("--ablate", "0:1"), ("--cell", "0:1", "--guesses")])
-def test_a_sparkline_needs_a_coloured_text(command: Command, lab: Path, other: tuple[str, ...]) -> None:
-    ran = command("visualize", "--sparkline", *other)
-    assert (ran.code, ran.out) == (2, "")
-    assert "--sparkline" in ran.err
-
-
 def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path, fresh_file: Path) -> None:
     text = Path("mine.txt")
     shutil.copyfile(fresh_file, text)
@@ -682,15 +397,6 @@ def test_an_export_never_replaces_the_text_it_shows(command: Command, lab: Path,
     assert text.read_bytes() == fresh_file.read_bytes()
     text.with_suffix(".svg").write_text("an older picture")
     assert command("visualize", "--text", text, "--cell", "0:1", "--export", "mine.svg").code == 0
-
-
-def test_a_pattern_that_never_ends_is_given_up(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.cli.visualize.MAX_LABEL_SECONDS", 0.2)
-    ran = command("visualize", "--text", fresh_file, "--find", "--detect", r"(\w+\s*)+\x00")
-    assert (ran.code, ran.out) == (2, "")
-    assert "not finished" in ran.err and "--detect (" in ran.err
 
 
 def test_a_function_that_never_ends_is_given_up_whatever_it_catches(
@@ -710,25 +416,6 @@ def test_what_the_model_cannot_read_as_it_stands_is_said(command: Command, lab: 
     assert ran.code == 0 and "200 of 800 characters are unknown to" in ran.err
     assert "600 bytes are parts" in command("visualize", byte_run.path, "--text", "wide.txt", "--cell", "0:1").err
     assert command("visualize", "--text", "wide.txt", "--cell", "0:1", "-q").err == ""
-
-
-def test_only_the_beginning_of_a_long_text_is_scored_and_that_is_said(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("charrnn.cli.visualize.CHARS_SCORED", 5_000)
-    ran = command("visualize", "--text", fresh_file, "--find")
-    assert ran.code == 0 and f"5,000 of {len(fresh_file.read_text()):,} characters" in " ".join(ran.out.split())
-
-
-def test_a_detector_named_twice_is_shown_once(command: Command, lab: Path, fresh_file: Path) -> None:
-    options = ("--text", fresh_file, "--find", "--json", "--detector", "quote")
-    assert len(json.loads(command("visualize", *options, "--detector", "quote").out)) == 1
-
-
-def test_ablation_says_why_a_detector_is_left_out_as_find_does(command: Command, lab: Path, fresh_file: Path) -> None:
-    said = [command("visualize", "--text", fresh_file, *mode).out for mode in (("--find",), ("--ablate", "0:1"))]
-    skipped = [sorted(line for line in out.splitlines() if "not scored, this text is no" in line) for out in said]
-    assert skipped[0] == skipped[1] and any("not a play" in line for line in skipped[0])
 
 
 def test_a_page_that_begins_inside_a_quotation_underlines_what_the_whole_text_says(
@@ -763,41 +450,3 @@ def test_an_export_that_fails_leaves_the_older_one(
         assert (ran.code, ran.out) == (1, "")
         assert "No space left" in ran.err and "bytes needed" in ran.err
         assert Path(name).read_text() == "the older one" and sorted(Path().iterdir()) == before
-
-
-def test_no_columns_at_all_are_eighty(command: Command, lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usual = command("visualize", "--find").out
-    monkeypatch.setenv("COLUMNS", "0")
-    assert command("visualize", "--find").out == usual
-
-
-def test_the_bars_of_an_ablation_name_the_values_of_the_cell(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    labels: list[str] = []
-
-    def record(label: str, total: int, **options: object) -> Any:
-        labels.append(label)
-        return nullcontext(lambda num_done: None)
-
-    monkeypatch.setattr("charrnn.cli.analyses.task", record)
-    assert command("visualize", "--text", fresh_file, "--ablate", "0:5", "--detector", "quote").code == 0
-    assert labels == ["clamped at its mean", "clamped at 0"]
-
-
-def test_scoring_and_measuring_have_bars_of_their_own(
-    command: Command, lab: Path, fresh_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: dict[str, list[int]] = {}
-
-    def record(label: str, total: int, **options: object) -> Any:
-        counts = done[label] = [total]
-        return nullcontext(counts.append)
-
-    monkeypatch.setattr("charrnn.cli.analyses.task", record)
-    found = ("visualize", "--text", fresh_file, "--detector", "quote", "--detector", "capital", "--recompute")
-    assert command(*found).code == 0
-    assert done["scoring"][0] == 2 >= sum(done["scoring"][1:]) > 0
-    assert command("visualize", "--text", fresh_file, "--cell", "0:5").code == 0
-    total, *parts = done["measuring"]
-    assert total == sum(parts) == 5

@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import pytest
 numba = pytest.importorskip("numba")
 
 from charrnn import code_cache  # noqa: E402
-from charrnn.code_cache import HEADER, KeptFunction, cache_folders  # noqa: E402
+from charrnn.code_cache import HEADER, KeptFunction  # noqa: E402
 
 ARGUMENTS = (np.zeros(2), 1)
 
@@ -149,88 +149,6 @@ def test_code_that_somebody_else_may_have_written_is_not_used(
     assert len(warnings) == 1
 
 
-def test_code_in_the_user_s_folder_is_found_behind_a_file_of_somebody_else(
-    make: Callable[..., KeptFunction], source: Path
-) -> None:
-    path = compiled_file(make())
-    mine = cache_folders(source)[1] / path.name
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(path.read_bytes())
-    path.chmod(0o666)
-    warnings = Warnings()
-    assert make().path(ARGUMENTS) == mine
-    assert make().find(ARGUMENTS, warnings)
-    assert not warnings
-
-
-def test_code_that_another_numba_cannot_use_is_made_again(make: Callable[..., KeptFunction]) -> None:
-    import hashlib
-    import pickle
-
-    path = compiled_file(make())
-    payload = pickle.dumps(("not", "what", "numba", "keeps"))
-    path.write_bytes(HEADER + hashlib.sha256(payload).digest() + payload)
-    function, warnings = make(), Warnings()
-    assert not function.find(ARGUMENTS, warnings)
-    assert len(warnings) == 1 and str(path) in warnings[0]
-    compiled_file(function)
-    check_works(function)
-
-
-def test_a_file_that_cannot_be_read_is_named(
-    make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = compiled_file(make())
-
-    def fail(self: Path, mode: str) -> NoReturn:
-        raise OSError(errno.EIO, "Input/output error")
-
-    warnings = Warnings()
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", fail)
-        patch.setattr(KeptFunction, "_source_digest", lambda self: path.name.split("-")[1])
-        assert not make().find(ARGUMENTS, warnings)
-    assert len(warnings) == 1 and f"{path} cannot be read (Input/output error)" in warnings[0]
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe_in_place_of_the_code_is_not_read_and_is_replaced(make: Callable[..., KeptFunction]) -> None:
-    path = compiled_file(make())
-    path.unlink()
-    os.mkfifo(path)
-    warnings = Warnings()
-    assert not make().find(ARGUMENTS, warnings) and not warnings
-    assert compiled_file(make()) == path
-    assert make().find(ARGUMENTS, warnings) and not warnings
-
-
-def test_a_folder_in_place_of_the_code_sends_it_to_the_next_folder(
-    make: Callable[..., KeptFunction], tmp_path: Path
-) -> None:
-    path = compiled_file(make())
-    path.unlink()
-    path.mkdir()
-    warnings = Warnings()
-    assert not make().find(ARGUMENTS, warnings) and not warnings
-    assert compiled_file(make()).parent == tmp_path / "user" / "charrnn"
-    assert make().find(ARGUMENTS, warnings) and not warnings
-    assert path.is_dir()
-
-
-def test_without_a_folder_to_write_to_code_is_used_but_not_kept(
-    make: Callable[..., KeptFunction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file"))
-    function, warnings = make(), Warnings()
-    problem = function.cannot_keep()
-    assert f"{tmp_path / 'file' / 'charrnn'} (Not a directory)" in problem
-    function.compile(ARGUMENTS, warnings)
-    check_works(function)
-    assert len(warnings) == 1 and "cannot be written (Not a directory)" in warnings[0]
-    assert "Set NUMBA_CACHE_DIR" in warnings[0]
-
-
 def test_a_full_disk_is_noticed_before_compiling_and_after(
     make: Callable[..., KeptFunction], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,15 +189,6 @@ def test_the_user_s_folder_serves_where_the_package_cannot_be_written(
     function.compile(ARGUMENTS, Warnings())
     assert function.path(ARGUMENTS).parent == tmp_path / "user" / "charrnn"
     assert make().find(ARGUMENTS, Warnings())
-
-
-def test_numba_s_own_variable_chooses_the_folder(monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", "/some/where")
-    assert cache_folders(source) == [Path("/some/where/charrnn")]
-    monkeypatch.delenv("NUMBA_CACHE_DIR")
-    monkeypatch.delenv("HOME")
-    monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert cache_folders(source) == [source.parent / "__pycache__"]
 
 
 def test_a_function_is_made_ready_from_disk_or_by_compiling(make: Callable[..., KeptFunction]) -> None:

@@ -6,7 +6,7 @@ import random
 import shutil
 import string
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -158,64 +158,3 @@ def test_the_commands_of_the_page_run(name: str, run_page: Callable[[str], Log])
         line for _, block in blocks(page) for line in block.splitlines() if line.lstrip("$ ").startswith("charrnn ")
     ]
     assert len(log.ran) >= len(shown)
-
-
-def test_a_page_runs_as_bash_runs_it(run_page: Callable[[str], Log]) -> None:
-    page = """
-```sh
-pip install charrnn && printf 'abc%.0s' {1..100} > abc.txt
-for cell in rnn gru; do
-  charrnn train abc.txt --cell $cell --steps 1000 \\
-      --out "a $cell"
-done
-charrnn sample "a gru" --seed 1 --length 20 > text.txt
-cat text.txt | charrnn evaluate "a gru" --text -
-```
-
-```
-0.5 nats
-```
-
-```
-$ charrnn runs "a gru"
-a gru
-$ charrnn corpora fetch shakespeare
-```
-"""
-    log = run_page(page)
-    assert log.failed == []
-    assert log.skipped == ["pip"]
-    assert [ran[0] for ran in log.ran] == ["train", "train", "sample", "evaluate", "runs", "corpora"]
-    assert log.ran[1][-1] == "a gru"
-
-
-def test_a_command_that_fails_ends_the_page_with_its_message(run_page: Callable[[str], Log]) -> None:
-    log = run_page("```sh\ncharrnn sample nothing\ncharrnn runs\n```\n")
-    assert len(log.ran) == len(log.failed) == 1
-    assert "charrnn sample nothing: 4" in log.failed[0] and "nothing" in log.failed[0].split("\n")[1]
-
-
-def test_a_program_that_is_missing_fails(run_page: Callable[[str], Log]) -> None:
-    assert "frobnicate" in run_page("```sh\nfrobnicate\n```\n").failed[0]
-
-
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        ("train a.txt --minutes 5", "train a.txt --steps 6"),
-        ("train a.txt --steps 4 --hidden-size 512", "train a.txt --steps 4 --hidden-size 16"),
-        ("train --parameters 1.5M", "train --parameters 5000 --steps 6"),
-        ("train --resume", "train --resume"),
-        ("sweep --cell lstm,gru", "sweep --cell lstm,gru --steps 6 --seeds 1"),
-        ("visualize --cell 0:127", "visualize --cell 0:15"),
-        ("sample --clamp 0:16=1 --length 5k", "sample --clamp 0:0=1 --length 200"),
-    ],
-)
-def test_budgets_and_sizes_are_made_small(given: str, meant: str) -> None:
-    assert small(tuple(given.split())) == tuple(meant.split())
-
-
-def test_the_settings_of_small_models_do_not_contradict_the_options() -> None:
-    settings: Mapping[str, str] = environment(("train", "--parameters", "300k"))
-    assert "CHARRNN_HIDDEN_SIZE" not in settings and settings["CHARRNN_NUM_LANES"] == "4"
-    assert environment(("train", "--resume")) == environment(("sample",)) == {}

@@ -9,16 +9,14 @@ import re
 import socket
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.errors import DataError, NotHereError, UsageError
+from charrnn.errors import DataError, UsageError
 from charrnn.text import catalogue
 from charrnn.text.corpus import corpus_name, read_corpus
-from charrnn.text.documents import Documents
 from charrnn.text.sources import SORTED
 
 TEXT = "It was the best of times, it was the worst of times.\n"
@@ -72,15 +70,6 @@ def test_byte_order_mark_and_line_ends_are_mended_and_announced() -> None:
     )
 
 
-@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=16, max_size=40))
-@settings(max_examples=25)
-def test_text_without_crlf_arrives_unchanged(text: str) -> None:
-    text = "ab" + text.replace("\r\n", "\r")
-    corpus = read_corpus(["-"], stdin=io.BytesIO(text.encode()))
-    assert corpus.content == text
-    assert corpus.digest == read_corpus(["-"], stdin=io.BytesIO(text.encode()), alphabet="byte").digest
-
-
 def test_standard_input_once() -> None:
     corpus = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
     assert (corpus.name, corpus.content, corpus.sources) == ("stdin", TEXT, ("standard input",))
@@ -107,19 +96,6 @@ def test_a_folder_gives_its_text_files_by_path() -> None:
     )
 
 
-def test_a_folder_of_bytes_keeps_what_is_no_text() -> None:
-    write("book/a", b"\x89PNG\0\0 and a few more")
-    write("book/b", b"")
-    corpus = read_corpus(["book"], alphabet="byte")
-    assert corpus.content == b"\x89PNG\0\0 and a few more"
-    assert corpus.notes == ("skipped 1 file that is empty or unreadable in book",)
-
-
-def test_the_folder_one_is_in_has_a_name() -> None:
-    write("a.txt")
-    assert read_corpus(["."]).name == corpus_name([Path.cwd().name])
-
-
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [
@@ -141,33 +117,9 @@ def test_a_pattern_is_named_after_its_folder(pattern: str, name: str) -> None:
     assert read_corpus([pattern.format(here=Path.cwd())]).name == name
 
 
-@pytest.mark.parametrize("is_pattern", [False, True])
-def test_many_short_files_are_said_to_be_joined(is_pattern: bool) -> None:
-    for number in range(49):
-        write(f"poems/{number}.txt", f"poem {number}\n" * 3)
-    sources = [str(path) for path in sorted(Path("poems").iterdir())] if is_pattern else ["poems"]
-
-    def joined(sources: list[str], **options: Any) -> list[str]:
-        return [note for note in read_corpus(sources, **options).notes if "joined" in note]
-
-    assert joined(sources) == []
-    write("poems/last.txt", "one more\n")
-    sources = [*sources, "poems/last.txt"] if is_pattern else sources
-    assert joined(sources) == ["50 short files are joined: `documents=files` gives each an end"]
-    assert joined(sources, documents=Documents("files")) == []
-    write("poems/last.txt", "long " * 20_000)
-    assert joined(sources) == [], "a mean of 2,000 bytes"
-
-
 def test_a_folder_without_text_is_refused() -> None:
     write("book/empty.txt", b"")
     with pytest.raises(DataError, match=r"book has no file to learn from.*1 file that is empty"):
-        read_corpus(["book"])
-
-
-def test_an_empty_folder_is_called_empty() -> None:
-    Path("book/below").mkdir(parents=True)
-    with pytest.raises(NotHereError, match=r"^book is an empty folder: give one with text files$"):
         read_corpus(["book"])
 
 
@@ -383,29 +335,6 @@ def test_all_files_together_must_fit_into_memory(suffix: str, way: str, monkeypa
         read_corpus(sources, is_for_training=False)
 
 
-def test_files_too_large_together_are_refused_before_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    make_thirteen(".txt")
-    have_memory(monkeypatch, 80_000)
-    monkeypatch.setattr(Path, "open", lambda path, *_: pytest.fail(f"reads {path}"))
-    with pytest.raises(DataError, match=r"13 sources together: 13\.0 kB of text"):
-        read_corpus([f"books/{n:02d}.txt" for n in range(13)], is_for_training=False)
-
-
-def test_what_is_no_text_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    write("book/a.txt")
-    for name in ("video.mp4", "more.mp4"):
-        with Path("book", name).open("wb") as file:
-            file.truncate(10**12)
-    have_memory(monkeypatch, 80_000)
-    corpus = read_corpus(["book"], is_for_training=False)
-    assert (corpus.content, corpus.notes) == (
-        TEXT,
-        ("skipped 2 files that are empty, unreadable or not UTF-8 text in book",),
-    )
-    with pytest.raises(DataError, match=r"book: 2,000\.0 GB of text"):
-        read_corpus(["book"], alphabet="byte", is_for_training=False)
-
-
 def test_a_text_to_look_at_may_be_of_one_character() -> None:
     for content in ("x", "a" * 100, "six ch"):
         path = write("short.txt", content)
@@ -416,19 +345,6 @@ def test_a_text_to_look_at_may_be_of_one_character() -> None:
         read_corpus([write("short.txt", "")], is_for_training=False)
 
 
-def test_bytes_too_need_a_minimum() -> None:
-    for content, fault in [(b"", "is empty"), (b"\0" * 15, "15 bytes cannot"), (b"\0" * 16, "only one byte, b'.+x00'")]:
-        with pytest.raises(DataError, match=fault):
-            read_corpus([write("bad.bin", content)], alphabet="byte")
-
-
-def test_an_unknown_alphabet_and_an_empty_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="'runes'"):
-        read_corpus([write("a.txt")], alphabet="runes")
-    with pytest.raises(DataError, match="name of a corpus is empty"):
-        read_corpus([""])
-
-
 def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
@@ -436,17 +352,6 @@ def test_what_the_system_refuses_to_read_is_a_data_error() -> None:
             read_corpus(["socket"])
     with Path("write-only").open("wb") as stream, pytest.raises(DataError, match="cannot read standard input"):
         read_corpus(["-"], stdin=stream)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_one_may_not_read_is_a_data_error() -> None:
-    write("locked/inner/a.txt")
-    Path("locked/inner").chmod(0)
-    try:
-        with pytest.raises(DataError, match="cannot read locked/inner"):
-            read_corpus(["locked"])
-    finally:
-        Path("locked/inner").chmod(0o700)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Ran
-from hypothesis import given
-from hypothesis import strategies as st
 
 import charrnn
 from charrnn.detectors.custom import custom_detector
@@ -53,11 +51,6 @@ def test_a_pattern_labels_what_it_matches(spec: str, text: str, expected: str) -
     assert "".join(".Q"[inside] for inside in labels.tolist()) == expected
 
 
-def test_a_pattern_may_have_another_name() -> None:
-    detector = custom_detector(r"\([^)]*\)", "parentheses")
-    assert (detector.name, detector.looks_for) == ("parentheses", r"inside matches of \([^)]*\)")
-
-
 def test_a_pattern_is_named_after_itself_and_scored_like_any_other() -> None:
     detector = custom_detector("[aeiou]")
     assert (detector.name, detector.looks_for) == ("[aeiou]", "inside matches of [aeiou]")
@@ -84,12 +77,6 @@ def test_a_pattern_that_cannot_be_used_says_so(spec: str, message: str) -> None:
         custom_detector(spec)
 
 
-@given(st.text(st.characters(), max_size=60))
-def test_labels_are_as_long_as_their_text(text: str) -> None:
-    labels = custom_detector(r"\w+|\n").label(text)
-    assert labels is not None and labels.shape == (len(text),)
-
-
 def write(folder: Path, code: str) -> str:
     path = folder / "mine.py"
     path.write_text(code, encoding="utf-8")
@@ -113,11 +100,6 @@ def test_a_file_labels_each_character(tmp_path: Path, code: str, expected: list[
     assert labels.dtype == (bool if {type(value) for value in labels.tolist()} == {bool} else np.int64)
     assert detector.name == "mine.py"
     assert not (tmp_path / "__pycache__").exists()
-
-
-def test_a_file_gives_no_labels_to_no_text(tmp_path: Path) -> None:
-    labels = custom_detector(write(tmp_path, "def label(text):\n    return []\n")).label("")
-    assert labels is not None and labels.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -164,14 +146,6 @@ def test_labels_that_are_none_say_so(tmp_path: Path, body: str, message: str) ->
     detector = custom_detector(write(tmp_path, f"def label(text):\n    {body}\n"))
     with pytest.raises(UsageError, match=message):
         detector.label("aba")
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none\.py cannot be read: No such file"):
-        custom_detector(str(tmp_path / "none.py"))
-    with pytest.raises(UsageError, match="Is a directory"):
-        (tmp_path / "folder.py").mkdir()
-        custom_detector(str(tmp_path / "folder.py"))
 
 
 def test_what_a_detector_prints_goes_to_stderr_and_a_text_is_labelled_once(

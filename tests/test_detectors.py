@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import check, label
+from labelled import check, label, rows
 
 from charrnn.detectors.detector import Detector
 from charrnn.detectors.labels import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
@@ -43,80 +43,63 @@ KINDS = {
 """The types of the labels of each detector."""
 
 
-QUOTES = {
-    "from the opening mark to before the closing one": (
-        '''He said "wait" twice.¶''',
-        '''........QQQQQ.........''',
-    ),
-    "curly marks": (
-        '''He said “wait” twice.¶''',
-        '''........QQQQQ.........''',
-    ),
-    "a curly mark says which way": (
-        '''“One “two” three” four''',
-        '''QQQQQQQQQ.............''',
-    ),
-    "either closes the other": (
-        '''“One" two "three” four''',
-        '''QQQQ......QQQQQQ......''',
-    ),
-    "an empty quotation": (
-        '''So: "". "a"''',
-        '''....Q...QQ.''',
-    ),
-    "over the end of a line": (
-        '''"One¶two" three¶''',
-        '''QQQQQQQQ........''',
-    ),
-    "a blank line ends it": (
-        '''"One,¶¶two "three" four''',
-        '''QQQQQ?.....QQQQQQ......''',
-    ),
-    "so does a line of blanks": (
-        '''"One,¶ → ¶two "three"¶''',
-        '''QQQQQ????.....QQQQQQ..''',
-    ),
-    "a blank line opens none": (
-        '''One.¶¶¶¶Two "three".¶''',
-        '''............QQQQQQ...''',
-    ),
-    "apostrophes are none": (
-        """It's 'so' ‘then’ "isn't it".¶""",
-        """.................QQQQQQQQQ...""",
-    ),
-    "up to the end": (
-        '''He said "wait''',
-        '''........QQQQQ''',
-    ),
-}  # fmt: skip
-LINE_POSITIONS = {
-    "each line from its start": (
-        "lamp¶by the door¶",
-        "12340123456789ab0",
-    ),
-    "empty lines": (
-        "¶¶a¶",
-        "0010",
-    ),
-    "a tab is one": (
-        "→a→¶b",
-        "12301",
-    ),
-}
-LINE_LENGTHS = {
-    "how many are left": (
-        "lamp¶door¶",
-        "3210432100",
-    ),
-    "a newline sees the next line": (
-        "a¶by the door¶¶b¶",
-        "0ba98765432100100",
-    ),
-    "up to the end": (
-        "a¶door",
-        "043210",
-    ),
-}
+QUOTES = rows("""
+from the opening mark to before the closing one
+He said "wait" twice.¶
+........QQQQQ.........
+curly marks
+He said “wait” twice.¶
+........QQQQQ.........
+a curly mark says which way
+“One “two” three” four
+QQQQQQQQQ.............
+either closes the other
+“One" two "three” four
+QQQQ......QQQQQQ......
+an empty quotation
+So: "". "a"
+....Q...QQ.
+over the end of a line
+"One¶two" three¶
+QQQQQQQQ........
+a blank line ends it
+"One,¶¶two "three" four
+QQQQQ?.....QQQQQQ......
+so does a line of blanks
+"One,¶ → ¶two "three"¶
+QQQQQ????.....QQQQQQ..
+a blank line opens none
+One.¶¶¶¶Two "three".¶
+............QQQQQQ...
+apostrophes are none
+It's 'so' ‘then’ "isn't it".¶
+.................QQQQQQQQQ...
+up to the end
+He said "wait
+........QQQQQ
+""")
+LINE_POSITIONS = rows("""
+each line from its start
+lamp¶by the door¶
+12340123456789ab0
+empty lines
+¶¶a¶
+0010
+a tab is one
+→a→¶b
+12301
+""")
+LINE_LENGTHS = rows("""
+how many are left
+lamp¶door¶
+3210432100
+a newline sees the next line
+a¶by the door¶¶b¶
+0ba98765432100100
+up to the end
+a¶door
+043210
+""")
 INDENTATIONS = {
     "of the whole line, its newline included": (
         "if a:¶    b = 1¶c¶",
@@ -161,24 +144,20 @@ def test_indentation(text: str, expected: str) -> None:
     check("indentation", text, expected)
 
 
-SOURCES = {
-    "string": (
-        r"""f("a", 'b')  # c""",
-        r"""..QQ...QQ.......""",
-    ),
-    "comment": (
-        r"""f("a", 'b')  # c""",
-        r""".............QQQ""",
-    ),
-    "bracket-depth": (
-        r"""f("a", [b])  # (""",
-        r"""0111111221000000""",
-    ),
-    "if-statement": (
-        r"""if a:¶ f(b)¶c""",
-        r"""QQQQQQQQQQQ..""",
-    ),
-}  # fmt: skip
+SOURCES = rows("""
+string
+f("a", 'b')  # c
+..QQ...QQ.......
+comment
+f("a", 'b')  # c
+.............QQQ
+bracket-depth
+f("a", [b])  # (
+0111111221000000
+if-statement
+if a:¶ f(b)¶c
+QQQQQQQQQQQ..
+""")
 
 
 @pytest.mark.parametrize(("name", "text", "expected"), [(name, *row) for name, row in SOURCES.items()])
@@ -236,13 +215,6 @@ def test_labels_are_as_long_as_their_text(text: str, header: str) -> None:
             assert labels.shape == (len(header + text),)
             assert labels.dtype in (bool, np.int64), f"{name} returns {labels.dtype}"
             assert KINDS[name] <= {labels.dtype}, f"{name} returns yes or no for some texts, counts for others"
-
-
-def test_only_a_detector_that_does_not_apply_to_some_text_states_a_reason() -> None:
-    stated = {name: detector.absence for name, detector in DETECTORS.items() if detector.absence != UNSTATED}
-    assert stated.items() >= NOT_EVERYWHERE.items()
-    for text in ("", *SAMPLES):
-        assert {name for name, detector in DETECTORS.items() if detector.label(text) is None} <= stated.keys()
 
 
 @given(LINES)
@@ -315,12 +287,3 @@ WHY_NOT: dict[str, tuple[Labels | None, str | None]] = {
 @pytest.mark.parametrize(("labels", "reason"), WHY_NOT.values(), ids=WHY_NOT.keys())
 def test_labels_that_cannot_be_scored_say_why(labels: Labels | None, reason: str | None) -> None:
     assert why_not_scored(labels) == reason
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_quotation_lasts_until_the_blank_line_has_been_read(newline: str) -> None:
-    text = f'"open{newline}{newline}after'
-    labels = DETECTORS["quote"].label(text)
-    assert labels is not None
-    end = text.rindex("\n")
-    assert labels[:end].all() and not labels[end:].any()

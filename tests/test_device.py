@@ -1,6 +1,5 @@
 """Where a model computes: the device that is there, the precision that was asked for."""
 
-import ctypes
 import os
 import platform
 import subprocess
@@ -18,8 +17,6 @@ from charrnn.model.device import (
     exact_arithmetic,
     exact_flags,
     has_fast_bf16,
-    keep_freed_memory,
-    on_threads,
     pick_device,
 )
 
@@ -159,16 +156,6 @@ def test_auto_trains_whatever_instructions_are_allowed(process: Any, instruction
     assert (ran.returncode, ran.stderr) == (0, b"")
 
 
-def test_threads_are_given_back() -> None:
-    before = torch.get_num_threads()
-    with on_threads(before + 2):
-        assert torch.get_num_threads() == before + 2
-    assert torch.get_num_threads() == before
-    with pytest.raises(KeyError), on_threads(before + 1):
-        raise KeyError
-    assert torch.get_num_threads() == before
-
-
 def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
     before, computed, closed = torch.get_num_threads(), [], []
 
@@ -191,26 +178,6 @@ def test_items_are_computed_on_other_threads_than_the_caller_s() -> None:
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
-
-
-def test_items_that_end_early_leave_the_threads_as_they_were() -> None:
-    before, closed = torch.get_num_threads(), []
-
-    def fail() -> Generator[int, None, None]:
-        try:
-            yield 1
-            raise KeyError("second")
-        finally:
-            closed.append(True)
-
-    items = computed_on_threads(before + 2, fail())
-    assert next(items) == 1
-    with pytest.raises(KeyError):
-        next(items)
-    items = computed_on_threads(before + 2, fail())
-    next(items)
-    items.close()
-    assert closed == [True, True] and torch.get_num_threads() == before
 
 
 FAULTS = """
@@ -238,37 +205,3 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
         for args in ((), ("keep",))
     )
     assert kept < given_back / 3, (kept, given_back)
-
-
-class Library:
-    """A C library whose `mallopt` accepts values up to `most`."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.accepted: list[int] = []
-
-    def mallopt(self, parameter: int, value: int) -> int:
-        self.accepted += [value] if value <= self.most else []
-        return int(value <= self.most)
-
-
-@pytest.mark.parametrize(
-    ("most", "accepted"), [(2**31, [2**30, 2**31 - 1]), (2**25, [2**25]), (0, [])], ids=["now", "older", "never"]
-)
-def test_the_largest_threshold_that_the_library_accepts_is_set(
-    monkeypatch: pytest.MonkeyPatch, most: int, accepted: list[int]
-) -> None:
-    library = Library(most)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
-    assert keep_freed_memory() is (most == 2**31)
-    assert library.accepted == accepted
-
-
-def test_without_mallopt_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_library(name: object) -> None:
-        raise OSError
-
-    monkeypatch.setattr(ctypes, "CDLL", no_library)
-    assert not keep_freed_memory()
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert not keep_freed_memory()

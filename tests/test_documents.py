@@ -97,11 +97,6 @@ def test_an_unusable_csv_file_is_one_error(content: bytes, message: str) -> None
         documents(content, "column", "text")
 
 
-def test_a_nul_in_a_later_block_is_found_at_its_offset() -> None:
-    with pytest.raises(DataError, match=r"b\.bin has a NUL at byte offset 5"):
-        list(end_documents([b"abc", b"de\0"], "files", label="b.bin"))
-
-
 def test_the_order_is_a_fixed_shuffle() -> None:
     # docs/formats.md states the rule: runs of this version must find their parts again in every later one.
     for seed in (0, 7, 2**32 - 1):

@@ -10,10 +10,10 @@ import pytest
 from conftest import Ran
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import check
+from labelled import check, rows
 
 from charrnn.detectors.registry import DETECTORS
-from charrnn.errors import DataError, UsageError
+from charrnn.errors import UsageError
 from charrnn.text.formal_languages import (
     BRACKETS,
     END,
@@ -21,7 +21,6 @@ from charrnn.text.formal_languages import (
     FormalString,
     find_language,
     make_strings,
-    write_lines,
 )
 
 Command = Callable[..., Ran]
@@ -158,13 +157,23 @@ def test_detectors_compute_the_states_from_the_text_alone(name: str, seed: int, 
             assert (found[line_end:] == states[begin : len(text) - end][line_end:]).all()
 
 
-TABLES = {
-    "a-minus-b": ("bb¶aabb¶ab", "0001210010"),
-    "b-minus-c": ("aabbcc¶abc", "0012100010"),
-    "dyck-depth": (")(¶([])¶()(", "00012100101"),
-    "parity": ("1=1¶101=0¶00=0¶11", "QQQ.QQ.........Q."),
-    "copy-position": ("b=ab¶ab=ab¶a=a", "00120000120001"),
-}
+TABLES = rows("""
+a-minus-b
+bb¶aabb¶ab
+0001210010
+b-minus-c
+aabbcc¶abc
+0012100010
+dyck-depth
+)(¶([])¶()(
+00012100101
+parity
+1=1¶101=0¶00=0¶11
+QQQ.QQ.........Q.
+copy-position
+b=ab¶ab=ab¶a=a
+00120000120001
+""")
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -192,40 +201,6 @@ def test_other_texts_have_no_such_labels(name: str, text: str) -> None:
     assert DETECTORS[name].label(text) is None
 
 
-BAD: dict[str, tuple[tuple[object, ...], str]] = {
-    "a language": (("dick",), "use anbn, anbncn, dyck, parity, copy. Did you mean dyck?"),
-    "no lines": (("anbn", "--lines", 0), "--lines is 0; it must be in 1..100,000,000."),
-    "too long": (("anbn", "--max-length", 100_001), "--max-length is 100,001; it must be in 1..100,000."),
-    "too short": (("anbn", "--min-length", 0), "--min-length is 0; it must be in 1..50"),
-    "no range": (("anbn", "--min-length", 60), "--min-length is 60; it must be in 1..50, up to --max-length."),
-    "no such length": (
-        ("anbn", "--min-length", 7, "--max-length", 7),
-        "No string of anbn has a length in 7..7: use --max-length 8, or more.",
-    ),
-    "brackets": (("dyck", "--brackets", 5), "--brackets is 5; it must be in 1..4."),
-    "brackets elsewhere": (("copy", "--brackets", 2), "--brackets is 2, but copy has no brackets: only dyck has."),
-}
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_arguments_are_refused_with_the_way_out(
-    command: Command, arguments: tuple[object, ...], message: str
-) -> None:
-    ran = command("corpora", "make", *arguments)
-    assert (ran.code, ran.out) == (2, "")
-    assert message in ran.err and len(ran.err.splitlines()) == 1
-
-
-def test_make_prints_strings_or_their_states(command: Command) -> None:
-    options = ("--lines", 5, "--max-length", 20, "--seed", 3)
-    plain = command("corpora", "make", "anbncn", *options)
-    assert (plain.code, plain.err) == (0, "")
-    records = [json.loads(line) for line in command("corpora", "make", "anbncn", *options, "--json").out.splitlines()]
-    assert [record["text"] for record in records] == plain.out.splitlines() and len(records) == 5
-    for record in records:
-        assert record["states"] == naive_states("anbncn", record["text"])
-
-
 def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Path) -> None:
     out = tmp_path / "text.txt"
     ran = command("corpora", "make", "parity", "--lines", 7, "--out", out)
@@ -243,20 +218,6 @@ def test_make_writes_a_file_and_replaces_no_other(command: Command, tmp_path: Pa
     ran = command("corpora", "make", "parity", "--lines", 7, "--seed", 1, "--out", out)
     assert (ran.code, ran.out) == (3, "") and "exists and has another content" in ran.err
     assert out.read_bytes() == content and os.listdir(tmp_path) == ["text.txt"]
-
-
-def test_a_file_is_not_written_into_a_folder_or_nowhere(command: Command, tmp_path: Path) -> None:
-    ran = command("corpora", "make", "copy", "--out", tmp_path)
-    assert (ran.code, ran.out) == (3, "") and "is a folder" in ran.err
-    ran = command("corpora", "make", "copy", "--out", tmp_path / "no" / "text.txt")
-    assert (ran.code, ran.out) == (1, "") and "No such file or directory" in ran.err
-
-
-def test_files_of_the_same_size_are_compared(tmp_path: Path) -> None:
-    assert write_lines(["ab", "aabb"], tmp_path / "text.txt") == 8
-    assert write_lines(["ab", "aabb"], tmp_path / "text.txt") == 8
-    with pytest.raises(DataError, match="another content"):
-        write_lines(["ba", "aabb"], tmp_path / "text.txt")
 
 
 def test_bad_arguments_are_refused_before_the_first_string() -> None:

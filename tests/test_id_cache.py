@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import io
 import json
 import os
 import shutil
@@ -19,7 +18,7 @@ from large_texts import SENTENCE, TEXT, assert_same, entries, in_memory, use_cac
 
 import charrnn
 from charrnn.config import Config
-from charrnn.errors import CharRNNError, TextChangedError, TooLargeError
+from charrnn.errors import TextChangedError, TooLargeError
 from charrnn.text import corpus as corpus_module
 from charrnn.text import files, id_builder, id_cache
 from charrnn.text.batches import BatchRows, release_pages
@@ -85,29 +84,6 @@ def test_any_part_of_a_text_is_decoded_exactly_and_measured() -> None:
     data = bytes(range(256)) * 9
     of_bytes = read_corpus([write("a.bin", data)], alphabet="byte")
     assert (of_bytes.text(200, 300), of_bytes.num_bytes(200, 300)) == (data[200:300], 100)
-
-
-def test_standard_input_is_kept_on_disk_and_found_by_its_digest(cache: Path) -> None:
-    first = read_corpus(["-"], stdin=io.BytesIO(TEXT.encode()))
-    assert isinstance(first.ids, np.memmap)
-    assert_same(read_corpus(["-"], stdin=io.BytesIO(TEXT.encode())), first)
-    assert len(entries(cache)) == 1
-    assert_same(read_corpus([write("a.txt")]), first)
-    assert len(entries(cache)) == 1, "the same text from elsewhere"
-
-
-def test_progress_counts_the_bytes_that_are_read_and_then_the_ids_that_are_written() -> None:
-    calls: list[tuple[int, int]] = []
-    sources = [write("a.txt"), write("b.txt", TEXT * 99)]
-    num_bytes = 100 * len(TEXT.encode())
-    corpus = read_corpus(sources, on_progress=lambda done, total: calls.append((done, total)))
-    read = [call for call in calls if call[1] == num_bytes]
-    written = calls[len(read) :]
-    assert read == sorted(read) and read[-1] == (num_bytes, num_bytes)
-    assert written == sorted(written) and written[-1] == (len(corpus), len(corpus))
-    calls.clear()
-    read_corpus(sources, on_progress=lambda done, total: calls.append((done, total)))
-    assert calls == [], "nothing is read"
 
 
 def test_an_unchanged_text_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,16 +153,6 @@ def test_a_damaged_or_foreign_entry_is_built_again(how: str, cache: Path) -> Non
     assert_same(read_corpus([path]), expected)
     assert [entry] == [path for path in entries(cache) if not path.name.startswith(".")]
     assert IdCache().open(expected.digest, expected.vocab) is not None
-
-
-def test_the_entry_of_another_text_in_its_place_is_built_again(cache: Path) -> None:
-    read_corpus([write("a.txt")])
-    (entry,) = entries(cache)
-    read_corpus([write("b.txt", TEXT * 2)])
-    (other,) = {*entries(cache)} - {entry}
-    shutil.rmtree(entry)
-    shutil.copytree(other, entry)
-    assert read_corpus(["a.txt"]).content == TEXT
 
 
 @pytest.mark.parametrize(
@@ -280,13 +246,6 @@ def test_a_cache_that_is_read_only_is_used(code: int, cache: Path, monkeypatch: 
         monkeypatch.setattr(os, name, refuse)
     assert_same(read_corpus(["a.txt"]), expected)
     assert len(entries(cache)) == 1
-
-
-@pytest.mark.parametrize("size", ["none", "0", "-1", "inf", "nan"])
-def test_a_size_limit_that_is_no_size_is_refused(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHARRNN_CACHE_GB", size)
-    with pytest.raises(CharRNNError, match=f"CHARRNN_CACHE_GB is '{size}'; it must be a number of GB"):
-        read_corpus([write("a.txt")])
 
 
 def test_the_cache_is_its_users_alone(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

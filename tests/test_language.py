@@ -143,19 +143,6 @@ def test_the_help_texts_use_standard_terms(command: Callable[..., Ran]) -> None:
     assert {name: found for name, ran in helps.items() if (found := private_terms(ran.out, set()))} == {}
 
 
-def test_private_terms_are_found() -> None:
-    assert private_terms("A cell is silenced.", set()) == ["A cell is silenced."]
-    assert private_terms("The cell is held; the held-out text.", set()) == ["The cell is held; the held-out text."]
-    assert private_terms("The held-out text, a foretelling, roommates.", set()) == []
-    assert private_terms("An untrained\ntwin.", {"twin"}) == []
-
-
-def test_sentences_are_found() -> None:
-    page = "# Title\n\nOne `a. B` two. Three:\n\n- four\n  five\n\n| six | Seven. Eight |\n\n```\nNo. No\n```\n"
-    found = [sentence.strip() for sentence in sentences(page) if sentence.strip()]
-    assert found == ["One CODE two.", "Three:", "- four five", "six", "Seven.", "Eight"]
-
-
 def test_the_messages_use_standard_terms() -> None:
     found = {}
     for module in sorted((REPOSITORY / "charrnn").rglob("*.py")):
@@ -163,12 +150,6 @@ def test_the_messages_use_standard_terms() -> None:
             if is_message(node) and (terms := private_terms(" ".join(literals(node)), set())):
                 found[f"{module.relative_to(REPOSITORY)}:{node.lineno}"] = terms
     assert found == {}
-
-
-def test_messages_are_found() -> None:
-    module = ast.parse('raise DataError(f"{name} is told")\nwarn((f"a {twin}",), quiet=True)\nlen("held")')
-    assert [[*literals(node)] for node in module.body if is_message(node)] == [[" is told"]]
-    assert [[*literals(node)] for node in ast.walk(module) if is_message(node)] == [[" is told"], ["a "]]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -196,20 +177,10 @@ def test_every_public_constant_has_a_docstring() -> None:
     assert {str(module.relative_to(REPOSITORY)): names for module, names in found.items() if names} == {}
 
 
-def test_constants_without_docstring_are_found() -> None:
-    source = 'A = 1\nB: int = 2\n"""Two."""\nC, D = 3, 4\n_E = 5\nf = 6\n'
-    assert [*constants_without_docstring(source)] == ["A", "C", "D"]
-
-
 def glossary_terms() -> list[str]:
     text = (REPOSITORY / "docs" / "glossary.md").read_text(encoding="utf-8")
     rows = re.findall(r"(?m)^\| ([^|]+) \|", text)
     return [term for row in rows if row not in ("term", "name", "---") for term in row.split(", ")]
-
-
-def test_the_glossary_defines_each_term_once() -> None:
-    terms = glossary_terms()
-    assert [term for term in set(terms) if terms.count(term) > 1] == []
 
 
 @pytest.mark.parametrize("term", ["mixture", "product", "ensemble", "beam", "prime", "clamp", "seed", "n-gram"])

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import check, label
+from labelled import check, label, rows
 
 from charrnn.detectors.latex import looks_like_latex
 from charrnn.detectors.registry import DETECTORS
@@ -11,68 +11,53 @@ from charrnn.detectors.registry import DETECTORS
 HEADER = "\\begin{document}\n\\section{Lamps}\n\n" * 3
 PIECES = ["$", "$$", "\\", "(", ")", "[", "]", "\\begin{equation}", "\\end{equation}", "%", "\n", " ", "x", "\ud800"]
 
-MATHS = {
-    "between dollars": (
-        r"so $x+1$ is¶",
-        r"...QQQQ.....",
-    ),
-    "display": (
-        r"so $$x$$ is \[y\] and \(z\).",
-        r"...QQQQ.....QQQQ......QQQQ..",
-    ),
-    "one formula right after another": (
-        r"$x$$y$ $$z$$$w$",
-        r"QQ.QQ..QQQQ.QQ.",
-    ),
-    "escaped dollars are none": (
-        r"\$5 and $\$5$ \\$x$",
-        r"........QQQQ....QQ.",
-    ),
-    "a line break with a length opens nothing": (
-        r"a \\[2pt] b \\(c)",
-        r".................",
-    ),
-    "equations": (
-        r"\begin{equation}x\end{equation}y",
-        r"QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..",
-    ),
-    "with a star": (
-        r"a\begin{align*}x\end{align*}y",
-        r".QQQQQQQQQQQQQQQQQQQQQQQQQQ..",
-    ),
-    "dollars in an equation close nothing": (
-        r"\begin{math}x\mbox{if $y$}z\end{math}w",
-        r"QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..",
-    ),
-    "other environments are text": (
-        r"\begin{quote}x\end{quote}",
-        r".........................",
-    ),
-    "comments": (
-        r"a % $b¶$c$ \% $d$¶",
-        r".......QQ.....QQ..",
-    ),
-    "verbatim": (
-        r"\begin{verbatim}$a\end{verbatim} $b$",
-        r".................................QQ.",
-    ),
-    "over the end of a line": (
-        r"$a¶b$ c",
-        r"QQQQ...",
-    ),
-    "a blank line ends it": (
-        r"$a¶ ¶b $c$",
-        r"QQQQ...QQ.",
-    ),
-    "an end that was cut off": (
-        r"x\] $a$ \end{equation} $b$",
-        r"....QQ.................QQ.",
-    ),
-    "up to the end": (
-        r"a $b",
-        r"..QQ",
-    ),
-}
+MATHS = rows(r"""
+between dollars
+so $x+1$ is¶
+...QQQQ.....
+display
+so $$x$$ is \[y\] and \(z\).
+...QQQQ.....QQQQ......QQQQ..
+one formula right after another
+$x$$y$ $$z$$$w$
+QQ.QQ..QQQQ.QQ.
+escaped dollars are none
+\$5 and $\$5$ \\$x$
+........QQQQ....QQ.
+a line break with a length opens nothing
+a \\[2pt] b \\(c)
+.................
+equations
+\begin{equation}x\end{equation}y
+QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..
+with a star
+a\begin{align*}x\end{align*}y
+.QQQQQQQQQQQQQQQQQQQQQQQQQQ..
+dollars in an equation close nothing
+\begin{math}x\mbox{if $y$}z\end{math}w
+QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ..
+other environments are text
+\begin{quote}x\end{quote}
+.........................
+comments
+a % $b¶$c$ \% $d$¶
+.......QQ.....QQ..
+verbatim
+\begin{verbatim}$a\end{verbatim} $b$
+.................................QQ.
+over the end of a line
+$a¶b$ c
+QQQQ...
+a blank line ends it
+$a¶ ¶b $c$
+QQQQ...QQ.
+an end that was cut off
+x\] $a$ \end{equation} $b$
+....QQ.................QQ.
+up to the end
+a $b
+..QQ
+""")
 
 
 @pytest.mark.parametrize(("text", "expected"), MATHS.values(), ids=MATHS.keys())

@@ -115,27 +115,6 @@ def test_what_came_before_end_makes_no_difference_to_one_bit(model: dict[str, ob
     torch.testing.assert_close(found[0], found[2], rtol=0, atol=1e-9)
 
 
-def test_the_planted_leak_is_visible_without_resets() -> None:
-    # The first character of each document is repeated in the next one: a network whose state is not reset sees it.
-    network, ids = network_of({"cell": "lstm", "num_layers": 1}), window(10, 1, share=0)
-    ids[5] = END
-    other = ids.clone()
-    other[0] = (other[0] - 1) % 5 + 2
-    is_same = []
-    for end_id in (END, None):
-        network.end_id = end_id
-        both = [network(text, network.initial_state(1))[0][5:] for text in (ids, other)]
-        is_same.append(torch.equal(*both))
-    assert is_same == [True, False]
-
-
-def test_a_window_without_end_is_read_as_by_a_network_without_documents() -> None:
-    with_documents = network_of({"cell": "lstm", "num_layers": 2})
-    without = network_of({"cell": "lstm", "num_layers": 2}, documents="none")
-    ids, state = window(20, 3, share=0), some_state(with_documents, 3)
-    assert torch.equal(with_documents(ids, state)[0], without(ids, state)[0])
-
-
 def test_all_documents_of_a_lane_have_the_same_dropout() -> None:
     shares = {"dropout": 0.4, "input_dropout": 0.3, "weight_drop": 0.3}
     network = network_of({"cell": "gru", "num_layers": 2}, **shares)

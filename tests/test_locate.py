@@ -54,17 +54,6 @@ def test_a_reader_gets_the_newest_run_that_was_validated(tmp_path: Path) -> None
         assert open_run_to_read(named.path.name, checkpoints) == (named.reader, None)
 
 
-def test_where_no_run_was_validated_the_newest_is_read_and_said_to_be_so(tmp_path: Path) -> None:
-    checkpoints = tmp_path / "checkpoints"
-    for seconds, name in enumerate(("a-001", "b-001")):
-        made = make_run(checkpoints / name)
-        save(made, 0)
-        set_time(made.path / "latest", 100 + seconds)
-    found, warning = open_run_to_read(None, checkpoints)
-    assert found == made.reader
-    assert warning == f"no run in {checkpoints} has been validated yet; using the newest, b-001"
-
-
 def test_a_run_is_found_by_path_and_by_name(run: RunWriter, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, 1)
     assert open_run(str(run.path), Path("elsewhere")) == run.reader
@@ -163,15 +152,6 @@ def test_runs_in_the_current_folder_are_listed_and_may_be_the_newest(here: Path)
     assert open_run(None).path == Path("checkpoints/old-001")
     with pytest.raises(CheckpointError, match="no run 'wpp' here or in checkpoints\ndid you mean wp"):
         open_run("wpp")
-
-
-def test_without_checkpoints_the_current_folder_is_enough(here: Path) -> None:
-    Path("checkpoints").rename(".checkpoints")
-    assert listed() == ["wp"] and open_run(None).path == Path("wp")
-    Path("wp").rename(".wp")
-    assert listed() == [], "hidden folders are not looked into"
-    with pytest.raises(CheckpointError, match="no runs here or in checkpoints yet\ntrain one first: charrnn train"):
-        open_run(None)
 
 
 def test_what_is_no_run_of_its_own_in_the_current_folder_is_skipped(

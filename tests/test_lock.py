@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from saved_runs import make_run
 
-from charrnn.errors import CharRNNError, RunInUseError
+from charrnn.errors import RunInUseError
 from charrnn.runs.writer import RunWriter
 
 
@@ -55,24 +55,3 @@ def test_lock_can_be_taken_again_and_lets_errors_of_its_block_through(run: RunWr
 
 
 # In a process of its own, since forking this one, with the threads of other tests, is not safe.
-FORKER = (
-    "import os, sys, time; from pathlib import Path; from charrnn.runs.writer import RunWriter\n"
-    "run = RunWriter(Path(sys.argv[1]))\n"
-    "with run.lock():\n"
-    "    worker = os.fork()\n"
-    "    if worker == 0: time.sleep(15); os._exit(0)\n"
-    "try:\n"
-    "    with run.lock(): print('free')\n"
-    "finally: os.kill(worker, 9)\n"
-)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_lock_is_freed_although_a_forked_worker_lives_on(run: RunWriter) -> None:
-    done = subprocess.run([sys.executable, "-c", FORKER, str(run.path)], capture_output=True, text=True, timeout=600)
-    assert done.stdout == "free\n", done.stderr
-
-
-def test_lock_of_a_missing_folder_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(CharRNNError, match="cannot lock"), RunWriter(tmp_path / "gone").lock():
-        pass

@@ -5,7 +5,6 @@ B texts drawn together, N characters.
 
 from __future__ import annotations
 
-import json
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +16,14 @@ import numpy as np
 import pytest
 from built_runs import build_chain
 from conftest import Ran
-from rich.console import Console
 
 import charrnn
-from charrnn.cli import sample_view
 from charrnn.cli.sample import MAX_JSON_CHARS, MAX_TABLE_CHARS
-from charrnn.cli.sample_view import print_long_json
 from charrnn.generation import generator
 from charrnn.generation.options import MAX_BEAM_CHARS, SampleOptions
 from charrnn.generation.sampling import Block
 from charrnn.generation.writing import Piece
 from charrnn.lab.novelty import MAX_CHARS, longest_comparable
-from charrnn.views.export import to_json
 
 Command = Callable[..., Ran]
 MIB = 2**20
@@ -138,19 +133,6 @@ def test_a_text_of_json_takes_sixty_bytes_a_character(
         assert command(*options, 300_000).code == 0
 
 
-def test_a_long_json_is_that_of_a_short_one(capsys: pytest.CaptureFixture[str]) -> None:
-    value = {
-        "text": 'a\n\x7f\x1bЖ🙂"\\' * 9_000,
-        "logprobs": tuple(-index / 7 for index in range(30_000)),
-        "odd": [float("nan"), float("-inf"), None, True, 1e-300],
-        "nested": {"empty": [], "none": {}},
-    }
-    print_long_json(value)
-    printed = capsys.readouterr().out
-    assert printed == to_json(value) + "\n"
-    assert json.loads(printed)["text"] == value["text"]
-
-
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -192,82 +174,3 @@ def test_novelty_is_refused_before_anything_is_drawn(command: Command, tmp_path:
 def test_a_sample_of_bytes_may_grow_threefold_when_it_is_spelled() -> None:
     assert longest_comparable("char") == MAX_CHARS
     assert len((b"\xff" * longest_comparable("byte")).decode("utf-8", "replace").encode()) <= MAX_CHARS
-
-
-class Bars:
-    """Bars that were shown: their totals, and how far they came."""
-
-    def __init__(self) -> None:
-        self.totals: list[int] = []
-        self.reached: list[int] = []
-
-    @contextmanager
-    def __call__(self, total: int, label: str) -> Iterator[Callable[[int], object]]:
-        self.totals.append(total)
-        self.reached.append(0)
-
-        def advance(num_chars: int) -> None:
-            self.reached[-1] += num_chars
-
-        yield advance
-
-
-@pytest.mark.parametrize(
-    ("options", "total"),
-    [
-        (("--length", 20_000), 20_000),
-        (("--length", 20_000, "--json"), 20_000),
-        (("--length", 5_000, "--count", 4), 20_000),
-        (("--length", 5_000, "--count", 4, "--json"), 20_000),
-        (("--length", 5_000, "--temps", "1,2,3"), 15_000),
-        (("--length", 20_000, "--show-cell", "0:1"), 20_000),
-        (("--length", 9_000), None),
-        (("--length", 20_000, "--quiet"), None),
-    ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
-)
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_a_bar_shows_how_far_a_long_text_has_come(
-    command: Command,
-    alphabet_run: Path,
-    drawn_together: list[int],
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[object, ...],
-    total: int | None,
-    is_terminal: bool,
-) -> None:
-    bars = Bars()
-    monkeypatch.setattr(sample_view, "progress", bars)
-    monkeypatch.setattr(sample_view, "can_animate", lambda stream: is_terminal)
-    ran = command("sample", alphabet_run, "--seed", 0, *options)
-    assert ran.code == 0 and len(ran.out) > 4_999
-    expected = [total] if total is not None and is_terminal else []
-    assert bars.totals == bars.reached == expected
-
-
-def test_a_search_moves_a_bar_too(command: Command, alphabet_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bars = Bars()
-    monkeypatch.setattr(sample_view, "progress", bars)
-    monkeypatch.setattr(sample_view, "can_animate", lambda stream: True)
-    assert command("sample", alphabet_run, "--beam", 200, "--length", 51, "--count", 9, "--quiet").code == 0
-    assert bars.totals == []
-    assert command("sample", alphabet_run, "--beam", 200, "--length", 51, "--count", 9).code == 0
-    assert bars.totals == bars.reached == [51]
-
-
-def test_a_line_without_end_is_shown_in_parts() -> None:
-    pieces = (Piece("a", -1.0, 0.5) for _ in range(10**9))
-    lines = sample_view._lines_of(pieces, 400)
-    assert [len(next(lines)) for _ in range(3)] == [400] * 3
-    ended = [Piece(character, -1.0, 0.5) for character in "ab\ncd"]
-    assert [len(line) for line in sample_view._lines_of(iter(ended), 400)] == [3, 2]
-
-
-def test_on_a_terminal_without_colours_a_row_of_blocks_is_below_each_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    console = Console(force_terminal=True, color_system=None, width=40, _environ={})
-    monkeypatch.setattr(sample_view, "result_console", lambda: console)
-    pieces = zip("ab\ncd", (-1.0, 0.0, 1.0, 1.0, -1.0), strict=True)
-    sample_view.write_coloured("prime", (Piece(text, -1.0, value) for text, value in pieces))
-    assert capsys.readouterr().out.splitlines() == ["prime", "ab↵", "▁▅█", "cd", "█▁"]

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -79,19 +78,6 @@ def test_names_of_texts_lose_their_folders_on_every_system(alphabet_run: Path, t
     assert config.corpus == ("a.txt", "b.txt", "folder", "c.txt") and config.init_from is None
 
 
-def test_the_same_model_gives_the_same_bytes(alphabet_run: Path, tmp_path: Path) -> None:
-    first, second = (charrnn.load(alphabet_run).export(tmp_path / name / "a.zip") for name in map(made(tmp_path), "xy"))
-    assert first.read_bytes() == second.read_bytes()
-
-
-def made(parent: Path) -> Callable[[str], str]:
-    def make(name: str) -> str:
-        (parent / name).mkdir()
-        return name
-
-    return make
-
-
 def test_every_command_takes_it(command: Command, lab: Path, corpus_file: Path) -> None:
     exported = command("export", lab.name, "given.zip")
     assert (exported.code, exported.out, exported.err) == (0, "given.zip\n", "")
@@ -161,22 +147,6 @@ def test_nothing_is_replaced_unasked(command: Command, alphabet_run: Path, tmp_p
         refused = command("export", alphabet_run, tmp_path / name, "--force")
         assert refused.code == 2 and word in refused.err, refused.err
     assert command("export", "a", "b", "c.zip").code == 2
-
-
-def test_a_file_that_appears_during_an_export_stays(
-    command: Command, alphabet_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_fsync, target = os.fsync, tmp_path / "mine.zip"
-
-    def fsync(descriptor: int) -> None:
-        target.write_bytes(b"of another program")
-        real_fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    refused = command("export", alphabet_run, target)
-    assert refused.code == 2 and "mine.zip exists: give another name, or --force" in refused.err
-    assert target.read_bytes() == b"of another program"
-    assert command("export", alphabet_run, target, "--force").code == 0
 
 
 def test_a_link_stays_and_its_target_is_written(command: Command, alphabet_run: Path, tmp_path: Path) -> None:
@@ -254,12 +224,6 @@ def test_figures_that_no_training_gives_are_refused(file: Path, entry: str, valu
         read_model_file(signed(file, manifest={entry: value}))
 
 
-def test_figures_that_a_training_gives_are_kept(file: Path) -> None:
-    given = {"val_nats": 0.0, "step": 10**9, "corpus_digest": "0a" * 32}
-    read = read_model_file(signed(file, manifest=given))
-    assert read.state == {"step": 10**9, "best_step": 10**9, "best_nats": 0.0, "corpus_digest": "0a" * 32}
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -297,12 +261,3 @@ def test_a_file_that_unpacks_to_gigabytes_is_not_unpacked(file: Path) -> None:
     file.write_bytes(packed.getvalue())
     with pytest.raises(CheckpointError, match=r"more than .* bytes"):
         read_model_file(file)
-
-
-def test_what_is_no_model_is_refused(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "text.zip").write_text("not an archive")
-    (tmp_path / "text.txt").write_text("a text")
-    refused = command("sample", "text.zip")
-    assert refused.code != 0 and "damaged" in refused.err and "Traceback" not in refused.err
-    refused = command("sample", "text.txt")
-    assert refused.code != 0 and "is a file, not a run" in refused.err

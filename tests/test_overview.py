@@ -16,7 +16,6 @@ from charrnn.runs.description import seal
 from charrnn.runs.logs import MetricsLog
 from charrnn.runs.overview import (
     SORT_KEYS,
-    find_runs,
     learning_curves,
     read_learning_curve,
     run_summaries,
@@ -29,8 +28,6 @@ from charrnn.runs.records import comparison_notes
 from charrnn.settings import to_yaml
 
 Build = Callable[..., Path]
-FORMS = ((", ", ": "), (",", ":"))
-"""Separators of JSON: as lines are logged, and as others may write them."""
 
 
 def step(number: float, seconds: float, nats: float | None = 2.0) -> dict[str, Any]:
@@ -102,14 +99,6 @@ def test_a_text_is_named_in_short(corpus: tuple[str, ...], text: str) -> None:
     assert text_name(corpus) == text
 
 
-def test_a_damaged_alphabet_leaves_the_number_of_weights_open(build: Build) -> None:
-    path = build("chain")
-    (path / "vocab.json").write_text("{")
-    found = summarize(RunReader(path))
-    assert found.num_parameters is None
-    assert len(found.warnings) == 1 and "vocab.json" in found.warnings[0]
-
-
 def test_losses_are_the_same_however_a_line_is_written(tmp_path: Path) -> None:
     """Lines as they are logged are matched by an expression; any other JSON object is parsed."""
     records = [
@@ -151,18 +140,6 @@ def test_damaged_lines_are_named_and_a_cut_off_last_one_is_not(tmp_path: Path) -
     assert problems == log.problems()
 
 
-def test_a_step_that_no_run_can_reach_is_damage_however_its_line_is_written(tmp_path: Path) -> None:
-    numbers = (0, 10**9, 10**9 + 1, -1, 10**17, 1.5)
-    texts = [json.dumps(step(number, 0.5), separators=separators) for number in numbers for separators in FORMS]
-    log = MetricsLog(tmp_path / "metrics.jsonl")
-    log.path.write_text("".join(f"{line}\n" for line in texts))
-    problems: list[str] = []
-    assert [loss.step for loss in log.losses(problems)] == [0, 0, 10**9, 10**9]
-    assert problems == [f"{log.path} line {number} is damaged and is skipped" for number in range(5, 13)]
-    assert problems == log.problems()
-    assert log.steps("step") == [0, 0, 10**9, 10**9]
-
-
 def test_seconds_go_on_after_a_resumption_and_steps_never_go_back(build: Build) -> None:
     records = [
         *(step(1, 5.0, 4.0), validation(1, 6.0, 3.0), step(2, 8.0, 3.5), validation(2, 9.0, 2.0)),
@@ -185,12 +162,6 @@ def test_characters_count_every_batch_row(build: Build) -> None:
     curve = read_learning_curve(RunReader(path), training=True)
     assert (curve.validation.characters, curve.training.characters) == ((105,), (105,))
     assert summarize(RunReader(path)).num_chars == 105
-
-
-def test_training_losses_are_read_on_request(build: Build) -> None:
-    path = build("chain", step(1, 1.0), validation(1, 1.0, 2.0))
-    assert read_learning_curve(RunReader(path)).training.steps == ()
-    assert read_learning_curve(RunReader(path), training=True).training.steps == (1,)
 
 
 def test_runs_are_sorted_and_those_without_a_value_come_last(build: Build, tmp_path: Path) -> None:
@@ -226,13 +197,6 @@ def test_the_newest_or_the_first_runs_with_a_loss_are_selected(build: Build, tmp
     assert names("d", "a", "b", most=1, sort="loss") == (["a", "d"], 2)
     with pytest.raises(UsageError, match="Did you mean loss"):
         select_runs(most=1, sort="losss", checkpoints=checkpoints)
-
-
-def test_an_unknown_column_is_refused_with_a_near_one() -> None:
-    with pytest.raises(UsageError, match="Did you mean loss"):
-        run_summaries(sort="losses")
-    with pytest.raises(UsageError, match="Did you mean seconds"):
-        learning_curves(against="second")
 
 
 def test_a_damaged_run_is_skipped_unless_it_is_named(build: Build, tmp_path: Path) -> None:
@@ -278,7 +242,3 @@ def test_runs_that_must_not_be_compared_say_why(build: Build, tmp_path: Path) ->
     assert learning_curves(checkpoints=checkpoints).notes == (note,)
     assert comparison_notes(run_summaries(["first", "second"], checkpoints=checkpoints)) == ()
     assert comparison_notes(run_summaries(checkpoints=checkpoints)) == (note,)
-
-
-def test_a_folder_that_does_not_exist_has_no_runs(tmp_path: Path) -> None:
-    assert find_runs(checkpoints=tmp_path / "nowhere") == []

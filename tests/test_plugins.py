@@ -26,10 +26,6 @@ def label(text):
     print("labelling")
     return [character in "aeiou" for character in text]
 '''
-OBJECT = """
-from charrnn.detectors.detector import Detector
-vowels = Detector("another name", "inside a vowel", lambda text: None, "this text has no vowels")
-"""
 
 
 @pytest.fixture
@@ -53,17 +49,6 @@ def test_a_function_is_a_detector_described_by_its_docstring(
     labels = detector.label("lamp")
     assert labels is not None and labels.dtype == bool and labels.tolist() == [False, True, False, False]
     assert capsys.readouterr() == ("", "labelling\n"), "stdout is for results"
-
-
-def test_a_detector_is_named_after_its_entry_point(offer: Callable[..., None]) -> None:
-    offer("vowels", OBJECT, target="rhyme_marks:vowels")
-    (detector,) = get_detectors(["vowels"])
-    assert (detector.name, detector.looks_for, detector.absence) == (
-        "vowels",
-        "inside a vowel",
-        "this text has no vowels",
-    )
-    assert detector.label("lamp") is None
 
 
 def test_only_the_detectors_that_are_named_are_loaded(offer: Callable[..., None]) -> None:
@@ -157,14 +142,6 @@ def test_visualize_finds_the_cell_of_a_detector_of_another_package(
         "error: The detector 'vowels' of the package rhymes 1.0 failed in "
         f"{folder / 'rhyme_marks.py'}, line 1: ZeroDivisionError: division by zero"
     ]
-
-
-def test_the_help_lists_the_detectors_of_the_registry(
-    process: Callable[..., subprocess.CompletedProcess[bytes]],
-) -> None:
-    shown = process("-m", "charrnn", "visualize", "--help").stdout.decode()
-    listed = f": {', '.join(DETECTORS)}, or one of an installed package."
-    assert "".join(listed.split()) in "".join(shown.split()), "however its lines are broken"
 
 
 def test_starting_scans_no_packages_and_imports_no_detector(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from saved_runs import CONFIG, FILES, VOCAB, make_run, rewrite_manifest, save
+from saved_runs import FILES, make_run, rewrite_manifest, save
 
 from charrnn.errors import CheckpointError
 from charrnn.runs.checkpoint import FORMAT_VERSION
@@ -100,11 +100,6 @@ def test_an_unknown_checkpoint_is_an_error_that_lists_the_others(run: RunWriter)
 # --- configuration and alphabet
 
 
-def test_config_and_vocab_are_read(run: RunWriter) -> None:
-    assert run.reader.read_config() == CONFIG
-    assert Description.read(run.path).vocab() == VOCAB
-
-
 def corrupt(kind: str) -> Callable[[Path], object]:
     def huge(path: Path) -> None:
         with path.open("wb") as file:
@@ -130,10 +125,3 @@ def test_an_unreadable_config_or_vocab_is_a_bad_checkpoint(run: RunWriter, kind:
         corrupt(kind)(run.path / name)
         with pytest.raises(CheckpointError, match=name):
             read()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "9" * 5000])
-def test_a_vocab_that_is_not_json_is_a_bad_checkpoint(run: RunWriter, text: str) -> None:
-    (run.path / "vocab.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"vocab\.json is damaged"):
-        Description.read(run.path).vocab()

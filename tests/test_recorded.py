@@ -19,7 +19,7 @@ import charrnn
 from charrnn.config import Config
 from charrnn.errors import DataError
 from charrnn.text.corpus import read_corpus
-from charrnn.text.recorded import MAX_LOCATIONS_LENGTH, RecordedCorpus, recorded_corpus, state_of_corpus
+from charrnn.text.recorded import RecordedCorpus, recorded_corpus, state_of_corpus
 
 Command = Callable[..., Ran]
 TEXT = make_corpus(num_chars=3_000).text
@@ -72,20 +72,6 @@ def test_it_is_found_where_it_was_moved_with_the_run(
     monkeypatch.chdir(project.rename(tmp_path / "renamed"))
     corpus = recorded.read()
     assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
-
-
-def test_it_is_found_without_the_environment_that_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "shelf").mkdir()
-    Path("novel.txt").rename(tmp_path / "shelf" / "tale.txt")
-    monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
-    recorded = record("tale")
-    monkeypatch.delenv("CHARRNN_CORPORA")
-    assert recorded.read().content == TEXT
-    (tmp_path / "shelf").rename(tmp_path / "books")
-    with pytest.raises(DataError, match=r"^The text of novel-001, tale, is not here"):
-        recorded.read()
-    monkeypatch.setenv("CHARRNN_CORPORA", str(tmp_path / "books"))
-    assert recorded.read().content == TEXT
 
 
 def test_each_source_is_looked_for_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,42 +140,6 @@ def test_what_became_no_text_says_that_it_cannot_be_read_again() -> None:
         recorded.read()
 
 
-def test_a_file_that_cannot_be_read_any_more_is_a_reason_to_have_changed() -> None:
-    for name in ("a.txt", "b.txt"):
-        Path("book", name).parent.mkdir(exist_ok=True)
-        Path("book", name).write_text(TEXT)
-    recorded = record("book")
-    Path("book", "b.txt").write_bytes(b"")
-    with pytest.raises(DataError) as caught:
-        recorded.read()
-    first, second = str(caught.value).splitlines()
-    assert first == "The text of novel-001 has changed since it was trained (book): put it back."
-    assert second == ("When it was read again: skipped 1 file that is empty, unreadable or not UTF-8 text in book.")
-
-
-def test_a_folder_that_was_emptied_is_said_to_be_missing() -> None:
-    Path("book").mkdir()
-    Path("book/a.txt").write_text(TEXT)
-    recorded = record("book")
-    Path("book/a.txt").unlink()
-    with pytest.raises(DataError) as caught:
-        recorded.read(instead=" or give another")
-    first, second = str(caught.value).splitlines()
-    assert first == "The text of novel-001, book, is not here: put it back or give another."
-    assert second == f"It was found at {os.path.abspath('book')}."
-
-
-def test_an_unchanged_text_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = record("novel.txt")
-    Path("novel.txt").write_text(OTHER, encoding="utf-8")
-    opened = []
-    real = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, *how: (opened.append(path.name), real(path, *how))[1])
-    with pytest.raises(DataError, match="has changed"):
-        recorded.read()
-    assert opened == ["novel.txt"], "its name leads to the same file"
-
-
 def test_standard_input_is_read_once_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = record("-", "novel.txt", stdin=OTHER.encode())
     assert recorded.locations == (None, os.path.abspath("novel.txt"))
@@ -238,14 +188,6 @@ def test_without_a_digest_nothing_is_known_of_a_text(state: dict[str, object]) -
     assert recorded_corpus("evil-001", Config(corpus=("novel.txt",)), state) is None
 
 
-def test_locations_of_thousands_of_files_are_not_recorded() -> None:
-    many = tuple(f"/folder/{number:05d}.txt" for number in range(MAX_LOCATIONS_LENGTH // 20))
-    corpus = replace(read_corpus(["novel.txt"]), locations=many)
-    assert set(state_of_corpus(corpus)) == {"corpus_digest"}
-    few = replace(corpus, locations=many[:9])
-    assert state_of_corpus(few)["corpus_locations"] == list(many[:9])
-
-
 def train(out: str, **settings: Any) -> Path:
     """A run of one step in `project`."""
     list(charrnn.train(Config(**{"corpus": ("novel.txt",), **SMALL_RUN, "steps": 1, **settings}), out=Path(out)))
@@ -279,18 +221,6 @@ def test_every_command_finds_the_text_from_another_folder(
         assert ran.err.startswith("error: The text of run, novel.txt, is not here: put it back")
         assert "catalogue" not in ran.err and len(ran.err.splitlines()) <= 3
         assert ("or give --text" in ran.err) is line.startswith(("evaluate", "visualize"))
-
-
-@pytest.mark.parametrize("source", [".", "**/*.txt"])
-def test_a_run_finds_its_text_in_the_folder_that_it_is_in(
-    command: Command, project: Path, source: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(project)
-    train("checkpoints/project-001", corpus=(source,))
-    ran = command("evaluate", "--json")
-    assert ran.code == 0, ran.err
-    ran = command("train", "--resume", "--steps", 2)
-    assert ran.code == 0, ran.err
 
 
 def test_a_run_that_goes_on_elsewhere_records_the_new_place(

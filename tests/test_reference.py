@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
 from types import ModuleType
 from xml.etree import ElementTree
 
@@ -12,7 +11,7 @@ import pytest
 from environment import REPOSITORY
 
 from charrnn.architectures import CELLS, DEPTHS, OPTIMIZERS
-from charrnn.config import FIELD_NAMES, Config, allowed_values
+from charrnn.config import FIELD_NAMES
 from charrnn.detectors.registry import DETECTORS
 
 pytestmark = pytest.mark.docs
@@ -81,29 +80,12 @@ def test_options_have_their_range(page: str) -> None:
     assert "Default: 0.8. It must be 0 (greedy) or more, and finite." in entries["--temp, --temperature T"]
 
 
-def test_the_allowed_values_are_those_of_the_check() -> None:
-    assert allowed_values("minutes") == "more than 0 and at most 100000, or null"
-    assert allowed_values("embedding_size") == "between 1 and 16384, or auto, or one-hot"
-    assert allowed_values("sum_outputs") == "true or false"
-    assert all(allowed_values(name) for name in FIELD_NAMES) and Config().hidden_size == "auto"
-
-
 def test_the_page_does_not_depend_on_the_terminal_or_on_settings(
     script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "CHARRNN_HIDDEN_SIZE": "7", "LANG": "de_DE"}.items():
         monkeypatch.setenv(name, value)
     assert script.make_reference() == page
-
-
-def test_defaults_and_limits_in_brackets_are_sentences(script: ModuleType) -> None:
-    described: Callable[[str], str] = script.without_brackets
-    assert described("N.  [default: 20]") == "N. Default: `20`."
-    assert described("N.  [default: (5)]") == "N. Default: `5`."
-    assert described("N.  [default: 1200; x>=1]") == "N. Default: `1200`. At least 1."
-    assert described("N.  [x>=0]") == "N. At least 0."
-    assert described("N.  [1<=x<=9]") == "N. From 1 to 9."
-    assert described("Shares[/test] [a].") == "Shares[/test] [a]."
 
 
 def test_the_drawings_are_those_of_the_script() -> None:
@@ -115,29 +97,3 @@ def test_the_drawings_are_those_of_the_script() -> None:
         drawn, kept = [[(element.tag, element.get("class"), element.text) for element in tree.iter()] for tree in trees]
         assert drawn == kept, "run: python docs/make_drawings.py"
         assert f"](pictures/{name}.svg)" in page
-
-
-@pytest.fixture(scope="module")
-def recorder() -> ModuleType:
-    pytest.importorskip("pty", reason="a terminal is recorded on Linux and macOS")
-    return load("record_demo")
-
-
-@pytest.mark.parametrize("size", [1, 7, 1000])
-def test_no_folder_of_a_text_is_recorded_wherever_the_output_is_cut(recorder: ModuleType, size: int) -> None:
-    text = "trained on /home/someone/books/war.txt, 3/4 of it\r\n/x/y.txt\r\n"
-    events = [(begin / 10, text[begin : begin + size]) for begin in range(0, len(text), size)]
-    cut = recorder.without_folders(events)
-    assert [at for at, _ in cut] == [at for at, _ in events]
-    assert "".join(data for _, data in cut) == "trained on war.txt, 3/4 of it\r\ny.txt\r\n"
-
-
-def test_a_character_that_arrives_in_two_parts_is_recorded_whole(
-    recorder: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    parts = [bytes([byte]) for byte in "\u2588\u00e9$ ".encode()]
-    monkeypatch.setattr(recorder.os, "read", lambda file, most: parts.pop(0))
-    monkeypatch.setattr(recorder.select, "select", lambda files, *_: (files if parts else [], [], []))
-    recording = recorder.Recording(0)
-    recording.read("$ ", 1.0, 60.0)
-    assert recording.shown == "".join(data for _, data in recording.events) == "\u2588\u00e9$ "

@@ -3,16 +3,14 @@
 In the tables ¶ stands for a newline. Labels: S string, C comment, . code, ? either; I inside an if-statement.
 """
 
-import io
 import re
 import tokenize
-from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from labelled import rows
 
-from charrnn.detectors import python_source
 from charrnn.detectors.regions import Region, SourceLabels
 from charrnn.detectors.source import looks_like_source, scan_source
 
@@ -98,58 +96,46 @@ PYTHON_REGIONS = {
     ),
     "nothing": ("", ""),
 }  # fmt: skip
-C_REGIONS = {
-    "a comment up to its newline": (
-        r'''int a; // don't "stop"¶int b;¶''',
-        r'''.......CCCCCCCCCCCCCCC........''',
-    ),
-    "a comment over lines": (
-        r'''/* one¶ "two */ int c;¶''',
-        r'''CCCCCCCCCCCCCC?........''',
-    ),
-    "a comment is not closed by its own star": (
-        r'''/*/ in */ out;¶''',
-        r'''CCCCCCCC?......''',
-    ),
-    "an open comment goes on to the end": (
-        r'''a /* open¶ " {''',
-        r'''..CCCCCCCCCCCC''',
-    ),
-    "characters": (
-        r"""char c = '"', d = '\'', e = '\\';¶""",
-        r""".........SS.......SSS.......SSS...""",
-    ),
-    "no comment in a string": (
-        r'''page = "docs//a/*b*/"; // here¶''',
-        r'''.......SSSSSSSSSSSSS...CCCCCCC.''',
-    ),
-    "a hash is code": (
-        r'''#include "a.h"¶''',
-        r'''.........SSSS..''',
-    ),
-    "an open string ends at its line": (
-        r'''a = "open // ¶b = 'c';¶''',
-        r'''....SSSSSSSSS.....SS...''',
-    ),
-}  # fmt: skip
-PYTHON_DEPTHS = {
-    "inside after the opening one, outside after the closing one": (
-        r'''f(b[1], {2})¶''',
-        r'''0112211122100''',
-    ),
-    "strings and comments open nothing": (
-        r'''f('(', "[")  # {¶x''',
-        r'''011111111100000000''',
-    ),
-    "never below zero": (
-        r''') ]¶(x)''',
-        r'''0000110''',
-    ),
-    "any closes any": (
-        r'''([x)}¶''',
-        r'''122100''',
-    ),
-}  # fmt: skip
+C_REGIONS = rows(r"""
+a comment up to its newline
+int a; // don't "stop"¶int b;¶
+.......CCCCCCCCCCCCCCC........
+a comment over lines
+/* one¶ "two */ int c;¶
+CCCCCCCCCCCCCC?........
+a comment is not closed by its own star
+/*/ in */ out;¶
+CCCCCCCC?......
+an open comment goes on to the end
+a /* open¶ " {
+..CCCCCCCCCCCC
+characters
+char c = '"', d = '\'', e = '\\';¶
+.........SS.......SSS.......SSS...
+no comment in a string
+page = "docs//a/*b*/"; // here¶
+.......SSSSSSSSSSSSS...CCCCCCC.
+a hash is code
+#include "a.h"¶
+.........SSSS..
+an open string ends at its line
+a = "open // ¶b = 'c';¶
+....SSSSSSSSS.....SS...
+""")
+PYTHON_DEPTHS = rows("""
+inside after the opening one, outside after the closing one
+f(b[1], {2})¶
+0112211122100
+strings and comments open nothing
+f('(', "[")  # {¶x
+011111111100000000
+never below zero
+) ]¶(x)
+0000110
+any closes any
+([x)}¶
+122100
+""")
 
 
 @pytest.mark.parametrize(("text", "labels"), PYTHON_REGIONS.values(), ids=PYTHON_REGIONS.keys())
@@ -279,52 +265,41 @@ PYTHON_IFS = {
         "IIIIIIIII",
     ),
 }
-C_IFS = {
-    "up to before the brace that ends it": (
-        "if (a) { b; c; } d;",
-        "IIIIIIIIIIIIIII....",
-    ),
-    "up to before its semicolon": (
-        "if (a) b; c;",
-        "IIIIIIII....",
-    ),
-    "else is none, else if is one": (
-        "if (a) {b;} else if (c) d; else e;",
-        "IIIIIIIIII.......IIIIIIII.........",
-    ),
-    "an inner one": (
-        "if (a) { if (b) { c; } d; } e;",
-        "IIIIIIIIIIIIIIIIIIIIIIIIII....",
-    ),
-    "semicolons in brackets end none": (
-        "if (a) for (b; c; d) { e; } f;",
-        "IIIIIIIIIIIIIIIIIIIIIIIIII....",
-    ),
-    "strings and comments hold neither": (
-        "if (a == ';') /* } */ b(\"};\"); c; // if (d)¶",
-        "IIIIIIIIIIIIIIIIIIIIIIIIIIIII...............",
-    ),
-    "directives and names are none": (
-        "#if A¶# ifdef B¶iffy(1); x.if_a = 2;¶",
-        ".....................................",
-    ),
-    "the block around it closes it": (
-        "{ if (a) } b;",
-        "..IIIIIII....",
-    ),
-    "a block that was cut off": (
-        "} } if (a) b; }",
-        "....IIIIIIII...",
-    ),
-    "without round brackets": (
-        "if a > 0 { b; } c;",
-        "IIIIIIIIIIIIII....",
-    ),
-    "up to the end": (
-        "if (a",
-        "IIIII",
-    ),
-}
+C_IFS = rows("""
+up to before the brace that ends it
+if (a) { b; c; } d;
+IIIIIIIIIIIIIII....
+up to before its semicolon
+if (a) b; c;
+IIIIIIII....
+else is none, else if is one
+if (a) {b;} else if (c) d; else e;
+IIIIIIIIII.......IIIIIIII.........
+an inner one
+if (a) { if (b) { c; } d; } e;
+IIIIIIIIIIIIIIIIIIIIIIIIII....
+semicolons in brackets end none
+if (a) for (b; c; d) { e; } f;
+IIIIIIIIIIIIIIIIIIIIIIIIII....
+strings and comments hold neither
+if (a == ';') /* } */ b("};"); c; // if (d)¶
+IIIIIIIIIIIIIIIIIIIIIIIIIIIII...............
+directives and names are none
+#if A¶# ifdef B¶iffy(1); x.if_a = 2;¶
+.....................................
+the block around it closes it
+{ if (a) } b;
+..IIIIIII....
+a block that was cut off
+} } if (a) b; }
+....IIIIIIII...
+without round brackets
+if a > 0 { b; } c;
+IIIIIIIIIIIIII....
+up to the end
+if (a
+IIIII
+""")
 
 
 def check_ifs(text: str, expected: str, header: str) -> None:
@@ -454,13 +429,6 @@ def test_a_definition_at_the_margin_closes_brackets_left_open_in_python() -> Non
     assert found.depths[-len("    b]\ndef c(d):\n") :].tolist() == [*[1] * 5, 0, 0, *[0] * 5, 1, 1, 0, 0, 0]
 
 
-def test_the_sample_has_what_there_is_to_find() -> None:
-    for text in (LAMPS_PYTHON, LAMPS_C):
-        labels = scan_source(text)
-        assert set(labels.regions.tolist()) == set(Region)
-        assert labels.in_if.any() and labels.depths.max() >= 2 and labels.depths[-1] == 0
-
-
 def test_the_scanner_of_marks_reads_python_as_the_tokenizer_does() -> None:
     parsed = scan_source(LAMPS_PYTHON * 3)
     # A line that is refused, right at the start, leaves everything to the scanner of marks.
@@ -470,17 +438,6 @@ def test_the_scanner_of_marks_reads_python_as_the_tokenizer_does() -> None:
     scanned = scan_source(refused + LAMPS_PYTHON * 3)
     for name in ("regions", "depths", "in_if"):
         assert getattr(scanned, name)[len(refused) :].tolist() == getattr(parsed, name).tolist()
-
-
-def test_the_tokenizer_reads_what_it_can() -> None:
-    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(LAMPS_PYTHON).readline)]
-    assert tokenize.ERRORTOKEN not in kinds
-    marks, refused = python_source._tokenize(LAMPS_PYTHON, 0)
-    assert refused == len(LAMPS_PYTHON)
-    assert all(before.end <= after.begin for before, after in pairwise(marks))
-    broken = LAMPS_PYTHON + "x = (1,\n     2\n"
-    marks_before, refused = python_source._tokenize(broken, 0)
-    assert marks_before == marks and broken[refused:].strip() == "x = (1,\n     2"
 
 
 @pytest.mark.parametrize("marks", ['"""', "'''"])

@@ -80,17 +80,6 @@ def test_a_location_that_leads_nowhere_is_none(here: Path) -> None:
         assert origin_at(location, SHUFFLED) is None
 
 
-def test_a_location_below_the_working_folder_is_shown_as_it_would_be_typed(here: Path, tmp_path: Path) -> None:
-    (tmp_path / "other.txt").write_text(TEXT)
-    for location, label in (
-        (here / "book", "book"),
-        (here / "book" / "b.txt", "book/b.txt"),
-        (tmp_path / "other.txt", str(tmp_path / "other.txt")),
-    ):
-        origin = origin_at(str(location), SHUFFLED)
-        assert origin is not None and origin.label == label
-
-
 def put_run(path: str) -> None:
     """What a run leaves that looks like text, in a folder."""
     Path(path, "step-00000001").mkdir(parents=True)
@@ -108,12 +97,6 @@ def test_a_run_in_the_folder_that_it_learned_is_not_part_of_it(source: str) -> N
     assert after.notes == (("skipped 2 runs in .",) if source == "." else ())
 
 
-@pytest.mark.parametrize("source", ["checkpoints/here-001", "checkpoints/*/samples.txt"])
-def test_a_run_that_is_meant_is_read(source: str) -> None:
-    put_run("checkpoints/here-001")
-    assert str(read_corpus([source], is_for_training=False).content).endswith("step 1\n")
-
-
 def test_what_a_run_names_is_neither_downloaded_nor_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charrnn.text.sources.fetch", lambda *_, **__: pytest.fail("downloads"))
     with pytest.raises(NotHereError, match=r"'shakespeare' is not here.*charrnn corpora fetch shakespeare"):
@@ -129,16 +112,6 @@ def test_a_folder_of_the_environment_that_is_not_there_is_said(monkeypatch: pyte
     with pytest.raises(NotHereError, match=r"not in corpora, book, nosuch \(no such folder\) \(each also with \.txt\)"):
         find("qqq")
     assert find("b").paths == (Path("book/b.txt"),), "which is no reason to find nothing elsewhere"
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_in_a_folder_that_is_locked_is_not_said_to_be_missing() -> None:
-    Path("book").chmod(0)
-    try:
-        with pytest.raises(DataError, match=r"cannot read book/b\.txt: Permission denied"):
-            find("book/b.txt")
-    finally:
-        Path("book").chmod(0o700)
 
 
 def test_a_folder_that_says_it_is_locked_is_not_said_to_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,12 +56,6 @@ def test_a_decoder_waits_for_whole_characters_and_starts_anew_after_finish() -> 
     assert (decoder.feed(ord("a")), decoder.finish()) == ("a", "")
 
 
-def test_a_char_decoder_spells_each_id() -> None:
-    decoder = Vocab.from_text("abc").decoder()
-    assert [decoder.feed(id) for id in (3, 0, 1)] == ["c", REPLACEMENT, "a"]
-    assert decoder.finish() == ""
-
-
 def test_unseen_characters_become_the_unknown_id() -> None:
     vocab = Vocab.from_text("hello")
     # Below, between and beyond the known code points, and beyond the lookup table.
@@ -103,21 +97,6 @@ def test_a_text_without_a_character_to_keep_is_refused() -> None:
         Vocab.from_text("abc", max_size=1)
 
 
-def test_a_char_alphabet_refuses_bytes() -> None:
-    vocab = Vocab.from_text("abc")
-    with pytest.raises(TypeError, match="not bytes"):
-        vocab.encode(b"abc")
-    with pytest.raises(TypeError, match="not bytes"):
-        vocab.unknown_characters(b"abc")
-
-
-def test_a_text_of_several_blocks_is_encoded() -> None:
-    text = "To be, or not to be: that is the question.\n" * 50_000  # 2.1 MB
-    vocab = Vocab.from_text(text)
-    ids = vocab.encode(text)
-    assert len(ids) == len(text) and vocab.decode(ids) == text
-
-
 @given(ANY_TEXT)
 @settings(max_examples=40)
 def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
@@ -128,10 +107,6 @@ def test_vocab_json_brings_the_alphabet_back(text: str) -> None:
         again = Vocab.from_json(json.loads(json.dumps(vocab.to_json())))
         assert again == vocab and len(again) == len(vocab)
         assert again.encode(text).tolist() == vocab.encode(text).tolist()
-
-
-def test_vocab_json_has_the_documented_form() -> None:
-    assert Vocab.from_text("ba").to_json() == {"kind": "char", "characters": ["", "a", "b"]}
 
 
 BYTES = [chr(i) for i in range(256)]

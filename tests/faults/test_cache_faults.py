@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from environment import clean_environment
 from faulty_disk import Killed, faulty_disk
-from large_texts import TEXT, assert_same, entries, in_memory, use_cache, write
+from large_texts import TEXT, assert_same, in_memory, use_cache, write
 
 from charrnn.errors import CharRNNError
 from charrnn.text import id_builder
@@ -52,32 +48,3 @@ def test_whichever_operation_of_the_disk_fails_nothing_half_written_is_used(
             assert_same(read_corpus([path]), expected)
             assert [one for one in cache.iterdir() if one.name.startswith(".") and one.is_dir()] == []
     assert num_errors > 5
-
-
-KILLED = """
-import os, signal, sys
-from charrnn.text import corpus, id_builder
-corpus.MAX_BYTES_IN_MEMORY, id_builder.BLOCK_BYTES = 1_000, 4_000
-num_calls = 0
-def on_progress(done, total):
-    global num_calls
-    num_calls += 1
-    if num_calls == int(sys.argv[1]):
-        os.kill(os.getpid(), signal.SIGKILL)
-corpus.BLOCK_BYTES = 1
-corpus.read_corpus(["a.txt", "b.txt"], on_progress=on_progress)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
-@pytest.mark.parametrize("at", [2, 4], ids=["while reading", "while encoding"])
-def test_a_process_that_is_killed_leaves_nothing_that_is_trusted(at: int, cache: Path) -> None:
-    sources = [write("a.txt"), write("b.txt", TEXT * 2)]
-    ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(at)], env={**clean_environment(), "CHARRNN_CACHE": str(cache)}
-    )
-    assert ran.returncode == -signal.SIGKILL
-    (left,) = entries(cache)
-    assert left.name.startswith(".new.tmp-")
-    assert_same(read_corpus(sources), in_memory(sources))
-    assert not left.exists() and len(entries(cache)) == 1

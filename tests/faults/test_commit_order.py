@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
-from environment import REPOSITORY, clean_environment, python_path
 from faulty_disk import Killed, faulty_disk, sync_nothing
 from saved_runs import FILES, commit, hidden, make_run
 
@@ -60,52 +58,6 @@ def test_a_commit_goes_in_order(tmp_path: Path) -> None:
     # A temporary file that became another is removed once more, to no effect, lest it stay when that failed.
     no_effect = {"unlink .latest.tmp", "unlink .best.tmp"}
     assert_is_the_order([change for change in changes if change not in no_effect])
-
-
-@pytest.fixture
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None or subprocess.run([found, "-o", os.devnull, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("strace is not here, or may not trace")
-    return found
-
-
-def test_system_calls_have_the_same_order(strace: str, tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; from saved_runs import *; from charrnn.files import write_atomically\n"
-        "run = make_run(Path(sys.argv[1])); commit(run, 100, best_step=100, keep=0)\n"
-        "write_atomically(run.path / 'mark', b''); commit(run, 200, best_step=200, keep=0)\n"
-    )
-    run, trace = tmp_path / "run", tmp_path / "trace"
-    calls = "openat,write,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat"
-    subprocess.run(
-        [strace, "-y", "-s", "0", "-e", f"trace={calls}", "-o", str(trace), sys.executable, "-c", script, str(run)],
-        env=clean_environment(PYTHONPATH=python_path(REPOSITORY / "tests")),
-        check=True,
-        timeout=600,
-    )
-    lines = trace.read_text().splitlines()
-    begin = max(number for number, line in enumerate(lines) if '/mark"' in line and line.startswith("rename"))
-    changes = list(changes_in(lines[begin + 1 :], run))
-    assert changes[0] == "fsync run", "the mark's own"
-    assert_is_the_order(changes[1:])
-
-
-def changes_in(lines: list[str], run: Path) -> Iterator[str]:
-    """What changed the disk, from lines such as `fsync(3</tmp/run/latest>) = 0`; a file's writes together as one."""
-    before = ""
-    for line in lines:
-        call, _, rest = line.partition("(")
-        if " = -1 " in rest or str(run) not in rest or (call == "openat" and "O_CREAT" not in rest):
-            continue
-        # The last name on the line is the new one of a rename; a descriptor's path stands in angle brackets.
-        names = re.findall(r'"([^"]+)"', rest) or re.findall(r"<([^>]+)>", rest)
-        kinds = {"openat": "open", "unlinkat": "rmdir" if "AT_REMOVEDIR" in rest else "unlink"}
-        operation = kinds.get(call) or re.sub("at2?$", "", call)
-        change = f"{operation} {without_process(names[-1])}"
-        if not (operation == "write" and change == before):
-            yield change
-        before = change
 
 
 # --- dying

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TrainedRun
-from hostile_runs import put, sign, step_of
+from hostile_runs import put, step_of
 
 import charrnn
 from charrnn.errors import CharRNNError
@@ -30,56 +30,13 @@ from charrnn.views.html import to_text
 from charrnn.views.tables import RunsTable
 
 TOKENS = [
-    *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800", b"{", b"}"),
-    *(
-        b"[",
-        b"]",
-        b":",
-        b": ",
-        b",",
-        b"- ",
-        b"? ",
-        b"#",
-        b"&a ",
-        b"*a",
-        b"<<: ",
-        b"!!",
-        b"!!int ",
-        b"!!float ",
-        b"!!set ",
-    ),
-    *(b"!!binary ", b"!!timestamp ", b"!!omap ", b"!!pairs ", b"!!str ", b"!!bool ", b"!!python/none ", b"%YAML 9.9\n"),
-    *(
-        b"--- ",
-        b"...",
-        b"|",
-        b">",
-        b"~",
-        b"null",
-        b"true",
-        b"NaN",
-        b"Infinity",
-        b"-Infinity",
-        b"1e999",
-        b"-1",
-        b"0",
-        b"1",
-    ),
-    *(b"0x" + b"f" * 5000, b"9" * 400, b"9" * 5000, b"1:59:59", b"2001-99-99", b".inf", b".nan", b"-0", b"1.5", b"0o7"),
-    *(
-        b"[" * 300,
-        b'{"a":' * 300,
-        b"step",
-        b"auto",
-        b"byte",
-        b"F64",
-        b"BF16",
-        b"I64",
-        b"BOOL",
-        b"shape",
-        b"format",
-        b"size",
-    ),
+    *(b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r\n", b"\t", b'"', b"'", b"\\", b"\\ud800"),
+    *(b": ", b"- ", b"? ", b"<<: ", b"%YAML 9.9\n", b"--- ", b"0x" + b"f" * 5000, b"9" * 400, b"9" * 5000),
+    *(b"[" * 300, b'{"a":' * 300),
+    *b"{ } [ ] : , # &a *a ... | > ~ null true NaN Infinity -Infinity 1e999 -1 0 1".split(),
+    *b"1:59:59 2001-99-99 .inf .nan -0 1.5 0o7 step auto byte F64 BF16 I64 BOOL shape format size".split(),
+    *(b"!!%s " % name for name in b"int float set binary timestamp omap pairs str bool python/none".split()),
+    b"!!",
 ]
 """What the formats are made of, and what has broken readers before."""
 
@@ -351,10 +308,3 @@ def test_fixed_defects_stay_fixed(bench: Bench, name: str, data: bytes) -> None:
         bench.readers[name][1](data)
     except CharRNNError as error:
         assert len(str(error)) < 3000
-
-
-def test_the_bench_restores_changed_files(bench: Bench) -> None:
-    with pytest.raises(CharRNNError):
-        bench.readers["vocab.json"][1](b"{}")
-    sign(bench.run)
-    bench.use_run()

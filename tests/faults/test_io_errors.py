@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_RUN, Ran
-from environment import clean_environment
 from faulty_disk import faulty_disk, sync_nothing
 from saved_runs import commit, hidden, make_run, save
 from synthetic import make_corpus
@@ -155,60 +153,3 @@ def test_training_fails_with_a_message_and_resumes_to_the_same_weights(
         steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert steps == sorted(steps) and set(steps) == {1, 2, 3}, where
         assert hidden(run) == []
-
-
-# --- a disk that is really full
-
-SMALL_DISK = """
-import json, os, subprocess, sys
-from pathlib import Path
-from charrnn.cli.app import run
-
-disk, *flags = sys.argv[1:]
-disk = Path(disk)
-full = lambda size: subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk]).returncode
-if full("16k"):
-    sys.exit(77)
-print(json.dumps(["first", run(["train", "text.txt", "--out", str(disk / "run"), *flags]), os.listdir(disk)]))
-full("160k")
-print(json.dumps(["later", run(["train", "text.txt", "--out", str(disk / "run"), "--keep", "99", *flags])]))
-print(json.dumps(["sample", run(["sample", str(disk / "run"), "--length", "3", "--json"])]))
-subprocess.run(["mount", "-o", "remount,size=8m", disk])
-print(json.dumps(["resumed", run(["train", "--resume", str(disk / "run")])]))
-"""
-
-
-def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_bytes(make_corpus(num_chars=600, seed=6).text[:600].encode())
-    (tmp_path / "disk").mkdir()
-    if shutil.which("unshare") is None:
-        pytest.skip("a disk of our own cannot be mounted here")
-    flags = [*FLAGS, "--set", "steps=40", "--quiet"]
-    ran = subprocess.run(
-        [
-            "unshare",
-            "--user",
-            "--map-root-user",
-            "--mount",
-            sys.executable,
-            "-c",
-            SMALL_DISK,
-            tmp_path / "disk",
-            *flags,
-        ],
-        cwd=tmp_path,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    if ran.returncode == 77 or "unshare" in ran.stderr:
-        pytest.skip("a disk of our own cannot be mounted here")
-    reported = {name: rest for name, *rest in (json.loads(line) for line in ran.stdout.splitlines() if line[0] == "[")}
-    errors = [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
-    assert reported["first"] == [1, []], "nothing is left of what could not begin"
-    assert reported["later"] == [1]
-    assert reported["sample"] == reported["resumed"] == [0]
-    assert len(errors) == 2
-    assert all(re.search(r"disk/run/.*No space left on device \([\d,]+ bytes needed\)", error) for error in errors)

@@ -80,15 +80,6 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_result(
     assert num_killed >= 0.9 * count
 
 
-def test_resuming_prunes_what_a_killed_run_did_not(fork_server: ForkServer, uninterrupted: Uninterrupted) -> None:
-    run = fork_server.folder / "not-pruned"
-    last = {"place": "charrnn.runs.writer:RunWriter.prune", "call": 7, "signals": [signal.SIGKILL]}
-    assert fork_server.spawn(*train(run), prepare="child_faults:receive_in", **last).wait() == -signal.SIGKILL
-    go_on(fork_server, run)
-    assert_same(run, uninterrupted.path)
-    assert RunReader(run).checkpoints() == RunReader(uninterrupted.path).checkpoints()
-
-
 @pytest.mark.parametrize("cycles", [6, pytest.param(50, marks=pytest.mark.thorough)])
 def test_metrics_have_every_step_once_after_many_kills(fork_server: ForkServer, cycles: int) -> None:
     dice = random.Random(cycles)

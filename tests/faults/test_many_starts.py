@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from conftest import clean_environment
 from fork_server import Child, ForkServer
 from small_runs import Uninterrupted, assert_same, last_logged, latest_step, train, until
 
@@ -47,35 +43,6 @@ def test_a_second_trainer_is_refused_and_changes_nothing(fork_server: ForkServer
     os.kill(owner.pid, signal.SIGTERM)
     assert owner.wait() == 143
     assert latest_step(run) == last_logged(run)
-
-
-@pytest.mark.thorough
-def test_a_second_trainer_is_refused_within_a_second(fork_server: ForkServer, tmp_path: Path) -> None:
-    owner = start(fork_server, tmp_path / "run")
-    os.kill(owner.pid, signal.SIGSTOP)
-    for arguments in (["--resume", "run"], ["text.txt", "--out", "run"]):
-        seconds = []
-        for _ in range(5):
-            begin = time.monotonic()
-            command = [sys.executable, "-m", "charrnn", "train", *arguments]
-            ran = subprocess.run(command, cwd=tmp_path, env=clean_environment(), capture_output=True, check=False)
-            seconds.append(time.monotonic() - begin)
-            assert ran.returncode in (2, 6), ran.stderr
-        print(f"refused {' '.join(arguments)} in {statistics.median(seconds):.2f} s")
-        assert statistics.median(seconds) < 1, seconds
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.wait()
-
-
-def test_the_lock_of_a_dead_process_is_taken_over(fork_server: ForkServer, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    owner = start(fork_server, run)
-    os.kill(owner.pid, signal.SIGKILL)
-    assert owner.wait() == -signal.SIGKILL
-    assert (run / "lock").read_text() == str(owner.pid)
-    code, child = fork_server.run("train", "--resume", run, "--steps", last_logged(run) + 2)
-    assert code == 0, child.err
-    assert (run / "lock").read_bytes() == b""
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(20, marks=pytest.mark.thorough)])

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faulty_disk import sync_nothing
 from saved_runs import commit, make_run
-
-from charrnn.runs import reader as reader_module
 
 
 @pytest.mark.parametrize("num_steps", [60, pytest.param(2_000, marks=pytest.mark.thorough)])
@@ -47,20 +44,3 @@ def test_a_reader_never_loads_an_incomplete_checkpoint(
     assert failures == []
     for steps in read.values():
         assert steps and steps == sorted(steps), "never back to an older one"
-
-
-def test_a_pointer_updated_meanwhile_is_no_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = make_run(tmp_path / "run")
-    commit(run, 1, best_step=1, keep=9)
-    commit(run, 2, best_step=1, keep=9)
-    run.write_pointer("latest", "step-00000001")
-    (warning,) = run.reader.load_checkpoint("latest", with_training=False).warnings
-    assert "latest names step-00000001, which is not the newest checkpoint; using step-00000002" in warning
-    real_read = reader_module.read_checkpoint
-
-    def read_checkpoint_slowly(*arguments: Any, **options: Any) -> Any:
-        run.write_pointer("latest", "step-00000002")
-        return real_read(*arguments, **options)
-
-    monkeypatch.setattr(reader_module, "read_checkpoint", read_checkpoint_slowly)
-    assert run.reader.load_checkpoint("latest", with_training=False).warnings == ()

@@ -117,12 +117,6 @@ def test_a_second_ctrl_c_exits_at_once_without_damage(
         assert_same(run, uninterrupted.path)
 
 
-def test_a_third_ctrl_c_ends_the_process(fork_server: ForkServer, tmp_path: Path) -> None:
-    amid_save = {"prepare": "child_faults:die_in_saves", "number": 60, "count_path": "", "signals": [signal.SIGINT] * 3}
-    assert fork_server.run(*train(tmp_path / "run"), **amid_save)[0] == 130
-    latest_step(tmp_path / "run")
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_only_a_repeated_ctrl_c_exits_at_once(fork_server: ForkServer, tmp_path: Path, number: int) -> None:
     # `timeout` sends SIGTERM to the command and then to its group; a shell that is closed passes SIGHUP on.
@@ -150,14 +144,6 @@ def test_sigusr1_saves_and_training_continues(
     saved = [event["step"] for event in map(json.loads, child.out.splitlines()) if event["event"] == "saved"]
     assert saved == sorted({0, 4, 5, 8, 10, 12, 14, step})
     assert_same(run, uninterrupted.path)
-
-
-def test_sigusr1_before_the_first_step_is_kept_for_it(fork_server: ForkServer, tmp_path: Path) -> None:
-    asked = {"place": BEFORE_THE_FIRST_SAVE[0], "call": 1, "signals": [signal.SIGUSR1]}
-    code, child = fork_server.run(*train(tmp_path / "run"), prepare=HEAR, **asked)
-    assert code == 0, child.err
-    saved = [event["step"] for event in map(json.loads, child.out.splitlines()) if event["event"] == "saved"]
-    assert saved[:2] == [0, 1]
 
 
 def test_a_closed_terminal_saves(fork_server: ForkServer, tmp_path: Path) -> None:

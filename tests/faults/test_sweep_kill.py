@@ -113,18 +113,3 @@ def test_a_signal_saves_all_runs_and_says_how_to_continue(
     assert {run["status"] for run in json.loads(printed)["runs"]} <= {"finished", "stopped", "waiting"}
     assert runs_in(folder / "stopped") == set(), "no process is left"
     assert results(finish(folder, "stopped")) == undisturbed
-
-
-@pytest.mark.slow
-@pytest.mark.thorough
-def test_a_second_start_of_a_running_sweep_is_refused(folder: Path) -> None:
-    first = start(folder, *sweep_command("twice"))
-    while not (folder / "twice" / "sweep.json").exists():
-        assert first.poll() is None
-        time.sleep(0.01)
-    second = start(folder, *sweep_command("twice"))
-    _, errors = second.communicate(timeout=600)
-    first.send_signal(signal.SIGTERM)
-    first.communicate(timeout=600)
-    assert second.returncode == 6
-    assert f"is in use by process {first.pid}".encode() in errors

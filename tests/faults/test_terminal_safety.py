@@ -24,7 +24,6 @@ from terminals import (
     IN_A_NAME,
     IN_A_TEXT,
     IN_AN_ARGUMENT,
-    MARKUP,
     Screen,
     screens,
     steering,
@@ -342,11 +341,3 @@ def test_arrays_have_names_that_are_valid_in_an_archive(on_screen: Screen, hosti
     with np.load("cells.npz", allow_pickle=False) as arrays:
         assert {f"labels_{pattern}" for pattern in (PATTERNS[0], PATTERNS[1], PATTERNS[3])} <= set(arrays.files)
         assert set("\x1b\x9b") <= set(str(arrays["text"]))
-
-
-def test_all_markup_is_shown_as_text(on_screen: Screen, hostile: Path) -> None:
-    Path("text.txt").write_bytes((f"{IN_A_TEXT} {' '.join(MARKUP)}\n" * 20).encode())
-    ran = on_screen(
-        "visualize", "--cell", "0:1", "--text", "text.txt", "--chars", 900, is_terminal=False, COLUMNS="4000"
-    )
-    assert [part for part in MARKUP if part not in ran.out] == []
