@@ -79,6 +79,7 @@ class Config:
         help="Join the files of a folder in shuffled order (the default) or sorted.",
         metavar="HOW",
         panel=TEXT,
+        is_hidden=True,
     )
     """Order of the files of a folder or a pattern: shuffled, so that every part has files from everywhere, or sorted
     by path."""
@@ -131,7 +132,12 @@ class Config:
     )
     """Size of a character's embedding vector; one-hot: no embedding, the first layer reads one-hot vectors."""
     dropout: float | Auto = option(
-        "auto", "--dropout", help="Share of units dropped at the output of every layer.", metavar="P", panel=TRAINING
+        "auto",
+        "--dropout",
+        help="Share of units dropped at the output of every layer.",
+        metavar="P",
+        panel=TRAINING,
+        is_hidden=True,
     )
     """Share of units dropped at the output of every layer, the same units for a whole window (Gal 2016)."""
     input_dropout: float | Auto = "auto"
@@ -221,6 +227,7 @@ class Config:
         help="Validate every N steps; default: about eight times.",
         metavar="N",
         panel=TRAINING,
+        is_hidden=True,
     )
     """Steps between two validations."""
     validation_chars: int | Auto | None = "auto"

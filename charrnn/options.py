@@ -25,6 +25,8 @@ class Option:
     """Title of its group in `--help`; None: the options that everybody uses."""
     least: float | None = None
     """Smallest value that is accepted; None: whatever the dataclass accepts."""
+    is_hidden: bool = False
+    """Whether the help leaves it out: an old spelling of what `--set` does."""
 
 
 def option(
@@ -34,9 +36,10 @@ def option(
     metavar: str | None = None,
     panel: str | None = None,
     least: float | None = None,
+    is_hidden: bool = False,
 ) -> Any:
     """Make a dataclass field that an option of the command line sets. A class as default, such as dict, is called."""
-    metadata = {KEY: Option(flags=flags, help=help, metavar=metavar, panel=panel, least=least)}
+    metadata = {KEY: Option(flags=flags, help=help, metavar=metavar, panel=panel, least=least, is_hidden=is_hidden)}
     return field(metadata=metadata, **{"default_factory" if isinstance(default, type) else "default": default})
 
 

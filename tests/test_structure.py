@@ -22,7 +22,7 @@ CEILING = {
     "lines of the core": 20_800,
     "modules": 246,
     "words of documentation": 39_500,
-    "options": 113,
+    "options": 110,
 }
 """The package may not grow beyond this: a feature pays for itself with a deletion."""
 NO_CODE = (

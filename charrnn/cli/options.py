@@ -32,6 +32,8 @@ class Option:
     minimum: float | None = None
     aliases: tuple[str, ...] = ()
     """Further spellings."""
+    is_hidden: bool = False
+    """Whether the help leaves it out."""
     name: str = ""
     """The parameter that messages name by `errors.named`, if it is not spelled as the flag."""
 
@@ -51,6 +53,7 @@ class Option:
             metavar=self.metavar,
             min=self.minimum,
             rich_help_panel=self.panel,
+            hidden=self.is_hidden,
         )
         return inspect.Parameter(
             self.parameter,
@@ -80,6 +83,7 @@ def field_options(owner: type[Any], *, as_text: bool = False) -> tuple[Option, .
                 kind=str if as_text and kind is not bool else kind,
                 repeatable=repeatable and not as_text,
                 minimum=option.least,
+                is_hidden=option.is_hidden,
             )
         )
     return tuple(made)
