@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.detector import Detector
+    from charrnn.detectors.registry import Detector
     from charrnn.lab.dynamic import DynamicSettings
     from charrnn.lab.patching import PassageIds
     from charrnn.model.network import CharRNN

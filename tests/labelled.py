@@ -3,8 +3,7 @@
 In a text ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
 """
 
-from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import DETECTORS
+from charrnn.detectors.registry import DETECTORS, Labels
 
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 

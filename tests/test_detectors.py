@@ -3,15 +3,23 @@
 In the tables ¶ stands for a newline and → for a tab. Labels: Q inside, . outside, ? either; counts are digits, a = 10.
 """
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelled import check, label, rows
 
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import MIN_POSITIVES, MIN_SPANS, Labels, why_not_scored
-from charrnn.detectors.registry import DETECTORS, get_detectors
+from charrnn.detectors.registry import (
+    DETECTORS,
+    MIN_POSITIVES,
+    MIN_SPANS,
+    Detector,
+    Labels,
+    get_detectors,
+    why_not_scored,
+)
 from charrnn.errors import UsageError
 
 EXAMPLES = settings(max_examples=80, deadline=None, derandomize=True)

@@ -24,9 +24,8 @@ from charrnn.cells.ablation import ablate_direction, ablate_text
 from charrnn.cells.analysis import Study
 from charrnn.config import Config
 from charrnn.detectors.custom import custom_detector
-from charrnn.detectors.detector import Detector
 from charrnn.detectors.prose import label_quotes
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.registry import Detector, get_detectors
 from charrnn.errors import DataError, UsageError
 from charrnn.lab.directions import outputs_of
 from charrnn.model.cells import CLAMP_LIMIT

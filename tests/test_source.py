@@ -11,8 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from labelled import rows
 
-from charrnn.detectors.regions import Region, SourceLabels
-from charrnn.detectors.source import looks_like_source, scan_source
+from charrnn.detectors.source import Region, SourceLabels, looks_like_source, scan_source
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
 PYTHON = "import os\nimport sys\n" * 3

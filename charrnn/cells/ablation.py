@@ -16,8 +16,7 @@ from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import LEAST_SPREAD, draw_blocks
 from charrnn.cells.trace import score_following
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import why_not_scored
+from charrnn.detectors.registry import Detector, why_not_scored
 from charrnn.model.cells import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Direction, sum_at_means
 from charrnn.model.layer import TORCH

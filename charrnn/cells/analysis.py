@@ -41,9 +41,7 @@ from charrnn.cells.saved import (
 )
 from charrnn.cells.scores import Measured, Read, Target, choose_targets, label_by_name, measure, measure_all, rank
 from charrnn.cells.values import choose_passages, most_changes
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.registry import Detector, Labels, get_detectors
 from charrnn.display import RecordTuple
 from charrnn.errors import DataError, UsageError, named
 from charrnn.files import JSON

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from charrnn.cells.records import CellScore, FoundCell
 from charrnn.cells.scores import Measured, Target
 from charrnn.cells.statistics import SIZES
-from charrnn.detectors.labels import Labels
-from charrnn.detectors.registry import DETECTORS
+from charrnn.detectors.registry import DETECTORS, Labels
 from charrnn.files import JSON
 
 Record = TypeVar("Record")

@@ -28,9 +28,7 @@ from charrnn.cells.statistics import (
     score_from_association,
     spearman,
 )
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import Labels, why_not_scored
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.registry import Detector, Labels, get_detectors, why_not_scored
 from charrnn.errors import DataError, UsageError, counted, named
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.bootstrap import draw_counts, percentiles
 from charrnn.cells.records import CellScore
-from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import Labels
 
 if TYPE_CHECKING:
     from charrnn.code_cache import KeptFunction

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from charrnn.cells.gates import GateCounter
 from charrnn.cells.records import GateUse, SurpriseText
-from charrnn.detectors.detector import Detector
+from charrnn.detectors.registry import Detector
 from charrnn.display import Displayable
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.model.network import CharRNN

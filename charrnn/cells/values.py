@@ -28,7 +28,7 @@ from charrnn.cells.records import (
 from charrnn.cells.saved import floats_from_json
 from charrnn.cells.scores import Read
 from charrnn.cells.statistics import measure_score
-from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import Labels
 from charrnn.files import JSON
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from charrnn.cells.directions import DirectionContribution
     from charrnn.cells.records import Ablation, CellFindings, CellHistory, CellPage, GradientReach, Passage
     from charrnn.cells.trace import Trace
-    from charrnn.detectors.detector import Detector
-    from charrnn.detectors.labels import Labels
+    from charrnn.detectors.registry import Detector, Labels
     from charrnn.lab.atlas_records import Atlas
     from charrnn.lab.cell_effects_records import Patch
     from charrnn.lab.descriptions_records import DescriptionReport

@@ -1,5 +1,7 @@
 """Detectors from outside of charrnn: a regular expression, a function in a Python file, or a plugin of a package."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.detectors.detector import Detector, Label
-from charrnn.detectors.labels import Labels
 from charrnn.detectors.prose import label_spans
+from charrnn.detectors.registry import Detector, Label, Labels
 from charrnn.errors import UsageError
 from charrnn.extensions import Plugin, run_foreign
 

@@ -36,16 +36,11 @@ def looks_like_latex(text: str) -> bool:
     return num_commands > 0 and num_commands >= MIN_SHARE * sum(1 for line in text.splitlines() if line.strip())
 
 
-def label_latex_math(text: str) -> NDArray[np.bool_] | None:
+def label_latex_math(text: str) -> NDArray[np.bool_]:
     r"""True inside $…$, $$…$$, \(…\), \[…\] and equations, except at the last character of the closing mark.
 
-    A blank line ends mathematics. `\$`, comments and verbatim text contain no marks. None for a text without LaTeX.
+    A blank line ends mathematics. `\$`, comments and verbatim text contain no marks.
     """
-    return label_any_math(text) if looks_like_latex(text) else None
-
-
-def label_any_math(text: str) -> NDArray[np.bool_]:
-    """Label a text of any kind as `label_latex_math` labels LaTeX."""
     inside = np.zeros(len(text), bool)
     closer, begin = "", 0
     for match in _EDGE.finditer(text):

@@ -131,26 +131,18 @@ def label_urls(text: str) -> Flags:
     return label_spans(len(text), spans())
 
 
-def label_speakers(text: str) -> Flags | None:
-    """True in the name of a speaker, on a line of its own before a colon. None for a text that is not a play."""
-    lines = _speakers(text)
-    num_names = len({match["name"] for match in lines})
+def is_play(text: str) -> bool:
+    """Return whether enough lines name a speaker, and the names repeat: a heading such as `Contents:` occurs once."""
+    names = [match["name"] for match in _speakers(text)]
     num_lines = sum(1 for line in text.splitlines() if line.strip())
-    # In a play names repeat; a heading such as `Contents:` occurs once.
-    is_play = num_names * 2 <= len(lines) and len(lines) >= MIN_SPEAKER_SHARE * num_lines
-    if not lines or not is_play or looks_like_source(text):
-        return None
-    return _label_names(text, lines)
+    has_enough = 0 < 2 * len(set(names)) <= len(names) and len(names) >= MIN_SPEAKER_SHARE * num_lines
+    return has_enough and not looks_like_source(text)
 
 
-def label_any_speakers(text: str) -> Flags:
-    """True in every name on a line of its own before a colon, in a text of any kind."""
-    return _label_names(text, _speakers(text))
+def label_speakers(text: str) -> Flags:
+    """True in the name of a speaker, on a line of its own before a colon."""
+    return label_spans(len(text), (match.span("name") for match in _speakers(text)))
 
 
 def _speakers(text: str) -> list[re.Match[str]]:
     return [match for match in _SPEAKER.finditer(text) if match["name"][0].isupper()]
-
-
-def _label_names(text: str, lines: list[re.Match[str]]) -> Flags:
-    return label_spans(len(text), (match.span("name") for match in lines))

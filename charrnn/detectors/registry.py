@@ -1,101 +1,118 @@
-"""The detectors by name: those that come with charrnn, and those that installed packages offer.
+"""Detectors: functions that label every character of a text, by name.
 
-This module imports neither NumPy nor the code of any detector, so that the help texts can list them at no cost.
+Some come with charrnn, others are offered by installed packages. This module imports neither NumPy nor the code of any
+detector, so that the help texts can list them at no cost.
+
+A label says what holds *after reading* its character: the opening quotation mark is inside, the closing one is not.
+An opening mark of several characters (`//`, `if`, `http://`) is inside from its first.
 """
 
-from collections.abc import Collection, Sequence
-from importlib import import_module
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from charrnn.detectors.detector import Detector, Label
-from charrnn.errors import UsageError, did_you_mean
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from charrnn.errors import UsageError, counted, did_you_mean
 
 if TYPE_CHECKING:
-    from charrnn.detectors.labels import Labels
+    from numpy.typing import NDArray
 
 GROUP = "charrnn.detectors"
 """The entry point group in which a package offers detectors."""
 
+Labels: TypeAlias = "NDArray[Any]"
+"""Labels (N,) of a text of N characters: bool for a yes/no detector, int64 for a count detector."""
+Label = Callable[[str], "Labels | None"]
+"""A function from a text of N characters to its labels (N,), or to None where the detector does not apply."""
+MIN_POSITIVES = 50
+"""A yes/no detector is scored if at least so many characters are inside, and as many outside."""
+MIN_SPANS = 5
+"""A yes/no detector is scored if there are at least so many spans; a count detector, if twice as many changes."""
 
-def _function(module: str, name: str) -> Label:
-    """Return a function of this package that is imported when it is first called."""
 
-    def label(text: str) -> "Labels | None":
-        function: Label = getattr(import_module(f"charrnn.detectors.{module}"), name)
-        return function(text)
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A named function that labels every character of a text."""
 
-    return label
+    name: str
+    looks_for: str
+    """What the labels mean, in a few words."""
+    label: Label
+    absence: str = "this text has nothing of the kind"
+    """Why `label` returns None for a text."""
+    label_any: Label | None = None
+    """What labels a text of any kind, if the detector is named; None if `label` does. The kind decides the defaults."""
+
+    def for_any_text(self) -> Detector:
+        """Return this detector for a text of any kind, as it is used where its name is given."""
+        return self if self.label_any is None else replace(self, label=self.label_any)
+
+    def label_documents(self, text: str) -> Labels | None:
+        """Label a text whose documents, if it has any, end with END (U+0000), as if END were a newline."""
+        return self.label(text.replace("\0", "\n"))
 
 
-_NO_SOURCE = "this text is not source code"
+def _function(place: str) -> Callable[[str], Any]:
+    """Return the function `module:name` of this package, which is imported when it is first called."""
+    module, _, name = place.partition(":")
+
+    def function(text: str) -> Any:
+        return getattr(import_module(f"charrnn.detectors.{module}"), name)(text)
+
+    return function
+
+
+def _for_kind(name: str, looks_for: str, label: str, is_of_kind: str, absence: str) -> Detector:
+    """Return a detector that labels a text only if a function finds it to be of the right kind, unless it is named."""
+    label_any, applies = _function(label), _function(is_of_kind)
+    return Detector(name, looks_for, lambda text: label_any(text) if applies(text) else None, absence, label_any)
+
+
+_SOURCE = ("source:looks_like_source", "this text is not source code")
 _NO_FORMAL = "this text is not of that formal language"
 _BUILT_IN = (
-    Detector("quote", "inside double quotation marks", _function("prose", "label_quotes")),
-    Detector("line-position", "characters read on this line", _function("prose", "label_line_position")),
-    Detector("line-length", "characters left on this line", _function("prose", "label_line_length")),
-    Detector("newline-next", "the next character is a newline", _function("prose", "label_newline_next")),
-    Detector("indentation", "spaces this line starts with", _function("prose", "label_indentation")),
-    Detector("word-position", "characters read of this word", _function("prose", "label_word_position")),
-    Detector("capital", "inside a word in capitals", _function("prose", "label_capitals")),
-    Detector("digit", "inside a number", _function("prose", "label_digits")),
-    Detector("url", "inside a web address", _function("prose", "label_urls")),
-    Detector(
+    Detector("quote", "inside double quotation marks", _function("prose:label_quotes")),
+    Detector("line-position", "characters read on this line", _function("prose:label_line_position")),
+    Detector("line-length", "characters left on this line", _function("prose:label_line_length")),
+    Detector("newline-next", "the next character is a newline", _function("prose:label_newline_next")),
+    Detector("indentation", "spaces this line starts with", _function("prose:label_indentation")),
+    Detector("word-position", "characters read of this word", _function("prose:label_word_position")),
+    Detector("capital", "inside a word in capitals", _function("prose:label_capitals")),
+    Detector("digit", "inside a number", _function("prose:label_digits")),
+    Detector("url", "inside a web address", _function("prose:label_urls")),
+    _for_kind(
         "speaker",
         "inside a speaker's name in a play",
-        _function("prose", "label_speakers"),
+        "prose:label_speakers",
+        "prose:is_play",
         "this text is not a play",
-        _function("prose", "label_any_speakers"),
     ),
-    Detector(
+    _for_kind(
         "latex-math",
         "inside LaTeX mathematics",
-        _function("latex", "label_latex_math"),
+        "latex:label_latex_math",
+        "latex:looks_like_latex",
         "this text is not LaTeX",
-        _function("latex", "label_any_math"),
     ),
+    _for_kind("string", "inside a string of source code", "source:label_strings", *_SOURCE),
+    _for_kind("comment", "inside a comment of source code", "source:label_comments", *_SOURCE),
+    _for_kind("bracket-depth", "open brackets of source code", "source:label_bracket_depth", *_SOURCE),
+    _for_kind("if-statement", "in the condition or body of an if", "source:label_if_statements", *_SOURCE),
+    Detector("a-minus-b", "a's minus b's of this string", _function("formal_languages:label_a_minus_b"), _NO_FORMAL),
+    Detector("b-minus-c", "b's minus c's of this string", _function("formal_languages:label_b_minus_c"), _NO_FORMAL),
+    Detector("dyck-depth", "open brackets of this string", _function("formal_languages:label_dyck_depth"), _NO_FORMAL),
+    Detector("parity", "after an odd number of ones", _function("formal_languages:label_parity"), _NO_FORMAL),
     Detector(
-        "string",
-        "inside a string of source code",
-        _function("source", "label_strings"),
-        _NO_SOURCE,
-        _function("source", "label_any_strings"),
-    ),
-    Detector(
-        "comment",
-        "inside a comment of source code",
-        _function("source", "label_comments"),
-        _NO_SOURCE,
-        _function("source", "label_any_comments"),
-    ),
-    Detector(
-        "bracket-depth",
-        "open brackets of source code",
-        _function("source", "label_bracket_depth"),
-        _NO_SOURCE,
-        _function("source", "label_any_brackets"),
-    ),
-    Detector(
-        "if-statement",
-        "in the condition or body of an if",
-        _function("source", "label_if_statements"),
-        _NO_SOURCE,
-        _function("source", "label_any_if_statements"),
-    ),
-    Detector("a-minus-b", "a's minus b's of this string", _function("formal_languages", "label_a_minus_b"), _NO_FORMAL),
-    Detector("b-minus-c", "b's minus c's of this string", _function("formal_languages", "label_b_minus_c"), _NO_FORMAL),
-    Detector(
-        "dyck-depth", "open brackets of this string", _function("formal_languages", "label_dyck_depth"), _NO_FORMAL
-    ),
-    Detector("parity", "after an odd number of ones", _function("formal_languages", "label_parity"), _NO_FORMAL),
-    Detector(
-        "copy-position", "characters copied so far", _function("formal_languages", "label_copy_position"), _NO_FORMAL
+        "copy-position", "characters copied so far", _function("formal_languages:label_copy_position"), _NO_FORMAL
     ),
 )
 DETECTORS = {detector.name: detector for detector in _BUILT_IN}
 """The detectors that come with charrnn, by name."""
 
 
-def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
+def get_detectors(chosen: Sequence[str | Detector] | None) -> list[Detector]:
     """Return the named detectors, and those given as they are; all that come with charrnn if none is chosen.
 
     A detector that is named labels a text of any kind (`Detector.for_any_text`); a formal language has to be one. A
@@ -105,7 +122,7 @@ def get_detectors(chosen: "Sequence[str | Detector] | None") -> list[Detector]:
     """
     if not chosen:
         return list(DETECTORS.values())
-    return [_find(one) if isinstance(one, str) else one for one in dict.fromkeys(chosen)]
+    return [_find(item) if isinstance(item, str) else item for item in dict.fromkeys(chosen)]
 
 
 def _find(name: str) -> Detector:
@@ -120,9 +137,41 @@ def _find(name: str) -> Detector:
 
         return plugin_detector(plugin)
     if name not in DETECTORS:
-        raise UsageError(_unknown(name, [*DETECTORS, *plugin_names(GROUP)]))
+        names = [*DETECTORS, *plugin_names(GROUP)]
+        raise UsageError(
+            f"There is no detector {name!r}.{did_you_mean(name, names)} The detectors are {', '.join(names)}."
+        )
     return DETECTORS[name].for_any_text()
 
 
-def _unknown(name: str, names: Collection[str]) -> str:
-    return f"There is no detector {name!r}.{did_you_mean(name, names)} The detectors are {', '.join(names)}."
+def why_not_scored(labels: Labels | None, absence: str = "it does not apply to this text") -> str | None:
+    """Return why these labels (N,) cannot be scored, or None if they can. `absence` is the reason if there are none."""
+    if labels is None:
+        return absence
+    if labels.dtype != bool:
+        return _why_count_not_scored(labels)
+    import numpy as np
+
+    num_inside = int(labels.sum())
+    num_spans = int(np.diff(labels.astype(np.int8), prepend=0).clip(0).sum())
+    if num_inside == 0:
+        return "there are none in this text"
+    if num_inside < MIN_POSITIVES or num_spans < MIN_SPANS:
+        return f"too few: {counted(num_spans, 'span')}, {counted(num_inside, 'character')} inside"
+    if len(labels) - num_inside < MIN_POSITIVES:
+        return "nearly every character is inside"
+    return None
+
+
+def _why_count_not_scored(counts: Labels) -> str | None:
+    import numpy as np
+
+    num_changes = int(np.count_nonzero(np.diff(counts)))
+    if num_changes == 0:
+        return "it never changes in this text"
+    num_unusual = len(counts) - int(np.unique(counts, return_counts=True)[1].max())
+    # A segment with another value is two changes.
+    if num_unusual < MIN_POSITIVES or num_changes < 2 * MIN_SPANS:
+        unusual = counted(num_unusual, "character")
+        return f"too few: {counted(num_changes, 'change')}, {unusual} with another value than most"
+    return None

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.detectors.detector import Detector
-from charrnn.detectors.labels import MIN_POSITIVES, Labels
-from charrnn.detectors.registry import get_detectors
+from charrnn.detectors.registry import MIN_POSITIVES, Detector, Labels, get_detectors
 from charrnn.errors import DataError, counted, named
 from charrnn.text.encoded import EncodedText, undo_decode_each
 

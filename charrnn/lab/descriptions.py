@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from charrnn.bootstrap import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of
 from charrnn.cells.statistics import average_ranks, spearman
-from charrnn.detectors.labels import MIN_POSITIVES
+from charrnn.detectors.registry import MIN_POSITIVES
 from charrnn.lab.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.monotone import Groups, fit_monotone

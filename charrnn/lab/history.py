@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from charrnn.cells.records import CellFindings, CellHistory
 from charrnn.cells.statistics import measure_score
-from charrnn.detectors.labels import Labels
+from charrnn.detectors.registry import Labels
 
 if TYPE_CHECKING:
     from charrnn.cells.trace import Trace

@@ -24,7 +24,7 @@ from charrnn.lab.matching_records import CellMatch, MatchReport, PairMatch, Prop
 
 if TYPE_CHECKING:
     from charrnn.cells.analysis import CellAnalysis
-    from charrnn.detectors.detector import Detector
+    from charrnn.detectors.registry import Detector
 
 NUM_ROTATIONS = 99
 """R: rotations that the null is measured on: the fewest by which a cell can reach p = 0.01."""
