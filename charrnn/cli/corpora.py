@@ -11,6 +11,7 @@ from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.progress import download_bar
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console, warn
+from charrnn.progress import task
 
 if TYPE_CHECKING:
     from charrnn.text.formal_languages import FormalString
@@ -105,7 +106,6 @@ def make_corpus(
     """
     import sys
 
-    from charrnn.cli.progress import progress
     from charrnn.text.formal_languages import find_language, make_strings, write_lines
 
     strings = make_strings(
@@ -118,7 +118,7 @@ def make_corpus(
             else:
                 sys.stdout.write(one.text + "\n")
         return
-    with progress(lines, "writing", quiet=quiet, unit="strings") as advance:
+    with task("writing", lines, unit="strings") as advance:
         num_bytes = write_lines(_advancing(strings, advance), out)
     if json:
         print_json({"language": language, "path": str(out), "num_strings": lines, "num_bytes": num_bytes, "seed": seed})

@@ -9,6 +9,7 @@ import typer
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
 from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_csv, print_json, result_console, warn
+from charrnn.progress import task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,11 +68,10 @@ def runs(
 
 def _list(names: "Sequence[str]", sort: str | None, *, csv: bool, json: bool, quiet: bool) -> None:
     """Print the summaries of the runs as a table, CSV or JSON."""
-    from charrnn.cli.progress import progress
     from charrnn.runs.overview import find_runs, run_summaries
     from charrnn.runs.records import RunSummary
 
-    with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
+    with task("runs", len(find_runs(names)), unit="runs") as on_progress:
         skipped: list[str] = []
         summaries = run_summaries(names, sort=sort, on_skipped=skipped.append, on_progress=on_progress)
     warn((*skipped, *(problem for summary in summaries for problem in summary.warnings)), quiet=quiet)
@@ -104,13 +104,12 @@ def _plot(
     """Draw the learning curves of the runs, or write them as JSON or to a file."""
     from charrnn.cli.exporting import check_export, deliver
     from charrnn.cli.pictures import Shown
-    from charrnn.cli.progress import progress
     from charrnn.runs.overview import find_runs, learning_curves, select_runs
     from charrnn.views.charts import LearningChart
 
     check_export(export, None, no_arrays="learning curves have")
     skipped: list[str] = []
-    with progress(len(find_runs(names)), "runs", quiet=quiet, unit="runs") as on_progress:
+    with task("runs", len(find_runs(names)), unit="runs") as on_progress:
         folders, num_listed = select_runs(
             names,
             most=MAX_CURVES,

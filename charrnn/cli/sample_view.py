@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from charrnn.cli.progress import progress
-from charrnn.cli.streams import can_animate, printable, result_console, warn
+from charrnn.cli.streams import printable, result_console, warn
 from charrnn.errors import counted
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 from charrnn.generation.records import MIN_COPY_LENGTH
+from charrnn.progress import task
 from charrnn.views.export import replace_non_finite
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ class Page:
         There is no bar for short texts, nor beside a text that appears on the terminal as it is drawn.
         """
         has_bar = num_chars * num_texts > LONG and not (is_streamed and sys.stdout.isatty())
-        is_shown = has_bar and not self.quiet and can_animate(sys.stderr)  # else tqdm need not be imported
-        with progress(num_chars, "writing") if is_shown else nullcontext(_ignore) as advance:
+        with task("writing", num_chars) if has_bar else nullcontext(_ignore) as advance:
 
             def on_draw(num_drawn: int) -> None:
                 if self._fresh_seed is not None:

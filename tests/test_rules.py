@@ -1,0 +1,58 @@
+"""The table of options that go together: every flag exists, and every rule refuses what it says and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+import typer.main
+
+from charrnn.cli.app import app
+from charrnn.cli.rules import RULES, Rule, check_rules, describe_rules, is_given
+from charrnn.errors import UsageError
+
+CASES = [(command, rule) for command, rules in RULES.items() for rule in rules]
+
+
+@pytest.mark.parametrize("command", RULES)
+def test_every_flag_of_the_table_is_an_option_of_its_command(command: str) -> None:
+    group = typer.main.get_command(app)
+    flags = {flag for one in group.commands[command].params for flag in one.opts}  # type: ignore[attr-defined]
+    for rule in RULES[command]:
+        assert {*rule.options, *rule.beside, *rule.without, *rule.only_with} <= flags
+
+
+@pytest.mark.parametrize(("command", "rule"), CASES)
+def test_a_rule_refuses_each_of_its_options(command: str, rule: Rule) -> None:
+    for option in rule.options:
+        for other in rule.beside or ("",):
+            values: dict[str, object] = {option: "x"} | ({other: "y"} if other else {})
+            values |= dict.fromkeys(rule.only_with, 1)
+            if option == other:
+                continue
+            # Another rule may come first: the command is refused in any case.
+            with pytest.raises(UsageError):
+                check_rules(command, values)
+
+
+@pytest.mark.parametrize("command", RULES)
+def test_an_option_alone_is_refused_only_if_it_needs_another(command: str) -> None:
+    rules = RULES[command]
+    for option in {flag for rule in rules for flag in (*rule.options, *rule.beside)}:
+        needs = any(option in rule.options and rule.without for rule in rules)
+        if needs:
+            with pytest.raises(UsageError, match=option):
+                check_rules(command, {option: "x"})
+        else:
+            check_rules(command, {option: "x"})
+        assert any(sentence.startswith("Needs ") for sentence in describe_rules(command, option)) == needs
+
+
+def test_what_counts_as_given() -> None:
+    assert all(map(is_given, (0, 0.0, True, "x", ["x"])))
+    assert not any(map(is_given, (None, False, "", [], ())))
+
+
+def test_a_message_names_the_option_its_value_and_the_other_one() -> None:
+    with pytest.raises(UsageError, match=r"^--mix-mode product belongs to --mix: add --mix RUN=0\.3"):
+        check_rules("evaluate", {"--mix-mode": "product"})
+    with pytest.raises(UsageError, match=r"^--by and --errors are reports of their own"):
+        check_rules("evaluate", {"--errors": True, "--by": ["class"]})
