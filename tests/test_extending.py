@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import subprocess
 import sys
@@ -166,7 +167,7 @@ def test_what_the_page_adds_to_the_package_works(
     site: Path, process: Process, tmp_path: Path, corpus_of_brackets: Path
 ) -> None:
     line = ("visualize", "--text", corpus_of_brackets)
-    *helps, _, sampled, (score,), characters = succeed(
+    *helps, _, sampled, (score,), entropy, characters = succeed(
         process,
         site,
         ("visualize", "--help"),
@@ -174,15 +175,19 @@ def test_what_the_page_adds_to_the_package_works(
         train(corpus_of_brackets, "--cell", "ugrnn"),
         ("sample", "--length", 20, "--seed", 0),
         (*line, "--find", "--detector", "parenthesis", "--json"),
+        (*line, "--entropy", "--json"),
         ("vocabulary", "--json"),
     )
     shown = "".join(helps)
-    assert all(name in shown for name in ("parenthesis", "ugrnn"))
+    assert all(name in shown for name in ("parenthesis", "ugrnn", "--entropy"))
     config = next((tmp_path / "checkpoints").glob("*/config.yaml")).read_text(encoding="utf-8")
     assert "cell: ugrnn" in config.splitlines()
     assert len(sampled) >= 20
     assert score["detector"] == "parenthesis"
     assert score["num_positive"] == sum(len(inside) for inside in re.findall(r"\([^)]*(?=\))", TEXT[len(TEXT) // 2 :]))
+    # Two steps teach nothing: every prediction is nearly uniform.
+    assert entropy["text"] == TEXT[: len(entropy["bits"])]
+    assert all(0.9 * math.log2(len(characters)) < bits <= math.log2(len(characters)) for bits in entropy["bits"][1:])
     assert set(TEXT) <= set(characters)
 
 
