@@ -19,7 +19,6 @@ from hand_built import TEXTS, text_hash
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.architectures import CELLS
 from charrnn.config import Config
 from charrnn.errors import UsageError
 from charrnn.generation import sampling
@@ -36,7 +35,6 @@ from charrnn.scale.dot_products import Memory, pack_matrix, padded  # noqa: E402
 
 V, E, H = 17, 6, 21
 BASE = Config(cell="lstm", num_layers=3, hidden_size=H, embedding_size=E, dropout=0.0)
-COMPILED = {"lstm", "peephole", "coupled", "mlstm", "gru", "rnn", "irnn", "antisymmetric"}
 Ids = NDArray[np.int64]
 
 
@@ -94,8 +92,11 @@ def draw_all(stepper: Stepper, streams: range = range(len(SHAPINGS)), length: in
     return Block(*(np.concatenate(parts, axis=1) for parts in zip(*blocks, strict=True)))
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("cell", compiled.KINDS)
+# Each cell with one variant, and each variant with the LSTM: they meet in the products and in the state only.
+PAIRS = [(cell, [*VARIANTS][index % 3]) for index, cell in enumerate(compiled.KINDS)]
+
+
+@pytest.mark.parametrize(("cell", "variant"), [*PAIRS, ("lstm", "residual"), ("lstm", "highway")])
 def test_in_eight_bits_it_computes_the_very_bits_of_numpy(
     cell: str, variant: str, choose: Callable[[bool], None]
 ) -> None:
@@ -142,7 +143,7 @@ def test_a_stream_is_the_same_whatever_is_drawn_beside_it(choose: Callable[[bool
         assert np.array_equal(alone.values[0], together.values[stream])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "antisymmetric", "unitary"])
 def test_10_000_characters_on_it_and_numpy_still_agree_with_the_network(cell: str) -> None:
     config = replace(BASE, cell=cell, num_layers=2, hidden_size=16)
     network = make_network(config)
@@ -154,8 +155,8 @@ def test_10_000_characters_on_it_and_numpy_still_agree_with_the_network(cell: st
     for index, char in enumerate(ids):
         logits, state = stepper.step(np.array([char]), state)
         assert np.abs(logits - expected[index]).max() < 1e-5
+    assert compiled.can_compile(stepper) == (cell in compiled.KINDS)
     if not compiled.can_compile(stepper):
-        assert cell not in COMPILED, "this cell lost its compiled code"
         return
     weights, state, logits = compiled.pack(stepper), stepper.initial_state(1), np.zeros((1, V), np.float32)
     scratch = compiled.make_scratch(weights, 1)

@@ -182,19 +182,6 @@ def test_the_end_of_a_document_resets_every_model() -> None:
         mix([models[0], built("lstm", "c")])
 
 
-def test_several_texts_and_streams_are_those_of_one(pair: tuple[Model, Model]) -> None:
-    mixture = mix(pair, mode="product")
-    texts = mixture.samples(3, length=60, seed=2, prime="the ")
-    assert (
-        texts[0].text
-        == mixture.sample(length=60, seed=2, prime="the ").text
-        == "".join(piece.text for piece in mixture.stream(length=60, seed=2, prime="the "))
-    )
-    assert texts[0].text == "".join(mixture.write(length=60, seed=2, prime="the "))
-    assert len({text.text for text in texts}) == 3
-    assert mixture.sample(length=60, seed=2, prime="the ", stops=(texts[0].text[20:22],)).text in texts[0].text[:21]
-
-
 def test_compiled_steps_change_no_text(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba", reason="numba is not installed")
     documents = {"documents": "lines", "initial_state": "learned"}
