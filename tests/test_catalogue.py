@@ -4,7 +4,7 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from charrnn.errors import DataError
+from charrnn.progress import CallbackProgress, Task, using
 from charrnn.text.catalogue import CatalogueEntry, fetch, find_entry, load_catalogue
 from charrnn.text.sources import fetch_to_train
 
@@ -77,11 +78,16 @@ def entry_at(server: ThreadingHTTPServer, path: str) -> CatalogueEntry:
     )
 
 
+def _fetch(entry: CatalogueEntry, folder: Path, report: Callable[[Task], object]) -> Path:
+    with using(CallbackProgress(report)):
+        return fetch(entry, folder)
+
+
 def test_a_text_is_downloaded_once_and_kept(library: ThreadingHTTPServer, tmp_path: Path) -> None:
     progress: list[tuple[int, int]] = []
     folder = tmp_path / "new" / "corpora"
     entry = entry_at(library, "/good")
-    path = fetch(entry, folder, on_progress=lambda done, total: progress.append((done, total)))
+    path = _fetch(entry, folder, lambda received: progress.append((received.done, received.total)))
     assert path == folder / "families.txt" and path.read_bytes() == CONTENT
     assert [file.name for file in folder.iterdir()] == ["families.txt"]
     assert progress[-1] == (len(CONTENT), len(CONTENT)) and len(progress) > 1
@@ -150,11 +156,11 @@ def test_another_file_of_that_name_is_left_alone(library: ThreadingHTTPServer, t
 
 
 def test_an_interrupted_download_leaves_nothing(library: ThreadingHTTPServer, tmp_path: Path) -> None:
-    def interrupt(done: int, total: int) -> None:
+    def interrupt(received: Task) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(entry_at(library, "/good"), tmp_path, on_progress=interrupt)
+        _fetch(entry_at(library, "/good"), tmp_path, interrupt)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -191,18 +191,14 @@ def test_nearer_places_win(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_catalogue_name_is_fetched_into_the_corpora_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def fetch(entry: catalogue.CatalogueEntry, folder: Path, *, on_progress: object) -> Path:
+    def fetch(entry: catalogue.CatalogueEntry, folder: Path) -> Path:
         asked.append(entry.name)
-        assert on_progress is on_download
         return Path(write(str(folder / entry.file)))
-
-    def on_download(done: int, total: int) -> None:
-        """Be recognised."""
 
     # The download itself is tested against a real server in test_catalogue.
     monkeypatch.setattr("charrnn.text.sources.fetch", fetch)
     for _ in range(2):
-        corpus = read_corpus(["shakespeare.txt"], corpora_dir=tmp_path / "cache", on_download=on_download)
+        corpus = read_corpus(["shakespeare.txt"], corpora_dir=tmp_path / "cache")
         assert (corpus.name, corpus.content) == ("shakespeare", TEXT)
     assert asked == ["shakespeare"]
 

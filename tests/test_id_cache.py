@@ -19,6 +19,7 @@ from large_texts import SENTENCE, TEXT, assert_same, entries, in_memory, use_cac
 import charrnn
 from charrnn.config import Config
 from charrnn.errors import TextChangedError, TooLargeError
+from charrnn.progress import CallbackProgress, Task, using
 from charrnn.text import corpus as corpus_module
 from charrnn.text import files, id_builder, id_cache
 from charrnn.text.batches import BatchRows, release_pages
@@ -169,12 +170,13 @@ def test_a_damaged_record_of_a_source_is_not_believed(change: Callable[[bytes], 
 def test_a_text_that_changes_while_it_is_read_is_refused(cache: Path) -> None:
     sources = [write("a.txt"), write("b.txt", TEXT * 2)]
 
-    def append(num_bytes: int, total: int) -> None:
+    def append(reading: Task) -> None:
         with Path("a.txt").open("a") as file:
             file.write("more")
 
-    with pytest.raises(TextChangedError, match="the 2 sources together changed while it was read: wait until"):
-        read_corpus(sources, on_progress=append)
+    changed = "the 2 sources together changed while it was read: wait until"
+    with pytest.raises(TextChangedError, match=changed), using(CallbackProgress(append)):
+        read_corpus(sources)
     assert entries(cache) == [] and [*cache.glob("sources-*")] == []
 
 

@@ -84,9 +84,7 @@ def test_links_to_folders_are_not_followed_and_links_to_files_are_read() -> None
     Path("texts/linked").symlink_to("a", target_is_directory=True)
     Path("texts/linked.txt").symlink_to("a/p.txt")
     Path("texts/loop").symlink_to("loop")
-    origin = find_origin(
-        "texts", stdin=None, corpora_dir=Path("corpora"), on_download=None, is_named_by_run=False, order=SORTED
-    )
+    origin = find_origin("texts", stdin=None, corpora_dir=Path("corpora"), is_named_by_run=False, order=SORTED)
     assert [str(path.relative_to("texts")) for path in origin.paths] == sorted([*NAMES, "linked.txt"])
 
 

@@ -33,7 +33,6 @@ def find(source: str, *, is_named_by_run: bool = False, order: Order = SHUFFLED)
         source,
         stdin=None,
         corpora_dir=Path("corpora"),
-        on_download=None,
         is_named_by_run=is_named_by_run,
         order=order,
     )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charrnn.cli.options import DebugOption, JsonOption, QuietOption
-from charrnn.cli.progress import download_bar
 from charrnn.cli.root import Command
 from charrnn.cli.streams import print_json, print_path, result_console, warn
 from charrnn.progress import task
@@ -70,7 +69,7 @@ def fetch_corpus(
     here = read_instead(entry)
     if here is not None:
         warn((f"`charrnn train {entry.name}` reads {here} of this folder, not the text of the catalogue",), quiet=quiet)
-    path = fetch_to_train(entry, on_progress=download_bar(quiet=quiet))
+    path = fetch_to_train(entry)
     if json:
         print_json({"name": entry.name, "path": str(path)})
     else:

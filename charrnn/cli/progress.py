@@ -44,10 +44,10 @@ class _Bar(Task):
         from charrnn.views.theme import all_visible
 
         self._bar: tqdm[Any] = tqdm(
-            total=total,
+            total=total or None,
             desc=all_visible(label),
-            unit=f" {unit}",
-            unit_scale=unit == "chars",
+            unit=unit if unit == "B" else f" {unit}",
+            unit_scale=unit in ("chars", "B"),
             leave=False,
             delay=DELAY,
             dynamic_ncols=True,
@@ -62,7 +62,7 @@ class _Bar(Task):
 
     def __call__(self, amount: int = 1) -> None:
         super().__call__(amount)
-        self._bar.total = self.total
+        self._bar.total = self.total or None
         self._bar.update(amount)
 
     def close(self) -> None:
@@ -117,39 +117,3 @@ def training_bar(total: int, bar_format: str, *, initial: int = 0) -> "tqdm[Any]
         bar_format=bar_format,
         leave=False,
     )
-
-
-def download_bar(*, quiet: bool) -> "Callable[[int, int], None]":
-    """Return a function to call with (bytes so far, total bytes) during a download; its first call draws the bar."""
-    return _byte_bar("download", quiet=quiet, delay=0)
-
-
-def reading_bar(*, quiet: bool) -> "Callable[[int, int], None]":
-    """Return such a function for reading a text: the bar appears after a second, without an end if the total is 0."""
-    return _byte_bar("reading", quiet=quiet, delay=DELAY)
-
-
-def _byte_bar(label: str, *, quiet: bool, delay: float) -> "Callable[[int, int], None]":
-    from tqdm import tqdm
-
-    bars: list[tqdm[Any]] = []
-
-    def advance(num_bytes: int, total: int) -> None:
-        if not bars:
-            is_hidden = quiet or not can_animate(sys.stderr)
-            bars.append(
-                tqdm(
-                    total=total or None,
-                    desc=label,
-                    unit="B",
-                    unit_scale=True,
-                    leave=False,
-                    delay=delay,
-                    disable=is_hidden,
-                )
-            )
-        bars[0].update(num_bytes - bars[0].n)
-        if num_bytes >= total > 0:
-            bars.pop().close()
-
-    return advance

@@ -9,7 +9,6 @@ import typer
 
 from charrnn.cli.arguments import print_waiting_notice
 from charrnn.cli.options import DebugOption, JsonOption, Option, QuietOption
-from charrnn.cli.progress import download_bar, reading_bar
 from charrnn.cli.root import Invocation
 from charrnn.cli.rules import check_rules
 from charrnn.cli.streams import print_json, result_console
@@ -152,8 +151,6 @@ def _start(config: "Config", view: TrainingView, *, out: Path | None, trackers: 
         out=out,
         should_stop=view.is_stop_asked,
         should_save=view.is_save_asked,
-        on_download=download_bar(quiet=quiet),
-        on_reading=reading_bar(quiet=quiet),
     )
     return view.show(_tracked(events, trackers, view))
 
@@ -189,6 +186,5 @@ def _resume(
         changes,
         should_stop=view.is_stop_asked,
         should_save=view.is_save_asked,
-        on_reading=reading_bar(quiet=quiet),
     )
     return view.show(_tracked(events, trackers, view))

@@ -4,7 +4,7 @@ import math
 import shlex
 import signal
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from charrnn.cli.progress import training_bar
 from charrnn.cli.signals import READER_GONE, Signals
 from charrnn.cli.streams import discard_output, message_console, print_json, print_path, printable
 from charrnn.generation.options import SAMPLE_TEMPERATURE
+from charrnn.progress import Progress, using
 from charrnn.training.process_group import LaunchedProcess
 
 if TYPE_CHECKING:
@@ -94,12 +95,14 @@ class TrainingView:
         failure: OSError | None = None
         try:
             # Closed explicitly, so that a second Ctrl-C at any point unlocks the run and removes temporary files.
-            with closing(events):
+            with closing(events), ExitStack() as stack:
                 for event in events:
                     # From now on the run exists; before, there is nothing to save, and Ctrl-C ends the command.
                     self._signals.defers = True
-                    if isinstance(event, StartEvent) and self.is_first:
-                        self._launched.announce_run(Path(event.run))
+                    if isinstance(event, StartEvent):
+                        stack.enter_context(using(Progress()))  # The text is read; training has a bar of its own.
+                        if self.is_first:
+                            self._launched.announce_run(Path(event.run))
                     elif isinstance(event, DoneEvent):
                         self._is_complete = event.is_complete
                     try:

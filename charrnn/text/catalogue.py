@@ -5,12 +5,12 @@ import hashlib
 import os
 import re
 import reprlib
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from charrnn.errors import DataError
 from charrnn.files import replacing
+from charrnn.progress import task
 from charrnn.settings import load_yaml
 
 _shown = reprlib.repr  # shortened, because a catalogue can contain values of any length
@@ -80,12 +80,11 @@ def fetch(
     folder: Path,
     *,
     timeout_seconds: float = 20.0,
-    on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Return the entry's file in `folder`; download it if it does not exist. Its digest is checked in both cases.
 
-    `timeout_seconds` limits each wait for the server, not the whole download. `on_progress` gets the bytes received so
-    far and the total. A download appears under its name only when it is complete and verified.
+    `timeout_seconds` limits each wait for the server, not the whole download. A download appears under its name only
+    when it is complete and verified.
 
     Raises DataError if the existing file has another digest (it is not changed), and if the download fails (no file and
     no empty folder is left behind).
@@ -101,7 +100,7 @@ def fetch(
             # The partial file is hidden, so that a folder read as a corpus skips it, and named by the process, so that
             # two processes can download at the same time.
             with replacing(target) as partial:
-                _download(entry, partial, timeout_seconds, on_progress)
+                _download(entry, partial, timeout_seconds)
         finally:
             if is_new:
                 with contextlib.suppress(OSError):  # not empty
@@ -115,9 +114,7 @@ class _BadDownload(Exception):
     """The download is not the file that the catalogue describes."""
 
 
-def _download(
-    entry: CatalogueEntry, partial: Path, timeout_seconds: float, on_progress: Callable[[int, int], None] | None
-) -> None:
+def _download(entry: CatalogueEntry, partial: Path, timeout_seconds: float) -> None:
     """Download to `partial` and verify the content. Raises OSError or _BadDownload."""
     from http.client import HTTPException
     from urllib.request import Request, urlopen
@@ -125,7 +122,11 @@ def _download(
     digest, num_received = hashlib.sha256(), 0
     request = Request(entry.address, headers={"User-Agent": "charrnn"})
     try:
-        with urlopen(request, timeout=timeout_seconds) as response, partial.open("xb") as file:
+        with (
+            urlopen(request, timeout=timeout_seconds) as response,
+            partial.open("xb") as file,
+            task("download", entry.num_bytes, unit="B") as advance,
+        ):
             if not _is_allowed(response.url):
                 raise _BadDownload(f"it was redirected to {response.url}")
             while block := response.read(_BLOCK_BYTES):
@@ -134,8 +135,7 @@ def _download(
                     raise _BadDownload(f"the server sends more than the expected {entry.num_bytes:,} bytes")
                 digest.update(block)
                 file.write(block)
-                if on_progress is not None:
-                    on_progress(num_received, entry.num_bytes)
+                advance(len(block))
             file.flush()
             os.fsync(file.fileno())
     except HTTPException as error:

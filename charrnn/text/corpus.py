@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from charrnn.text.documents import Documents
 from charrnn.text.files import MemoryLimit, Tally
 from charrnn.text.id_builder import BLOCK_BYTES, UNKNOWN_TYPE, IdBuilder
 from charrnn.text.id_cache import CACHE_SIZE_VARIABLE, IdCache, NewEntry, max_cache_bytes, write_error
-from charrnn.text.source_reader import OnProgress, SourceReader, name_of_all
+from charrnn.text.source_reader import SourceReader, name_of_all
 from charrnn.text.sources import SHUFFLED, Order, Origin, find_origin, standard_library
 from charrnn.text.vocab import MAX_CHARACTERS, MAX_VOCAB_SIZE, REPLACEMENT, CharacterCounts, IdArray, Vocab
 
@@ -115,8 +115,6 @@ def read_corpus(
     min_count: int = MIN_COUNT,
     stdin: BinaryIO | None = None,
     corpora_dir: Path = Path("corpora"),
-    on_download: Callable[[int, int], None] | None = None,
-    on_progress: OnProgress | None = None,
     is_for_training: bool = True,
 ) -> Corpus:
     """Read the sources, in order, into one corpus; without any, the source code of Python's standard library.
@@ -128,8 +126,7 @@ def read_corpus(
     - a folder: all files below it, in the given `order`, without hidden files and run folders;
     - a glob pattern: all files that it matches, in the given `order`;
     - a name, which is looked up as a path, in `corpora_dir`, in the folders of $CHARRNN_CORPORA (each also with .txt
-      appended) and in the catalogue, whose text is downloaded into `corpora_dir` (`on_download` gets the bytes so far
-      and the total).
+      appended) and in the catalogue, whose text is downloaded into `corpora_dir`.
 
     The alphabet "char" decodes text in `encoding`, refuses NUL characters, removes byte-order marks, replaces CRLF by
     LF and starts each file on a new line, as "exact" does; "byte" keeps the bytes as they are. Unusable files
@@ -155,7 +152,6 @@ def read_corpus(
             source,
             stdin=stdin,
             corpora_dir=corpora_dir,
-            on_download=on_download,
             is_named_by_run=False,
             order=order,
         )
@@ -166,7 +162,6 @@ def read_corpus(
         alphabet=alphabet,
         encoding=encoding,
         documents=documents,
-        on_progress=on_progress,
         stays_in_memory=not is_for_training,
     ) as text:
         if not is_for_training:
@@ -184,7 +179,6 @@ def open_text(
     alphabet: str,
     encoding: str,
     documents: Documents | None = None,
-    on_progress: OnProgress | None = None,
     stays_in_memory: bool = False,
 ) -> Iterator["OpenText"]:
     """Read sources that were found, or look up what the cache knows of them; then `OpenText.encode` gives the corpus.
@@ -193,7 +187,7 @@ def open_text(
     used or, if the text `stays_in_memory`, does not fit.
     """
     kind: Literal["char", "byte"] = "byte" if alphabet == "byte" else "char"
-    source = SourceReader(tuple(origins), kind, encoding, documents, on_progress or _ignore)
+    source = SourceReader(tuple(origins), kind, encoding, documents)
     with ExitStack() as stack:
         signature = None
         if not stays_in_memory and source.likely_bytes > MAX_BYTES_IN_MEMORY:
@@ -204,10 +198,6 @@ def open_text(
         stack.callback(text.discard)
         text.prepare()
         yield text
-
-
-def _ignore(num_bytes: int, total: int) -> None:
-    pass
 
 
 class OpenText:
@@ -279,7 +269,7 @@ class OpenText:
             raise source.changed()
         assert self._builder is not None, "_read makes it"
         if self._entry is not None:
-            made = self._entry.commit(self._builder, vocab, source.on_progress, self.digest, source.documents)
+            made = self._entry.commit(self._builder, vocab, self.digest, source.documents)
             return made.ids, made.unknown
         ids, first = np.empty(self._builder.num_ids, vocab.id_type), 0
         unknown = [np.empty(0, UNKNOWN_TYPE)]

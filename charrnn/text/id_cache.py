@@ -21,7 +21,7 @@ import shutil
 import stat
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from charrnn.errors import CharRNNError, CheckpointError, counted
 from charrnn.files import JSON, fsync_folder, json_to_bytes, read_capped, replacing, try_lock, write_synced
+from charrnn.progress import task
 from charrnn.text.documents import Documents
 from charrnn.text.id_builder import UNKNOWN_TYPE, IdBuilder
 from charrnn.text.vocab import IdArray, Vocab
@@ -223,7 +224,6 @@ class NewEntry:
         self,
         builder: IdBuilder,
         vocab: Vocab,
-        on_progress: Callable[[int, int], object] = lambda done, total: None,
         digest: str | None = None,
         documents: Documents | None = None,
     ) -> CachedIds:
@@ -231,13 +231,12 @@ class NewEntry:
 
         `digest` is that of the text, by default the builder's; `documents` are arranged.
 
-        `on_progress` is called with the ids so far and in all. Raises CharRNNError if the entry cannot be written;
-        nothing is committed then.
+        Raises CharRNNError if the entry cannot be written; nothing is committed then.
         """
         digest = digest or builder.digest
         path = self._cache.entry_path(digest, vocab)
         try:
-            entry = self._write(builder, vocab, on_progress, digest, documents)
+            entry = self._write(builder, vocab, digest, documents)
             self._cache.remove_excess(builder.num_ids * vocab.id_type.itemsize, path)
             with self._cache.exclusive():
                 self.file.close()  # Windows renames no folder with an open file.
@@ -256,7 +255,6 @@ class NewEntry:
         self,
         builder: IdBuilder,
         vocab: Vocab,
-        on_progress: Callable[[int, int], object],
         digest: str,
         documents: Documents | None,
     ) -> dict[str, JSON]:
@@ -266,6 +264,7 @@ class NewEntry:
         with contextlib.ExitStack() as stack:
             ids_file = stack.enter_context((self._path / name).open("r+b" if name == "ids.bin" else "xb"))
             unknown_file = stack.enter_context((self._path / "unknown.bin").open("xb"))
+            advance = stack.enter_context(task("encoding", builder.num_ids))
             digests, unknown_digests = _Digests(), _Digests()
             num_ids = num_unknown = 0
             encoded = builder.encode(vocab)
@@ -279,7 +278,7 @@ class NewEntry:
                 unknown_digests.add(unknown.tobytes())
                 num_ids += len(ids)
                 num_unknown += len(unknown)
-                on_progress(num_ids, builder.num_ids)
+                advance(len(ids))
             ids_file.truncate()
             for file in (ids_file, unknown_file):
                 file.flush()

@@ -11,7 +11,6 @@ from charrnn.config import Config
 from charrnn.errors import DataError, NotHereError
 from charrnn.text.corpus import Corpus, OpenText, open_text
 from charrnn.text.documents import Documents
-from charrnn.text.source_reader import OnProgress
 from charrnn.text.sources import Order, Origin, find_origin, origin_at, standard_library
 from charrnn.text.vocab import Vocab
 
@@ -41,7 +40,6 @@ class RecordedCorpus:
         stdin: BinaryIO | None = None,
         instead: str = "",
         reason: str = "",
-        on_progress: OnProgress | None = None,
     ) -> Corpus:
         """Read the text from its recorded location or, if that fails, from where its name leads now.
 
@@ -66,7 +64,6 @@ class RecordedCorpus:
                     alphabet=alphabet,
                     encoding=encoding,
                     documents=Documents.of(self.config),
-                    on_progress=on_progress,
                 ) as text:
                     if text.digest == self.digest:
                         is_exact = alphabet == "exact"
@@ -96,7 +93,6 @@ class RecordedCorpus:
                     source,
                     stdin=stdin,
                     corpora_dir=Path("corpora"),
-                    on_download=None,
                     is_named_by_run=True,
                     order=order,
                 )

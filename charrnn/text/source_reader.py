@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from charrnn.errors import DataError, Message, NotHereError, TextChangedError, counted, named
+from charrnn.progress import Task, task
 from charrnn.text.documents import Documents
 from charrnn.text.files import Tally, file_blocks, file_state, stream_blocks, title
 from charrnn.text.id_builder import BLOCK_BYTES, IdBuilder
 from charrnn.text.sources import Origin
-
-OnProgress = Callable[[int, int], object]
-"""Called while a text is read, with the bytes so far and the bytes in all (0 if that is unknown)."""
 
 MANY_FILES = 50
 """From so many short files on, a note says that they are joined."""
@@ -34,10 +32,9 @@ class SourceReader:
         kind: Literal["char", "byte"],
         encoding: str,
         documents: Documents | None,
-        on_progress: OnProgress,
     ) -> None:
         """Look up what the files are now; read nothing yet."""
-        self.origins, self.kind, self.documents, self.on_progress = origins, kind, documents, on_progress
+        self.origins, self.kind, self.documents = origins, kind, documents
         self.labels = tuple(origin.label for origin in origins)
         self.text_encoding = None if kind == "byte" else encoding
         self._paths = [path for origin in origins for path in origin.paths]
@@ -81,26 +78,27 @@ class SourceReader:
         Raises DataError if a file that must be usable, or every file of a source, is not; NotHereError for a folder
         without any file.
         """
-        tallies = []
-        num_done = num_reported = 0
         total = 0 if self._has_stream or self._is_compressed else self.num_bytes
-        for origin in self.origins:
-            tally = Tally()
-            tallies.append(tally)
-            for blocks in _files(origin, self.text_encoding, self.documents, tally):
-                tally.num_used += 1
-                if self.kind == "char" and not builder.ends_line and self.documents is None:
-                    builder.add(b"\n")
-                for block in blocks:
-                    add(block)
-                    num_done += len(block)
-                    if num_done - num_reported >= BLOCK_BYTES:
-                        num_reported = num_done
-                        self.on_progress(min(num_done, total) if total else num_done, total)
-            if not tally.num_used:
-                raise _no_file(origin, tally, self.text_encoding)
-        self.on_progress(total or num_done, total or num_done)
-        return tuple(tallies)
+        with task("reading", total, unit="B") as advance:
+            return tuple(self._read_origin(origin, add, builder, advance) for origin in self.origins)
+
+    def _read_origin(self, origin: Origin, add: Callable[[bytes], None], builder: IdBuilder, advance: Task) -> Tally:
+        tally = Tally()
+        num_read = 0
+        for blocks in _files(origin, self.text_encoding, self.documents, tally):
+            tally.num_used += 1
+            if self.kind == "char" and not builder.ends_line and self.documents is None:
+                builder.add(b"\n")
+            for block in blocks:
+                add(block)
+                num_read += len(block)
+                if num_read >= BLOCK_BYTES:
+                    advance(num_read)
+                    num_read = 0
+        if not tally.num_used:
+            raise _no_file(origin, tally, self.text_encoding)
+        advance(num_read)
+        return tally
 
     def notes(self, tallies: Sequence[Tally]) -> tuple[str, ...]:
         """Return what was left out and changed in each source, as counted by `read`, one sentence each."""

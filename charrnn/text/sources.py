@@ -100,7 +100,6 @@ def find_origin(
     *,
     stdin: BinaryIO | None,
     corpora_dir: Path,
-    on_download: Callable[[int, int], None] | None,
     is_named_by_run: bool,
     order: Order,
 ) -> Origin:
@@ -121,22 +120,20 @@ def find_origin(
     if path is None and (entry := find_entry(source)) is not None:
         if is_named_by_run:
             raise NotHereError(source, f"{source!r} is not here: charrnn corpora fetch {entry.name}")
-        path = fetch(entry, corpora_dir, on_progress=on_download)
+        path = fetch(entry, corpora_dir)
     if path is None:
         raise NotHereError(source, _not_found(source, folders))
     return _path(path, str(path), order, needs_regular=is_named_by_run)
 
 
-def fetch_to_train(
-    entry: CatalogueEntry, corpora_dir: Path = CORPORA, *, on_progress: Callable[[int, int], None] | None = None
-) -> Path:
+def fetch_to_train(entry: CatalogueEntry, corpora_dir: Path = CORPORA) -> Path:
     """Return the entry's file in `corpora_dir` or a folder of $CHARRNN_CORPORA, else download it into `corpora_dir`.
 
     Raises DataError as `fetch` does, for a file in any of the folders.
     """
     folders = _corpora_folders(corpora_dir)
     found = next((folder for folder in folders if os.path.exists(folder / entry.file)), corpora_dir)
-    return fetch(entry, found, on_progress=on_progress)
+    return fetch(entry, found)
 
 
 def read_instead(entry: CatalogueEntry) -> Path | None:

@@ -22,11 +22,9 @@ from charrnn.runs.reader import CHECKPOINTS, RunReader
 from charrnn.runs.writer import RunWriter, clear_unsaved, new_run
 from charrnn.text.batches import BatchRows
 from charrnn.text.recorded import recorded_corpus
-from charrnn.text.source_reader import OnProgress
 from charrnn.training.events import DoneEvent, TrainEvent, WarningEvent
 from charrnn.training.measuring import choose_precision
 from charrnn.training.plan import (
-    Download,
     Text,
     extension_note,
     open_initial_model,
@@ -62,8 +60,6 @@ def train(
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
-    on_download: Download | None = None,
-    on_reading: OnProgress | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Train a new model, or continue with that of `config.init_from`; yield what happens, as it happens.
@@ -72,7 +68,6 @@ def train(
     to time during a long validation, `should_stop` is called: if it returns true, the step is saved and training ends.
     `should_save` is called after every step; if it returns true, the step is saved and training goes on. The run stays
     locked until the iterator is exhausted or closed. A run that ends before its first save leaves no folder.
-    `on_download` and `on_reading` are called while a corpus is downloaded and read, with the bytes so far and in all.
     `group` is by default the processes that torchrun has started, or this one on its own.
 
     Errors are raised when the first event is requested: DataError for an unusable corpus, UsageError for unusable
@@ -82,7 +77,7 @@ def train(
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(connected() if group is None else contextlib.nullcontext(group))
         config, initial, device = _model_to_train(group, config, out, checkpoints)
-        text = group.in_turn(lambda: read_new_text(config, initial, stdin, on_download, on_reading))
+        text = group.in_turn(lambda: read_new_text(config, initial, stdin))
         group.check_same_text(text.corpus.digest)
         planned, batches = plan_run(config, text, device, start, group)
         run = _new_run(stack, group, out, checkpoints, text.corpus.name)
@@ -155,7 +150,6 @@ def resume(
     should_stop: Callable[[], bool] = _never,
     should_save: Callable[[], bool] = _never,
     stdin: BinaryIO | None = None,
-    on_reading: OnProgress | None = None,
     group: ProcessGroup | None = None,
 ) -> Generator[TrainEvent, None, None]:
     """Continue `run` (as `load` takes it) from its latest checkpoint: on a CPU, bit for bit as if it never stopped.
@@ -183,7 +177,7 @@ def resume(
         with group.together():
             group.check_corpus(config.corpus)
             device = group.device(pick_device(config.device))
-        text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin, on_reading))
+        text = group.in_turn(lambda: _read_same_text(folder.path, config, loaded, stdin))
         planned, batches = _plan_further(folder.path.name, config, parsed, text, loaded.step, device, start, group)
         trainer = Trainer(planned, batches, len(text.vocab), device, group)
         trainer.restore(loaded.model, loaded.training, loaded.state)
@@ -234,15 +228,13 @@ def _changed_config(run: RunReader, loaded: Checkpoint, changes: Mapping[str, An
     return replace(config, **changed)
 
 
-def _read_same_text(
-    run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None, on_reading: OnProgress | None = None
-) -> Text:
+def _read_same_text(run: Path, config: Config, loaded: Checkpoint, stdin: BinaryIO | None) -> Text:
     """Read the text that the run was trained on. Raises DataError if it changed, CheckpointError for a damaged run."""
     recorded = recorded_corpus(run.name, config, loaded.state)
     if recorded is None:  # Without a digest, a run from elsewhere could name any file of this disk.
         raise CheckpointError(f"{run.name} does not record the digest of its text.")
     try:
-        text = read_text(config, stdin, None, loaded.description.vocab(), recorded, on_reading)
+        text = read_text(config, stdin, loaded.description.vocab(), recorded)
     except DataError as error:
         if "-" not in config.corpus:
             raise

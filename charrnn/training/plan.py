@@ -1,7 +1,6 @@
 """Decide everything before the first step: the text and its parts, the model, the steps, the threads."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,6 @@ from charrnn.text.batches import BatchRows
 from charrnn.text.corpus import Corpus, read_corpus
 from charrnn.text.documents import Documents, document_ends, split_text
 from charrnn.text.recorded import RecordedCorpus
-from charrnn.text.source_reader import OnProgress
 from charrnn.text.sources import Order
 from charrnn.text.vocab import MAX_CHARACTERS, IdArray, Vocab
 from charrnn.training.measuring import assumed_rate, choose_precision, choose_threads, measure_step
@@ -44,9 +42,6 @@ MAX_UNKNOWN_SHARE = 0.1
 """Largest share of unknown characters in a text: they are all one symbol, which is easy to predict."""
 LISTED_CHARACTERS = 12
 """Characters that the note on an extended alphabet lists at most."""
-
-Download = Callable[[int, int], None]
-"""Called while a corpus is downloaded, with the bytes so far and the bytes in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +145,10 @@ def read_new_text(
     config: Config,
     initial: Checkpoint | None,
     stdin: BinaryIO | None,
-    on_download: Download | None,
-    on_progress: OnProgress | None = None,
 ) -> Text:
     """Read the corpus of a new run, in the vocabulary of the model it starts with, if any. Raises DataError."""
     vocab = None if initial is None else initial.description.vocab()
-    text = read_text(config, stdin, on_download, vocab, on_progress=on_progress, extend=config.extend_alphabet)
+    text = read_text(config, stdin, vocab, extend=config.extend_alphabet)
     if config.init_from is not None:
         check_alphabet(config.init_from, text, extended=config.extend_alphabet)
     return text
@@ -320,10 +313,8 @@ def validation_notes(config: Config, text: Text) -> list[str]:
 def read_text(
     config: Config,
     stdin: BinaryIO | None,
-    on_download: Download | None,
     vocab: Vocab | None = None,
     recorded: RecordedCorpus | None = None,
-    on_progress: OnProgress | None = None,
     *,
     extend: bool = False,
 ) -> Text:
@@ -333,7 +324,7 @@ def read_text(
     Raises DataError if it cannot be used, CharRNNError if the ids of a large one cannot be written to the cache.
     """
     if recorded is not None:
-        corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run", on_progress=on_progress)
+        corpus = recorded.read(vocab=vocab, stdin=stdin, instead=" or start a new run")
     else:
         corpus = read_corpus(
             config.corpus,
@@ -345,8 +336,6 @@ def read_text(
             extend_vocab=extend,
             min_count=config.min_count,
             stdin=stdin,
-            on_download=on_download,
-            on_progress=on_progress,
         )
     parts = split_text(corpus.ids, config)
     return Text(corpus, num_train=parts[0].stop, num_before_test=parts[1].stop)
