@@ -17,7 +17,7 @@ from pathlib import Path
 from measuring import Report, make_parser
 
 import charrnn
-from charrnn.evaluation.char_losses import char_losses
+from charrnn.evaluation.losses import char_losses
 from charrnn.lab.dynamic import DynamicSettings, dynamic_losses, gradient_scale
 
 SEGMENT_LENGTHS = (10, 20, 40)

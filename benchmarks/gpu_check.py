@@ -40,7 +40,7 @@ from charrnn.cells.trace import trace_text
 from charrnn.config import Config, resolved
 from charrnn.detectors.registry import get_detectors
 from charrnn.errors import CharRNNError
-from charrnn.evaluation.loss import stateful_nats, windowed_nats
+from charrnn.evaluation.losses import stateful_nats, windowed_nats
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.model.device import DTYPES, chosen_precision, exact_arithmetic, pick_device

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.bootstrap import BlockSums
+from charrnn.intervals import BlockSums
 from charrnn.lab.ngrams import NgramModel
 
 LENGTHS = (1_000, 5_000, 20_000, 50_000)

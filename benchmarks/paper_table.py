@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from charrnn.config import Config, resolved
 from charrnn.errors import NonFiniteError
-from charrnn.evaluation.loss import stateful_nats
+from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.shapes import fit_parameters, num_parameters
 from charrnn.text.batches import BatchRows, split_ids
 from charrnn.text.vocab import Vocab

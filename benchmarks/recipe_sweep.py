@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from charrnn.config import Config, resolved
-from charrnn.evaluation.loss import stateful_nats
+from charrnn.evaluation.losses import stateful_nats
 from charrnn.text.batches import BatchRows
 from charrnn.text.vocab import Vocab
 from charrnn.training.recipe import choose_sizes, choose_steps

@@ -28,7 +28,7 @@ from torch import nn
 
 from charrnn.api import load
 from charrnn.config import Config
-from charrnn.evaluation.loss import stateful_nats
+from charrnn.evaluation.losses import stateful_nats
 from charrnn.generation.options import Shaping
 from charrnn.generation.sampling import prime_model, sample_ids
 from charrnn.generation.writing import TextStream, write_chunks

@@ -308,7 +308,7 @@ class Model(Generating, Displayable):
         for a text of one segment or less and for characters outside the vocabulary, UsageError for bytes where the
         model reads characters, NonFiniteError if the weights diverge.
         """
-        from charrnn.evaluation.char_losses import char_losses
+        from charrnn.evaluation.losses import char_losses
         from charrnn.lab.dynamic import DynamicSettings, adapt
 
         settings = settings or DynamicSettings()

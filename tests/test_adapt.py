@@ -15,7 +15,7 @@ import charrnn
 from charrnn import api
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
-from charrnn.evaluation.char_losses import char_losses
+from charrnn.evaluation.losses import char_losses
 from charrnn.lab.dynamic import DynamicSettings
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab

@@ -17,7 +17,9 @@ from charrnn import api
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation import comparison
 from charrnn.evaluation.records import COMPRESSOR, NGRAM, Evaluation, EvaluationRow
-from charrnn.lab import baselines, compressors, ngrams
+from charrnn.lab import ngrams
+from charrnn.lab import ngrams as baselines
+from charrnn.lab import ngrams as compressors
 from charrnn.lab.ngrams import ORDERS, NgramModel
 from charrnn.views.losses import shown_rows
 

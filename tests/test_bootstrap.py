@@ -6,7 +6,7 @@ Shapes: M values, K blocks.
 import numpy as np
 import pytest
 
-from charrnn.bootstrap import (
+from charrnn.intervals import (
     MAX_BLOCKS,
     MIN_VALUES,
     BlockSums,

@@ -15,6 +15,10 @@ from test_loss import make_ids, make_network
 from charrnn.errors import DataError
 from charrnn.evaluation import breakdown
 from charrnn.evaluation.breakdown import (
+    CLASSES,
+    class_of,
+    classes_at,
+    classes_of_bytes,
     context_length,
     group_of_position,
     num_read_since_end,
@@ -22,8 +26,7 @@ from charrnn.evaluation.breakdown import (
     sums_by_class,
     sums_by_position,
 )
-from charrnn.evaluation.char_losses import CharLosses
-from charrnn.evaluation.classes import CLASSES, class_of, classes_at, classes_of_bytes
+from charrnn.evaluation.losses import CharLosses
 from charrnn.text.vocab import Vocab
 
 TEXT = "Der Prinz sprach: «Князь Андрей!» 戦争と平和 «١٢٣» é x² €\r\n\tÀ bientôt…\n"
@@ -69,7 +72,7 @@ def test_classes_are_found_at_any_positions_block_by_block(kind: str, monkeypatc
     each = TEXT * 3 if kind == "char" else "".join(character * len(character.encode()) for character in TEXT * 3)
     assert len(each) == len(ids)
     positions = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < 0.6)
-    monkeypatch.setattr("charrnn.evaluation.classes._BLOCK", 7)
+    monkeypatch.setattr("charrnn.evaluation.breakdown._BLOCK", 7)
     found = np.concatenate(list(classes_at(vocab, ids, positions)))
     assert found.tolist() == [class_of(each[position]) for position in positions]
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from test_loss import V, make_ids, make_network, naive_nats
 
-from charrnn.bootstrap import BlockSums
-from charrnn.evaluation.char_losses import (
+from charrnn.evaluation.losses import (
     CharLosses,
     char_losses,
     consecutive_ranges,
     num_scored_chars,
     scored_positions,
     stateful_block_sums,
+    stateful_nats,
 )
-from charrnn.evaluation.loss import stateful_nats
+from charrnn.intervals import BlockSums
 from charrnn.model.reading import SEGMENT_LENGTH, WARM_UP, segments_of
 
 # float64 networks whose logits are rounded to float32: relative errors of some 1e-7 of values below 20.

@@ -18,8 +18,7 @@ from rich.console import Console
 
 from charrnn import api
 from charrnn.evaluation import comparison
-from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
-from charrnn.lab.error_kinds_view import errors_pictures
+from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors, errors_pictures
 
 if TYPE_CHECKING:
     from synthetic import SyntheticCorpus

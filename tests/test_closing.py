@@ -8,9 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from charrnn.lab import closing as closing_module
-from charrnn.lab.closing import OPENERS, estimate_mean, find_pairs, report_closings
-from charrnn.lab.long_range_records import DISTANCES, MAX_DISTANCE
+from charrnn.lab import long_range as closing_module
+from charrnn.lab.long_range import DISTANCES, MAX_DISTANCE, OPENERS, estimate_mean, find_pairs, report_closings
 from charrnn.text.vocab import Vocab
 
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from charrnn.lab.compressors import COMPRESSORS, Compressor
+from charrnn.lab.ngrams import COMPRESSORS, Compressor
 
 WORDS = ["count", "cell", "gate", "quote", "line", "state", "carry", "forget", "recall", "write"]
 XZ, PPMD = COMPRESSORS

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from charrnn.generation.records import Copy, Novelty
-from charrnn.lab.novelty_view import ASCII_LINES, LINES, STYLES, CopiedText
+from charrnn.lab.novelty import ASCII_LINES, LINES, STYLES, CopiedText
 from charrnn.views.html import to_html
 from charrnn.views.theme import visible
 

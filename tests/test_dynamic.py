@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from charrnn.architectures import CELLS, DEPTHS
 from charrnn.config import Config
 from charrnn.errors import NonFiniteError, UsageError
-from charrnn.evaluation.char_losses import char_losses
+from charrnn.evaluation.losses import char_losses
 from charrnn.lab import dynamic
 from charrnn.lab.dynamic import DynamicSettings, adapt, dynamic_losses, gradient_scale
 from charrnn.model.network import CharRNN

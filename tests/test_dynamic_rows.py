@@ -13,11 +13,10 @@ from built_runs import CYCLE, build_chain, chain_text
 import charrnn
 from charrnn import api
 from charrnn.evaluation import comparison
-from charrnn.evaluation.char_losses import char_losses
+from charrnn.evaluation.losses import char_losses
 from charrnn.evaluation.records import MAX_SCORED, Evaluation, EvaluationRow
-from charrnn.lab import dynamic_rows
-from charrnn.lab.dynamic import dynamic_losses
-from charrnn.lab.temperature import fit_temperature
+from charrnn.lab import dynamic as dynamic_rows
+from charrnn.lab.dynamic import dynamic_losses, fit_temperature
 
 Command = Callable[..., Any]
 

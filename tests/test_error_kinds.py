@@ -15,12 +15,20 @@ from built_runs import build_chain
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.evaluation.char_losses import CharLosses
-from charrnn.evaluation.loss import MeasuredText
-from charrnn.evaluation.loss_table import MeasuredRun
+from charrnn.evaluation.comparison import MeasuredRun
+from charrnn.evaluation.losses import CharLosses, MeasuredText
 from charrnn.lab import error_kinds as error_kinds_module
-from charrnn.lab.error_kinds import NO_ERROR, attribute_errors, best_ngram_nats, report_errors, summarize_errors
-from charrnn.lab.error_kinds_records import GROUPS, KINDS, MEMORY_LENGTHS, group_of
+from charrnn.lab.error_kinds import (
+    GROUPS,
+    KINDS,
+    MEMORY_LENGTHS,
+    NO_ERROR,
+    attribute_errors,
+    best_ngram_nats,
+    group_of,
+    report_errors,
+    summarize_errors,
+)
 from charrnn.lab.long_range import report_long_range
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.vocab import Vocab

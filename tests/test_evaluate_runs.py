@@ -13,16 +13,15 @@ import charrnn
 from charrnn.api import Model
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
-from charrnn.evaluation.char_losses import CharLosses
 from charrnn.evaluation.comparison import (
     _check_same_alphabet,
     _check_same_part,
+    byte_difference,
     evaluate_runs,
     losses_by_char,
     losses_by_line,
 )
-from charrnn.evaluation.loss import MeasuredText, paired_difference, report_of
-from charrnn.evaluation.loss_table import byte_difference
+from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, report_of
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
 

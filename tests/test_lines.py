@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charrnn.evaluation import lines
-from charrnn.evaluation.char_losses import CharLosses
 from charrnn.evaluation.lines import ScoredText
+from charrnn.evaluation.losses import CharLosses
 from charrnn.evaluation.records import MAX_LINE_TEXT
 
 

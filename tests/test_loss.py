@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from charrnn.config import Config
-from charrnn.evaluation import loss as loss_module
-from charrnn.evaluation.char_losses import num_scored_chars
-from charrnn.evaluation.loss import WINDOWED_LENGTH, bits, stateful_nats, windowed_nats
+from charrnn.evaluation import losses as loss_module
+from charrnn.evaluation.losses import WINDOWED_LENGTH, bits, num_scored_chars, stateful_nats, windowed_nats
 from charrnn.model.device import cpu_computes_bf16
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP, segments_of

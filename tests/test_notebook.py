@@ -30,14 +30,14 @@ from charrnn.cells.records import (
     SurpriseText,
 )
 from charrnn.display import Displayable, RecordList, RecordTuple
-from charrnn.evaluation.estimate import Estimate
-from charrnn.evaluation.loss import bits
+from charrnn.evaluation.losses import bits
 from charrnn.evaluation.records import Evaluation, EvaluationRow, LossReport
 from charrnn.generation.records import Copy, DocumentNovelty, GeneratedText, Novelty, Prediction
+from charrnn.intervals import Estimate
 from charrnn.lab.descriptions_records import Description, DescriptionReport
-from charrnn.lab.error_kinds_records import KINDS, ErrorKind, ErrorReport, ModelErrors
+from charrnn.lab.error_kinds import KINDS, ErrorKind, ErrorReport, ModelErrors
 from charrnn.lab.gates import GateReport
-from charrnn.lab.long_range_records import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
+from charrnn.lab.long_range import ClosingBin, ClosingReport, LongRangeReport, ModelResets, ResetLoss
 from charrnn.lab.spectrum_records import MatrixSpectrum, TrainingSpectrum
 from charrnn.model.clamping import Direction
 from charrnn.runs.overview import learning_curves

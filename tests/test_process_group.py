@@ -25,7 +25,7 @@ from torch import Tensor
 
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, NonFiniteError, OtherProcessError, UsageError
-from charrnn.evaluation.loss import stateful_nats
+from charrnn.evaluation.losses import stateful_nats
 from charrnn.model.layer import Noise
 from charrnn.scale.processes.group import ConnectedProcesses
 from charrnn.text.batches import BatchRows

@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.evaluation.char_losses import CharLosses, char_losses
-from charrnn.lab import resets as resets_module
-from charrnn.lab.long_range_records import RESET_INTERVALS
-from charrnn.lab.resets import MIN_GROUPS, choose_groups, measure_resets, num_read, reset_nats
+from charrnn.evaluation.losses import CharLosses, char_losses
+from charrnn.lab import long_range as resets_module
+from charrnn.lab.long_range import MIN_GROUPS, RESET_INTERVALS, choose_groups, measure_resets, num_read, reset_nats
 from charrnn.model.network import CharRNN
 
 V = 6

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from charrnn.student_t import t_quantile
+from charrnn.intervals import t_quantile
 
 QUANTILES = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 9: 2.262, 29: 2.045, 120: 1.980}
 """Two-sided 95 % points of Student's t by degrees of freedom, to three places as every statistics table has them."""

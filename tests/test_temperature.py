@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from charrnn.config import Config
-from charrnn.evaluation.char_losses import char_losses
-from charrnn.lab.temperature import LARGEST, cross_fitted_losses, fit_temperature, losses_at
+from charrnn.evaluation.losses import char_losses
+from charrnn.lab.dynamic import LARGEST, cross_fitted_losses, fit_temperature, losses_at
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import IdArray
 

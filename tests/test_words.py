@@ -12,9 +12,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from charrnn.evaluation.classes import CLASSES
-from charrnn.lab import words as words_module
-from charrnn.lab.words import CharClass, class_of, count_words, read_block
+from charrnn.evaluation.breakdown import CLASSES
+from charrnn.lab import error_kinds as words_module
+from charrnn.lab.error_kinds import CharClass, class_of, count_words, read_block
 from charrnn.text.vocab import Vocab
 
 TEXT = "It's 'so', I say: don't!\nA num_lines x1 … “Oh”—naïve, नमस्ते Ω; 'tis th' end'"

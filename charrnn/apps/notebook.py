@@ -34,14 +34,12 @@ from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures, pat
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.descriptions_view import description_lines, description_pictures
 from charrnn.lab.directions_view import contribution_pictures, direction_pictures
-from charrnn.lab.error_kinds_records import ErrorReport
-from charrnn.lab.error_kinds_view import errors_pictures
+from charrnn.lab.error_kinds import ErrorReport, errors_pictures
 from charrnn.lab.gradients_view import GradientChart
-from charrnn.lab.long_range_records import LongRangeReport
-from charrnn.lab.long_range_view import long_range_pictures
+from charrnn.lab.long_range import LongRangeReport, long_range_pictures
 from charrnn.lab.matching_records import MatchReport
 from charrnn.lab.matching_view import match_pictures
-from charrnn.lab.novelty_view import CopiedText
+from charrnn.lab.novelty import CopiedText
 from charrnn.lab.numbers_records import NetworkNumbers
 from charrnn.lab.numbers_view import NumbersTable
 from charrnn.lab.spectrum_records import TrainingSpectrum

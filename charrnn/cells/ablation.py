@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from charrnn.bootstrap import percentiles
 from charrnn.cells.directions import DirectionAblation, DirectionContribution
 from charrnn.cells.records import Ablation, AblationEffect, Skipped
 from charrnn.cells.statistics import LEAST_SPREAD, draw_blocks
 from charrnn.cells.trace import score_following
 from charrnn.detectors.registry import Detector, why_not_scored
+from charrnn.intervals import percentiles
 from charrnn.model.cells import Cell, Ops
 from charrnn.model.clamping import ClampedSum, Direction, sum_at_means
 from charrnn.model.layer import TORCH

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.bootstrap import draw_counts, percentiles
 from charrnn.cells.records import CellScore
 from charrnn.detectors.registry import Labels
+from charrnn.intervals import draw_counts, percentiles
 
 if TYPE_CHECKING:
     from charrnn.code_cache import KeptFunction

@@ -1,30 +1,119 @@
-"""charrnn evaluate: the loss of models over a text."""
+"""Print the losses of a text line by line or character by character: evaluate --per-line and --per-char."""
 
-from dataclasses import replace
+import heapq
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charrnn.cli.arguments import load_mixture, load_models, parse_mix, read_common_text
-from charrnn.cli.evaluation_reports import measure_reports
 from charrnn.cli.exporting import check_export, deliver
 from charrnn.cli.flags import with_flags
-from charrnn.cli.loss_lists import print_chars, print_lines
 from charrnn.cli.options import DebugOption, JsonOption, MixModeOption, MixOption, QuietOption, TextOption
 from charrnn.cli.pictures import Shown
 from charrnn.cli.progress import progress_of_unknown
 from charrnn.cli.rules import check_rules
-from charrnn.cli.streams import print_json, warn
+from charrnn.cli.streams import print_json, result_console, warn
 from charrnn.evaluation.records import MAX_SCORED
 from charrnn.views.export import describe_formats
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from rich.console import RenderableType
+
     from charrnn.api import Model
+    from charrnn.evaluation.lines import ScoredText
     from charrnn.evaluation.records import Evaluation
     from charrnn.lab.mixing import Mixture
+
+
+NUM_SHOWN = 20
+"""Lines that are shown on a terminal."""
+
+
+def print_lines(
+    models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
+) -> None:
+    """Print the loss of each line as JSON Lines or, on a terminal without --json, the least likely lines as a table."""
+    from charrnn.evaluation import comparison
+    from charrnn.views.losses import lines_view
+
+    names = comparison.distinct_names(models)
+    scored = _score(models, text, quiet=quiet, **settings)
+    lines = scored.iter_lines()
+    if as_json or not sys.stdout.isatty():
+        for line in lines:
+            print_json(line.to_json(names))
+        return
+    num_lines = 0
+    # The heap keeps the lines with the largest excess, however many there are; the line number makes its order total.
+    heap: list[tuple[float, int, Any]] = []
+    for line in lines:
+        num_lines += 1
+        entry = (line.excess, -line.line, line)
+        (heapq.heappush if len(heap) < NUM_SHOWN else heapq.heappushpop)(heap, entry)
+    least_likely = [entry[2] for entry in sorted(heap, reverse=True)]
+    result_console().print(lines_view(least_likely, num_lines, names))
+    if not quiet:
+        sys.stderr.write("Add --json for all lines, as JSON Lines.\n")
+
+
+def print_chars(
+    models: "Sequence[Model]", text: str | bytes | None, *, as_json: bool, quiet: bool, **settings: Any
+) -> None:
+    """Print the loss of each character as JSON Lines, with --json and without."""
+    from charrnn.evaluation import comparison
+
+    names = comparison.distinct_names(models)
+    for character in _score(models, text, quiet=quiet, **settings).iter_chars():
+        print_json(character.to_json(names))
+
+
+def _score(models: "Sequence[Model]", text: str | bytes | None, *, quiet: bool, **settings: Any) -> "ScoredText":
+    """Measure the losses, and print on stderr which segments were scored if that is not all of the text."""
+    from charrnn.evaluation import comparison
+
+    with progress_of_unknown("evaluate", quiet=quiet) as (advance, set_total):
+        scored = comparison.score_text(models, text, on_progress=advance, on_total=set_total, **settings)
+    if (note := scored.note) is not None and not quiet:
+        sys.stderr.write(f"{with_flags(note)}\n")
+    return scored
+
+
+def measure_reports(
+    models: "Sequence[Model]",
+    content: str | bytes | None,
+    *,
+    part: str,
+    precision: str,
+    max_chars: int,
+    errors: bool,
+    long_range: bool,
+    quiet: bool,
+) -> Shown:
+    """Measure the reports that were asked for over the text `content` or, without it, over a part of the runs' own."""
+    from charrnn.evaluation import comparison
+    from charrnn.lab.error_kinds import errors_pictures
+    from charrnn.lab.long_range import long_range_pictures
+
+    pictures: list[RenderableType] = []
+    data: dict[str, Any] = {"part": part} if content is None else {}
+    settings: dict[str, Any] = {"part": part, "precision": precision, "max_chars": max_chars}
+    if errors:
+        with progress_of_unknown("errors", quiet=quiet) as (advance, set_total):
+            kinds = comparison.error_kinds(models, content, on_progress=advance, on_total=set_total, **settings)
+        pictures += errors_pictures(kinds)
+        data["errors"] = asdict(kinds)
+    if long_range:
+        with progress_of_unknown("long range", quiet=quiet) as (advance, set_total):
+            reach = comparison.long_range(models, content, on_progress=advance, on_total=set_total, **settings)
+        pictures += long_range_pictures(reach)
+        data["long_range"] = asdict(reach)
+    return Shown(title=models[0].name, pictures=pictures, data=data)
 
 
 def evaluate(

@@ -193,7 +193,7 @@ class Page:
 
     def _write_novelty(self, text: "GeneratedText") -> None:
         """Print the typed prime, the text with copied passages marked, and the figures."""
-        from charrnn.lab.novelty_view import CopiedText
+        from charrnn.lab.novelty import CopiedText
         from charrnn.views.tables import ABOUT_NOVELTY, novelty_table
 
         assert self.reference is not None

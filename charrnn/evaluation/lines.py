@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import Message, counted, named
-from charrnn.evaluation.char_losses import CharLosses, consecutive_ranges
+from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.records import MAX_LINE_TEXT, CharLoss, LineLoss
 
 BLOCK = 1 << 16

@@ -6,14 +6,11 @@ Shapes: M scored characters.
 from collections.abc import Collection, Sequence
 
 from charrnn.evaluation.breakdown import NUM_POSITION_WINDOWS, context_length
-from charrnn.evaluation.char_losses import num_scored_chars, scored_positions
-from charrnn.evaluation.loss import NUM_WINDOWS, WINDOWED_LENGTH, MeasuredText
-from charrnn.evaluation.loss_table import MeasuredRun
-from charrnn.lab.baselines import ROWS_BYTES, usable_orders
-from charrnn.lab.compressors import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES
-from charrnn.lab.ngrams import num_counted
-from charrnn.lab.resets import MAX_CHARS, choose_groups, num_read
-from charrnn.lab.temperature import MAX_FITTED
+from charrnn.evaluation.comparison import MeasuredRun
+from charrnn.evaluation.losses import NUM_WINDOWS, WINDOWED_LENGTH, MeasuredText, num_scored_chars, scored_positions
+from charrnn.lab.dynamic import MAX_FITTED
+from charrnn.lab.long_range import MAX_CHARS, choose_groups, num_read
+from charrnn.lab.ngrams import COMPRESSORS, MOST_TEXT_BYTES, MOST_TRAINING_BYTES, ROWS_BYTES, num_counted, usable_orders
 from charrnn.text.corpus import CorpusPart
 
 USUAL_FITTING_STEPS = 3

@@ -13,14 +13,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.bootstrap import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of
 from charrnn.cells.statistics import average_ranks, spearman
 from charrnn.detectors.registry import MIN_POSITIVES
+from charrnn.intervals import MIN_BLOCKS, NUM_RESAMPLES, draw_counts, num_blocks_of, t_quantile
 from charrnn.lab.conditions import Conditions, build_conditions
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.monotone import Groups, fit_monotone
 from charrnn.lab.rules import Rule, RuleSearch, explained, rule_mask, standardized
-from charrnn.student_t import t_quantile
 from charrnn.text.encoded import EncodedText
 
 Float32Array = NDArray[np.float32]

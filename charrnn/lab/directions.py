@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.bootstrap import percentiles
 from charrnn.cells.directions import DirectionContribution
 from charrnn.cells.records import CellScore
 from charrnn.cells.saved import record_from_json
@@ -16,6 +15,7 @@ from charrnn.cells.scores import Read, Target
 from charrnn.cells.statistics import Moments, measure_score, resample_score
 from charrnn.errors import DataError
 from charrnn.files import JSON
+from charrnn.intervals import percentiles
 from charrnn.model.clamping import Direction
 
 PERCENTILES = (2, 98)

@@ -20,7 +20,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from charrnn.errors import NonFiniteError, UsageError, named
-from charrnn.evaluation.char_losses import CharLosses
+from charrnn.evaluation.comparison import LossTable, MeasuredRun
+from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, iter_logits, paired_difference, report_of
+from charrnn.evaluation.records import EvaluationRow, LossReport, SkippedRow
+from charrnn.model.device import chosen_precision
 from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
 from charrnn.text.vocab import IdArray
@@ -215,3 +218,195 @@ class _Learner:
 
     def _tensor(self, ids: IdArray) -> Tensor:
         return torch.from_numpy(ids.astype(np.int64)).to(self._network.output.weight.device)
+
+
+MAX_FITTED = 1 << 17
+"""Characters that a temperature is fitted to, at most: its standard error is then some 0.003."""
+MAX_STEPS = 20
+"""Steps of Newton's method, at most; 3 are usual."""
+LARGEST = 32.0
+"""Temperatures are searched from 1 / LARGEST to LARGEST: a model that predicts worse than chance has none."""
+TOLERANCE = 1e-4
+"""Relative change of the temperature at which the search ends."""
+
+
+def fit_temperature(
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> float:
+    """Find the temperature with the least mean loss over ids[first:], or over MAX_FITTED characters of them.
+
+    It lies between 1 / LARGEST and LARGEST. The loss is convex in b = 1 / T: with p = softmax(b z), its derivatives
+    are E_p[z] - z_target and Var_p[z]. Newton's method changes b by at most a factor of 2 per step. A network without
+    preferences, whose loss does not depend on T, has 1. Raises ValueError if there is nothing to score.
+    """
+    inverse = 1.0
+    for _ in range(MAX_STEPS):
+        slope = curvature = 0.0
+        for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=MAX_FITTED):
+            scores = logits - logits.gather(1, targets[:, None])  # of the target: 0
+            probs = (inverse * scores).softmax(-1)
+            means = (probs * scores).sum(-1)
+            slope += means.sum(dtype=torch.float64).item()
+            curvature += ((probs * scores**2).sum(-1) - means**2).sum(dtype=torch.float64).item()
+            on_progress(len(positions))
+        if curvature <= 0:
+            break
+        before, inverse = inverse, min(max(inverse - slope / curvature, inverse / 2), inverse * 2)
+        inverse = min(max(inverse, 1 / LARGEST), LARGEST)
+        if abs(inverse - before) <= TOLERANCE * before:
+            break
+    return 1 / inverse
+
+
+def losses_at(
+    temperature: float,
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> CharLosses:
+    """Compute the losses of `char_losses` with all logits divided by a temperature."""
+    scaled = copy.deepcopy(network)
+    with torch.no_grad():
+        scaled.output.weight.div_(temperature)
+        scaled.output.bias.div_(temperature)
+    return char_losses(scaled, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress)
+
+
+def cross_fitted_losses(
+    network: CharRNN,
+    ids: IdArray,
+    first: int = 1,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> tuple[CharLosses, tuple[float, float]]:
+    """Compute the losses of ids[first:] with each half at the temperature that is fitted to the other half.
+
+    No character is thus scored at a temperature that was fitted to it. Returns the losses and the temperatures at which
+    the first and the second half are scored. Raises ValueError for a text with less than 2 characters to score.
+    """
+    middle = first + (len(ids) - first) // 2
+    if not 1 <= first < middle:
+        raise ValueError(f"halves need at least 2 characters to score: first is {first}, the text has {len(ids)}")
+    first_half = fit_temperature(network, ids[:middle], first, precision=precision, on_progress=on_progress)
+    second_half = fit_temperature(network, ids, middle, precision=precision, on_progress=on_progress)
+    halves = [
+        losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress)
+        for temperature in (second_half, first_half)
+    ]
+    positions = halves[0].positions
+    nats = np.where(positions < middle, halves[0].nats, halves[1].nats)
+    return CharLosses(positions, nats), (second_half, first_half)
+
+
+DYNAMIC = "dynamic"
+"""The protocol of dynamic evaluation."""
+TEMPERATURE = "temperature"
+"""The protocol of the stateful losses at a fitted temperature."""
+MAX_DYNAMIC = 1 << 17
+"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
+
+
+def dynamic_report(
+    network: CharRNN, text: MeasuredText, scale: Mapping[str, Tensor], *, max_chars: int | None = None
+) -> LossReport:
+    """Measure the mean loss over the first `max_chars` characters of a text by dynamic evaluation."""
+    losses = dynamic_losses(network, text.ids, text.first_scored, scale=scale, max_chars=max_chars)
+    return report_of(losses, text, protocol=DYNAMIC, precision="fp32")
+
+
+def add_dynamic(
+    table: LossTable,
+    run: MeasuredRun,
+    scale: Mapping[str, Tensor],
+    *,
+    max_chars: int | None = MAX_DYNAMIC,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> None:
+    """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
+
+    Only the first `max_chars` characters are scored, in one piece. If these are not all, the row is named `run[:N]`,
+    and a row of the static loss of the same characters comes before it. Both are computed in fp32.
+    """
+    text, network = run.text, _network_of(run)
+    first, num_chars = text.first_scored, len(text.ids) - text.first_scored
+    num_scored = num_chars if max_chars is None else min(num_chars, max_chars)
+    ids = text.ids[: first + num_scored]
+    static = char_losses(network, ids, first, precision="fp32", on_progress=on_progress)
+    losses = dynamic_losses(network, ids, first, scale=scale, on_progress=on_progress)
+    name = run.name
+    if num_scored < num_chars:
+        name = f"{run.name}[:{num_scored + first - text.first}]"
+        _add(table, run, static, name=name, protocol="stateful", precision="fp32")
+    _add(table, run, losses, static, name=name, protocol=DYNAMIC, precision="fp32")
+
+
+def add_temperature(
+    table: LossTable,
+    run: MeasuredRun,
+    static: CharLosses,
+    validation: tuple[IdArray, int] | None,
+    *,
+    precision: str = "auto",
+    max_chars: int | None = None,
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> None:
+    """Measure a run at a fitted temperature and add its row, with the difference to its static losses `static`.
+
+    The temperature is fitted to the `validation` text (ids, index at which it begins). Without one, that is the text
+    itself, and each of its halves is scored at the temperature that is fitted to the other one. A note names them.
+    """
+    network, ids, first = _network_of(run), run.text.ids, run.text.first_scored
+    if validation is not None:
+        temperature = fit_temperature(network, *validation, precision=precision, on_progress=on_progress)
+        losses = losses_at(
+            temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
+        )
+        how = f"{temperature:.3f}, fitted to the validation text"
+    else:
+        if len(ids) - first < 2:
+            reason = "it is fitted to one half of the text for the other, and the text has no halves"
+            table.skipped.append(SkippedRow(protocol=TEMPERATURE, reason=reason))
+            return
+        losses, halves = cross_fitted_losses(
+            network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
+        )
+        how = f"{halves[0]:.3f} and {halves[1]:.3f}, each fitted to the half of the text on which it is not scored"
+    chosen = chosen_precision(network.device, precision)
+    _add(table, run, losses, static, name=run.name, protocol=TEMPERATURE, precision=chosen)
+    table.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
+
+
+def _network_of(run: MeasuredRun) -> CharRNN:
+    assert isinstance(run.network, CharRNN), "a mixture has no weights of its own to adapt"
+    return run.network
+
+
+def _add(
+    table: LossTable,
+    run: MeasuredRun,
+    losses: CharLosses,
+    static: CharLosses | None = None,
+    *,
+    name: str,
+    protocol: str,
+    precision: str,
+) -> None:
+    table.append(
+        EvaluationRow(
+            name=name,
+            step=run.step,
+            loss=report_of(losses, run.text, protocol=protocol, precision=precision),
+            difference=None if static is None else paired_difference(losses, static),
+        )
+    )

@@ -1,46 +1,260 @@
-"""Kinds of errors: what would have avoided each of a model's errors (Karpathy, Johnson & Li 2015, section 4.4).
-
-An error is a character to which the model gives a probability below 0.5. A sequence of oracles removes errors, each
-from what the earlier ones leave; an error is attributed to the oracle that removes it:
-
-1. n-gram: one of the n-gram models of order 1 to 9 gives the character a probability above 0.5.
-2. memory: the character belongs to a word, is not its first, and the whole word occurs as a substring in the 100, 500,
-   1000 or 5000 characters before it.
-3. rare word: the character belongs to a word that occurs 0, 1, … 5 times in the training text.
-4. word start: the character follows a space or a quotation mark, or a newline.
-5. punctuation: the character is a punctuation mark.
-6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is left.
-
-Shapes: N characters of context and text, M scored characters, K characters that are an error of any model.
-"""
+"""Records of a model's errors by what would have avoided them, after Karpathy, Johnson & Li (2015), section 4.4."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from charrnn.errors import UsageError
-from charrnn.evaluation.char_losses import CharLosses, char_losses, consecutive_ranges
-from charrnn.evaluation.loss_table import MeasuredRun
-from charrnn.lab.error_kinds_records import (
-    AFTER_NEWLINE,
-    AFTER_SPACE,
-    BOOSTS,
-    KINDS,
-    MEMORY_LENGTHS,
-    NGRAM_ORDER,
-    PUNCTUATION,
-    RARE_COUNTS,
-    ErrorKind,
-    ErrorReport,
-    ModelErrors,
-)
+from charrnn.display import Displayable
+from charrnn.errors import UsageError, counted
+from charrnn.evaluation import breakdown as classes
+from charrnn.evaluation.comparison import MeasuredRun
+from charrnn.evaluation.losses import CharLosses, char_losses, consecutive_ranges
 from charrnn.lab.ngrams import NgramModel
-from charrnn.lab.words import Block, CharClass, count_words, read_block
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
+from charrnn.text.encoded import decode_each
 from charrnn.text.vocab import IdArray, Vocab
+from charrnn.views.charts import StackedBar
+from charrnn.views.tables import Bar, plain_table
+from charrnn.views.theme import all_visible
+
+NGRAM_ORDER = 9
+"""The longest n-gram of the oracle: it has the models of order 1 to 9 to choose from."""
+MEMORY_LENGTHS = (100, 500, 1000, 5000)
+"""Characters that the memory of each oracle holds, ascending."""
+RARE_COUNTS = (0, 1, 2, 3, 4, 5)
+"""How often a rare word occurs in the training text, ascending."""
+BOOSTS = (0.1, 0.2, 0.3, 0.4, 0.5)
+"""What the last oracles add to the probability of the character, ascending; 0.5 avoids every error."""
+AFTER_SPACE = "after-space"
+"""The kind of errors after a space or a quotation mark."""
+AFTER_NEWLINE = "after-newline"
+"""The kind of errors after a line end, and at the start of a document."""
+PUNCTUATION = "punctuation"
+"""The kind of errors at a punctuation mark."""
+KINDS = (
+    "n-gram",
+    *(f"memory-{length}" for length in MEMORY_LENGTHS),
+    *(f"rare-word-{count}" for count in RARE_COUNTS),
+    AFTER_SPACE,
+    AFTER_NEWLINE,
+    PUNCTUATION,
+    *(f"boost-{boost}" for boost in BOOSTS),
+)
+"""The kinds of errors, in the order in which errors are attributed to them."""
+GROUPS = ("n-gram", "memory", "rare word", "word start", "punctuation", "boost")
+"""The oracles: each has one or more kinds of `KINDS`."""
+
+
+def group_of(kind: str) -> str:
+    """Return the oracle of a kind of errors, one of `GROUPS`."""
+    if kind in (AFTER_SPACE, AFTER_NEWLINE):
+        return "word start"
+    if kind.startswith("rare-word"):
+        return "rare word"
+    return kind if kind in GROUPS else kind.partition("-")[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorKind:
+    """The errors of a model that are attributed to one oracle."""
+
+    kind: str
+    """One of `KINDS`."""
+    num_errors: int
+    share: float
+    """Of all errors of the model; 0 if it has none."""
+    nats: float
+    """The loss of these errors, divided by the number of all scored characters: what they add to its mean."""
+    num_fixed: int | None = None
+    """Errors of this kind that the first model has and this one has not; None for the first model."""
+    num_new: int | None = None
+    """Errors of this kind that this model has and the first one has not; None for the first model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelErrors:
+    """The errors of a model: characters to which it gives a probability below 0.5."""
+
+    run: str
+    num_errors: int
+    share: float
+    """Of the scored characters."""
+    nats_per_char: float
+    """The mean loss of all scored characters."""
+    kinds: tuple[ErrorKind, ...]
+    """One for each of `KINDS`, in that order. Their errors add up to `num_errors`."""
+
+    def by_group(self) -> dict[str, int]:
+        """Return the number of errors of each of `GROUPS`, in that order."""
+        counts = dict.fromkeys(GROUPS, 0)
+        for one in self.kinds:
+            counts[group_of(one.kind)] += one.num_errors
+        return counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorReport(Displayable):
+    """The errors of one or several models over the same characters of a text."""
+
+    num_chars: int
+    """Characters that were scored."""
+    text_length: int
+    """Characters of the text: more than `num_chars` if only segments of it were scored."""
+    models: tuple[ModelErrors, ...]
+    """The first is the one that the others are compared with."""
+    protocol: str = "stateful"
+
+
+DECODED_CHARS = 1 << 20
+"""Characters that are decoded at a time."""
+_APOSTROPHES = "'’"
+_QUOTES = '"„‚「」『』'
+"""Quotation marks that Unicode does not classify as such (categories Pi and Pf)."""
+
+
+class CharClass(IntEnum):
+    """What a character is."""
+
+    OTHER = 0
+    """A control or a format character, or one that Unicode does not define."""
+    WORD = 1
+    """Part of a word. The unknown symbol is one, because what is rare is mostly a letter."""
+    SPACE = 2
+    NEWLINE = 3
+    """A line end, or the END of a document."""
+    QUOTE = 4
+    """A quotation mark of any kind; apostrophes, too, unless they are inside a word."""
+    PUNCTUATION = 5
+    """Any other punctuation, and symbols."""
+    APOSTROPHE = 6
+    """Before it is decided whether it is inside a word; never in a `Block`."""
+
+
+Classes = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Characters [begin, begin + N) of a text."""
+
+    begin: int
+    text: str = field(repr=False)
+    """One character per id, as `text.encoded.decode_each` decodes them."""
+    classes: Classes = field(repr=False)
+    """(N,): a `CharClass` each; every byte of a character of several bytes has that of the character."""
+
+    def word_bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the begins and the ends (W,) of the words, as offsets in the block. Its ends cut words."""
+        is_word = np.zeros(len(self.classes) + 2, np.int8)
+        is_word[1:-1] = self.classes == CharClass.WORD
+        changes = np.diff(is_word)
+        return np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)
+
+
+_KIND_OF_CLASS = {
+    **dict.fromkeys(("lower case", "upper case", "other letters", "combining marks", "digits"), CharClass.WORD),
+    **dict.fromkeys(("unknown", "invalid bytes"), CharClass.WORD),
+    **dict.fromkeys(("newlines", "ends of documents"), CharClass.NEWLINE),
+    **dict.fromkeys(("punctuation", "symbols"), CharClass.PUNCTUATION),
+    "spaces": CharClass.SPACE,
+    "other characters": CharClass.OTHER,
+}
+"""What the characters of each class of `classes.CLASSES` are, if they are neither quotation marks nor apostrophes."""
+
+
+def class_of(character: str) -> CharClass:
+    """Return the class of a character; "" stands for the unknown symbol."""
+    if character and character in _APOSTROPHES:
+        return CharClass.APOSTROPHE
+    if character == "_":
+        return CharClass.WORD
+    if character and (character in _QUOTES or unicodedata.category(character) in ("Pi", "Pf")):
+        return CharClass.QUOTE
+    return _KIND_OF_CLASS[classes.CLASSES[classes.class_of(character)]]
+
+
+def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
+    """Decode and classify characters [begin, end) of a text, clipped to it.
+
+    Bytes are decoded as UTF-8. A byte that is part of no character counts as part of a word, as letters of older
+    encodings are.
+    """
+    begin, end = max(0, begin), min(end, len(ids))
+    some = ids[begin:end]
+    if vocab.kind == "byte":
+        return Block(begin, decode_each(vocab, some), _classes_of_bytes(some.astype(np.uint8).tobytes()))
+    table = np.array([class_of(character) for character in vocab.characters], np.int8)
+    return Block(begin, decode_each(vocab, some), _settled(table[some]))
+
+
+def _classes_of_bytes(data: bytes) -> Classes:
+    """Classify each byte (N,) as the character that it belongs to."""
+    points, sizes = classes.decode_bytes(data)
+    different, index = np.unique(points, return_inverse=True)
+    found = np.array([class_of(chr(point)) for point in different], np.int8)[index]
+    return np.repeat(_settled(found), sizes)
+
+
+def _settled(found: Classes) -> Classes:
+    """Replace APOSTROPHE (N,): by WORD between two characters of a word, else by QUOTE."""
+    is_apostrophe = found == CharClass.APOSTROPHE
+    if not is_apostrophe.any():
+        return found
+    is_word = found == CharClass.WORD
+    is_inside = np.zeros(len(found), bool)
+    is_inside[1:-1] = is_apostrophe[1:-1] & is_word[:-2] & is_word[2:]
+    return np.where(is_inside, CharClass.WORD, np.where(is_apostrophe, CharClass.QUOTE, found)).astype(np.int8)
+
+
+def count_words(
+    ids: IdArray,
+    vocab: Vocab,
+    wanted: Mapping[str, int],
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> NDArray[np.int64]:
+    """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index `wanted[word]`.
+
+    Memory is bounded by the wanted words. `on_progress` is called with the number of characters read since its last
+    call.
+    """
+    counts = np.zeros(len(wanted), np.int64)
+    for block in _blocks_of_whole_words(ids, vocab):
+        text = block.text
+        found = [
+            wanted[word]
+            for begin, end in zip(*(bounds.tolist() for bounds in block.word_bounds()), strict=True)
+            if (word := text[begin:end]) in wanted
+        ]
+        counts += np.bincount(np.array(found, np.int64), minlength=len(wanted))
+        release_pages(ids)
+        on_progress(len(text))
+    return counts
+
+
+def _blocks_of_whole_words(ids: IdArray, vocab: Vocab) -> Iterator[Block]:
+    """Yield all characters of a text in blocks that cut no word, unless it is as long as half a block."""
+    begin = 0
+    while begin < len(ids):
+        block = read_block(ids, vocab, begin, begin + DECODED_CHARS)
+        size = len(block.text)
+        if begin + size < len(ids):
+            # The class of an apostrophe depends on what follows it, so a block ends after a space or a newline.
+            tail = block.classes[size // 2 :]
+            cuts = np.flatnonzero((tail == CharClass.SPACE) | (tail == CharClass.NEWLINE))
+            if len(cuts):
+                size = size // 2 + int(cuts[-1]) + 1
+                block = Block(begin, block.text[:size], block.classes[:size])
+        yield block
+        begin += size
+
 
 ERROR_NATS = np.float32(math.log(2))
 """A greater loss is an error: a probability below 0.5. In float32 as the losses are, so that 0.5 itself is none."""
@@ -258,3 +472,72 @@ def check_same_alphabet(runs: Sequence[MeasuredRun]) -> None:
                 f"{runs[0].name} and {run.name} have different alphabets, so their errors are not at the same "
                 "characters: give runs that were trained on the same text."
             )
+
+
+TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
+"""Stands above the bars."""
+LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
+n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
+memory-N: inside a word that occurs in the last N characters
+rare-word-N: in a word that occurs N times in the training text
+after-space, after-newline, punctuation: where the error is
+boost-P: the probability plus P is 0.5 or more"""
+"""What the kinds of the tables mean."""
+
+
+def errors_pictures(report: ErrorReport) -> list[RenderableType]:
+    """Return what shows a report: a bar for each model, the table of the first, and the changes to the others."""
+    pictures: list[RenderableType] = [Text(TITLE, style="bold")]
+    for model in report.models:
+        num_errors, num_chars = counted(model.num_errors, "error"), counted(report.num_chars, "character")
+        head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
+        pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
+        groups = model.by_group()
+        pictures.append(StackedBar([(name, num / max(1, model.num_errors)) for name, num in groups.items()]))
+    if report.num_chars + 1 < report.text_length:
+        share = 100 * report.num_chars / report.text_length
+        pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
+    first, *others = report.models
+    pictures += [_table_of_one(first), Text(LEGEND, style="dim")]
+    pictures += [_changes(first, other) for other in others]
+    return pictures
+
+
+def _table_of_one(model: ModelErrors) -> RenderableType:
+    table = plain_table("kind", "errors", "share", "nats/char", "", right=("errors", "share", "nats/char"))
+    table.padding = (0, 1, 0, 0)
+    for one in (kind for kind in model.kinds if kind.num_errors):
+        numbers = f"{one.num_errors:,}", f"{one.share:.1%}", f"{one.nats:.4f}"
+        table.add_row(one.kind, *numbers, Bar(one.share))
+    total = sum(one.nats for one in model.kinds)
+    table.add_row("all", f"{model.num_errors:,}", "", f"{total:.4f}", "", style="bold")
+    name = all_visible(model.run)
+    return Group(Text(f"\n{name}: share of its errors, and what they add to its mean loss in nats/char"), table)
+
+
+def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
+    """Build the table of the errors of the first model that another one has not, and the reverse.
+
+    The last column divides what is fixed, less what is new, by the difference of the two models.
+    """
+    columns = ("errors", "fixed", "new", "errors now", "share")
+    table = plain_table("kind", *columns, right=columns)
+    table.padding = (0, 1, 0, 0)
+    difference = first.num_errors - other.num_errors
+    for before, after in zip(first.kinds, other.kinds, strict=True):
+        if before.num_errors == after.num_errors == 0:
+            continue
+        fixed, new = after.num_fixed or 0, after.num_new or 0
+        share = f"{(fixed - new) / difference:.1%}".replace("-0.0%", "0.0%") if difference else ""
+        table.add_row(before.kind, *_counts(before.num_errors, fixed, new, after.num_errors), share)
+    sums = [
+        sum(values) for values in zip(*((one.num_fixed or 0, one.num_new or 0) for one in other.kinds), strict=True)
+    ]
+    table.add_row("all", *_counts(first.num_errors, *sums, other.num_errors), "", style="bold")
+    names = f"{all_visible(other.run)} in place of {all_visible(first.run)}"
+    change = "fewer errors" if difference >= 0 else "more errors"
+    return Group(Text(f"{names}: {abs(difference):,} {change}; share: of this difference"), table)
+
+
+def _counts(*numbers: int) -> Sequence[str]:
+    return [f"{number:,}" for number in numbers]

@@ -1,17 +1,331 @@
-"""How far back the predictions of models reach in a text: closing characters by distance, and the loss with resets."""
+"""Records of how far back a model's predictions reach: closing characters by distance, and the loss after resets."""
 
-from collections.abc import Callable, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.text import Text
+from torch.nn.functional import cross_entropy
 
-from charrnn.evaluation.char_losses import CharLosses, char_losses
-from charrnn.evaluation.loss_table import MeasuredRun
-from charrnn.lab.closing import find_pairs, report_closings
+from charrnn.display import Displayable
+from charrnn.evaluation.comparison import MeasuredRun
+from charrnn.evaluation.losses import CharLosses, char_losses, consecutive_ranges
+from charrnn.intervals import MAX_BLOCKS, BlockSums, Estimate
 from charrnn.lab.error_kinds import check_same_alphabet
-from charrnn.lab.long_range_records import CLOSING_ORDERS, LongRangeReport, ModelResets
 from charrnn.lab.ngrams import NgramModel
-from charrnn.lab.resets import MAX_CHARS, choose_groups, measure_resets
-from charrnn.text.vocab import IdArray
+from charrnn.model.device import autocast
+from charrnn.model.network import Predictor
+from charrnn.text.batches import release_pages
+from charrnn.text.documents import END
+from charrnn.text.encoded import decode_each
+from charrnn.text.vocab import IdArray, Vocab
+from charrnn.views.charts import Line, LineChart, Tick, enclosing_ticks
+from charrnn.views.tables import plain_table
+from charrnn.views.theme import all_visible
+
+CLOSING_ORDERS = (5, 10, 20)
+"""Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
+DISTANCES = (1, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+"""The shortest distance of each bin; the last one ends with `MAX_DISTANCE`."""
+MAX_DISTANCE = 4096
+"""Pairs further apart than this, in characters, are left out: most of them are no pairs."""
+RESET_INTERVALS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Characters that are predicted between two resets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClosingBin:
+    """Pairs of an opening and a closing character that are from `low` to `high` characters apart."""
+
+    low: int
+    high: int
+    num_pairs: int
+    probabilities: tuple[Estimate, ...]
+    """The mean probability of the closing character, one for each predictor."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClosingReport:
+    """How well one closing character is predicted, by its distance to the character that it closes."""
+
+    closing: str
+    num_pairs: int
+    probabilities: tuple[Estimate, ...]
+    """Over all pairs, one for each predictor."""
+    bins: tuple[ClosingBin, ...]
+    """Only those with at least one pair, by distance."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResetLoss:
+    """The loss of a model whose state is reset to the initial one every `interval` characters."""
+
+    interval: int | None
+    """Characters that are predicted between two resets; None: the state is never reset."""
+    nats_per_char: float
+    rise: Estimate
+    """By how much the loss is above that without resets, in nats per character, on the same characters."""
+    nats_per_reset: float
+    """The rise times the characters between resets: what one reset costs until the next one. It stops growing where the
+    memory ends."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelResets:
+    """The loss of one model by how often its state is reset."""
+
+    run: str
+    losses: tuple[ResetLoss, ...]
+    """By interval, from the shortest; the last one is without resets."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LongRangeReport(Displayable):
+    """How far back the predictions of one or several models reach in a text."""
+
+    predictors: tuple[str, ...]
+    """What the probabilities of closing characters are those of: the runs, then `N-gram` for each order."""
+    closings: tuple[ClosingReport, ...]
+    """The most frequent closing character first; empty if nothing is closed in the scored text."""
+    resets: tuple[ModelResets, ...]
+    num_chars: int
+    """Characters that were scored for the closing characters."""
+    num_reset_chars: int
+    """Characters that were scored with resets."""
+    text_length: int
+    """Characters of the text."""
+
+
+OPENERS = {
+    ")": "(",
+    "]": "[",
+    "}": "{",
+    "）": "（",
+    "】": "【",
+    "」": "「",
+    "』": "『",
+    "》": "《",
+    '"': '"',
+    "”": "“„",
+    "“": "„",
+    "»": "«",
+    "«": "»",
+}
+"""What each closing character may close. One that closes nothing opens, if it is an opening character too."""
+QUOTES = '"“„«»'
+"""Opening characters that a blank line closes: each paragraph of a long quotation may begin with one of its own."""
+BLOCK_CHARS = 1 << 18
+"""Characters whose pairs are found at a time."""
+_OPENING = frozenset("".join(OPENERS.values()))
+_SURELY_OPENS = re.compile(r'\s"\S')
+_TOKENS = re.compile(f"[{re.escape(''.join({*OPENERS, *_OPENING}))}{END}]|\n[ \t\r]*\n")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """P pairs of an opening and a closing character, by the place of the closing one."""
+
+    closings: str
+    """The P closing characters."""
+    opened: NDArray[np.int64] = field(repr=False)
+    """(P,): indices of the opening characters."""
+    closed: NDArray[np.int64] = field(repr=False)
+    """(P,): indices of the closing characters, ascending."""
+
+    @property
+    def distances(self) -> NDArray[np.int64]:
+        """(P,): characters from the opening one to the closing one: 1 if nothing is between them."""
+        return self.closed - self.opened
+
+
+def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pairs:
+    """Find the pairs at most MAX_DISTANCE characters apart whose closing characters are at `positions` (M,), ascending.
+
+    A closing character closes the nearest opening one that is still open; those without a partner are ignored. `"`
+    opens and closes in turn. Quotations end at blank lines, and everything at the end of a document. Of a text in
+    bytes, only ASCII characters are found: the others are several bytes each.
+    """
+    closings: list[str] = []
+    found: list[tuple[int, int]] = []
+    for first, last in _ranges(positions):
+        begin = max(0, first - MAX_DISTANCE)
+        text = decode_each(vocab, ids[begin:last])
+        if vocab.kind == "byte":
+            text = text.translate(_WITHOUT_BYTES)
+        for opened, closed in _pairs_of(text, is_cut=begin > 0):
+            if begin + closed >= first and closed - opened <= MAX_DISTANCE:
+                closings.append(text[closed])
+                found.append((begin + opened, begin + closed))
+        release_pages(ids)
+    pairs = np.array(found, np.int64).reshape(-1, 2)
+    return Pairs("".join(closings), pairs[:, 0], pairs[:, 1])
+
+
+_WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
+"""Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«` is byte 0xab."""
+
+
+def _ranges(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield ranges [first, last) of consecutive positions (M,), at most BLOCK_CHARS long."""
+    for begin, end in consecutive_ranges(positions):
+        for some in range(begin, end, BLOCK_CHARS):
+            first = int(positions[some])
+            yield first, first + min(BLOCK_CHARS, end - some)
+
+
+def _pairs_of(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
+    """Yield the offsets of each pair, by the closing one. `is_cut`: the text may begin inside a quotation."""
+    still_open: dict[str, list[int]] = {character: [] for character in _OPENING}
+    # A `"` after a cut may open or close. Those before the next blank line are ignored, unless one surely opens.
+    may_be_inside = is_cut
+    for match in _TOKENS.finditer(text):
+        token, offset = match.group(), match.start()
+        if token == END or token.startswith("\n"):
+            may_be_inside = False
+            for character in _OPENING if token == END else QUOTES:
+                still_open[character].clear()
+            continue
+        if token == '"' and may_be_inside:
+            if not _SURELY_OPENS.match(text, max(0, offset - 1)):
+                continue
+            may_be_inside = False
+        candidates = [character for character in OPENERS.get(token, "") if still_open[character]]
+        if candidates:
+            yield still_open[max(candidates, key=lambda character: still_open[character][-1])].pop(), offset
+        elif token in _OPENING:
+            still_open[token].append(offset)
+
+
+def report_closings(pairs: Pairs, probabilities: Sequence[NDArray[Any]]) -> tuple[ClosingReport, ...]:
+    """Average the probabilities (P,) that each predictor gives to the closing characters, by character and distance."""
+    characters = np.array(list(pairs.closings))
+    reports = []
+    for closing in sorted(set(pairs.closings), key=lambda one: (-pairs.closings.count(one), one)):
+        chosen = characters == closing
+        bin_of = np.searchsorted(DISTANCES, pairs.distances, side="right") - 1
+        bins = []
+        for number, low in enumerate(DISTANCES):
+            some = chosen & (bin_of == number)
+            if some.any():
+                high = (*DISTANCES[1:], MAX_DISTANCE + 1)[number] - 1
+                means = tuple(estimate_mean(values[some]) for values in probabilities)
+                bins.append(ClosingBin(low=low, high=high, num_pairs=int(some.sum()), probabilities=means))
+        means = tuple(estimate_mean(values[chosen]) for values in probabilities)
+        reports.append(
+            ClosingReport(closing=closing, num_pairs=int(chosen.sum()), probabilities=means, bins=tuple(bins))
+        )
+    return tuple(reports)
+
+
+def estimate_mean(values: NDArray[Any]) -> Estimate:
+    """Compute the mean of values (P,) in the order of the text; its interval takes neighbours together."""
+    blocks = BlockSums.of(values, min(MAX_BLOCKS, len(values)))
+    interval = blocks.interval() or (None, None)
+    return Estimate(mean=blocks.mean, low=interval[0], high=interval[1])
+
+
+MAX_CHARS = 1 << 18
+"""Characters that are scored for each interval, at most: enough for differences of 0.001 nats."""
+MIN_GROUPS = 16
+"""A text is divided into at least as many groups, so that there is an interval."""
+_CHARS_AT_ONCE = 1 << 15
+_LOGITS_AT_ONCE = 1 << 22
+
+
+def choose_groups(positions: NDArray[np.int64], max_chars: int = MAX_CHARS) -> NDArray[np.int64]:
+    """Choose the characters to score with resets: groups of L consecutive ones of `positions` (M,), spread evenly.
+
+    L is the longest of RESET_INTERVALS of which the text has MIN_GROUPS groups, or else the shortest. Returns indices
+    (G, L) into `positions`; G is 0 where no two positions are consecutive.
+    """
+    ranges = list(consecutive_ranges(positions))
+    for length in reversed(RESET_INTERVALS):
+        starts = np.concatenate([np.arange(begin, end - length + 1, length) for begin, end in ranges])
+        if len(starts) >= MIN_GROUPS or length == RESET_INTERVALS[0]:
+            break
+    num_groups = min(len(starts), max(1, max_chars // length))
+    chosen = starts[np.arange(num_groups) * len(starts) // num_groups] if num_groups else starts
+    return np.asarray(chosen[:, None] + np.arange(length), dtype=np.int64)
+
+
+def num_read(groups: NDArray[np.int64]) -> int:
+    """Return how many characters `measure_resets` reads for groups (G, L)."""
+    return groups.size * len(_intervals(groups)) if groups.size else 0
+
+
+def _intervals(groups: NDArray[np.int64]) -> Sequence[int]:
+    return [interval for interval in RESET_INTERVALS if interval <= groups.shape[1]]
+
+
+def measure_resets(
+    network: Predictor,
+    ids: IdArray,
+    losses: CharLosses,
+    groups: NDArray[np.int64],
+    *,
+    precision: str = "auto",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> tuple[ResetLoss, ...]:
+    """Measure the loss of the characters of `groups` (G, L) for each interval up to L, and without resets.
+
+    `losses` are the model's over the text `ids`. A state that is reset every k characters is the initial one before
+    the first of each k characters; the model reads the character before it and predicts it, and so on. `on_progress`
+    is called with the number of characters read since its last call, `num_read` in all. Without groups, nothing is
+    measured and nothing returned.
+    """
+    if groups.size == 0:
+        return ()
+    kept = losses.nats[groups].astype(np.float64)
+    measured = []
+    for interval in _intervals(groups):
+        nats = reset_nats(
+            network, ids, losses.positions[groups], interval, precision=precision, on_progress=on_progress
+        )
+        blocks = BlockSums.of((nats - kept).ravel())
+        low, high = blocks.interval() or (None, None)
+        rise = Estimate(mean=blocks.mean, low=low, high=high)
+        mean = float(nats.mean())
+        cost = interval * blocks.mean
+        measured.append(ResetLoss(interval=interval, nats_per_char=mean, rise=rise, nats_per_reset=cost))
+    nothing = Estimate(mean=0.0, low=0.0, high=0.0)
+    never = ResetLoss(interval=None, nats_per_char=float(kept.mean()), rise=nothing, nats_per_reset=0.0)
+    return (*measured, never)
+
+
+@torch.inference_mode()
+def reset_nats(
+    network: Predictor,
+    ids: IdArray,
+    positions: NDArray[np.int64],
+    interval: int,
+    *,
+    precision: str = "auto",
+    on_progress: Callable[[int], object] = lambda num_chars: None,
+) -> NDArray[np.float64]:
+    """Compute the losses (G, L) in nats of characters at `positions` (G, L), with a reset every `interval` characters.
+
+    Each row consists of consecutive positions from 1 on; L is a multiple of `interval`.
+    """
+    device = network.device
+    windows = positions.reshape(-1, interval)
+    nats = np.empty(windows.shape, np.float64)
+    num_logits = network.vocab_size * interval
+    num_windows = max(1, min(_CHARS_AT_ONCE // interval, _LOGITS_AT_ONCE // num_logits))
+    for begin in range(0, len(windows), num_windows):
+        some = windows[begin : begin + num_windows].T
+        inputs, targets = (torch.from_numpy(ids[place].astype(np.int64)).to(device) for place in (some - 1, some))
+        with autocast(device, precision):
+            logits, _ = network(inputs, network.initial_state(some.shape[1]))
+        found = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+        nats[begin : begin + num_windows] = found.view(some.shape).T.cpu().numpy()
+        on_progress(some.size)
+    return nats.reshape(positions.shape)
 
 
 def report_long_range(
@@ -60,4 +374,141 @@ def report_long_range(
         num_chars=len(positions),
         num_reset_chars=groups.size,
         text_length=first.text.num_chars,
+    )
+
+
+MIN_PAIRS = 20
+"""A closing character with fewer pairs has no table of its own."""
+MIN_PAIRS_OF_A_BIN = 10
+"""Distances with fewer pairs are not drawn: their means say little. As few have no interval, either."""
+NUM_CHARTS = 1
+"""Closing characters that have a chart, at most."""
+NO_CLOSING = "The scored text has no pair of brackets or quotation marks."
+"""Shown where nothing is closed."""
+_SHARES = [(tenths / 10, f"{tenths / 10:.1f}") for tenths in range(0, 11, 2)]
+
+
+def long_range_pictures(report: LongRangeReport) -> list[RenderableType]:
+    """Return what shows a report: a chart and tables of closing characters, and a chart and a table of the resets."""
+    return [*_closing_pictures(report), *_reset_pictures(report)]
+
+
+def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
+    if not report.closings:
+        yield Text(NO_CLOSING)
+        return
+    shown = [one for one in report.closings if one.num_pairs >= MIN_PAIRS] or report.closings[:1]
+    for closing in shown[:NUM_CHARTS]:
+        yield _chart_of_closing(closing, report.predictors)
+    for closing in shown:
+        yield _table_of_closing(closing, report)
+    others = [f"{one.closing} {one.num_pairs:,}" for one in report.closings if one not in shown]
+    if others:
+        yield Text(f"Fewer than {MIN_PAIRS} pairs: {', '.join(others)}")
+
+
+def _chart_of_closing(closing: ClosingReport, predictors: Sequence[str]) -> RenderableType:
+    """Draw the probability against the distance: each bin at its middle, on a logarithmic axis."""
+    lines = []
+    for number, name in enumerate(predictors):
+        points = [
+            (math.log2(math.sqrt(one.low * one.high)), one.probabilities[number].mean)
+            for one in closing.bins
+            if one.num_pairs >= MIN_PAIRS_OF_A_BIN
+        ]
+        lines.append(Line(all_visible(name), [points], number))
+    return LineChart(
+        title=f"Mean probability of the closing {closing.closing}, by distance to the opening one",
+        lines=lines,
+        across=(0.0, math.log2(MAX_DISTANCE)),
+        across_label="characters, on a logarithmic scale",
+        across_ticks=_PowersOfTwo(int(math.log2(MAX_DISTANCE))),
+        up_ticks=_SHARES,
+        empty_notice=NO_CLOSING,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _PowersOfTwo:
+    """Ticks from 1 to 2^highest; their positions are the exponents."""
+
+    highest: int
+
+    def __call__(self, most: int) -> list[Tick]:
+        step = max(1, math.ceil(self.highest / max(1, most - 1)))
+        return [(float(power), f"{2**power:,}") for power in range(0, self.highest + 1, step)]
+
+
+def _table_of_closing(closing: ClosingReport, report: LongRangeReport) -> RenderableType:
+    """Build a table of the mean probabilities by distance, those of the runs with their intervals."""
+    num_runs = len(report.resets)
+    headers = [f"closing {closing.closing}", "pairs"]
+    for number, name in enumerate(report.predictors):
+        headers += [name, "95 %"] if number < num_runs else [name]
+    table = plain_table(*headers, right=headers[1:])
+    table.padding = (0, 1, 0, 0)
+    rows: list[tuple[str, int, Sequence[Estimate]]] = [
+        (f"{one.low}–{one.high}", one.num_pairs, one.probabilities) for one in closing.bins
+    ]
+    rows.append(("all", closing.num_pairs, closing.probabilities))
+    for name, num_pairs, estimates in rows:
+        cells = []
+        for number, one in enumerate(estimates):
+            cells += [f"{one.mean:.3f}", _interval(one)] if number < num_runs else [f"{one.mean:.3f}"]
+        table.add_row(name, f"{num_pairs:,}", *cells, style="bold" if name == "all" else None)
+    return table
+
+
+def _interval(estimate: Estimate, form: str = ".2f") -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"{estimate.low:{form}}…{estimate.high:{form}}"
+
+
+def _reset_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
+    losses = [one.nats_per_char for model in report.resets for one in model.losses]
+    intervals = [one.interval for one in report.resets[0].losses if one.interval is not None]
+    if not intervals:
+        yield Text("The text is too short for a loss with resets.")
+        return
+    if len(intervals) > 1:
+        yield _chart_of_resets(report, losses, intervals)
+    for model in report.resets:
+        yield _table_of_resets(model)
+    yield Text(
+        f"Loss in nats/char of {report.num_reset_chars:,} characters, the same ones in every row. Per reset: the rise "
+        "times the characters between resets, in nats; it stops growing where the memory ends."
+    )
+
+
+def _table_of_resets(model: ModelResets) -> RenderableType:
+    headers = ["reset every", model.run, "rise", "95 %", "per reset"]
+    table = plain_table(*headers, right=headers[1:])
+    table.padding = (0, 1, 0, 0)
+    for one in model.losses:
+        loss = f"{one.nats_per_char:.4f}"
+        if one.interval is None:
+            table.add_row("never", loss, "", "", "")
+            continue
+        rise = f"{one.rise.mean:+.4f}", _interval(one.rise, "+.4f")
+        table.add_row(f"{one.interval:,}", loss, *rise, f"{one.nats_per_reset:.3f}")
+    return table
+
+
+def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals: Sequence[int]) -> RenderableType:
+    highest = int(math.log2(intervals[-1]))
+    lines = []
+    for number, model in enumerate(report.resets):
+        points = [(math.log2(one.interval), one.nats_per_char) for one in model.losses if one.interval is not None]
+        level = model.losses[-1].nats_per_char
+        lines.append(Line(all_visible(model.run), [points], number))
+        lines.append(Line("", [[(0.0, level), (float(highest), level)]], number, is_marked=False))
+    return LineChart(
+        title="Loss (nats/char) by characters between resets; thin line: without resets",
+        lines=lines,
+        across=(0.0, float(highest)),
+        across_label="characters between resets, on a logarithmic scale",
+        across_ticks=_PowersOfTwo(highest),
+        up_ticks=enclosing_ticks(min(losses), max(losses)),
+        empty_notice="There is nothing to draw.",
     )

@@ -10,8 +10,7 @@ from typing import cast
 
 from charrnn.config import resolved
 from charrnn.errors import NonFiniteError, named
-from charrnn.evaluation.char_losses import num_scored_chars
-from charrnn.evaluation.loss import bits, stateful_nats
+from charrnn.evaluation.losses import bits, num_scored_chars, stateful_nats
 from charrnn.generation.options import SAMPLE_TEMPERATURE, Shaping
 from charrnn.generation.sampling import prime_model, sample_ids, start_ids, undrawable_ids
 from charrnn.generation.writing import TextStream, write_chunks

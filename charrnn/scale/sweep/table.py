@@ -15,9 +15,8 @@ from rich.text import Text
 
 from charrnn.display import Displayable
 from charrnn.errors import Message
-from charrnn.evaluation.estimate import Estimate
+from charrnn.intervals import Estimate, t_quantile
 from charrnn.scale.sweep.plan import FAILED, FINISHED, UNPAIRED_FIELDS, SweepPlan, SweepRun
-from charrnn.student_t import t_quantile
 from charrnn.views.tables import plain_table
 
 SWEEP_CSV_COLUMNS = (
