@@ -18,7 +18,7 @@ from measuring import Report, make_parser
 
 import charrnn
 from charrnn.evaluation.losses import char_losses
-from charrnn.lab.dynamic import DynamicSettings, dynamic_losses, gradient_scale
+from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 
 SEGMENT_LENGTHS = (10, 20, 40)
 LEARNING_RATES = (2e-4, 4e-4, 7e-4)
@@ -67,8 +67,8 @@ def main() -> None:
                 break
             length = settings.segment_length
             if length not in scales:
-                scales[length] = gradient_scale(model.network, ids[: part.begin], length)
-            nats = dynamic_losses(model.network, ids, part.begin, scale=scales[length], settings=settings).mean
+                scales[length] = root_mean_square_gradients(model.network, ids[: part.begin], length)
+            nats = adapt(model.network, ids, part.begin, scale=scales[length], settings=settings).losses.mean
             with arguments.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "nats": nats}) + "\n")
         report.add(**asdict(settings), static=static, nats=nats, gain=static - nats)

@@ -21,15 +21,8 @@ if TYPE_CHECKING:
     from charrnn.cells.trace import Trace
     from charrnn.config import Config
     from charrnn.errors import CharRNNError
-    from charrnn.evaluation.comparison import (
-        error_kinds,
-        evaluate,
-        evaluate_ngrams,
-        evaluate_runs,
-        long_range,
-        losses_by_char,
-        losses_by_line,
-    )
+    from charrnn.evaluation.comparison import evaluate, evaluate_runs
+    from charrnn.evaluation.lines import losses_by_char, losses_by_line
     from charrnn.evaluation.records import Evaluation, LossReport
     from charrnn.generation.records import DocumentNovelty, GeneratedText, Novelty, Prediction
     from charrnn.runs.overview import learning_curves, run_summaries
@@ -45,13 +38,10 @@ _HOMES = {
     "match_cells": "charrnn.api",
     "training_spectrum": "charrnn.api",
     "Model": "charrnn.api",
-    "error_kinds": "charrnn.evaluation.comparison",
     "evaluate": "charrnn.evaluation.comparison",
-    "evaluate_ngrams": "charrnn.evaluation.comparison",
     "evaluate_runs": "charrnn.evaluation.comparison",
-    "long_range": "charrnn.evaluation.comparison",
-    "losses_by_char": "charrnn.evaluation.comparison",
-    "losses_by_line": "charrnn.evaluation.comparison",
+    "losses_by_char": "charrnn.evaluation.lines",
+    "losses_by_line": "charrnn.evaluation.lines",
     "Config": "charrnn.config",
     "CharRNNError": "charrnn.errors",
     "Trace": "charrnn.cells.trace",
@@ -86,14 +76,11 @@ __all__ = [
     "RunSummary",
     "Trace",
     "TrainEvent",
-    "error_kinds",
     "evaluate",
-    "evaluate_ngrams",
     "evaluate_runs",
     "find_cells",
     "learning_curves",
     "load",
-    "long_range",
     "losses_by_char",
     "losses_by_line",
     "match_cells",

@@ -25,6 +25,7 @@ from charrnn.cells.records import (
 from charrnn.config import Config, resolved
 from charrnn.display import Displayable, RecordTuple
 from charrnn.errors import CheckpointError, DataError, UsageError, counted, did_you_mean, named
+from charrnn.evaluation.comparison import distinct_names
 from charrnn.evaluation.records import Adaptation
 from charrnn.extensions import ModelMethod, find_function
 from charrnn.generation.generator import Generating, Generator, check_vocab_size
@@ -33,7 +34,6 @@ from charrnn.generation.records import MIN_COPY_LENGTH, DocumentNovelty, Novelty
 from charrnn.lab.atlas_records import Atlas
 from charrnn.lab.cell_effects_records import Patch
 from charrnn.lab.matching_records import MatchReport
-from charrnn.lab.ngrams import ORDERS, NgramModel
 from charrnn.lab.novelty import HELD_OUT_CHARS, NoveltyReference
 from charrnn.lab.numbers_records import NetworkNumbers
 from charrnn.lab.spectrum_records import TrainingSpectrum
@@ -58,21 +58,11 @@ Text = str | bytes | EncodedText
 """A text to measure: as it is, or encoded with its context by `Model.encode`."""
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from charrnn.cells.analysis import CellAnalysis
     from charrnn.cells.trace import Trace
     from charrnn.detectors.registry import Detector
-    from charrnn.lab.dynamic import DynamicSettings
     from charrnn.lab.patching import PassageIds
     from charrnn.model.network import CharRNN
-
-MAX_ADAPTED = 1 << 17
-"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned before has decayed."""
-SCALE_TEXTS = 32
-"""Texts that a model draws to measure its gradients."""
-SCALE_LENGTH = 320
-"""Characters of each of them."""
 MAX_UNKNOWN = 0.01
 """The largest share of unknown characters in a text over which the cells of several models are matched."""
 FEW_UNKNOWN = 0.001
@@ -291,80 +281,6 @@ class Model(Generating, Displayable):
             return self._read_parts(instead=instead, reason=" n-grams are counted in the training text.")[0]
         training, *_ = split_text(part.corpus.ids, self.config)
         return CorpusPart(part.corpus, training.start, training.stop)
-
-    def adapted(
-        self,
-        text: str | bytes,
-        *,
-        unknown: str = DEFAULT_UNKNOWN,
-        settings: "DynamicSettings | None" = None,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> "Model":
-        """Return a model whose weights have learned from `text` by dynamic evaluation; this one stays as it is.
-
-        Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's `adaptation` has
-        the losses. It belongs to no run: its `path` and `step_digest` are None, and it is not saved. `unknown` is that
-        of `sample`. `on_progress` is called with the number of characters learned since its last call. Raises DataError
-        for a text of one segment or less and for characters outside the vocabulary, UsageError for bytes where the
-        model reads characters, NonFiniteError if the weights diverge.
-        """
-        from charrnn.evaluation.losses import char_losses
-        from charrnn.lab.dynamic import DynamicSettings, adapt
-
-        settings = settings or DynamicSettings()
-        if isinstance(text, str) or self.vocab.kind == "byte":
-            text = self.generator.known_text(text, unknown, what="text to adapt to")
-        encoded = self.encode(text)
-        if len(encoded) <= settings.segment_length:
-            raise DataError(
-                f"The text to adapt to has {counted(len(encoded), 'character')}; it needs at least "
-                f"{settings.segment_length + 1}."
-            )
-        ids, first = encoded.ids, max(1, encoded.first, len(encoded.ids) - MAX_ADAPTED)
-        static = char_losses(self.network, ids, first, precision="fp32")
-        learned = adapt(
-            self.network, ids, first, scale=self.gradient_scale(), settings=settings, on_progress=on_progress
-        )
-        return Model(
-            self.config,
-            self.vocab,
-            {name: tensor.cpu().numpy() for name, tensor in learned.tensors.items()},
-            name=f"{self.name}, adapted",
-            step=self.step,
-            recorded_corpus=self.recorded_corpus,
-            adaptation=Adaptation(
-                num_chars=len(static),
-                text_length=len(encoded),
-                static_nats=static.mean,
-                dynamic_nats=learned.losses.mean,
-            ),
-        )
-
-    def gradient_scale(self, part: CorpusPart | None = None) -> "dict[str, Tensor]":
-        """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides its steps.
-
-        The gradients are those on the training text in the corpus of `part` or, without one, on `SCALE_TEXTS` texts
-        that the model draws, the same ones at every call: so no corpus is needed. See `evaluation.dynamic`.
-        """
-        from charrnn.lab.dynamic import DynamicSettings, gradient_scale
-
-        if part is not None:
-            ids = self.training_text(part).ids
-        else:
-            drawn = self.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
-            between = "" if self.config.end_id is None else END
-            ids = self.vocab.encode(between.join(text.text for text in drawn) or "\n")
-        return gradient_scale(self.network, ids, DynamicSettings().segment_length)
-
-    def ngram_model(
-        self, order: int = max(ORDERS), *, on_progress: Callable[[int], object] = lambda num_chars: None
-    ) -> NgramModel:
-        """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
-
-        Raises as `held_out` and `NgramModel.fit`.
-        """
-        training = self.training_text()
-        return NgramModel.fit(training.ids[training.begin :], len(self.vocab), order, on_progress=on_progress)
 
     def _read_parts(self, *, instead: str = "", reason: str = "") -> list[CorpusPart]:
         """Read the parts of the run's text. Raises DataError if it is missing or changed; see `RecordedCorpus.read`."""
@@ -863,18 +779,6 @@ def match_cells(
                 f"{MAX_UNKNOWN:.0%} may be unknown. Give a {named('text')} that all models can read."
             )
     return matching.match_cells(studies, distinct_names(models), detectors, on_progress)
-
-
-def distinct_names(models: Sequence[Model]) -> list[str]:
-    """Return the names of models, with the step (`run@100`) where the name alone is not distinct, or else a number."""
-    names = [model.name for model in models]
-    names = [
-        f"{name}@{model.step}" if names.count(name) > 1 else name for name, model in zip(names, models, strict=True)
-    ]
-    return [
-        f"{name} ({names[:place].count(name) + 1})" if name in names[:place] else name
-        for place, name in enumerate(names)
-    ]
 
 
 def _in_alphabet(model: Model, text: str | bytes) -> str | bytes:

@@ -1,4 +1,10 @@
-"""Quantiles of Student's t distribution, for intervals of means of few values."""
+"""95 % intervals: of means of few values by Student's t, of means over a text by resampling blocks of it (Künsch 1989).
+
+Neighbouring characters are not independent: what makes one unlikely, such as a name or a quotation in another language,
+makes the next one unlikely, too. Blocks that are longer than such a passage are nearly independent.
+
+Shapes: M values in the order of the text, K blocks.
+"""
 
 import math
 from dataclasses import dataclass, field

@@ -16,6 +16,7 @@ from charrnn import api
 from charrnn.config import Config
 from charrnn.errors import DataError, UsageError
 from charrnn.evaluation.losses import char_losses
+from charrnn.lab import dynamic
 from charrnn.lab.dynamic import DynamicSettings
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
@@ -86,7 +87,7 @@ def test_text_is_drawn_with_the_adapted_weights(model: api.Model, adapted: api.M
 
 
 def test_of_a_long_text_the_end_is_learned(model: api.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "MAX_ADAPTED", 500)
+    monkeypatch.setattr(dynamic, "MAX_ADAPTED", 500)
     found = model.adapted(make_text(900)).adaptation
     assert found is not None
     assert (found.num_chars, found.text_length) == (500, 900)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -19,7 +20,7 @@ from charrnn.config import Config
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.evaluation.losses import char_losses
 from charrnn.lab import dynamic
-from charrnn.lab.dynamic import DynamicSettings, adapt, dynamic_losses, gradient_scale
+from charrnn.lab.dynamic import DynamicSettings, adapt, root_mean_square_gradients
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import IdArray
 
@@ -43,6 +44,12 @@ def make_config(cell: str = "lstm", depth: str = "stacked", **settings: Any) -> 
 
 def make_ids(num_chars: int, *, seed: int = 1) -> IdArray:
     return np.random.default_rng(seed).integers(0, V, num_chars).astype(np.uint16)
+
+
+def dynamic_nats(network: CharRNN, ids: IdArray, first: int, **options: Any) -> NDArray[np.float32]:
+    """The losses of ids[first:]; the scale is by default that of the context."""
+    scale = options.pop("scale", None) or root_mean_square_gradients(network, make_ids(100), 20)
+    return adapt(network, ids, first, scale=scale, **options).losses.nats
 
 
 def naive_adaptation(
@@ -89,7 +96,7 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
     network, ids = make_network(config), make_ids(31)
     first = 1 if config.depth == "residual" else 9
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scale = gradient_scale(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
+    scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
     adapted = adapt(network, ids, first, scale=scale, settings=LARGE_STEPS)
     losses, weights = naive_adaptation(config, network, ids, first, scale)
     assert adapted.losses.positions.tolist() == list(range(first, 31))
@@ -103,43 +110,30 @@ def test_dynamic_evaluation_equals_a_loop_over_the_characters(config: Config) ->
 
 def test_later_characters_do_not_influence_earlier_losses() -> None:
     network = make_network(make_config())
-    scale = gradient_scale(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
+    scale = root_mean_square_gradients(network, make_ids(200, seed=2), LARGE_STEPS.segment_length)
     ids = make_ids(40)
-    before = dynamic_losses(network, ids, 5, scale=scale, settings=LARGE_STEPS).nats
+    before = dynamic_nats(network, ids, 5, scale=scale, settings=LARGE_STEPS)
     for changed in (7, 8, 24, 39):
         other = ids.copy()
         other[changed] = (other[changed] + 1) % V
-        after = dynamic_losses(network, other, 5, scale=scale, settings=LARGE_STEPS).nats
+        after = dynamic_nats(network, other, 5, scale=scale, settings=LARGE_STEPS)
         assert np.array_equal(before[: changed - 5], after[: changed - 5])
         assert not np.array_equal(before[changed - 5 :], after[changed - 5 :])
 
 
-def test_the_first_characters_are_scored_in_one_piece() -> None:
-    network, ids = make_network(make_config()), make_ids(300)
-    whole = dynamic_losses(network, ids, 200, settings=LARGE_STEPS)
-    # 30 characters end inside a segment, whose losses do not depend on where it ends.
-    first = dynamic_losses(network, ids, 200, settings=LARGE_STEPS, max_chars=30)
-    assert first.positions.tolist() == list(range(200, 230))
-    np.testing.assert_allclose(first.nats, whole.nats[:30], rtol=1e-6)
-    seen: list[int] = []
-    dynamic_losses(network, ids, 200, settings=LARGE_STEPS, on_progress=seen.append)
-    assert sum(seen) == 100
-
-
 def test_without_steps_the_losses_are_those_of_the_stateful_protocol() -> None:
     network, ids = make_network(make_config("gru")), make_ids(700)
-    settings = DynamicSettings(learning_rate=0.0)
-    still = dynamic_losses(network, ids, 600, settings=settings)
+    still = dynamic_nats(network, ids, 600, settings=DynamicSettings(learning_rate=0.0))
     static = char_losses(network, ids, 600, precision="fp32")
-    np.testing.assert_allclose(still.nats, static.nats, rtol=1e-5)
+    np.testing.assert_allclose(still, static.nats, rtol=1e-5)
 
 
 def test_what_repeats_is_learned() -> None:
     network = make_network(make_config("rnn"))
     ids = np.tile(make_ids(11), 60)
-    scale = gradient_scale(network, make_ids(500, seed=2), 11)
+    scale = root_mean_square_gradients(network, make_ids(500, seed=2), 11)
     settings = DynamicSettings(segment_length=11, learning_rate=0.05)
-    nats = dynamic_losses(network, ids, scale=scale, settings=settings).nats
+    nats = dynamic_nats(network, ids, 1, scale=scale, settings=settings)
     assert nats[-110:].mean() < 0.5 * nats[:110].mean()
 
 
@@ -148,7 +142,7 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
     monkeypatch.setattr(dynamic, "NUM_STRETCHES", 3)
     monkeypatch.setattr(dynamic, "SCALE_WARM_UP", 30)
     network, ids, num_segments = make_network(make_config("gru")), make_ids(num_chars), dynamic.SEGMENTS_OF_STRETCH
-    scale = gradient_scale(network, ids, 4)
+    scale = root_mean_square_gradients(network, ids, 4)
     length = 30 + 4 * num_segments + 1
     num_stretches = max(1, min(3, num_chars // length))
     warm_up = min(30, max(0, num_chars - 4 * num_segments - 1))
@@ -172,7 +166,7 @@ def test_the_scale_is_the_root_mean_square_of_the_gradients(num_chars: int, monk
 
 def test_a_weight_without_gradient_keeps_its_value() -> None:
     network, ids = make_network(make_config()), make_ids(60) % 4  # characters 4 and 5 do not occur
-    adapted = adapt(network, ids, 1, scale=gradient_scale(network, ids, 4), settings=LARGE_STEPS)
+    adapted = adapt(network, ids, 1, scale=root_mean_square_gradients(network, ids, 4), settings=LARGE_STEPS)
     assert torch.equal(adapted.tensors["embedding.weight"][4:], network.embedding.weight[4:])
     assert not torch.equal(adapted.tensors["embedding.weight"][:4], network.embedding.weight[:4])
 
@@ -180,7 +174,7 @@ def test_a_weight_without_gradient_keeps_its_value() -> None:
 def test_divergence_is_an_error() -> None:
     network, ids = make_network(make_config("irnn")).float(), make_ids(400)
     with pytest.raises(NonFiniteError, match=r"diverged after .* characters: lower `learning_rate`, now 1e\+30"):
-        dynamic_losses(network, ids, 100, settings=DynamicSettings(learning_rate=1e30))
+        dynamic_nats(network, ids, 100, settings=DynamicSettings(learning_rate=1e30))
 
 
 @pytest.mark.parametrize(
@@ -201,4 +195,4 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], message: st
 @pytest.mark.parametrize("first", [0, 5])
 def test_without_a_character_to_score_it_is_an_error(first: int) -> None:
     with pytest.raises(ValueError, match="nothing to score"):
-        dynamic_losses(make_network(make_config()), make_ids(5), first)
+        dynamic_nats(make_network(make_config()), make_ids(5), first)

@@ -16,7 +16,7 @@ from charrnn.evaluation import comparison
 from charrnn.evaluation.losses import char_losses
 from charrnn.evaluation.records import MAX_SCORED, Evaluation, EvaluationRow
 from charrnn.lab import dynamic as dynamic_rows
-from charrnn.lab.dynamic import dynamic_losses, fit_temperature
+from charrnn.lab.dynamic import adapt, fit_temperature
 
 Command = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def test_dynamic_evaluation_has_a_row_with_its_difference_to_the_static_loss(
     # The static loss of the table may be computed in bf16.
     assert found.difference.mean == pytest.approx(found.loss.nats_per_char - static.loss.nats_per_char, abs=0.02)
     part = model.held_out()
-    expected = dynamic_losses(model.network, part.ids, part.begin, scale=model.gradient_scale(part))
+    expected = adapt(model.network, part.ids, part.begin, scale=model.gradient_scale(part)).losses
     assert found.loss.nats_per_char == pytest.approx(expected.mean, rel=1e-6)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,7 @@ from built_runs import build_chain
 from numpy.typing import NDArray
 
 import charrnn
-from charrnn.evaluation.comparison import MeasuredRun
-from charrnn.evaluation.losses import CharLosses, MeasuredText
+from charrnn.evaluation.losses import CharLosses
 from charrnn.lab import error_kinds as error_kinds_module
 from charrnn.lab.error_kinds import (
     GROUPS,
@@ -25,11 +25,11 @@ from charrnn.lab.error_kinds import (
     NO_ERROR,
     attribute_errors,
     best_ngram_nats,
+    error_kinds,
     group_of,
-    report_errors,
     summarize_errors,
 )
-from charrnn.lab.long_range import report_long_range
+from charrnn.lab.long_range import long_range
 from charrnn.lab.ngrams import NgramModel
 from charrnn.text.vocab import Vocab
 
@@ -212,11 +212,9 @@ def test_the_kinds_are_those_of_a_naive_loop(block_chars: int, has_gaps: bool, m
     probs = generator.choice([0.7, 0.43, 0.33, 0.23, 0.13, 0.03], (2, len(positions)))
     ngram = generator.choice([0.2, 0.9], len(positions), p=[0.8, 0.2])
     losses = [CharLosses(positions, -np.log(some).astype(np.float32)) for some in probs]
-    read: list[int] = []
     found = attribute_errors(
-        VOCAB.encode(text), VOCAB, losses, -np.log(ngram).astype(np.float32), VOCAB.encode(training), read.append
+        VOCAB.encode(text), VOCAB, losses, -np.log(ngram).astype(np.float32), VOCAB.encode(training)
     )
-    assert sum(read) == len(positions) + len(training)
     seen = set()
     for model, kinds in enumerate(found):
         for index, position in enumerate(positions.tolist()):
@@ -264,12 +262,10 @@ def test_the_best_n_gram_is_that_of_any_order(block_chars: int, monkeypatch: pyt
     ids = np.random.default_rng(8).integers(0, 4, 300).astype(np.uint8)
     model = NgramModel.fit(ids[:200], 4, 5)
     positions = np.arange(201, 300, 3)
-    read: list[int] = []
-    best = best_ngram_nats(model, ids, positions, read.append)
+    best = best_ngram_nats(model, ids, positions)
     probabilities = model.char_probabilities(ids, positions, range(1, 6))
     np.testing.assert_allclose(np.exp(-best), [max(some) for some in probabilities.T], rtol=1e-5)  # float32 nats
     assert len(np.unique(probabilities.argmax(axis=0))) > 2, "one order that is always the best would test little"
-    assert sum(read) == len(positions)
 
 
 def test_losses_of_other_characters_are_refused() -> None:
@@ -281,20 +277,18 @@ def test_losses_of_other_characters_are_refused() -> None:
         attribute_errors(ids, VOCAB, losses[:1], np.ones(2, np.float32), ids)
 
 
-def test_a_run_of_documents_forgets_each_document(tmp_path: Path) -> None:
+def test_a_run_of_documents_forgets_each_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = charrnn.load(build_chain(tmp_path / "names-001", "\0abcde", documents="lines"))
     # After b the model expects c, and gives d less than 0.5. What was in another document is no memory.
-    text, training = "abcde\0abde\0abde\0", "abcde\0" * 10
-    encoded = model.encode(text)
-    measured = MeasuredText(encoded.ids, encoded.first, num_bytes=len(text), num_unknown=0)
-    runs = [MeasuredRun(model.name, model.step, model.vocab, model.network, measured)]
-    training_ids = model.vocab.encode(training)
-    report = report_errors(runs, training_ids, precision="fp32")
+    models, text = [model], "abcde\0abde\0abde\0"
+    training = SimpleNamespace(ids=model.vocab.encode("abcde\0" * 10), begin=0)
+    monkeypatch.setattr(model, "training_text", lambda part, instead: training)
+    report = error_kinds(models, text, precision="fp32")
     (found,) = report.models
     assert (report.num_chars, report.text_length, found.num_errors) == (len(text), len(text), 2)
     assert {one.kind: one.num_errors for one in found.kinds if one.num_errors} == {"rare-word-0": 2}
 
-    reach = report_long_range(runs, training_ids, precision="fp32")
+    reach = long_range(models, text, precision="fp32")
     assert (reach.closings, reach.predictors) == ((), ("names-001", "5-gram", "10-gram", "20-gram"))
     # The state is the last character, which is read after a reset, too: rounding alone is left.
     assert [row.interval for row in reach.resets[0].losses] == [2, None]

@@ -14,14 +14,13 @@ from charrnn.api import Model
 from charrnn.config import Config
 from charrnn.errors import CharRNNError, DataError, UsageError
 from charrnn.evaluation.comparison import (
-    _check_same_alphabet,
     _check_same_part,
     byte_difference,
+    describe_alphabets,
     evaluate_runs,
-    losses_by_char,
-    losses_by_line,
 )
-from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference, report_of
+from charrnn.evaluation.lines import losses_by_char, losses_by_line
+from charrnn.evaluation.losses import CharLosses, MeasuredText, paired_difference
 from charrnn.model.network import CharRNN
 from charrnn.text.vocab import Vocab
 
@@ -94,7 +93,7 @@ def test_a_paired_difference_is_far_more_exact_than_the_losses() -> None:
     noise = generator.normal(scale=0.2, size=len(hard)).astype(np.float32)
     first, second = CharLosses(positions, hard + 1), CharLosses(positions, hard + np.float32(0.95) + noise)
     text = MeasuredText(np.zeros(len(hard) + 1, np.uint16), 0, num_bytes=len(hard) + 1, num_unknown=0)
-    alone = report_of(second, text, protocol="stateful").nats_ci
+    alone = text.report(second.blocks, protocol="stateful").nats_ci
     difference = paired_difference(second, first)
     assert alone is not None and difference is not None
     assert difference.is_significant and difference.low < -0.05 < difference.high
@@ -177,10 +176,7 @@ def test_the_unknown_symbol_is_not_counted_as_a_character(runs: Path) -> None:
     ],
 )
 def test_how_alphabets_differ_is_said(characters: tuple[str, ...], difference: str) -> None:
-    known = small_model(CYCLE)
-    models = [Model(known.config, Vocab("char", one), {}, name="-") for one in (("", "a", "b"), characters)]
-    with pytest.raises(UsageError, match=rf"have different alphabets \({difference}\)"):
-        _check_same_alphabet(*models)
+    assert describe_alphabets(Vocab("char", ("", "a", "b")), Vocab("char", characters)) == difference
 
 
 def test_of_two_kinds_of_alphabets_the_whole_text_is_needed() -> None:

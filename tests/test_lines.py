@@ -19,7 +19,7 @@ def scored(text: str | bytes, positions: np.ndarray, first: int = 0, num_runs: i
     losses = [
         CharLosses(positions, generator.exponential(size=len(positions)).astype(np.float32)) for _ in range(num_runs)
     ]
-    return ScoredText(lambda begin, end: text[begin:end], len(text), first, losses, ends=("\n", "\0"))
+    return ScoredText(text, len(text), first, losses, ends=("\n", "\0"))
 
 
 @pytest.mark.parametrize("as_bytes", [False, True])
@@ -67,7 +67,7 @@ def test_a_long_line_is_cut_and_scored_whole() -> None:
 def test_the_excess_is_large_for_an_unlikely_line() -> None:
     text = "aaaa\n" * 60
     losses = CharLosses(np.arange(1, 300), np.where(np.arange(1, 300) // 5 == 17, 4.0, 1.0).astype(np.float32))
-    found = ScoredText(lambda begin, end: text[begin:end], len(text), 0, [losses])
+    found = ScoredText(text, len(text), 0, [losses])
     lines = sorted(found.iter_lines(), key=lambda line: -line.excess)
     assert lines[0].line == 18
     spread = losses.nats.std()

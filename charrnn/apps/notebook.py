@@ -34,9 +34,7 @@ from charrnn.lab.cell_effects_view import inputs_pictures, outputs_pictures, pat
 from charrnn.lab.descriptions_records import Description, DescriptionReport
 from charrnn.lab.descriptions_view import description_lines, description_pictures
 from charrnn.lab.directions_view import contribution_pictures, direction_pictures
-from charrnn.lab.error_kinds import ErrorReport, errors_pictures
 from charrnn.lab.gradients_view import GradientChart
-from charrnn.lab.long_range import LongRangeReport, long_range_pictures
 from charrnn.lab.matching_records import MatchReport
 from charrnn.lab.matching_view import match_pictures
 from charrnn.lab.novelty import CopiedText
@@ -207,12 +205,10 @@ _show(Direction, direction_pictures)
 _show(DirectionContribution, contribution_pictures)
 _show(DirectionText, lambda shown: [*direction_pictures(shown.direction), *_text_pictures(shown.coloured)])
 _show(DocumentNovelty, lambda novelty: [document_novelty_table(novelty)])
-_show(ErrorReport, errors_pictures)
 _show(Evaluation, lambda evaluation: [evaluation_view(evaluation)])
 _show(GeneratedText, _generated_pictures)
 _show(LearningCurve, _curve_pictures)
 _show(LearningCurves, lambda curves: [LearningChart(curves)])
-_show(LongRangeReport, long_range_pictures)
 _show(MatchReport, match_pictures)
 _show(ModelDescription, _model_pictures)
 _show(NetworkNumbers, lambda numbers: [NumbersTable(numbers)])

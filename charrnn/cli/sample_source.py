@@ -96,15 +96,13 @@ def _novelty_reference(model: "Model", length: int) -> "NoveltyReference":
 
 def _adapt(model: "Model", text: str | bytes, unknown: str, *, quiet: bool) -> "Model":
     """Return the model adapted to a text, and print on stderr how well it predicted that before and while adapting."""
-    from charrnn.api import MAX_ADAPTED
     from charrnn.errors import counted
 
-    with task("adapting", min(len(text), MAX_ADAPTED)) as advance:
-        model = model.adapted(text, unknown=unknown, on_progress=advance)
+    model = model.adapted(text, unknown=unknown)
     found = model.adaptation
     if found is not None and not quiet:
         what = counted(found.num_chars, "character")
-        if found.text_length > MAX_ADAPTED:
+        if found.text_length > found.num_chars + 1:
             what = f"the last {found.num_chars:,} of {counted(found.text_length, 'character')}"
         sys.stderr.write(
             f"adapted to {what}: {found.static_nats:.4f} nats per character as trained, {found.dynamic_nats:.4f} while "

@@ -1,25 +1,30 @@
-"""Classes of characters by their Unicode category: letters, digits, spaces, punctuation, …
+"""Break a loss down by class of character, and by how many characters were read since a zero state.
 
-Shapes: N characters, V vocabulary.
+The classes are groups of Unicode categories: letters, digits, spaces, punctuation, …
+
+Shapes: N characters, M scored characters, V vocabulary, K blocks, C groups, T time, B windows.
 """
 
+from __future__ import annotations
+
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, counted
-from charrnn.evaluation.losses import CharLosses
-from charrnn.evaluation.records import Difference, LossGroup
+from charrnn.evaluation.losses import CharLosses, block_difference, losses_from_start
+from charrnn.evaluation.records import LossGroup
 from charrnn.intervals import MIN_BLOCKS, BlockSums, Float64Array, num_blocks_of
-from charrnn.model.device import autocast
-from charrnn.model.network import Predictor
+from charrnn.progress import task
 from charrnn.text.documents import END
 from charrnn.text.vocab import UNKNOWN, IdArray, Vocab
+
+if TYPE_CHECKING:
+    from charrnn.model.network import Predictor
 
 CLASSES = (
     "lower case",
@@ -112,7 +117,7 @@ MAX_CONTEXT = 1024
 """Characters of a window, at most: how far loss by position is followed."""
 NUM_POSITION_WINDOWS = 512
 """Windows whose losses are measured by position, at most."""
-_LANES = 64
+_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +131,7 @@ class GroupSums:
     counts: Float64Array = field(repr=False)
     """(K, C)"""
 
-    def groups(self, reference: "GroupSums | None" = None) -> tuple[LossGroup, ...]:
+    def groups(self, reference: GroupSums | None = None) -> tuple[LossGroup, ...]:
         """Return the record of every group that has any character, with its difference to that of a reference."""
         total = self.sums.sum()
         found = []
@@ -139,7 +144,7 @@ class GroupSums:
                     nats_per_char=blocks.mean,
                     share_of_loss=float(blocks.sums.sum() / total) if total else 0.0,
                     nats_ci=blocks.interval(),
-                    difference=None if reference is None else _difference(blocks, reference._blocks(index)),
+                    difference=None if reference is None else block_difference(blocks, reference._blocks(index)),
                 )
             )
         return tuple(found)
@@ -148,14 +153,8 @@ class GroupSums:
         return BlockSums(self.sums[:, index], self.counts[:, index])
 
 
-def _difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:
-    differences = blocks - reference
-    interval = differences.interval()
-    return None if interval is None else Difference(mean=differences.mean, low=interval[0], high=interval[1])
-
-
 def sums_by_class(losses: CharLosses, vocab: Vocab, ids: IdArray) -> GroupSums:
-    """Add up the losses of a text by the classes of its characters (`classes.CLASSES`)."""
+    """Add up the losses of a text by the classes of its characters (`CLASSES`)."""
     num_blocks, num_classes = num_blocks_of(len(losses)), len(CLASSES)
     sums, counts = np.zeros(num_blocks * num_classes), np.zeros(num_blocks * num_classes)
     begin = 0
@@ -184,14 +183,7 @@ def context_length(num_chars: int) -> int:
     return length
 
 
-@torch.inference_mode()
-def sums_by_position(
-    network: Predictor,
-    ids: IdArray,
-    *,
-    precision: str = "auto",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> GroupSums:
+def sums_by_position(network: Predictor, ids: IdArray, *, precision: str = "auto") -> GroupSums:
     """Add up the losses of ids (N,) by the number of characters that were read before, from a zero state.
 
     Windows of `context_length(N)` characters are spread evenly over the text. Their characters are grouped by the
@@ -199,23 +191,20 @@ def sums_by_position(
     resets the state.
     """
     length = context_length(len(ids))
-    device = network.device
     num_windows = min(NUM_POSITION_WINDOWS, len(ids) - length)
     starts = np.arange(num_windows) * (len(ids) - length) // num_windows
     names = position_names(length)
     num_blocks = num_blocks_of(len(ids), length)
     sums, counts = np.zeros(num_blocks * len(names)), np.zeros(num_blocks * len(names))
-    for begin in range(0, num_windows, _LANES):
-        targets = starts[begin : begin + _LANES] + np.arange(1, length + 1)[:, None]
-        text = torch.from_numpy(ids[np.vstack((targets[:1] - 1, targets))].astype(np.int64)).to(device)
-        with autocast(device, precision):
-            logits, _ = network(text[:-1], network.initial_state(text.shape[1]))
-        losses = cross_entropy(logits.float().flatten(0, 1), text[1:].flatten(), reduction="none")
-        num_read = num_read_since_end(text[:-1].cpu().numpy(), network.end_id)
-        cell = (targets * num_blocks // len(ids)) * len(names) + group_of_position(num_read)
-        sums += np.bincount(cell.ravel(), losses.cpu().numpy(), len(sums))
-        counts += np.bincount(cell.ravel(), minlength=len(counts))
-        on_progress(targets.size)
+    with task("reading", num_windows * length) as advance:
+        for begin in range(0, num_windows, _BATCH_SIZE):
+            targets = starts[begin : begin + _BATCH_SIZE] + np.arange(1, length + 1)[:, None]
+            losses = losses_from_start(network, ids, targets, precision)
+            num_read = num_read_since_end(ids[targets - 1].astype(np.int64), network.end_id)
+            group = (targets * num_blocks // len(ids)) * len(names) + group_of_position(num_read)
+            sums += np.bincount(group.ravel(), losses.ravel(), len(sums))
+            counts += np.bincount(group.ravel(), minlength=len(counts))
+            advance(targets.size)
     return GroupSums(names, sums.reshape(num_blocks, -1), counts.reshape(num_blocks, -1))
 
 

@@ -3,26 +3,71 @@
 Shapes: N characters, M scored characters, R runs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from charrnn.errors import Message, counted, named
+from charrnn.errors import Message, UsageError, counted, named
+from charrnn.evaluation.comparison import ComparedModel, Comparison, Content, check_comparable
 from charrnn.evaluation.losses import CharLosses, consecutive_ranges
 from charrnn.evaluation.records import MAX_LINE_TEXT, CharLoss, LineLoss
+from charrnn.text.documents import END
 
 BLOCK = 1 << 16
 """Characters that are decoded at once."""
+
+
+def losses_by_line(
+    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+) -> Iterator[LineLoss]:
+    """Yield the loss of each line of a text by the stateful protocol, in the order of the text.
+
+    The options and errors are those of `score_text`; the text is decoded block by block. Lines that are cut by the ends
+    of segments are left out.
+    """
+    return score_text(models, text, **options).iter_lines()
+
+
+def losses_by_char(
+    models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any
+) -> Iterator[CharLoss]:
+    """Yield the loss of each scored character of a text (byte, with the byte alphabet), as `losses_by_line`."""
+    return score_text(models, text, **options).iter_chars()
+
+
+def score_text(models: Sequence[ComparedModel], text: str | bytes | None = None, **options: Any) -> ScoredText:
+    """Measure the losses of `losses_by_line` and `losses_by_char`.
+
+    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so are the errors.
+    Raises UsageError also for models of characters and of bytes together.
+    """
+    if len({model.vocab.kind for model in models}) > 1:
+        raise UsageError("Some of the runs read characters and some bytes: their lines cannot be listed side by side.")
+    comparison = Comparison.of(models, text, **options)
+    check_comparable(comparison.runs, comparison.max_chars, needs_interval=False)
+    content, measured = comparison.contents[0], comparison.runs[0].text
+    if isinstance(content, str) and models[0].vocab.kind == "byte":
+        content = content.encode("utf-8", "surrogatepass")
+    return ScoredText(
+        content=content,
+        num_chars=measured.num_chars,
+        first=measured.first,
+        losses=[comparison.losses_of(run) for run in comparison.runs],
+        ends=("\n",) if models[0].config.end_id is None else ("\n", END),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredText:
     """A text of N characters and its losses by R models, which score the same M of them."""
 
-    content: Callable[[int, int], str | bytes]
-    """Return characters [begin, end) of the text: bytes, for the byte alphabet."""
+    content: Content
+    """The text, of which only slices are needed: bytes, for the byte alphabet."""
     num_chars: int
     """N."""
     first: int
@@ -76,7 +121,7 @@ class ScoredText:
             if not is_whole or not len(ranks):
                 continue
             sums = tuple(float(one.nats[ranks.start : ranks.stop].sum(dtype=np.float64)) for one in self.losses)
-            text = self.content(begin, min(end, begin + MAX_LINE_TEXT))
+            text = self.content[begin : min(end, begin + MAX_LINE_TEXT)]
             yield LineLoss(
                 line=line,
                 index=begin,
@@ -100,7 +145,7 @@ class ScoredText:
         """Yield the start, the content and whether each character ends a line, block by block."""
         points = [ord(end) for end in self.ends]
         for begin in range(0, self.num_chars, BLOCK):
-            content = self.content(begin, min(begin + BLOCK, self.num_chars))
+            content = self.content[begin : begin + BLOCK]
             if isinstance(content, str):
                 values = np.frombuffer(content.encode("utf-32-le", "surrogatepass"), "<u4")
                 yield begin, content, np.isin(values, points)

@@ -1,26 +1,44 @@
-"""The loss at every character of a text: what each mean, interval and comparison is computed from.
+"""The loss at every character of a text, and its mean by two protocols that must not be compared with each other.
 
-Shapes: N characters, M scored characters, T time, B lanes.
+`stateful`: the state is carried through the whole text, after reading its context.
+`windowed-256`: random windows of 256 characters, each read from a zero state (as in nanoGPT).
+
+Shapes: N characters, M scored characters, K characters that are read at once, T time, B batch rows, V vocabulary.
 """
+
+from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from charrnn.errors import DataError, UsageError, named
 from charrnn.evaluation.records import Difference, LossReport
 from charrnn.intervals import BlockSums, num_blocks_of
-from charrnn.model.device import autocast, chosen_precision
-from charrnn.model.network import Predictor
+from charrnn.lazy import inference_mode, torch
+from charrnn.model.device import autocast
 from charrnn.model.reading import read_in_lanes, read_segments, segment_starts, segments_of
+from charrnn.progress import task
 from charrnn.text.vocab import IdArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.model.network import Predictor
+
+STATEFUL = "stateful"
+"""The name of the protocol that carries the state through the text."""
+WINDOWED_LENGTH = 256
+"""Characters of a window."""
+WINDOWED = f"windowed-{WINDOWED_LENGTH}"
+"""The name of the protocol that reads windows."""
+NUM_WINDOWS = 512
+"""Windows that are drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,40 +66,46 @@ class CharLosses:
         """The mean loss in nats, summed in float64."""
         return float(self.nats.sum(dtype=np.float64)) / len(self)
 
+    @property
+    def blocks(self) -> BlockSums:
+        """The sums of the losses by block of the text, from which intervals are computed."""
+        return BlockSums.of(self.nats)
+
+
+def stateful_nats(
+    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
+) -> float:
+    """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
+
+    ids[:first] are context. Long texts are read in batch rows that are warmed up (`model.reading`). With `max_chars`, a
+    longer text is read in segments that are spread evenly over it, the same ones at every call (`num_scored_chars`
+    in all). Raises ValueError if there is nothing to score.
+    """
+    total = 0.0
+    for _, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
+        total += losses.sum(dtype=torch.float64).item()
+    return total / num_scored_chars(len(ids) - first, max_chars)
+
 
 def char_losses(
-    network: Predictor,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> CharLosses:
-    """Compute the loss of each character of ids[first:], with the state carried through the text (`stateful`).
+    """Compute the loss of each character whose mean is `stateful_nats`, with the same arguments and errors.
 
-    ids[:first] are context. What is read, `max_chars` and `on_progress` are those of `loss.stateful_nats`, whose result
-    is the mean. The result needs 12 bytes per scored character. Raises ValueError if there is nothing to score.
+    The result needs 12 bytes per scored character.
     """
     positions = scored_positions(len(ids), first, max_chars)
     nats = np.empty(len(positions), np.float32)
     rank_of = _ranks(len(ids), first, max_chars)
     for scored, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
         nats[rank_of(scored)] = losses.cpu().numpy()
-        on_progress(len(scored))
     return CharLosses(positions, nats)
 
 
 def stateful_block_sums(
-    network: Predictor,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> BlockSums:
-    """Compute `BlockSums.of` the `char_losses`, in memory that does not grow with the text."""
+    """Compute `CharLosses.blocks` of the `char_losses`, in memory that does not grow with the text."""
     num_scored = num_scored_chars(len(ids) - first, max_chars)
     num_blocks = num_blocks_of(num_scored)
     sums, counts = np.zeros(num_blocks), np.zeros(num_blocks)
@@ -90,7 +114,6 @@ def stateful_block_sums(
         block = rank_of(scored) * num_blocks // num_scored
         sums += np.bincount(block, losses.cpu().numpy(), num_blocks)
         counts += np.bincount(block, minlength=num_blocks)
-        on_progress(len(scored))
     return BlockSums(sums, counts)
 
 
@@ -115,10 +138,15 @@ def scored_positions(num_ids: int, first: int = 1, max_chars: int | None = None)
     return (starts[:, None] + np.arange(length)).ravel()
 
 
-def consecutive_ranges(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Return the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive, one per segment."""
+def consecutive_ranges(positions: NDArray[np.int64], longest: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield the ranges [begin, end) of indices whose ascending `positions` (M,) are consecutive, one per segment.
+
+    With `longest`, a range of more indices is divided.
+    """
     edges = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    return pairwise(edges)
+    for first, last in pairwise(edges):
+        for begin in range(first, last, longest or max(1, last - first)):
+            yield begin, min(begin + (longest or last - first), last)
 
 
 def _segments(num_ids: int, first: int, max_chars: int) -> tuple[NDArray[np.int64], int]:
@@ -140,20 +168,18 @@ def _ranks(num_ids: int, first: int, max_chars: int | None) -> Callable[[NDArray
     return rank
 
 
-@torch.inference_mode()
 def iter_char_losses(
     network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
     """Yield positions (K,) and their losses (K,) in nats, float32 on the network's device, as they are computed.
 
-    The order is that of the readers: time step by time step, each with the characters of all lanes. The arguments and
-    errors are those of `char_losses`.
+    The order is that of the readers: time step by time step, each with the characters of all batch rows. The arguments
+    and errors are those of `char_losses`.
     """
     for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=max_chars):
-        yield positions, cross_entropy(logits, targets, reduction="none")
+        yield positions, torch.nn.functional.cross_entropy(logits, targets, reduction="none")
 
 
-@torch.inference_mode()
 def iter_logits(
     network: Predictor, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> Iterator[tuple[NDArray[np.int64], Tensor, Tensor]]:
@@ -173,12 +199,18 @@ def iter_logits(
         reading = read_segments(step, network.initial_state, inputs, first - 1, max_chars)
     else:
         reading = read_in_lanes(step, network.initial_state, inputs, first - 1)
-    for input_positions, logits in reading:
-        positions = (input_positions + 1).ravel()
-        is_text = positions < len(ids)
-        targets = torch.from_numpy(ids[positions[is_text]].astype(np.int64)).to(device)
-        scores = logits.float().flatten(0, 1)
-        yield positions[is_text], scores if is_text.all() else scores[torch.from_numpy(is_text).to(device)], targets
+    with task("reading", num_scored_chars(len(ids) - first, max_chars)) as advance:
+        while True:
+            with torch.inference_mode():  # which must end before the caller continues
+                if (read := next(reading, None)) is None:
+                    return
+                positions = (read[0] + 1).ravel()
+                is_text = positions < len(ids)
+                targets = torch.from_numpy(ids[positions[is_text]].astype(np.int64)).to(device)
+                scores = read[1].float().flatten(0, 1)
+                scores = scores if is_text.all() else scores[torch.from_numpy(is_text).to(device)]
+            yield positions[is_text], scores, targets
+            advance(len(targets))
 
 
 def _check_first(num_ids: int, first: int) -> None:
@@ -186,85 +218,38 @@ def _check_first(num_ids: int, first: int) -> None:
         raise ValueError(f"nothing to score: first is {first}, the text has {num_ids} characters")
 
 
-WINDOWED_LENGTH = 256
-"""Characters of a window."""
-WINDOWED = f"windowed-{WINDOWED_LENGTH}"
-"""The name of the protocol."""
-NUM_WINDOWS = 512
-"""Windows that are drawn."""
+def windowed_block_sums(network: Predictor, ids: IdArray, *, precision: str = "auto") -> BlockSums:
+    """Compute the losses of NUM_WINDOWS random windows of ids (N,), each WINDOWED_LENGTH characters from a zero state.
 
-
-@torch.inference_mode()
-def stateful_nats(
-    network: Predictor,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> float:
-    """Compute the mean of -ln p(character | all characters before it) over ids[first:], in nats.
-
-    ids[:first] are context. Long texts are read in lanes that are warmed up (`model.reading`). With `max_chars`, a
-    longer text is read in segments that are spread evenly over it, the same ones at every call (`num_scored_chars`
-    in all). `on_progress` is called with the number of characters read since its last call. Raises ValueError if there
-    is nothing to score.
+    They are summed by the blocks of the text in which the characters are. Raises ValueError if the text is shorter than
+    one window and its targets.
     """
-    total = 0.0
-    for positions, losses in iter_char_losses(network, ids, first, precision=precision, max_chars=max_chars):
-        total += losses.sum(dtype=torch.float64).item()
-        on_progress(len(positions))
-    return total / num_scored_chars(len(ids) - first, max_chars)
-
-
-def windowed_nats(network: Predictor, ids: IdArray, *, precision: str = "auto", seed: int = 0) -> float:
-    """Compute the mean loss in nats over NUM_WINDOWS random windows of ids (N,), each 256 characters from a zero state.
-
-    Raises ValueError if the text is shorter than one window and its targets.
-    """
-    windows = iter_window_losses(network, ids, precision=precision, seed=seed)
-    return sum(losses.sum(dtype=torch.float64).item() for _, losses in windows) / (NUM_WINDOWS * WINDOWED_LENGTH)
-
-
-def windowed_block_sums(
-    network: Predictor,
-    ids: IdArray,
-    *,
-    precision: str = "auto",
-    seed: int = 0,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> BlockSums:
-    """Compute the losses of `windowed_nats`, summed by the blocks of the text (N,) in which the characters are."""
+    if len(ids) <= WINDOWED_LENGTH:
+        raise ValueError(f"{WINDOWED} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
+    drawn = np.random.default_rng(0).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
     num_blocks = num_blocks_of(len(ids), WINDOWED_LENGTH)
     sums, counts = np.zeros(num_blocks), np.zeros(num_blocks)
-    for starts, losses in iter_window_losses(network, ids, precision=precision, seed=seed):
-        targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
-        block = (targets * num_blocks // len(ids)).ravel()
-        sums += np.bincount(block, losses.cpu().numpy().ravel(), num_blocks)
-        counts += np.bincount(block, minlength=num_blocks)
-        on_progress(losses.numel())
+    with task("reading", NUM_WINDOWS * WINDOWED_LENGTH) as advance:
+        for starts in np.split(drawn, NUM_WINDOWS // 64):
+            targets = starts + np.arange(1, WINDOWED_LENGTH + 1)[:, None]
+            block = (targets * num_blocks // len(ids)).ravel()
+            sums += np.bincount(block, losses_from_start(network, ids, targets, precision).ravel(), num_blocks)
+            counts += np.bincount(block, minlength=num_blocks)
+            advance(targets.size)
     return BlockSums(sums, counts)
 
 
-@torch.inference_mode()
-def iter_window_losses(
-    network: Predictor, ids: IdArray, *, precision: str = "auto", seed: int = 0
-) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-    """Yield the starts (B,) of random windows in ids (N,) and their losses (256, B) in nats, NUM_WINDOWS in all.
-
-    Raises ValueError if the text is shorter than one window and its targets.
-    """
-    if len(ids) <= WINDOWED_LENGTH:
-        raise ValueError(f"windowed-{WINDOWED_LENGTH} needs more than {WINDOWED_LENGTH} characters, not {len(ids)}")
+@inference_mode
+def losses_from_start(
+    network: Predictor, ids: IdArray, positions: NDArray[np.int64], precision: str
+) -> NDArray[np.float32]:
+    """Compute the losses (T, B) in nats at `positions` (T, B): columns of consecutive ones, each from a zero state."""
     device = network.device
-    drawn = np.random.default_rng(seed).integers(0, len(ids) - WINDOWED_LENGTH, size=NUM_WINDOWS)
-    for starts in np.split(drawn, NUM_WINDOWS // 64):
-        text = torch.from_numpy(ids[starts + np.arange(WINDOWED_LENGTH + 1)[:, None]].astype(np.int64)).to(device)
-        with autocast(device, precision):
-            logits, _ = network(text[:-1], network.initial_state(len(starts)))
-        losses = cross_entropy(logits.float().flatten(0, 1), text[1:].flatten(), reduction="none")
-        yield starts, losses.view(WINDOWED_LENGTH, len(starts))
+    inputs, targets = (torch.from_numpy(ids[some].astype(np.int64)).to(device) for some in (positions - 1, positions))
+    with autocast(device, precision):
+        logits, _ = network(inputs, network.initial_state(inputs.shape[1]))
+    losses = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
+    return np.asarray(losses.view(positions.shape).cpu().numpy())
 
 
 def bits(nats: float) -> float:
@@ -310,58 +295,27 @@ class MeasuredText:
             return None
         return f"it needs more than {WINDOWED_LENGTH} {self.unit}s, and the text has {self.num_chars}"
 
+    def report(self, blocks: BlockSums, *, protocol: str, precision: str = "") -> LossReport:
+        """Build the report of losses that are summed by blocks of this text."""
+        nats, interval = blocks.mean, blocks.interval()
+        chars_per_byte = self.num_chars / self.num_bytes
 
-def report_loss(
-    network: Predictor,
-    text: MeasuredText,
-    *,
-    protocol: str,
-    precision: str,
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> LossReport:
-    """Measure the mean loss over a text by the named protocol, as `charrnn.evaluate` does."""
-    if protocol == "stateful":
-        text.check_stateful(max_chars)
-        blocks = stateful_block_sums(
-            network, text.ids, text.first_scored, precision=precision, max_chars=max_chars, on_progress=on_progress
+        def scaled(factor: float) -> tuple[float, float] | None:
+            return None if interval is None else (factor * interval[0], factor * interval[1])
+
+        return LossReport(
+            protocol=protocol,
+            nats_per_char=nats,
+            bpc=bits(nats),
+            bits_per_byte=bits(nats) * chars_per_byte,
+            num_chars=blocks.num_values,
+            text_length=self.num_chars,
+            num_unknown=self.num_unknown,
+            precision=precision,
+            nats_ci=interval,
+            bpc_ci=scaled(bits(1)),
+            bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
         )
-    elif protocol == WINDOWED:
-        if (reason := text.why_not_windowed()) is not None:
-            raise DataError(f"{WINDOWED} cannot be measured: {reason}.")
-        blocks = windowed_block_sums(network, text.ids[text.first :], precision=precision, on_progress=on_progress)
-    else:
-        raise UsageError(f"There is no protocol {protocol!r}; use stateful, {WINDOWED} or dynamic.")
-    precision = chosen_precision(network.device, precision)
-    return loss_report(blocks, text, protocol=protocol, precision=precision)
-
-
-def report_of(losses: CharLosses, text: MeasuredText, *, protocol: str, precision: str = "") -> LossReport:
-    """Build the report of a predictor's losses of the characters of a text."""
-    return loss_report(BlockSums.of(losses.nats), text, protocol=protocol, precision=precision)
-
-
-def loss_report(blocks: BlockSums, text: MeasuredText, *, protocol: str, precision: str = "") -> LossReport:
-    """Build the report of losses that are summed by blocks of a text."""
-    nats, interval = blocks.mean, blocks.interval()
-    chars_per_byte = text.num_chars / text.num_bytes
-
-    def scaled(factor: float) -> tuple[float, float] | None:
-        return None if interval is None else (factor * interval[0], factor * interval[1])
-
-    return LossReport(
-        protocol=protocol,
-        nats_per_char=nats,
-        bpc=bits(nats),
-        bits_per_byte=bits(nats) * chars_per_byte,
-        num_chars=blocks.num_values,
-        text_length=text.num_chars,
-        num_unknown=text.num_unknown,
-        precision=precision,
-        nats_ci=interval,
-        bpc_ci=scaled(bits(1)),
-        bits_per_byte_ci=scaled(bits(1) * chars_per_byte),
-    )
 
 
 def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference | None:
@@ -371,7 +325,7 @@ def paired_difference(losses: CharLosses, reference: CharLosses) -> Difference |
     """
     if not np.array_equal(losses.positions, reference.positions):
         raise ValueError("the losses are not paired: their positions differ")
-    return block_difference(BlockSums.of(losses.nats), BlockSums.of(reference.nats))
+    return block_difference(losses.blocks, reference.blocks)
 
 
 def block_difference(blocks: BlockSums, reference: BlockSums) -> Difference | None:

@@ -6,28 +6,54 @@ weights: each weight's step is divided by the root mean square of its gradients 
 decays towards its trained value. The loss of a character thus depends on the trained weights and on the characters
 before it only.
 
-Shapes: N characters, M scored characters, K segments, T characters of a segment, P weights, B lanes.
+A temperature by which all logits are divided is fitted as well: how well the probabilities are calibrated (Guo, Pleiss,
+Sun & Weinberger 2017, "On Calibration of Modern Neural Networks"). T > 1 means that the model is too certain.
+
+Shapes: N characters, M scored characters, T characters of a segment, B batch rows, K characters, V vocabulary.
 """
+
+from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from charrnn.errors import NonFiniteError, UsageError, named
-from charrnn.evaluation.comparison import LossTable, MeasuredRun
-from charrnn.evaluation.losses import CharLosses, MeasuredText, char_losses, iter_logits, paired_difference, report_of
-from charrnn.evaluation.records import EvaluationRow, LossReport, SkippedRow
+from charrnn.errors import DataError, NonFiniteError, UsageError, counted, named
+from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, MeasuredRun
+from charrnn.evaluation.losses import STATEFUL, CharLosses, MeasuredText, char_losses, iter_logits, paired_difference
+from charrnn.evaluation.records import Adaptation, LossReport, SkippedRow
+from charrnn.extensions import ModelMethod
+from charrnn.generation.options import DEFAULT_UNKNOWN
+from charrnn.lazy import torch
 from charrnn.model.device import chosen_precision
-from charrnn.model.network import CharRNN
 from charrnn.model.reading import WARM_UP
+from charrnn.progress import task
+from charrnn.text.corpus import CorpusPart
+from charrnn.text.documents import END, split_text
 from charrnn.text.vocab import IdArray
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from charrnn.api import Model
+    from charrnn.model.network import CharRNN
+
+DYNAMIC = "dynamic"
+"""The protocol of dynamic evaluation."""
+TEMPERATURE = "temperature"
+"""The protocol of the stateful losses at a fitted temperature."""
+MAX_DYNAMIC = 1 << 17
+"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
+MAX_ADAPTED = 1 << 17
+"""Characters that a model is adapted to at most, the last ones of a longer text: what it learned before has decayed."""
+SCALE_TEXTS = 32
+"""Texts that a model draws to measure its gradients."""
+SCALE_LENGTH = 320
+"""Characters of each of them."""
 NUM_STRETCHES = 32
 """B: places of the training text, spread evenly over it, at which gradients are collected."""
 SEGMENTS_OF_STRETCH = 8
@@ -71,7 +97,60 @@ class Adapted:
     """Parameters and buffers by name, as `Module.state_dict` names them; not shared with the model."""
 
 
-def gradient_scale(network: CharRNN, ids: IdArray, segment_length: int) -> dict[str, Tensor]:
+def adapted(
+    model: Model, text: str | bytes, *, unknown: str = DEFAULT_UNKNOWN, settings: DynamicSettings | None = None
+) -> Model:
+    """Return a model whose weights have learned from `text` by dynamic evaluation; `model` stays as it is.
+
+    Of a text of more than `MAX_ADAPTED` characters, the last ones are learned from. The result's `adaptation` has
+    the losses. It belongs to no run: its `path` and `step_digest` are None, and it is not saved. `unknown` is that
+    of `Model.sample`. Raises DataError for a text of one segment or less and for characters outside the vocabulary,
+    UsageError for bytes where the model reads characters, NonFiniteError if the weights diverge.
+    """
+    settings = settings or DynamicSettings()
+    if isinstance(text, str) or model.vocab.kind == "byte":
+        text = model.generator.known_text(text, unknown, what="text to adapt to")
+    encoded = model.encode(text)
+    if len(encoded) <= settings.segment_length:
+        raise DataError(
+            f"The text to adapt to has {counted(len(encoded), 'character')}; it needs at least "
+            f"{settings.segment_length + 1}."
+        )
+    ids, first = encoded.ids, max(1, encoded.first, len(encoded.ids) - MAX_ADAPTED)
+    static = char_losses(model.network, ids, first, precision="fp32")
+    learned = adapt(model.network, ids, first, scale=gradient_scale(model), settings=settings)
+    return type(model)(
+        model.config,
+        model.vocab,
+        {name: tensor.cpu().numpy() for name, tensor in learned.tensors.items()},
+        name=f"{model.name}, adapted",
+        step=model.step,
+        recorded_corpus=model.recorded_corpus,
+        adaptation=Adaptation(
+            num_chars=len(static),
+            text_length=len(encoded),
+            static_nats=static.mean,
+            dynamic_nats=learned.losses.mean,
+        ),
+    )
+
+
+def gradient_scale(model: Model, part: CorpusPart | None = None) -> dict[str, Tensor]:
+    """Compute the root mean square of each weight's gradient, by which dynamic evaluation divides its steps.
+
+    The gradients are those on the training text in the corpus of `part` or, without one, on `SCALE_TEXTS` texts
+    that the model draws, the same ones at every call: so no corpus is needed.
+    """
+    if part is not None:
+        ids = model.training_text(part).ids
+    else:
+        drawn = model.samples(SCALE_TEXTS, length=SCALE_LENGTH, seed=0)
+        between = "" if model.config.end_id is None else END
+        ids = model.vocab.encode(between.join(text.text for text in drawn) or "\n")
+    return root_mean_square_gradients(model.network, ids, DynamicSettings().segment_length)
+
+
+def root_mean_square_gradients(network: CharRNN, ids: IdArray, segment_length: int) -> dict[str, Tensor]:
     """Compute the root mean square of each weight's gradient by the mean loss of a segment, over segments of ids (N,).
 
     `ids` are training text. The segments lie at up to NUM_STRETCHES places that are spread evenly over it. Returns a
@@ -87,8 +166,8 @@ def gradient_scale(network: CharRNN, ids: IdArray, segment_length: int) -> dict[
     states = learner.read(ids[starts + np.arange(warm_up)[:, None]])
     totals = {name: torch.zeros_like(parameter) for name, parameter in learner.parameters.items()}
     num_segments = 0
-    for lane, start in enumerate(starts + warm_up):
-        state = states[:, :, lane : lane + 1]
+    for row, start in enumerate(starts + warm_up):
+        state = states[:, :, row : row + 1]
         for begin in range(start, start + SEGMENTS_OF_STRETCH * segment_length, segment_length):
             segment = ids[begin : begin + segment_length + 1]
             if len(segment) < 2:
@@ -100,68 +179,42 @@ def gradient_scale(network: CharRNN, ids: IdArray, segment_length: int) -> dict[
     return {name: (total / num_segments).sqrt_() for name, total in totals.items()}
 
 
-def dynamic_losses(
-    network: CharRNN,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    scale: Mapping[str, Tensor] | None = None,
-    settings: DynamicSettings | None = None,
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> CharLosses:
-    """Compute the loss of each character of ids[first:], by weights that have learned from those before it.
-
-    ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` is a `gradient_scale`,
-    by default that of the context. With `max_chars`, the first so many characters are scored, in one piece, because
-    what is learned adds up over the text. The network is left as it is. Everything is computed in the precision of the
-    weights. `on_progress` is called with the number of characters read since its last call. Raises ValueError if there
-    is nothing to score, NonFiniteError if the weights diverge.
-    """
-    return adapt(
-        network, ids, first, scale=scale, settings=settings, max_chars=max_chars, on_progress=on_progress
-    ).losses
-
-
 def adapt(
     network: CharRNN,
     ids: IdArray,
     first: int = 1,
     *,
-    scale: Mapping[str, Tensor] | None = None,
+    scale: Mapping[str, Tensor],
     settings: DynamicSettings | None = None,
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> Adapted:
-    """Compute the losses of ids[first:] by weights that learn from it, and return the weights after its last character.
+    """Compute the loss of each character of ids[first:] by weights that have learned from those before it.
 
-    Arguments and errors are those of `dynamic_losses`.
+    ids[:first] are context: its end warms up the state, and nothing is learned from it. `scale` has the
+    `root_mean_square_gradients` of training text. The network is left as it is; the result has the weights after the
+    last character. Everything is computed in the precision of the weights. Raises ValueError if there is nothing to
+    score, NonFiniteError if the weights diverge.
     """
     settings = settings or DynamicSettings()
     if not 1 <= first < len(ids):
         raise ValueError(f"nothing to score: first is {first}, the text has {len(ids)} characters")
-    if max_chars is not None and max_chars < 1:
-        raise ValueError(f"max_chars must be at least 1, not {max_chars}")
-    if scale is None:
-        scale = gradient_scale(network, ids[:first], settings.segment_length)
-    end = len(ids) if max_chars is None else min(len(ids), first + max_chars)
     learner = _Learner(network)
-    nats = np.empty(end - first, np.float32)
-    done = 0
-    for losses in _learn(learner, ids[:end], first, scale, settings):
-        nats[done : done + len(losses)] = losses.float().cpu().numpy()
-        if not np.isfinite(nats[done : done + len(losses)]).all():
-            raise NonFiniteError(
-                f"Dynamic evaluation diverged after {done:,} characters: lower {named('learning_rate')}, now "
-                f"{settings.learning_rate:g}."
-            )
-        done += len(losses)
-        on_progress(len(losses))
-    return Adapted(CharLosses(np.arange(first, end), nats), learner.tensors())
+    nats = np.empty(len(ids) - first, np.float32)
+    with task("adapting", len(nats)) as advance:
+        done = 0
+        for losses in _learn(learner, ids, first, scale, settings):
+            nats[done : done + len(losses)] = losses.float().cpu().numpy()
+            if not np.isfinite(nats[done : done + len(losses)]).all():
+                raise NonFiniteError(
+                    f"Dynamic evaluation diverged after {done:,} characters: lower {named('learning_rate')}, now "
+                    f"{settings.learning_rate:g}."
+                )
+            done += len(losses)
+            advance(len(losses))
+    return Adapted(CharLosses(np.arange(first, len(ids)), nats), learner.tensors())
 
 
 def _learn(
-    learner: "_Learner", ids: IdArray, first: int, scale: Mapping[str, Tensor], settings: DynamicSettings
+    learner: _Learner, ids: IdArray, first: int, scale: Mapping[str, Tensor], settings: DynamicSettings
 ) -> Iterator[Tensor]:
     """Yield the losses (T,) of each segment of ids[first:], and update the learner's weights after each."""
     trained = {name: parameter.detach().clone() for name, parameter in learner.parameters.items()}
@@ -195,23 +248,23 @@ class _Learner:
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
 
-    @torch.no_grad()
     def read(self, ids: IdArray) -> Tensor:
         """Return the state after ids (T, B), read from the initial one; that itself if T is 0."""
-        state = self._network.initial_state(ids.shape[1])
-        if len(ids):
-            _, state = self._network(self._tensor(ids), state)
+        with torch.no_grad():
+            state = self._network.initial_state(ids.shape[1])
+            if len(ids):
+                _, state = self._network(self._tensor(ids), state)
         return state
 
     def gradients(self, ids: IdArray, state: Tensor) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """Read ids (T + 1,) in one lane from a state (L, S, 1, H).
+        """Read ids (T + 1,) in one batch row from a state (L, S, 1, H).
 
         Returns the losses (T,) of the last T of them, the gradients of their mean by the weights that they depend on,
         and the state before the last id is read.
         """
         text = self._tensor(ids)
         logits, state = self._network(text[:-1, None], state)
-        losses = cross_entropy(logits[:, 0], text[1:], reduction="none")
+        losses = torch.nn.functional.cross_entropy(logits[:, 0], text[1:], reduction="none")
         found = torch.autograd.grad(losses.mean(), list(self.parameters.values()), allow_unused=True)
         gradients = {name: part for name, part in zip(self.parameters, found, strict=True) if part is not None}
         return losses.detach(), gradients, state.detach()
@@ -230,14 +283,7 @@ TOLERANCE = 1e-4
 """Relative change of the temperature at which the search ends."""
 
 
-def fit_temperature(
-    network: CharRNN,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> float:
+def fit_temperature(network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto") -> float:
     """Find the temperature with the least mean loss over ids[first:], or over MAX_FITTED characters of them.
 
     It lies between 1 / LARGEST and LARGEST. The loss is convex in b = 1 / T: with p = softmax(b z), its derivatives
@@ -247,13 +293,12 @@ def fit_temperature(
     inverse = 1.0
     for _ in range(MAX_STEPS):
         slope = curvature = 0.0
-        for positions, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=MAX_FITTED):
+        for _, logits, targets in iter_logits(network, ids, first, precision=precision, max_chars=MAX_FITTED):
             scores = logits - logits.gather(1, targets[:, None])  # of the target: 0
             probs = (inverse * scores).softmax(-1)
             means = (probs * scores).sum(-1)
             slope += means.sum(dtype=torch.float64).item()
             curvature += ((probs * scores**2).sum(-1) - means**2).sum(dtype=torch.float64).item()
-            on_progress(len(positions))
         if curvature <= 0:
             break
         before, inverse = inverse, min(max(inverse - slope / curvature, inverse / 2), inverse * 2)
@@ -271,24 +316,17 @@ def losses_at(
     *,
     precision: str = "auto",
     max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
 ) -> CharLosses:
     """Compute the losses of `char_losses` with all logits divided by a temperature."""
     scaled = copy.deepcopy(network)
     with torch.no_grad():
         scaled.output.weight.div_(temperature)
         scaled.output.bias.div_(temperature)
-    return char_losses(scaled, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress)
+    return char_losses(scaled, ids, first, precision=precision, max_chars=max_chars)
 
 
 def cross_fitted_losses(
-    network: CharRNN,
-    ids: IdArray,
-    first: int = 1,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    network: CharRNN, ids: IdArray, first: int = 1, *, precision: str = "auto", max_chars: int | None = None
 ) -> tuple[CharLosses, tuple[float, float]]:
     """Compute the losses of ids[first:] with each half at the temperature that is fitted to the other half.
 
@@ -298,10 +336,10 @@ def cross_fitted_losses(
     middle = first + (len(ids) - first) // 2
     if not 1 <= first < middle:
         raise ValueError(f"halves need at least 2 characters to score: first is {first}, the text has {len(ids)}")
-    first_half = fit_temperature(network, ids[:middle], first, precision=precision, on_progress=on_progress)
-    second_half = fit_temperature(network, ids, middle, precision=precision, on_progress=on_progress)
+    first_half = fit_temperature(network, ids[:middle], first, precision=precision)
+    second_half = fit_temperature(network, ids, middle, precision=precision)
     halves = [
-        losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress)
+        losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars)
         for temperature in (second_half, first_half)
     ]
     positions = halves[0].positions
@@ -309,104 +347,103 @@ def cross_fitted_losses(
     return CharLosses(positions, nats), (second_half, first_half)
 
 
-DYNAMIC = "dynamic"
-"""The protocol of dynamic evaluation."""
-TEMPERATURE = "temperature"
-"""The protocol of the stateful losses at a fitted temperature."""
-MAX_DYNAMIC = 1 << 17
-"""Characters that dynamic evaluation scores, unless another limit is asked for: about a minute for 512 units."""
-
-
-def dynamic_report(
-    network: CharRNN, text: MeasuredText, scale: Mapping[str, Tensor], *, max_chars: int | None = None
-) -> LossReport:
+def _measure(model: Model, content: Content, text: MeasuredText, max_chars: int | None) -> LossReport:
     """Measure the mean loss over the first `max_chars` characters of a text by dynamic evaluation."""
-    losses = dynamic_losses(network, text.ids, text.first_scored, scale=scale, max_chars=max_chars)
-    return report_of(losses, text, protocol=DYNAMIC, precision="fp32")
+    scale = gradient_scale(model, content if isinstance(content, CorpusPart) else None)
+    end = None if max_chars is None else text.first_scored + max_chars
+    losses = adapt(model.network, text.ids[:end], text.first_scored, scale=scale).losses
+    return text.report(losses.blocks, protocol=DYNAMIC, precision="fp32")
 
 
-def add_dynamic(
-    table: LossTable,
-    run: MeasuredRun,
-    scale: Mapping[str, Tensor],
-    *,
-    max_chars: int | None = MAX_DYNAMIC,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> None:
+def _prepare(comparison: Comparison, is_wanted: bool) -> Callable[[], None]:
+    num_runs = len(comparison.runs)
+
+    def add_rows() -> None:
+        # A mixture, after the models, has no weights of its own to adapt.
+        for number, model in enumerate(cast("Sequence[Model]", comparison.models)):
+            content, run = comparison.contents[number], comparison.runs[number]
+            _add_dynamic(comparison, run, gradient_scale(model, content if isinstance(content, CorpusPart) else None))
+            _add_temperature(comparison, run, comparison.losses[number], _validation(comparison, number))
+        if num_runs > 1:  # the other differences of the table are to the first run
+            comparison.notes.append(
+                "The differences of dynamic and temperature are to the stateful loss of the same run."
+            )
+
+    return add_rows
+
+
+def _validation(comparison: Comparison, number: int) -> tuple[IdArray, int] | None:
+    """Return the ids up to the end of the validation text of a model, and where it begins; None unless it is read."""
+    content = comparison.contents[number]
+    if comparison.part != "test" or not isinstance(content, CorpusPart):
+        return None
+    held_out = split_text(content.corpus.ids, comparison.models[number].config)[1]
+    return content.corpus.ids[: held_out.stop], held_out.start
+
+
+def _add_dynamic(comparison: Comparison, run: MeasuredRun, scale: Mapping[str, Tensor]) -> None:
     """Measure a run by dynamic evaluation and add its row, with the difference to its static loss.
 
-    Only the first `max_chars` characters are scored, in one piece. If these are not all, the row is named `run[:N]`,
-    and a row of the static loss of the same characters comes before it. Both are computed in fp32.
+    Only the first characters are scored, in one piece. If these are not all, the row is named `run[:N]`, and a row of
+    the static loss of the same characters comes before it. Both are computed in fp32.
     """
-    text, network = run.text, _network_of(run)
+    text, network = run.text, cast("CharRNN", run.network)
+    most = comparison.max_chars if comparison.has_limit else MAX_DYNAMIC
     first, num_chars = text.first_scored, len(text.ids) - text.first_scored
-    num_scored = num_chars if max_chars is None else min(num_chars, max_chars)
+    num_scored = num_chars if most is None else min(num_chars, most)
     ids = text.ids[: first + num_scored]
-    static = char_losses(network, ids, first, precision="fp32", on_progress=on_progress)
-    losses = dynamic_losses(network, ids, first, scale=scale, on_progress=on_progress)
+    static = char_losses(network, ids, first, precision="fp32")
+    losses = adapt(network, ids, first, scale=scale).losses
     name = run.name
     if num_scored < num_chars:
         name = f"{run.name}[:{num_scored + first - text.first}]"
-        _add(table, run, static, name=name, protocol="stateful", precision="fp32")
-    _add(table, run, losses, static, name=name, protocol=DYNAMIC, precision="fp32")
+        comparison.add(static.blocks, text, name=name, protocol=STATEFUL, step=run.step, precision="fp32")
+    difference = paired_difference(losses, static)
+    comparison.add(losses.blocks, text, difference, name=name, protocol=DYNAMIC, step=run.step, precision="fp32")
 
 
-def add_temperature(
-    table: LossTable,
-    run: MeasuredRun,
-    static: CharLosses,
-    validation: tuple[IdArray, int] | None,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+def _add_temperature(
+    comparison: Comparison, run: MeasuredRun, static: CharLosses, validation: tuple[IdArray, int] | None
 ) -> None:
     """Measure a run at a fitted temperature and add its row, with the difference to its static losses `static`.
 
     The temperature is fitted to the `validation` text (ids, index at which it begins). Without one, that is the text
     itself, and each of its halves is scored at the temperature that is fitted to the other one. A note names them.
     """
-    network, ids, first = _network_of(run), run.text.ids, run.text.first_scored
+    network, ids, first = cast("CharRNN", run.network), run.text.ids, run.text.first_scored
+    precision, max_chars = comparison.precision, comparison.max_chars
     if validation is not None:
-        temperature = fit_temperature(network, *validation, precision=precision, on_progress=on_progress)
-        losses = losses_at(
-            temperature, network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
-        )
+        temperature = fit_temperature(network, *validation, precision=precision)
+        losses = losses_at(temperature, network, ids, first, precision=precision, max_chars=max_chars)
         how = f"{temperature:.3f}, fitted to the validation text"
     else:
         if len(ids) - first < 2:
             reason = "it is fitted to one half of the text for the other, and the text has no halves"
-            table.skipped.append(SkippedRow(protocol=TEMPERATURE, reason=reason))
+            comparison.skipped.append(SkippedRow(protocol=TEMPERATURE, reason=reason))
             return
-        losses, halves = cross_fitted_losses(
-            network, ids, first, precision=precision, max_chars=max_chars, on_progress=on_progress
-        )
+        losses, halves = cross_fitted_losses(network, ids, first, precision=precision, max_chars=max_chars)
         how = f"{halves[0]:.3f} and {halves[1]:.3f}, each fitted to the half of the text on which it is not scored"
-    chosen = chosen_precision(network.device, precision)
-    _add(table, run, losses, static, name=run.name, protocol=TEMPERATURE, precision=chosen)
-    table.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
-
-
-def _network_of(run: MeasuredRun) -> CharRNN:
-    assert isinstance(run.network, CharRNN), "a mixture has no weights of its own to adapt"
-    return run.network
-
-
-def _add(
-    table: LossTable,
-    run: MeasuredRun,
-    losses: CharLosses,
-    static: CharLosses | None = None,
-    *,
-    name: str,
-    protocol: str,
-    precision: str,
-) -> None:
-    table.append(
-        EvaluationRow(
-            name=name,
-            step=run.step,
-            loss=report_of(losses, run.text, protocol=protocol, precision=precision),
-            difference=None if static is None else paired_difference(losses, static),
-        )
+    comparison.add(
+        losses.blocks,
+        run.text,
+        paired_difference(losses, static),
+        name=run.name,
+        protocol=TEMPERATURE,
+        step=run.step,
+        precision=chosen_precision(network.device, precision),
     )
+    comparison.notes.append(f"{TEMPERATURE} of {run.name}: {how}.")
+
+
+EXTENSIONS = (
+    ModelMethod(name="adapted", function=adapted),
+    ModelMethod(name="gradient_scale", function=gradient_scale),
+    ExtraRows(
+        name=DYNAMIC,
+        help="Add rows for dynamic evaluation, which learns from the text it has read, and for a fitted temperature.",
+        value=True,
+        prepare=_prepare,
+        report=_measure,
+    ),
+)
+"""`Model.adapted`, `evaluate --dynamic` and the protocol `dynamic`."""

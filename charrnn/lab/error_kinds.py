@@ -1,10 +1,31 @@
-"""Records of a model's errors by what would have avoided them, after Karpathy, Johnson & Li (2015), section 4.4."""
+"""Kinds of errors: what would have avoided each of a model's errors (Karpathy, Johnson & Li 2015, section 4.4).
+
+An error is a character to which the model gives a probability below 0.5. A sequence of oracles removes errors, each
+from what the earlier ones leave; an error is attributed to the oracle that removes it:
+
+1. n-gram: one of the n-gram models of order 1 to 9 gives the character a probability above 0.5.
+2. memory: the character belongs to a word, is not its first, and the whole word occurs as a substring in the 100, 500,
+   1000 or 5000 characters before it.
+3. rare word: the character belongs to a word that occurs 0, 1, … 5 times in the training text.
+4. word start: the character follows a space or a quotation mark, or a newline.
+5. punctuation: the character is a punctuation mark.
+6. boost: the probability plus 0.1, 0.2, … 0.5 is at least 0.5. The last one removes all that is left.
+
+A word, in any script, is a maximal run of letters, combining marks, digits and underscores, with single apostrophes
+inside it: `don't` and `num_lines` are words. A text is a range of ids that is read in blocks, so its length needs no
+memory.
+
+Shapes: N characters of context and text, M scored characters, W words, R characters of a range, V vocabulary.
+"""
+
+from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +34,12 @@ from rich.text import Text
 
 from charrnn.display import Displayable
 from charrnn.errors import UsageError, counted
-from charrnn.evaluation import breakdown as classes
-from charrnn.evaluation.comparison import MeasuredRun
-from charrnn.evaluation.losses import CharLosses, char_losses, consecutive_ranges
+from charrnn.evaluation import breakdown
+from charrnn.evaluation.comparison import Comparison, Report
+from charrnn.evaluation.losses import CharLosses, consecutive_ranges
+from charrnn.extensions import PackageFunction
 from charrnn.lab.ngrams import NgramModel
+from charrnn.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
@@ -24,6 +47,9 @@ from charrnn.text.vocab import IdArray, Vocab
 from charrnn.views.charts import StackedBar
 from charrnn.views.tables import Bar, plain_table
 from charrnn.views.theme import all_visible
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 NGRAM_ORDER = 9
 """The longest n-gram of the oracle: it has the models of order 1 to 9 to choose from."""
@@ -60,6 +86,17 @@ def group_of(kind: str) -> str:
     if kind.startswith("rare-word"):
         return "rare word"
     return kind if kind in GROUPS else kind.partition("-")[0]
+
+
+TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
+"""Stands above the bars."""
+LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
+n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
+memory-N: inside a word that occurs in the last N characters
+rare-word-N: in a word that occurs N times in the training text
+after-space, after-newline, punctuation: where the error is
+boost-P: the probability plus P is 0.5 or more"""
+"""What the kinds of the tables mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,6 +148,23 @@ class ErrorReport(Displayable):
     models: tuple[ModelErrors, ...]
     """The first is the one that the others are compared with."""
     protocol: str = "stateful"
+
+    def view(self) -> Sequence[RenderableType]:
+        """Return a bar for each model, the table of the first, and the changes to the others."""
+        pictures: list[RenderableType] = [Text(TITLE, style="bold")]
+        for model in self.models:
+            num_errors, num_chars = counted(model.num_errors, "error"), counted(self.num_chars, "character")
+            head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
+            pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
+            groups = model.by_group()
+            pictures.append(StackedBar([(name, num / max(1, model.num_errors)) for name, num in groups.items()]))
+        if self.num_chars + 1 < self.text_length:
+            share = 100 * self.num_chars / self.text_length
+            pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
+        first, *others = self.models
+        pictures += [_table_of_one(first), Text(LEGEND, style="dim")]
+        pictures += [_changes(first, other) for other in others]
+        return pictures
 
 
 DECODED_CHARS = 1 << 20
@@ -167,7 +221,7 @@ _KIND_OF_CLASS = {
     "spaces": CharClass.SPACE,
     "other characters": CharClass.OTHER,
 }
-"""What the characters of each class of `classes.CLASSES` are, if they are neither quotation marks nor apostrophes."""
+"""What the characters of each class of `breakdown.CLASSES` are, if they are neither quotation marks nor apostrophes."""
 
 
 def class_of(character: str) -> CharClass:
@@ -178,7 +232,7 @@ def class_of(character: str) -> CharClass:
         return CharClass.WORD
     if character and (character in _QUOTES or unicodedata.category(character) in ("Pi", "Pf")):
         return CharClass.QUOTE
-    return _KIND_OF_CLASS[classes.CLASSES[classes.class_of(character)]]
+    return _KIND_OF_CLASS[breakdown.CLASSES[breakdown.class_of(character)]]
 
 
 def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
@@ -197,7 +251,7 @@ def read_block(ids: IdArray, vocab: Vocab, begin: int, end: int) -> Block:
 
 def _classes_of_bytes(data: bytes) -> Classes:
     """Classify each byte (N,) as the character that it belongs to."""
-    points, sizes = classes.decode_bytes(data)
+    points, sizes = breakdown.decode_bytes(data)
     different, index = np.unique(points, return_inverse=True)
     found = np.array([class_of(chr(point)) for point in different], np.int8)[index]
     return np.repeat(_settled(found), sizes)
@@ -214,28 +268,23 @@ def _settled(found: Classes) -> Classes:
     return np.where(is_inside, CharClass.WORD, np.where(is_apostrophe, CharClass.QUOTE, found)).astype(np.int8)
 
 
-def count_words(
-    ids: IdArray,
-    vocab: Vocab,
-    wanted: Mapping[str, int],
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> NDArray[np.int64]:
+def count_words(ids: IdArray, vocab: Vocab, wanted: Mapping[str, int]) -> NDArray[np.int64]:
     """Count how often each wanted word occurs as a word in ids (N,): counts (W,), at the index `wanted[word]`.
 
-    Memory is bounded by the wanted words. `on_progress` is called with the number of characters read since its last
-    call.
+    Memory is bounded by the wanted words.
     """
     counts = np.zeros(len(wanted), np.int64)
-    for block in _blocks_of_whole_words(ids, vocab):
-        text = block.text
-        found = [
-            wanted[word]
-            for begin, end in zip(*(bounds.tolist() for bounds in block.word_bounds()), strict=True)
-            if (word := text[begin:end]) in wanted
-        ]
-        counts += np.bincount(np.array(found, np.int64), minlength=len(wanted))
-        release_pages(ids)
-        on_progress(len(text))
+    with task("counting words", len(ids)) as advance:
+        for block in _blocks_of_whole_words(ids, vocab):
+            text = block.text
+            found = [
+                wanted[word]
+                for begin, end in zip(*(bounds.tolist() for bounds in block.word_bounds()), strict=True)
+                if (word := text[begin:end]) in wanted
+            ]
+            counts += np.bincount(np.array(found, np.int64), minlength=len(wanted))
+            release_pages(ids)
+            advance(len(text))
     return counts
 
 
@@ -271,19 +320,13 @@ _UNDECIDED = -1
 
 
 def attribute_errors(
-    ids: IdArray,
-    vocab: Vocab,
-    losses: Sequence[CharLosses],
-    ngram_nats: NDArray[np.float32],
-    training: IdArray,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    ids: IdArray, vocab: Vocab, losses: Sequence[CharLosses], ngram_nats: NDArray[np.float32], training: IdArray
 ) -> list[Kinds]:
     """Attribute the errors of one or several models; return for each the kinds (M,) of its characters.
 
     `losses` are those of the models at the same positions of `ids` (N,), `ngram_nats` (M,) those of the best n-gram
-    model there, `training` the ids of the training text, which is read once. `on_progress` is called with the
-    number of characters read since its last call, M and those of the training text in all. Raises ValueError for
-    losses at different positions.
+    model there, `training` the ids of the training text, which is read once. Raises ValueError for losses at different
+    positions.
     """
     positions = losses[0].positions
     if any(not np.array_equal(one.positions, positions) for one in losses) or len(ngram_nats) != len(positions):
@@ -296,26 +339,20 @@ def attribute_errors(
     kinds[is_error & (ngram_nats < ERROR_NATS)] = KINDS.index("n-gram")
     words: dict[str, int] = {}
     in_words = []  # pairs (indices of errors, indices of their words), of errors that only a rare word may explain
-    for begin, end in _runs(positions):
-        errors, word_of = _attribute_run(ids, vocab, int(positions[begin]), kinds[begin:end], words)
-        in_words.append((errors + begin, word_of))
-        release_pages(ids)
-        on_progress(end - begin)
+    with task("errors", len(positions)) as advance:
+        for begin, end in consecutive_ranges(positions, BLOCK_CHARS):
+            errors, word_of = _attribute_range(ids, vocab, int(positions[begin]), kinds[begin:end], words)
+            in_words.append((errors + begin, word_of))
+            release_pages(ids)
+            advance(end - begin)
     errors, word_of = (np.concatenate(some) for some in zip(*in_words, strict=True))
-    counts = count_words(training, vocab, words, on_progress)
+    counts = count_words(training, vocab, words)
     for count in RARE_COUNTS:
         kinds[errors[counts[word_of] == count]] = KINDS.index(f"rare-word-{count}")
     return [_with_boosts(kinds, one.nats) for one in losses]
 
 
-def _runs(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield ranges [begin, end) of indices whose positions (M,) are consecutive, at most BLOCK_CHARS at a time."""
-    for first, last in consecutive_ranges(positions):
-        for begin in range(first, last, BLOCK_CHARS):
-            yield begin, min(begin + BLOCK_CHARS, last)
-
-
-def _attribute_run(
+def _attribute_range(
     ids: IdArray, vocab: Vocab, first: int, kinds: Kinds, words: dict[str, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Attribute the undecided errors of ids[first : first + R] to all oracles but n-gram, rare word and boost.
@@ -411,96 +448,56 @@ def summarize_errors(run: str, losses: CharLosses, kinds: Kinds, reference: Kind
     )
 
 
-def best_ngram_nats(
-    model: NgramModel,
-    ids: IdArray,
-    positions: NDArray[np.int64],
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> NDArray[np.float32]:
-    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text, in nats.
-
-    `on_progress` is called with the number of characters scored since its last call.
-    """
+def best_ngram_nats(model: NgramModel, ids: IdArray, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Compute the least of the losses (M,) of all orders of n-grams at `positions` (M,) of a text, in nats."""
     best = np.empty(len(positions), np.float32)
     for begin in range(0, len(positions), BLOCK_CHARS):
         some = slice(begin, begin + BLOCK_CHARS)
         best[some] = model.char_nats_by_order(ids, positions[some]).min(axis=0)
-        on_progress(len(best[some]))
     return best
 
 
-def report_errors(
-    runs: Sequence[MeasuredRun],
-    training: IdArray,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> ErrorReport:
-    """Measure the errors of runs over their common text, by kind; `training` are the ids of the training text.
+def compare_with_training(
+    models: Sequence[Model], text: str | bytes | None, **options: Any
+) -> tuple[Comparison, IdArray]:
+    """Read a text for models with one alphabet; return it with the ids of the training text of the first model.
 
-    `on_progress` is called with the number of characters read by any of the models since its last call. Raises
-    UsageError for runs with different alphabets.
+    The options `part`, `context`, `precision` and `max_chars` are those of `evaluate_runs`, and so are the errors.
+    Raises UsageError also for models with different alphabets, and DataError if the training text is missing or
+    changed.
     """
-    check_same_alphabet(runs)
-    first = runs[0]
-    ids, vocab = first.text.ids, first.vocab
-    losses = [
-        char_losses(
-            run.network, ids, first.text.first_scored, precision=precision, max_chars=max_chars, on_progress=on_progress
-        )
-        for run in runs
-    ]
-    ngrams = NgramModel.fit(training, len(vocab), min(NGRAM_ORDER, len(training)), on_progress=on_progress)
-    ngram_nats = best_ngram_nats(ngrams, ids, losses[0].positions, on_progress)
-    kinds = attribute_errors(ids, vocab, losses, ngram_nats, training, on_progress)
+    comparison = Comparison.of(models, text, **options)
+    training = comparison.training_text()
+    first, *others = comparison.runs
+    for run in others:
+        if run.vocab != first.vocab:
+            raise UsageError(
+                f"{first.name} and {run.name} have different alphabets, so their errors are not at the same "
+                "characters: give runs that were trained on the same text."
+            )
+    return comparison, training.ids[training.begin :]
+
+
+def error_kinds(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> ErrorReport:
+    """Attribute the errors of one or several models to what would have avoided them, and count what the others fix.
+
+    The text is that of `evaluate_runs`, the training text is that of the first run, which is read again. Options and
+    errors are those of `compare_with_training`.
+    """
+    comparison, training = compare_with_training(models, text, **options)
+    first = comparison.runs[0]
+    losses = [comparison.losses_of(run) for run in comparison.runs]
+    ngrams = NgramModel.fit(training, len(first.vocab), min(NGRAM_ORDER, len(training)))
+    ngram_nats = best_ngram_nats(ngrams, first.text.ids, losses[0].positions)
+    kinds = attribute_errors(first.text.ids, first.vocab, losses, ngram_nats, training)
     return ErrorReport(
         num_chars=len(losses[0]),
         text_length=first.text.num_chars,
         models=tuple(
             summarize_errors(run.name, some, own, None if run is first else kinds[0])
-            for run, some, own in zip(runs, losses, kinds, strict=True)
+            for run, some, own in zip(comparison.runs, losses, kinds, strict=True)
         ),
     )
-
-
-def check_same_alphabet(runs: Sequence[MeasuredRun]) -> None:
-    """Raise UsageError unless all runs read the same characters."""
-    for run in runs[1:]:
-        if run.vocab != runs[0].vocab:
-            raise UsageError(
-                f"{runs[0].name} and {run.name} have different alphabets, so their errors are not at the same "
-                "characters: give runs that were trained on the same text."
-            )
-
-
-TITLE = "Errors (a probability below 0.5), by the first oracle that removes them"
-"""Stands above the bars."""
-LEGEND = """An oracle is a rule that removes errors, to find out what would have avoided them:
-n-gram: an n-gram model of order 1 to 9 gives the character more than 0.5
-memory-N: inside a word that occurs in the last N characters
-rare-word-N: in a word that occurs N times in the training text
-after-space, after-newline, punctuation: where the error is
-boost-P: the probability plus P is 0.5 or more"""
-"""What the kinds of the tables mean."""
-
-
-def errors_pictures(report: ErrorReport) -> list[RenderableType]:
-    """Return what shows a report: a bar for each model, the table of the first, and the changes to the others."""
-    pictures: list[RenderableType] = [Text(TITLE, style="bold")]
-    for model in report.models:
-        num_errors, num_chars = counted(model.num_errors, "error"), counted(report.num_chars, "character")
-        head = f"{all_visible(model.run)}: {num_errors} in {num_chars}"
-        pictures.append(Text(f"\n{head} ({model.share:.1%}), {model.nats_per_char:.4f} nats/char"))
-        groups = model.by_group()
-        pictures.append(StackedBar([(name, num / max(1, model.num_errors)) for name, num in groups.items()]))
-    if report.num_chars + 1 < report.text_length:
-        share = 100 * report.num_chars / report.text_length
-        pictures.append(Text(f"Scored: {share:.2g} % of the text, in segments spread evenly over it."))
-    first, *others = report.models
-    pictures += [_table_of_one(first), Text(LEGEND, style="dim")]
-    pictures += [_changes(first, other) for other in others]
-    return pictures
 
 
 def _table_of_one(model: ModelErrors) -> RenderableType:
@@ -541,3 +538,14 @@ def _changes(first: ModelErrors, other: ModelErrors) -> RenderableType:
 
 def _counts(*numbers: int) -> Sequence[str]:
     return [f"{number:,}" for number in numbers]
+
+
+EXTENSIONS = (
+    PackageFunction(name="error_kinds", function=error_kinds),
+    Report(
+        name="errors",
+        help="In place of the loss: the characters with a probability below 0.5, by what would have avoided them.",
+        measure=error_kinds,
+    ),
+)
+"""`charrnn.error_kinds` and `evaluate --errors`."""

@@ -1,26 +1,33 @@
-"""Records of how far back a model's predictions reach: closing characters by distance, and the loss after resets."""
+"""How far back the predictions of models reach in a text: closing characters by distance, and the loss with resets.
+
+How well a model closes what was opened is the probability of a closing bracket or quotation mark by its distance, after
+Karpathy, Johnson & Li (2015), section 4.3, who compare an LSTM with n-grams by the closing brace of C. The loss with a
+state that is reset every k characters shows what the model gains by remembering longer.
+
+Shapes: N characters, M scored characters, P pairs, G groups of L characters.
+"""
+
+from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.text import Text
-from torch.nn.functional import cross_entropy
 
 from charrnn.display import Displayable
-from charrnn.evaluation.comparison import MeasuredRun
-from charrnn.evaluation.losses import CharLosses, char_losses, consecutive_ranges
+from charrnn.evaluation.comparison import Report
+from charrnn.evaluation.losses import CharLosses, consecutive_ranges, losses_from_start
+from charrnn.extensions import PackageFunction
 from charrnn.intervals import MAX_BLOCKS, BlockSums, Estimate
-from charrnn.lab.error_kinds import check_same_alphabet
+from charrnn.lab.error_kinds import compare_with_training
 from charrnn.lab.ngrams import NgramModel
-from charrnn.model.device import autocast
-from charrnn.model.network import Predictor
+from charrnn.progress import task
 from charrnn.text.batches import release_pages
 from charrnn.text.documents import END
 from charrnn.text.encoded import decode_each
@@ -28,6 +35,10 @@ from charrnn.text.vocab import IdArray, Vocab
 from charrnn.views.charts import Line, LineChart, Tick, enclosing_ticks
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import all_visible
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
+    from charrnn.model.network import Predictor
 
 CLOSING_ORDERS = (5, 10, 20)
 """Orders of the n-grams that closing characters are compared with. Karpathy, Johnson & Li (2015) take 20."""
@@ -101,6 +112,10 @@ class LongRangeReport(Displayable):
     text_length: int
     """Characters of the text."""
 
+    def view(self) -> Sequence[RenderableType]:
+        """Return a chart and tables of closing characters, and a chart and a table of the resets."""
+        return [*_closing_pictures(self), *_reset_pictures(self)]
+
 
 OPENERS = {
     ")": "(",
@@ -153,7 +168,8 @@ def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pair
     """
     closings: list[str] = []
     found: list[tuple[int, int]] = []
-    for first, last in _ranges(positions):
+    for first_index, last_index in consecutive_ranges(positions, BLOCK_CHARS):
+        first, last = int(positions[first_index]), int(positions[last_index - 1]) + 1
         begin = max(0, first - MAX_DISTANCE)
         text = decode_each(vocab, ids[begin:last])
         if vocab.kind == "byte":
@@ -169,14 +185,6 @@ def find_pairs(ids: IdArray, vocab: Vocab, positions: NDArray[np.int64]) -> Pair
 
 _WITHOUT_BYTES = dict.fromkeys(range(0x80, 0x100), "\ufffd")
 """Replaces what stands for a byte of a longer character, which may look like a quotation mark: `«` is byte 0xab."""
-
-
-def _ranges(positions: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yield ranges [first, last) of consecutive positions (M,), at most BLOCK_CHARS long."""
-    for begin, end in consecutive_ranges(positions):
-        for some in range(begin, end, BLOCK_CHARS):
-            first = int(positions[some])
-            yield first, first + min(BLOCK_CHARS, end - some)
 
 
 def _pairs_of(text: str, *, is_cut: bool) -> Iterator[tuple[int, int]]:
@@ -254,121 +262,77 @@ def choose_groups(positions: NDArray[np.int64], max_chars: int = MAX_CHARS) -> N
     return np.asarray(chosen[:, None] + np.arange(length), dtype=np.int64)
 
 
-def num_read(groups: NDArray[np.int64]) -> int:
-    """Return how many characters `measure_resets` reads for groups (G, L)."""
-    return groups.size * len(_intervals(groups)) if groups.size else 0
-
-
-def _intervals(groups: NDArray[np.int64]) -> Sequence[int]:
-    return [interval for interval in RESET_INTERVALS if interval <= groups.shape[1]]
-
-
 def measure_resets(
-    network: Predictor,
-    ids: IdArray,
-    losses: CharLosses,
-    groups: NDArray[np.int64],
-    *,
-    precision: str = "auto",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    network: Predictor, ids: IdArray, losses: CharLosses, groups: NDArray[np.int64], *, precision: str = "auto"
 ) -> tuple[ResetLoss, ...]:
     """Measure the loss of the characters of `groups` (G, L) for each interval up to L, and without resets.
 
     `losses` are the model's over the text `ids`. A state that is reset every k characters is the initial one before
-    the first of each k characters; the model reads the character before it and predicts it, and so on. `on_progress`
-    is called with the number of characters read since its last call, `num_read` in all. Without groups, nothing is
-    measured and nothing returned.
+    the first of each k characters; the model reads the character before it and predicts it, and so on. Without groups,
+    nothing is measured and nothing returned.
     """
     if groups.size == 0:
         return ()
     kept = losses.nats[groups].astype(np.float64)
     measured = []
-    for interval in _intervals(groups):
-        nats = reset_nats(
-            network, ids, losses.positions[groups], interval, precision=precision, on_progress=on_progress
-        )
+    for interval in (interval for interval in RESET_INTERVALS if interval <= groups.shape[1]):
+        nats = reset_nats(network, ids, losses.positions[groups], interval, precision=precision)
         blocks = BlockSums.of((nats - kept).ravel())
         low, high = blocks.interval() or (None, None)
         rise = Estimate(mean=blocks.mean, low=low, high=high)
-        mean = float(nats.mean())
         cost = interval * blocks.mean
-        measured.append(ResetLoss(interval=interval, nats_per_char=mean, rise=rise, nats_per_reset=cost))
+        measured.append(ResetLoss(interval=interval, nats_per_char=float(nats.mean()), rise=rise, nats_per_reset=cost))
     nothing = Estimate(mean=0.0, low=0.0, high=0.0)
     never = ResetLoss(interval=None, nats_per_char=float(kept.mean()), rise=nothing, nats_per_reset=0.0)
     return (*measured, never)
 
 
-@torch.inference_mode()
 def reset_nats(
-    network: Predictor,
-    ids: IdArray,
-    positions: NDArray[np.int64],
-    interval: int,
-    *,
-    precision: str = "auto",
-    on_progress: Callable[[int], object] = lambda num_chars: None,
+    network: Predictor, ids: IdArray, positions: NDArray[np.int64], interval: int, *, precision: str = "auto"
 ) -> NDArray[np.float64]:
     """Compute the losses (G, L) in nats of characters at `positions` (G, L), with a reset every `interval` characters.
 
     Each row consists of consecutive positions from 1 on; L is a multiple of `interval`.
     """
-    device = network.device
     windows = positions.reshape(-1, interval)
     nats = np.empty(windows.shape, np.float64)
     num_logits = network.vocab_size * interval
     num_windows = max(1, min(_CHARS_AT_ONCE // interval, _LOGITS_AT_ONCE // num_logits))
-    for begin in range(0, len(windows), num_windows):
-        some = windows[begin : begin + num_windows].T
-        inputs, targets = (torch.from_numpy(ids[place].astype(np.int64)).to(device) for place in (some - 1, some))
-        with autocast(device, precision):
-            logits, _ = network(inputs, network.initial_state(some.shape[1]))
-        found = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
-        nats[begin : begin + num_windows] = found.view(some.shape).T.cpu().numpy()
-        on_progress(some.size)
+    with task("reading with resets", windows.size) as advance:
+        for begin in range(0, len(windows), num_windows):
+            some = windows[begin : begin + num_windows].T
+            nats[begin : begin + num_windows] = losses_from_start(network, ids, some, precision).T
+            advance(some.size)
     return nats.reshape(positions.shape)
 
 
-def report_long_range(
-    runs: Sequence[MeasuredRun],
-    training: IdArray,
-    *,
-    precision: str = "auto",
-    max_chars: int | None = None,
-    on_progress: Callable[[int], object] = lambda num_chars: None,
-) -> LongRangeReport:
-    """Measure runs over their common text; `training` are the ids of the training text, for the n-grams.
+def long_range(models: Sequence[Model], text: str | bytes | None = None, **options: Any) -> LongRangeReport:
+    """Measure how far back predictions reach: closing characters by distance, and the loss with the state reset.
 
-    n-grams are counted only where something is closed in the scored text. `on_progress` is called with the number of
-    characters read by any of the models since its last call. Raises UsageError for runs with different alphabets.
+    The probability of each closing bracket or quotation mark is averaged by the distance to the opening one and
+    compared with n-grams of the training text of the first run, which are counted only where something is closed in the
+    scored text. The loss is measured with a reset every 2, 4, … 1,024 characters and without. Options and errors are
+    those of `compare_with_training`.
     """
-    check_same_alphabet(runs)
-    first = runs[0]
+    comparison, training = compare_with_training(models, text, **options)
+    first, max_chars = comparison.runs[0], comparison.max_chars
     ids = first.text.ids
     losses: list[CharLosses] = []
     resets = []
-    for run in runs:
-        losses.append(
-            char_losses(
-                run.network,
-                ids,
-                first.text.first_scored,
-                precision=precision,
-                max_chars=max_chars,
-                on_progress=on_progress,
-            )
-        )
+    for run in comparison.runs:
+        losses.append(comparison.losses_of(run))
         groups = choose_groups(losses[0].positions, min(MAX_CHARS, max_chars or MAX_CHARS))
-        measured = measure_resets(run.network, ids, losses[-1], groups, precision=precision, on_progress=on_progress)
+        measured = measure_resets(run.network, ids, losses[-1], groups, precision=comparison.precision)
         resets.append(ModelResets(run=run.name, losses=measured))
     positions = losses[0].positions
     pairs = find_pairs(ids, first.vocab, positions)
     probabilities = [np.exp(-some.nats[np.searchsorted(positions, pairs.closed)].astype(np.float64)) for some in losses]
     orders = [order for order in CLOSING_ORDERS if order <= len(training)]
     if len(pairs.closed) and orders:
-        ngrams = NgramModel.fit(training, len(first.vocab), orders[-1], on_progress=on_progress)
+        ngrams = NgramModel.fit(training, len(first.vocab), orders[-1])
         probabilities += list(ngrams.char_probabilities(ids, pairs.closed, orders))
     return LongRangeReport(
-        predictors=(*(run.name for run in runs), *(f"{order}-gram" for order in orders)),
+        predictors=(*(run.name for run in comparison.runs), *(f"{order}-gram" for order in orders)),
         closings=report_closings(pairs, probabilities),
         resets=tuple(resets),
         num_chars=len(positions),
@@ -386,11 +350,6 @@ NUM_CHARTS = 1
 NO_CLOSING = "The scored text has no pair of brackets or quotation marks."
 """Shown where nothing is closed."""
 _SHARES = [(tenths / 10, f"{tenths / 10:.1f}") for tenths in range(0, 11, 2)]
-
-
-def long_range_pictures(report: LongRangeReport) -> list[RenderableType]:
-    """Return what shows a report: a chart and tables of closing characters, and a chart and a table of the resets."""
-    return [*_closing_pictures(report), *_reset_pictures(report)]
 
 
 def _closing_pictures(report: LongRangeReport) -> Iterator[RenderableType]:
@@ -512,3 +471,14 @@ def _chart_of_resets(report: LongRangeReport, losses: Sequence[float], intervals
         up_ticks=enclosing_ticks(min(losses), max(losses)),
         empty_notice="There is nothing to draw.",
     )
+
+
+EXTENSIONS = (
+    PackageFunction(name="long_range", function=long_range),
+    Report(
+        name="long_range",
+        help="In place of the loss: closing brackets and quotes by distance, and the loss with the state reset.",
+        measure=long_range,
+    ),
+)
+"""`charrnn.long_range` and `evaluate --long-range`."""

@@ -20,23 +20,29 @@ others are known by the only position where they end: nearly all longer n-grams 
 Shapes: N characters of the training text, V vocabulary, K entries and B repeated n-grams of a table, M positions.
 """
 
+from __future__ import annotations
+
 import lzma
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from charrnn.errors import DataError, UsageError, counted, install_command, named
-from charrnn.evaluation.comparison import LossTable
-from charrnn.evaluation.losses import CharLosses, MeasuredText, report_of, scored_positions
-from charrnn.evaluation.records import COMPRESSOR, NGRAM, EvaluationRow, LossReport, SkippedRow
-from charrnn.lab.novelty import SlicedText
+from charrnn.evaluation.comparison import Comparison, Content, ExtraRows, measured_text
+from charrnn.evaluation.losses import CharLosses, paired_difference, scored_positions
+from charrnn.evaluation.records import COMPRESSOR, MAX_SCORED, NGRAM, EvaluationRow, LossReport, SkippedRow
+from charrnn.extensions import ModelMethod, PackageFunction
+from charrnn.progress import Task, task
 from charrnn.text.corpus import CorpusPart
 from charrnn.text.vocab import IdArray
+
+if TYPE_CHECKING:
+    from charrnn.api import Model
 
 MOST_ORDER = 32
 """The largest order of a model."""
@@ -110,21 +116,13 @@ class NgramModel:
         self._tables = tables
 
     @classmethod
-    def fit(
-        cls,
-        ids: IdArray,
-        vocab_size: int,
-        order: int,
-        *,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
-    ) -> "NgramModel":
+    def fit(cls, ids: IdArray, vocab_size: int, order: int) -> NgramModel:
         """Count the n-grams of `ids` (N,), n = 1 … `order`.
 
         Of a longer text, the last `MOST_TRAINING_CHARS` characters are counted. Time and memory are proportional to
         their number. For order 20 a million takes about a second and 0.1 GB; 0.3 GB if most of it occurs twice, far
-        apart, which is the worst case. `on_progress` is called with the number of characters done since its last call,
-        `num_counted(N)` in all. Raises UsageError for an order out of range, DataError for a text shorter than the
-        order.
+        apart, which is the worst case. Raises UsageError for an order out of range, DataError for a text shorter than
+        the order.
         """
         check_order(order)
         if len(ids) < order:
@@ -133,8 +131,7 @@ class NgramModel:
                 f"{order}. Give a smaller {named('order')}."
             )
         counted_ids = np.array(ids[len(ids) - num_counted(len(ids)) :])
-        tables = _count(counted_ids, vocab_size, order, on_progress)
-        return cls(counted_ids, vocab_size, order, tables)
+        return cls(counted_ids, vocab_size, order, _count(counted_ids, vocab_size, order))
 
     def char_nats(self, ids: IdArray, positions: Int64Array) -> NDArray[np.float32]:
         """Compute -ln p(ids[i] | the characters before it) by the highest order, for each i of positions (M,)."""
@@ -142,24 +139,19 @@ class NgramModel:
         return np.asarray(nats)
 
     def char_nats_by_order(
-        self,
-        ids: IdArray,
-        positions: Int64Array,
-        orders: Sequence[int] | None = None,
-        *,
-        on_progress: Callable[[int], object] = lambda num_chars: None,
+        self, ids: IdArray, positions: Int64Array, orders: Sequence[int] | None = None
     ) -> NDArray[np.float32]:
         """Compute `char_nats` by several orders in one pass: (number of orders, M), by default of all from 1 on.
 
-        `on_progress` is called with the number of positions done since its last call. Raises as
-        `char_probabilities`.
+        Raises as `char_probabilities`.
         """
         chosen = range(1, self.order + 1) if orders is None else orders
         nats = np.empty((len(chosen), len(positions)), np.float32)
-        for begin in range(0, len(positions), POSITIONS_AT_ONCE):
-            some = slice(begin, begin + POSITIONS_AT_ONCE)
-            nats[:, some] = -np.log(self.char_probabilities(ids, positions[some], chosen))
-            on_progress(nats[:, some].shape[1])
+        with task("n-grams", len(positions)) as advance:
+            for begin in range(0, len(positions), POSITIONS_AT_ONCE):
+                some = slice(begin, begin + POSITIONS_AT_ONCE)
+                nats[:, some] = -np.log(self.char_probabilities(ids, positions[some], chosen))
+                advance(nats[:, some].shape[1])
         return nats
 
     def char_probabilities(self, ids: IdArray, positions: Int64Array, orders: Sequence[int]) -> Float64Array:
@@ -280,7 +272,7 @@ def discounts_of(n1: int, n2: int, n3: int, n4: int) -> tuple[float, float, floa
     return discounts if is_usable else FALLBACK_DISCOUNTS
 
 
-def _count(ids: IdArray, vocab_size: int, order: int, on_progress: Callable[[int], object]) -> list[_Table]:
+def _count(ids: IdArray, vocab_size: int, order: int) -> list[_Table]:
     """Build the tables of the n-grams of 1 … `order` characters."""
     num_chars = len(ids)
     # Positions where the repeated n-grams of the last table end, neighbours if they end in the same one; its row in
@@ -291,40 +283,41 @@ def _count(ids: IdArray, vocab_size: int, order: int, on_progress: Callable[[int
     num_successors = np.array([num_chars], np.int64)
     tables: list[_Table] = []
     grouped: _Grouped | None = None
-    for length in range(1, order + 1):
-        first = positions - (length - 1)
-        # -1 is the start of the text: no n-gram, but one more character before the shorter one.
-        chars = np.where(first >= 0, ids[first.clip(min=0)].astype(np.int64), -1)
-        begins = np.ones(len(positions), np.bool_)
-        begins[1:] = (chars[1:] != chars[:-1]) | (rows[1:] != rows[:-1])
-        begin = np.flatnonzero(begins)
-        sizes = np.diff(begin, append=len(positions))
-        if grouped is not None:
-            num_before = np.bincount(rows[begin], minlength=len(grouped.counts))
-            tables.append(grouped.finish(num_before.astype(np.int32)))
-        is_ngram = chars[begin] >= 0
-        is_repeated = (sizes >= 2) & is_ngram
-        counts = sizes[is_repeated].astype(np.int32)
-        codes = np.where(is_repeated, np.cumsum(is_repeated, dtype=np.int32) - 1, ~positions[begin])
-        keys = rows[begin].astype(np.int64) * vocab_size + chars[begin]
-        contexts = row_at[positions[begin[is_repeated]] - 1] if length > 1 else np.zeros(len(counts), np.int32)
-        num_repeated = np.bincount(contexts, counts, len(num_successors)).astype(np.int64)
-        grouped = _Grouped(
-            keys[is_ngram],
-            codes[is_ngram],
-            counts,
-            contexts,
-            num_successors - num_repeated,
-            num_chars - length + 1 - int(counts.sum()),
-        )
-        positions = positions[np.repeat(is_repeated, sizes)]
-        rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        row_at = np.full(num_chars, -1, np.int32)
-        row_at[positions] = rows
-        num_successors = counts.copy()
-        if row_at[-1] >= 0:
-            num_successors[row_at[-1]] -= 1  # nothing follows the end of the text
-        on_progress(num_chars * length // order - num_chars * (length - 1) // order)
+    with task("counting n-grams", order, unit="orders") as advance:
+        for length in range(1, order + 1):
+            first = positions - (length - 1)
+            # -1 is the start of the text: no n-gram, but one more character before the shorter one.
+            chars = np.where(first >= 0, ids[first.clip(min=0)].astype(np.int64), -1)
+            begins = np.ones(len(positions), np.bool_)
+            begins[1:] = (chars[1:] != chars[:-1]) | (rows[1:] != rows[:-1])
+            begin = np.flatnonzero(begins)
+            sizes = np.diff(begin, append=len(positions))
+            if grouped is not None:
+                num_before = np.bincount(rows[begin], minlength=len(grouped.counts))
+                tables.append(grouped.finish(num_before.astype(np.int32)))
+            is_ngram = chars[begin] >= 0
+            is_repeated = (sizes >= 2) & is_ngram
+            counts = sizes[is_repeated].astype(np.int32)
+            codes = np.where(is_repeated, np.cumsum(is_repeated, dtype=np.int32) - 1, ~positions[begin])
+            keys = rows[begin].astype(np.int64) * vocab_size + chars[begin]
+            contexts = row_at[positions[begin[is_repeated]] - 1] if length > 1 else np.zeros(len(counts), np.int32)
+            num_repeated = np.bincount(contexts, counts, len(num_successors)).astype(np.int64)
+            grouped = _Grouped(
+                keys[is_ngram],
+                codes[is_ngram],
+                counts,
+                contexts,
+                num_successors - num_repeated,
+                num_chars - length + 1 - int(counts.sum()),
+            )
+            positions = positions[np.repeat(is_repeated, sizes)]
+            rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+            row_at = np.full(num_chars, -1, np.int32)
+            row_at[positions] = rows
+            num_successors = counts.copy()
+            if row_at[-1] >= 0:
+                num_successors[row_at[-1]] -= 1  # nothing follows the end of the text
+            advance()
     assert grouped is not None
     return [*tables, grouped.finish(None)]
 
@@ -363,16 +356,19 @@ PPMD_ORDER = 16
 BLOCK_BYTES = 1 << 16
 """Bytes that are compressed between two reports of progress."""
 
-OnProgress = Callable[[int], object]
-
 
 @dataclass(frozen=True, slots=True)
 class Compressor:
-    """A compressor by the name and option of its command line."""
+    """A general compressor, by the name and option of its command line: a familiar reference for the loss of a model.
+
+    A text costs what it adds to the training text: 8 · (size of both, compressed together, minus the size of the
+    training text alone) / bytes of the text. So the compressor, like a model, has read the training text before. Unlike
+    a model it keeps learning from the text it compresses: compare it with dynamic evaluation, too.
+    """
 
     name: str
-    added_bytes: Callable[[bytes, bytes, OnProgress], int]
-    """Returns by how much a text enlarges the compressed training text."""
+    added_bytes: Callable[[bytes, bytes, Task], int]
+    """Returns by how much a text enlarges the compressed training text; the task is told how many bytes are read."""
     package: str | None = None
     """The package that contains it; None for the standard library."""
     training_passes: int = 1
@@ -383,51 +379,44 @@ class Compressor:
         """Whether its package is installed."""
         return self.package is None or find_spec(self.package) is not None
 
-    def bits_per_byte(self, training: bytes, text: bytes, on_progress: OnProgress = lambda num_bytes: None) -> float:
-        """Compute the bits per byte of `text` after `training`.
-
-        `on_progress` is called with the bytes read since its last call, `num_bytes` in all. Raises ValueError for an
-        empty text.
-        """
+    def bits_per_byte(self, training: bytes, text: bytes) -> float:
+        """Compute the bits per byte of `text` after `training`. Raises ValueError for an empty text."""
         if not text:
             raise ValueError("nothing to compress")
-        return 8 * self.added_bytes(training, text, on_progress) / len(text)
-
-    def num_bytes(self, training: bytes, text: bytes) -> int:
-        """Return how many bytes `bits_per_byte` reads."""
-        return self.training_passes * len(training) + len(text)
+        with task(self.name, self.training_passes * len(training) + len(text), unit="B") as advance:
+            return 8 * self.added_bytes(training, text, advance) / len(text)
 
 
-def _xz_size(data: bytes, on_progress: OnProgress) -> int:
+def _xz_size(data: bytes, advance: Task) -> int:
     # The dictionary of the preset, 64 MiB, takes 0.7 GB of memory. One as long as the text finds the same matches.
     dictionary = max(1 << 16, 1 << (len(data) - 1).bit_length())
     preset = 9 | lzma.PRESET_EXTREME
     filters = [{"id": lzma.FILTER_LZMA2, "preset": preset, "dict_size": dictionary}]
     compressor = lzma.LZMACompressor(lzma.FORMAT_XZ, filters=filters)
-    return _compressed_size(compressor.compress, data, on_progress) + len(compressor.flush())
+    return _compressed_size(compressor.compress, data, advance) + len(compressor.flush())
 
 
-def _compressed_size(compress: Callable[[bytes], bytes], data: bytes, on_progress: OnProgress) -> int:
+def _compressed_size(compress: Callable[[bytes], bytes], data: bytes, advance: Task) -> int:
     size = 0
     for begin in range(0, len(data), BLOCK_BYTES):
         block = data[begin : begin + BLOCK_BYTES]
         size += len(compress(block))
-        on_progress(len(block))
+        advance(len(block))
     return size
 
 
-def _xz_added(training: bytes, text: bytes, on_progress: OnProgress) -> int:
-    return _xz_size(training + text, on_progress) - _xz_size(training, on_progress)
+def _xz_added(training: bytes, text: bytes, advance: Task) -> int:
+    return _xz_size(training + text, advance) - _xz_size(training, advance)
 
 
-def _ppmd_added(training: bytes, text: bytes, on_progress: OnProgress) -> int:
+def _ppmd_added(training: bytes, text: bytes, advance: Task) -> int:
     """Compress both in one pass: apart from a few bytes, the output never lags behind the input."""
     import pyppmd
 
     # Variant H, with memory in which the statistics of both never have to be dropped.
     encoder: Any = pyppmd.Ppmd7Encoder(PPMD_ORDER, max(1 << 24, 32 * (len(training) + len(text))))
-    _compressed_size(encoder.encode, training, on_progress)
-    return _compressed_size(encoder.encode, text, on_progress) + len(encoder.flush())
+    _compressed_size(encoder.encode, training, advance)
+    return _compressed_size(encoder.encode, text, advance) + len(encoder.flush())
 
 
 COMPRESSORS = (
@@ -435,20 +424,40 @@ COMPRESSORS = (
     Compressor(f"PPMd -o{PPMD_ORDER}", _ppmd_added, package="pyppmd"),
 )
 """The compressors of `evaluate --ngrams`."""
-
-
 ROWS_BYTES = 1 << 29
 """Memory of the losses of the n-gram orders that are computed together."""
 
 
-def _ignore(amount: int) -> None:
-    pass
+def ngram_model(model: Model, order: int = max(ORDERS)) -> NgramModel:
+    """Count the n-grams of the run's training text, n = 1 … `order`, in the model's alphabet.
+
+    Raises as `Model.held_out` and `NgramModel.fit`.
+    """
+    return _fit(model.training_text(), order)
 
 
-def count_ngrams(training: CorpusPart, order: int, *, on_progress: OnProgress = _ignore) -> NgramModel:
-    """Count the n-grams of a training text in its alphabet. Raises as `NgramModel.fit`."""
-    ids = training.ids[training.begin :]
-    return NgramModel.fit(ids, len(training.corpus.vocab), order, on_progress=on_progress)
+def evaluate_ngrams(
+    model: Model,
+    text: Content,
+    *,
+    context: str | bytes = "",
+    orders: Sequence[int] = ORDERS,
+    max_chars: int | None = MAX_SCORED,
+) -> tuple[LossReport, ...]:
+    """Measure the mean loss of n-gram models over `text`, read after `context`: one report for each of `orders`.
+
+    The n-grams are counted in the training text of `model`, in its alphabet (`Model.ngram_model`). The characters that
+    are scored are those of `evaluate`. Orders longer than the training text are left out. Raises UsageError for an
+    order out of range or a `max_chars` under 1, DataError for a text too short, and as `Model.training_text`.
+    """
+    measured = measured_text(model, text, context)
+    measured.check_stateful(max_chars)
+    training = model.training_text(text if isinstance(text, CorpusPart) else None)
+    positions = scored_positions(len(measured.ids), measured.first_scored, max_chars)
+    return tuple(
+        measured.report(losses.blocks, protocol=f"{order}-gram")
+        for order, losses in _losses_by_order(training, usable_orders(orders, training), measured.ids, positions)
+    )
 
 
 def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
@@ -467,95 +476,93 @@ def usable_orders(orders: Sequence[int], training: CorpusPart) -> list[int]:
     return usable
 
 
-def report_ngrams(
-    model: NgramModel,
-    text: MeasuredText,
-    orders: Sequence[int],
-    *,
-    max_chars: int | None,
-    on_progress: OnProgress = _ignore,
-) -> tuple[LossReport, ...]:
-    """Measure the mean losses of several orders over the characters of a text that `char_losses` scores."""
-    positions = scored_positions(len(text.ids), text.first_scored, max_chars)
-    found = _iter_losses(model, text, positions, orders, on_progress)
-    return tuple(report_of(losses, text, protocol=f"{order}-gram") for order, losses in found)
+def _fit(training: CorpusPart, order: int) -> NgramModel:
+    return NgramModel.fit(training.ids[training.begin :], len(training.corpus.vocab), order)
 
 
-def add_ngrams(
-    table: LossTable, training: CorpusPart, orders: Sequence[int], *, on_progress: OnProgress = _ignore
-) -> NgramModel:
-    """Add a row for each order, over the characters of the first row, and return the model.
-
-    `on_progress` is called with the number of characters counted or scored since its last call. Raises as
-    `usable_orders`.
-    """
-    assert table.reference is not None, "n-grams are compared with a model"
-    chosen = usable_orders(orders, training)
-    model = count_ngrams(training, chosen[-1], on_progress=on_progress)
-    for order, losses in _iter_losses(model, table.text, table.reference.positions, chosen, on_progress):
-        table.add(losses, name=NGRAM, protocol=f"{order}-gram")
-    if (num_chars := num_counted(len(training))) < len(training):
-        share = f"{100 * num_chars / len(training):.2g} %"
-        table.notes.append(f"n-grams are counted in the last {num_chars:,} characters of the training text ({share}).")
-    return model
-
-
-def _iter_losses(
-    model: NgramModel,
-    text: MeasuredText,
-    positions: NDArray[np.int64],
-    orders: Sequence[int],
-    on_progress: OnProgress,
+def _losses_by_order(
+    training: CorpusPart, orders: Sequence[int], ids: IdArray, positions: NDArray[np.int64]
 ) -> Iterator[tuple[int, CharLosses]]:
     """Yield each order and its losses at positions (M,) of a text, from as few passes as memory allows."""
+    model = _fit(training, orders[-1])
     at_once = max(1, ROWS_BYTES // (4 * len(positions)))
     for begin in range(0, len(orders), at_once):
         some = orders[begin : begin + at_once]
-        rows = model.char_nats_by_order(text.ids, positions, some, on_progress=on_progress)
+        rows = model.char_nats_by_order(ids, positions, some)
         yield from ((order, CharLosses(positions, nats)) for order, nats in zip(some, rows, strict=True))
 
 
-def add_compressors(
-    table: LossTable, training: CorpusPart, text: SlicedText, *, on_progress: OnProgress = _ignore
-) -> None:
+def _prepare(comparison: Comparison, orders: Sequence[int]) -> Callable[[], None]:
+    training = comparison.training_text(f" or leave {named('ngrams')} out")
+    usable = usable_orders(orders, training)
+
+    def add_rows() -> None:
+        _add_ngrams(comparison, training, usable)
+        _add_compressors(comparison, training)
+
+    return add_rows
+
+
+def _add_ngrams(comparison: Comparison, training: CorpusPart, orders: Sequence[int]) -> None:
+    """Add a row for each order, over the characters of the first row."""
+    text, reference = comparison.runs[0].text, comparison.losses[0]
+    for order, losses in _losses_by_order(training, orders, text.ids, reference.positions):
+        difference = paired_difference(losses, reference)
+        comparison.add(losses.blocks, text, difference, name=NGRAM, protocol=f"{order}-gram")
+    if (num_chars := num_counted(len(training))) < len(training):
+        comparison.notes.append(
+            f"n-grams are counted in the last {num_chars:,} characters of the training text "
+            f"({100 * num_chars / len(training):.2g} %)."
+        )
+
+
+def _add_compressors(comparison: Comparison, training: CorpusPart) -> None:
     """Add a row for each compressor that is installed, and the reason for any other.
 
-    They have no loss for each character, so there is neither an interval nor a difference. `on_progress` is called with
-    the number of bytes read since its last call.
+    They have no loss for each character, so there is neither an interval nor a difference.
     """
+    content, text = comparison.contents[0], comparison.runs[0].text
     before = _as_bytes(training[max(0, len(training) - MOST_TRAINING_BYTES) :])[-MOST_TRAINING_BYTES:]
-    data = _as_bytes(text[:MOST_TEXT_BYTES])[:MOST_TEXT_BYTES]
+    data = _as_bytes(content[:MOST_TEXT_BYTES])[:MOST_TEXT_BYTES]
+    chars_per_byte = text.num_chars / text.num_bytes
     for compressor in COMPRESSORS:
-        if compressor.is_installed:
-            table.append(_row(table, compressor, before, data, on_progress))
-        else:
+        if not compressor.is_installed:
             reason = f"it needs the package {compressor.package} ({install_command('compression')})"
-            table.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))
-    if len(before) < training.num_bytes or len(data) < table.text.num_bytes:
-        table.notes.append(
+            comparison.skipped.append(SkippedRow(protocol=compressor.name, name=COMPRESSOR, reason=reason))
+            continue
+        bits_per_byte = compressor.bits_per_byte(before, data)
+        bpc = bits_per_byte / chars_per_byte
+        report = LossReport(
+            protocol=compressor.name,
+            nats_per_char=bpc * math.log(2),
+            bpc=bpc,
+            bits_per_byte=bits_per_byte,
+            num_chars=round(len(data) * chars_per_byte),
+            text_length=text.num_chars,
+            precision="",
+        )
+        comparison.rows.append(EvaluationRow(name=COMPRESSOR, loss=report))
+    if len(before) < training.num_bytes or len(data) < text.num_bytes:
+        comparison.notes.append(
             f"Compressors read the last {len(before):,} bytes of the training text, then the first {len(data):,} of "
             "this text."
         )
-    table.notes.append("Compressors keep learning from the text that they compress; n-grams do not.")
-
-
-def _row(
-    table: LossTable, compressor: Compressor, before: bytes, data: bytes, on_progress: OnProgress
-) -> EvaluationRow:
-    bits_per_byte = compressor.bits_per_byte(before, data, on_progress)
-    chars_per_byte = table.text.num_chars / table.text.num_bytes
-    bpc = bits_per_byte / chars_per_byte
-    report = LossReport(
-        protocol=compressor.name,
-        nats_per_char=bpc * math.log(2),
-        bpc=bpc,
-        bits_per_byte=bits_per_byte,
-        num_chars=round(len(data) * chars_per_byte),
-        text_length=table.text.num_chars,
-        precision="",
-    )
-    return EvaluationRow(name=COMPRESSOR, loss=report)
+    comparison.notes.append("Compressors keep learning from the text that they compress; n-grams do not.")
 
 
 def _as_bytes(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+EXTENSIONS = (
+    ModelMethod(name="ngram_model", function=ngram_model),
+    PackageFunction(name="evaluate_ngrams", function=evaluate_ngrams),
+    ExtraRows(
+        name="ngrams",
+        help="Add rows for n-grams and compressors that have read the same training text, with the difference to the "
+        "first run.",
+        value=ORDERS,
+        prepare=_prepare,
+    ),
+)
+"""`Model.ngram_model`, `charrnn.evaluate_ngrams` and `evaluate --ngrams`."""

@@ -1,17 +1,20 @@
 """The device, the precision, the number of threads and the memory allocation that a model computes with."""
 
+from __future__ import annotations
+
 import ctypes
 import os
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cache
-from typing import Any, TypeVar
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from charrnn.config import PRECISIONS
 from charrnn.errors import UsageError, named
+from charrnn.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def pick_device(name: str) -> torch.device:
@@ -66,7 +69,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     On CUDA it is an `exact_arithmetic` too. Raises UsageError for any other precision, and for `bf16` on a CPU that
     cannot compute in it.
     """
-    dtype = DTYPES[chosen_precision(device, precision)]
+    dtype = dtype_of(chosen_precision(device, precision))
     is_lower = dtype != torch.float32
     context = torch.autocast(device.type, dtype=dtype if is_lower else torch.bfloat16, enabled=is_lower)
     return _nested(exact_arithmetic(device), context) if device.type == "cuda" else context
@@ -81,6 +84,12 @@ def chosen_precision(device: torch.device, precision: str) -> str:
     if precision == "auto":
         return "bf16" if has_fast_bf16(device) else "fp32"
     return precision
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """Return the dtype of matrix products in a precision: `fp32`, `bf16` or `fp16`."""
+    dtype: torch.dtype = getattr(torch, DTYPES[precision])
+    return dtype
 
 
 def autocast_dtype(device: torch.device, dtype: torch.dtype) -> torch.dtype:
@@ -143,8 +152,8 @@ def to_device(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = 
 
 Item = TypeVar("Item")
 """What an iterator yields."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""The dtype of matrix products in each precision."""
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+"""The name of the dtype of matrix products in each precision."""
 CUBLAS_WORKSPACE = ":4096:8"
 """Default of CUBLAS_WORKSPACE_CONFIG: eight buffers of 4 MiB, with which cuBLAS and cuDNN's recurrent layers compute
 the same in every run (https://docs.pytorch.org/docs/stable/notes/randomness.html)."""

@@ -17,6 +17,7 @@ from charrnn.generation.writing import TextStream, write_chunks
 from charrnn.model.device import on_threads
 from charrnn.model.stepper import Stepper
 from charrnn.process import seconds_since_start
+from charrnn.progress import CallbackProgress, Task, using
 from charrnn.runs.checkpoint import Checkpoint, best_checkpoint, checkpoint_name, checkpoint_step
 from charrnn.runs.description import Description
 from charrnn.runs.logs import MetricsLog, SampleLog
@@ -294,26 +295,21 @@ class TrainingSession:
 
     def _validation_nats(self) -> float:
         """Nats per character of the averaged weights. Raises _StopAsked."""
-        num_unchecked = 0
+        num_checked = 0
 
-        def check_stop(num_chars: int) -> None:
-            nonlocal num_unchecked
-            num_unchecked += num_chars
-            if num_unchecked >= STOP_CHECK_CHARS:
-                num_unchecked = 0
+        def check_stop(reading: Task) -> None:
+            nonlocal num_checked
+            if reading.done - num_checked >= STOP_CHECK_CHARS:
+                num_checked = reading.done
                 # Several processes exchange whether the validation is done, and whether one of them was asked to stop.
                 if self.group.any(False, self.should_stop())[1]:
                     raise _StopAsked
 
         ids, precision = self.text.ids[: self.text.num_before_test], self.trainer.config.precision
-        return stateful_nats(
-            self.trainer.averaged,
-            ids,
-            self.text.num_train,
-            precision=precision,
-            max_chars=self._max_chars,
-            on_progress=check_stop,
-        )
+        with using(CallbackProgress(check_stop)):
+            return stateful_nats(
+                self.trainer.averaged, ids, self.text.num_train, precision=precision, max_chars=self._max_chars
+            )
 
     def _not_finite_warning(self, val_nats: float) -> WarningEvent:
         return WarningEvent(
