@@ -3,7 +3,6 @@
 import importlib
 import json
 import sys
-import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -134,29 +133,6 @@ def test_the_check_of_a_gpu_runs_through_on_a_cpu(load: Any, tmp_path: Path, mon
     for part in ("not finite: fp16", "windowed-256 loss", "best cell, quote", "eager and NumPy", "stock nn.LSTM"):
         assert part in text
     assert found["machine"]["device"] == "cpu"
-
-
-def test_the_check_of_a_gpu_fails_with_what_failed(
-    load: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    module = load("gpu_check")
-
-    def fail(setup: Any, results: Any) -> None:
-        raise RuntimeError("CUDNN_STATUS_BAD_PARAM")
-
-    def warn(setup: Any, results: Any) -> None:
-        warnings.warn("no kernel is deterministic", UserWarning, stacklevel=1)
-        results.check("a loss", float("nan"), 1)
-        results.check("another", 0.5, 1)
-
-    monkeypatch.setattr(module, "PARTS", {"first": fail, "second": warn})
-    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu"])
-    assert module.main() == 1
-    out = capsys.readouterr().out
-    assert "| FAIL | first broke off |  |  | RuntimeError: CUDNN_STATUS_BAD_PARAM |" in out
-    assert "| FAIL | a loss | nan | 1 |  |" in out and "| pass | another | 0.5 | 1 |  |" in out
-    assert "| FAIL | warnings of slow or nondeterministic kernels | 1 | 0 | no kernel is deterministic |" in out
-    assert "3 of 4 rows failed" in out
 
 
 def test_the_charts_of_the_recipe_are_those_of_its_summary_and_its_rule(

@@ -427,22 +427,6 @@ def pipe(tmp_path: Path) -> Callable[[str], str]:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
-@pytest.mark.parametrize(
-    "line", ["sample RUN --seed 0 --prime-file", "evaluate RUN --text", "train --steps 1 --out run"]
-)
-@pytest.mark.parametrize("is_quiet", [True, False])
-def test_it_is_said_that_a_named_pipe_is_waited_for(
-    command: Command, alphabet_run: Path, pipe: Callable[[str], str], line: str, is_quiet: bool
-) -> None:
-    small = [part for name, value in SMALL_RUN.items() for part in ("--set", f"{name}={value}")]
-    arguments = [str(alphabet_run) if part == "RUN" else part for part in line.split()]
-    name = pipe("abcdefghijklmnop\n" * 40)
-    ran = command(*arguments, name, *(small if "train" in line else []), *(["--quiet"] if is_quiet else []))
-    assert ran.code == 0, ran.err
-    assert ("waiting for text from the named pipe pipe\n" in ran.err) == (not is_quiet)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
 def test_a_named_pipe_without_a_writer_is_named_while_it_is_waited_for(alphabet_run: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     line = f"-m charrnn sample {alphabet_run} --prime-file pipe --seed 0 --length 40"

@@ -250,15 +250,6 @@ def test_html_is_whole_and_needs_nothing_else(
     assert names == ["0:7"] if "--cell" in arguments else len(names) > 1
 
 
-def test_a_byte_model_is_read_byte_by_byte(command: Command, byte_run: TrainedRun) -> None:
-    Path("bytes.txt").write_bytes("zäb «molu»\n".encode() * 3)
-    found = json.loads(
-        command("visualize", byte_run.path, "--cell", "0:1", "--text", "bytes.txt", "--chars", 28, "--json").out
-    )
-    assert found["text"].encode("latin-1") == ("zäb «molu»\n".encode() * 3)[:28]
-    assert len(found["values"]) == 28
-
-
 @pytest.mark.parametrize("options", ["--cell 0:1", "--cell 0:1 --guesses", "--surprise", "--gates", "--ablate 0:1", ""])
 @pytest.mark.parametrize("text", ["z", "zib fo"])
 def test_a_text_to_look_at_may_be_of_a_few_characters(command: Command, lab: Path, text: str, options: str) -> None:

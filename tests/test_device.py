@@ -150,7 +150,7 @@ sys.exit(run(["train", "text.txt", "--steps", "2", "--set", "hidden_size=8", "--
 """
 
 
-@pytest.mark.parametrize("instructions", ["SSE41", "AVX2", "AVX512_CORE"])
+@pytest.mark.parametrize("instructions", ["SSE41", pytest.param("AVX512_CORE", marks=pytest.mark.thorough)])
 def test_auto_trains_whatever_instructions_are_allowed(process: Any, instructions: str) -> None:
     ran = process("-c", TRAIN, ONEDNN_MAX_CPU_ISA=instructions)
     assert (ran.returncode, ran.stderr) == (0, b"")

@@ -74,6 +74,20 @@ def test_it_is_found_where_it_was_moved_with_the_run(
     assert (corpus.content, corpus.locations) == (TEXT, (str(tmp_path / "renamed" / "novel.txt"),))
 
 
+def test_it_is_found_without_the_environment_that_led_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shelf").mkdir()
+    Path("novel.txt").rename(tmp_path / "shelf" / "tale.txt")
+    monkeypatch.setenv("CHARRNN_CORPORA", os.path.join("..", "shelf"))
+    recorded = record("tale")
+    monkeypatch.delenv("CHARRNN_CORPORA")
+    assert recorded.read().content == TEXT
+    (tmp_path / "shelf").rename(tmp_path / "books")
+    with pytest.raises(DataError, match=r"^The text of novel-001, tale, is not here"):
+        recorded.read()
+    monkeypatch.setenv("CHARRNN_CORPORA", str(tmp_path / "books"))
+    assert recorded.read().content == TEXT
+
+
 def test_each_source_is_looked_for_on_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One is where it was, the other came along to another folder."""
     Path("second.txt").write_text(OTHER, encoding="utf-8")

@@ -64,22 +64,6 @@ def options_of(text: str) -> set[str]:
     return {word for names in documented for word in re.findall(r"--[\w-]+", names)}
 
 
-def test_a_setting_has_its_default_its_range_and_its_option(page: str) -> None:
-    entries = {entry.split("`")[0]: " ".join(entry.split()) for entry in page.split("\n- `")}
-    assert entries["hidden_size"].startswith("hidden_size`, `--hidden-size`: Units per layer.")
-    assert entries["hidden_size"].endswith("Default `auto`; between 1 and 16384.")
-    assert entries["warmup_steps"].endswith("Default `50`; at least 0.")
-
-
-def test_options_have_their_range(page: str) -> None:
-    sample = page.split("### charrnn sample\n")[1].split("\n### ")[0]
-    entries = {re.findall("`(.*?)`", entry)[0]: " ".join(entry.split()) for entry in sample.split("\n- ")[1:]}
-    assert "It must be more than 0 and at most 1. Not with" in entries["--top-p P"]
-    assert "It must be between 1 and 4096. Not with `--temp`" in entries["--beam N"]
-    assert entries["--min-copy N"].endswith("Needs `--novelty`.")
-    assert "Default: 0.8. It must be 0 (greedy) or more, and finite." in entries["--temp, --temperature T"]
-
-
 def test_the_page_does_not_depend_on_the_terminal_or_on_settings(
     script: ModuleType, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

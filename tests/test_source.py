@@ -1,6 +1,6 @@
 """Strings, comments, brackets and if-statements of source code, a label under each character.
 
-In the tables ¶ stands for a newline. Labels: S string, C comment, . code, ? either; I inside an if-statement.
+In the tables ¶ is a newline, → a tab. Labels: S string, C comment, . code, ? either; I inside an if-statement.
 """
 
 import re
@@ -93,7 +93,6 @@ PYTHON_REGIONS = {
         r'''a = 7 // 2 /* 'b' */¶''',
         r'''..............SS.....''',
     ),
-    "nothing": ("", ""),
 }  # fmt: skip
 C_REGIONS = rows(r"""
 a comment up to its newline
@@ -206,64 +205,50 @@ def test_code_of_either_family_is_source(text: str) -> None:
     assert looks_like_source(text)
 
 
-PYTHON_IFS = {
-    "from the keyword to the end of the body": (
-        "if a:¶  b = 1¶c",
-        "IIIIIIIIIIIII..",
-    ),
-    "elif too, else not": (
-        "if a:¶ b¶elif c:¶ d¶else:¶ e¶",
-        "IIIIIIII.IIIIIIIIII..........",
-    ),
-    "on one line": (
-        "if a: b¶c¶",
-        "IIIIIII...",
-    ),
-    "an inner one and what follows it in the body": (
-        "if a:¶ if b:¶  c¶ else:¶  d¶ e¶f",
-        "IIIIIIIIIIIIIIIIIIIIIIIIIIIIII..",
-    ),
-    "in an else, deeper": (
-        "if a:¶ b¶else:¶ if c:¶  d¶ e¶",
-        "IIIIIIII........IIIIIIIII....",
-    ),
-    "expressions are none": (
-        "a = b if c else d¶e = [f for g in h if i]¶iffy = 1¶",
-        "...................................................",
-    ),
-    "a condition over lines": (
-        "if (a¶and b):¶  c¶d",
-        "IIIIIIIIIIIIIIIII..",
-    ),
-    "carried on by a backslash": (
-        "if a \\¶and b:¶  c¶d",
-        "IIIIIIIIIIIIIIIII..",
-    ),
-    "a comment carries nothing on": (
-        "if a: b # \\¶c¶",
-        "IIIIIIIIIII...",
-    ),
-    "blank lines and comments end no body": (
-        "if a:¶ b¶¶# c¶ d¶¶# e¶f",
-        "IIIIIIIIIIIIIIII.......",
-    ),
-    "nor do lines of a string": (
-        'if a:¶ b = """¶c¶if"""¶ d¶e',
-        "IIIIIIIIIIIIIIIIIIIIIIIII..",
-    ),
-    "none in a string or a comment": (
-        '"""¶if a:¶ b"""¶# if c: d¶',
-        "..........................",
-    ),
-    "a tab is as deep as eight spaces": (
-        "    if a:¶\tb¶c",
-        "....IIIIIIII..",
-    ),
-    "up to the end": (
-        "if a:¶  b",
-        "IIIIIIIII",
-    ),
-}
+PYTHON_IFS = rows(r'''
+from the keyword to the end of the body
+if a:¶  b = 1¶c
+IIIIIIIIIIIII..
+elif too, else not
+if a:¶ b¶elif c:¶ d¶else:¶ e¶
+IIIIIIII.IIIIIIIIII..........
+on one line
+if a: b¶c¶
+IIIIIII...
+an inner one and what follows it in the body
+if a:¶ if b:¶  c¶ else:¶  d¶ e¶f
+IIIIIIIIIIIIIIIIIIIIIIIIIIIIII..
+in an else, deeper
+if a:¶ b¶else:¶ if c:¶  d¶ e¶
+IIIIIIII........IIIIIIIII....
+expressions are none
+a = b if c else d¶e = [f for g in h if i]¶iffy = 1¶
+...................................................
+a condition over lines
+if (a¶and b):¶  c¶d
+IIIIIIIIIIIIIIIII..
+carried on by a backslash
+if a \¶and b:¶  c¶d
+IIIIIIIIIIIIIIIII..
+a comment carries nothing on
+if a: b # \¶c¶
+IIIIIIIIIII...
+blank lines and comments end no body
+if a:¶ b¶¶# c¶ d¶¶# e¶f
+IIIIIIIIIIIIIIII.......
+nor do lines of a string
+if a:¶ b = """¶c¶if"""¶ d¶e
+IIIIIIIIIIIIIIIIIIIIIIIII..
+none in a string or a comment
+"""¶if a:¶ b"""¶# if c: d¶
+..........................
+a tab is as deep as eight spaces
+    if a:¶→b¶c
+....IIIIIIII..
+up to the end
+if a:¶  b
+IIIIIIIII
+''')
 C_IFS = rows("""
 up to before the brace that ends it
 if (a) { b; c; } d;
@@ -303,7 +288,7 @@ IIIII
 
 def check_ifs(text: str, expected: str, header: str) -> None:
     assert len(text) == len(expected), "the table is out of step"
-    inside = scan_source(header + text.replace("¶", "\n")).in_if[len(header) :]
+    inside = scan_source(header + text.replace("¶", "\n").replace("→", "\t")).in_if[len(header) :]
     marks = "".join(".I"[flag] for flag in inside.tolist())
     assert marks == expected, f"\n{text}\n{marks}"
 

@@ -2,10 +2,12 @@
 
 import codecs
 import json
+import random
 import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +107,13 @@ def check_both(path: Path, content: bytes) -> None:
 @given(content=CONTENT)
 @settings(ANY, max_examples=150)
 def test_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    check_both(tmp_path_factory.getbasetemp() / "any.txt", content)
+
+
+@pytest.mark.thorough
+@given(content=CONTENT | st.binary(max_size=400))
+@settings(ANY, max_examples=20_000)
+def test_any_bytes_many_times(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     check_both(tmp_path_factory.getbasetemp() / "any.txt", content)
 
 
@@ -231,3 +240,30 @@ def test_every_command_reads_another_encoding(command: Command, tmp_path: Path, 
     assert changed.code == 2 and "encoding" in changed.err
     mistyped = learn(command, path, "--encoding", "latin-l", "--out", "other")
     assert mistyped.code == 2 and "--encoding" in mistyped.err and "Did you mean" in mistyped.err
+
+
+def random_text(rng: random.Random) -> bytes:
+    pieces: list[Any] = [*NASTY, *(piece.encode() for piece in MULTIBYTE), b"the lamb ", b"\n"]
+    # Mostly text: what is refused at once teaches nothing about training.
+    weights = [0.1] * len(NASTY) + [1.0] * len(MULTIBYTE) + [4.0, 2.0]
+    return b"".join(rng.choices(pieces, weights, k=rng.randint(1, 60)))
+
+
+@pytest.mark.parametrize("num_texts", [12, pytest.param(300, marks=pytest.mark.thorough)])
+def test_random_texts_train_or_are_refused(tmp_path: Path, num_texts: int) -> None:
+    rng = random.Random(6)
+    num_trained = 0
+    for number in range(num_texts):
+        path = tmp_path / "any.txt"
+        path.write_bytes(random_text(rng))
+        for alphabet in ("char", "byte"):
+            config = charrnn.Config(corpus=(str(path),), alphabet=alphabet, steps=2, **{**SMALL_RUN, "hidden_size": 4})
+            out = tmp_path / f"{number}-{alphabet}"
+            try:
+                list(charrnn.train(config, out=out))
+            except DataError as error:
+                assert REMEDY.search(str(error)) and len(str(error).splitlines()) == 1, error
+            else:
+                num_trained += 1
+                assert isinstance(charrnn.load(out).sample(length=20).text, str)
+    assert num_trained > num_texts // 2

@@ -98,6 +98,17 @@ def test_every_command_works_on_every_terminal(
         assert max(map(cell_len, plain.splitlines())) <= int(settings.get("COLUMNS", 80))
 
 
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: " ".join(map(str, arguments)))
+@pytest.mark.parametrize("width", [30, *(pytest.param(width, marks=pytest.mark.thorough) for width in (40, 60, 120))])
+def test_nothing_is_wider_than_the_terminal(
+    on_screen: Screen, here: Path, width: int, arguments: tuple[object, ...]
+) -> None:
+    ran = on_screen(*arguments, is_terminal=False, COLUMNS=str(width))
+    assert ran.code == 0
+    if arguments[0] != "sample" or "--novelty" in arguments:
+        assert max(map(cell_len, ran.out.splitlines())) <= width, ran.out
+
+
 @pytest.mark.parametrize("place", places())
 def test_training_prints_one_line_for_each_evaluation(
     on_screen: Screen, corpus_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str

@@ -104,6 +104,16 @@ def test_twenty_chained_resumes_are_one_run() -> None:
     assert_same(run, uninterrupted)
 
 
+def test_saving_validating_and_sampling_do_not_change_the_weights() -> None:
+    never = train("never", save_every=10**6, evaluate_every=10**6)
+    always = train("always", save_every=1, evaluate_every=1, keep=0)
+    for name in ("model.safetensors", "training.safetensors"):
+        assert files_of(always, 2 * EPOCH)[name] == files_of(never, 2 * EPOCH)[name]
+    assert sorted(entry.name for entry in always.glob("step-*")) == sorted(
+        {(always / name).read_text().strip() for name in ("latest", "best")}
+    )
+
+
 def test_the_best_checkpoint_is_known_without_its_pointer() -> None:
     uninterrupted = train("uninterrupted")
     run = train("run", stop=7)
