@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from charrnn.views.charts import Canvas
+from charrnn.views.charts import Canvas, part_widths
 
 RED, BLUE = Style(color="red"), Style(color="blue")
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
@@ -89,3 +89,17 @@ def test_rows_and_columns_of_places(ascii_only: bool) -> None:
     canvas = Canvas(11, 5, ascii_only=ascii_only)
     assert [canvas.column(x) for x in (0, 0.5, 1)] == [0, 5, 10]
     assert [canvas.row(y) for y in (1, 0.75, 0.5, 0.25, 0)] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("shares", "width", "expected"),
+    [
+        ([0.5, 0.25, 0.125, 0.125], 80, [40, 20, 10, 10]),
+        ([1 / 3] * 3, 10, [3, 4, 3]),
+        ([0.0, 1.0], 7, [0, 7]),
+        ([0.0, 0.0], 7, [0, 0]),
+        ([], 7, []),
+    ],
+)
+def test_the_parts_of_a_bar_fill_its_width(shares: list[float], width: int, expected: list[int]) -> None:
+    assert part_widths(shares, width) == expected

@@ -3,15 +3,13 @@
 import io
 from itertools import groupby
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from charrnn.generation.records import Copy, Novelty
-from charrnn.lab.novelty import ASCII_LINES, LINES, STYLES, CopiedText
-from charrnn.views.html import to_html
+from charrnn.lab.novelty import LINES, STYLES, CopiedText
 from charrnn.views.theme import visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
@@ -49,12 +47,6 @@ def test_without_colour_copies_are_underlined() -> None:
     assert plain(CopiedText(novelty("say the lamp is lit\n", (4, 8)))) == ["say the lamp is lit↵", "    ━━━━━━━━"]
 
 
-def test_a_line_of_the_text_s_own_has_no_line_below() -> None:
-    assert plain(CopiedText(novelty("one\ntwo\nthree\n", (4, 4)))) == ["one↵", "two↵", "━━━━", "three↵"]
-    assert plain(CopiedText(novelty("one"))) == ["one"]
-    assert plain(CopiedText(novelty(""))) == []
-
-
 def test_copies_that_adjoin_or_overlap_are_told_apart() -> None:
     assert plain(CopiedText(novelty("abcdefgh", (0, 3), (3, 3))))[1] == "━━━═══"
     assert plain(CopiedText(novelty("abcdefgh", (0, 2), (3, 2), (6, 2))))[1] == "━━ ══ ━━"
@@ -71,21 +63,9 @@ def test_copies_have_colours_where_there_are_any() -> None:
     assert not STYLES[0] and STYLES[1].bgcolor and STYLES[2].bgcolor and STYLES[1].bgcolor != STYLES[2].bgcolor
 
 
-def test_the_lines_can_be_asked_for_and_left_out() -> None:
-    found = novelty("lamp", (1, 2))
-    assert "".join(text for text, _ in styled(CopiedText(found, strip=True))) == "lamp ━━"
-    assert plain(CopiedText(found, strip=False)) == ["lamp"]
-
-
 def test_wide_characters_tabs_and_control_characters_are_underlined_whole() -> None:
     assert plain(CopiedText(novelty("a日\t\x1b\x85b", (1, 4)))) == ["a日→   ␛<85>b", " ━━━━━━━━━━━"]
     assert plain(CopiedText(novelty("日本日本", (1, 2))), width=5) == ["日本", "  ━━", "日本", "━━"]
-
-
-def test_where_only_ascii_can_be_written_the_lines_are_ascii() -> None:
-    lines = plain(CopiedText(novelty("on é\n", (0, 2), (3, 2))), encoding="ascii")
-    assert lines == ["on \\xe9\\n", "-- ======"]
-    assert len(ASCII_LINES) == len(LINES) == len(STYLES)
 
 
 def test_bytes_are_spelled_and_marked_by_the_character() -> None:
@@ -93,11 +73,6 @@ def test_bytes_are_spelled_and_marked_by_the_character() -> None:
     assert plain(CopiedText(novelty(text, (1, 5)))) == ["aé日<dcff><dc80>b", " ━━━"]
     # One that is cut is not copied, what is no UTF-8 is a character of its own.
     assert plain(CopiedText(novelty(text, (2, 5)))) == ["aé日<dcff><dc80>b", "  ━━━━━━━━"]
-
-
-@pytest.mark.parametrize("text", ["[bold]lamp[/bold]", "[/]", ":warning: 'a'"])
-def test_markup_in_the_text_is_text(text: str) -> None:
-    assert plain(CopiedText(novelty(text)))[0] == text
 
 
 @given(
@@ -130,8 +105,3 @@ def test_a_periodic_text_with_a_copy_at_every_character_is_marked() -> None:
     lines = plain(CopiedText(found))
     # The first has 30,000 characters, each of the others ends one later, and the last character is in none.
     assert "".join(lines[1::2]) == "━" * 30_000 + "═━" * 4_999 + "═"
-
-
-def test_it_can_be_exported() -> None:
-    page = to_html([CopiedText(novelty("say <b>lamp", (4, 7)))])
-    assert "&lt;b&gt;lamp" in page and "#b05000" in page

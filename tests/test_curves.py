@@ -5,12 +5,11 @@ import math
 import re
 
 import pytest
-from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.cells.records import GradientReach
 from charrnn.lab.gradients_view import GradientChart, _lags, decades
-from charrnn.views.charts import ASCII_MARKS, MARKS, MAX_TICKS, STYLES
+from charrnn.views.charts import MARKS, MAX_TICKS
 from charrnn.views.svg import GRID
 
 
@@ -59,59 +58,10 @@ earlier states (nats)
                       characters before
 ● rnn-001
 """
-IN_ASCII = """\
-Mean norm of the loss's gradient by
-earlier states (nats)
- 1e0+..
-    | ....
-1e-1+    ..o.
-    |       ....
-1e-2+          ...
-    |            ....
-1e-3+               ....
-    |                  o...
-1e-4+                     ...
-    |                        ...
-1e-5+                          ....
-    |                             .o..
-1e-6+                                ..
-    ++---------------+----------------+
-     1              100             200
-                      characters before
-o rnn-001
-"""
 
 
 def test_a_fading_signal_is_a_straight_line_between_its_powers_of_ten() -> None:
     assert "\n".join(line.rstrip() for line in plain(GradientChart([FADING]), 40)) + "\n" == PICTURE
-
-
-def test_in_ascii_there_is_nothing_else() -> None:
-    assert "\n".join(line.rstrip() for line in in_ascii(GradientChart([FADING]), 40)) + "\n" == IN_ASCII
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_chart_fills_its_width_and_no_more(width: int) -> None:
-    reaches = [FADING, reach("lstm-001", 1.01, 0.999), reach("a-very-long-name-" * 9, 0.5)]
-    for lines in (plain(GradientChart(reaches), width), in_ascii(GradientChart(reaches), width)):
-        assert max(map(cell_len, lines)) == width
-
-
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_every_line_is_told_apart_by_its_mark_and_named_by_it(width: int) -> None:
-    reaches = [FADING, reach("lstm-001", 1.01, 0.999), reach("gru-001", 0.98)]
-    names = ["rnn-001", "lstm-001, layer 0", "lstm-001, layer 1", "gru-001"]
-    for lines, marks in (
-        (plain(GradientChart(reaches), width), MARKS),
-        (in_ascii(GradientChart(reaches), width), ASCII_MARKS),
-    ):
-        end = next(index for index, line in enumerate(lines) if line.endswith("characters before"))
-        drawing, legend = "".join(lines[1:end]), " ".join(lines[end + 1 :])
-        assert [name for name in legend.replace("   ", " ").split(" ") if name in marks] == list(marks[:4])
-        for name, mark in zip(names, marks, strict=False):
-            assert f"{mark} {name}" in legend
-            assert drawing.count(mark) >= 3
-        assert not any(mark in drawing for mark in marks[4:])
 
 
 def test_marks_stand_on_their_lines() -> None:
@@ -139,20 +89,6 @@ def test_a_line_has_a_gap_where_it_cannot_be_drawn() -> None:
     drawn = [next(line for line in plain(GradientChart([one]), 60) if "1e0" in line)[6:] for one in (holed, whole)]
     assert " " not in drawn[1].rstrip()
     assert drawn[0][:30].strip() == "" and drawn[0][-10:] == drawn[1][-10:]
-
-
-def test_lines_have_colours_of_their_own() -> None:
-    console = Console(file=io.StringIO(), width=80, color_system="truecolor", force_terminal=True, _environ={})
-    segments = list(console.render(GradientChart([FADING, reach("lstm-001", 1.01, 0.999)])))
-    for mark, style in zip(MARKS[:3], STYLES, strict=False):
-        shown = [segment.style for segment in segments if segment.text.startswith(mark)]
-        assert len(shown) > 3
-        assert {found.color for found in shown if found} == {style.color}
-
-
-def test_a_name_cannot_move_the_cursor() -> None:
-    assert any("␛[2J" in line for line in plain(GradientChart([reach("\x1b[2J", 0.9)])))
-    assert any("\\x1b[2J" in line for line in in_ascii(GradientChart([reach("\x1b[2J", 0.9)])))
 
 
 @pytest.mark.parametrize(
@@ -184,15 +120,6 @@ def test_round_lags(furthest: int, most: int, lags: list[int]) -> None:
     assert _lags(furthest, most) == lags
 
 
-@pytest.mark.parametrize("furthest", [1, 2, 3, 17, 1000])
-@pytest.mark.parametrize("width", [20, 60])
-def test_any_number_of_lags(furthest: int, width: int) -> None:
-    lines = plain(GradientChart([reach("x", 0.99, furthest=furthest)]), width)
-    assert max(map(cell_len, lines)) <= width
-    numbers = lines[-3].split()
-    assert numbers[0] == "1" and numbers == sorted(set(numbers), key=int)
-
-
 def points(element: str) -> list[tuple[float, float]]:
     numbers = [float(number) for number in re.findall(r"[\d.]+", re.search(r' d="([^"]*)"', element)[1])]  # type: ignore[index]
     return list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -222,7 +149,3 @@ def test_a_curve_that_leaves_the_chart_is_drawn_in_pieces() -> None:
     chart = GradientChart([GradientReach(name="gap", lags=(1, 2, 3, 4, 5), norms=(norms,), num_losses=9)])
     curves = [points(one) for one in chart.to_shapes(1200.0)[1] if 'stroke-width="2"' in one]
     assert [len(curve) for curve in curves] == [2, 2]
-
-
-def test_nothing_to_draw_is_said_in_an_exported_picture_too() -> None:
-    assert "nothing to draw" in GradientChart([reach("gone", 1.0, start=1e-20)]).to_shapes(1200.0)[1][-1]

@@ -20,7 +20,6 @@ from rich.style import Style
 
 import charrnn
 from charrnn.api import Model
-from charrnn.cells.records import CellFindings, CellScore
 from charrnn.text.encoded import undo_decode_each
 from charrnn.views.theme import BLOCKS, block, palette_of
 
@@ -33,7 +32,7 @@ from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore import state as exploration
 from charrnn.apps.explore.app import Explorer, measure_in_stages
 from charrnn.apps.explore.screens import Comparison, TextView
-from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, Row, TypedText, columns
+from charrnn.apps.explore.state import ALL, BEST, MAX_TYPED, NUM_GENERATED, TypedText, columns
 from charrnn.apps.full_screen import Help, Question, Stopped
 from charrnn.generation.options import SAMPLE_TEMPERATURE
 
@@ -104,18 +103,6 @@ def test_browsing_colours_the_text_by_each_cell_and_says_what_it_follows(model: 
     play(model, script)
 
 
-@pytest.mark.parametrize(("untrained", "mark"), [(None, ""), (0.6, ""), (0.723, "~")])
-def test_a_cell_no_better_than_an_untrained_one_is_marked(model: Model, untrained: float | None, mark: str) -> None:
-    score = CellScore(
-        detector="quote", layer=0, unit=1, polarity=1, num_positive=9, auc=0.685, chosen_on=0.7, untrained=untrained
-    )
-    assert Row((0, 1), score).shown(BEST)[2] == f"AUC 0.685{mark}"
-    explored = exploration.Exploration(model, exploration.TracedText(model, "some text"))
-    explored.set_findings(CellFindings(scores=(score,)), {})
-    explored.turn_to(BEST)
-    assert explored.caption()[1].endswith("; untrained baseline 0.723 (no better)") == bool(mark)
-
-
 def test_the_text_is_there_before_anything_is_known_of_the_cells(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
 
@@ -181,40 +168,6 @@ def test_lists_are_turned_through_and_cells_gone_to(model: Model) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: state.cell == (0, missing))
         assert state.order == ALL
-
-    play(model, script)
-
-
-def test_the_list_is_as_wide_as_its_values_whenever_the_findings_arrive(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until_scored(app, pilot)
-        table, state = app.browser.query_one(DataTable), app.browser.exploration
-        app.browser.list_cells()
-        # At once: findings that were kept in the run arrive before the first list was measured.
-        for index, column in enumerate(table.ordered_columns[1:]):
-            assert column.get_render_width(table) >= max(len(row.shown(state.order)[index]) for row in state.rows)
-
-    play(model, script)
-
-
-def test_each_list_shows_the_column_that_it_is_sorted_by(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until_scored(app, pilot)
-        state, table = app.browser.exploration, app.browser.query_one(DataTable)
-        for name in list(state.orders):
-            assert state.order == name
-            marked = [index for index, column in enumerate(columns(name)) if column[-1] in "▲▼"]
-            assert len(marked) == 1
-            shown_values = [str(table.get_row_at(row)[marked[0] + 1]) for row in range(table.row_count)]
-            assert len(shown_values) == len(state.rows)
-            if name == ALL:
-                assert shown_values == [f"0:{unit}" for unit in range(32)]
-            else:
-                numbers = [float(value.split()[-1]) for value in shown_values]
-                distances = [abs(n - 0.5) if "AUC" in v else abs(n) for n, v in zip(numbers, shown_values, strict=True)]
-                assert distances == sorted(distances, reverse=True)
-            await pilot.press("s")
-            await pilot.pause()
 
     play(model, script)
 
@@ -537,26 +490,6 @@ async def compare(app: Explorer, pilot: Pilot[None]) -> None:
     app.screen.query_one(Input).value = "1"
     await pilot.press("enter")
     await until(pilot, lambda: isinstance(app.screen, Comparison))
-
-
-def test_what_goes_wrong_while_texts_are_generated(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    failure: Exception = charrnn.CharRNNError("the cell is stuck")
-
-    def fail(*_: object, **__: object) -> None:
-        raise failure
-
-    monkeypatch.setattr(exploration.Clamp, "generate", fail)
-
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        nonlocal failure
-        await compare(app, pilot)
-        await until(pilot, lambda: "the cell is stuck" in screen(app))
-        failure = ZeroDivisionError("a bug")
-        await pilot.press("r")
-        await until(pilot, lambda: app._exit)
-
-    with pytest.raises(ZeroDivisionError, match="a bug"):
-        play(model, script)
 
 
 @pytest.mark.parametrize("key", ["escape", "r", "ctrl+c"])

@@ -25,7 +25,7 @@ from textual.widgets import Input, Static
 from charrnn.apps.explore import app as explorer
 from charrnn.apps.explore.app import Explorer, Work, measure_in_stages, page_in_stages
 from charrnn.apps.explore.screens import Comparison, Page, TextView
-from charrnn.apps.explore.state import ALL, BEST
+from charrnn.apps.explore.state import BEST
 from charrnn.apps.full_screen import Help, Question
 from charrnn.cells.analysis import Study
 from charrnn.views.cell_page import contribution_text
@@ -242,18 +242,6 @@ def test_a_direction_colours_the_text_is_clamped_and_has_a_cost(model: Model, st
     play(model, script, TEXT)
 
 
-def test_without_findings_there_is_a_page_but_no_direction(model: Model) -> None:
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: "cells are not scored" in screen(app))
-        await pilot.press(*["down"] * 8, "d")
-        await until(pilot, lambda: "no direction: this cell follows no detector" in screen(app))
-        await pilot.press("enter")
-        await until_measured(app, pilot)
-        assert "cell 0:8 of" in on_page(app, "#caption") and "Values over 50 characters" in whole_page(app)
-
-    play(model, script, TEXT[:50])
-
-
 @pytest.mark.parametrize("size", [(20, 5), (80, 24), (120, 40)])
 def test_a_page_fits_every_size_without_colour(
     model: Model, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
@@ -332,35 +320,6 @@ def test_the_newest_job_runs_first_and_none_after_closing() -> None:
         late.join(600)
         assert not late.is_alive()
     assert done == ["second", "first", "endless"]
-
-
-def test_cells_have_numbers_once_they_are_scored_and_the_hint_says_where(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-
-    def measure(*arguments: Any, **options: Any) -> Iterator[Any]:
-        assert go_on.wait(600)
-        yield from measure_in_stages(*arguments, **options)
-
-    monkeypatch.setattr(explorer, "measure_in_stages", measure)
-
-    async def script(app: Explorer, pilot: Pilot[None]) -> None:
-        await pilot.press("3")
-        await until(pilot, lambda: "cells are not scored yet" in screen(app))
-        await pilot.press("down", "down")
-        await until(pilot, lambda: app.browser.exploration.cell == (0, 2))
-        assert shown(app, "#hint").startswith("Enter page")
-        go_on.set()
-        await until_scored(app, pilot)
-        assert app.browser.exploration.order == ALL and shown(app, "#hint").startswith("s best cells  Enter page")
-        await pilot.press("3")
-        await until(pilot, lambda: "s shows the lists with numbers" in screen(app))
-        await pilot.press("s")
-        await pilot.pause()
-        assert app.browser.exploration.order == BEST and shown(app, "#hint").startswith("Enter page")
-
-    play(model, script, TEXT)
 
 
 def test_a_carriage_return_before_a_newline_is_not_shown(byte_run: TrainedRun) -> None:

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.cells.records import ColouredText, GradientReach
+from charrnn.cells.records import ColouredText
 from charrnn.errors import UsageError
-from charrnn.lab.gradients_view import GradientChart
 from charrnn.views.export import FORMATS, ExportFormat, describe_formats, find_format
-from charrnn.views.heatmap import HeatMap, Legend
+from charrnn.views.heatmap import HeatMap
 from charrnn.views.html import to_html, to_text
-from charrnn.views.svg import COLUMN_WIDTH, Layout, to_png, to_svg
+from charrnn.views.svg import COLUMN_WIDTH, to_png, to_svg
 from charrnn.views.tables import plain_table
 from charrnn.views.theme import NUM_SHADES, steps, visible
 
@@ -153,14 +152,6 @@ def test_blocks_are_drawn_as_shapes_and_can_be_copied() -> None:
     assert blocks == [(0, 3), (COLUMN_WIDTH, 24)]
 
 
-@pytest.mark.parametrize("columns", [40, 50, 60, 80])
-def test_a_narrow_picture_has_the_whole_legend(columns: int) -> None:
-    explained = "where the detector is on (not for counts)"
-    picture = to_svg([Legend(underlined=explained)], "", Layout(columns=columns))
-    words = [text for text in ElementTree.fromstring(picture).itertext() if text.strip()]
-    assert " ".join(" ".join(words).split()).endswith(f"+1 underlined: {explained}")
-
-
 def test_underlines_are_drawn_inside_the_colour_of_their_line() -> None:
     text = ColouredText(text="a bc d", values=(1.0,) * 6, inside=(False, False, True, True, True, False))
     rectangles = [
@@ -248,27 +239,6 @@ def test_a_picture_is_the_same_whatever_the_terminal_is_told(monkeypatch: pytest
     assert [to_picture([heat_map("lamp")]) for to_picture in (to_html, to_svg, to_text)] == usual
 
 
-@pytest.mark.parametrize("to_page", [to_html, to_svg])
-def test_neither_asks_the_network_for_anything(to_page: object) -> None:
-    assert callable(to_page)
-    page = to_page([Text("cell 0:3", style="bold"), Legend(), heat_map("The lamp.\nLit.\n")])
-    assert re.findall(r"https?://[^\"'\s<>)]*", page) == ([SVG_NAMESPACE] if to_page is to_svg else [])
-    assert not re.search(r"@import|@font-face|\bsrc\b|href|url\((?!#)", page)
-
-
-@pytest.mark.parametrize("to_page", [to_html, to_svg])
-def test_the_colours_are_those_of_the_terminal_and_there_is_no_strip(to_page: object) -> None:
-    assert callable(to_page)
-    page = to_page([heat_map("low", -1.0), heat_map("high", 1.0), heat_map("none", 0.0)])
-    colours = re.findall(r"(?:background-color: |fill=\")(#[0-9a-f]{6})", page)
-    assert {steps(dark=False)[0][0], steps(dark=False)[-1][0]} <= set(colours)
-    assert not set("▁▂▃▄▅▆▇█") & set(page)
-
-
-def test_lines_are_a_hundred_columns_wide() -> None:
-    assert Page(to_html([heat_map("lamp" * 100)])).code.split() == ["lamp" * 25] * 4
-
-
 @given(TEXTS)
 @EXAMPLES
 def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
@@ -281,20 +251,6 @@ def test_any_text_is_shown_as_it_is_on_the_terminal(text: str) -> None:
     svg.encode("utf-8")
 
 
-@pytest.mark.parametrize("character", NOT_XML)
-def test_characters_that_xml_does_not_know_do_not_spoil_the_picture(character: str) -> None:
-    root = ElementTree.fromstring(to_svg([heat_map(f"lamp{character}")]))
-    assert "lamp" in "".join(root.itertext())
-
-
-def test_a_drawing_stands_in_a_page_as_the_picture_it_is() -> None:
-    """Braille in the text of a page is as wide as the font has it: the rows of a curve slide apart."""
-    chart = GradientChart([GradientReach(name="one", lags=(1, 2, 3), norms=((1.0, 0.1, 0.01),), num_losses=9)])
-    page = to_html([chart])
-    assert to_svg([chart]) in page and "<pre>" not in page
-    assert "prefers-color-scheme: dark" in page and "http" not in page.replace("http://www.w3.org/2000/svg", "")
-
-
 def test_every_format_is_listed_in_the_help_and_in_the_error(process: Callable[..., Any]) -> None:
     ran = process("-m", "charrnn", "visualize", "--help")
     listed = describe_formats()
@@ -305,12 +261,6 @@ def test_every_format_is_listed_in_the_help_and_in_the_error(process: Callable[.
     suffixes = re.escape(f"{', '.join(first)} or {last}.")
     with pytest.raises(UsageError, match=rf"^a\.pdf: .* must end in {suffixes}$"):
         find_format(Path("a.pdf"))
-
-
-def test_the_help_of_evaluate_offers_no_arrays(process: Callable[..., Any]) -> None:
-    shown = "".join(process("-m", "charrnn", "evaluate", "--help").stdout.decode().split())
-    listed = describe_formats(has_arrays=False)
-    assert "".join(listed.split()) in shown and ".npz" not in shown and ".json" in listed
 
 
 def test_a_format_that_is_added_to_the_table_is_found_by_its_suffix(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,7 @@ import io
 
 from rich.console import Console
 
-from charrnn.views.heatmap import SURPRISE_LEGEND, GuessMap, SurpriseMap, guess_style
-from charrnn.views.theme import Palette
+from charrnn.views.heatmap import SURPRISE_LEGEND, GuessMap, SurpriseMap
 
 
 def lines(renderable: object, width: int = 60) -> list[str]:
@@ -46,19 +45,6 @@ def test_lines_are_folded_with_their_guesses() -> None:
 def test_a_guess_wider_than_its_character_is_cut_or_a_dot() -> None:
     shown = lines(GuessMap("abc", [0.0] * 3, [[("\x1b", 0.9)], [("語", 0.9)], [("\\xe2", 0.9)]]))
     assert shown == ["abc", "␛·\\", ""]
-
-
-def test_with_colour_likelier_guesses_are_brighter() -> None:
-    console = Console(file=io.StringIO(), width=60, color_system="truecolor", force_terminal=True, _environ={})
-    segments = [s for s in console.render(GuessMap("a", [0.0], [GUESSES[0]])) if s.text.strip() and s.style]
-    assert [segment.text for segment in segments] == ["b", "␣", "x"]
-    reds = []
-    for segment in segments:
-        assert segment.style is not None and segment.style.bgcolor is not None
-        assert segment.style.bgcolor.triplet is not None
-        reds.append(segment.style.bgcolor.triplet.red)
-    assert reds == sorted(reds, reverse=True) and len(set(reds)) == 3
-    assert guess_style(0.0, Palette()).bgcolor is None
 
 
 def test_surprise_is_drawn_from_nothing_to_eight_bits() -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.segment import Segment
 
 from charrnn.cells.records import ColouredText
-from charrnn.views.heatmap import LEGEND_WIDTH, SURPRISE_LEGEND, HeatMap, Legend
+from charrnn.views.heatmap import LEGEND_WIDTH, HeatMap, Legend
 from charrnn.views.theme import ASCII_BLOCKS, BLOCKS, Palette, visible
 
 EXAMPLES = settings(max_examples=100, deadline=None, derandomize=True)
@@ -71,10 +71,6 @@ def test_without_colour_a_strip_of_blocks_shows_the_values() -> None:
 def test_a_carriage_return_is_drawn_only_where_it_ends_no_line() -> None:
     values = [1, -1, 0.5, 1, -1, 1, 1, -1, 1, -1]
     assert plain(heat_map("a\r\nb\rc\r\r\n\r", values)) == ["a↵", "█▇", "b␍c␍↵", "█▁███", "␍", "▁"]
-
-
-def test_each_document_begins_a_line() -> None:
-    assert plain(heat_map("Tom\0Ann\0", [1, 1, 1, -1] * 2)) == ["Tom␀", "███▁", "Ann␀", "███▁"]
 
 
 def test_the_strip_is_aligned_under_wide_characters_tabs_and_marks() -> None:
@@ -137,22 +133,12 @@ def test_a_legend_is_complete_at_every_width(width: int) -> None:
     assert len(plain(Legend(underlined=explained), width)) == (3 if width == 40 else 2 if width < 80 else 1)
 
 
-def test_a_scale_is_shorter_where_its_ends_leave_less_space() -> None:
-    (line,) = plain(SURPRISE_LEGEND, 30)
-    assert cell_len(line) == 30 and line.startswith("0 ▁") and line.endswith("█ 8 bits or more")
-
-
 def test_ends_and_numbers_that_are_none() -> None:
     assert plain(heat_map("abcd", [-9, 9, math.inf, -math.inf]))[1] == "▁██▁"
     assert plain(heat_map("a", [math.nan]))[1] == "▅"
     palette = Palette()
     assert palette.value(9) == palette.value(1) and palette.value(-math.inf) == palette.value(-1)
     assert not palette.value(math.nan)
-
-
-def test_one_value_for_each_character() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        plain(heat_map("lamp", [0.5] * 3))
 
 
 def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
@@ -174,12 +160,6 @@ def test_low_is_red_high_is_blue_and_the_middle_is_left_alone() -> None:
     for segment in segments[:3]:
         assert segment.style is not None and segment.style.color is not None
         assert segment.style.color.triplet == (255, 255, 255)
-
-
-def test_a_strip_can_be_asked_for_and_left_out() -> None:
-    both = "".join(segment.text for segment in coloured(heat_map("ab", [-1, 1], strip=True)))
-    assert both == "ab\n▁█\n"
-    assert plain(heat_map("ab", [-1, 1], strip=False)) == ["ab"]
 
 
 def test_where_only_ascii_can_be_written_the_strip_is_ascii() -> None:
@@ -270,14 +250,6 @@ def test_how_a_character_is_shown(character: str, shown: str) -> None:
     assert visible(character) == shown
 
 
-@pytest.mark.parametrize("text", ["[bold]lamp[/bold]", "[/]", "[red]", ":warning: 12 'a'"])
-def test_markup_in_the_text_is_text(text: str) -> None:
-    assert plain(heat_map(text))[0] == text
-    segments = coloured(heat_map(text))
-    assert "".join(segment.text for segment in segments) == text + "\n"
-    assert not any(segment.style for segment in segments)
-
-
 def test_the_legend_runs_from_red_to_blue() -> None:
     segments = coloured(Legend())
     text = "".join(segment.text for segment in segments)
@@ -294,13 +266,3 @@ def test_the_legend_without_colour_is_made_of_the_strip_s_blocks() -> None:
     assert line.startswith("-1 ▁") and line.endswith("█ +1") and len(line) == 6 + LEGEND_WIDTH
     blocks = [BLOCKS.index(block) for block in line[3:-3]]
     assert blocks == sorted(blocks) and set(blocks) == set(range(len(BLOCKS)))
-
-
-def test_where_the_user_wants_no_colour_there_is_a_strip() -> None:
-    console = Console(
-        file=io.StringIO(), width=60, color_system="truecolor", force_terminal=True, _environ={"NO_COLOR": "1"}
-    )
-    console.print(heat_map("ab", [-1, 1]), Legend())
-    assert isinstance(console.file, io.StringIO)
-    lines = console.file.getvalue().splitlines()
-    assert lines[:2] == ["ab", "▁█"] and lines[-1].startswith("-1 ▁▁▁▂")

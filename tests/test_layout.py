@@ -66,13 +66,6 @@ def test_a_slide_has_its_shape_and_is_filled(aspect: float) -> None:
     assert 2 * (left - MARGIN) < 0.12 * width and 2 * (top - MARGIN) < 0.12 * height
 
 
-def test_columns_that_are_given_are_kept_in_a_slide() -> None:
-    svg = to_svg([PROSE], layout=Layout(aspect=16 / 9, columns=40))
-    width, height = size_of(svg)
-    assert width / height == pytest.approx(16 / 9, rel=1e-3)
-    assert max(map(len, lines_of(svg))) <= 40
-
-
 @pytest.mark.parametrize(("text", "ratio"), [("16:9", 16 / 9), ("4:3", 4 / 3), ("1.5", 1.5), ("9:16", 9 / 16)])
 def test_shapes(text: str, ratio: float) -> None:
     assert parse_aspect(text) == pytest.approx(ratio)

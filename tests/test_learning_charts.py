@@ -145,13 +145,6 @@ def test_without_a_loss_there_is_a_notice() -> None:
         assert EMPTY_NOTICE in to_svg([shown])
 
 
-def test_a_name_cannot_move_the_cursor_or_add_markup() -> None:
-    shown = chart(curve("<b>\x1b[2J", (1, 2.0)))
-    assert any("<b>␛[2J" in line for line in drawn(shown))
-    assert any("<b>\\x1b[2J" in line for line in drawn(shown, encoding="ascii"))
-    assert "<b>" not in to_svg([shown])
-
-
 def test_an_exported_picture_is_whole_and_has_the_same_scale() -> None:
     _, shapes = chart(STRAIGHT).to_shapes(1200.0)
     grid = [one for one in shapes if GRID in one]

@@ -144,13 +144,6 @@ def test_the_ends_stay_apart_for_colour_blind_readers(deficiency: str, backgroun
         assert distance(low, high) > APART * strength
 
 
-def test_red_and_green_of_one_lightness_would_fail() -> None:
-    """The test above tells colours that are safe from colours that are not."""
-    ends = [palette.from_oklch(0.53, 0.13, degrees) for degrees in (27, 142)]
-    assert distance(*ends) > APART
-    assert min(distance(*(simulated(end, name) for end in ends)) for name in DEFICIENCIES) < APART
-
-
 def test_a_picture_for_dark_pages_has_the_same_shades() -> None:
     dark = dark_colours()
     for hue in HUES:

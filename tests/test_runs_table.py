@@ -69,12 +69,6 @@ def test_in_eighty_columns_numbers_are_shortened_and_repeated_columns_left_out()
     ]
 
 
-def test_a_column_with_one_value_is_named_below() -> None:
-    runs = [replace(RUN, name=f"trial-{number}", text="tiny-shakespeare") for number in range(3)]
-    *_, last = shown(*runs, width=60)
-    assert last == "All runs: seed 0, text tiny-shakespeare."
-
-
 def test_what_has_no_room_is_named_below() -> None:
     lines = shown(RUN, WAR, width=78)
     assert cells(lines[0]) == ["run", "model", "params", "seed", "steps", "nats/char", "minutes"]
@@ -105,16 +99,6 @@ def test_runs_that_fit_no_table_become_paragraphs_with_every_column() -> None:
         "999,999,999/1,000,000,000, best",
         "nats/char 1.3456, minutes 99999.9",
     ]
-
-
-def test_what_is_unknown_is_empty() -> None:
-    unknown = replace(WAR, num_parameters=None)
-    assert cells(shown(unknown, width=120)[1]) == ["war-001", "war-and-peace", "lstm 2×512", "7", "1,200/2,472", "10.0"]
-
-
-def test_names_are_shown_literally() -> None:
-    lines = shown(replace(RUN, name="[bold]x\x1b[2J", text="[/b]"), width=120)
-    assert "[bold]x␛[2J" in lines[1] and "[/b]" in lines[1]
 
 
 @pytest.mark.parametrize(

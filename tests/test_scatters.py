@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from charrnn.cells.records import GateUse
-from charrnn.lab.gates import DOT, STYLES, GateReport, GateScatters
+from charrnn.lab.gates import DOT, GateReport, GateScatters
 from charrnn.views.svg import INK
 
 
@@ -62,49 +62,10 @@ def test_every_unit_stands_where_its_shares_put_it() -> None:
     assert " ".join(lines[-3:]) == "A dot is a unit; both axes are shares of the characters."
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
-def test_the_gates_of_a_layer_stand_beside_each_other(width: int) -> None:
-    lines = plain(GateScatters(report()), width)
-    assert lines[0] == "Gates in 12,345 characters: → shut (< 0.1), ↑ open (> 0.9)"
-    assert max(map(cell_len, lines)) <= width
-    titles = [line.split("layer ")[1:] for line in lines if line.startswith("layer")]
-    assert [[title.strip() for title in row] for row in titles] == [
-        [f"{layer}: {gate}" for gate in ("forget", "input", "output")] for layer in (0, 1)
-    ]
-    assert sum(line.count("shut 31% open 31%") for line in lines) == 3
-    assert sum(line.count("⠁") for line in lines) == 3  # the unit that is always open
-    bottom = next(line for line in lines if line.startswith(" 0│"))
-    assert bottom.count("⡀") == bottom.count("⢀") == 3
-
-
 def test_a_narrow_terminal_has_them_below_each_other() -> None:
     lines = plain(GateScatters(report("fio", 1)), 40)
     assert max(map(cell_len, lines)) <= 40
     assert [line.count("layer") for line in lines if "layer" in line] == [2, 1]
-
-
-def test_in_ascii_there_is_nothing_else() -> None:
-    lines = in_ascii(GateScatters(report("rz", 1)), 60)
-    assert lines[0] == "Gates in 12,345 characters: x shut (< 0.1), y open (> 0.9)"
-    assert lines[2].split() == ["layer", "0:", "reset", "layer", "0:", "update"]
-    assert sum(line.count(".") for line in lines[3:-3]) == 8
-    crowd = GateReport(
-        name="", cell="gru", num_chars=1, gates=(GateUse(layer=0, gate="z", left=(0.5,) * 9, right=(0.5,) * 9),)
-    )
-    assert any("#" in line for line in in_ascii(GateScatters(crowd), 60))
-
-
-def test_gates_have_colours_of_their_own() -> None:
-    console = Console(file=io.StringIO(), width=80, color_system="truecolor", force_terminal=True, _environ={})
-    for letter in "fio":
-        styles = {
-            segment.style.color.name
-            for segment in console.render(GateScatters(report(letter, 1)))
-            if segment.style and segment.style.color and not segment.text.isspace()
-        }
-        color = STYLES[letter].color
-        assert color is not None and styles == {color.name}
-    assert len({STYLES[letter] for letter in "fio"}) == 3
 
 
 def test_in_an_exported_picture_each_unit_is_a_dot_where_its_shares_put_it() -> None:

@@ -1,7 +1,6 @@
 """Tables: what stands in them at 80 columns, and that nothing else does."""
 
 import io
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,8 +8,6 @@ from dataclasses import replace
 import pytest
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from charrnn.cells.records import CellFindings, CellHistory, CellScore, Skipped
 from charrnn.config import FIELD_NAMES, Config
@@ -172,13 +169,6 @@ def test_columns_of_figures_that_do_not_fit_go_on_below_and_none_is_cut(
     assert narrow.split().count("quote") == parts
 
 
-def test_long_values_go_on_below() -> None:
-    settings = plain(settings_table({"corpus": (LONG_NAME,)}, {"corpus": "flag"}))
-    assert LONG_NAME in settings.replace(" ", "").replace("\n", "").replace("flag", "")
-    runs = plain(RunsTable([summary(LONG_NAME)]))
-    assert LONG_NAME in "".join(line.split(" ")[1] for line in runs.splitlines() if line.startswith(" "))
-
-
 def test_findings_show_the_cell_its_score_and_what_it_is_measured_against() -> None:
     assert rows(findings_table(FINDINGS)) == [
         ["quote", "1:17", "AUC 0.988", "0.970…0.995", "0.543", "0.912"],
@@ -242,12 +232,6 @@ def test_findings_show_how_many_cells_it_takes_and_what_the_best_is_worth() -> N
     ]
 
 
-def test_a_finding_of_a_usual_model_takes_one_line() -> None:
-    lines = plain(findings_table(CellFindings(scores=(replace(BRACKETS, layer=2, unit=1023),)))).splitlines()
-    assert [len(line.split()) for line in lines if "bracket" in line] == [8]
-    assert len([line for line in lines if line.strip()]) == 3
-
-
 def test_predictions_show_what_cannot_be_seen_and_a_bar_as_long_as_they_are_likely() -> None:
     given = [(" ", 1.0), ("[", 0.5), ("\n", 0.1), ("\x1b", 0.02), ("\\x80", 0.0)]
     assert rows(predictions_table([Prediction(character=c, probability=p) for c, p in given])) == [
@@ -257,19 +241,6 @@ def test_predictions_show_what_cannot_be_seen_and_a_bar_as_long_as_they_are_like
         ["␛", "0.0200", "█"],
         ["\\x80", "0.0000"],
     ]
-
-
-def test_losses_are_named_by_their_protocol() -> None:
-    report = LossReport(
-        protocol="stateful",
-        nats_per_char=1.0,
-        bpc=1.442695,
-        bits_per_byte=1.3,
-        num_chars=111_540,
-        text_length=111_541,
-        precision="fp32",
-    )
-    assert rows(losses_table([report])) == [["stateful", "1.0000", "1.4427", "1.3000", "111,540", "fp32"]]
 
 
 def test_novelty_shows_how_much_and_the_longest_copy() -> None:
@@ -312,36 +283,6 @@ def test_settings_show_every_value_and_where_it_came_from() -> None:
     assert ["keep", "2", "default"] in shown
     assert not {"None", "True", "False"} & {row[1] for row in shown}, "values are those of YAML"
     assert rows(settings_table({"corpus": Config().corpus}, {"corpus": "default"})) == [["corpus", "-", "default"]]
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        RunsTable([summary("lamps\x1b[2J\x9b")]),
-        settings_table({"corpus": ("lamps\x1b]0;title\x07\u202e",)}, {"corpus": "flag"}),
-        novelty_table(novelty("lamps\x1b]0;t\u202e", (0, 11))),
-    ],
-    ids=["runs", "settings", "novelty"],
-)
-def test_no_name_moves_the_cursor(table: RenderableType) -> None:
-    categories = {unicodedata.category(character) for character in plain(table) if character != "\n"}
-    assert not categories & {"Cc", "Cf"}
-
-
-@pytest.mark.parametrize("table", WIDE_TABLES.values(), ids=WIDE_TABLES.keys())
-@pytest.mark.parametrize("width", [30, 40, 60, 80, 120])
-def test_no_figure_is_broken_in_two(table: RenderableType, width: int) -> None:
-    lines = plain(table, width).splitlines()
-    assert max(map(cell_len, lines)) <= width
-    columns = table.columns if isinstance(table, Table) else []
-    figures = {
-        word
-        for column in columns
-        for cell in column.cells
-        if column.justify == "right" and isinstance(cell, Text)
-        for word in cell.plain.split()
-    }
-    assert [figure for figure in figures if not any(figure in line for line in lines)] == []
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])

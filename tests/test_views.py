@@ -1,0 +1,90 @@
+"""Every picture on every terminal: whatever width, colours and encoding, nothing sticks out or steers the terminal."""
+
+import io
+import itertools
+import re
+import unicodedata
+from typing import Literal
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from test_notebook import OBJECTS
+from test_tables import WIDE_TABLES
+
+from charrnn.apps.notebook import pictures
+from charrnn.views.charts import StackedBar
+from charrnn.views.heatmap import SURPRISE_LEGEND, Legend
+from charrnn.views.html import to_html, to_text
+from charrnn.views.svg import Drawing, to_svg
+
+Colours = Literal["standard", "256", "truecolor"]
+PICTURES: dict[str, list[RenderableType]] = {
+    **{name: list(pictures(value)) for name, (value, _) in OBJECTS.items()},
+    **{f"table of {name}": [table] for name, table in WIDE_TABLES.items()},
+    "stacked bar": [StackedBar([("n-gram", 0.5), ("memory", 0.25), ("rare [b]word", 0.125), ("boost", 0.125)])],
+    "legends": [Legend(underlined="where the detector is on (not for counts)"), SURPRISE_LEGEND],
+}
+SETS_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""The only control sequence that a picture may contain: colours, bold, underlined."""
+FIGURE = re.compile(r"\d[\d,.]*\d")
+
+
+def drawn(
+    shown: list[RenderableType],
+    width: int,
+    colours: Colours | None = None,
+    encoding: str = "utf-8",
+    background: str = "dark",
+    **environment: str,
+) -> str:
+    """What is written to a terminal, or without `colours` to anything else."""
+    file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="replace", newline="\n")
+    environ = {"CHARRNN_BACKGROUND": background} | environment
+    console = Console(
+        file=file,
+        width=width,
+        color_system=colours,
+        force_terminal=colours is not None,
+        legacy_windows=False,
+        highlight=False,
+        _environ=environ,
+    )
+    for picture in shown:
+        console.print(picture)
+    file.flush()
+    return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
+def test_nothing_sticks_out_or_steers_the_terminal(shown: list[RenderableType]) -> None:
+    for width, encoding in itertools.product((40, 80, 120), ("utf-8", "ascii")):
+        plain = drawn(shown, width, encoding=encoding)
+        assert plain.strip() and "\x1b" not in plain
+        texts = [plain, drawn(shown, width, "truecolor", encoding, NO_COLOR="1")]
+        for colours, background in itertools.product(("standard", "256", "truecolor"), ("dark", "light", "unknown")):
+            texts.append(drawn(shown, width, colours, encoding, background))  # type: ignore[arg-type]
+        for text in texts:
+            without = SETS_COLOURS.sub("", text)
+            assert max(map(cell_len, without.splitlines())) <= width, without
+            categories = {unicodedata.category(character) for character in without if character != "\n"}
+            assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+        assert len({SETS_COLOURS.sub("", text) for text in texts[2:]}) == 1, "colours change no character"
+
+
+@pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
+def test_no_figure_is_cut(shown: list[RenderableType]) -> None:
+    tables = [picture for picture in shown if not isinstance(picture, Drawing)]
+    figures = set(FIGURE.findall(drawn(tables, 500)))
+    for width in (30, 40, 60, 80, 120):
+        text = drawn(tables, width)
+        # The table of runs leaves columns out and shortens numbers: see test_runs_table.py.
+        if "Not shown" not in text and "params" not in text:
+            assert figures <= set(FIGURE.findall(text))
+
+
+@pytest.mark.parametrize("shown", PICTURES.values(), ids=PICTURES.keys())
+def test_an_exported_picture_loads_and_runs_nothing(shown: list[RenderableType]) -> None:
+    for page in (to_html(shown), to_svg(shown)):
+        assert not re.search(r"@import|@font-face|\bsrc\b|href|url\((?!#)|<script|[\x00-\x08\x0b-\x1f\x7f]", page)
+    assert "\x1b" not in to_text(shown)
