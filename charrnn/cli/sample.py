@@ -153,7 +153,9 @@ def _given_fields(
     }
     names = {field.name for field in fields(owner)}
     given = {
-        option.parameter: convert.get(option.parameter, lambda value: value)(values[option.flag])
+        option.parameter: convert[option.parameter](values[option.flag])
+        if option.parameter in convert
+        else values[option.flag]
         for option in sample_command_options()
         if option.parameter in names and is_given(values[option.flag])
     }

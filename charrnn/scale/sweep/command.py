@@ -104,10 +104,12 @@ def sweep(
     return int(any(run.status == "failed" for run in report.runs))
 
 
-sweep.further_options = lambda: (
-    *(SEEDS, SEARCH, JOBS, OUT, CSV),
-    *(option for option in SETTING_OPTIONS if option.flag != "--sync-every"),
-)  # type: ignore[attr-defined]
+def sweep_options() -> "tuple[Option, ...]":
+    """Return the options of the sweep itself, and those of the settings of a run."""
+    return (SEEDS, SEARCH, JOBS, OUT, CSV, *(one for one in SETTING_OPTIONS if one.flag != "--sync-every"))
+
+
+sweep.further_options = sweep_options  # type: ignore[attr-defined]
 
 
 def _whole_number(values: "Mapping[str, Any]", option: Option) -> int:
