@@ -215,12 +215,6 @@ def test_the_average_is_the_same_without_the_private_call(without_private_calls:
     torch.testing.assert_close(averaged, [torch.tensor([1.25, -1.0])], rtol=1e-6, atol=0.0)
 
 
-def test_the_private_calls_are_used_where_they_work() -> None:
-    cpu = torch.device("cpu")
-    assert optim._has_fused_adamw(cpu) == hasattr(torch, "_fused_adamw_")
-    assert optim._has_foreach_lerp(cpu) == hasattr(torch, "_foreach_lerp_")
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
