@@ -15,7 +15,7 @@ Ngram = tuple[int, ...]
 
 
 class Textbook:
-    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `evaluation.ngrams`."""
+    """Interpolated modified Kneser-Ney smoothing, straight from the equations of `lab.ngrams`."""
 
     def __init__(self, text: list[int], vocab_size: int, order: int) -> None:
         self.text, self.vocab_size, self.order = text, vocab_size, order

@@ -108,7 +108,7 @@ def _record_reader(kind: Any) -> Callable[[JSON], Any]:
 def program_digest() -> str | None:
     """Return the SHA-256 of the source code that measures; None if the source files are not installed."""
     package = Path(__file__).parents[1]
-    parts = ("bootstrap.py", "cells/*.py", "detectors/*.py", "lab/*.py", "model/*.py")
+    parts = ("intervals.py", "cells/*.py", "detectors/*.py", "lab/*.py", "model/*.py")
     sources = sorted(path for part in parts for path in package.glob(part))
     if not sources:
         return None
