@@ -381,55 +381,40 @@ def settings_table(values: Mapping[str, Any], origins: Mapping[str, str]) -> Tab
 
 @dataclass(frozen=True)
 class _RunColumn:
-    """A column of a `RunsTable`: its heading and its cells, in full and in short."""
+    """A column of a `RunsTable`: its cells and its heading, in full and, where that differs, in short."""
 
     name: str
     cell: Callable[[RunSummary], str]
-    short_cell: Callable[[RunSummary], str]
-    heading: str
-    short_heading: str
+    short_cell: Callable[[RunSummary], str] | None = None
+    heading: str = ""
+    """In full, if it is not the name."""
+    short_heading: str = ""
     is_number: bool = True
 
 
-def _run_columns() -> tuple[_RunColumn, ...]:
-    def column(
-        name: str,
-        cell: Callable[[RunSummary], str],
-        short_cell: Callable[[RunSummary], str] | None = None,
-        *,
-        heading: str = "",
-        short_heading: str = "",
-        is_number: bool = True,
-    ) -> _RunColumn:
-        return _RunColumn(name, cell, short_cell or cell, heading or name, short_heading or name, is_number)
-
-    def weights(run: RunSummary) -> str:
-        return "" if run.num_parameters is None else f"{run.num_parameters:,}"
-
-    def short_weights(run: RunSummary) -> str:
-        return "" if run.num_parameters is None else short_number(run.num_parameters)
-
-    def steps(run: RunSummary) -> str:
-        return f"{run.step:,}/{run.num_steps:,}"
-
-    def short_steps(run: RunSummary) -> str:
-        return f"{run.step:,}" if run.step == run.num_steps else steps(run)
-
-    def loss(run: RunSummary) -> str:
-        return "" if run.best_nats is None else f"{run.best_nats:.4f}"
-
-    return (
-        column("run", lambda run: run.name, is_number=False),
-        column("text", lambda run: run.text, is_number=False),
-        column("model", lambda run: f"{run.cell} {run.num_layers}×{run.hidden_size}", is_number=False),
-        column("parameters", weights, short_weights, short_heading="params"),
-        column("seed", lambda run: str(run.seed)),
-        column("steps", steps, short_steps),
-        column("nats/char", loss, heading="best nats/char"),
-        column("minutes", lambda run: f"{run.minutes:.1f}"),
-    )
+def _if_known(value: float | None, shown: Callable[[float], str]) -> str:
+    return "" if value is None else shown(value)
 
 
+def _steps(run: RunSummary) -> str:
+    return f"{run.step:,}/{run.num_steps:,}"
+
+
+_RUN_COLUMNS = (
+    _RunColumn("run", lambda run: run.name, is_number=False),
+    _RunColumn("text", lambda run: run.text, is_number=False),
+    _RunColumn("model", lambda run: f"{run.cell} {run.num_layers}×{run.hidden_size}", is_number=False),
+    _RunColumn(
+        "parameters",
+        lambda run: _if_known(run.num_parameters, "{:,}".format),
+        lambda run: _if_known(run.num_parameters, short_number),
+        short_heading="params",
+    ),
+    _RunColumn("seed", lambda run: str(run.seed)),
+    _RunColumn("steps", _steps, lambda run: f"{run.step:,}" if run.step == run.num_steps else _steps(run)),
+    _RunColumn("nats/char", lambda run: _if_known(run.best_nats, "{:.4f}".format), heading="best nats/char"),
+    _RunColumn("minutes", lambda run: f"{run.minutes:.1f}"),
+)
 DISPENSABLE_RUN_COLUMNS = ("text", "minutes", "seed", "parameters")
 """Columns of a `RunsTable` that a narrow terminal does without, the first ones first."""
 
@@ -489,12 +474,12 @@ class RunsTable:
             yield Text(f"Not shown in this width: {', '.join(missing)}; the CSV has them.", style="dim")
 
     def _table(self, left_out: Sequence[str], *, is_short: bool) -> PlainTable:
-        columns = [column for column in _run_columns() if column.name not in left_out]
-        headings = [column.short_heading if is_short else column.heading for column in columns]
+        columns = [column for column in _RUN_COLUMNS if column.name not in left_out]
+        headings = [(column.short_heading if is_short else column.heading) or column.name for column in columns]
         numbers = [heading for heading, column in zip(headings, columns, strict=True) if column.is_number]
         table = plain_table(*headings, right=numbers)
         if is_short:
             table.padding = (0, 1, 0, 0)
         for run in self.runs:
-            table.add_row(*((column.short_cell if is_short else column.cell)(run) for column in columns))
+            table.add_row(*(((is_short and column.short_cell) or column.cell)(run) for column in columns))
         return table
