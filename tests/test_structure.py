@@ -18,10 +18,10 @@ from charrnn.cli.app import app
 PACKAGE = Path(charrnn.__file__).parent
 ROOMS = ("lab", "apps", "scale")
 CEILING = {
-    "lines of code": 32_150,
-    "lines of the core": 20_800,
-    "modules": 246,
-    "words of documentation": 39_500,
+    "lines of code": 31_300,
+    "lines of the core": 20_000,
+    "modules": 200,
+    "words of documentation": 40_000,
     "options": 110,
 }
 """The package may not grow beyond this: a feature pays for itself with a deletion."""
