@@ -175,16 +175,16 @@ def test_compiled_or_not_a_document_is_the_same(chain: Callable[[str], str], mon
 
 
 def test_whole_documents_are_split(names: list[str]) -> None:
-    text = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None, None)
+    text = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1)), None)
     parts = parts_of(text)
     assert sorted(all_of(parts)) == sorted(names)
     assert all_of(parts) != names, "shuffled"
     assert [round(len("".join(part)) / len("".join(names)), 1) for part in parts] == [0.8, 0.1, 0.1]
-    again = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), seed=5), None, None)
+    again = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), seed=5), None)
     assert parts_of(again) == parts, "the seed of the weights does not move documents"
-    other = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order_seed=5), None, None)
+    other = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order_seed=5), None)
     assert parts_of(other) != parts
-    kept = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order="sorted"), None, None)
+    kept = read_text(charrnn.Config(**SETTINGS, split=(8, 1, 1), order="sorted"), None)
     assert all_of(parts_of(kept)) == names
 
 
@@ -206,13 +206,13 @@ def test_files_and_columns_are_documents(command: Command) -> None:
     for number in range(5):
         Path("poems", f"{number}.txt").write_text(f"\n  poem {number}\n\nsecond part\n\n", "utf-8")
     Path("poems", "blank.txt").write_bytes(b" \n")
-    text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None, None)
+    text = read_text(charrnn.Config(corpus=("poems",), documents="files"), None)
     assert sorted(all_of(parts_of(text))) == [f"  poem {number}\n\nsecond part" for number in range(5)]
     assert any("skipped 1 file" in note for note in text.corpus.notes)
     Path("a.csv").write_bytes(b'id;body\n1;"one\ntwo"\n2;\n3;three, four\n')
     for alphabet in ("char", "byte"):
         config = charrnn.Config(corpus=("a.csv",), column="body", alphabet=alphabet)
-        assert sorted(all_of(parts_of(read_text(config, None, None)))) == ["one\ntwo", "three, four"]
+        assert sorted(all_of(parts_of(read_text(config, None)))) == ["one\ntwo", "three, four"]
 
 
 @pytest.mark.trained
@@ -253,7 +253,7 @@ def test_a_text_without_usable_documents_is_one_error(
 ) -> None:
     Path("text.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        read_text(charrnn.Config(corpus=("text.txt",), **settings), None, None)
+        read_text(charrnn.Config(corpus=("text.txt",), **settings), None)
 
 
 @pytest.mark.parametrize("order", ["shuffled", "sorted"])
@@ -263,10 +263,10 @@ def test_a_large_corpus_of_documents_is_mapped_and_the_same(
     monkeypatch.setenv("CHARRNN_CACHE", str(tmp_path / "cache"))
     Path("names.txt").write_text("\n".join([*names, "Élan"]), "utf-8")
     config = charrnn.Config(**SETTINGS, order=order)
-    small = read_text(config, None, None, vocab := Vocab.from_text("".join(names) + END))
+    small = read_text(config, None, vocab := Vocab.from_text("".join(names) + END))
     monkeypatch.setattr("charrnn.text.corpus.MAX_BYTES_IN_MEMORY", 100)
     for _ in range(2):  # built, and found again
-        large = read_text(config, None, None, vocab)
+        large = read_text(config, None, vocab)
         assert isinstance(large.ids, np.memmap)
         assert np.array_equal(large.ids, small.ids)
         assert (large.num_train, large.corpus.digest) == (small.num_train, small.corpus.digest)
